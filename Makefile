@@ -1,0 +1,31 @@
+# The first of these that runs; another with `make PYTHON=…`.
+PYTHON ?= $(firstword $(foreach p,python3.12 python3.11 python3,$(shell $(p) --version >/dev/null 2>&1 && echo $(p))))
+BIN := .venv/bin
+
+.PHONY: demo test test-slow lint venv
+
+# The main job on scikit-learn's digits: four methods on the same noisy labels, one table, one picture.
+demo: .venv/installed
+	$(BIN)/python launch.py sweep --config=configs/digits.py --sweep=configs/sweeps/digits.py --workdir=runs/demo
+
+test: .venv/installed-dev lint
+	$(BIN)/python -m pytest
+
+test-slow: .venv/installed-dev
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+venv: .venv/installed
+
+.venv/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else "noisyjax needs Python 3.11 or 3.12, found %d.%d: make PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@

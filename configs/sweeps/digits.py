@@ -1,0 +1,7 @@
+"""Four methods on the same noisy digits, three seeds each: the sweep behind `make demo`."""
+
+
+def sweep():
+  for strategy in ('naive', 'clean_correction', 'loss_filter', 'co_teaching'):
+    for seed in range(3):
+      yield {'strategy.name': strategy, 'seed': seed}

@@ -1,0 +1,12 @@
+"""The seed's baseline: RGB histograms and logistic regression on the noisy labels. Seconds.
+
+  python launch.py train --config=configs/weak_supervision/baseline.py --workdir=runs/baseline
+"""
+
+from configs.weak_supervision import common
+
+
+def get_config(form: str = 'benchmark'):
+  c = common.get_config(form, validates=False)
+  c.model.name = 'histogram'
+  return c

@@ -1,0 +1,27 @@
+"""Our answer to the seed's question on two cores without a GPU, in ten minutes.
+
+  python launch.py train --config=configs/weak_supervision/best_cpu.py --workdir=runs/best_cpu
+
+A fast network, trained on the 9,000 verified rows alone: with 60 % of the given labels wrong, the rest of the table adds
+little that a corrector could not add later. One-cycle SGD, label smoothing, crop + flip + cutout, averaged weights; the
+epoch is chosen on 1,000 verified validation rows.
+"""
+
+from configs.weak_supervision import common
+
+
+def get_config(form: str = 'benchmark'):
+  c = common.get_config(form)
+  c.model.name = 'small_cnn'
+  c.rows = 'trusted'
+  c.labels = 'verified'
+  c.epochs = 30
+  c.strategy.naive.smoothing = 0.1
+  c.optim.lr = 0.2
+  c.schedule.name = 'one_cycle'
+  c.schedule.peak = 0.2
+  c.ema = 0.99
+  c.augment.weak = ('crop', 'flip', 'cutout')
+  c.augment.pad = 3
+  c.augment.cutout = 8
+  return c

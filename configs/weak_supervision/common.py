@@ -1,0 +1,46 @@
+"""The data of the weak-supervision recipes: 50,000 CIFAR-10 images, all with noisy labels, the first 10,000 also clean.
+
+Each recipe has two forms, chosen after a colon: `--config=configs/weak_supervision/model_1.py:full`.
+
+* `benchmark` (the default): train on rows [0, 45000) without 9,000-9,999, which validate with their verified labels;
+  test on [45000, 50000) with the true labels, for the audit alone.
+* `full`: all 50,000 rows (validation as above where the method looks at it), for a test folder that is not here.
+
+The data lie in $NOISYJAX_DATA/weak_supervision, or ../shared/data/weak_supervision, or where --config.data.path says.
+"""
+
+import os
+from pathlib import Path
+
+from configs import base
+from noisyjax.errors import check_choice
+
+CLASSES = ('plane', 'car', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
+FORMS = ('benchmark', 'full')
+
+
+def get_config(form: str, validates: bool = True):
+  """Returns base's config on these data; `validates`: whether the method looks at validation, so that `full` needs it."""
+  check_choice('form', form or 'benchmark', FORMS)
+  c = base.get_config()
+  c.data.source = 'images'
+  c.data.path = str(Path(os.environ.get('NOISYJAX_DATA', '../shared/data')) / 'weak_supervision')
+  c.data.classes = CLASSES
+  c.data.val_labels = 'verified'
+  c.data.train, c.data.val, c.data.test = '0:45000', '9000:10000', '45000:50000'
+  c.data.truth = 'true_labels.npy'
+  if form == 'full':
+    c.data.train, c.data.test, c.data.truth = ':', '', ''
+    c.data.val = c.data.val if validates else ''
+  return c
+
+
+def keras(c):
+  """Sets what the seed's Keras code leaves at its defaults: no augmentation, no decay, constant learning rate."""
+  c.augment.weak = ()
+  c.optim.lr = 1e-3
+  c.optim.decay = 0.0
+  c.optim.eps = 1e-7
+  c.schedule.name = 'constant'
+  c.select = 'last'
+  return c

@@ -1,0 +1,18 @@
+"""The first half of the seed's Model II alone: its network on the verified rows; Nadam, batch 256, early stopping.
+
+  python launch.py train --config=configs/weak_supervision/corrector.py --workdir=runs/corrector
+"""
+
+from configs.weak_supervision import common
+
+# Early stopping as Keras' EarlyStopping(patience=3): on validation loss, and the last weights stay.
+OVERRIDES = {'rows': 'trusted', 'labels': 'verified', 'batch_size': 256}
+
+
+def get_config(form: str = 'benchmark'):
+  c = common.keras(common.get_config(form))
+  c.model.name = 'model_2'
+  c.optim.name = 'nadam'
+  c.stop.patience = 3
+  c.phases = (('naive', 30, OVERRIDES),)
+  return c

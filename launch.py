@@ -1,0 +1,7 @@
+#!/usr/bin/env python3
+"""Runs a noisyjax command from a checkout: python launch.py train --config=configs/digits.py --workdir=runs/digits."""
+
+from noisyjax.cli import run
+
+if __name__ == '__main__':
+  run()

@@ -1,0 +1,106 @@
+"""Scores a run against the truth. It is told everything and tells nothing: no value from here returns to the run.
+
+Whatever happens to the test images or the true labels, everything but what this file writes stays bit for bit the same.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from noisyjax import evaluate, writer
+from noisyjax.data.prepare import Audit, Prepared
+
+# uint8 [n, H, W, C] → probabilities [n, C] of the vote, and of the first network alone.
+Predict = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+class Auditor:
+  """Writes audit.jsonl, and what result.json holds under "audit"."""
+
+  def __init__(self, folder: Path, audit: Audit, prepared: Prepared):
+    self._audit, self._prepared = audit, prepared
+    self._truth = audit.truth[prepared.rows]  # [N] of the training rows
+    self._log = writer.JsonLines(folder / 'audit.jsonl')
+    self._folder = folder
+
+  def epoch(self, number: int, predict: Predict, networks: int = 1, rows: dict | None = None) -> None:
+    """Scores one epoch and logs it.
+
+    Args:
+      number: the epoch, from 1. predict: images → probabilities of the vote and of the first network.
+      networks: M. rows: predicted, label (the target), chosen: each [N] of the training rows, as the step saw them.
+    """
+    record = {'epoch': number}
+    if self._audit.test is not None:
+      images, labels = self._audit.test
+      probs, alone = predict(images)
+      found = evaluate.scores(probs, labels)
+      record |= {'test_accuracy': found['accuracy'], 'test_loss': found['loss']}
+      if networks > 1:
+        record['test_accuracy_one'] = evaluate.scores(alone, labels)['accuracy']
+    if rows is not None and (self._truth >= 0).any():
+      record |= self._rows(**rows)
+    self._log.append(record)
+
+  def _rows(self, predicted: np.ndarray, label: np.ndarray, chosen: np.ndarray) -> dict:
+    """Memorisation, targets and selection of the training rows."""
+    truth, given = self._truth, self._prepared.train.given
+    known = truth >= 0
+    record = {}
+    seen = known & (predicted >= 0)
+    if seen.any():
+      record['train_accuracy_true'] = float((predicted == truth)[seen].mean())
+      labeled = seen & (given >= 0)
+      record['train_accuracy_given'] = float((predicted == given)[labeled].mean()) if labeled.any() else None
+    trained = known & (label >= 0)
+    if trained.any():
+      record['target_accuracy'] = float((label == truth)[trained].mean())
+    if trained.any() and not chosen[trained].all():
+      found = evaluate.selection_audit(chosen, label, truth)
+      record |= {'selection_precision': found['precision'], 'selection_recall': found['recall']}
+    return record
+
+  def result(self, metrics: list[dict], probs: np.ndarray | None, train_probs: np.ndarray) -> dict:
+    """Returns the audit part of result.json and writes audit.parquet.
+
+    Args:
+      metrics: the run's metrics.jsonl, for the choice of epoch by validation; only the last phase's epochs count.
+      probs: [n_test, C] of the selected networks. train_probs: [N, C].
+    """
+    lines = {r['epoch']: r for r in writer.read_lines(self._log.path)}
+    last_phase = [m for m in metrics if m['phase'] == metrics[-1]['phase']] if metrics else []
+    result = {'noise': self._audit.noise, 'test_rows': len(self._audit.test_rows), 'test_labels': self._audit.labels}
+    if self._audit.test is not None:
+      labels, classes = self._audit.test[1], self._prepared.classes
+      result['selected'] = evaluate.scores(probs, labels)['accuracy']
+      result['report'] = evaluate.report(labels, probs.argmax(1), classes)[1]
+      result['calibration_error'] = evaluate.calibration_error(probs, labels)
+      if last_phase:
+        offset = last_phase[0]['epoch'] - 1
+        found = evaluate.epoch_summary(
+          [m.get('val_accuracy') for m in last_phase], [lines[m['epoch']]['test_accuracy'] for m in last_phase]
+        )
+        for name in ('best_epoch', 'oracle_epoch'):
+          found[name] = found[name] and found[name] + offset
+        result |= found
+    if lines:
+      end = lines[max(lines)]
+      result |= {k: end[k] for k in ('train_accuracy_true', 'target_accuracy', 'selection_precision') if k in end}
+    self._write_rows(probs, train_probs)
+    return result
+
+  def _write_rows(self, probs: np.ndarray | None, train_probs: np.ndarray) -> None:
+    p, truth = self._prepared, self._audit.truth
+    rows, votes, splits = p.rows, train_probs, np.full(len(p.rows), 'train')
+    true = truth[rows]
+    if probs is not None:
+      rows = np.concatenate([rows, self._audit.test_rows])
+      votes = np.concatenate([votes, probs])
+      splits = np.concatenate([splits, np.full(len(probs), 'test')])
+      true = np.concatenate([true, self._audit.test[1]])
+    keep = true >= 0
+    if keep.any():
+      columns = {'row': rows, 'id': p.data.ids[rows], 'name': p.data.names[rows], 'split': splits, 'true': true,
+                 'predicted': votes.argmax(1).astype(np.int32), 'confidence': votes.max(1)}  # fmt: skip
+      writer.write_parquet(self._folder / 'audit.parquet', {k: v[keep] for k, v in columns.items()})

@@ -1,0 +1,192 @@
+"""The commands: launch.py COMMAND --flags. Thin: each reads its flags and calls the library."""
+
+import difflib
+import itertools
+import re
+import sys
+import traceback
+from pathlib import Path
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from noisyjax.errors import UserError
+from noisyjax.log import log, show
+
+_CONFIG = config_flags.DEFINE_config_file('config', None, 'A recipe in configs/; --config.field=value sets a field.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; predict takes several, separated by commas.')
+_IMAGES = flags.DEFINE_string('images', None, 'predict: folder or zip of images.')
+_LABELS = flags.DEFINE_string('labels', '', 'predict: label file to score against.')
+_OUT = flags.DEFINE_string('out', 'label_prediction.csv', 'predict: file of the predictions.')
+_ENSEMBLE = flags.DEFINE_bool('ensemble', False, 'predict: add the soft vote of all runs.')
+_SKIP_BAD = flags.DEFINE_bool('skip_bad', False, 'predict: go on without unreadable images.')
+_FOLDS = flags.DEFINE_integer('folds', 5, 'kfold: how many.')
+_GRID = flags.DEFINE_multi_string('grid', [], 'sweep: an axis, field=value,value,…; several make a product.')
+_SWEEP = flags.DEFINE_string('sweep', '', 'sweep: a Python file with sweep(), which yields dicts of field → value.')
+
+
+def train() -> None:
+  """train --config=F [--config.field=value …] --workdir=W: one run. A finished one stays, an interrupted one goes on."""
+  from noisyjax import run
+  from noisyjax.experiments import report
+
+  result = run.run(_needed(_CONFIG), _needed(_WORKDIR), sys.argv)
+  print(report.table([result], ('strategy', 'model')), end='')
+  print(f'{Path(_WORKDIR.value) / "report.html"}')
+
+
+def predict() -> None:
+  """predict --workdir=W1,W2 [--ensemble] --images=FOLDER|ZIP [--labels=CSV]: label_prediction.csv and reports."""
+  from noisyjax import predict as library
+
+  members = [library.load(w) for w in _needed(_WORKDIR).split(',')]
+  if _ENSEMBLE.value:
+    members.append(library.ensemble(members))
+  columns, truth, _ = library.predict_files(members, _needed(_IMAGES), _LABELS.value, _SKIP_BAD.value)
+  library.write_csv(_OUT.value, columns)
+  if truth is not None:
+    print(library.reports(columns, truth, members[0].classes))
+  print(_OUT.value)
+
+
+def kfold() -> None:
+  """kfold --config=F --workdir=W --folds=5: cross-validation over the training rows."""
+  from noisyjax.experiments import sweep as library
+
+  print(library.kfold(_needed(_CONFIG), _FOLDS.value, _needed(_WORKDIR))[1], end='')
+
+
+def sweep() -> None:
+  """sweep --config=F --workdir=W --grid=field=a,b … | --sweep=configs/sweeps/F.py: a run a point, and one table."""
+  from noisyjax.experiments import sweep as library
+
+  if bool(_GRID.value) == bool(_SWEEP.value):
+    raise UserError('sweep: expected either --grid=field=value,value,… or --sweep=FILE.')
+  points = library.generated(_SWEEP.value) if _SWEEP.value else list(library.grid(_GRID.value))
+  print(library.sweep(_needed(_CONFIG), points, _needed(_WORKDIR))[1], end='')
+
+
+def inspect() -> None:
+  """inspect --config=F --workdir=W: the data as text and pictures, before anything is trained."""
+  from noisyjax.data import inspect as library
+  from noisyjax.data import prepare, split
+
+  config = _needed(_CONFIG)
+  data, truth, _ = prepare.load(config)
+  parts = split.split(data, truth, config.data)
+  data = data.with_labels(verified=split.reveal(data, truth, parts.train, config.data.trusted, config.data.seed))
+  print(library.inspect(data, truth, parts, Path(_needed(_WORKDIR))))
+
+
+def report() -> None:
+  """report --workdir=W1,W2,…: report.html of each finished run anew, and one table of all."""
+  from noisyjax import writer
+  from noisyjax.experiments import report as library
+
+  folders = _needed(_WORKDIR).split(',')
+  for folder in folders:
+    print(library.write_report(folder))
+  print(library.table([writer.read_json(Path(f) / 'result.json') for f in folders], ('strategy', 'model')), end='')
+
+
+def strategies() -> None:
+  """strategies: every method, its networks, what it must be told, and the first line of its paper."""
+  from noisyjax import config, plugins
+
+  for name in plugins.names(config.STRATEGIES, 'Strategy'):
+    cls = config.find_strategy(name)
+    title = sys.modules[cls.__module__].__doc__.splitlines()[0]
+    print(f'{name:20} networks {cls.networks}  needs {", ".join(cls.needs) or "nothing":10} {title}')
+
+
+COMMANDS = {c.__name__: c for c in (train, kfold, sweep, predict, inspect, report, strategies)}
+
+
+def _needed(flag: flags.FlagHolder):
+  if not flag.value:
+    what = {'config': 'a recipe such as configs/digits.py', 'images': 'a folder or zip of images'}
+    raise UserError(f'--{flag.name}: missing; expected {what.get(flag.name, "a folder such as runs/digits")}.')
+  return flag.value
+
+
+def main(argv: list[str]) -> None:
+  """Runs COMMAND; what a user did wrong is one line on stderr, and exit code 2."""
+  from noisyjax import compile_cache
+
+  if len(argv) > 2:
+    raise UserError(f'{argv[1]}: found {argv[2]!r} beside the command; expected only flags, such as --workdir=W.')
+  if len(argv) < 2 or argv[1] not in COMMANDS:
+    found = argv[1] if len(argv) > 1 else 'nothing'
+    near = difflib.get_close_matches(found, COMMANDS, n=1)
+    hint = f' Did you mean {near[0]!r}?' if near else ''
+    lines = '\n'.join(f'  {c.__doc__}' for c in COMMANDS.values())
+    raise UserError(f'command: found {found!r}.{hint} Commands:\n{lines}')
+  compile_cache.enable()
+  COMMANDS[argv[1]]()
+
+
+def run() -> None:
+  """The entry point of `noisyjax` and launch.py."""
+  show()
+  sys.path.insert(0, str(Path.cwd()))  # recipes import each other as configs.…, from wherever the checkout is
+  try:
+    app.run(_guarded, flags_parser=_parse)
+  except UserError as error:  # a flag or config file that cannot be read
+    _fail(error)
+
+
+def _parse(argv: list[str]) -> list[str]:
+  """Parses flags; a recipe or a config field that does not exist is a user's mistake, not a traceback."""
+  recipe = ''
+  for argument, following in itertools.pairwise([*argv, '']):
+    if re.fullmatch('--?config(=.*)?', argument):
+      recipe = argument.partition('=')[2] or following
+  file = recipe.partition(':')[0]
+  if file and not Path(file).is_file():
+    found = ', '.join(map(str, sorted(p for p in Path('configs').glob('**/*.py') if p.name != '__init__.py')))
+    raise UserError(f'--config: there is no file {file!r}.' + (f' Recipes: {found}.' if found else ''))
+  try:
+    return flags.FLAGS(argv)
+  except UserError:
+    raise
+  except flags.Error as error:
+    raise UserError(f'{error}'.strip().splitlines()[-1]) from error  # of a broken recipe: without its traceback
+  except Exception as error:
+    if isinstance(error, AttributeError | KeyError) and file:
+      _check_fields(argv, recipe)
+    lines = [f', line {t.lineno}' for t in traceback.extract_tb(error.__traceback__) if t.filename == file]
+    raise UserError(f'{file or "flags"}{"".join(lines[-1:])}: {type(error).__name__}: {error}') from error
+
+
+def _check_fields(argv: list[str], recipe: str) -> None:
+  """Names the --config.field of the command line that the recipe does not have, if that is what is wrong."""
+  from noisyjax import config as configs
+
+  try:
+    known = configs.flat(config_flags.config_flags.ConfigFileFlagParser('config').parse(recipe))
+  except Exception:  # the recipe itself is wrong
+    return
+  for argument in argv:
+    found = re.match(r'--?(?:no)?config\.([^=]+)', argument)
+    if found and not any(k.startswith(f'{found[1]}.') for k in known):  # a whole table is left to config_flags
+      configs.check_field('--config', found[1], known)
+
+
+def _guarded(argv: list[str]) -> None:
+  from noisyjax.run import Preempted
+
+  try:
+    main(argv)
+  except UserError as error:
+    _fail(error)
+  except Preempted as error:
+    log.info('%s', error)
+    sys.exit(128 + 15)
+  except KeyboardInterrupt:
+    log.info('Interrupted; the same command goes on from the last checkpoint.')
+    sys.exit(128 + 2)
+
+
+def _fail(error: UserError) -> None:
+  print(f'error: {error}', file=sys.stderr)
+  sys.exit(2)

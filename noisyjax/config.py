@@ -1,0 +1,324 @@
+"""From a ConfigDict to the phases that train.py runs; and what may be wrong with a config."""
+
+import dataclasses
+import difflib
+import functools
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from noisyjax import optim, plugins, step, strategy
+from noisyjax.cadence import Cadence
+from noisyjax.data import augment
+from noisyjax.errors import UserError, check_choice
+from noisyjax.net import Net
+from noisyjax.train import Phase
+
+STRATEGIES = 'noisyjax.strategies'
+MODELS = 'noisyjax.models'
+# Fields of a model that the engine sets, or that every model shares.
+_SHARED = ('classes', 'dtype', 'conv', 'parent', 'name')
+# What a phase cannot set for itself.
+_WHOLE_RUN = ('seed', 'epochs', 'phases', 'select', 'data', 'noise', 'checkpoint', 'devices', 'tensorboard')
+
+
+def _fields(package: str, attribute: str, skip: tuple[str, ...] = ()) -> ConfigDict:
+  table = ConfigDict({'name': ''})
+  for name in plugins.names(package, attribute):
+    cls = plugins.find(package, name, attribute, package)
+    table[name] = ConfigDict({f.name: f.default for f in dataclasses.fields(cls) if f.name not in skip})
+  return table
+
+
+def strategy_fields() -> ConfigDict:
+  """Returns `config.strategy`: name, and a table of defaults per strategy, read off the dataclasses themselves."""
+  return _fields(STRATEGIES, 'Strategy')
+
+
+def model_fields() -> ConfigDict:
+  """Returns `config.model`: name, and a table of defaults per model."""
+  return _fields(MODELS, 'Model', _SHARED)
+
+
+def find_strategy(name: str) -> type[strategy.Strategy]:
+  """Returns the strategy class; raises UserError listing all if there is none of that name."""
+  return plugins.find(STRATEGIES, name, 'Strategy', 'strategy.name')
+
+
+def find_model(name: str) -> type:
+  """Returns the model class; raises UserError listing all if there is none of that name."""
+  return plugins.find(MODELS, name, 'Model', 'model.name')
+
+
+def build_strategy(config: ConfigDict, name: str) -> strategy.Strategy:
+  """Returns the strategy with the config's fields."""
+  return find_strategy(name).build(**config.strategy[name])
+
+
+def build_model(config: ConfigDict, classes: int) -> Any:
+  """Returns the model with the config's fields; `conv = auto` is decided here, once."""
+  cls = find_model(config.model.name)
+  shared = {'dtype': config.model.dtype, 'conv': config.model.conv}
+  if shared['conv'] == 'auto':
+    shared['conv'] = 'matmul' if jax.default_backend() == 'cpu' else 'plain'
+  known = {f.name for f in dataclasses.fields(cls)}
+  return cls(classes=classes, **{k: v for k, v in shared.items() if k in known}, **config.model[config.model.name])
+
+
+def phases(config: ConfigDict) -> list[tuple[str, int, ConfigDict]]:
+  """Returns (strategy, epochs, config under the phase's overrides) of each phase.
+
+  Raises:
+    UserError: a malformed phase, an unknown strategy, or an override of a field that does not exist.
+  """
+  find_strategy(config.strategy.name)
+  planned = config.phases or build_strategy(config, config.strategy.name).phases(config.strategy.name, config.epochs)
+  out = []
+  for i, phase in enumerate(planned):
+    try:
+      name, epochs, overrides = phase
+      overrides = dict(overrides)
+    except (TypeError, ValueError):
+      raise UserError(f'phases[{i}]: expected (strategy, epochs, overrides), found {phase!r}.') from None
+    find_strategy(name)
+    if type(epochs) is not int or epochs < 1:
+      raise UserError(f'phases[{i}]: expected at least 1 epoch, as a whole number, found {epochs!r}.')
+    for field in overrides:
+      if field.split('.')[0] in _WHOLE_RUN or field == 'strategy.name':
+        raise UserError(f'phases[{i}]: {field} is of the whole run; a phase cannot set it.')
+    own = config.copy_and_resolve_references()
+    override(own, overrides, f'phases[{i}]')
+    out.append((name, epochs, own))
+  return out
+
+
+def override(config: ConfigDict, values: dict[str, Any], where: str) -> None:
+  """Sets dotted fields, each of its field's type.
+
+  Raises:
+    UserError: naming `where`, the field, and the nearest field there is, or the type expected.
+  """
+  known = flat(config)
+  for field, value in values.items():
+    check_field(where, field, known)
+    old = known[field]
+    if isinstance(old, float) and type(value) is int:
+      value = float(value)
+    elif isinstance(old, str) and type(value) in (int, float):  # a split such as 0.1
+      value = str(value)
+    elif isinstance(old, tuple) and isinstance(value, list):
+      value = tuple(value)
+    if old is not None and (not isinstance(value, type(old)) or isinstance(value, bool) != isinstance(old, bool)):
+      raise UserError(f'{where}: {field}={value!r}: expected {type(old).__name__}, such as {old!r}.')
+    node = config
+    *path, last = field.split('.')
+    for part in path:
+      node = node[part]
+    node[last] = value
+
+
+def check_field(where: str, field: str, known: Iterable[str]) -> None:
+  """Looks whether a dotted field exists.
+
+  Raises:
+    UserError: naming `where`, the nearest field, and the fields beside it.
+  """
+  known = list(known)
+  if field in known:
+    return
+  path = field.split('.')[:-1]
+  while path and not any(k.startswith('.'.join(path) + '.') for k in known):
+    path.pop()
+  prefix = ''.join(f'{p}.' for p in path)
+  beside = sorted({k.removeprefix(prefix).split('.')[0] for k in known if k.startswith(prefix)})
+  near = difflib.get_close_matches(field, known, n=1)
+  hint = f' Did you mean {near[0]!r}?' if near else ''
+  table = f' of {".".join(path)}' if path else ''
+  raise UserError(f'{where}: there is no field {field!r}.{hint} Fields{table}: {", ".join(beside)}.')
+
+
+def flat(config: ConfigDict | dict, prefix: str = '') -> dict[str, Any]:
+  """Returns dotted name → value."""
+  out = {}
+  for name, value in config.items():
+    if isinstance(value, ConfigDict | dict):
+      out |= flat(value, f'{prefix}{name}.')
+    else:
+      out[f'{prefix}{name}'] = value
+  return out
+
+
+def difference(old: dict, new: dict) -> list[str]:
+  """Returns one line per dotted field that differs between two resolved configs."""
+  a, b = flat(old), flat(new)
+  plain = lambda v: list(v) if isinstance(v, tuple) else v
+  return [f'{k}: {a.get(k)!r} → {b.get(k)!r}' for k in sorted(a | b) if plain(a.get(k)) != plain(b.get(k))]
+
+
+def resolved(config: ConfigDict) -> dict:
+  """Returns the config as plain data, without the tables of strategies and models that the run does not use."""
+  used = {config.strategy.name, *(p[0] for p in config.phases)}
+  if not config.phases:
+    used |= {p[0] for p in build_strategy(config, config.strategy.name).phases(config.strategy.name, config.epochs)}
+  out = config.to_dict()
+  for field, keep in (('strategy', used), ('model', {config.model.name})):
+    out[field] = {k: v for k, v in out[field].items() if not isinstance(v, dict) or k in keep}
+  return out
+
+
+def restored(values: dict) -> ConfigDict:
+  """Returns the config that `resolved` wrote, from JSON: lists are tuples again and unused tables have defaults."""
+
+  def tuples(value):
+    if isinstance(value, dict):
+      return {k: tuples(v) for k, v in value.items()}
+    return tuple(map(tuples, value)) if isinstance(value, list) else value
+
+  config = ConfigDict(tuples(values))
+  for field, defaults in (('strategy', strategy_fields()), ('model', model_fields())):
+    for name, table in defaults.items():
+      if name not in config[field]:
+        config[field][name] = table
+  return config
+
+
+def check(config: ConfigDict) -> None:
+  """Looks at a config before anything is loaded.
+
+  Raises:
+    UserError: naming the field, its value and what was expected; unknown names, values out of range, contradictions.
+  """
+  find_model(config.model.name)
+  for field in ('epochs', 'checkpoint.keep'):
+    if (value := flat(config)[field]) < 1:
+      raise UserError(f'{field}: expected at least 1, found {value}.')
+  for name, _, own in phases(config):
+    check_choice('optim.name', own.optim.name, optim.OPTIMIZERS)
+    check_choice('schedule.name', own.schedule.name, optim.SCHEDULES)
+    check_choice('rows', own.rows, ROWS)
+    check_choice('stop.metric', own.stop.metric, ('val_loss', 'val_accuracy'))
+    check_choice('labels', own.labels, ('', 'given', 'verified'))
+    if own.mixup and find_strategy(name).mix is None:
+      raise UserError(f'mixup: {own.mixup} contradicts strategy {name!r}, for which mixup is not defined; expected 0.')
+    if own.schedule.name == 'plateau' and not own.data.val:
+      raise UserError("schedule.name: 'plateau' looks at validation, and data.val is empty.")
+    if own.stop.patience and not own.data.val:
+      raise UserError(f'stop.patience: {own.stop.patience} looks at validation, and data.val is empty.')
+    for field in ('batch_size', 'eval_batch_size'):
+      if own[field] < 1:
+        raise UserError(f'{field}: expected at least 1, found {own[field]}.')
+    for field in ('optim.lr', 'optim.decay', 'optim.clip', 'mixup', 'steps_per_epoch'):
+      value = flat(own)[field]
+      if not 0 <= value < float('inf'):
+        raise UserError(f'{field}: expected at least 0, found {value}.')
+    if not 0 <= own.ema < 1:
+      raise UserError(f'ema: expected a number in [0, 1), found {own.ema}.')
+    for field in ('reset', 'freeze'):
+      try:
+        re.compile(own[field])
+      except re.error as error:
+        raise UserError(f'{field}: {own[field]!r} is not a regular expression: {error}.') from None
+    for view in ('weak', 'strong'):
+      augment.check_ops(f'augment.{view}', own.augment[view])
+  check_choice('model.dtype', config.model.dtype, ('float32', 'bfloat16'))
+  check_choice('model.conv', config.model.conv, ('auto', 'plain', 'matmul'))
+  check_choice('select', config.select, ('best', 'last'))
+  if not 0 <= config.data.trusted <= 1:
+    raise UserError(f'data.trusted: expected a number in [0, 1], found {config.data.trusted}.')
+  try:
+    Cadence(config.checkpoint.every, 1, 1)
+  except UserError as error:
+    raise UserError(f'checkpoint.every: {error}') from None
+  if not hasattr(find_model(config.model.name), 'apply') and (
+    config.strategy.name != 'naive' or config.phases or config.mixup or config.rows != 'all' or config.labels
+  ):
+    raise UserError(
+      f'model.name: {config.model.name!r} is fitted in one go, to the given labels of all rows; expected '
+      "strategy.name='naive', rows='all' and no phases, labels or mixup."
+    )
+
+
+# Which training rows a phase may use, from given and verified labels [N].
+ROWS = {
+  'all': lambda given, verified: np.ones(len(given), bool),
+  'labeled': lambda given, verified: given >= 0,
+  'trusted': lambda given, verified: verified >= 0,
+  'untrusted': lambda given, verified: verified < 0,
+}
+
+
+@functools.cache
+def _mesh(count: int):
+  """One mesh per process, so that the step it is static in is traced once."""
+  if count == 1:
+    return None
+  return jax.make_mesh((count,), ('data',), devices=jax.devices()[:count], axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def plan(config: ConfigDict, data: strategy.TrainData) -> list[Phase]:
+  """Returns the phases of a run on these rows.
+
+  Raises:
+    UserError: a phase without rows, or more devices than there are.
+  """
+  out = []
+  floats = lambda *values: tuple(np.float32(v) for v in values)
+  devices = config.devices or len(jax.devices())
+  if devices > len(jax.devices()):
+    raise UserError(f'devices: found {devices}, expected at most {len(jax.devices())}.')
+  for name, epochs, c in phases(config):
+    method = build_strategy(c, name)
+    rows = ROWS[c.rows](data.given, data.verified)
+    if not rows.any():
+      raise UserError(f'rows: {c.rows!r} leaves no row to phase {name!r}; no training row is verified.')
+    model = build_model(c, data.classes)
+    mean, std = pixel_statistics(c, model, data.images)
+    net = Net(model, mean, std, method.networks, unroll=not c.model.vmap)
+    o, s = c.optim, c.schedule
+    optimizer = optim.Optimizer(
+      o.name, s.name, o.momentum, o.nesterov, o.b1, o.b2, o.eps, o.clip, o.kernels_only, c.freeze
+    )
+    pipelines = (('weak', tuple(c.augment.weak)), ('strong', tuple(c.augment.strong)), ('none', ()))
+    strength = {k: v for k, v in c.augment.items() if k not in ('weak', 'strong')}
+    mesh = _mesh(devices if c.batch_size % devices == 0 else 1)
+    spec = step.Spec(net, optimizer, data.classes, c.batch_size, pipelines, c.mixup > 0, c.ema > 0, mesh)
+    lr, decay, warmup, final, factor, restart, peak = floats(
+      o.lr, o.decay, s.warmup, s.final, s.factor, s.restart, s.peak
+    )
+    schedule = optim.Schedule(lr, decay, warmup, final, factor, np.asarray(s.milestones, np.float32), restart, peak)
+    hyper = step.Hyper(
+      schedule=schedule, strength=jax.tree.map(np.float32, augment.check_strength('augment', strength)),
+      epochs=np.float32(epochs), steps=np.float32(1), mixup=np.float32(c.mixup or 1.0), ema=np.float32(c.ema),
+      stop=(np.int32(c.stop.patience), np.float32(c.stop.delta)),
+      plateau=(np.int32(s.patience if s.name == 'plateau' else 0), np.float32(s.factor)),
+    )  # fmt: skip
+    per_call = c.per_call or (1 if jax.default_backend() == 'cpu' else 16)
+    out.append(
+      Phase(name, method, spec, hyper, epochs, rows, c.labels, c.reset, c.stop.metric, c.steps_per_epoch, per_call,
+            c.eval_batch_size)
+    )  # fmt: skip
+  return out
+
+
+def pixel_statistics(config: ConfigDict, model: Any, images: np.ndarray) -> tuple[tuple, tuple]:
+  """Returns mean and std per channel in 0–255: the config's, or the training images'; (0, 1) for a raw model."""
+  channels = images.shape[-1]
+  if getattr(model, 'raw', False):
+    return (0.0,) * channels, (1.0,) * channels
+  given = []
+  for field in ('mean', 'std'):
+    values = tuple(config.model[field])
+    if values and len(values) != channels:
+      raise UserError(f'model.{field}: found {len(values)} numbers, expected {channels}, one a channel.')
+    given.append(values)
+  pixels = images.reshape(-1, channels)
+  mean = given[0] or tuple(float(round(v, 3)) for v in pixels.mean(0, dtype=np.float64))
+  if given[1]:
+    return mean, given[1]
+  square = np.stack([np.bincount(pixels[:, c], minlength=256) for c in range(channels)]) @ np.arange(256.0) ** 2
+  std = np.sqrt(np.maximum(square / len(pixels) - pixels.mean(0, dtype=np.float64) ** 2, 1.0))
+  return mean, tuple(float(round(v, 3)) for v in std)

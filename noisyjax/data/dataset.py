@@ -1,0 +1,208 @@
+"""A data set in memory: what every source returns and everything else reads.
+
+A sample's id is the sha256 of its decoded pixels before any resize, so that it survives renaming, moving, another
+file format without loss and another `data.size`. Exact duplicates are told apart by their occurrence: the first has no
+suffix, the next ones are `…-1`, `…-2` in row order, so that an id does not change when a duplicate is added later.
+The true labels never enter a `Dataset`: sources return them beside it, and only the audit reads them.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from noisyjax import plugins
+from noisyjax.data import decode
+from noisyjax.errors import UserError
+from noisyjax.log import log
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+  """Images with the labels someone gave and someone checked; build it with `make`."""
+
+  images: np.ndarray  # uint8 [N, H, W, C]
+  given: np.ndarray  # int32 [N], -1 = unlabeled
+  verified: np.ndarray  # int32 [N], -1 = unchecked
+  classes: tuple[str, ...]
+  ids: np.ndarray  # str [N]
+  names: np.ndarray  # str [N]: file name, or the source's own name of the row
+  fingerprint: str  # sha256 of ids, given, verified and classes
+  test: np.ndarray  # bool [N]: rows that the source itself declares its test part
+  notes: tuple[str, ...] = ()  # what a person should know: files skipped, rows left out
+
+  def with_labels(self, given: np.ndarray | None = None, verified: np.ndarray | None = None) -> 'Dataset':
+    """Returns the same images under other labels, with the fingerprint that belongs to them."""
+    given = self.given if given is None else np.asarray(given, np.int32)
+    verified = self.verified if verified is None else np.asarray(verified, np.int32)
+    mark = fingerprint(self.ids, given, verified, self.classes)
+    return dataclasses.replace(self, given=given, verified=verified, fingerprint=mark)
+
+
+def make(
+  images: np.ndarray,
+  given: np.ndarray,
+  classes: Sequence[str],
+  *,
+  verified: np.ndarray | None = None,
+  names: Sequence[str] | None = None,
+  test: np.ndarray | None = None,
+  digests: np.ndarray | None = None,
+  notes: Sequence[str] = (),
+) -> Dataset:
+  """Builds a Dataset.
+
+  Args:
+    images: uint8 [N, H, W, C].
+    given: int [N], -1 = unlabeled.
+    classes: C names.
+    verified: int [N], -1 = unchecked; None = nobody checked any.
+    names: N names; None = row numbers.
+    test: bool [N]; None = the source declares no test part.
+    digests: str [N], `decode.digest` of the images before they were resized; None = of `images`.
+    notes: sentences for a person.
+  """
+  count = len(images)
+  given = np.asarray(given, np.int32)
+  verified = np.full(count, -1, np.int32) if verified is None else np.asarray(verified, np.int32)
+  ids = unique_ids([decode.digest(image) for image in images] if digests is None else digests)
+  return Dataset(
+    images=images,
+    given=given,
+    verified=verified,
+    classes=tuple(classes),
+    ids=ids,
+    names=np.array([str(i) for i in range(count)] if names is None else list(names)),
+    fingerprint=fingerprint(ids, given, verified, classes),
+    test=np.zeros(count, bool) if test is None else np.asarray(test, bool),
+    notes=tuple(notes),
+  )
+
+
+def unique_ids(digests: Sequence[str]) -> np.ndarray:
+  """Returns the digests [N] with '-k' appended to the k-th repetition (k ≥ 1) of one; the first stays as it is."""
+  seen: dict[str, int] = {}
+  ids = []
+  for digest in map(str, digests):
+    k = seen[digest] = seen.get(digest, -1) + 1
+    ids.append(f'{digest}-{k}' if k else digest)
+  return np.array(ids)
+
+
+def fingerprint(ids: np.ndarray, given: np.ndarray, verified: np.ndarray, classes: Sequence[str]) -> str:
+  """Returns the sha256 (hex) of which images carry which labels: any change of the four changes it."""
+  parts = hashlib.sha256('\n'.join(ids.tolist()).encode())
+  for labels in (given, verified):
+    parts.update(np.ascontiguousarray(labels, '<i4').tobytes())
+  parts.update(repr(tuple(classes)).encode())
+  return parts.hexdigest()
+
+
+def duplicate_groups(ids: np.ndarray) -> np.ndarray:
+  """Returns, int64 [N], the first row that has the same image: rows with one number must stay in one split."""
+  _, first, group = np.unique(ids.astype('U64'), return_index=True, return_inverse=True)  # a digest has 64 characters
+  return first[group]
+
+
+class Duplicates(NamedTuple):
+  """Rows that hold one and the same image."""
+
+  id: str
+  rows: tuple[int, ...]
+  names: tuple[str, ...]
+  given: tuple[int, ...]
+  verified: tuple[int, ...]
+
+
+def duplicates(dataset: Dataset) -> list[Duplicates]:
+  """Returns the images that occur more than once, in row order."""
+  groups = duplicate_groups(dataset.ids)
+  first, counts = np.unique(groups, return_counts=True)
+  repeated = first[counts > 1]
+  rows_of = {int(first): [] for first in repeated}
+  for row in np.flatnonzero(np.isin(groups, repeated)).tolist():
+    rows_of[int(groups[row])].append(row)
+  return [
+    Duplicates(
+      str(dataset.ids[first]),
+      tuple(rows),
+      tuple(dataset.names[rows].tolist()),
+      tuple(dataset.given[rows].tolist()),
+      tuple(dataset.verified[rows].tolist()),
+    )
+    for first, rows in rows_of.items()
+  ]
+
+
+def conflicting_duplicates(dataset: Dataset) -> list[Duplicates]:
+  """Returns the duplicates whose given labels, or whose verified labels, differ; unlabeled ones conflict with none."""
+  return [d for d in duplicates(dataset) if len({*d.given} - {-1}) > 1 or len({*d.verified} - {-1}) > 1]
+
+
+def labels_of(values: np.ndarray, count: int, classes: int, where: str) -> np.ndarray:
+  """Returns an array of labels from outside as int32 [count], each in -1..classes-1.
+
+  Raises:
+    UserError: naming `where` and the row of the first label that is out of range or not an integer.
+  """
+  values = np.asarray(values)
+  if values.shape != (count,):
+    raise UserError(f'{where}: has shape {values.shape}; expected one label for each of the {count} images.')
+  if values.dtype.kind not in 'iuf':
+    raise UserError(f'{where}: has type {values.dtype}; expected integers.')
+  wrong = np.flatnonzero((values != np.floor(values)) | (values < -1) | (values >= classes))
+  if len(wrong):
+    more = f' ({len(wrong)} such rows)' if len(wrong) > 1 else ''
+    raise UserError(
+      f'{where}: row {wrong[0]} (from 0) is {values[wrong[0]]}{more}; '
+      f'expected an integer, -1 (unlabeled) or a class in 0..{classes - 1}.'
+    )
+  return values.astype(np.int32)
+
+
+def validate(dataset: Dataset, truth: np.ndarray) -> None:
+  """Checks what every source must deliver.
+
+  Raises:
+    UserError: for labels out of range, no label at all, one class only, or a class that no row carries.
+  """
+  count, classes = len(dataset.images), dataset.classes
+  if len(set(classes)) != len(classes):
+    raise UserError(f'data.classes: {", ".join(classes)}; expected every name once.')
+  for where, labels in (('given labels', dataset.given), ('verified labels', dataset.verified), ('truth', truth)):
+    labels_of(labels, count, len(classes), where)
+  labels = np.concatenate([dataset.given, dataset.verified])
+  carried = np.unique(labels[labels >= 0])
+  if not len(carried):
+    raise UserError(f'All {count} rows are unlabeled; expected labels of at least two classes.')
+  empty = [name for c, name in enumerate(classes) if c not in carried]
+  if len(carried) == 1:
+    raise UserError(f'All labels are {classes[carried[0]]!r}: one class only; expected labels of at least two classes.')
+  if empty:
+    row = int(labels.argmax()) % count
+    raise UserError(
+      f'{len(empty)} of {len(classes)} classes are empty, no row has their label: {", ".join(empty[:10])}'
+      f'{", …" if len(empty) > 10 else ""}. Remove them from data.classes, or mend the labels (the last class in use '
+      f'is {classes[carried[-1]]!r}, first at row {row}, {dataset.names[row]}).'
+    )
+
+
+def load(config) -> tuple[Dataset, np.ndarray]:
+  """Loads the data set that `config` (`config.data`) names.
+
+  Returns:
+    The Dataset with all images at `config.size` (0 = as they are), and the true labels int32 [N] for the audit
+    (-1 = unknown).
+
+  Raises:
+    UserError: if there is no such source, or for anything wrong with the data.
+  """
+  dataset, truth = plugins.find('noisyjax.data.sources', config.source, 'load', 'data.source')(config)
+  images = decode.fit_images(dataset.images, config.size, config.fit, dataset.names)
+  dataset = dataclasses.replace(dataset, images=images)
+  validate(dataset, truth)
+  for note in dataset.notes:
+    log.warning('%s', note)
+  return dataset, truth

@@ -1,0 +1,197 @@
+"""Files of labels: a CSV or .npy with one label a row, or a CSV `image,label` that names its images.
+
+CIFAR-10N/100N publish their labels in the order of the python version of CIFAR; TFDS shuffles. Its order is a sort of
+the python rows by a keyed hash, the same on every machine, and `image_order_c10.npy` writes it down: entry t is the
+python row that TFDS puts at its row t (16399, 1680, 47917, …). So `labels_tfds[t] = labels_python[order[t]]`, which is
+what `read_labels(path, order)` returns.
+"""
+
+import csv
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from noisyjax.errors import UserError
+
+_INTEGER = re.compile(r'[+-]?\d+')
+_SHOWN = 5  # wrong rows named in one message
+
+
+class Column(NamedTuple):
+  """The labels of one file as text, with the place of each for messages."""
+
+  path: Path
+  labels: list[str]
+  images: list[str] | None  # the image each row names; None: rows follow the order of the images
+  places: list[str]  # 'row 3' (a CSV's line, counted from 1) or 'row 2 (from 0)' (an array's index)
+
+  def error(self, wrong: Sequence[int], expected: str) -> UserError:
+    """Returns the error that names the first of the `wrong` rows and says what was `expected`."""
+    shown = ', '.join(f'{self.places[i]}: {self.labels[i]!r}' for i in wrong[:_SHOWN])
+    more = f' and {len(wrong) - _SHOWN} more' if len(wrong) > _SHOWN else ''
+    return UserError(f'{self.path}: {shown}{more}; expected {expected}.')
+
+
+def read_column(path: str | Path) -> Column:
+  """Reads a label file without judging what its labels mean.
+
+  Raises:
+    UserError: if the file cannot be read, a row is empty or has another number of fields.
+  """
+  path = Path(path).expanduser()
+  try:
+    return _read_array(path) if path.suffix == '.npy' else _read_csv(path)
+  except FileNotFoundError:
+    raise UserError(f'{path}: no such label file.') from None
+  except (OSError, UnicodeDecodeError, csv.Error) as error:
+    raise UserError(f'{path}: cannot be read as labels ({error}). Expected a CSV in UTF-8 or an .npy file.') from error
+
+
+def _read_array(path: Path) -> Column:
+  try:
+    array = np.load(path, allow_pickle=False)
+  except (ValueError, EOFError) as error:
+    raise UserError(
+      f'{path}: no plain array ({error}). If it holds a pickled dictionary, as CIFAR-10_human.npy does, save the '
+      "labels you want with np.save('labels.npy', file.item()['worse_label'])."
+    ) from error
+  if array.ndim != 1:
+    raise UserError(f'{path}: has shape {array.shape}; expected one label a row, shape (N,).')
+  if array.dtype.kind == 'f' and (array == np.rint(array)).all():  # np.genfromtxt makes floats of integers
+    array = array.astype(np.int64)
+  return Column(path, [str(v) for v in array.tolist()], None, [f'row {i} (from 0)' for i in range(len(array))])
+
+
+def _read_csv(path: Path) -> Column:
+  with path.open(newline='', encoding='utf-8-sig') as file:
+    rows = [([cell.strip() for cell in row], line) for line, row in enumerate(csv.reader(file), 1)]
+  while rows and not any(rows[-1][0]):
+    rows.pop()  # trailing blank lines
+  if not rows:
+    raise UserError(f'{path}: is empty; expected one label a row.')
+  header = [cell.lower() for cell in rows[0][0]]
+  named = 'image' in header and 'label' in header
+  width = len(header) if named else 1
+  rows = rows[1:] if named else rows
+  for row, line in rows:
+    if len(row) != width or not any(row):
+      expected = f'{width} fields as in the header' if named else "one integer, or a header 'image,label' in row 1"
+      raise UserError(f'{path}: row {line}: {",".join(row)!r}; expected {expected}.')
+  label = header.index('label') if named else 0
+  images = [row[header.index('image')] for row, _ in rows] if named else None
+  return Column(path, [row[label] for row, _ in rows], images, [f'row {line}' for _, line in rows])
+
+
+def read_labels(path: str | Path, order: str | Path = '') -> np.ndarray:
+  """Reads integer labels, one a row, for instance a CIFAR-N file.
+
+  Args:
+    path: .npy or CSV without header.
+    order: .npy with a permutation of the rows (`image_order_c10.npy` for TFDS); '' keeps the file's order.
+
+  Returns:
+    int32 [N]; with `order`, row t is the file's row order[t]. -1 = unlabeled.
+
+  Raises:
+    UserError: naming the row of a label that is not an integer or below -1, or if `order` is no permutation.
+  """
+  column = read_column(path)
+  if column.images is not None:
+    raise UserError(f"{column.path}: has a header 'image,label'; expected one integer a row, in the order of the rows.")
+  labels = _integers(column)
+  if not order:
+    return labels
+  rows = _integers(read_column(order))
+  if len(rows) != len(labels) or not np.array_equal(np.sort(rows), np.arange(len(labels))):
+    raise UserError(
+      f'{order}: expected every row number 0..{len(labels) - 1} of {path} exactly once; it has {len(rows)} entries, '
+      f'{len(np.unique(rows))} different ones.'
+    )
+  return labels[rows]
+
+
+def _integers(column: Column) -> np.ndarray:
+  """Returns a column's labels as int32 [N].
+
+  Raises:
+    UserError: naming the rows that are not integers of -1 or more.
+  """
+  wrong = [i for i, text in enumerate(column.labels) if not _INTEGER.fullmatch(text) or not -1 <= int(text) < 2**31]
+  if wrong:
+    raise column.error(wrong, 'an integer, -1 (unlabeled) or a class 0, 1, …')
+  return np.array([int(text) for text in column.labels], np.int32)
+
+
+def class_names(columns: Iterable[Column], unlabeled: str) -> tuple[str, ...]:
+  """Returns the classes that label files speak of: '0'..'C-1' if all labels are integers, else the sorted names.
+
+  Raises:
+    UserError: for a label that is no integer in a file without header, or an integer beyond the number of rows.
+  """
+  columns = list(columns)
+  labels = {text for column in columns for text in column.labels} - {unlabeled, '-1'}
+  if any(column.images is None for column in columns) or all(_INTEGER.fullmatch(text) for text in labels):
+    largest = -1
+    for column in columns:
+      values = _integers(column._replace(labels=['-1' if text == unlabeled else text for text in column.labels]))
+      largest = max(largest, values.max(initial=-1))
+      # Each class needs a row: an integer above the number of rows is no class but a slip.
+      wrong = np.flatnonzero(values >= max(len(c.labels) for c in columns)).tolist()
+      if wrong:
+        raise column.error(wrong, 'a class number smaller than the number of rows')
+    return tuple(str(c) for c in range(largest + 1))
+  return tuple(sorted(labels))
+
+
+def indices(column: Column, classes: Sequence[str], unlabeled: str) -> np.ndarray:
+  """Returns a column's labels as int32 [N] into `classes`; `unlabeled` and -1 become -1.
+
+  A label is a class name or, if no class is called so, a class number.
+
+  Raises:
+    UserError: naming the rows of labels that are neither.
+  """
+  index = {str(c): str(c) for c in range(-1, len(classes))} | {unlabeled: '-1'}
+  index |= {name: str(i) for i, name in enumerate(classes)}
+  # int() unifies '7', '07' and '+7'.
+  plain = [t if t in index or not _INTEGER.fullmatch(t) else str(int(t)) for t in column.labels]
+  wrong = [i for i, text in enumerate(plain) if text not in index]
+  if wrong:
+    text = plain[wrong[0]]
+    near = difflib.get_close_matches(text, [*classes, unlabeled], n=1)
+    listed = ', '.join(classes[:20]) + (', …' if len(classes) > 20 else '')
+    kind = 'an integer' if not _INTEGER.fullmatch(text) and all(map(_INTEGER.fullmatch, classes)) else 'a label'
+    hint = f' (did you mean {near[0]!r}?)' if near and kind == 'a label' else ''
+    raise column.error(wrong, f'{kind} in 0..{len(classes) - 1}, a class of {listed}, or {unlabeled!r}{hint}')
+  return np.array([int(index[text]) for text in plain], np.int32)
+
+
+def rows_of(column: Column, names: Sequence[str]) -> tuple[np.ndarray, list[int]]:
+  """Returns, for a file with header, the position in `names` of each row's image, and the rows whose image is missing.
+
+  A row may name an image by its path below the data's root, or by its file name where that is unique.
+
+  Returns:
+    int64 [rows], -1 where the image is missing; and those rows.
+
+  Raises:
+    UserError: if two rows name one image.
+  """
+  position = {name: i for i, name in enumerate(names)}
+  files: dict[str, int] = {}
+  for i, name in enumerate(names):
+    file = name.rpartition('/')[2]
+    files[file] = -1 if file in files else i
+  found = [position.get(image, files.get(image.rpartition('/')[2], -1)) for image in column.images]
+  first: dict[int, int] = {}
+  for row, i in enumerate(found):
+    if i >= 0 and first.setdefault(i, row) != row:
+      raise UserError(
+        f'{column.path}: {column.places[first[i]]} and {column.places[row]} both label the image {names[i]}; '
+        'expected one row an image.'
+      )
+  return np.array(found, np.int64), [row for row, i in enumerate(found) if i < 0]

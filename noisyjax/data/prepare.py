@@ -1,0 +1,102 @@
+"""From `config.data` and `config.noise` to the parts of a run: what may be trained on, and, apart from it, the truth."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from noisyjax.data import dataset, noise, split
+from noisyjax.strategy import TrainData
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+  """The parts of a run.
+
+  Attributes:
+    train: what a strategy may know. rows, ids, names: of the training rows, each [N].
+    validation: images and labels, or None. val_rows: row numbers. val_given, val_verified: its labels of both kinds.
+    classes: names. record: JSON-ready facts for the result (source, fingerprint, rows, noise).
+    notes: sentences a person should read.
+    data: the whole data set, under its (noisy) given labels.
+  """
+
+  train: TrainData
+  rows: np.ndarray
+  validation: tuple[np.ndarray, np.ndarray] | None
+  val_rows: np.ndarray
+  classes: tuple[str, ...]
+  record: dict[str, Any]
+  notes: tuple[str, ...]
+  data: dataset.Dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+  """What scores a run and never reaches it.
+
+  Attributes:
+    truth: int32 [N of the data set], -1 = unknown. test: images and labels, or None. test_rows: row numbers.
+    labels: which labels score the test rows. noise: realised rate and matrix, JSON-ready.
+  """
+
+  truth: np.ndarray
+  test: tuple[np.ndarray, np.ndarray] | None
+  test_rows: np.ndarray
+  labels: str
+  noise: dict[str, Any]
+
+
+def prepare(config: Any) -> tuple[Prepared, Audit]:
+  """Loads, injects noise, splits, reveals trusted labels.
+
+  The fingerprint covers training and validation rows alone: test rows cannot change what a run writes.
+
+  Args:
+    config: the run's config (`data` and `noise` are read).
+  """
+  data, truth, injected = load(config)
+  parts = split.split(data, truth, config.data)
+  verified = split.reveal(data, truth, parts.train, config.data.trusted, config.data.seed)
+  data = data.with_labels(verified=verified)
+  images = data.images
+  val_label = data.given if config.data.val_labels == 'given' else data.verified
+  test_label = {'true': truth, 'verified': data.verified, 'given': data.given}[config.data.test_labels]
+  train = TrainData(images[parts.train], data.given[parts.train], data.verified[parts.train], len(data.classes))
+  seen = np.sort(np.concatenate([parts.train, parts.val]))
+  told, hidden = _noise_record(injected)
+  record = {
+    'source': config.data.source,
+    'fingerprint': dataset.fingerprint(data.ids[seen], data.given[seen], data.verified[seen], data.classes),
+    'rows': {'train': len(parts.train), 'val': len(parts.val), 'trusted': int((train.verified >= 0).sum())},
+    'classes': list(data.classes),
+    'noise': told,
+  }
+  prepared = Prepared(
+    train=train, rows=parts.train, val_rows=parts.val, classes=data.classes, record=record,
+    validation=(images[parts.val], val_label[parts.val]) if len(parts.val) else None,
+    notes=tuple(data.notes) + tuple(parts.notes), data=data,
+  )  # fmt: skip
+  test = (images[parts.test], test_label[parts.test]) if len(parts.test) else None
+  return prepared, Audit(truth, test, parts.test, config.data.test_labels, hidden)
+
+
+def load(config: Any) -> tuple[dataset.Dataset, np.ndarray, dict | None]:
+  """Returns the data set under its given labels (noisy, where noise is injected), the truth, and the noise record."""
+  data, truth = dataset.load(config.data)
+  if config.noise.kind == 'none':
+    return data, truth, None
+  part = np.flatnonzero(~data.test)  # a source's own test part stays clean, and label files do not cover it
+  injected = noise.inject(data.given[part], config.noise, data.images[part], data.classes)
+  truth = np.where(data.given >= 0, data.given, truth).astype(np.int32)
+  given = data.given.copy()
+  given[part] = injected.labels
+  return data.with_labels(given=given), truth, injected.record
+
+
+def _noise_record(record: dict | None) -> tuple[dict, dict]:
+  """Parts the noise record: what was asked for is no secret, what came of it, test rows too, the truth alone knows."""
+  if record is None:
+    return {'kind': 'none'}, {}
+  hidden = {k: record[k] for k in ('expected', 'realised', 'matrix') if k in record}
+  return {k: v for k, v in record.items() if k not in hidden}, hidden

@@ -1,0 +1,132 @@
+"""A data set of TensorFlow Datasets by name (`cifar10`, `cifar100`, `mnist`, …), read without TensorFlow.
+
+TFDS prepares a data set once, on disk; `config.path` is its `data_dir` ('' = `~/tensorflow_datasets`). Preparing most
+image data sets needs the network and TensorFlow to encode them, reading them needs neither: array_record files through
+TFDS' random access, and TFRecord files, which TFDS itself reads with TensorFlow only, by their framing (length as
+uint64, checksum, record, checksum). Rows are the train split in TFDS' order, then the test split, which `Dataset.test`
+marks; a row is called by its TFDS id where there is one (`train_16399` is row 16399 of the python version of CIFAR).
+"""
+
+import functools
+import hashlib
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from noisyjax.data import cache, dataset, decode
+from noisyjax.errors import UserError
+from noisyjax.log import log
+
+
+def load(config) -> tuple[dataset.Dataset, np.ndarray]:
+  """Loads the TFDS data set `config.name`; its labels are both the given and the true ones.
+
+  Raises:
+    UserError: if TFDS knows no such data set, it is not prepared and cannot be, or it holds no images with labels.
+  """
+  import tensorflow_datasets as tfds  # here, not above: the import takes a third of a second
+
+  if not config.name:
+    raise UserError('data.name is empty; expected the TFDS name of a data set, such as cifar10.')
+  builder = _builder(tfds, config.name, config.path)
+  if not builder.is_prepared():
+    _prepare(builder, config.name)
+  image_key, label_key = _keys(tfds, builder)
+  parts = [part for part in ('train', 'test') if part in builder.info.splits]
+  if 'train' not in parts:
+    raise UserError(f'TFDS {config.name}: has the splits {", ".join(builder.info.splits)}; expected one called train.')
+  channels = builder.info.features[image_key].shape[-1]
+  channels = channels if channels in (1, 3) else config.channels
+  read = functools.partial(_read, builder, parts, image_key, label_key, config.size, config.fit, channels)
+  identity = ('tfds', str(builder.data_path), config.size, config.fit, channels)
+  arrays = cache.cached(identity, _stamp(builder, parts), read, config.cache)
+  left_out = decode.check_bad(arrays['bad'].tolist(), config.skip_bad, f'TFDS {config.name}')
+  made = dataset.make(
+    arrays['images'],
+    arrays['labels'],
+    tuple(config.classes) or tuple(builder.info.features[label_key].names),
+    names=arrays['names'].astype(str).tolist(),
+    test=arrays['test'],
+    digests=arrays['digests'].astype('U64'),
+    notes=left_out,
+  )
+  return made, made.given.copy()
+
+
+def _builder(tfds, name: str, path: str):
+  try:
+    return tfds.builder(name, **({'data_dir': str(Path(path).expanduser())} if path else {}))
+  except Exception as error:  # TFDS raises many kinds, with pages of text; its first line says it
+    raise UserError(f'data.name: TFDS cannot find {name!r}: {str(error).splitlines()[0]}') from error
+
+
+def _prepare(builder, name: str) -> None:
+  """Downloads and prepares, once, and says so."""
+  log.warning('TFDS %s is not prepared in %s; downloading and preparing it there.', name, builder.data_path)
+  try:
+    builder.download_and_prepare(file_format='array_record')
+  except Exception as error:  # no network, no TensorFlow, no space: each has its own kind
+    reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+    raise UserError(
+      f'TFDS {name}: is not prepared in {builder.data_path} and cannot be here ({reason}). Prepare it once where there '
+      f'is a network and TensorFlow, `tfds build {name} --file_format=array_record --data_dir=FOLDER`, copy FOLDER and '
+      'set data.path to it.'
+    ) from error
+
+
+def _keys(tfds, builder) -> tuple[str, str]:
+  """Returns the features that hold the image and its class."""
+  features = dict(builder.info.features.items())
+  keys = builder.info.supervised_keys
+  image, label = keys if keys and len(keys) == 2 and all(isinstance(key, str) for key in keys) else ('image', 'label')
+  kinds = [features.get(key) for key in (image, label)]
+  if not isinstance(kinds[0], tfds.features.Image) or not isinstance(kinds[1], tfds.features.ClassLabel):
+    raise UserError(
+      f'TFDS {builder.name}: has the features {", ".join(features)}; expected an image and a class label.'
+    )
+  return image, label
+
+
+def _stamp(builder, parts: list[str]) -> str:
+  """Returns a digest that changes with the prepared files."""
+  stats = [(str(p), Path(p).stat()) for part in parts for p in builder.info.splits[part].filepaths]
+  return hashlib.sha256(repr([(path, s.st_size, s.st_mtime_ns) for path, s in stats]).encode()).hexdigest()
+
+
+def _read(
+  builder, parts: list[str], image_key: str, label_key: str, size: int, fit: str, channels: int
+) -> dict[str, np.ndarray]:
+  pixels, labels, names, test = [], [], [], []
+  for part in parts:
+    for row, example in enumerate(_examples(builder, part, image_key)):
+      pixels.append(example[image_key])
+      labels.append(example[label_key])
+      names.append(example['id'].decode() if isinstance(example.get('id'), bytes) else f'{part}_{row:05d}')
+      test.append(part == 'test')
+  decoded = decode.decode_all(names, pixels.__getitem__, size, fit, channels)
+  return {
+    'images': decoded.images,
+    'digests': decoded.digests.astype('S64'),
+    'labels': np.array(labels, np.int32)[decoded.good],
+    'names': np.array(names)[decoded.good],
+    'test': np.array(test)[decoded.good],
+    'bad': np.array(decoded.bad, dtype='U'),
+  }
+
+
+def _examples(builder, part: str, image_key: str) -> Iterator[dict]:
+  """Yields the examples of a split with their images still encoded."""
+  import tensorflow_datasets as tfds
+
+  encoded = {image_key: tfds.decode.SkipDecoding()}
+  if builder.info.file_format.value != 'tfrecord':
+    yield from builder.as_data_source(split=part, decoders=encoded)
+    return
+  for path in builder.info.splits[part].filepaths:
+    with Path(path).open('rb') as file:
+      while head := file.read(12):
+        (length,) = struct.unpack('<Q4x', head)
+        yield builder.info.features.deserialize_example_np(file.read(length), decoders=encoded)
+        file.seek(4, 1)

@@ -1,0 +1,182 @@
+"""Many runs of one recipe: a grid over flags, a generator in configs/sweeps/, or the folds of a cross-validation.
+
+Here one after another in this process, where runs that differ in numbers alone share one compiled step.
+"""
+
+import ast
+import importlib.util
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from noisyjax import config as configs
+from noisyjax import run, writer
+from noisyjax.data import prepare, split
+from noisyjax.errors import UserError
+from noisyjax.experiments import report
+from noisyjax.log import log
+
+Overrides = dict[str, Any]
+
+
+def grid(axes: list[str]) -> Iterator[Overrides]:
+  """Yields the product of axes such as "optim.lr=0.1,0.01" and "seed=0,1,2".
+
+  Raises:
+    UserError: an axis that is not field=value,value,….
+  """
+  parsed = []
+  for axis in axes:
+    field, _, values = axis.partition('=')
+    if not field or not values:
+      raise UserError(f"--grid: found {axis!r}, expected field=value,value,… such as 'optim.lr=0.1,0.01'.")
+    parsed.append([(field, _literal(v)) for v in _split(values)])
+  for point in itertools.product(*parsed):
+    yield dict(point)
+
+
+def _split(values: str) -> list[str]:
+  """Splits at commas outside brackets, so that a tuple can be a value."""
+  parts, depth = [''], 0
+  for c in values:
+    depth += (c in '([{') - (c in ')]}')
+    if c == ',' and not depth:
+      parts.append('')
+    else:
+      parts[-1] += c
+  return parts
+
+
+def _literal(text: str) -> Any:
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    return text
+
+
+def generated(path: str) -> list[Overrides]:
+  """Returns what `sweep()` of a Python file yields: dicts of dotted field → value.
+
+  Raises:
+    UserError: no such file, or no `sweep` in it.
+  """
+  if not Path(path).is_file():
+    raise UserError(f'--sweep: there is no file {path!r}; expected one such as configs/sweeps/dropout.py.')
+  spec = importlib.util.spec_from_file_location('sweep', path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  if not hasattr(module, 'sweep'):
+    raise UserError(f'{path}: has no function sweep() that yields dicts of field → value.')
+  return list(module.sweep())
+
+
+def short(field: str) -> str:
+  """Returns what a field is called in tables and folders: "optim.lr" → "lr", "strategy.name" → "strategy"."""
+  parts = field.split('.')
+  return parts[-2] if parts[-1] == 'name' and len(parts) > 1 else parts[-1]
+
+
+def name(overrides: Overrides) -> str:
+  """Returns a folder name that tells the point: "lr=0.1,seed=1"."""
+  taken = [short(f) for f in overrides]
+  plain = lambda v: re.sub(r'[^\w.+-]+', '_', str(v)).strip('_')
+  label = lambda f: f if taken.count(short(f)) > 1 else short(f)
+  return ','.join(f'{label(k)}={plain(v)}' for k, v in overrides.items()) or 'base'
+
+
+def sweep(config: ConfigDict, points: list[Overrides], workdir: str) -> tuple[list[dict], str]:
+  """Runs every point in a folder of its own; finished ones are not run twice.
+
+  Returns:
+    The results, and their table (also written to table.md), grouped over seeds.
+  Raises:
+    UserError: before anything runs, for a point that names an unknown field or makes a bad config.
+  """
+  built, taken = [], {}
+  for i, point in enumerate(points):
+    own = config.copy_and_resolve_references()
+    configs.override(own, point, f'sweep point {i} ({name(point)})')
+    configs.check(own)
+    if (other := taken.setdefault(name(point), i)) != i:
+      raise UserError(f'sweep: points {other} and {i} are the same, {name(point)}; expected every point once.')
+    built.append((point, own))
+  if not built:
+    raise UserError('sweep: there is no point to run.')
+  results = []
+  for i, (point, own) in enumerate(built):
+    log.info('%d of %d: %s', i + 1, len(built), name(point))
+    result = run.run(own, Path(workdir) / name(point))
+    results.append(result)
+  fields = list(dict.fromkeys(f for p in points for f in p if f != 'seed'))
+  rows = [r | {short(f): p.get(f, '') for f in fields} for r, (p, _) in zip(results, built)]
+  text = report.table(rows, tuple(short(f) for f in fields) or ('strategy', 'model'))
+  writer.write_text(Path(workdir) / 'table.md', text)
+  if all(r['audit'].get('test_rows') for r in results):
+    groups = {}
+    for point, _ in built:
+      label = name({k: v for k, v in point.items() if k != 'seed'})
+      groups.setdefault(label.removeprefix('strategy.name='), []).append(Path(workdir) / name(point))
+    report.comparison_png(groups, Path(workdir) / 'comparison.png')
+  return results, text
+
+
+def kfold(config: ConfigDict, k: int, workdir: str) -> tuple[list[dict], str]:
+  """Runs k-fold cross-validation over the training rows; each fold validates where it was held out.
+
+  The folds are stratified by given label and keep duplicates together. A held row is scored with the labels that
+  `data.val_labels` names, so the mean over folds is a mean over those.
+
+  Returns:
+    The results, and a table of validation accuracies with their mean and standard deviation (also in table.md).
+  """
+  config = config.copy_and_resolve_references()
+  config.data.val = '@'  # each fold's own, below
+  configs.check(config)
+  whole = config.copy_and_resolve_references()
+  whole.data.val = ''
+  data, truth, _ = prepare.load(config)
+  parts = split.split(data, truth, whole.data)
+  labels = data.given if config.data.val_labels == 'given' else data.verified
+  folds = split.folds(parts.train, labels, data.ids, k, config.data.seed)
+  results = []
+  for i, (_, held) in enumerate(folds):
+    if config.data.val_labels == 'verified':
+      held = held[data.verified[held] >= 0]
+    folder = Path(workdir) / f'fold={i}'
+    try:
+      folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+      raise UserError(f'{folder}: cannot use this workdir: {error.strerror or error}.') from error
+    rows = folder / 'held.txt'
+    text = '\n'.join(map(str, held)) + '\n'
+    if rows.exists() and rows.read_text() != text:
+      raise UserError(f'{folder}: holds a fold of another division of the data; choose another workdir.')
+    writer.write_text(rows, text)
+    own = config.copy_and_resolve_references()
+    own.data.val = f'@{rows}'
+    log.info('fold %d of %d: %d rows held out', i + 1, k, len(held))
+    results.append(run.run(own, folder))
+  return results, _fold_table(results, workdir)
+
+
+def _fold_table(results: list[dict], workdir: str) -> str:
+  best = np.array([r['validation']['best'] for r in results])
+  last = np.array([r['validation']['last'] for r in results])
+  kind = results[0]['validation']['labels']
+  lines = [
+    f'| fold | rows held out ({kind} labels) | last | best epoch by these same rows (optimistic) |',
+    '|---|---|---|---|',
+  ]
+  for i, r in enumerate(results):
+    v = r['validation']
+    lines.append(f'| {i} | {v["rows"]} | {100 * v["last"]:.2f} | {100 * v["best"]:.2f} |')
+  spread = lambda v: f'{100 * v.mean():.2f} ± {100 * v.std(ddof=1):.2f}'
+  lines.append(f'| mean ± std ({len(results)}) | | {spread(last)} | {spread(best)} |')
+  text = '\n'.join(lines) + '\n'
+  writer.write_text(Path(workdir) / 'table.md', text)
+  return text

@@ -1,0 +1,66 @@
+"""The 9-layer CNN of co-teaching: Han et al., NeurIPS 2018 (arXiv 1804.06872), Table 2; 4,434,570 parameters.
+
+Three groups of three 3x3 convolutions (128-128-128, 256-256-256, 512-256-128), each followed by batch normalization
+and LeakyReLU(0.01); 2x2 max pooling and channel-wise dropout after the first two groups; the third group is unpadded
+and ends in a global average. Initialisation and batch-norm constants are those of PyTorch, which the authors used.
+
+Departures from the authors' code (bhanML/Co-teaching): dropout is off in evaluation (their `F.dropout2d` without
+`training=` drops at test time too); biases start at zero; the running variance is the batch's own.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from noisyjax.errors import UserError
+from noisyjax.models.conv import Conv
+from noisyjax.models.pool import max_pool_2x2
+
+# PyTorch's default for convolutions and linear layers: uniform in ±1 / sqrt(fan_in).
+torch_init = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
+
+
+class Model(nn.Module):
+  """Nine convolutions and a linear head.
+
+  Attributes:
+    classes: number of classes.
+    dropout: rate of channels dropped after each of the first two groups.
+    dtype: compute type of the convolutions.
+    conv: kind of convolution, see `noisyjax.models.conv`.
+  """
+
+  classes: int
+  dropout: float = 0.25
+  dtype: str = 'float32'
+  conv: str = 'plain'
+
+  @nn.compact
+  def __call__(self, images: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
+    """Returns logits `[B, classes]` and features `[B, 128]`, both float32, of images `[B, H, W, C]`.
+
+    Raises:
+      UserError: if the images are smaller than 28 x 28, of which the unpadded group would leave nothing.
+    """
+    height, width = images.shape[1:3]
+    if min(height, width) < 28:
+      raise UserError(f'model cnn9: images are {height} x {width}; its three unpadded layers need 28 x 28 or more.')
+    dtype = jnp.dtype(self.dtype)
+
+    def group(x: jax.Array, number: int, widths: tuple[int, ...], padding: str) -> jax.Array:
+      for layer, features in enumerate(widths, 3 * number + 1):
+        x = Conv(
+          features, (3, 3), padding=padding, kernel_init=torch_init, dtype=dtype, kind=self.conv, name=f'conv{layer}'
+        )(x)
+        x = nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, dtype=dtype, name=f'norm{layer}')(x)
+        x = nn.leaky_relu(x, 0.01)
+      return x
+
+    def pool(x: jax.Array) -> jax.Array:
+      return nn.Dropout(self.dropout, broadcast_dims=(1, 2))(max_pool_2x2(x), deterministic=not train)
+
+    x = pool(group(images, 0, (128, 128, 128), 'SAME'))
+    x = pool(group(x, 1, (256, 256, 256), 'SAME'))
+    x = group(x, 2, (512, 256, 128), 'VALID')
+    features = x.astype(jnp.float32).mean(axis=(1, 2))  # [B, 128]
+    return nn.Dense(self.classes, kernel_init=torch_init, name='head')(features), features

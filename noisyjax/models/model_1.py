@@ -1,0 +1,52 @@
+"""Model I of the seed notebook: a small Keras CNN on raw 0..255 images; 142,624 parameters on 32x32x3 and 10 classes.
+
+Batch normalization of the image itself, two tanh convolutions with 2x2 max pooling, dropout 0.8, 30 ReLU units,
+softmax (here: logits). As Keras has it: Glorot-uniform kernels, zero biases, batch-norm momentum 0.99 and epsilon
+1e-3, flattening in the order height, width, channel.
+"""
+
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from noisyjax.models.conv import Conv
+from noisyjax.models.pool import max_pool_2x2
+
+glorot = nn.initializers.glorot_uniform()
+
+
+class Model(nn.Module):
+  """The seed's Model I.
+
+  Attributes:
+    classes: number of classes.
+    dropout: rate before the dense layers.
+    dtype: compute type of all layers but the first normalization and the head.
+    conv: kind of convolution, see `noisyjax.models.conv`.
+  """
+
+  raw: ClassVar[bool] = True  # images come as 0..255
+
+  classes: int
+  dropout: float = 0.8
+  dtype: str = 'float32'
+  conv: str = 'plain'
+
+  @nn.compact
+  def __call__(self, images: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
+    """Returns logits `[B, classes]` and features `[B, 30]`, both float32, of raw images `[B, H, W, C]`."""
+    dtype = jnp.dtype(self.dtype)
+
+    # The exact variance: pixels up to 255 squared would cancel in E[x^2] - E[x]^2.
+    x = nn.BatchNorm(not train, momentum=0.99, epsilon=1e-3, use_fast_variance=False, name='norm')(images)
+    x = jnp.tanh(Conv(32, (3, 3), kernel_init=glorot, dtype=dtype, kind=self.conv, name='conv1')(x))
+    x = max_pool_2x2(x)
+    x = jnp.tanh(Conv(64, (3, 3), kernel_init=glorot, dtype=dtype, kind=self.conv, name='conv2')(x))
+    x = max_pool_2x2(x)
+    x = x.reshape(len(x), -1)
+    x = nn.Dropout(self.dropout)(x, deterministic=not train)
+    x = nn.relu(nn.Dense(30, kernel_init=glorot, dtype=dtype, name='dense')(x))
+    features = x.astype(jnp.float32)  # [B, 30]
+    return nn.Dense(self.classes, kernel_init=glorot, name='head')(features), features

@@ -1,0 +1,57 @@
+"""PreAct ResNet-18: He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016; 11,171,146 parameters.
+
+The version that the noisy-label literature trains on CIFAR (kuangliu/pytorch-cifar): a bare 3x3 stem, shortcuts taken
+from the activated input without normalization of their own, and, unlike the paper, no normalization or ReLU
+after the last block. Initialisation, padding and batch normalization: see `noisyjax.models.resnet`.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+
+from noisyjax.models.resnet import Layer, block_plan, layers, pool_and_classify, stage_widths
+
+
+class PreActBlock(nn.Module):
+  """norm-relu-conv-norm-relu-conv, plus the shortcut."""
+
+  features: int
+  strides: tuple[int, int]
+  conv: Callable[..., Layer]
+  norm: Callable[..., Layer]
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    y = nn.relu(self.norm(name='norm1')(x))
+    if self.strides != (1, 1) or x.shape[-1] != self.features:
+      x = self.conv(self.features, 1, self.strides, name='shortcut_conv')(y)
+    y = self.conv(self.features, 3, self.strides, name='conv1')(y)
+    y = nn.relu(self.norm(name='norm2')(y))
+    return x + self.conv(self.features, 3, name='conv2')(y)
+
+
+class Model(nn.Module):
+  """Stem, four stages of two blocks, global average, linear head.
+
+  Attributes:
+    classes: number of classes.
+    width: multiplies the channels 64, 128, 256, 512.
+    dtype: compute type of the convolutions.
+    conv: kind of convolution, see `noisyjax.models.conv`.
+  """
+
+  classes: int
+  width: float = 1.0
+  dtype: str = 'float32'
+  conv: str = 'plain'
+
+  @nn.compact
+  def __call__(self, images: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
+    """Returns logits `[B, classes]` and features `[B, 512 * width]`, both float32, of images `[B, H, W, C]`."""
+    conv, norm = layers(self.conv, self.dtype, train)
+    widths = stage_widths(self.width)
+    x = conv(widths[0], 3, name='stem_conv')(images)
+    for name, features, strides in block_plan((2, 2, 2, 2), widths):
+      x = PreActBlock(features, strides, conv, norm, name=name)(x)
+    return pool_and_classify(x, self.classes)

@@ -1,0 +1,99 @@
+"""From Flax modules to M networks: the only place that knows Linen's calling convention and how M runs."""
+
+import dataclasses
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+Array = jax.Array
+PyTree = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+  """M networks of one architecture. Static: hashable, compared by value.
+
+  Attributes:
+    model: a Linen module with `__call__(images, train) -> logits, features`.
+    mean, std: per channel, in 0–255; images are normalised here and nowhere else, so what a network was trained on and
+      what it is asked on cannot differ.
+    networks: M.
+    unroll: one call after another (CPU: a convolution over stacked kernels is a slow grouped one) or `vmap`.
+  """
+
+  model: nn.Module
+  mean: tuple[float, ...]
+  std: tuple[float, ...]
+  networks: int = 1
+  unroll: bool = True
+
+  def _normalise(self, images: Array) -> Array:
+    return (images.astype(jnp.float32) - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+
+  def _each(self, call, *stacked) -> PyTree:
+    if not self.unroll:
+      return jax.vmap(call)(*stacked)
+    outs = [call(*jax.tree.map(lambda a: a[m], stacked)) for m in range(self.networks)]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *outs)
+
+  def _run(self, call, images: Array, *stacked) -> PyTree:
+    images = self._normalise(images)
+    if images.ndim == 5:  # each network its own images
+      return self._each(call, images, *stacked)
+    return self._each(lambda *own: call(images, *own), *stacked)
+
+  def images(self, images: Array) -> int:
+    """Returns how many images pass through a network when this array is shown to all."""
+    return images.shape[0] * images.shape[1] if images.ndim == 5 else images.shape[0] * self.networks
+
+  def init(self, key: Array, images: np.ndarray) -> tuple[PyTree, PyTree]:
+    """Returns (params, stats), each leaf with a leading axis M; every network has its own key.
+
+    Args:
+      key: of the run's "init".
+      images: uint8 [n, H, W, C] training images: the shape, and what a data-dependent first layer is computed from.
+    """
+    images = self._normalise(jnp.asarray(images))
+
+    def one(key):
+      variables = self.model.init({'params': key}, images[:2], train=False)
+      if hasattr(self.model, 'calibrate'):
+        variables = self.model.calibrate(variables, images)
+      return variables['params'], variables.get('batch_stats', {})
+
+    trees = [one(jax.random.fold_in(key, m)) for m in range(self.networks)]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+  def train(self, params: PyTree, stats: PyTree, images: Array, key: Array) -> tuple[Array, Array, PyTree]:
+    """Returns logits [M, B, C], features [M, B, F] and the moved statistics; images [B, …] or [M, B, …] in 0–255."""
+
+    def one(images, params, stats, key):
+      variables = {'params': params, 'batch_stats': stats}
+      (logits, features), moved = self.model.apply(
+        variables, images, train=True, rngs={'dropout': key}, mutable=['batch_stats']
+      )
+      return logits, features, moved.get('batch_stats', {})
+
+    return self._run(one, images, params, stats, jax.random.split(key, self.networks))
+
+  def look(self, params: PyTree, stats: PyTree, images: Array) -> tuple[Array, Array]:
+    """Returns logits [M, B, C] and features [M, B, F] under running statistics; moves nothing."""
+
+    def one(images, params, stats):
+      return self.model.apply({'params': params, 'batch_stats': stats}, images, train=False)
+
+    return self._run(one, images, params, stats)
+
+
+def path_matches(pattern: str, tree: PyTree) -> PyTree:
+  """Returns a tree of bools: whether a leaf's path ("conv1/kernel") matches the regular expression anywhere."""
+  found = re.compile(pattern)
+
+  def one(path, _):
+    return bool(found.search('/'.join(str(getattr(p, 'key', getattr(p, 'idx', p))) for p in path)))
+
+  return jax.tree_util.tree_map_with_path(one, tree)

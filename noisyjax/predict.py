@@ -1,0 +1,181 @@
+"""Finished runs as functions: from images to labels. What normalises images is inside the run, not left to the caller."""
+
+import dataclasses
+import functools
+import io
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from noisyjax import checkpoint, evaluate, step, writer
+from noisyjax import config as configs
+from noisyjax.data import files, label_file
+from noisyjax.data.decode import check_bad
+from noisyjax.errors import UserError, check_choice
+from noisyjax.net import Net
+from noisyjax.state import Snapshot
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+  """A finished run, callable.
+
+  Attributes:
+    classes: names. shape: (H, W, C) of the images it takes. name: of the run. fit: how it brings other sizes to its own.
+  """
+
+  classes: tuple[str, ...]
+  shape: tuple[int, int, int]
+  name: str
+  fit: str
+  _probs: Callable[[np.ndarray], np.ndarray]
+
+  def probs(self, images: np.ndarray) -> np.ndarray:
+    """Returns class probabilities: [C] for one image [H, W, C], [n, C] for a batch [n, H, W, C].
+
+    Args:
+      images: uint8, or floats in 0–255.
+    Raises:
+      UserError: another shape, values out of 0–255, or floats that seem to lie in 0–1.
+    """
+    images = np.asarray(images)
+    single = images.ndim == 3
+    batch = images[None] if single else images
+    if batch.shape[1:] != self.shape:
+      raise UserError(f'images: found shape {images.shape}, expected {self.shape} or (n, {", ".join(map(str, self.shape))}).')
+    if batch.dtype != np.uint8 and batch.size:
+      low, high = float(batch.min()), float(batch.max())
+      if not (low >= 0 and high <= 255):  # NaN fails both
+        raise UserError(f'images: found values in [{low:g}, {high:g}], expected 0 to 255.')
+      if 0 < high <= 1 and np.issubdtype(batch.dtype, np.floating):
+        raise UserError(
+          f'images: floats in [{low:g}, {high:g}]: they seem to be divided by 255; expected values from 0 to 255, as '
+          'the run was trained on.'
+        )
+      batch = batch.astype(np.float32)
+    out = self._probs(batch) if len(batch) else np.zeros((0, len(self.classes)), np.float32)
+    return out[0] if single else out
+
+  def __call__(self, images: np.ndarray) -> int | np.ndarray:
+    """Returns the label: an int for one image, int32 [n] for a batch; arguments as in `probs`."""
+    probs = self.probs(images)
+    return int(probs.argmax()) if probs.ndim == 1 else probs.argmax(1).astype(np.int32)
+
+
+def load(workdir: str | Path, select: str = '') -> Predictor:
+  """Returns a predictor from a finished run.
+
+  Args:
+    workdir: of the run. select: "best" (by validation) or "last"; "" = what the run stands for (`config.select`).
+  Raises:
+    UserError: no finished run there, or damaged weights.
+  """
+  folder = Path(workdir)
+  if not (folder / 'result.json').exists():
+    raise UserError(f'{folder}: not a finished run: it has no result.json.')
+  config = configs.restored(writer.read_json(folder / 'config.json'))
+  facts = writer.read_json(folder / 'model.json')
+  config = configs.phases(config)[-1][2]  # what the last phase overrode is part of its networks
+  model = configs.build_model(config, len(facts['classes']))
+  shape = tuple(facts['shape'])
+  if hasattr(model, 'apply'):
+    select = check_choice('select', select or facts['selected'], ('best', 'last'))
+    if not (folder / 'weights' / select).exists():
+      raise UserError(f'{folder}: has no {select!r} weights; the run had no validation (data.val).')
+    net = Net(model, tuple(facts['mean']), tuple(facts['std']), facts['networks'])
+    template = jax.eval_shape(lambda: Snapshot(*net.init(jax.random.key(0), np.zeros((2, *shape), np.uint8))))
+    snapshot = checkpoint.load_weights(folder / 'weights' / select, template)
+    strategy = configs.build_strategy(config, facts['strategy'])
+    probs = lambda images: step.predict(net, strategy, snapshot, images, config.eval_batch_size)[0]
+  else:
+    state = dict(np.load(io.BytesIO((folder / 'weights.npz').read_bytes())))
+    probs = lambda images: model.predict_proba(state, np.round(images).astype(np.uint8))
+  return Predictor(tuple(facts['classes']), shape, folder.name, config.data.fit, probs)
+
+
+def ensemble(members: Sequence[Predictor]) -> Predictor:
+  """Returns the soft vote: the mean of the members' probabilities.
+
+  Raises:
+    UserError: members whose class names or image shapes differ.
+  """
+  members = tuple(members)  # the caller may go on with the list
+  first = members[0]
+  for field in ('classes', 'shape'):
+    _same(members, field, 'ensemble: only runs of the same classes and image shape can vote together')
+  vote = lambda images: functools.reduce(np.add, (m.probs(images) for m in members)) / len(members)
+  return dataclasses.replace(first, name='ensemble', _probs=vote)
+
+
+def _same(predictors: Sequence[Predictor], field: str, why: str) -> None:
+  first = predictors[0]
+  for other in predictors[1:]:
+    found, expected = getattr(other, field), getattr(first, field)
+    if found != expected:
+      raise UserError(f'{why}: {other.name} has {field} {found}, and {first.name} {expected}.')
+
+
+def predict_files(
+  predictors: list[Predictor], images: str, labels: str = '', skip_bad: bool = False
+) -> tuple[dict[str, np.ndarray], np.ndarray | None, tuple[str, ...]]:
+  """Predicts a folder or zip of images, in the sorted order of their names.
+
+  Args:
+    predictors: whose columns. images: folder or zip. labels: a label file in either form that `data.labels` takes, or "".
+    skip_bad: go on without unreadable images.
+  Returns:
+    name → int32 [n] predictions, in the order of the predictors; the labels int32 [n] or None; the image names.
+  """
+  columns, truth, names = {}, None, ()
+  with files.open_images(images) as found:
+    for p in predictors:
+      height, width, channels = p.shape
+      if height != width:
+        raise UserError(f'{p.name}: takes images of {width}x{height}; a folder can be fitted to squares only.')
+      decoded = found.decoded(height, p.fit, channels)
+      check_bad(decoded.bad, skip_bad, str(images))
+      names = tuple(found.names[i] for i in decoded.good)
+      columns[_free(p.name, columns)] = p(decoded.images)
+    if labels:
+      _same(predictors, 'classes', f'--labels: {labels} cannot score runs of different classes')
+      column = label_file.read_column(labels)
+      values = label_file.indices(column, predictors[0].classes, 'undefined')
+      if column.images is None:
+        if len(values) != len(found.names):
+          raise UserError(f'{labels}: has {len(values)} labels, expected {len(found.names)}, one an image of {images}.')
+        truth = values[decoded.good]
+      else:
+        rows, missing = label_file.rows_of(column, found.names)
+        if missing:
+          raise UserError(
+            f'{labels}: names {len(missing)} images that are not in {images}, first {column.images[missing[0]]!r}.'
+          )
+        every = np.full(len(found.names), -1, np.int32)
+        every[rows] = values
+        truth = every[decoded.good]
+  return columns, truth, names
+
+
+def _free(name: str, taken: dict) -> str:
+  """Returns the name, numbered where another run has it."""
+  numbered = (f'{name}_{i}' for i in itertools.count(2))
+  return next(n for n in itertools.chain([name], numbered) if n not in taken)
+
+
+def write_csv(path: str | Path, columns: dict[str, np.ndarray]) -> None:
+  """Writes `label_prediction.csv`: an index and one column of labels per run."""
+  names = [f'"{n}"' if ',' in n else n for n in columns]
+  lines = [',' + ','.join(names)]
+  lines += [f'{i},' + ','.join(map(str, row)) for i, row in enumerate(zip(*columns.values()))]
+  writer.write_text(path, '\n'.join(lines) + '\n')
+
+
+def reports(columns: dict[str, np.ndarray], truth: np.ndarray, classes: tuple[str, ...]) -> str:
+  """Returns scikit-learn's classification report of each column."""
+  return '\n'.join(
+    f'--- {name} ---\n{evaluate.report(truth[truth >= 0], predicted[truth >= 0], classes)[0]}'
+    for name, predicted in columns.items()
+  )

@@ -1,0 +1,395 @@
+"""One run: a workdir, its lock, fit, evaluation and result; finished runs stay, interrupted ones go on."""
+
+import contextlib
+import dataclasses
+import fcntl
+import io
+import json
+import os
+import platform
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from noisyjax import checkpoint, evaluate, step, train, writer
+from noisyjax import config as configs
+from noisyjax.audit import Auditor
+from noisyjax.cadence import Cadence
+from noisyjax.data.prepare import Audit, Prepared, prepare
+from noisyjax.errors import UserError
+from noisyjax.experiments import report
+from noisyjax.log import log
+
+_PACKAGES = ('noisyjax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scikit-learn')
+_CHECK_EVERY = 50  # steps between looks at the loss: each look waits for the device
+
+
+class Preempted(Exception):
+  """SIGTERM came: the run saved a checkpoint and stopped; the same command goes on."""
+
+
+def run(config: ConfigDict, workdir: str | os.PathLike, command: list[str] | None = None) -> dict:
+  """Trains one run in `workdir` and returns its result; returns the old result at once if it is finished.
+
+  Args:
+    config: as `configs/base.py` builds it.
+    workdir: made if missing. command: what to record as the command line.
+  Raises:
+    UserError: bad config or data; a workdir of another config, or in use by another process; a loss that is NaN.
+    Preempted: after SIGTERM, with everything saved.
+  """
+  config = config.copy_and_resolve_references()
+  configs.check(config)
+  folder = Path(workdir)
+  with _locked(folder):
+    wanted = json.loads(json.dumps(configs.resolved(config)))
+    if _begun(folder):
+      lines = configs.difference(writer.read_json(folder / 'config.json'), wanted)
+      if lines:
+        raise UserError(
+          f'{folder}: holds a run of another config; choose another workdir, or mend what differs (there → here):\n  '
+          + '\n  '.join(lines)
+        )
+    if (folder / 'result.json').exists():
+      log.info('%s: already finished.', folder)
+      if not (folder / 'report.html').exists():  # killed between the two
+        report.write_report(folder)
+      return writer.read_json(folder / 'result.json')
+    prepared, audit = prepare(config)
+    for note in prepared.notes:
+      log.info('data: %s', note)
+    writer.write_json(folder / 'environment.json', _environment(command))
+    writer.write_json(folder / 'config.json', wanted)
+    fit = _fit_networks if hasattr(configs.find_model(config.model.name), 'apply') else _fit_at_once
+    result = fit(config, folder, prepared, audit)
+    writer.write_json(folder / 'result.json', result)
+    report.write_report(folder)
+    return result
+
+
+def _begun(folder: Path) -> bool:
+  """Whether there is anything that another config must not touch; one that was refused at once left nothing."""
+  traces = ('result.json', 'metrics.jsonl', 'checkpoints/*')
+  found = (path for trace in traces for path in folder.glob(trace))
+  return (folder / 'config.json').exists() and any(path.is_dir() or path.stat().st_size for path in found)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+  """Holds the workdir; the lock dies with the process, however that ends."""
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / 'lock').open('w')
+  except OSError as error:
+    raise UserError(f'{folder}: cannot use this workdir: {error.strerror or error}.') from error
+  with file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+      raise UserError(f'{folder}: in use by another process; wait for it, or choose another workdir.') from None
+    yield
+
+
+def _fit_networks(config: ConfigDict, folder: Path, prepared: Prepared, audit: Audit) -> dict:
+  """Trains by gradient: `train.fit` under a `Recorder`."""
+  data = prepared.train
+  plan = configs.plan(config, data)
+  root = jax.random.key(config.seed)
+  recorder = Recorder(config, folder, prepared, Auditor(folder, audit, prepared), plan)
+  resume = recorder.resume(data, root)
+  with recorder:
+    state, position = train.fit(plan, data, prepared.validation, root, recorder, resume)
+  seconds = recorder.seconds()
+  phase = plan[-1]
+  best = config.select == 'best' and prepared.validation is not None
+  chosen = state.best if best else state.current
+  checkpoint.save_weights(folder / 'weights' / 'last', state.current)
+  if prepared.validation is not None:
+    checkpoint.save_weights(folder / 'weights' / 'best', state.best)
+  predict = lambda images: step.predict(phase.spec.net, phase.strategy, chosen, images, phase.chunk)[0]
+  writer.write_json(folder / 'model.json', {
+    'classes': list(prepared.classes), 'shape': list(data.images.shape[1:]), 'mean': phase.spec.net.mean,
+    'std': phase.spec.net.std, 'networks': phase.strategy.networks, 'strategy': phase.name,
+    'selected': 'best' if best else 'last',
+  })  # fmt: skip
+  extra = {
+    'networks': phase.strategy.networks, 'epochs': int(state.epoch), 'steps': int(state.step),
+    'images_seen': position.images, 'passes': position.passes,
+    'parameters': sum(a.size for a in jax.tree.leaves(state.params['net'])),
+    'best_epoch': int(state.control.best_epoch) if prepared.validation is not None else None,
+  }  # fmt: skip
+  table = _row_table(state)
+  return _result(config, folder, prepared, audit, predict, seconds, 'best' if best else 'last', extra, table)
+
+
+def _fit_at_once(config: ConfigDict, folder: Path, prepared: Prepared, audit: Audit) -> dict:
+  """Fits a classic estimator behind the same files: one epoch, weights in an npz."""
+  start = time.monotonic()
+  data = prepared.train
+  model = configs.build_model(config, data.classes)
+  state = model.fit(data.images, data.given)
+  seconds = time.monotonic() - start
+  predict = lambda images: model.predict_proba(state, images)
+  scores = evaluate.scores(predict(data.images), data.given)
+  record = {'epoch': 1, 'phase': 0, 'strategy': 'naive', 'phase_epoch': 1, 'step': 1, 'seconds': seconds, **scores}
+  if prepared.validation is not None:
+    found = evaluate.scores(predict(prepared.validation[0]), prepared.validation[1])
+    record |= {'val_loss': found['loss'], 'val_accuracy': found['accuracy']}
+  for name in ('metrics.jsonl', 'audit.jsonl'):
+    writer.truncate(folder / name, 0)
+  writer.JsonLines(folder / 'metrics.jsonl').append(record)
+  Auditor(folder, audit, prepared).epoch(1, lambda images: (predict(images), None))
+  buffer = io.BytesIO()
+  np.savez(buffer, **state)
+  writer.write_bytes(folder / 'weights.npz', buffer.getvalue())
+  writer.write_json(folder / 'model.json', {
+    'classes': list(prepared.classes), 'shape': list(data.images.shape[1:]), 'networks': 1, 'strategy': 'naive',
+    'selected': 'last',
+  })  # fmt: skip
+  extra = {'networks': 1, 'epochs': 1, 'steps': 1, 'images_seen': len(data.given), 'passes': float(len(data.given)),
+           'parameters': sum(a.size for k, a in state.items() if k != 'classes'), 'best_epoch': 1}  # fmt: skip
+  return _result(config, folder, prepared, audit, predict, seconds, 'last', extra, {})
+
+
+def _row_table(state) -> dict[str, np.ndarray]:
+  """Returns the dynamics of each training row, averaged over networks, and its last target: columns [N]."""
+  d = jax.tree.map(np.asarray, state.dynamics)
+  visits = np.maximum(d.visits.sum(0), 1)
+  return {
+    'label': np.asarray(state.targets.label), 'weight': np.asarray(state.targets.weight), 'count': d.visits.sum(0),
+    'mean_loss': d.loss.sum(0) / visits, 'mean_confidence': d.confidence.sum(0) / visits,
+    'mean_margin': d.margin.sum(0) / visits, 'correct': d.correct.sum(0), 'forgotten': d.forgotten.sum(0),
+    'chosen': d.chosen.mean(0),
+  }  # fmt: skip
+
+
+def _result(config, folder, prepared, audit, predict, seconds, selected, extra, dynamics) -> dict:
+  """Writes samples.parquet and returns what result.json holds."""
+  data = prepared.train
+  train_probs = predict(data.images)
+  val_probs = predict(prepared.validation[0]) if prepared.validation is not None else None
+  _write_samples(folder, prepared, train_probs, val_probs, dynamics)
+  metrics = writer.read_lines(folder / 'metrics.jsonl')
+  validation = None
+  if prepared.validation is not None:
+    values = [m['val_accuracy'] for m in metrics if m['phase'] == metrics[-1]['phase']]
+    validation = {'labels': config.data.val_labels, 'rows': len(prepared.val_rows), 'last': values[-1],
+                  'best': max(values)}  # fmt: skip
+  test_probs = predict(audit.test[0]) if audit.test is not None else None
+  return {
+    'strategy': config.strategy.name, 'model': config.model.name, 'seed': config.seed, **extra, 'seconds': seconds,
+    'peak_memory_mb': round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    'device': jax.devices()[0].device_kind, 'knowledge': knowledge(config, prepared), 'selected': selected,
+    'validation': validation, 'noise': prepared.record['noise'],
+    'data': {k: v for k, v in prepared.record.items() if k != 'noise'},
+    'audit': Auditor(folder, audit, prepared).result(metrics, test_probs, train_probs),
+  }  # fmt: skip
+
+
+def _write_samples(folder: Path, prepared: Prepared, train_probs, val_probs, dynamics: dict) -> None:
+  """One row a training or validation image: labels, prediction, and what training saw of it. No truth."""
+  data = prepared.data
+  rows = np.concatenate([prepared.rows, prepared.val_rows])
+  probs = train_probs if val_probs is None else np.concatenate([train_probs, val_probs])
+  held = len(prepared.val_rows)
+  given = data.given[rows]
+  own = np.take_along_axis(probs, np.maximum(given, 0)[:, None], 1)[:, 0]
+  columns = {
+    'row': rows, 'id': data.ids[rows], 'name': data.names[rows],
+    'split': np.concatenate([np.full(len(prepared.rows), 'train'), np.full(held, 'val')]),
+    'given': given, 'verified': data.verified[rows], 'predicted': probs.argmax(1).astype(np.int32),
+    'confidence': probs.max(1).astype(np.float32),
+    'loss': np.where(given >= 0, -np.log(np.maximum(own, 1e-12)), np.nan).astype(np.float32),
+    'margin': evaluate.margin(probs, given).astype(np.float32),
+  }  # fmt: skip
+  for name, values in dynamics.items():
+    unseen = np.full(held, -1 if values.dtype.kind == 'i' else np.nan, values.dtype)
+    columns[name] = np.concatenate([values, unseen])
+  writer.write_parquet(folder / 'samples.parquet', columns, {'fingerprint': prepared.record['fingerprint']})
+
+
+def knowledge(config: ConfigDict, prepared: Prepared) -> list[str]:
+  """Returns what the method was told beyond the given labels: rows verified, noise rate, verified validation labels."""
+  told = set()
+  for name, _, own in configs.phases(config):
+    needs = configs.find_strategy(name).needs
+    if 'rate' in needs:
+      told.add('noise rate')
+    if 'verified' in needs or own.labels == 'verified' or own.rows in ('trusted', 'untrusted'):
+      told.add(f'{prepared.record["rows"]["trusted"]} verified labels')
+  if prepared.validation is not None and config.data.val_labels == 'verified':
+    told.add(f'{len(prepared.val_rows)} verified validation labels')
+  return sorted(told)
+
+
+def _environment(command: list[str] | None) -> dict:
+  """Returns what else decided the run: command, git revision, versions, device."""
+
+  def git(*args: str) -> str | None:
+    try:
+      done = subprocess.run(['git', *args], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except OSError:  # no git here
+      return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+  versions = {}
+  for name in _PACKAGES:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+      versions[name] = metadata.version(name)
+  return {
+    'command': sys.argv if command is None else command, 'git': git('rev-parse', 'HEAD'),
+    'modified': bool(git('status', '--porcelain')), 'python': platform.python_version(), 'versions': versions,
+    'device': [d.device_kind for d in jax.devices()], 'backend': jax.default_backend(), 'cores': os.cpu_count(),
+  }  # fmt: skip
+
+
+class Recorder:
+  """The hooks of a run: logs, checkpoints, progress, SIGTERM, and a loss that is not finite."""
+
+  def __init__(self, config: ConfigDict, folder: Path, prepared: Prepared, auditor: Auditor, plan: list[train.Phase]):
+    self._config, self._folder, self._prepared, self._auditor, self._plan = config, folder, prepared, auditor, plan
+    self._metrics = writer.JsonLines(folder / 'metrics.jsonl')
+    self._board = writer.TensorBoard(folder / 'tensorboard') if config.tensorboard else None
+    self._checkpoints = checkpoint.Checkpoints(folder / 'checkpoints', config.checkpoint.keep)
+    self._before = 0.0  # seconds of earlier attempts
+    self._start = self._epoch_start = time.monotonic()
+    self._epoch_images = self._step = self._seen = 0
+    self._terminated = False
+    self._bar = None
+
+  def __enter__(self):
+    self._old = None
+    if threading.current_thread() is threading.main_thread():
+      self._old = signal.signal(signal.SIGTERM, self._on_term)
+    self._start = self._epoch_start = time.monotonic()
+    return self
+
+  def __exit__(self, *unused):
+    if self._old is not None:
+      signal.signal(signal.SIGTERM, self._old)
+    if self._bar is not None:
+      self._bar.close()
+    self._checkpoints.close()
+
+  def _on_term(self, *unused):
+    self._terminated = True
+
+  def seconds(self) -> float:
+    """Returns the seconds of training so far, earlier attempts included."""
+    return self._before + time.monotonic() - self._start
+
+  def resume(self, data, root):
+    """Returns the newest readable state and its position, with the logs cut back to it; None starts from scratch."""
+
+    def template(record):
+      if record['data'] != self._prepared.record['fingerprint']:
+        raise UserError(
+          f'{self._folder}: the data (images, labels or splits) are not those the run began with, though the config is '
+          'the same. Bring them back, or choose another workdir.'
+        )
+      number = record['position']['phase']
+      state = train.enter(self._plan[number], number, data, None, root, None, template=True)
+      if record['soft'] and state.targets.soft is None:  # soft targets of a phase before this one
+        soft = np.zeros((len(data.given), data.classes), np.float32)
+        state = state.replace(targets=state.targets.replace(soft=soft))
+      return state
+
+    found = self._checkpoints.latest(template)
+    epochs = 0
+    if found is not None:
+      state, record = found
+      epochs = int(state.epoch)
+      self._before = record['seconds']
+    for name in ('metrics.jsonl', 'audit.jsonl'):
+      kept = len(writer.truncate(self._folder / name, epochs))
+      if kept < epochs:
+        raise UserError(
+          f'{self._folder / name}: has {kept} epochs, expected the {epochs} before the checkpoint at step '
+          f'{int(state.step)}. Bring the file back, or choose another workdir.'
+        )
+    if found is None:
+      return None
+    log.info('%s: goes on from step %d.', self._folder, int(state.step))
+    position = train.Position(**record['position'])
+    position.totals = {k: np.asarray(v, np.float32) for k, v in position.totals.items()}
+    return state, position
+
+  def begin(self, phase, position, state) -> None:
+    """A phase begins, or goes on."""
+    self._step = int(state.step)
+    self._epoch_images = position.images
+    total = position.steps * phase.epochs
+    self._cadence = Cadence(self._config.checkpoint.every, position.steps, total)
+    if self._bar is not None:
+      self._bar.close()
+    done = int(state.phase_epoch) * position.steps + int(state.tick)
+    self._bar = tqdm(
+      total=total, initial=done, desc=phase.name, unit='step', mininterval=1.0, disable=None, dynamic_ncols=True
+    )
+
+  def step(self, phase, position, state, count: int, tick: int) -> None:
+    """`count` steps were done; `tick` of this epoch so far."""
+    self._step += count
+    self._bar.update(count)
+    if self._step % _CHECK_EVERY < count:
+      self._check(state)
+      rate = (position.images - self._epoch_images) / max(time.monotonic() - self._epoch_start, 1e-9)
+      self._bar.set_postfix_str(f'{rate:.0f} images/s', refresh=False)
+    if tick == position.steps:
+      return  # the epoch's own lines come before its checkpoint
+    due = self._cadence.due(self._step, self.seconds())
+    if due or self._terminated:
+      self._save(position, state)
+
+  def epoch(self, phase, position, state, record: dict) -> None:
+    """An epoch closed: its lines first, then the checkpoint that counts on them."""
+    self._check(state)
+    seconds = time.monotonic() - self._epoch_start
+    record |= {'seconds': seconds, 'images_per_second': (position.images - self._epoch_images) / seconds}
+    self._metrics.append(record)
+    if self._board is not None:
+      self._board.append(record)
+    predict = lambda images: step.predict(phase.spec.net, phase.strategy, state.current, images, phase.chunk)
+    rows = {'predicted': state.dynamics.predicted[0], 'chosen': state.dynamics.chosen[0], 'label': state.targets.label}
+    self._auditor.epoch(record['epoch'], predict, phase.strategy.networks, jax.tree.map(np.asarray, rows))
+    last = int(state.phase_epoch) == phase.epochs or bool(state.control.stopped)
+    if self._cadence.due(self._step, self.seconds()) or last or self._terminated:
+      self._save(position, state)
+    self._epoch_start, self._epoch_images = time.monotonic(), position.images
+
+  def _check(self, state) -> None:
+    """Stops a run whose loss left the numbers; no checkpoint is ever written of such a state."""
+    bad = int(state.bad_step)
+    if bad >= 0:
+      raise self._diverged('loss is', bad + 1)
+    self._seen = self._step
+
+  def _diverged(self, what: str, step: int) -> UserError:
+    return UserError(
+      f'{self._folder}: the {what} not finite at step {step} (looked at after steps {self._seen} and {self._step}). '
+      'The last good checkpoint is kept. Try a smaller optim.lr, or optim.clip.'
+    )
+
+  def _save(self, position, state) -> None:
+    self._check(state)
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)):
+      raise self._diverged('parameters are', self._step)
+    plain = dataclasses.asdict(position)
+    plain['totals'] = {k: np.asarray(v).tolist() for k, v in position.totals.items()}
+    self._checkpoints.save(self._step, state, {
+      'position': plain, 'soft': state.targets.soft is not None, 'seconds': self.seconds(),
+      'data': self._prepared.record['fingerprint'],
+    })  # fmt: skip
+    if self._terminated:
+      raise Preempted(f'{self._folder}: stopped by SIGTERM at step {self._step}; the same command goes on.')

@@ -1,0 +1,48 @@
+"""Co-teaching (Han et al. 2018, algorithm 1): each network picks its small-loss rows, and the other learns them.
+
+Hyper-parameters of the official code: forget rate = noise rate, ramp (T_k) 10 epochs, two networks of one kind.
+Departures: the loss is divided once by the number of rows kept (the code divides twice); the first epoch counts (the
+code's loop starts at 1); batch-norm statistics come from the whole batch, as in the code.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from noisyjax import losses
+from noisyjax.strategy import Strategy as Base
+from noisyjax.strategy import supervised
+
+
+def keep_rate(epoch, forget, ramp):
+  """Returns R(T) = 1 − τ·min(T/(T_k − 1), 1): the part of a batch that is kept in epoch T (from 0)."""
+  return 1 - forget * jnp.minimum(epoch / jnp.maximum(ramp - 1, 1e-6), 1.0)
+
+
+def smallest(per, valid, keep):
+  """Returns the floor(keep · n) smallest of n valid rows: per [M, B], valid bool [B] → bool [M, B]."""
+  per = jnp.where(valid, per, jnp.inf)
+  rank = per.argsort(-1).argsort(-1)
+  # The nudge undoes float32: 0.7f · 100 is 69.99….
+  return valid & (rank < jnp.floor(keep * valid.sum(-1, keepdims=True) + 1e-3))
+
+
+class Strategy(Base):
+  """Two networks, cross-updated.
+
+  Attributes:
+    forget: τ, the part of each batch dropped at the end: the noise rate, which the method is told.
+    ramp: T_k, epochs over which it rises to that.
+  """
+
+  networks = 2
+  forget: float = 0.2
+  ramp: float = 10.0
+  mix = None
+  needs = ('rate',)
+
+  def loss(self, params, state, batch, ctx):
+    b = batch['train']
+    logits, _ = ctx.net(params, b['weak'])  # [2, B, C]
+    per = losses.cross_entropy(logits, b['target'])  # [2, B]
+    own = smallest(jax.lax.stop_gradient(per), b['weight'] > 0, keep_rate(ctx.epoch, self.forget, self.ramp))
+    return supervised(per, b, logits, chosen=own[::-1])  # learn the peer's choice

@@ -1,0 +1,200 @@
+"""The protocol every method implements: a loss, plus a few pure functions around it.
+
+A strategy is a frozen dataclass. Its float fields are traced, so that a sweep over them compiles once; every other
+field is static. The engine never asks for a strategy's name.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+import optax
+
+from noisyjax import losses
+from noisyjax.state import TrainState
+
+Array = jax.Array
+PyTree = Any
+Batch = dict[str, dict[str, Array]]
+
+
+class Views:
+  """What a stream hands to the loss: the augmented views of each row, how many rows, and whether labels come along.
+
+  Args:
+    names: config names of augmentation pipelines ("weak", "strong", "none"). The batch holds one image array a view,
+      under its name; a repeated name is numbered: `Views("weak", "weak")` gives "weak" and "weak1".
+    ratio: rows per step, as a multiple of the batch size.
+    labeled: an unlabeled stream carries neither labels nor targets, and is the only kind that rows without a label
+      may enter.
+  """
+
+  def __init__(self, *names: str, ratio: int = 1, labeled: bool = True):
+    self.pipelines = names
+    self.names = tuple(n if n not in names[:i] else f'{n}{names[:i].count(n)}' for i, n in enumerate(names))
+    self.ratio = ratio
+    self.labeled = labeled
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Out:
+  """What a loss hands back beside its value.
+
+  Attributes:
+    logits: float [M, B, C] of the first stream's first view, for the per-row dynamics and the accuracy metric.
+    metrics: name → float or bool [M, B] (or [B]) per example of the first stream; averaged over each epoch. "chosen"
+      also marks the rows that entered the loss.
+    extra: the new `state.extra`; None keeps the old.
+    active: bool [M]; a network that is not active keeps its parameters, statistics and optimizer. None: all are.
+  """
+
+  logits: Array | None = None
+  metrics: dict[str, Array] = dataclasses.field(default_factory=dict)
+  extra: PyTree = None
+  active: Array | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainData:
+  """What a strategy may know of the training rows when a phase begins. The true labels are not among it.
+
+  Attributes:
+    images: uint8 [N, H, W, C].
+    given: int32 [N], -1 = unlabeled.
+    verified: int32 [N], -1 = unchecked.
+    classes: number of classes.
+  """
+
+  images: np.ndarray
+  given: np.ndarray
+  verified: np.ndarray
+  classes: int
+
+
+class Ctx:
+  """What the step lends to a loss (and, without networks, to `refresh`). Lives only while the step is traced.
+
+  Attributes:
+    key: a key for this step (in `refresh`: for this epoch).
+    epoch: int32, counted from the phase's first epoch.
+    epochs: float32, the phase's length.
+    progress: float32 in [0, 1), the part of the phase that is done.
+    classes: number of classes C.
+    rows: bool [N], the rows that the phase may use; None in a loss, which never sees the others.
+    stats: the networks' running statistics after all calls so far.
+    passes: images through a network so far (forward 1, forward and backward 3).
+  """
+
+  def __init__(self, key, epoch, epochs, progress, classes, net=None, state=None, rows=None):
+    self.key, self.epoch, self.epochs, self.progress, self.classes = key, epoch, epochs, progress, classes
+    self.rows = rows
+    self._net, self._state, self._calls = net, state, 0
+    self.stats = None if state is None else state.stats
+    self.passes = 0
+
+  def net(self, params: PyTree, images: Array, keep: bool = True) -> tuple[Array, Array]:
+    """Runs the networks in training mode: dropout on, statistics of the batch.
+
+    Args:
+      params: the strategy's `params` (with "net").
+      images: [B, H, W, C], the same for all networks, or [M, B, H, W, C].
+      keep: whether the running statistics move; False for virtual steps inside an inner gradient.
+    Returns:
+      logits [M, B, C] and features [M, B, F].
+    """
+    key = jax.random.fold_in(self.key, self._calls)
+    self._calls += 1
+    self.passes += 3 * self._net.images(images)
+    logits, features, stats = self._net.train(params['net'], self.stats, images, key)
+    if keep:
+      self.stats = stats
+    return logits, features
+
+  def look(self, images: Array) -> tuple[Array, Array]:
+    """Predicts with running statistics and no gradient, and moves nothing; arguments and result as in `net`."""
+    self.passes += self._net.images(images)
+    return jax.lax.stop_gradient(self._net.look(self._state.params['net'], self._state.stats, images))
+
+  def mixed(self, loss: Callable[[Array], Array], batch: dict[str, Array]) -> Array:
+    """Returns `loss(target)` per example; where mixup mixed images for `mix = "loss"`, both targets' losses, mixed."""
+    if 'partner' not in batch:
+      return loss(batch['target'])
+    return batch['lam'] * loss(batch['target']) + (1 - batch['lam']) * loss(batch['partner'])
+
+
+class Strategy:
+  """One method. Subclasses override `loss`, and what else they need.
+
+  Class attributes (a subclass may make one a field by annotating it):
+    networks: M.
+    streams: name → Views. The first one counts the epoch and feeds metrics and dynamics.
+    mix: how mixup may apply: "target" (targets are mixed), "loss" (losses are: use `ctx.mixed`) or None (refused).
+    refresh_on: when `refresh` runs: "epoch" (the start of every epoch) or "phase" (only on entering the phase).
+    soft: whether `refresh` writes soft targets.
+    needs: what it must be told: any of "verified", "rate".
+  """
+
+  networks: ClassVar[int] = 1
+  streams: ClassVar[dict[str, Views]] = {'train': Views('weak')}
+  mix: ClassVar[str | None] = 'target'
+  refresh_on: ClassVar[str] = 'epoch'
+  soft: ClassVar[bool] = False
+  needs: ClassVar[tuple[str, ...]] = ()
+  # Both optional:
+  #   score(self, logits [M, B, C], features [M, B, F], batch) → {name: [M, B, …]}: what `refresh` needs of every
+  #     training row, streamed in chunks; batch has index, label, target, weight.
+  #   refresh(self, state, scores {name: [M, N, …]}, ctx) → (Targets, extra).
+  score = None
+  refresh = None
+
+  def __init_subclass__(cls, **kwargs):
+    super().__init_subclass__(**kwargs)
+    dataclasses.dataclass(frozen=True)(cls)
+    fields = dataclasses.fields(cls)
+    jax.tree_util.register_dataclass(
+      cls,
+      data_fields=[f.name for f in fields if f.type in (float, 'float')],
+      meta_fields=[f.name for f in fields if f.type not in (float, 'float')],
+    )
+
+  @classmethod
+  def build(cls, **values) -> 'Strategy':
+    """Returns the strategy with its floats cast once to float32 scalars, so that a new value never retraces."""
+    floats = {f.name for f in dataclasses.fields(cls) if f.type in (float, 'float')}
+    values = {f.name: values.get(f.name, f.default) for f in dataclasses.fields(cls)}
+    return cls(**{k: np.float32(v) if k in floats else v for k, v in values.items()})
+
+  def phases(self, name: str, epochs: int) -> tuple:
+    """Returns the phases of a run of this method alone: (strategy, epochs, overrides), …"""
+    return ((name, epochs, {}),)
+
+  def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
+    """Returns learnables beside the networks (a dict of trees) and `extra` state, on entering a phase."""
+    del key, data
+    return {}, {}
+
+  def own_optimizer(self) -> optax.GradientTransformation:
+    """Returns the optimizer of the learnables beside the networks."""
+    return optax.identity()
+
+  def members(self, state: TrainState) -> dict[str, Array]:
+    """Returns each stream's rows: bool [N] or [M, N], or int groups (-1 = out) that are walked round-robin."""
+    return {name: state.targets.weight > 0 for name in self.streams}
+
+  def loss(self, params: PyTree, state: TrainState, batch: Batch, ctx: Ctx) -> tuple[Array, Out]:
+    """Returns the scalar to descend, summed over networks, and an `Out`."""
+    raise NotImplementedError
+
+  def probs(self, logits: Array) -> Array:
+    """Returns the vote of the networks: [M, B, C] → [B, C]."""
+    return jax.nn.softmax(logits).mean(0)
+
+
+def supervised(per: Array, batch: dict[str, Array], logits: Array, chosen: Array | None = None):
+  """Returns the usual (loss, Out): each network's mean of `per` [M, B] over the rows chosen, summed over networks."""
+  weight = batch['weight'] if chosen is None else batch['weight'] * chosen
+  metrics = {'loss': per} if chosen is None else {'loss': per, 'chosen': chosen}
+  return losses.weighted_mean(per, weight).sum(), Out(logits=logits, metrics=metrics)

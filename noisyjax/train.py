@@ -1,0 +1,286 @@
+"""fit(): phases → epochs → steps → hooks. No strategy's name, no gradient and no jit here."""
+
+import dataclasses
+import re
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from noisyjax import dynamics, evaluate, step
+from noisyjax.errors import UserError
+from noisyjax.net import Net, path_matches
+from noisyjax.state import Snapshot, Targets, TrainState, new_control
+from noisyjax.strategy import Strategy, TrainData
+
+Array = jax.Array
+PyTree = Any
+
+# Where a reset begins: the last layer of every model is called "head".
+RESETS = {'all': '', 'head': r'(^|/)head(/|$)'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+  """A stretch of a run.
+
+  Attributes:
+    name: the strategy's, for the log. strategy, spec, hyper: as in step.py. epochs: at most.
+    rows: bool [N], the rows this phase may use. labels: "given" or "verified" begins the targets anew; "" keeps them.
+    reset: which parameters begin anew on entering: "none", "all", "head" or a regular expression on their paths.
+    watch: "val_loss" or "val_accuracy", what early stopping and the plateau look at.
+    steps: an epoch's steps, 0 = once through the first stream. per_call: steps a call. chunk: rows a forward pass.
+  """
+
+  name: str
+  strategy: Strategy
+  spec: step.Spec
+  hyper: step.Hyper
+  epochs: int
+  rows: np.ndarray
+  labels: str = ''
+  reset: str = 'none'
+  watch: str = 'val_loss'
+  steps: int = 0
+  per_call: int = 1
+  chunk: int = 512
+
+
+@dataclasses.dataclass
+class Position:
+  """Where a run stands, beside its TrainState: plain numbers that a checkpoint writes as JSON.
+
+  Attributes:
+    phase: index. steps: per epoch in this phase. passes, images: so far. totals: this epoch's metric sums so far.
+  """
+
+  phase: int = 0
+  steps: int = 0
+  passes: float = 0.0
+  images: int = 0
+  totals: dict = dataclasses.field(default_factory=dict)
+
+
+class Hooks(Protocol):
+  """Who watches a run: all writing of files happens behind these."""
+
+  def begin(self, phase: Phase, position: Position, state: TrainState) -> None: ...
+  def step(self, phase: Phase, position: Position, state: TrainState, count: int, tick: int) -> None: ...
+  def epoch(self, phase: Phase, position: Position, state: TrainState, record: dict) -> None: ...
+
+
+def first_targets(phase: Phase, data: TrainData) -> Targets:
+  """Returns targets from the given or the verified labels; all rows weigh 1 and are trusted."""
+  label = {'given': data.given, 'verified': data.verified}[phase.labels or 'given']
+  soft = np.eye(data.classes, dtype=np.float32)[np.maximum(label, 0)] * (label >= 0)[:, None]
+  return Targets(
+    label=jnp.array(label, jnp.int32),
+    soft=jnp.array(soft) if phase.strategy.soft else None,
+    weight=jnp.ones(len(label), jnp.float32),
+    trust=jnp.ones((phase.strategy.networks, len(label)), jnp.float32),
+  )
+
+
+def _carried_targets(phase: Phase, data: TrainData, previous: TrainState) -> Targets:
+  """Targets go over from phase to phase, unless the phase names the labels to begin from."""
+  fresh = first_targets(phase, data)
+  if phase.labels:
+    return fresh
+  old = previous.targets
+  soft = old.soft
+  if phase.strategy.soft and soft is None:
+    soft = jax.nn.one_hot(old.label, data.classes)
+  return old.replace(soft=soft, trust=old.trust if old.trust.shape == fresh.trust.shape else fresh.trust)
+
+
+def _check_pattern(field: str, pattern: str, params: PyTree) -> None:
+  """Raises UserError unless the pattern is a regular expression that matches a parameter."""
+  try:
+    found = jax.tree.leaves(path_matches(pattern, params))
+  except re.error as error:
+    raise UserError(f'{field}: {pattern!r} is not a regular expression: {error}.') from None
+  if not any(found):
+    paths = (jax.tree_util.keystr(path, simple=True, separator='/') for path, _ in jax.tree.leaves_with_path(params))
+    raise UserError(f'{field}: {pattern!r} matches no parameter. Expected a part of one of: {", ".join(paths)}.')
+
+
+def _carried_networks(phase: Phase, fresh: Snapshot, previous: TrainState) -> tuple[Snapshot, Snapshot]:
+  """Returns the networks before the reset (which a corrector is asked with) and after it."""
+  old = Snapshot(previous.params['net'], previous.stats)
+  if phase.reset == 'none':
+    chosen = jax.tree.map(lambda _: False, fresh)
+  else:
+    pattern = RESETS.get(phase.reset, phase.reset)
+    _check_pattern('reset', pattern, fresh.params)
+    chosen = Snapshot(path_matches(pattern, fresh.params), path_matches(pattern, fresh.stats))
+  shape = lambda tree: jax.tree.map(lambda a: a.shape, tree)
+  if phase.reset != 'all' and shape(old) != shape(fresh):
+    changed = jax.tree.structure(old) != jax.tree.structure(fresh) or any(
+      o.shape != f.shape and not c
+      for o, f, c in zip(jax.tree.leaves(old), jax.tree.leaves(fresh), jax.tree.leaves(chosen))
+    )
+    if changed:
+      raise UserError(
+        f'phases: phase {phase.name!r} needs networks of another shape or number than the phase before; '
+        f"reset={phase.reset!r} keeps them. Expected the same networks, or reset='all'."
+      )
+  if phase.reset == 'all':
+    return old, fresh
+  return old, jax.tree.map(lambda o, f, c: f if c else o, old, fresh, chosen)
+
+
+def enter(
+  phase: Phase, number: int, data: TrainData, images: Array, root: Array, previous: TrainState | None, asked=None,
+  template=False,
+) -> TrainState:  # fmt: skip
+  """Begins a phase.
+
+  Networks, optimizer and targets go over from `previous`; what is learnt beside the networks, `extra`, dynamics and
+  early stopping begin anew. A strategy that refreshes is asked first, with the networks as the last phase left them;
+  then the reset happens.
+
+  Args:
+    phase: which. number: its index, folded into the key. data: what the strategy may know. images: data.images, on the
+      device. root: the run's key. previous: the state at the end of the phase before. asked: that phase's Net, where
+      its networks may be others than this phase's. template: only the structure matters (a resume fills it): nothing
+      is scored.
+  """
+  key = jax.random.fold_in(jax.random.fold_in(root, 0), number)
+  net_key, own_key = jax.random.split(key)
+  strategy, spec = phase.strategy, phase.spec
+  fresh = Snapshot(*spec.net.init(net_key, data.images[:5000]))
+  if spec.optimizer.freeze:
+    _check_pattern('freeze', spec.optimizer.freeze, fresh.params)
+  own, extra = strategy.init(own_key, data)
+  zero = lambda: jnp.array(0, jnp.int32)
+  record = dynamics.new(strategy.networks, len(data.given))
+  if previous is None:
+    before, after, targets = fresh, fresh, first_targets(phase, data)
+    counters = {'step': zero(), 'epoch': zero(), 'phase_epoch': zero(), 'tick': zero()}
+  else:
+    before, after = _carried_networks(phase, fresh, previous)
+    targets = _carried_targets(phase, data, previous)
+    counters = {'step': previous.step, 'epoch': previous.epoch, 'phase_epoch': zero(), 'tick': zero()}
+  same = previous is not None and phase.reset == 'none' and before is not fresh
+  fresh_opt = spec.optimizer.init(after.params)
+  carry_opt = same and jax.tree.map(jnp.shape, previous.opt['net']) == jax.tree.map(jnp.shape, fresh_opt)
+  state = TrainState(
+    **counters, params={'net': before.params, 'own': own}, stats=before.stats,
+    opt={'net': previous.opt['net'] if carry_opt else fresh_opt, 'own': strategy.own_optimizer().init(own)},
+    targets=targets, extra=extra, masks={}, ema=after if spec.ema else None, best=after,
+    dynamics=record if previous is None or previous.dynamics.visits.shape != record.visits.shape else previous.dynamics,
+    control=new_control(), bad_step=jnp.array(-1, jnp.int32),
+  )  # fmt: skip
+  if strategy.refresh is not None and not template:
+    state = refreshed(phase, state, images, root, asked)
+  state = state.replace(params={'net': after.params, 'own': own}, stats=after.stats, dynamics=record)
+  state = step.begin_epoch(strategy, state, phase.rows)
+  return _settled(state)
+
+
+def _settled(tree):
+  """Copies: a donated state may not hold a buffer twice, and a restored one is strongly typed."""
+  return jax.tree.map(lambda a: jnp.array(a, a.dtype, copy=True), tree)
+
+
+def refreshed(phase: Phase, state: TrainState, images: Array, root: Array, net: Net | None = None) -> TrainState:
+  """Lets the strategy rewrite targets and extra, from what `net` (by default the phase's) makes of the rows."""
+  scores = {}
+  if phase.strategy.score is not None:
+    scores = step.score_rows(net or phase.spec.net, phase.strategy, state, images, phase.chunk)
+  key = step.keys(root).refresh
+  found = step.refresh(phase.strategy, state, scores, phase.rows, key, phase.hyper.epochs, phase.spec.classes)
+  targets, extra = _settled(found)
+  return state.replace(targets=targets, extra=extra)
+
+
+def _steps(phase: Phase, state: TrainState) -> int:
+  """Returns an epoch's steps: once through the first stream as the phase finds it."""
+  name, views = next(iter(phase.strategy.streams.items()))
+  mask = np.asarray(state.masks[name])
+  count = int((mask if mask.dtype == bool else mask >= 0).sum(-1).max())
+  size = phase.spec.batch_size * views.ratio
+  if not count:
+    raise UserError(f'phase {phase.name!r}: no row has a label to train on (of {mask.shape[-1]} training rows).')
+  if size > max(count, 1) and not phase.steps:
+    raise UserError(
+      f'batch_size: {phase.spec.batch_size} is larger than the {count} rows that phase {phase.name!r} trains on.'
+    )
+  return phase.steps or -(-count // size)
+
+
+def fit(
+  plan: list[Phase],
+  data: TrainData,
+  validation: tuple[np.ndarray, np.ndarray] | None,
+  root: Array,
+  hooks: Hooks,
+  resume: tuple[TrainState, Position] | None = None,
+) -> tuple[TrainState, Position]:
+  """Runs the phases.
+
+  Args:
+    plan: the phases. data: the training rows. validation: images uint8 and labels int32, or None. root: the run's
+      key. hooks: who watches. resume: a state and position that `hooks.step` or `hooks.epoch` was shown.
+  Returns:
+    The final state and position.
+  """
+  everywhere = lambda tree: tree
+  if (mesh := plan[0].spec.mesh) is not None:
+    everywhere = lambda tree: jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+  images, keys = everywhere((jnp.asarray(data.images), step.keys(root)))
+  state, position = resume or (None, Position())
+  for number in range(position.phase, len(plan)):
+    phase = plan[number]
+    strategy = phase.strategy
+    if resume is None or number > position.phase:
+      asked = plan[number - 1].spec.net if number else None
+      state = enter(phase, number, data, images, root, state, asked)
+      position = dataclasses.replace(position, phase=number, steps=_steps(phase, state), totals={})
+      if strategy.refresh is not None and strategy.score is not None:
+        position.passes += strategy.networks * len(data.given)
+    resume = None
+    state = everywhere(state)  # as a step leaves it; a state that came from elsewhere would compile the step again
+    hyper = phase.hyper.replace(steps=np.float32(position.steps))
+    hooks.begin(phase, position, state)
+    while int(state.phase_epoch) < phase.epochs and not bool(state.control.stopped):
+      tick = int(state.tick)
+      if tick == 0 and int(state.phase_epoch) > 0:
+        if strategy.refresh is not None and strategy.refresh_on == 'epoch':
+          state = refreshed(phase, state, images, root)
+          position.passes += strategy.networks * len(data.given) * (strategy.score is not None)
+        state = step.begin_epoch(strategy, state, phase.rows)
+      walks = step.walks(state.masks, keys.walk, state.epoch, phase.spec.classes)
+      while tick < position.steps:
+        count = min(phase.per_call, position.steps - tick)
+        if count == 1:
+          state, sums = step.step(phase.spec, strategy, hyper, state, walks, images, keys)
+        else:
+          state, sums = step.steps(phase.spec, strategy, hyper, state, walks, images, keys, count)
+        position.totals = step.add(position.totals, sums) if position.totals else sums
+        position.images += count * phase.spec.batch_size
+        tick += count
+        hooks.step(phase, position, state, count, tick)
+      totals = {k: np.asarray(v, np.float64) for k, v in position.totals.items()}
+      position.passes += float(totals.pop('passes')[0])
+      means = {k: float(s / max(n, 1)) for k, (s, n) in totals.items()}
+      state, scores = _close_epoch(phase, state, hyper, validation, means)
+      position.totals = {}
+      record = {'epoch': int(state.epoch), 'phase': number, 'strategy': phase.name,
+                'phase_epoch': int(state.phase_epoch), 'step': int(state.step), **means, **scores}  # fmt: skip
+      hooks.epoch(phase, position, state, record)
+  return state, position
+
+
+def _close_epoch(phase, state, hyper, validation, means) -> tuple[TrainState, dict]:
+  """Validates, and lets early stopping, plateau and the choice of the best epoch see the figures."""
+  scores = {}
+  watched, accuracy = means.get('objective', 0.0), -1.0  # without validation: the training loss; the last epoch is best
+  if validation is not None:
+    probs, _ = step.predict(phase.spec.net, phase.strategy, state.current, validation[0], phase.chunk)
+    found = evaluate.scores(probs, validation[1])
+    scores = {'val_loss': found['loss'], 'val_accuracy': found['accuracy']}
+    accuracy = found['accuracy']
+    watched = found['loss'] if phase.watch == 'val_loss' else -found['accuracy']
+  return step.end_epoch(state, np.float32(watched), np.float32(accuracy), hyper), scores

@@ -1,0 +1,148 @@
+"""Whole runs for tests: a recipe of a second, an npz with known truth, child processes, and what two runs must share."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+import noisyjax.models
+
+ROOT = Path(__file__).resolve().parents[1]
+PLUGINS = str(Path(__file__).parent / 'plugins')
+if PLUGINS not in noisyjax.models.__path__:  # the model "dense"; before configs lists the models
+  noisyjax.models.__path__.append(PLUGINS)
+if str(ROOT) not in sys.path:
+  sys.path.insert(0, str(ROOT))
+
+from configs import digits  # noqa: E402
+from noisyjax import config as configs  # noqa: E402
+from noisyjax import run, writer  # noqa: E402
+
+CLASSES = ('ant', 'bee', 'cat')
+TRAIN, VAL, TEST = 96, 32, 40  # rows of the npz, in this order
+TIMES = ('seconds', 'images_per_second')
+
+
+def recipe(path: str | Path = '', **overrides):
+  """Digits (or the npz at `path`) and the model "dense": 3 epochs of 3 steps; overrides as `optim__lr=0.1`."""
+  c = digits.get_config()
+  c.model.name = 'dense'
+  c.model.mean, c.model.std = (80.0,), (90.0,)  # static: with the same numbers, runs of other rows compile nothing
+  c.epochs, c.batch_size, c.eval_batch_size = 3, 32, 40
+  c.augment.weak = ()
+  c.data.train, c.data.val, c.data.test = '0:96', '96:128', '128:168'
+  if path:
+    c.data.source, c.data.path, c.data.trusted, c.noise.kind = 'npz', str(path), 0.0, 'none'
+  configs.override(c, {field.replace('__', '.'): value for field, value in overrides.items()}, 'test')
+  return c
+
+
+def arrays(seed: int = 0) -> dict[str, np.ndarray]:
+  """Three classes that can be told apart (a bright third of the image), 30 % of the given labels wrong."""
+  rng = np.random.default_rng(seed)
+  count = TRAIN + VAL + TEST
+  true = rng.permutation(np.arange(count) % 3).astype(np.int32)
+  images = rng.integers(0, 120, (count, 8, 8, 1))
+  for third in range(3):
+    images[true == third, :, 3 * third : 3 * third + 2] += 100
+  wrong = rng.random(count) < 0.3
+  given = np.where(wrong, (true + rng.integers(1, 3, count)) % 3, true).astype(np.int32)
+  verified = np.where(np.arange(count) % 4 == 0, true, -1).astype(np.int32)
+  return {'images': images.astype(np.uint8), 'labels': given, 'verified': verified, 'true': true,
+          'classes': np.array(CLASSES)}  # fmt: skip
+
+
+def npz(path: Path, **changed) -> Path:
+  """Writes `arrays()` with some of them replaced."""
+  np.savez(path, **arrays() | changed)
+  return path
+
+
+def fit(config, folder, monkeypatch=None) -> dict:
+  """Runs in this process; with a monkeypatch, without the pictures of the report, which take most of such a run."""
+  if monkeypatch is not None:
+    monkeypatch.setattr('noisyjax.experiments.report.write_report', lambda folder: None)
+  return run.run(config, folder, ['test'])
+
+
+def lines(folder, name: str = 'metrics.jsonl') -> list[dict]:
+  """Returns a log without its times."""
+  records = writer.read_lines(Path(folder) / name)
+  return [{k: v for k, v in record.items() if k not in TIMES} for record in records]
+
+
+def weights(folder) -> dict[str, np.ndarray]:
+  """Returns all finished weights, by file and path inside."""
+  import orbax.checkpoint as ocp
+
+  found = {}
+  for part in sorted((Path(folder) / 'weights').iterdir()):
+    with ocp.StandardCheckpointer() as reader:
+      found |= {f'{part.name}{path}': array for path, array in reader.restore(part.resolve()).items()}
+  return found
+
+
+def outputs(folder) -> dict:
+  """Returns all that a run writes outside the audit, times, memory and config aside."""
+  result = writer.read_json(Path(folder) / 'result.json')
+  for field in ('audit', 'seconds', 'peak_memory_mb'):
+    del result[field]
+  columns, notes = writer.read_parquet(Path(folder) / 'samples.parquet')
+  return (
+    {'metrics': lines(folder), 'result': result, 'notes': notes}
+    | {f'samples {k}': v for k, v in columns.items()}
+    | {f'weights {k}': v for k, v in weights(folder).items()}
+  )
+
+
+def assert_same(one: dict, other: dict) -> None:
+  """Compares two `outputs` bit by bit."""
+  assert one.keys() == other.keys()
+  for name, value in one.items():
+    if isinstance(value, np.ndarray):
+      assert value.dtype == other[name].dtype, name
+      np.testing.assert_array_equal(value, other[name], name)
+    else:
+      assert value == other[name], name
+
+
+def start(*arguments: str, cwd: Path = ROOT) -> subprocess.Popen:
+  """Starts `launch.py` with these arguments (and the test models) in a process of its own."""
+  code = (
+    f'import sys; sys.path.insert(0, {str(ROOT)!r}); import noisyjax.models as m; m.__path__.append({PLUGINS!r}); '
+    'from noisyjax.cli import run; run()'
+  )
+  cache = {
+    'JAX_COMPILATION_CACHE_DIR': jax.config.jax_compilation_cache_dir or '',
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+    'JAX_PLATFORMS': 'cpu',
+  }
+  return subprocess.Popen(
+    [sys.executable, '-c', code, *map(str, arguments)],
+    cwd=cwd, env=os.environ | cache, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+  )  # fmt: skip
+
+
+def launch(*arguments: str, cwd: Path = ROOT) -> tuple[int, str, str]:
+  """Runs `launch.py` to its end; returns exit code, stdout and stderr."""
+  process = start(*arguments, cwd=cwd)
+  out, err = process.communicate(timeout=300)
+  return process.returncode, out, err
+
+
+def recipe_file(path: Path, config) -> Path:
+  """Writes a recipe whose get_config() gives this config, for a child process."""
+  values = {k: v for k, v in configs.flat(config).items() if not isinstance(v, type(None))}
+  path.write_text(
+    'from configs import base\nfrom noisyjax import config\n\n\ndef get_config():\n  c = base.get_config()\n'
+    f'  config.override(c, {values!r}, "recipe")\n  return c\n'
+  )
+  return path
+
+
+def read_json(path) -> dict:
+  return json.loads(Path(path).read_text())

@@ -1,0 +1,426 @@
+"""Augmentation: keyed by row, planted geometry, and PIL, SciPy, colorsys as oracles."""
+
+import colorsys
+import dataclasses
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.ndimage
+from PIL import Image, ImageEnhance, ImageOps
+
+from noisyjax.data import augment
+from noisyjax.data.augment import POOL, Strength
+from noisyjax.errors import UserError
+
+STILL = Strength(
+  rotation=0.0, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, scale=(1.0, 1.0), ratio=(1.0, 1.0), magnitude=0.0
+)  # fmt: skip
+NAMES = sorted(augment.OPS)
+
+
+def photos(batch=16, height=16, width=16, channels=3, seed=0):
+  """Smooth coloured blobs with some noise, whole values in 0..255."""
+  rng = np.random.default_rng(seed)
+  noise = scipy.ndimage.gaussian_filter(rng.normal(size=(batch, height, width, channels)), (0, 2, 2, 0))
+  noise = noise / noise.std() + rng.normal(size=noise.shape) * 0.1
+  return np.clip(np.round(128 + 50 * noise), 0, 255).astype(np.float32)
+
+
+def row_keys(rows):
+  return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.key(7), jnp.asarray(rows))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def view(ops, strength, rows, images):
+  return augment.augment(ops, strength, row_keys(rows), images)
+
+
+recolor = jax.jit(augment.recolor)
+warp = jax.jit(augment.warp)
+geometry = jax.jit(augment.geometry, static_argnums=(2, 3))
+rotation = jax.jit(augment.rotation, static_argnums=(1, 2))
+
+
+def pil(image):
+  image = np.asarray(image).astype(np.uint8)
+  return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
+def array(picture, channels):
+  return np.asarray(picture).astype(np.float32).reshape(*picture.size[::-1], channels)
+
+
+# --- the contract of every op ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_row_gets_the_same_view_in_any_company_and_place(name):
+  images, others = photos(12), photos(12, seed=1)
+  whole = np.asarray(view((name,), Strength(), np.arange(12), images))
+  assert whole.shape == images.shape and whole.min() >= 0.0 and whole.max() <= 255.0
+  rows, batch = np.arange(20, 32), others.copy()
+  rows[[1, 5, 10]], batch[[1, 5, 10]] = [7, 2, 11], images[[7, 2, 11]]
+  np.testing.assert_array_equal(np.asarray(view((name,), Strength(), rows, batch))[[1, 5, 10]], whole[[7, 2, 11]])
+
+
+def test_a_row_gets_the_same_view_in_a_smaller_batch():
+  images, ops = photos(12), ('crop', 'flip', 'jitter')
+  whole = view(ops, Strength(), np.arange(12), images)
+  np.testing.assert_allclose(view(ops, Strength(), np.arange(5, 8), images[5:8]), whole[5:8], atol=1e-3)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_rows_differ(name):
+  same = np.repeat(photos(1), 12, axis=0)
+  views = np.asarray(view((name,), Strength(), np.arange(12), same))
+  assert len(np.unique(views.reshape(12, -1), axis=0)) >= (2 if name == 'flip' else 6)
+
+
+EXTREME = Strength(brightness=2.0, contrast=2.0, saturation=2.0, hue=0.5, cutout=5, draws=1)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_gray_oblong_images_keep_shape_type_and_range(name):
+  images = photos(4, 12, 20, channels=1)
+  views = view((name,), EXTREME, np.arange(4), images)
+  assert views.shape == images.shape and views.dtype == jnp.float32
+  assert np.isfinite(views).all() and views.min() >= 0.0 and views.max() <= 255.0
+
+
+# rand_augment op by op compiles some hundred small programs
+@pytest.mark.parametrize('name', [pytest.param(n, marks=pytest.mark.slow) if n == 'rand_augment' else n for n in NAMES])
+def test_jit_is_eager(name):
+  images = photos(4, 12, 20, channels=1)
+  eager = augment.augment((name,), EXTREME, row_keys(np.arange(4)), jnp.asarray(images))
+  np.testing.assert_allclose(eager, view((name,), EXTREME, np.arange(4), images), atol=2e-2)
+
+
+@pytest.mark.parametrize('name', [name for name in NAMES if name != 'flip'])
+def test_no_strength_no_change(name):
+  still = dataclasses.replace(STILL, pad=0) if name == 'crop' else STILL
+  still = dataclasses.replace(still, cutout=0) if name == 'cutout' else still
+  np.testing.assert_allclose(view((name,), still, np.arange(12), photos(12)), photos(12), atol=1e-3)
+
+
+def test_ops_run_in_order_and_a_repeated_op_draws_anew():
+  images = photos(16)
+  once = view(('crop',), Strength(), np.arange(16), images)
+  twice = np.asarray(view(('crop', 'crop'), Strength(), np.arange(16), images))
+  keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(row_keys(np.arange(16)), 1)
+  np.testing.assert_array_equal(twice, jax.jit(jax.vmap(augment.crop, in_axes=(0, 0, None)))(keys, once, Strength()))
+  # were the second draw the first one's, every shift would be even
+  assert any(not np.array_equal(np.roll(image, (0, 0), (0, 1)), other) for image, other in zip(once, twice))
+  np.testing.assert_array_equal(view((), Strength(), np.arange(16), images), images)
+
+
+def test_one_trace_for_every_strength():
+  @functools.partial(jax.jit, static_argnums=0)
+  @chex.assert_max_traces(n=1)
+  def step(ops, strength, keys, images):
+    return augment.augment(ops, strength, keys, images)
+
+  keys, images = row_keys(np.arange(4)), photos(4)
+  weak = augment.check_strength('augment', {'rotation': 5, 'magnitude': 3, 'scale': (0.5, 1)})
+  strong = augment.check_strength('augment', {'rotation': 45.0, 'magnitude': 10.0, 'scale': [0.1, 0.9]})
+  assert (
+    step.lower(tuple(NAMES), weak, keys, images).as_text() == step.lower(tuple(NAMES), strong, keys, images).as_text()
+  )
+
+
+# --- geometry --------------------------------------------------------------------------------------------------------
+
+
+def test_crop_is_a_window_of_the_padded_image():
+  images = photos(200, 8, 10)
+  views = np.asarray(view(('crop',), Strength(pad=2), np.arange(200), images))
+  shifts = set()
+  for image, cropped in zip(images, views):
+    framed = np.pad(image, ((2, 2), (2, 2), (0, 0)))
+    found = [(y, x) for y in range(5) for x in range(5) if np.array_equal(framed[y : y + 8, x : x + 10], cropped)]
+    assert len(found) == 1
+    shifts.update(found)
+  assert len(shifts) == 25  # 200 draws of 25 windows: P(one missing) < 1 %, and the key is fixed
+
+
+def test_flip_mirrors_half_of_the_rows_exactly():
+  images = photos(400, 8, 8)
+  views = np.asarray(view(('flip',), Strength(), np.arange(400), images))
+  mirrored = (views == images[:, :, ::-1]).all((1, 2, 3))
+  kept = (views == images).all((1, 2, 3))
+  assert (mirrored ^ kept).all()
+  assert 160 < mirrored.sum() < 240  # four standard deviations
+
+
+@pytest.mark.parametrize('turns', [0, 1, 2, 3])
+def test_quarter_turns_are_exact(turns):
+  image = photos(1, 9, 9)[0]
+  turned = warp(image, rotation(90.0 * turns, 9, 9))
+  np.testing.assert_allclose(turned, np.rot90(image, turns), atol=1e-2)
+
+
+@pytest.mark.parametrize('degrees', [-50.0, 17.0, 120.0])
+def test_rotation_agrees_with_scipy(degrees):
+  image = photos(1, 12, 17)[0]
+  ours = warp(image, rotation(degrees, 12, 17))
+  theirs = scipy.ndimage.rotate(image, degrees, reshape=False, order=1, mode='grid-constant', cval=0.0)
+  np.testing.assert_allclose(ours, theirs, atol=2e-2)
+
+
+def test_rotate_stays_within_its_degrees():
+  bar = np.zeros((1, 33, 33, 1), np.float32)
+  bar[:, 16, 17:] = 255.0
+  views = np.asarray(view(('rotate',), Strength(rotation=30.0), np.arange(64), np.repeat(bar, 64, axis=0)))[..., 0]
+  y, x = np.mgrid[-16:17, -16:17]
+  angles = np.degrees(np.arctan2(-(views * y).sum((1, 2)), (views * x).sum((1, 2))))
+  assert np.abs(angles).max() < 31 and angles.min() < -24 and angles.max() > 24
+
+
+def test_resized_crop_stretches_a_box_of_the_image():
+  """A ramp stays a ramp: its values say which box was taken, and PIL stretches that box alike."""
+  y, x = np.mgrid[:24, :24].astype(np.float32)
+  ramp = np.stack([10 * y, 10 * x, 0 * x], -1)
+  views = np.asarray(view(('resized_crop',), Strength(), np.arange(48), np.repeat(ramp[None], 48, axis=0)))
+  areas = []
+  for cropped in views:
+    top, bottom = cropped[0, 0, 0] / 10, cropped[-1, 0, 0] / 10
+    left, right = cropped[0, 0, 1] / 10, cropped[0, -1, 1] / 10
+    box = [round(float(edge)) for edge in (left, top, right + 1, bottom + 1)]
+    np.testing.assert_allclose([left, top, right + 1, bottom + 1], box, atol=1e-3)  # whole pixels
+    tall, wide = box[3] - box[1], box[2] - box[0]
+    areas.append(tall * wide / 24**2)
+    assert 0.65 < wide / tall < 1.55  # 3/4 .. 4/3, rounded to pixels
+    for channel in range(2):
+      part = Image.fromarray(ramp[box[1] : box[3], box[0] : box[2], channel])
+      theirs = np.asarray(part.resize((24, 24), Image.Resampling.BILINEAR))
+      np.testing.assert_allclose(cropped[..., channel], theirs, atol=0.05)
+  assert 0.17 < min(areas) < 0.35 and 0.8 < max(areas) <= 1.0
+
+
+@pytest.mark.parametrize('size', [4, 5])
+def test_cutout_is_one_gray_square_cut_by_the_border_only(size):
+  images = np.full((300, 12, 12, 3), 9.0, np.float32)
+  views = np.asarray(view(('cutout',), Strength(cutout=size), np.arange(300), images))
+  full = 0
+  for hole in (views == augment.GRAY).all(-1):
+    rows, columns = hole.any(1).sum(), hole.any(0).sum()
+    assert hole.sum() == rows * columns and (size - 1) // 2 <= min(rows, columns) and max(rows, columns) <= size
+    full += rows == columns == size
+  assert set(np.unique(views)) == {9.0, augment.GRAY}
+  # a centre is any of 12 x 12 pixels; the whole hole fits around 13 - size of them each way
+  expected = 300 * ((13 - size) / 12) ** 2
+  assert abs(full - expected) < 40
+
+
+@pytest.mark.parametrize(
+  'name, level, matrix',
+  [
+    ('shear_x', 0.5, (1, 0.15, 0, 0, 1, 0)), ('shear_y', -1.0, (1, 0, 0, -0.3, 1, 0)),
+    ('translate_x', 0.4, (1, 0, 0.12 * 20, 0, 1, 0)), ('translate_y', -0.7, (1, 0, 0, 0, 1, -0.21 * 30)),
+  ],
+)  # fmt: skip
+def test_geometry_agrees_with_pil(name, level, matrix):
+  image = photos(1, 30, 20)[0]
+  ours = np.asarray(warp(image, geometry(POOL.index(name), level, 30, 20)))
+  planes = [Image.fromarray(image[..., channel]) for channel in range(3)]
+  options = (20, 30), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
+  theirs = np.stack([np.asarray(plane.transform(*options)) for plane in planes], -1)
+  inside = scipy.ndimage.binary_erosion((theirs > 0).all(-1), iterations=2)  # the two differ where the image ends
+  assert inside.sum() > 200
+  np.testing.assert_allclose(ours[inside], theirs[inside], atol=0.05)
+
+
+def test_two_geometric_ops_compose_in_the_order_drawn():
+  """One warp by the product shows what a turn and then a shift of the turned image show."""
+  image = np.zeros((15, 15, 1), np.float32)
+  image[7, 4] = 200.0
+  shift = geometry(POOL.index('translate_x'), 1 / 1.5, 15, 15)  # 3 pixels
+  turn = rotation(90.0, 15, 15)
+  ours = warp(image, turn @ shift)
+  np.testing.assert_allclose(ours, warp(warp(image, turn), shift), atol=1e-2)
+  assert not np.allclose(ours, warp(image, shift @ turn), atol=1)
+
+
+# --- colours ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+@pytest.mark.parametrize(
+  'ours, theirs, tolerance',
+  [
+    (augment.autocontrast, ImageOps.autocontrast, 1.0),
+    (augment.equalize, ImageOps.equalize, 0.0),  # 24 x 31: an even step
+    (lambda x: augment.equalize(x[:, :20]), lambda x: ImageOps.equalize(x.crop((0, 0, 20, 24))), 0.0),  # an odd one
+    (lambda x: augment.posterize(x, 3), lambda x: ImageOps.posterize(x, 3), 0.0),
+    (lambda x: augment.posterize(x, 8), lambda x: x, 0.0),
+    (lambda x: augment.solarize(x, 100.0), lambda x: ImageOps.solarize(x, 100), 0.0),
+    (lambda x: augment.adjust_brightness(x, 1.7), lambda x: ImageEnhance.Brightness(x).enhance(1.7), 1.0),
+    (lambda x: augment.adjust_brightness(x, 0.3), lambda x: ImageEnhance.Brightness(x).enhance(0.3), 1.0),
+    (lambda x: augment.adjust_contrast(x, 0.4), lambda x: ImageEnhance.Contrast(x).enhance(0.4), 1.5),
+    (lambda x: augment.adjust_contrast(x, 1.9), lambda x: ImageEnhance.Contrast(x).enhance(1.9), 2.0),
+    (lambda x: augment.adjust_saturation(x, 0.4), lambda x: ImageEnhance.Color(x).enhance(0.4), 1.5),
+    (lambda x: augment.adjust_sharpness(x, 0.1), lambda x: ImageEnhance.Sharpness(x).enhance(0.1), 1.5),
+    (lambda x: augment.adjust_sharpness(x, 1.9), lambda x: ImageEnhance.Sharpness(x).enhance(1.9), 2.0),
+  ],
+)
+def test_colours_agree_with_pil(ours, theirs, tolerance, channels):
+  images = photos(3, 24, 31, channels)
+  expected = [array(theirs(pil(image)), channels) for image in images]
+  assert np.abs(jax.jit(jax.vmap(ours))(images) - np.stack(expected)).max() <= tolerance
+
+
+def test_flat_and_two_valued_channels_survive():
+  flat = np.full((12, 12, 3), 40.0, np.float32)
+  np.testing.assert_array_equal(augment.autocontrast(flat), flat)
+  np.testing.assert_array_equal(augment.equalize(flat), flat)
+  two = flat.copy()
+  two[:, 6:] = 200.0  # 72 darker pixels are too few for a step
+  np.testing.assert_array_equal(augment.equalize(two), array(ImageOps.equalize(pil(two)), 3))
+
+
+@pytest.mark.parametrize('shift', [-0.5, -0.1, 0.25])
+def test_hue_agrees_with_colorsys(shift):
+  image = photos(1, 8, 8)[0]
+  image[0, 0] = 77.0  # gray has no hue
+  ours = np.asarray(jax.jit(augment.adjust_hue)(image, shift)) / 255
+  for pixel, turned in zip(image.reshape(-1, 3) / 255, ours.reshape(-1, 3)):
+    hue, saturation, value = colorsys.rgb_to_hsv(*pixel)
+    np.testing.assert_allclose(turned, colorsys.hsv_to_rgb((hue + shift) % 1.0, saturation, value), atol=1e-4)
+
+
+def test_jitter_draws_factors_around_one():
+  images = np.full((400, 4, 4, 3), 100.0, np.float32)
+  only = dataclasses.replace(STILL, brightness=0.5)
+  means = np.asarray(view(('jitter',), only, np.arange(400), images)).mean((1, 2, 3))
+  assert 50 <= means.min() < 56 and 144 < means.max() <= 150 and abs(means.mean() - 100) < 6
+
+
+# --- RandAugment -----------------------------------------------------------------------------------------------------
+
+
+def test_recolor_and_geometry_share_the_pool():
+  """Each name of the pool is a colour op, a geometric op or the identity: exactly one acts, and none at level 0."""
+  image = photos(1, 24, 24)[0]
+  recolored, moved = set(), set()
+  for index, name in enumerate(POOL):
+    if not np.allclose(recolor(image, index, 0.9), image, atol=0.5):
+      recolored.add(name)
+    if not np.allclose(geometry(index, 0.9, 20, 20), np.eye(3)):
+      moved.add(name)
+    np.testing.assert_allclose(geometry(index, 0.0, 20, 20), np.eye(3), atol=1e-5)
+    if name not in ('autocontrast', 'equalize'):  # these two have no level
+      np.testing.assert_allclose(recolor(image, index, 0.0), image, atol=1e-3)
+  assert recolored.isdisjoint(moved) and recolored | moved == set(POOL) - {'identity'}
+
+
+@pytest.mark.parametrize(
+  'name, theirs',
+  [
+    ('brightness', lambda x: ImageEnhance.Brightness(x).enhance(0.525)),
+    ('color', lambda x: ImageEnhance.Color(x).enhance(0.525)),
+    ('contrast', lambda x: ImageEnhance.Contrast(x).enhance(0.525)),
+    ('sharpness', lambda x: ImageEnhance.Sharpness(x).enhance(0.525)),
+    ('posterize', lambda x: ImageOps.posterize(x, 6)),
+    ('solarize', lambda x: ImageOps.solarize(x, 128)),
+    ('equalize', ImageOps.equalize),
+    ('autocontrast', ImageOps.autocontrast),
+  ],
+)
+def test_recolor_at_level_one_half_agrees_with_pil(name, theirs):
+  image = photos(1, 24, 24)[0]
+  ours = np.asarray(recolor(image, POOL.index(name), 0.5))
+  assert np.abs(ours - array(theirs(pil(image)), 3)).max() <= 1.5
+
+
+def test_rand_augment_leaves_as_many_images_alone_as_its_draws_say():
+  """A draw acts with probability 1/2 x 13/14 (the identity is one of 14); the change grows with the magnitude."""
+  images = np.repeat(photos(1, 8, 8), 600, axis=0)
+
+  def change(magnitude):
+    views = view(('rand_augment',), Strength(magnitude=magnitude, draws=2), np.arange(600), images)
+    return np.abs(views - images).max((1, 2, 3))
+
+  kept = (change(10.0) < 1e-3).mean()
+  assert -0.06 < kept - (1 - 13 / 28) ** 2 < 0.14  # small levels of posterize and solarize change nothing either
+  assert change(0.0).max() == 0.0 and 0.0 < change(2.0).mean() < change(10.0).mean()
+
+
+def test_rand_augment_moves_in_the_order_drawn():
+  """A blob ends where the two geometric ops of its row, done one after the other, put it."""
+  rows = np.arange(3000)
+  keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(row_keys(rows), 0)
+  uniform = np.asarray(jax.vmap(lambda key: jax.random.uniform(key, (2, 4)))(keys))  # [N, draw, 4]
+  choices = np.where(uniform[..., 1] < 0.5, (uniform[..., 2] * len(POOL)).astype(int), 0)
+  order_matters = (choices >= POOL.index('rotate')).all(1) & (choices[:, 0] != choices[:, 1])
+  rows = rows[order_matters & (uniform[..., 0] > 0.5).all(1)][:12]
+  assert len(rows) == 12
+
+  y, x = np.mgrid[:16, :16]
+  blob = np.repeat((250 * np.exp(-((y - 6.0) ** 2 + (x - 8.0) ** 2) / 4))[..., None], 3, -1).astype(np.float32)
+
+  def centroid(image):
+    mass = np.asarray(image)[..., 0]
+    return [(mass * y).sum() / mass.sum(), (mass * x).sum() / mass.sum()]
+
+  views = view(('rand_augment',), Strength(), rows, np.repeat(blob[None], 12, axis=0))
+  for row, moved in zip(rows, views):
+    expected = blob
+    for choice, (level, _, _, sign) in zip(choices[row], uniform[row]):
+      expected = warp(expected, geometry(choice, level if sign < 0.5 else -level, 16, 16))
+    if expected.sum() > 0.97 * blob.sum():  # still in the picture
+      np.testing.assert_allclose(centroid(moved), centroid(expected), atol=0.25)
+
+
+# --- mixup -----------------------------------------------------------------------------------------------------------
+
+
+def test_mixup_pairs():
+  pairs = jax.jit(jax.vmap(functools.partial(augment.mixup_pairs, batch=5)))
+  alphas = np.repeat(np.float32([0.3, 4.0, 0.0]), 3000)
+  lam, partner = pairs(jax.random.split(jax.random.key(1), 9000), alphas)
+  assert lam.shape == (9000,) and lam.dtype == jnp.float32 and partner.dtype == jnp.int32
+  np.testing.assert_array_equal(np.sort(partner, axis=1), np.tile(np.arange(5), (9000, 1)))
+  assert abs((np.asarray(partner)[:, 0] == 0).mean() - 0.2) < 0.02
+  for alpha in (0.3, 4.0):
+    drawn = np.asarray(lam)[alphas == np.float32(alpha)]
+    assert abs(drawn.mean() - 0.5) < 0.03
+    assert abs(drawn.var() - 1 / (4 * (2 * alpha + 1))) < 0.01  # the variance of Beta(alpha, alpha)
+  np.testing.assert_array_equal(lam[alphas == 0], 1.0)  # no mixing
+
+
+# --- mistakes in a config --------------------------------------------------------------------------------------------
+
+
+def test_check_ops_names_the_field_and_the_nearest():
+  assert augment.check_ops('data.weak', ['crop', 'flip']) == ('crop', 'flip')
+  with pytest.raises(UserError, match=r"data\.weak\[1\].*'rotat'.*Did you mean 'rotate'.*cutout"):
+    augment.check_ops('data.weak', ('crop', 'rotat'))
+  with pytest.raises(UserError, match='tuple'):
+    augment.check_ops('data.weak', 'crop')
+
+
+@pytest.mark.parametrize(
+  'values, message',
+  [
+    ({'rotaton': 3}, "Did you mean 'rotation'"),
+    ({'hue': 0.7}, r'augment\.hue: expected a number from 0 to 0.5, found 0.7'),
+    ({'pad': 2.5}, r'augment\.pad: expected a whole number.*2.5'),
+    ({'scale': (0.9, 0.1)}, r'augment\.scale: expected two numbers, the smaller first'),
+    ({'scale': 0.5}, r'augment\.scale'),
+    ({'magnitude': 'ten'}, r"augment\.magnitude.*'ten'"),
+    ({'rotation': float('nan')}, r'augment\.rotation'),
+    ({'cutout': float('inf')}, r'augment\.cutout'),
+  ],
+)
+def test_check_strength_refuses(values, message):
+  with pytest.raises(UserError, match=message):
+    augment.check_strength('augment', values)
+
+
+def test_check_strength_casts_once():
+  strength = augment.check_strength('augment', {'rotation': 5, 'scale': [0.5, 1], 'pad': 3.0})
+  assert type(strength.rotation) is float and strength.scale == (0.5, 1.0) and type(strength.pad) is int
+  assert all(type(leaf) is float for leaf in jax.tree.leaves(strength))

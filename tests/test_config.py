@@ -1,0 +1,180 @@
+import json
+
+import numpy as np
+import pytest
+import runs
+from configs import base
+
+from noisyjax import config as configs
+from noisyjax.errors import UserError
+from noisyjax.strategy import TrainData
+
+
+def refused(match: str, **overrides):
+  with pytest.raises(UserError, match=match):
+    configs.check(runs.recipe(**overrides))
+
+
+def test_a_config_survives_its_file():
+  config = runs.recipe(
+    strategy__name='co_teaching', strategy__co_teaching__forget=0.3, model__name='resnet18', model__resnet18__width=0.5,
+    augment__weak=('crop', 'flip'), phases=(('naive', 2, {'optim.lr': 0.1, 'augment.weak': ()}), ('co_teaching', 3, {})),
+  )  # fmt: skip
+  written = json.loads(json.dumps(configs.resolved(config)))
+  back = configs.restored(written)
+  assert not configs.difference(written, json.loads(json.dumps(configs.resolved(back))))
+  assert back.augment.weak == ('crop', 'flip')
+  assert configs.build_strategy(back, 'co_teaching') == configs.build_strategy(config, 'co_teaching')
+  assert configs.build_model(back, 10) == configs.build_model(config, 10)
+  for (name, epochs, own), (name_, epochs_, own_) in zip(configs.phases(config), configs.phases(back), strict=True):
+    assert (name, epochs) == (name_, epochs_)
+    assert configs.difference(configs.resolved(own), configs.resolved(own_)) == []
+    assert own_.augment.weak == own.augment.weak  # tuples again, not lists
+
+
+def test_only_tables_that_the_run_uses_are_written():
+  plain = configs.resolved(runs.recipe())
+  assert 'naive' in plain['strategy'] and 'co_teaching' not in plain['strategy'] and 'resnet18' not in plain['model']
+  two = configs.resolved(runs.recipe(strategy__name='clean_correction'))  # its own plan begins with naive
+  assert {'naive', 'clean_correction'} <= two['strategy'].keys()
+  one = configs.resolved(runs.recipe(strategy__name='co_teaching', phases=(('naive', 1, {}),)))
+  assert {'naive', 'co_teaching'} <= one['strategy'].keys()
+
+
+def test_a_difference_names_each_field_once():
+  old, new = (json.loads(json.dumps(configs.resolved(runs.recipe(**o)))) for o in ({}, {'optim__lr': 0.2, 'ema': 0.5}))
+  assert configs.difference(old, new) == ['ema: 0.0 → 0.5', 'optim.lr: 0.05 → 0.2']
+  assert configs.difference(old, configs.resolved(runs.recipe())) == []  # a tuple is its list
+
+
+@pytest.mark.parametrize(
+  ('field', 'value', 'stored'),
+  [
+    ('optim.lr', 1, 1.0), ('data.val', 0.1, '0.1'), ('augment.weak', ['crop'], ('crop',)), ('epochs', 7, 7),
+    ('optim.nesterov', False, False), ('data.test', '', ''),
+  ],
+)  # fmt: skip
+def test_an_override_takes_the_type_of_its_field(field, value, stored):
+  config = base.get_config()
+  configs.override(config, {field: value}, 'test')
+  found = configs.flat(config)[field]
+  assert found == stored and type(found) is type(stored)
+
+
+@pytest.mark.parametrize(
+  ('field', 'value'),
+  [('optim.lr', 'high'), ('epochs', 1.5), ('epochs', True), ('optim.nesterov', 1), ('augment.weak', 'crop'), ('seed', '')],
+)
+def test_an_override_of_another_type_is_refused(field, value):
+  with pytest.raises(UserError, match=f'point 3: {field}={value!r}: expected '):
+    configs.override(base.get_config(), {field: value}, 'point 3')
+
+
+def test_a_field_that_does_not_exist_is_refused_with_its_neighbours():
+  for field, near, beside in (
+    ('optim.lrr', 'optim.lr', 'Fields of optim: b1, b2, clip'),
+    ('optm.lr', 'optim.lr', 'Fields: augment, batch_size'),
+    ('strategy.co_teaching.forgot', 'strategy.co_teaching.forget', 'Fields of strategy.co_teaching: forget, ramp'),
+    ('epoch', 'epochs', 'Fields: augment'),
+  ):
+    with pytest.raises(UserError) as error:
+      configs.override(base.get_config(), {field: 1}, 'here')
+    assert f'here: there is no field {field!r}. Did you mean {near!r}? {beside}' in str(error.value)
+
+
+def test_a_recipe_cannot_invent_a_field():
+  with pytest.raises(AttributeError):
+    base.get_config().epoch = 3
+  with pytest.raises(AttributeError):
+    runs.recipe().optim.learning_rate = 3.0
+
+
+def test_unknown_names_list_the_choices_and_suggest_the_nearest():
+  refused(r"strategy\.name: unknown value 'co_teching'\. Did you mean 'co_teaching'\? Choices: .*naive",
+          strategy__name='co_teching')  # fmt: skip
+  refused(r"model\.name: unknown value 'resnet81'\. Did you mean 'resnet18'\? Choices: .*cnn9", model__name='resnet81')
+  refused(r"optim\.name: unknown value 'adm'.*Choices: adam, adamw, nadam, sgd", optim__name='adm')
+  refused(r"schedule\.name: unknown value 'cosin'\. Did you mean 'cosine'", schedule__name='cosin')
+  refused(r"rows: unknown value 'clean'.*Choices: all, labeled, trusted, untrusted", rows='clean')
+  refused(r"augment\.weak\[0\]: unknown value 'crp'", augment__weak=('crp',))
+  refused(r"select: unknown value 'oracle'.*Choices: best, last", select='oracle')
+
+
+def test_contradictions_and_values_out_of_range_name_their_field():
+  refused(r"mixup: 0.2 contradicts strategy 'co_teaching'", mixup=0.2, strategy__name='co_teaching')
+  refused("schedule.name: 'plateau' looks at validation, and data.val is empty", schedule__name='plateau', data__val='')
+  refused('epochs: expected at least 1, found 0', epochs=0)
+  refused('batch_size: expected at least 1, found -1', batch_size=-1)
+  refused(r'batch_size: expected at least 1, found 0', phases=(('naive', 1, {'batch_size': 0}),))
+  refused(r'ema: expected a number in \[0, 1\), found 1.0', ema=1.0)
+  refused(r'optim\.lr: expected at least 0, found -0.1', optim__lr=-0.1)
+  refused(r'optim\.lr: expected at least 0, found nan', optim__lr=float('nan'))
+  refused(r'optim\.lr: expected at least 0, found -1.0', phases=(('naive', 1, {'optim.lr': -1.0}),))
+  refused(r'data\.trusted: expected a number in \[0, 1\]', data__trusted=1.5)
+  refused(r"checkpoint\.every: .*'often'; expected such as '1 epoch'", checkpoint__every='often')
+  refused(r'checkpoint\.keep: expected at least 1, found 0', checkpoint__keep=0)
+  refused(r"freeze: '\(conv' is not a regular expression", freeze='(conv')
+  refused("model.name: 'histogram' is fitted in one go", model__name='histogram', strategy__name='co_teaching')
+  refused("model.name: 'histogram' is fitted in one go", model__name='histogram', rows='trusted')
+
+
+def test_phases_are_checked_one_by_one():
+  refused(r'phases\[0\]: expected \(strategy, epochs, overrides\), found', phases=(('naive', 3),))
+  refused(r"phases\[1\]: expected at least 1 epoch, as a whole number, found '3'",
+          phases=(('naive', 3, {}), ('naive', '3', {})))  # fmt: skip
+  refused(r'phases\[0\]: expected at least 1 epoch, as a whole number, found 0', phases=(('naive', 0, {}),))
+  refused("strategy.name: unknown value 'naiv'. Did you mean 'naive'", phases=(('naiv', 3, {}),))
+  refused(r"phases\[0\]: there is no field 'optim.rate'", phases=(('naive', 3, {'optim.rate': 1.0}),))
+  for field, value in (('data.val', ''), ('seed', 1), ('epochs', 3), ('strategy.name', 'naive'), ('noise.rate', 0.1)):
+    refused(rf'phases\[0\]: {field} is of the whole run; a phase cannot set it', phases=(('naive', 3, {field: value}),))
+
+
+def test_phases_hold_what_they_override_and_nothing_of_each_other():
+  config = runs.recipe(
+    optim__lr=0.3, phases=(('naive', 2, {'optim.lr': 0.1, 'rows': 'trusted'}), ('loss_filter', 3, {'ema': 0.9}))
+  )
+  (name, epochs, first), (other, more, second) = configs.phases(config)
+  assert (name, epochs, other, more) == ('naive', 2, 'loss_filter', 3)
+  assert (first.optim.lr, first.rows, first.ema) == (0.1, 'trusted', 0.0)
+  assert (second.optim.lr, second.rows, second.ema) == (0.3, 'all', 0.9)
+  assert (config.optim.lr, config.rows, config.ema) == (0.3, 'all', 0.0)
+
+
+def test_a_strategys_own_plan_is_used_where_the_config_has_none():
+  config = runs.recipe(strategy__name='clean_correction', epochs=5)
+  plan = [(name, epochs, own.rows, own.labels, own.reset) for name, epochs, own in configs.phases(config)]
+  assert plan == [('naive', 2, 'trusted', 'verified', 'none'), ('clean_correction', 3, 'all', '', 'all')]
+
+
+def _rows(**labels) -> TrainData:
+  images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), dtype=np.uint8)
+  fields = {'given': [0, 1, 2, -1, -1, 0], 'verified': [-1, -1, 1, 2, -1, 0]} | labels
+  return TrainData(images, *(np.array(fields[k], np.int32) for k in ('given', 'verified')), 3)
+
+
+def test_rows_of_a_phase_follow_given_and_verified_labels():
+  data = _rows()
+  found = {name: np.flatnonzero(rule(data.given, data.verified)).tolist() for name, rule in configs.ROWS.items()}
+  assert found == {'all': [0, 1, 2, 3, 4, 5], 'labeled': [0, 1, 2, 5], 'trusted': [2, 3, 5], 'untrusted': [0, 1, 4]}
+  with pytest.raises(UserError, match="rows: 'trusted' leaves no row to phase 'naive'"):
+    configs.plan(runs.recipe(rows='trusted'), _rows(verified=[-1] * 6))
+
+
+def test_pixel_statistics_are_the_training_images_own_unless_given():
+  data = _rows()
+  config = runs.recipe(model__mean=(), model__std=())
+  model = configs.build_model(config, 3)
+  mean, std = configs.pixel_statistics(config, model, data.images)
+  np.testing.assert_allclose([*mean, *std], [data.images.mean(), data.images.std()], atol=1e-3)
+  given = runs.recipe(model__mean=(1.0,), model__std=(2.0,))
+  assert configs.pixel_statistics(given, model, data.images) == ((1.0,), (2.0,))
+  wrong = runs.recipe(model__mean=(1.0, 2.0))
+  with pytest.raises(UserError, match=r'model\.mean: found 2 numbers, expected 1, one a channel'):
+    configs.pixel_statistics(wrong, model, data.images)
+  raw = runs.recipe(model__name='model_1')
+  assert configs.pixel_statistics(raw, configs.build_model(raw, 3), data.images) == ((0.0,), (1.0,))
+
+
+def test_more_devices_than_there_are_is_an_error():
+  with pytest.raises(UserError, match=r'devices: found 99, expected at most \d'):
+    configs.plan(runs.recipe(devices=99), _rows())

@@ -1,0 +1,146 @@
+"""The fast convolution against XLA's, over random shapes: values, gradients, gradients of gradients."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax.test_util import check_grads
+
+from noisyjax.errors import UserError
+from noisyjax.models import conv
+from noisyjax.models.conv import Conv
+
+# batch, height, width, channels, features, kernel, stride, padding
+SHAPES = [
+  (1, 9, 7, 3, 5, (3, 3), 1, 'SAME'),
+  (1, 1, 1, 4, 3, (3, 3), 1, 'SAME'),
+  (7, 11, 8, 6, 4, (3, 3), 2, 'SAME'),
+  (6, 8, 8, 3, 8, (2, 2), 1, 'VALID'),
+  (5, 9, 9, 4, 3, (2, 2), 2, 'SAME'),
+  (4, 7, 6, 5, 6, (1, 1), 1, 'SAME'),
+  (4, 7, 6, 5, 6, (1, 1), 2, 'VALID'),
+  (3, 13, 12, 2, 3, (5, 5), 1, 'VALID'),
+  (3, 13, 12, 2, 3, (5, 5), 2, 'SAME'),
+  (2, 5, 9, 3, 2, (1, 3), 2, 'VALID'),
+]
+
+
+def both(shape, **fields):
+  """Two modules that differ in kind only, their common variables, images, and a cotangent."""
+  b, h, w, c, f, kernel, stride, padding = shape
+  modules = [Conv(f, kernel, (stride, stride), padding, kind=kind, **fields) for kind in conv.KINDS]
+  out = [(n - k) // stride + 1 if padding == 'VALID' else -(-n // stride) for n, k in zip((h, w), kernel)]
+  draw = lambda *size: np.random.default_rng(0).standard_normal(size, np.float32)
+  variables = {'params': {'kernel': draw(*kernel, c, f), 'bias': draw(f)}}
+  return modules, variables, draw(b, h, w, c), draw(b, *out, f)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def value_and_gradients(module, variables, images, cotangent):
+  y, vjp = jax.vjp(module.apply, variables, images)
+  return y, vjp(cotangent.astype(y.dtype))
+
+
+def close(got, want, limit=1e-5):
+  got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
+  assert got.shape == want.shape
+  assert np.abs(got - want).max() <= limit * np.abs(want).max()
+
+
+def test_plain_is_flax_conv():
+  modules, variables, images, _ = both(SHAPES[2])
+  flax = nn.Conv(4, (3, 3), (2, 2))
+  close(modules[0].apply(variables, images), flax.apply(variables, images))
+  assert jax.tree.map(jnp.shape, jax.eval_shape(flax.init, jax.random.key(0), images)) == jax.tree.map(
+    jnp.shape, jax.eval_shape(modules[1].init, jax.random.key(0), images)
+  )
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize('block_bytes', [1, 2**12])  # one image a block; several
+def test_value_and_gradients_equal_plain(shape, block_bytes, monkeypatch):
+  monkeypatch.setattr(conv, 'BLOCK_BYTES', block_bytes)
+  modules, variables, images, g = both(shape)
+  plain, fast = (value_and_gradients(m, variables, images, g) for m in modules)
+  jax.tree.map(close, fast, plain)
+
+
+@pytest.mark.parametrize('shape', SHAPES[:5:2])
+def test_error_against_float64(shape):
+  modules, variables, images, g = both(shape)
+  kernel = variables['params']['kernel']
+  grads = [value_and_gradients(m, variables, images, g)[1][0]['params']['kernel'] for m in modules]
+  _, h, w, _, _, size, stride, padding = shape
+  pads = jax.lax.padtype_to_pads((h, w), size, (stride, stride), padding)
+  x = np.pad(np.asarray(images, np.float64), ((0, 0), *pads, (0, 0)))
+  exact = np.zeros(kernel.shape)
+  for i, j in np.ndindex(g.shape[1:3]):  # the definition of the weight gradient, pixel by pixel
+    window = x[:, i * stride : i * stride + size[0], j * stride : j * stride + size[1]]
+    exact += np.einsum('bhwc,bf->hwcf', window, np.asarray(g, np.float64)[:, i, j])
+  plain, fast = (np.abs(np.asarray(a, np.float64) - exact).max() / np.abs(exact).max() for a in grads)
+  assert fast <= max(4 * plain, 1e-6)
+
+
+@pytest.mark.parametrize('shape', SHAPES[2:5])
+def test_gradients_of_gradients_equal_plain(shape):
+  modules, variables, images, g = both(shape)
+  primals = variables, images
+
+  def twice(module):
+    loss = lambda v, x: jnp.sum(jnp.tanh(module.apply(v, x) / 9) * g)
+    along = lambda v, x: sum(map(jnp.vdot, *map(jax.tree.leaves, (jax.grad(loss, (0, 1))(v, x), primals))))
+    return jax.jit(jax.grad(along, (0, 1)))(*primals)
+
+  jax.tree.map(close, twice(modules[1]), twice(modules[0]))
+
+
+def test_backward_is_differentiable():
+  modules, variables, images, g = both(SHAPES[0])
+  loss = jax.jit(lambda v, x: jnp.sum(jnp.tanh(modules[1].apply(v, x) / 9) * g))
+  check_grads(loss, (variables, images), order=2, modes=['rev'], atol=0.05, rtol=0.05)
+
+
+def test_gradient_through_an_update_equals_plain():
+  """What L2RW does: the gradient, in the weight of each example, of the loss after one step."""
+  modules, variables, images, g = both(SHAPES[2])
+
+  def meta(module):
+    def loss(v, weight):
+      return jnp.mean(weight[:, None, None, None] * jnp.tanh(module.apply(v, images)) * g)
+
+    def after(weight):
+      step = jax.grad(loss)(variables, weight)
+      return loss(jax.tree.map(lambda p, d: p - 0.1 * d, variables, step), jnp.ones_like(weight))
+
+    return jax.jit(jax.grad(after))(jnp.ones(len(images)))
+
+  close(meta(modules[1]), meta(modules[0]))
+
+
+def test_vmap_over_networks_equals_a_loop():
+  (_, fast), variables, images, _ = both(SHAPES[3])
+  variables = jax.tree.map(lambda a: np.stack([a, -2 * a]), variables)
+  grad = jax.grad(lambda v: jnp.sum(jnp.tanh(fast.apply(v, images))))
+  jax.tree.map(close, jax.jit(jax.vmap(grad))(variables), jax.lax.map(grad, variables))
+
+
+def test_patches_are_not_residuals():
+  (_, fast), variables, images, _ = both((8, 16, 16, 4, 4, (5, 5), 1, 'SAME'))
+  _, vjp = jax.vjp(fast.apply, variables, images)
+  assert sum(a.nbytes for a in jax.tree.leaves(vjp)) <= 2 * images.nbytes
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters():
+  modules, variables, images, g = both(SHAPES[0], dtype='bfloat16')
+  plain, fast = (value_and_gradients(m, variables, images, g) for m in modules)
+  assert fast[0].dtype == jnp.bfloat16
+  assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(fast[1]))
+  jax.tree.map(functools.partial(close, limit=0.02), fast, plain)
+
+
+def test_unknown_kind_names_the_choices():
+  with pytest.raises(UserError, match=r'conv: unknown value .*matmul.*plain'):
+    Conv(4, (3, 3), kind='matmull').init(jax.random.key(0), jnp.zeros((1, 4, 4, 1)))

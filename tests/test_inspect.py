@@ -1,0 +1,145 @@
+"""The inspection says what is in the data: counts, duplicates, contradictions; and shows no test rows."""
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from noisyjax.data import dataset as datasets
+from noisyjax.data.inspect import GRID, image_grid, inspect, label_counts, matrix_figure, shown
+from noisyjax.data.split import Split
+from noisyjax.errors import UserError
+
+NAMES = ('cat', 'd$o$^g', 'a very long class name')  # no formula in a name is set as one
+
+
+@pytest.fixture
+def small(monkeypatch):
+  """Draws 6 images instead of 40: text in pictures is slow."""
+  monkeypatch.setattr('noisyjax.data.inspect.GRID', (2, 3))
+
+
+def data(n=60, classes=NAMES, channels=3, **fields):
+  images = np.random.default_rng(0).integers(0, 256, (n, 4, 5, channels), dtype=np.uint8)
+  images[7] = images[8] = images[3]
+  images[20] = images[10]
+  given = np.arange(n) % len(classes)
+  given[8] = -1  # an unlabeled copy conflicts with none
+  verified = np.where(np.arange(n) < 30, np.arange(n) % len(classes), -1)
+  verified[:6] = (verified[:6] + 1) % len(classes)
+  return datasets.make(images, given, classes, **{'verified': verified, 'notes': ('2 dot-files skipped',), **fields})
+
+
+def parts(n=60):
+  return Split(np.arange(10, 50), np.arange(10), np.arange(50, n - 2), ('a note of the split',))
+
+
+def cells(report, first):
+  """The cells of the report's table row that starts with `first`."""
+  return next(line.split() for line in report.splitlines() if line.strip().startswith(first))[len(first.split()) :]
+
+
+def test_the_report_counts(tmp_path, small):
+  dataset = data()
+  truth = np.where(np.arange(60) < 10, 0, -1)
+  report = inspect(dataset, truth, parts(), tmp_path)
+  assert (tmp_path / 'inspect.txt').read_text() == report + '\n'
+  assert cells(report, 'given  train') == ['val', 'test', 'unused', 'verified']
+  count = lambda rows, c: str(np.sum(dataset.given[rows] == c))
+  for c, name in enumerate(('cat', 'd$o$^g')):
+    slices = (slice(None), slice(10, 50), slice(0, 10), slice(50, 58), slice(58, 60))
+    assert cells(report, name) == [*(count(s, c) for s in slices), str(np.sum(dataset.verified == c))]
+  assert cells(report, 'unlabeled') == ['1', '0', '1', '0', '0']
+  assert cells(report, 'unchecked') == ['30', '20', '0', '8', '2']
+  assert '4 x 5 x 3, uint8' in report and dataset.fingerprint in report
+  pixels = dataset.images.reshape(-1, 3)
+  assert cells(report, 'mean')[:3] == [f'{m:.1f}' for m in pixels.mean(0)]
+  assert cells(report, 'std') == [f'{s:.1f}' for s in pixels.std(0)]
+  assert '2 dot-files skipped' in report and 'a note of the split' in report
+  wrong = np.mean(dataset.given[:10][dataset.given[:10] >= 0] != 0)
+  assert f'audit        true labels of 9 labeled rows are known: {wrong:.2%}' in report
+
+
+def test_the_report_names_duplicates_and_their_conflicts(tmp_path, small):
+  names = [f'{i:05d}.png' for i in range(60)]
+  report = inspect(data(names=names), np.full(60, -1), parts(), tmp_path)
+  assert '2 images occur more than once, in 5 rows' in report
+  assert '00003.png, 00007.png, 00008.png\n' in report
+  assert '2 of them have labels that conflict' in report
+  assert (
+    '00010.png (given d$o$^g, verified d$o$^g), 00020.png (given a very long cla…, verified a very long cla…)' in report
+  )
+  assert 'audit' not in report
+  plain = datasets.make(np.arange(48, dtype=np.uint8).reshape(4, 2, 2, 3), [0, 1, 0, 1], ('cat', 'd$o$^g'))
+  rows = np.arange(4)
+  report = inspect(plain, np.full(4, -1), Split(rows, rows[:0], rows[:0]), tmp_path)
+  assert 'Exact duplicates\n  none' in report
+
+
+def test_the_report_shows_the_matrix_and_the_noise_rate(tmp_path, small):
+  report = inspect(data(), np.full(60, -1), parts(), tmp_path)
+  assert '6 of 29 rows with both labels differ: noise rate 20.69%' in report
+  lines = report.splitlines()
+  start = next(i for i, line in enumerate(lines) if 'share of the verified class' in line)
+  counts = [line.split()[-3:] for line in lines[start - 4 : start - 1]]
+  # The given class of rows 0..5 is one less than the verified one; row 8 (the third class) is unlabeled.
+  assert counts == [['8', '0', '2'], ['2', '8', '0'], ['0', '2', '7']]
+  assert [line.split()[-3:] for line in lines[start + 2 : start + 5]][2] == ['0.000', '0.222', '0.778']
+
+
+def test_many_classes_list_the_most_frequent_confusions(tmp_path, small):
+  classes = tuple(f'class{c}' for c in range(30))
+  given = np.arange(60) % 30
+  verified = given.copy()
+  given[[5, 35]] = 6
+  report = inspect(data(classes=classes).with_labels(given, verified), np.full(60, -1), parts(), tmp_path)
+  assert 'class5 -> class6  2' in report and 'share of the verified class' not in report
+  assert (tmp_path / 'matrix.png').exists()
+
+
+def test_pictures_are_written_and_an_old_matrix_goes(tmp_path, small):
+  inspect(data(), np.full(60, -1), parts(), tmp_path / 'new' / 'folder')
+  for name in ('inspect.png', 'matrix.png'):
+    assert matplotlib.image.imread(tmp_path / 'new' / 'folder' / name).std() > 0.01
+  report = inspect(data(channels=1, verified=None), np.full(60, -1), parts(), tmp_path / 'new' / 'folder')
+  assert 'no row has both' in report
+  assert not (tmp_path / 'new' / 'folder' / 'matrix.png').exists()
+
+
+def test_contradicted_labels_are_marked_on_their_own_image():
+  dataset = data()
+  rows = np.array([0, 8, 12, 40])  # contradicted, unlabeled, confirmed, unchecked
+  axes = image_grid(dataset, rows).axes
+  titles = [axis.get_title() for axis in axes]
+  assert titles == [
+    'given cat\nverified d$o$^g',
+    'given (none)\nverified a very long cla…',
+    'given cat\nverified cat',
+    'given d$o$^g\n',
+  ]
+  assert [len(axis.patches) for axis in axes] == [1, 0, 0, 0]
+  for axis, row in zip(axes, rows):
+    np.testing.assert_array_equal(axis.images[0].get_array(), dataset.images[row])
+
+
+def test_the_picture_shows_checked_rows_first_and_no_test_rows():
+  dataset, split = data(400), Split(np.arange(10, 300), np.arange(10), np.arange(300, 400))
+  rows = shown(dataset, split)
+  assert len(rows) == GRID[0] * GRID[1] and rows.max() < 300
+  assert np.isin(np.setdiff1d(np.arange(30), [8]), rows).all()
+  few = shown(dataset, Split(np.arange(5), np.arange(0), np.arange(5, 400)))
+  np.testing.assert_array_equal(few, range(5))
+
+
+def test_matrix_figure_has_verified_labels_down():
+  counts = label_counts(np.array([0, 0, 1, -1]), np.array([1, 1, 1, 0]), 2)
+  np.testing.assert_array_equal(counts, [[0, 2], [0, 1]])
+  axis = matrix_figure(counts, ('cat', 'd$o$^g')).axes[0]
+  np.testing.assert_array_equal(axis.images[0].get_array(), [[0, 1], [0, 1]])
+  assert axis.get_ylabel() == 'verified label' and axis.get_xlabel() == 'given label'
+  assert [t.get_text() for t in axis.texts] == ['0\n0', '100\n2', '0\n0', '100\n1']
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(UserError, match=r'file.*cannot write'):
+    inspect(data(), np.full(60, -1), parts(), tmp_path / 'file')

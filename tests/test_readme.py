@@ -1,0 +1,27 @@
+"""The README's example strategy is run as it stands there."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+import noisyjax.strategies
+from configs import digits
+from noisyjax import config, run
+
+
+def test_example_strategy_runs(tmp_path, monkeypatch):
+  readme = (Path(__file__).parent.parent / 'README.md').read_text()
+  (source,) = [code for code in re.findall(r'```python\n(.*?)```', readme, re.S) if 'class Strategy' in code]
+  (tmp_path / 'hard_bootstrap.py').write_text(source)
+  monkeypatch.setattr(noisyjax.strategies, '__path__', [*noisyjax.strategies.__path__, str(tmp_path)])
+  c = digits.get_config()
+  c.strategy = config.strategy_fields()
+  c.strategy.name = 'hard_bootstrap'
+  c.strategy.hard_bootstrap.beta = 0.6
+  c.epochs = 4
+  c.noise.kind = 'none'
+  result = run.run(c, tmp_path / 'run')
+  assert result['strategy'] == 'hard_bootstrap'
+  assert result['audit']['last'] > 0.8  # clean digits: it learns
+  assert np.isfinite(result['audit']['last'])

@@ -1,0 +1,252 @@
+"""A fake finished workdir goes in; pictures, a page and tables that say what is audit and what is oracle come out."""
+
+import html
+import html.parser
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from noisyjax import evaluate, writer
+from noisyjax.errors import UserError
+from noisyjax.experiments import report
+
+
+def fake_run(folder, strategy='co_teaching', seed=0, epochs=30, top=0.9, classes=None, validation=True, audit=True):
+  """Writes the files of a run whose accuracy peaks at two thirds of its epochs, then falls as it memorizes."""
+  folder.mkdir(parents=True)
+  rng = np.random.default_rng(seed)
+  classes = classes or ['cat', 'dog', '<b>ship</b> & $\\x$', 'truck']
+  n, c = 400, len(classes)
+  e = np.arange(1, epochs + 1)
+  test = top * (1 - np.exp(-e / 4)) - 0.004 * np.maximum(0, e - epochs * 2 / 3) + rng.normal(0, 0.004, epochs)
+  val = 0.65 * test + rng.normal(0, 0.004, epochs)
+  metrics = writer.JsonLines(folder / 'metrics.jsonl')
+  audits = writer.JsonLines(folder / 'audit.jsonl')
+  for i in range(epochs):
+    warm = i < epochs // 3
+    metrics.append(
+      {
+        'epoch': i + 1,
+        'phase': 0 if warm else 1,
+        'strategy': 'naive' if warm else strategy,
+        'phase_epoch': i + 1,
+        'step': 10 * i + 10,
+        'loss': 2 * np.exp(-i / 12) + 0.1,
+        'accuracy': 0.62 * (1 - np.exp(-e[i] / 6)),
+        'lr': 0.05 * (1 + np.cos(np.pi * i / epochs)),
+        'seconds': 1.5 * (i + 1),
+        'images_per_second': 900.0,
+      }
+      | ({'val_loss': 1.2 + 0.5 * np.exp(-i / 5), 'val_accuracy': val[i]} if validation else {})
+      | ({} if warm else {'chosen': 0.6})
+    )
+    if audit:
+      audits.append(
+        {'epoch': i + 1, 'test_accuracy': test[i], 'test_loss': 0.4 + 1.5 * np.exp(-i / 5)}
+        | {'test_accuracy_one': test[i] - 0.01, 'train_accuracy_true': test[i] + 0.02, 'target_accuracy': 0.62}
+        | ({} if warm else {'selection_precision': 0.9 + 0.001 * i, 'selection_recall': 0.8})
+      )
+  truth = rng.integers(0, c, n)
+  given = np.where(rng.random(n) < 0.4, rng.integers(0, c, n), truth).astype(np.int32)
+  predicted = np.where(rng.random(n) < 0.8, truth, rng.integers(0, c, n)).astype(np.int32)
+  split = np.where(np.arange(n) < 240, 'train', np.where(np.arange(n) < 280, 'val', 'test'))
+  seen = split != 'test'
+  row, label = np.arange(n), np.where(seen, given, -1)
+  writer.write_parquet(
+    folder / 'samples.parquet',
+    {'row': row[seen], 'id': row[seen].astype(str), 'split': split[seen], 'given': given[seen]}
+    | {'verified': np.full(seen.sum(), -1), 'label': label[seen], 'predicted': predicted[seen]},
+  )
+  summary = evaluate.epoch_summary(list(val) if validation else [None] * epochs, list(test))
+  if audit:
+    writer.write_parquet(folder / 'audit.parquet', {'row': row, 'split': split, 'true': truth, 'predicted': predicted})
+    per_class = evaluate.report(truth[~seen], predicted[~seen], classes)[1]
+  writer.write_json(
+    folder / 'result.json',
+    {
+      'strategy': strategy, 'model': 'small_cnn', 'seed': seed, 'networks': 2, 'epochs': epochs, 'steps': 10 * epochs,
+      'images_seen': 240 * epochs, 'passes': 720.0 * epochs, 'seconds': 40.0 + seed, 'parameters': 123456,
+      'peak_memory_mb': 812.5, 'device': 'cpu', 'knowledge': ['noise rate 0.4'] if strategy == 'co_teaching' else [],
+      'selected': 'best' if validation else 'last', 'best_epoch': summary['best_epoch'],
+      'validation': {'labels': 'given', 'rows': 40, 'last': val[-1], 'best': val.max()} if validation else None,
+      'noise': {'kind': 'symmetric', 'definition': 'Symmetric, exclusive.', 'requested': 0.4},
+      'data': {'source': 'digits', 'fingerprint': f'f00{seed}', 'rows': {'train': 240, 'val': 40}, 'classes': classes},
+      'audit': {**summary, 'test_rows': 120, 'test_labels': 'true', 'selected': test[-1], 'report': per_class,
+                'noise': {'realised': 0.391}}
+      if audit
+      else {'noise': {}, 'test_rows': 0},
+    },
+  )  # fmt: skip
+  writer.write_json(folder / 'config.json', {'strategy': strategy, 'optimizer': {'lr': 0.1, 'note': '<script>'}})
+  writer.write_json(folder / 'environment.json', {'command': 'launch.py train --x="<&>"', 'versions': {'jax': '1'}})
+  return folder
+
+
+def results(*folders):
+  return [writer.read_json(folder / 'result.json') for folder in folders]
+
+
+def picture(path):
+  return np.asarray(Image.open(path).convert('RGB'), int)
+
+
+def has_color(path, color):
+  wanted = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+  return (np.abs(picture(path) - wanted).max(-1) < 12).sum() > 20
+
+
+class Page(html.parser.HTMLParser):
+  """Balanced tags, the text, and every attribute of a page."""
+
+  def __init__(self, text):
+    super().__init__()
+    self.open, self.attributes, self.text = [], [], []
+    self.feed(text)
+    self.close()
+
+  def handle_starttag(self, tag, attrs):
+    self.attributes += [(tag, *a) for a in attrs]
+    if tag not in ('meta', 'img'):
+      self.open.append(tag)
+
+  def handle_endtag(self, tag):
+    assert self.open.pop() == tag
+
+  def handle_data(self, data):
+    self.text.append(data)
+
+
+def test_the_page_is_self_contained_escaped_and_complete(tmp_path):
+  path = report.write_report(fake_run(tmp_path / 'run'))
+  text = path.read_text()
+  page = Page(text)
+  assert page.open == []
+  sources = [value for _, name, value in page.attributes if name in ('src', 'href')]
+  assert len(sources) == 2 and all(s.startswith('data:image/png;base64,') for s in sources)
+  assert not re.search(r'https?:|@import|url\(|<script|<b>ship', text)
+  shown = ' '.join(page.text)
+  for words in (
+    'noise rate 0.4', 'oracle: best by test', 'not a result', 'mean of last 10', 'validated on given labels',
+    'optimizer.lr', '"<script>"', 'versions.jax', '<b>ship</b> & $\\x$', 'realised 39.10 %', '120 test rows', '123,456',
+    '240 train, 40 val', 'Symmetric, exclusive.',
+  ):  # fmt: skip
+    assert words in shown, words
+  assert {'curves.png', 'confusion.png', 'report.html'} <= {p.name for p in path.parent.iterdir()}
+
+
+def test_the_noise_table_counts_given_against_true_labels_of_the_rows_trained_on(tmp_path):
+  folder = fake_run(tmp_path / 'run')
+  samples, truth = (writer.read_parquet(folder / name)[0] for name in ('samples.parquet', 'audit.parquet'))
+  wrong = (samples['given'] != truth['true'][:280]).mean()
+  assert f'280 rows, {100 * wrong:.2f} % of them given wrong' in report.write_report(folder).read_text()
+
+
+def test_rows_are_joined_by_number_not_by_position(tmp_path):
+  found = report._lookup(np.array([7, 3, 5]), np.array([70, 30, 50]), np.array([5, 9, 3]))
+  assert found.tolist() == [50, -1, 30]
+
+
+def test_curves_draw_what_there_is_and_only_that(tmp_path):
+  full = report.curves(fake_run(tmp_path / 'full'))
+  assert has_color(full, report.TRAIN) and has_color(full, report.VALIDATION) and has_color(full, report.AUDIT)
+  blind = report.curves(fake_run(tmp_path / 'blind', audit=False, validation=False))
+  assert has_color(blind, report.TRAIN)
+  assert not has_color(blind, report.VALIDATION) and not has_color(blind, report.AUDIT)
+
+
+def test_no_audit_no_validation_is_said_not_drawn(tmp_path):
+  text = report.write_report(fake_run(tmp_path / 'run', audit=False, validation=False)).read_text()
+  assert text.count('there is nothing to audit') == 2 and 'No validation rows' in text
+  assert 'test rows, scored' not in text and 'given wrong' not in text
+
+
+@pytest.mark.parametrize('epochs', [0, 1])
+def test_a_run_without_curves_still_reports(tmp_path, epochs):
+  folder = fake_run(tmp_path / 'run', epochs=max(epochs, 1))
+  if not epochs:  # the histogram baseline has no epochs
+    writer.write_text(folder / 'metrics.jsonl', '')
+    writer.write_text(folder / 'audit.jsonl', '')
+  assert report.write_report(folder).exists()
+
+
+def test_null_metrics_are_gaps(tmp_path):
+  folder = fake_run(tmp_path / 'run')
+  lines = writer.read_lines(folder / 'metrics.jsonl')
+  lines[3]['loss'] = None
+  assert np.isnan(report._line(lines, 'loss')[1][3])
+  assert report._line([{'epoch': 1, 'loss': None}], 'loss') == ([], [])
+
+
+def test_many_classes_and_pictures_repeat_bit_for_bit(tmp_path):
+  folder = fake_run(tmp_path / 'run', classes=[f'a rather long class name {i}' for i in range(100)])
+  first = report.confusion_png(folder).read_bytes()
+  assert report.confusion_png(folder).read_bytes() == first
+  assert max(Image.open(io.BytesIO(first)).size) < 1600
+
+
+def test_an_unfinished_workdir_is_named(tmp_path):
+  with pytest.raises(UserError, match=r'run: not a finished run'):
+    report.curves(tmp_path / 'run')
+  folder = fake_run(tmp_path / 'cut')
+  (folder / 'samples.parquet').write_bytes(b'PAR1 cut')
+  with pytest.raises(UserError, match=r'samples\.parquet: not a readable Parquet'):
+    report.write_report(folder)
+
+
+def test_table_groups_over_seeds_with_sample_std():
+  runs = [
+    {'strategy': s, 'seed': i, 'seconds': 10.0 * (i + 1), 'knowledge': told, 'noise': {'requested': 0.4}}
+    | {'audit': {'last': last, 'mean_last_10': last, 'best_by_validation': best, 'oracle': 0.95}}
+    for s, told, best, lasts in (
+      ('naive', [], None, (0.5, 0.6, 0.7)),
+      ('dual|net', ['noise rate 0.4', 'clean rows 100'], 0.9, (0.8,)),
+    )
+    for i, last in enumerate(lasts)
+  ]
+  head, rule, naive, dual, *rest = report.table(runs, ('strategy', 'noise.requested')).splitlines()
+  assert not rest
+  cells = [[c.strip() for c in re.split(r'(?<!\\)\|', line)[1:-1]] for line in (head, naive, dual)]
+  assert cells[0] == [
+    'strategy', 'noise.requested', 'last', 'mean of last 10', 'best by validation', 'best by test (oracle)', 'seconds',
+    'told',
+  ]  # fmt: skip
+  assert cells[1] == [
+    'naive', '0.4', '60.00 ± 10.00 (3)', '60.00 ± 10.00 (3)', '-', '95.00 ± 0.00 (3) (oracle)', '20.0 ± 10.0 (3)',
+    'nothing',
+  ]  # fmt: skip
+  assert cells[2][0] == r'dual\|net' and cells[2][2] == '80.00 (1)'
+  assert cells[2][-1] == 'noise rate 0.4; clean rows 100'
+  assert len({len(line) for line in (head, rule, naive, dual)}) == 1
+
+
+def test_table_says_what_else_differs(tmp_path):
+  a, b = fake_run(tmp_path / 'a', epochs=10), fake_run(tmp_path / 'b', strategy='naive', epochs=20)
+  text = report.table(results(a, b), ('strategy',))
+  assert 'Not equal: passes (budget): 7200, 14,400.' in text and 'Not equal: epochs: 10, 20.' in text
+  assert 'device' not in text
+  assert 'Not equal' not in report.table(results(a, a), ('strategy',))
+
+
+def test_table_takes_noise_drawn_per_seed_for_equal_data_if_every_group_has_the_same(tmp_path):
+  first, second, other = (fake_run(tmp_path / str(s), seed=s) for s in range(3))
+  renamed = [{**r, 'strategy': 'naive'} for r in results(first, second)]
+  assert 'Not equal' not in report.table(results(first, second) + renamed, ('strategy',))
+  assert 'Not equal: data: f000, f002, f001.' in report.table(results(first, other) + renamed, ('strategy',))
+
+
+def test_comparison_draws_each_group_in_its_color(tmp_path):
+  groups = {
+    name: [fake_run(tmp_path / f'{name}{s}', strategy=name, seed=s, top=top) for s in range(2)]
+    for name, top in (('naive', 0.6), ('co_teaching', 0.9))
+  }
+  path = report.comparison_png(groups, tmp_path / 'comparison.png')
+  assert has_color(path, report.GROUPS[0]) and has_color(path, report.GROUPS[1])
+  assert not has_color(path, report.GROUPS[2])
+  columns = np.flatnonzero((np.abs(picture(path) - [0x2A, 0x6F, 0xBB]).max(-1) < 12).any(0)) / picture(path).shape[1]
+  assert columns.min() < 0.15 and ((columns > 0.2) & (columns < 0.4)).any() and columns.max() > 0.7  # curve; bar, name
+  blind = {'blind': [fake_run(tmp_path / 'blind', audit=False)]}
+  with pytest.raises(UserError, match='blind: no run of this group has a test accuracy'):
+    report.comparison_png(blind, path)

@@ -1,0 +1,177 @@
+"""A run that dies at any moment and goes on ends bit for bit where it would have ended."""
+
+import signal
+import time
+
+import numpy as np
+import pytest
+import runs
+
+from noisyjax import checkpoint, run, step, writer
+from noisyjax.errors import UserError
+
+# Each changes something else between steps, epochs and phases.
+RUNS = {
+  'co_teaching': {'strategy__name': 'co_teaching', 'augment__weak': ('crop',)},
+  'clean_correction': {'strategy__name': 'clean_correction', 'epochs': 4, 'batch_size': 24},  # two phases; the second relabels
+  'loss_filter': {'strategy__name': 'loss_filter', 'strategy__loss_filter__warmup': 1.0},  # another subset each epoch
+  'soft targets go over to the next phase': {
+    'phases': (
+      ('naive', 1, {'rows': 'trusted', 'labels': 'verified'}),
+      ('clean_correction', 1, {'strategy.clean_correction.soft': True, 'reset': 'head'}),
+      ('naive', 2, {'schedule.name': 'plateau', 'stop.patience': 5}),
+    ),
+    'ema': 0.9,
+    'batch_size': 24,
+  },
+}
+
+
+class Death(BaseException):
+  """What no handler of the program catches."""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+  monkeypatch.setattr('noisyjax.experiments.report.write_report', lambda folder: None)
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+  return runs.npz(tmp_path_factory.mktemp('data') / 'data.npz')
+
+
+@pytest.fixture
+def moments(monkeypatch):
+  """Counts the moments at which a run could die: before and after each step, file, line and checkpoint."""
+
+  class Moments:
+    at = None  # die at this moment
+    seen = 0
+
+  def watched(cls, name):
+    real = getattr(cls, name)
+
+    def moment():
+      Moments.seen += 1
+      if Moments.seen == Moments.at:
+        raise Death
+
+    def call(*args, **kwargs):
+      moment()
+      result = real(*args, **kwargs)
+      moment()
+      return result
+
+    monkeypatch.setattr(cls, name, call)
+
+  watched(run.Recorder, 'step')
+  watched(writer.JsonLines, 'append')
+  watched(checkpoint.Checkpoints, 'save')
+  watched(checkpoint, 'save_weights')
+  watched(writer, 'write_bytes')
+  return Moments
+
+
+def die_and_go_on(config, folder, moments, rng, deaths: int) -> None:
+  """Dies `deaths` times, each after a random part of what an uninterrupted run has left, and then ends the run."""
+  whole = moments.seen
+  for left in range(deaths, 0, -1):
+    moments.seen, moments.at = 0, 1 + int(rng.integers(whole // left))
+    try:
+      run.run(config, folder)
+    except Death:
+      continue
+    break
+  moments.at = None
+  run.run(config, folder)
+
+
+@pytest.mark.parametrize('name', RUNS)
+def test_a_run_that_dies_between_any_two_writes_ends_as_if_it_had_not(data, tmp_path, moments, name):
+  config = runs.recipe(data, checkpoint__every='2 steps', **RUNS[name])
+  run.run(config, tmp_path / 'whole')
+  expected = runs.outputs(tmp_path / 'whole')
+  rng = np.random.default_rng(len(name))
+  whole = moments.seen
+  traces = step.step._cache_size()
+  for i in range(2):
+    moments.seen = whole
+    die_and_go_on(config, tmp_path / str(i), moments, rng, deaths=3)
+    runs.assert_same(expected, runs.outputs(tmp_path / str(i)))
+    assert runs.lines(tmp_path / str(i), 'audit.jsonl') == runs.lines(tmp_path / 'whole', 'audit.jsonl')
+  assert step.step._cache_size() == traces  # a restored state is of the types of a fresh one
+
+
+def test_a_log_that_lost_lines_is_not_gone_on_with(data, tmp_path, moments):
+  config = runs.recipe(data, checkpoint__every='1 epoch')
+  moments.at = 50
+  with pytest.raises(Death):
+    run.run(config, tmp_path / 'w')
+  (tmp_path / 'w/metrics.jsonl').unlink()
+  moments.at = None
+  with pytest.raises(UserError, match=r'metrics\.jsonl: has 0 epochs, expected the \d before the checkpoint'):
+    run.run(config, tmp_path / 'w')
+
+
+def wait_for(process, path, size: int = 1) -> bool:
+  """Waits until the file or folder has something in it; False if the process ended first."""
+  while process.poll() is None:
+    if path.is_dir() and any(path.iterdir()) or path.is_file() and path.stat().st_size >= size:
+      return True
+    time.sleep(0.005)
+  return False
+
+
+def kill_and_go_on(config, folder, rng, kills: int) -> int:
+  """Kills child processes at random moments after their first checkpoint; returns how many were killed in mid-run."""
+  recipe = runs.recipe_file(folder.with_suffix('.py'), config)
+  killed = 0
+  for _ in range(kills):
+    process = runs.start('train', f'--config={recipe}', f'--workdir={folder}')
+    wait_for(process, folder / 'checkpoints')
+    time.sleep(float(rng.uniform(0, 0.6)))
+    process.kill()
+    process.communicate()
+    if (folder / 'result.json').exists():
+      break
+    killed += 1
+  run.run(config, folder)
+  return killed
+
+
+def check_kills(data, tmp_path, name: str, kills: int, seed: int) -> None:
+  config = runs.recipe(data, checkpoint__every='2 steps', **RUNS[name] | {'epochs': 30})
+  run.run(config, tmp_path / 'whole')
+  killed = kill_and_go_on(config, tmp_path / 'killed', np.random.default_rng(seed), kills)
+  assert killed, 'every child ended before it was killed'
+  runs.assert_same(runs.outputs(tmp_path / 'whole'), runs.outputs(tmp_path / 'killed'))
+
+
+@pytest.mark.parametrize('name', ['co_teaching', 'clean_correction'])
+def test_kill_9_at_random_moments_changes_nothing(data, tmp_path, name):
+  check_kills(data, tmp_path, name, kills=2, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('seed', range(1, 6))
+@pytest.mark.parametrize('name', ['co_teaching', 'clean_correction', 'loss_filter'])
+def test_kill_9_at_many_random_moments_changes_nothing(data, tmp_path, name, seed):
+  check_kills(data, tmp_path, name, kills=6, seed=seed)
+
+
+def test_sigterm_saves_says_so_and_exits_with_143(data, tmp_path):
+  # Checkpoints only because of the signal: none is due by time.
+  config = runs.recipe(data, checkpoint__every='1000 seconds', epochs=150)
+  folder = tmp_path / 'w'
+  process = runs.start('train', f'--config={runs.recipe_file(tmp_path / "r.py", config)}', f'--workdir={folder}')
+  assert wait_for(process, folder / 'metrics.jsonl')
+  process.send_signal(signal.SIGTERM)
+  _, err = process.communicate(timeout=60)
+  assert process.returncode == 143, err
+  assert 'stopped by SIGTERM at step' in err and 'the same command goes on' in err and 'Traceback' not in err
+  stopped = int(err.split('at step ')[1].split(';')[0])
+  assert [p.name for p in (folder / 'checkpoints').iterdir()] == [str(stopped)] and stopped < 450
+  run.run(config, folder)
+  run.run(config, tmp_path / 'whole')
+  runs.assert_same(runs.outputs(tmp_path / 'whole'), runs.outputs(folder))

@@ -1,0 +1,125 @@
+"""The small CNN: shapes on small and odd images, whitening from data, pooling, and that it learns."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+from noisyjax.models.small_cnn import Model, identity_first, pool, whiten, whitening
+
+
+def draw(*shape, seed=0):
+  return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+def smooth(n=200, size=8, channels=3, seed=0):
+  """Images whose neighbouring pixels and channels are correlated, as in photos."""
+  x = draw(n, size + 1, size + 1, channels, seed=seed)
+  x = x[:, 1:, 1:] + x[:, :-1, 1:] + x[:, 1:, :-1] + 0.7
+  return x + 2 * x.mean(-1, keepdims=True)
+
+
+def initial(model, images):
+  return jax.jit(model.init, static_argnums=2)(jax.random.key(0), images, False)
+
+
+@pytest.mark.parametrize(
+  ('shape', 'kind'),
+  [((2, 32, 32, 3), 'matmul'), ((3, 8, 8, 1), 'plain'), ((1, 9, 7, 3), 'matmul'), ((2, 1, 1, 1), 'plain')],
+)
+def test_shapes_and_types(shape, kind):
+  model = Model(10, widths=(8, 12, 16), conv=kind)
+  variables = initial(model, draw(*shape))
+  (logits, features), stats = jax.jit(lambda v, x: model.apply(v, x, True, mutable=['batch_stats']))(
+    variables, draw(*shape)
+  )
+  assert logits.shape == (shape[0], 10) and features.shape == (shape[0], 16)
+  assert logits.dtype == features.dtype == jnp.float32
+  assert jax.tree.map(jnp.shape, stats['batch_stats']) == jax.tree.map(jnp.shape, variables['batch_stats'])
+  assert all(np.isfinite(a).all() for a in jax.tree.leaves((logits, stats)))
+
+
+def test_bfloat16_keeps_float32_logits_and_statistics():
+  model = Model(4, dtype='bfloat16', widths=(8,))
+  (logits, features), variables = jax.jit(lambda x: model.init_with_output(jax.random.key(0), x, True))(
+    draw(2, 8, 8, 1)
+  )
+  assert {a.dtype for a in jax.tree.leaves((logits, features, variables))} == {jnp.dtype('float32')}
+
+
+def test_calibrated_layer_whitens_patches():
+  images = smooth()
+  model = Model(10, widths=(4,))
+  before = initial(model, images)
+  after = model.calibrate(before, images)
+  y = np.asarray(whiten(images, after['batch_stats']['whiten']), np.float64).reshape(-1, 12)
+  np.testing.assert_allclose(y.T @ y / len(y), np.eye(12), atol=0.01)
+  jax.tree.map(np.testing.assert_array_equal, after['params'], before['params'])
+
+
+def test_whitening_does_not_blow_up_a_dead_channel():
+  images = smooth()
+  images[..., 2] = 0
+  assert np.abs(whitening(images)).max() <= 1 / np.sqrt(5e-4) + 1
+
+
+def test_training_moves_statistics_but_not_the_whitening():
+  images = smooth(16)
+  model = Model(10, widths=(4,))
+  variables = model.calibrate(initial(model, images), images)
+  _, moved = model.apply(variables, images, True, mutable=['batch_stats'])
+  moved = moved['batch_stats']
+  np.testing.assert_array_equal(moved['whiten'], variables['batch_stats']['whiten'])
+  assert np.abs(moved['BatchNorm_0']['mean']).max() > 0
+
+
+@pytest.mark.parametrize('size', [(8, 8), (7, 5), (2, 3)])
+def test_pool_equals_max_pool(size):
+  x, g = draw(2, *size, 3), draw(2, size[0] // 2, size[1] // 2, 3, seed=1)
+  want, want_vjp = jax.vjp(lambda x: nn.max_pool(x, (2, 2), (2, 2)), x)
+  got, got_vjp = jax.vjp(pool, x)
+  np.testing.assert_array_equal(got, want)
+  np.testing.assert_array_equal(got_vjp(g)[0], want_vjp(g)[0])
+
+
+def test_pool_keeps_an_axis_of_one_pixel():
+  x = draw(2, 1, 4, 3)
+  np.testing.assert_array_equal(pool(x), np.maximum(x[:, :, ::2], x[:, :, 1::2]))
+
+
+def test_first_outputs_start_as_the_identity():
+  kernel = identity_first(jax.random.key(0), (3, 3, 4, 6))
+  x = draw(2, 5, 5, 4)
+  y = jax.lax.conv_general_dilated(x, kernel, (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+  np.testing.assert_array_equal(y[..., :4], x)
+  assert np.std(y[..., 4:]) > 0.1
+
+
+def test_learns_a_planted_pattern():
+  """Classes differ in where a bright square sits; held-out images are told apart after 60 steps."""
+  label = np.arange(128) % 4
+  images = 0.3 * draw(128, 8, 8, 1)
+  for i, c in enumerate(label):
+    images[i, 4 * (c // 2) : 4 * (c // 2) + 3, 4 * (c % 2) : 4 * (c % 2) + 3] += 1
+  train, test = slice(0, 64), slice(64, 128)
+  model = Model(4, widths=(8, 16))
+  variables = model.calibrate(initial(model, images[train]), images[train])
+  tx = optax.adam(0.01)
+
+  @jax.jit
+  def step(variables, opt):
+    def loss(params):
+      (logits, _), stats = model.apply({**variables, 'params': params}, images[train], True, mutable=['batch_stats'])
+      return optax.softmax_cross_entropy_with_integer_labels(logits, label[train]).mean(), stats
+
+    grads, stats = jax.grad(loss, has_aux=True)(variables['params'])
+    updates, opt = tx.update(grads, opt)
+    return {'params': optax.apply_updates(variables['params'], updates), **stats}, opt
+
+  opt = tx.init(variables['params'])
+  for _ in range(60):
+    variables, opt = step(variables, opt)
+  logits, _ = jax.jit(lambda v: model.apply(v, images[test], False))(variables)
+  assert np.mean(np.argmax(logits, -1) == label[test]) >= 0.95

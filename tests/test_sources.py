@@ -1,0 +1,632 @@
+"""Every source: the right rows with the right labels, and one clear message for each kind of bad input."""
+
+import io
+import os
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from PIL import Image
+
+from noisyjax.data import dataset, decode, files
+from noisyjax.errors import UserError
+
+REAL = Path(os.environ.get('NOISYJAX_DATA') or Path(__file__).parents[2] / 'shared' / 'data')
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+
+
+def load(**fields) -> tuple[dataset.Dataset, np.ndarray]:
+  defaults = dict(
+    source='images', path='', name='', labels='noisy_labels.csv', verified='', truth='', classes=(),
+    unlabeled='undefined', size=0, fit='exact', channels=3, skip_bad=False, cache=True,
+  )  # fmt: skip
+  assert set(fields) <= set(defaults)
+  return dataset.load(ConfigDict(defaults | {k: str(v) if isinstance(v, Path) else v for k, v in fields.items()}))
+
+
+def picture(i: int, height: int = 6, width: int = 6) -> np.ndarray:
+  """Noise from which nobody could mistake one row for another."""
+  return np.random.default_rng(i).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def png(i: int, height: int = 6, width: int = 6) -> bytes:
+  buffer = io.BytesIO()
+  Image.fromarray(picture(i, height, width)).save(buffer, 'png')
+  return buffer.getvalue()
+
+
+GIVEN, VERIFIED, TRUE = [2, 0, 1, 1, 0, 2, 1, 0], [2, 1, 0], [2, 1, 0, 1, 0, 2, 1, 2]
+
+
+def seed_layout(root: Path, zipped: bool = False) -> Path:
+  """8 images in the seed's layout: images/00001.png …, noisy_labels.csv, clean_labels.csv of the first 3."""
+  root.mkdir()
+  if zipped:
+    with zipfile.ZipFile(root / 'images.zip', 'w') as archive:
+      archive.mkdir('images')
+      for i in reversed(range(8)):  # a zip has any order
+        archive.writestr(f'images/{i + 1:05d}.png', png(i))
+  else:
+    (root / 'images').mkdir()
+    for i in reversed(range(8)):
+      (root / 'images' / f'{i + 1:05d}.png').write_bytes(png(i))
+  for file, labels in (('noisy_labels.csv', GIVEN), ('clean_labels.csv', VERIFIED)):
+    (root / file).write_text(''.join(f'{label}\n' for label in labels))
+  np.save(root / 'true_labels.npy', np.array(TRUE, np.uint8))
+  return root
+
+
+def named(root: Path, labels: dict[str, str], file: str = 'labels.csv') -> Path:
+  """A folder of images (numbered pictures) with an image,label CSV."""
+  (root / 'photos').mkdir(parents=True, exist_ok=True)
+  for i, name in enumerate(labels):
+    (root / 'photos' / name).write_bytes(png(i))
+  (root / file).write_text('image,label\n' + ''.join(f'{k},{v}\n' for k, v in labels.items()))
+  return root
+
+
+# The seed's layout.
+
+
+@pytest.mark.parametrize('zipped', [False, True])
+def test_seed_layout_pairs_each_image_with_its_labels(tmp_path, zipped):
+  data, truth = load(path=seed_layout(tmp_path / 'd', zipped), verified='clean_labels.csv', truth='true_labels.npy')
+  np.testing.assert_array_equal(data.images, [picture(i) for i in range(8)])
+  assert data.names.tolist() == [f'{i:05d}.png' for i in range(1, 9)]
+  assert (data.given.tolist(), data.given.dtype) == (GIVEN, np.int32)
+  assert data.verified.tolist() == VERIFIED + [-1] * 5  # the first rows, never the last ones
+  assert truth.tolist() == TRUE
+  assert data.classes == ('0', '1', '2')
+  assert data.ids.tolist() == [decode.digest(picture(i)) for i in range(8)]
+  assert not data.test.any()
+
+
+def test_folder_and_zip_are_one_data_set(tmp_path):
+  a, _ = load(path=seed_layout(tmp_path / 'a'))
+  b, _ = load(path=seed_layout(tmp_path / 'b', zipped=True))
+  assert a.fingerprint == b.fingerprint
+
+
+def test_path_may_be_the_images_themselves(tmp_path):
+  root = seed_layout(tmp_path / 'd', zipped=True)
+  want, _ = load(path=root)
+  beside, _ = load(path=root / 'images.zip')
+  elsewhere, _ = load(path=root / 'images.zip', labels=root / 'noisy_labels.csv')
+  assert want.fingerprint == beside.fingerprint == elsewhere.fingerprint
+
+
+def test_the_truth_names_no_class_and_reaches_no_output(tmp_path):
+  root = seed_layout(tmp_path / 'd')
+  plain, truth = load(path=root)
+  assert (truth == -1).all()
+  np.save(root / 'true_labels.npy', np.array(TRUE)[::-1])
+  poisoned, _ = load(path=root, truth='true_labels.npy')
+  assert plain.fingerprint == poisoned.fingerprint
+  np.save(root / 'true_labels.npy', np.array(TRUE) + 5)
+  with pytest.raises(UserError, match=r"true_labels.npy: row 0 \(from 0\): '7'.*0..2"):
+    load(path=root, truth='true_labels.npy')
+
+
+@pytest.mark.parametrize(
+  ('file', 'labels', 'message'),
+  [
+    ('noisy_labels.csv', GIVEN[:-1], 'has 7 labels for the 8 images'),
+    ('noisy_labels.csv', GIVEN + [0], 'has 9 labels for the 8 images'),
+    ('noisy_labels.csv', GIVEN[:4] + ['x'] + GIVEN[5:], "row 5: 'x'; expected an integer"),
+    ('noisy_labels.csv', GIVEN[:4] + [1.5] + GIVEN[5:], "row 5: '1.5'; expected an integer"),
+    ('noisy_labels.csv', GIVEN[:4] + [-7] + GIVEN[5:], "row 5: '-7'"),
+    ('noisy_labels.csv', GIVEN[:4] + [10**9] + GIVEN[5:], "row 5: '1000000000'; expected a class number smaller than"),
+    ('noisy_labels.csv', GIVEN[:4] + [4] + GIVEN[5:], "classes are empty.*: 3.*'4', first at row 4, 00005.png"),
+    ('noisy_labels.csv', [1] * 8, 'classes are empty|one class only'),
+    ('noisy_labels.csv', [0] * 8, "All labels are '0': one class only"),
+    ('noisy_labels.csv', [-1] * 8, 'All 8 rows are unlabeled'),
+    ('clean_labels.csv', [0] * 9, 'has 9 labels for the 8 images.*at most one row'),
+  ],
+)
+def test_bad_labels_of_the_seed_layout(tmp_path, file, labels, message):
+  root = seed_layout(tmp_path / 'd')
+  (root / file).write_text('\n'.join(map(str, labels)))
+  verified = 'clean_labels.csv' if file == 'clean_labels.csv' else ''
+  with pytest.raises(UserError, match=message) as caught:
+    load(path=root, verified=verified)
+  if 'row 5' in message or 'has ' in message:
+    assert str(root / file) in str(caught.value)
+
+
+def test_declared_classes_check_the_labels(tmp_path):
+  root = seed_layout(tmp_path / 'd')
+  assert load(path=root, classes=('cat', 'dog', 'owl'))[0].classes == ('cat', 'dog', 'owl')
+  with pytest.raises(UserError, match=r"noisy_labels.csv: row 1: '2', row 6: '2'; expected a label in 0..1"):
+    load(path=root, classes=('cat', 'dog'))
+  with pytest.raises(UserError, match='1 of 4 classes are empty, no row has their label: yak'):
+    load(path=root, classes=('cat', 'dog', 'owl', 'yak'))
+  with pytest.raises(UserError, match='every name once'):
+    load(path=root, classes=('cat', 'dog', 'cat'))
+
+
+def test_bad_images_are_listed_at_once_or_left_out_with_their_labels(tmp_path):
+  root = seed_layout(tmp_path / 'd')
+  (root / 'images' / '00002.png').write_bytes(png(1)[:-40])  # truncated
+  (root / 'images' / '00005.png').write_bytes(b'corrupt')
+  (root / 'images' / '00007.png').unlink()  # missing: the gap in the numbers shows which
+  fields = dict(path=root, verified='clean_labels.csv', truth='true_labels.npy')
+  for _ in range(2):
+    with pytest.raises(UserError, match=r'3 image\(s\) missing or unreadable') as caught:
+      load(**fields)
+    for name, reason in (('00002', 'truncated'), ('00005', 'no image'), ('00007', 'missing')):
+      assert re.search(f'\n  {name}.png: .*{reason}', str(caught.value))
+  rows = [0, 2, 3, 5, 7]
+  data, truth = load(**fields, skip_bad=True)
+  np.testing.assert_array_equal(data.images, [picture(i) for i in rows])
+  assert data.given.tolist() == [GIVEN[i] for i in rows]
+  assert data.verified.tolist() == [2, 0, -1, -1, -1]
+  assert truth.tolist() == [TRUE[i] for i in rows]
+  assert any('left out 3 bad image(s)' in note and '00007' in note for note in data.notes)
+  with pytest.raises(UserError, match='3 image'):
+    load(**fields)  # what skip_bad left in the cache does not hide them
+
+
+def test_a_missing_image_at_the_end_cannot_be_told_and_is_refused(tmp_path):
+  """1..7 of 8 may lack 0 or 8: guessing would pair every image with its neighbour's label."""
+  root = seed_layout(tmp_path / 'd')
+  (root / 'images' / '00008.png').unlink()
+  with pytest.raises(UserError, match='has 8 labels for the 7 images'):
+    load(path=root, skip_bad=True)
+
+
+def test_no_image_can_be_read(tmp_path):
+  root = seed_layout(tmp_path / 'd')
+  for file in (root / 'images').iterdir():
+    file.write_bytes(b'')
+  with pytest.raises(UserError, match='None of the images can be read'):
+    load(path=root, skip_bad=True)
+
+
+def test_rows_without_names_need_an_order_that_has_one_meaning(tmp_path):
+  (tmp_path / 'images').mkdir()
+  for i in range(1, 12):
+    (tmp_path / 'images' / f'{i}.png').write_bytes(png(i))
+  (tmp_path / 'noisy_labels.csv').write_text('0\n1\n' * 5 + '0\n')
+  with pytest.raises(UserError, match=r"as text or by number differs \(position 1: '10.png' or '2.png'\)"):
+    load(path=tmp_path)
+
+
+def test_hidden_files_and_others_are_skipped_and_counted(tmp_path):
+  root = seed_layout(tmp_path / 'd', zipped=True)
+  clean, _ = load(path=root)
+  with zipfile.ZipFile(root / 'images.zip', 'a') as archive:
+    for name in ('.DS_Store', '__MACOSX/images/._00001.png', 'images/._00002.png', 'images/readme.txt', 'labels.csv'):
+      archive.writestr(name, b'x')
+  data, _ = load(path=root)
+  assert data.fingerprint == clean.fingerprint
+  assert data.notes == (
+    'images.zip: skipped 3 hidden file(s).',
+    'images.zip: skipped 2 file(s) that are no images (.csv: 1, .txt: 1).',
+  )
+
+
+def test_nothing_there(tmp_path):
+  with pytest.raises(UserError, match=r'data.path is empty'):
+    load()
+  with pytest.raises(UserError, match=r"data.path: there is no folder or zip '.*absent'"):
+    load(path=tmp_path / 'absent')
+  (tmp_path / 'noisy_labels.csv').write_text('0\n')
+  with pytest.raises(UserError, match=r'no images in it \(1 other files\)'):
+    load(path=tmp_path)
+  root = seed_layout(tmp_path / 'd')
+  with pytest.raises(UserError, match=r"data.verified: there is no file 'nope.csv'.*data.verified='' if there is none"):
+    load(path=root, verified='nope.csv')
+  (root / 'cut.zip').write_bytes(b'PK\x03\x04 and then nothing')
+  with pytest.raises(UserError, match=r'cut.zip: neither a folder nor a readable zip'):
+    load(path=root / 'cut.zip')
+
+
+def test_a_damaged_zip_member_is_a_bad_image(tmp_path):
+  root = seed_layout(tmp_path / 'd', zipped=True)
+  data = bytearray((root / 'images.zip').read_bytes())
+  at = data.find(png(3)[-60:])
+  data[at] ^= 255  # the checksum in the directory no longer fits
+  (root / 'images.zip').write_bytes(data)
+  with pytest.raises(UserError, match=r'(?s)1 image\(s\).*00004.png: .*CRC'):
+    load(path=root)
+
+
+# image,label tables.
+
+
+def test_named_labels_follow_the_images_not_the_file(tmp_path):
+  labels = {'z.png': 'muffin', 'b.png': 'undefined', 'm.png': 'dog', 'a.png': 'muffin'}
+  data, _ = load(path=named(tmp_path, labels) / 'photos', labels=tmp_path / 'labels.csv')
+  assert data.names.tolist() == ['a.png', 'b.png', 'm.png', 'z.png']
+  assert data.classes == ('dog', 'muffin')
+  assert data.given.tolist() == [1, -1, 0, 1]
+  np.testing.assert_array_equal(data.images, [picture(list(labels).index(name)) for name in data.names])
+
+
+def test_named_labels_may_be_numbers_and_reordered(tmp_path):
+  root = named(tmp_path, {'c.png': '1', 'a.png': '0', 'b.png': '-1'})
+  (tmp_path / 'checked.csv').write_text('label,who,image\n1,ann,photos/b.png\n')  # any order of columns, a path
+  data, _ = load(path=root / 'photos', labels=root / 'labels.csv', verified=root / 'checked.csv')
+  assert (data.given.tolist(), data.verified.tolist(), data.classes) == ([0, -1, 1], [-1, 1, -1], ('0', '1'))
+  swapped, _ = load(path=root / 'photos', labels=root / 'labels.csv', classes=('no', 'yes'))
+  assert (swapped.given.tolist(), swapped.classes) == ([0, -1, 1], ('no', 'yes'))
+
+
+def test_another_word_for_unlabeled(tmp_path):
+  root = named(tmp_path, {'a.png': 'cat', 'b.png': 'dog', 'c.png': '?'})
+  fields = dict(path=root / 'photos', labels=root / 'labels.csv')
+  assert load(**fields, unlabeled='?')[0].given.tolist() == [0, 1, -1]
+  assert load(**fields)[0].classes == ('?', 'cat', 'dog')
+  with pytest.raises(UserError, match=r"row 4: '\?'; expected a label in 0..1, a class of cat, dog, or 'undefined'"):
+    load(**fields, classes=('cat', 'dog'))
+
+
+def test_mistakes_in_named_labels(tmp_path):
+  root = named(tmp_path, {'a.png': 'cat', 'b.png': 'dog', 'c.png': 'cat'})
+  fields = dict(path=root / 'photos', labels=root / 'labels.csv', classes=('cat', 'dog'))
+  table = root / 'labels.csv'
+
+  table.write_text('image,label\na.png,cat\nb.png,dgo\nc.png,cat\n')
+  with pytest.raises(UserError, match=r"labels.csv: row 3: 'dgo'; .*did you mean 'dog'"):
+    load(**fields)
+  table.write_text('image,label\na.png,cat\nb.png,dog\nb.png,cat\nc.png,cat\n')
+  with pytest.raises(UserError, match=r'row 3 and row 4 both label the image b.png'):
+    load(**fields)
+  table.write_text('image,label\na.png,cat\nb.png,dog\n')
+  with pytest.raises(UserError, match=r"1 of 3 images in .* have no row, the first is 'c.png'"):
+    load(**fields)
+  table.write_text('image,label\na.png,cat\nb.png\nc.png,cat\n')
+  with pytest.raises(UserError, match=r"row 3: 'b.png'; expected 2 fields"):
+    load(**fields)
+  table.write_text('file,class\na.png,cat\nb.png,dog\nc.png,cat\n')
+  with pytest.raises(UserError, match=r"row 1: 'file,class'; .*header 'image,label'"):
+    load(**fields)
+
+
+def test_images_that_a_table_names_but_nobody_has(tmp_path):
+  labels = {'a.png': 'cat', 'b.png': 'dog', 'c.png': 'cat', 'd.png': 'dog'}
+  root = named(tmp_path, labels)
+  (root / 'photos' / 'b.png').unlink()
+  (root / 'photos' / 'c.png').write_bytes(b'no image')
+  fields = dict(path=root / 'photos', labels=root / 'labels.csv')
+  with pytest.raises(
+    UserError, match=r'(?s)2 image\(s\).*b.png: missing, named in labels.csv row 3\n  c.png: no image'
+  ):
+    load(**fields)
+  data, _ = load(**fields, skip_bad=True)
+  assert (data.names.tolist(), data.given.tolist()) == (['a.png', 'd.png'], [0, 1])
+
+
+def test_sizes(tmp_path):
+  root = named(tmp_path, {'a.png': 'cat', 'b.png': 'dog', 'c.png': 'cat'})
+  (root / 'photos' / 'b.png').write_bytes(png(1, 12, 18))
+  fields = dict(path=root / 'photos', labels=root / 'labels.csv')
+  with pytest.raises(UserError, match=r'1 of 3 images are not 6x6, which most images have.*data.fit=crop'):
+    load(**fields)
+  with pytest.raises(UserError, match=r'1 of 3 images are not 6x6, which data.size=6 and data.fit=exact ask for'):
+    load(**fields, size=6)
+  for fit in ('crop', 'pad'):
+    data, _ = load(**fields, size=6, fit=fit)
+    np.testing.assert_array_equal(data.images[0], picture(0))
+    assert data.ids[1] == decode.digest(picture(1, 12, 18))  # before the resize
+    assert data.images[1, 0].any() == (fit == 'crop')  # the border of `pad` is black
+  assert load(**fields, size=6, fit='pad', channels=1)[0].images.shape == (3, 6, 6, 1)
+
+
+# The cache, through a source.
+
+
+@pytest.mark.parametrize('zipped', [False, True])
+def test_a_changed_image_is_noticed(tmp_path, monkeypatch, zipped):
+  root = seed_layout(tmp_path / 'd', zipped)
+  first, _ = load(path=root)
+  reads = []
+  honest = decode.decode_all
+  monkeypatch.setattr(decode, 'decode_all', lambda *a, **k: reads.append(1) or honest(*a, **k))
+  again, _ = load(path=root)
+  assert not reads
+  assert again.fingerprint == first.fingerprint
+  np.testing.assert_array_equal(again.images, first.images)
+
+  if zipped:
+    with zipfile.ZipFile(root / 'images.zip', 'w') as archive:
+      for i in range(8):
+        archive.writestr(f'images/{i + 1:05d}.png', png(100 if i == 4 else i))
+  else:
+    (root / 'images' / '00005.png').write_bytes(png(100))
+  changed, _ = load(path=root)
+  assert len(reads) == 1
+  np.testing.assert_array_equal(changed.images[4], picture(100))
+  np.testing.assert_array_equal(changed.images[5], picture(5))
+
+  # Labels are read anew each time: they are no part of the cache.
+  (root / 'noisy_labels.csv').write_text('\n'.join(map(str, GIVEN[::-1])))
+  assert load(path=root)[0].given.tolist() == GIVEN[::-1]
+  assert len(reads) == 1
+  load(path=root, cache=False)
+  assert len(reads) == 2
+
+
+# Class folders.
+
+
+def tree(root: Path, names: list[str]) -> Path:
+  for i, name in enumerate(names):
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_bytes(png(i))
+  return root
+
+
+NAMES = ['dog/1.png', 'dog/deep/er.png', 'undefined/7.png', 'cat/1.png', 'cat/.hidden.png']
+
+
+@pytest.mark.parametrize('zipped', [False, True])
+def test_class_folders(tmp_path, zipped):
+  root = tree(tmp_path / 'tree', NAMES)
+  if zipped:
+    with zipfile.ZipFile(tmp_path / 'tree.zip', 'w') as archive:
+      for name in NAMES:
+        archive.write(root / name, f'tree/{name}')
+    root = tmp_path / 'tree.zip'
+  data, truth = load(source='folders', path=root)
+  assert data.names.tolist() == ['cat/1.png', 'dog/1.png', 'dog/deep/er.png', 'undefined/7.png']
+  assert data.classes == ('cat', 'dog')
+  assert data.given.tolist() == [0, 1, 1, -1]
+  assert (truth == -1).all()
+  np.testing.assert_array_equal(data.images, [picture(i) for i in (3, 0, 1, 2)])
+  assert load(source='folders', path=root, classes=('dog', 'cat'))[0].given.tolist() == [1, 0, 0, -1]
+  (tmp_path / 'truth.csv').write_text('image,label\nundefined/7.png,cat\ncat/1.png,dog\n')
+  _, truth = load(source='folders', path=root, truth=tmp_path / 'truth.csv')
+  assert truth.tolist() == [1, -1, -1, 0]
+
+
+def test_class_folders_with_a_test_part(tmp_path):
+  root = tree(tmp_path, ['test/a/1.png', 'test/b/2.png', 'train/a/3.png', 'train/undefined/4.png', 'train/b/5.png'])
+  data, _ = load(source='folders', path=root)
+  assert data.classes == ('a', 'b')
+  assert data.given.tolist() == [0, 1, 0, 1, -1]
+  assert data.test.tolist() == [True, True, False, False, False]
+
+
+def test_mistakes_in_class_folders(tmp_path):
+  root = tree(tmp_path / 't', [*NAMES, 'stray.png'])
+  with pytest.raises(UserError, match=r'1 images lie outside the class folders: stray\.png'):
+    load(source='folders', path=root)
+  (root / 'stray.png').unlink()
+  with pytest.raises(UserError, match=r"the folder 'dog' is none of data.classes \(cat, bird\)"):
+    load(source='folders', path=root, classes=('cat', 'bird'))
+  (root / 'owl').mkdir()
+  with pytest.raises(UserError, match='1 of 3 classes are empty, no row has their label: owl'):
+    load(source='folders', path=root)
+  (root / 'owl' / '1.png').write_bytes(b'')
+  with pytest.raises(UserError, match=r'(?s)1 image\(s\) missing or unreadable.*owl/1.png'):
+    load(source='folders', path=root)
+  with pytest.raises(UserError, match=r'classes are empty.*owl'):
+    load(source='folders', path=root, skip_bad=True)
+  with pytest.raises(UserError, match="All labels are 'dog': one class only"):
+    load(source='folders', path=tree(tmp_path / 'one', ['dog/1.png', 'undefined/2.png']))
+
+
+# Arrays.
+
+
+def test_digits():
+  data, truth = load(source='digits')
+  assert (data.images.shape, data.images.dtype) == ((1797, 8, 8, 1), np.uint8)
+  assert (data.images.min(), data.images.max()) == (0, 255)
+  np.testing.assert_array_equal(data.given, truth)
+  assert np.bincount(truth).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]  # UCI's own counts
+  assert load(source='digits')[0].fingerprint == data.fingerprint
+  assert load(source='digits', size=16, fit='pad')[0].images.shape == (1797, 16, 16, 1)
+  with pytest.raises(UserError, match='1797 of 1797 images are not 16x16'):
+    load(source='digits', size=16)
+
+
+def save(path: Path, **arrays) -> Path:
+  np.savez(path, **arrays)
+  return path
+
+
+def test_npz(tmp_path):
+  images = np.stack([picture(i) for i in range(4)])
+  full = dict(
+    images=images, labels=[1, 0, -1, 1], verified=[0, -1, -1, -1], true=[0, 0, 1, 1], classes=['no', 'yes'],
+    names=['a', 'b', 'c', 'd'], test=[False, False, True, True],
+  )  # fmt: skip
+  data, truth = load(source='npz', path=save(tmp_path / 'full.npz', **full))
+  np.testing.assert_array_equal(data.images, images)
+  assert data.given.tolist() == [1, 0, -1, 1]
+  assert data.verified.tolist() == [0, -1, -1, -1]
+  assert truth.tolist() == [0, 0, 1, 1]
+  assert (data.classes, data.names.tolist(), data.test.tolist()) == (('no', 'yes'), list('abcd'), full['test'])
+  least, truth = load(source='npz', path=save(tmp_path / 'least.npz', images=images[..., 0], labels=[1, 0, 1, 1]))
+  assert least.images.shape == (4, 6, 6, 1)
+  assert (least.classes, truth.tolist()) == (('0', '1'), [-1] * 4)
+
+
+@pytest.mark.parametrize(
+  ('change', 'message'),
+  [
+    (dict(labels=None), "has no key 'labels'; its keys are images"),
+    (dict(labels=[0, 1]), r'labels: has shape \(2,\); expected one label for each of the 3 images'),
+    (dict(labels=[0, 1, 2], classes=['a', 'b']), r'labels: row 2 \(from 0\) is 2; .*0..1'),
+    (dict(labels=[0, 1, 99]), r'labels: row 2 \(from 0\) is 99'),
+    (dict(labels=[0, 1, 0.5]), r'labels: row 2 \(from 0\) is 0.5'),
+    (dict(labels=['a', 'b', 'a'], classes=['a', 'b']), 'labels: has type .*; expected integers'),
+    (dict(labels=[-1, -1, -1]), 'All 3 rows are unlabeled'),
+    (dict(labels=[0, 0, 0]), 'one class only'),
+    (dict(labels=[0, 2, 2]), 'classes are empty.*: 1'),
+    (dict(verified=[0, 1]), 'verified: has shape'),
+    (dict(true=[0, 1, 2]), r'true: row 2 \(from 0\) is 2; .*0..1'),
+    (dict(names=['a']), 'names has shape'),
+    (dict(images=np.zeros((3, 4, 4, 3))), 'images has type float64 .*expected uint8'),
+    (dict(images=np.zeros((3, 4, 4, 2), np.uint8)), '1 or 3 channels'),
+    (dict(images=np.zeros((0, 4, 4, 3), np.uint8)), 'expected uint8'),
+    (dict(images=np.array([None] * 3)), 'cannot be read as .npz'),
+  ],
+)
+def test_bad_npz(tmp_path, change, message):
+  good = dict(images=np.stack([picture(i) for i in range(3)]), labels=[0, 1, 1])
+  arrays = {key: value for key, value in (good | change).items() if value is not None}
+  with pytest.raises(UserError, match=message):
+    load(source='npz', path=save(tmp_path / 'bad.npz', **arrays))
+
+
+def test_npz_that_is_none(tmp_path):
+  with pytest.raises(UserError, match='there is no file'):
+    load(source='npz', path=tmp_path / 'absent.npz')
+  file = save(tmp_path / 'cut.npz', images=np.stack([picture(i) for i in range(3)]), labels=[0, 1, 1])
+  file.write_bytes(file.read_bytes()[:200])
+  with pytest.raises(UserError, match=r'cut.npz: cannot be read as .npz'):
+    load(source='npz', path=file)
+  np.save(tmp_path / 'one.npy', np.zeros(3))
+  with pytest.raises(UserError, match=r'one.npy: is a single array'):
+    load(source='npz', path=tmp_path / 'one.npy')
+
+
+# TensorFlow Datasets, without TensorFlow.
+
+
+def prepare(folder: Path) -> Path:
+  """Writes what TFDS' own CIFAR-10 would: its name, version, features and order, with 20 + 6 pictures."""
+  tfds = pytest.importorskip('tensorflow_datasets')
+
+  with tfds.core.registered.skip_registration():  # TFDS' own class is the one that reads it
+
+    class Cifar10(tfds.core.GeneratorBasedBuilder):
+      VERSION = tfds.core.Version('3.0.2')
+
+      def _info(self):
+        features = dict(
+          id=tfds.features.Text(),
+          image=tfds.features.Image(shape=(32, 32, 3)),
+          label=tfds.features.ClassLabel(names=[f'class{c}' for c in range(10)]),
+        )
+        return tfds.core.DatasetInfo(
+          builder=self, features=tfds.features.FeaturesDict(features), supervised_keys=('image', 'label')
+        )
+
+      def _split_generators(self, dl_manager):
+        del dl_manager
+        return {'train': self._generate_examples('train', 20), 'test': self._generate_examples('test', 6)}
+
+      def _generate_examples(self, part, count):
+        for i in range(count):
+          seed = i if part == 'train' else 100 + i
+          yield i, {'id': f'{part}_{i:05d}', 'image': png(seed, 32, 32), 'label': i % 10}
+
+  Cifar10(data_dir=folder, file_format='array_record').download_and_prepare()
+  return folder
+
+
+@pytest.fixture(scope='module')
+def prepared(tmp_path_factory) -> Path:
+  return prepare(tmp_path_factory.mktemp('tfds'))
+
+
+def check_cifar(data: dataset.Dataset, truth: np.ndarray) -> None:
+  from tensorflow_datasets.core import hashing
+
+  order = sorted(range(20), key=hashing.Hasher('train').hash_key)
+  assert data.names[:20].tolist() == [f'train_{i:05d}' for i in order]
+  assert data.given[:20].tolist() == [i % 10 for i in order]
+  np.testing.assert_array_equal(data.images[:20], [picture(i, 32, 32) for i in order])
+  assert data.test.tolist() == [False] * 20 + [True] * 6
+  python_row = [int(name.split('_')[1]) for name in data.names[20:]]
+  np.testing.assert_array_equal(data.images[20:], [picture(100 + i, 32, 32) for i in python_row])
+  assert data.classes == tuple(f'class{c}' for c in range(10))
+  np.testing.assert_array_equal(truth, data.given)
+
+
+def test_tfds_by_name_in_its_own_order(prepared):
+  for _ in range(2):  # the second time from the cache
+    check_cifar(*load(source='tfds', name='cifar10', path=prepared))
+
+
+def test_tfds_tfrecord_without_tensorflow(prepared, tmp_path):
+  """Most prepared data sets on disk are TFRecords, which TFDS itself reads with TensorFlow only."""
+  import struct
+  import sys
+
+  from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+  source = prepared / 'cifar10' / '3.0.2'
+  target = tmp_path / 'cifar10' / '3.0.2'
+  target.mkdir(parents=True)
+  for file in source.iterdir():
+    if 'array_record' not in file.name:
+      (target / file.name).write_text(file.read_text().replace('array_record', 'tfrecord'))
+      continue
+    records = ArrayRecordDataSource(str(file))
+    framed = (
+      struct.pack('<Q4x', len(record)) + record + b'\0' * 4 for record in map(records.__getitem__, range(len(records)))
+    )
+    (target / file.name.replace('array_record', 'tfrecord')).write_bytes(b''.join(framed))
+  check_cifar(*load(source='tfds', name='cifar10', path=tmp_path))
+  assert 'tensorflow' not in sys.modules
+
+
+def test_tfds_that_cannot_be_had(tmp_path, monkeypatch):
+  tfds = pytest.importorskip('tensorflow_datasets')
+
+  def offline(*_, **__):
+    raise OSError('Network is unreachable')
+
+  monkeypatch.setattr(tfds.core.DatasetBuilder, 'download_and_prepare', offline)
+  with pytest.raises(UserError, match=r'(?s)mnist: is not prepared in .* cannot be here \(Network is unreachable\)'):
+    load(source='tfds', name='mnist', path=tmp_path)
+  with pytest.raises(UserError, match=r"data.name: TFDS cannot find 'cifar11'"):
+    load(source='tfds', name='cifar11', path=tmp_path)
+  with pytest.raises(UserError, match=r'data.name is empty'):
+    load(source='tfds')
+
+
+# The real data.
+
+
+def real(folder: str) -> Path:
+  path = REAL / folder
+  if not path.exists():
+    pytest.skip(f'{path} is missing')
+  return path
+
+
+def test_photo_seed():
+  path = real('chihuahua_muffin')
+  fields = dict(path=path / 'train.zip', labels='train.csv', truth='truth.csv', size=16, fit='crop')
+  data, truth = load(**fields)
+  assert data.images.shape == (1582, 16, 16, 3)
+  assert data.classes == ('chihuahua', 'muffin')
+  assert np.bincount(data.given + 1).tolist() == [1382, 100, 100]
+  assert np.bincount(truth[data.given < 0]).tolist() == [1242, 140]
+  labeled = data.given >= 0
+  np.testing.assert_array_equal(data.given[labeled], truth[labeled])
+
+
+@pytest.mark.slow
+def test_cifar_seed(tmp_path):
+  """All 50,000 PNGs: under 60 s from the zip and under 3 s from the cache, on two free cores."""
+  import time
+
+  path = real('weak_supervision')
+  fields = dict(path=path, verified='clean_labels.csv', truth='true_labels.npy')
+  seconds = []
+  for _ in range(2):
+    start = time.process_time()  # of all threads, so that a busy machine cannot fail it
+    data, truth = load(**fields)
+    seconds.append(time.process_time() - start)
+  assert seconds[0] < 60
+  assert seconds[1] < 3
+  assert data.images.shape == (50_000, 32, 32, 3)
+  assert (data.given != truth).sum() == 30_312
+  assert np.flatnonzero(data.verified >= 0).tolist() == list(range(10_000))
+  np.testing.assert_array_equal(data.verified[:10_000], truth[:10_000])
+  with files.open_images(path / 'images.zip') as found:
+    np.testing.assert_array_equal(data.images[-1], decode.decode(found.read('50000.png')))

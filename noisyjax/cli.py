@@ -26,7 +26,7 @@ _SWEEP = flags.DEFINE_string('sweep', '', 'sweep: a Python file with sweep(), wh
 
 
 def train() -> None:
-  """train --config=F [--config.field=value …] --workdir=W: one run. A finished one stays, an interrupted one goes on."""
+  """train --config=F [--config.field=value …] --workdir=W: one run; finished, it stays; interrupted, it goes on."""
   from noisyjax import run
   from noisyjax.experiments import report
 
@@ -39,10 +39,11 @@ def predict() -> None:
   """predict --workdir=W1,W2 [--ensemble] --images=FOLDER|ZIP [--labels=CSV]: label_prediction.csv and reports."""
   from noisyjax import predict as library
 
+  images = _needed(_IMAGES)
   members = [library.load(w) for w in _needed(_WORKDIR).split(',')]
   if _ENSEMBLE.value:
     members.append(library.ensemble(members))
-  columns, truth, _ = library.predict_files(members, _needed(_IMAGES), _LABELS.value, _SKIP_BAD.value)
+  columns, truth, _ = library.predict_files(members, images, _LABELS.value, _SKIP_BAD.value)
   library.write_csv(_OUT.value, columns)
   if truth is not None:
     print(library.reports(columns, truth, members[0].classes))

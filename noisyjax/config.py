@@ -266,7 +266,6 @@ def plan(config: ConfigDict, data: strategy.TrainData) -> list[Phase]:
     UserError: a phase without rows, or more devices than there are.
   """
   out = []
-  floats = lambda *values: tuple(np.float32(v) for v in values)
   devices = config.devices or len(jax.devices())
   if devices > len(jax.devices()):
     raise UserError(f'devices: found {devices}, expected at most {len(jax.devices())}.')
@@ -279,19 +278,18 @@ def plan(config: ConfigDict, data: strategy.TrainData) -> list[Phase]:
     mean, std = pixel_statistics(c, model, data.images)
     net = Net(model, mean, std, method.networks, unroll=not c.model.vmap)
     o, s = c.optim, c.schedule
-    optimizer = optim.Optimizer(
-      o.name, s.name, o.momentum, o.nesterov, o.b1, o.b2, o.eps, o.clip, o.kernels_only, c.freeze
-    )
+    optimizer = optim.Optimizer.build(
+      name=o.name, schedule=s.name, lr=o.lr, decay=o.decay, momentum=o.momentum, nesterov=o.nesterov, b1=o.b1, b2=o.b2,
+      eps=o.eps, clip=o.clip, kernels_only=o.kernels_only, freeze=c.freeze,
+    )  # fmt: skip
     pipelines = (('weak', tuple(c.augment.weak)), ('strong', tuple(c.augment.strong)), ('none', ()))
     strength = {k: v for k, v in c.augment.items() if k not in ('weak', 'strong')}
     mesh = _mesh(devices if c.batch_size % devices == 0 else 1)
-    spec = step.Spec(net, optimizer, data.classes, c.batch_size, pipelines, c.mixup > 0, c.ema > 0, mesh)
-    lr, decay, warmup, final, factor, restart, peak = floats(
-      o.lr, o.decay, s.warmup, s.final, s.factor, s.restart, s.peak
-    )
-    schedule = optim.Schedule(lr, decay, warmup, final, factor, np.asarray(s.milestones, np.float32), restart, peak)
+    spec = step.Spec(net, data.classes, c.batch_size, pipelines, c.mixup > 0, c.ema > 0, mesh)
+    numbers = {f: s[f] for f in ('warmup', 'final', 'factor', 'milestones', 'restart', 'peak')}
+    schedule = optim.Schedule(**{f: np.asarray(v, np.float32) for f, v in numbers.items()})
     hyper = step.Hyper(
-      schedule=schedule, strength=jax.tree.map(np.float32, augment.check_strength('augment', strength)),
+      optimizer=optimizer, schedule=schedule, strength=jax.tree.map(np.float32, augment.check_strength('augment', strength)),
       epochs=np.float32(epochs), steps=np.float32(1), mixup=np.float32(c.mixup or 1.0), ema=np.float32(c.ema),
       stop=(np.int32(c.stop.patience), np.float32(c.stop.delta)),
       plateau=(np.int32(s.patience if s.name == 'plateau' else 0), np.float32(s.factor)),
@@ -305,7 +303,11 @@ def plan(config: ConfigDict, data: strategy.TrainData) -> list[Phase]:
 
 
 def pixel_statistics(config: ConfigDict, model: Any, images: np.ndarray) -> tuple[tuple, tuple]:
-  """Returns mean and std per channel in 0–255: the config's, or the training images'; (0, 1) for a raw model."""
+  """Returns mean and std per channel in 0-255: the config's, or the training images'; (0, 1) for a raw model.
+
+  Those of the images are rounded to whole numbers: they are static, and folds and splits of one data set, which differ
+  in the decimals, then share one compiled step.
+  """
   channels = images.shape[-1]
   if getattr(model, 'raw', False):
     return (0.0,) * channels, (1.0,) * channels
@@ -316,9 +318,9 @@ def pixel_statistics(config: ConfigDict, model: Any, images: np.ndarray) -> tupl
       raise UserError(f'model.{field}: found {len(values)} numbers, expected {channels}, one a channel.')
     given.append(values)
   pixels = images.reshape(-1, channels)
-  mean = given[0] or tuple(float(round(v, 3)) for v in pixels.mean(0, dtype=np.float64))
+  mean = given[0] or tuple(float(round(v)) for v in pixels.mean(0, dtype=np.float64))
   if given[1]:
     return mean, given[1]
   square = np.stack([np.bincount(pixels[:, c], minlength=256) for c in range(channels)]) @ np.arange(256.0) ** 2
   std = np.sqrt(np.maximum(square / len(pixels) - pixels.mean(0, dtype=np.float64) ** 2, 1.0))
-  return mean, tuple(float(round(v, 3)) for v in std)
+  return mean, tuple(float(round(v)) for v in std)

@@ -1,14 +1,15 @@
-"""Optimizers and schedules: structure is static, every number is traced.
+"""Optimizers and schedules: structure is static, every number is traced, so that a sweep over numbers compiles once.
 
-Learning rate and decay are arguments of the update, not constants inside it, so that a sweep over them compiles once.
 One network's clipping, moments and decay never see another's: the update is mapped over the network axis.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 
@@ -21,14 +22,20 @@ OPTIMIZERS = ('sgd', 'adam', 'adamw', 'nadam')
 SCHEDULES = ('constant', 'step', 'cosine', 'one_cycle', 'warm_restarts', 'plateau')
 
 
+@functools.partial(
+  jax.tree_util.register_dataclass,
+  data_fields=('lr', 'decay', 'momentum', 'b1', 'b2', 'eps', 'clip'),
+  meta_fields=('name', 'schedule', 'nesterov', 'kernels_only', 'freeze'),
+)
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-  """The static part.
+  """Which optimizer, and its numbers; a pytree whose float fields are traced and whose other fields are static.
 
   Attributes:
     name: "sgd" (momentum as PyTorch: decay joins the gradient before it), "adam" (decay likewise), "adamw" (decay
       beside the step), "nadam" (optax's, without Keras' warm-up of the momentum).
     schedule: one of SCHEDULES.
+    lr, decay: base learning rate and weight decay.
     momentum, nesterov, b1, b2, eps: as usual.
     clip: global norm per network, 0 = none.
     kernels_only: decay only on leaves called "kernel".
@@ -37,6 +44,8 @@ class Optimizer:
 
   name: str = 'sgd'
   schedule: str = 'constant'
+  lr: float = 0.1
+  decay: float = 0.0
   momentum: float = 0.9
   nesterov: bool = False
   b1: float = 0.9
@@ -46,27 +55,34 @@ class Optimizer:
   kernels_only: bool = True
   freeze: str = ''
 
+  @classmethod
+  def build(cls, **values) -> 'Optimizer':
+    """Returns an optimizer with its floats cast once to float32, so that a new value never retraces."""
+    made = cls(**values)
+    return jax.tree.map(np.float32, made)
+
   def _direction(self) -> optax.GradientTransformation:
     if self.name == 'sgd':
-      return optax.trace(self.momentum, self.nesterov) if self.momentum else optax.identity()
+      return optax.trace(self.momentum, self.nesterov)
     return optax.scale_by_adam(self.b1, self.b2, self.eps, nesterov=self.name == 'nadam')
 
   def init(self, params: PyTree) -> PyTree:
     """Returns the state for params with a leading axis M."""
     return jax.vmap(self._direction().init)(params)
 
-  def update(self, grads, opt, params, lr: Array, decay: Array) -> tuple[PyTree, PyTree]:
-    """Returns the new params and state of M networks; lr and decay are traced scalars."""
-    return jax.vmap(lambda g, o, p: self._update_one(g, o, p, lr, decay))(grads, opt, params)
+  def update(self, grads, opt, params, lr: Array) -> tuple[PyTree, PyTree]:
+    """Returns the new params and state of M networks; lr is what the schedule says, a traced scalar."""
+    return jax.vmap(lambda g, o, p: self._update_one(g, o, p, lr))(grads, opt, params)
 
-  def _update_one(self, grads, opt, params, lr, decay):
+  def _update_one(self, grads, opt, params, lr):
     if self.freeze:  # before the clip, which frozen gradients must not use up
       frozen = path_matches(self.freeze, params)
       grads = jax.tree.map(lambda g, f: jnp.zeros_like(g) if f else g, grads, frozen)
     decayed = path_matches(r'kernel$' if self.kernels_only else '', params)
-    shrink = jax.tree.map(lambda p, on: decay * p if on else jnp.zeros_like(p), params, decayed)
-    if self.clip:
-      grads, _ = optax.clip_by_global_norm(self.clip).update(grads, optax.EmptyState())
+    shrink = jax.tree.map(lambda p, on: self.decay * p if on else jnp.zeros_like(p), params, decayed)
+    norm = optax.tree.norm(grads)
+    shorten = jnp.where((self.clip > 0) & (norm > self.clip), self.clip / norm, 1.0)
+    grads = jax.tree.map(lambda g: g * shorten, grads)
     if self.name != 'adamw':
       grads = jax.tree.map(jnp.add, grads, shrink)
     step, opt = self._direction().update(grads, opt, params)
@@ -80,16 +96,14 @@ class Optimizer:
 
 @struct.dataclass
 class Schedule:
-  """The traced part; durations in epochs.
+  """The numbers of a schedule; durations in epochs.
 
   Attributes:
-    lr, decay: base learning rate and weight decay. warmup: linear rise from 0 (not for one_cycle). final: the rate at
+    warmup: linear rise from 0 (not for one_cycle). final: the rate at
       the end of cosine, one_cycle and each restart, as a factor. factor: of each step or plateau cut. milestones:
       float32 [k], epochs of the steps. restart: period of warm restarts. peak: where one_cycle peaks, as a part.
   """
 
-  lr: Array
-  decay: Array
   warmup: Array
   final: Array
   factor: Array
@@ -98,12 +112,11 @@ class Schedule:
   peak: Array
 
 
-def learning_rate(kind: str, s: Schedule, epoch: Array, epochs: Array, scale: Array) -> Array:
+def learning_rate(kind: str, base: Array, s: Schedule, epoch: Array, epochs: Array, scale: Array) -> Array:
   """Returns the learning rate.
 
   Args:
-    kind: one of SCHEDULES.
-    s: its numbers.
+    kind: one of SCHEDULES. base: the rate it scales. s: its numbers.
     epoch: float epochs since the phase began, fractions included. epochs: the phase's length.
     scale: the plateau's factor so far.
   """
@@ -115,7 +128,7 @@ def learning_rate(kind: str, s: Schedule, epoch: Array, epochs: Array, scale: Ar
     factor = s.factor ** (epoch >= s.milestones).sum()
   elif kind == 'one_cycle':  # straight up, straight down (the triangle of Smith & Topin 2018)
     down = s.final + (1 - s.final) * (1 - part) / jnp.maximum(1 - s.peak, 1e-6)
-    return s.lr * jnp.minimum(part / jnp.maximum(s.peak, 1e-6), down)
+    return base * jnp.minimum(part / jnp.maximum(s.peak, 1e-6), down)
   elif kind == 'warm_restarts':
     factor = cosine((epoch % s.restart) / s.restart)
   elif kind == 'plateau':
@@ -123,4 +136,4 @@ def learning_rate(kind: str, s: Schedule, epoch: Array, epochs: Array, scale: Ar
   else:
     factor = jnp.ones_like(part)
   rise = jnp.where(s.warmup > 0, jnp.minimum(epoch / jnp.maximum(s.warmup, 1e-6), 1.0), 1.0)
-  return s.lr * factor * rise
+  return base * factor * rise

@@ -1,4 +1,4 @@
-"""Finished runs as functions: from images to labels. What normalises images is inside the run, not left to the caller."""
+"""Finished runs as functions from images to labels. What normalises images is inside, not left to the caller."""
 
 import dataclasses
 import functools
@@ -24,7 +24,8 @@ class Predictor:
   """A finished run, callable.
 
   Attributes:
-    classes: names. shape: (H, W, C) of the images it takes. name: of the run. fit: how it brings other sizes to its own.
+    classes: names. shape: (H, W, C) of the images it takes. name: of the run.
+    fit: how it brings other sizes to its own.
   """
 
   classes: tuple[str, ...]
@@ -37,15 +38,16 @@ class Predictor:
     """Returns class probabilities: [C] for one image [H, W, C], [n, C] for a batch [n, H, W, C].
 
     Args:
-      images: uint8, or floats in 0–255.
+      images: uint8, or floats in 0-255.
     Raises:
-      UserError: another shape, values out of 0–255, or floats that seem to lie in 0–1.
+      UserError: another shape, values out of 0-255, or floats that seem to lie in 0-1.
     """
     images = np.asarray(images)
     single = images.ndim == 3
     batch = images[None] if single else images
     if batch.shape[1:] != self.shape:
-      raise UserError(f'images: found shape {images.shape}, expected {self.shape} or (n, {", ".join(map(str, self.shape))}).')
+      batches = f'(n, {", ".join(map(str, self.shape))})'
+      raise UserError(f'images: found shape {images.shape}, expected {self.shape} or {batches}.')
     if batch.dtype != np.uint8 and batch.size:
       low, high = float(batch.min()), float(batch.max())
       if not (low >= 0 and high <= 255):  # NaN fails both
@@ -124,8 +126,8 @@ def predict_files(
   """Predicts a folder or zip of images, in the sorted order of their names.
 
   Args:
-    predictors: whose columns. images: folder or zip. labels: a label file in either form that `data.labels` takes, or "".
-    skip_bad: go on without unreadable images.
+    predictors: whose columns. images: folder or zip.
+    labels: a label file in either form that `data.labels` takes, or "". skip_bad: go on without unreadable images.
   Returns:
     name → int32 [n] predictions, in the order of the predictors; the labels int32 [n] or None; the image names.
   """

@@ -31,13 +31,12 @@ class Spec:
   """What is static of a phase.
 
   Attributes:
-    net: the networks. optimizer: theirs. classes: C. batch_size: rows a step in a stream of ratio 1.
+    net: the networks. classes: C. batch_size: rows a step in a stream of ratio 1.
     pipelines: ((view name, augmentation ops), …). mixup, ema: whether they are on.
     mesh: devices to spread the batch over, or None for one.
   """
 
   net: Net
-  optimizer: optim.Optimizer
   classes: int
   batch_size: int
   pipelines: tuple[tuple[str, tuple[str, ...]], ...]
@@ -51,10 +50,11 @@ class Hyper:
   """What is traced of a phase: numbers only.
 
   Attributes:
-    schedule: learning rate and decay. strength: of the augmentations. epochs: the phase's length. steps: per epoch.
+    optimizer: with its numbers; what is static of it is static here too. schedule: its numbers. strength: of the augmentations. epochs: the phase's length. steps: per epoch.
     mixup: alpha. ema: decay. stop: (patience, least improvement). plateau: (patience, factor).
   """
 
+  optimizer: optim.Optimizer
   schedule: optim.Schedule
   strength: Strength
   epochs: Array
@@ -125,7 +125,7 @@ def _mix(batch: dict, names, mixed: str, alpha: Array, key: Array) -> dict:
 
 def _update(spec, strategy, hyper, state, grads, lr, stats, active):
   """One update per network; an idle network keeps parameters, statistics, optimizer and average."""
-  net, opt = spec.optimizer.update(grads['net'], state.opt['net'], state.params['net'], lr, hyper.schedule.decay)
+  net, opt = hyper.optimizer.update(grads['net'], state.opt['net'], state.params['net'], lr)
   ema = _average(state.ema, Snapshot(net, stats), hyper.ema, state.step) if spec.ema else None
   new = (net, opt, stats, ema)
   if active is not None:
@@ -190,7 +190,8 @@ def train_step(
     return loss, (out, ctx.stats, ctx.passes)
 
   (loss, (out, stats, passes)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
-  lr = optim.learning_rate(spec.optimizer.schedule, hyper.schedule, elapsed, hyper.epochs, state.control.lr_scale)
+  o = hyper.optimizer
+  lr = optim.learning_rate(o.schedule, o.lr, hyper.schedule, elapsed, hyper.epochs, state.control.lr_scale)
   params, opt, stats, ema = _update(spec, strategy, hyper, state, grads, lr, stats, out.active)
   name = streams[0][0]
   main = batch[name]

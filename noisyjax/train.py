@@ -150,8 +150,8 @@ def enter(
   net_key, own_key = jax.random.split(key)
   strategy, spec = phase.strategy, phase.spec
   fresh = Snapshot(*spec.net.init(net_key, data.images[:5000]))
-  if spec.optimizer.freeze:
-    _check_pattern('freeze', spec.optimizer.freeze, fresh.params)
+  if phase.hyper.optimizer.freeze:
+    _check_pattern('freeze', phase.hyper.optimizer.freeze, fresh.params)
   own, extra = strategy.init(own_key, data)
   zero = lambda: jnp.array(0, jnp.int32)
   record = dynamics.new(strategy.networks, len(data.given))
@@ -163,7 +163,7 @@ def enter(
     targets = _carried_targets(phase, data, previous)
     counters = {'step': previous.step, 'epoch': previous.epoch, 'phase_epoch': zero(), 'tick': zero()}
   same = previous is not None and phase.reset == 'none' and before is not fresh
-  fresh_opt = spec.optimizer.init(after.params)
+  fresh_opt = phase.hyper.optimizer.init(after.params)
   carry_opt = same and jax.tree.map(jnp.shape, previous.opt['net']) == jax.tree.map(jnp.shape, fresh_opt)
   state = TrainState(
     **counters, params={'net': before.params, 'own': own}, stats=before.stats,

@@ -1,4 +1,4 @@
-"""Whole runs for tests: a recipe of a second, an npz with known truth, child processes, and what two runs must share."""
+"""Whole runs for tests: a recipe of a second, data of known truth, child processes, and what two runs must share."""
 
 import json
 import os
@@ -110,21 +110,61 @@ def assert_same(one: dict, other: dict) -> None:
       assert value == other[name], name
 
 
-def start(*arguments: str, cwd: Path = ROOT) -> subprocess.Popen:
-  """Starts `launch.py` with these arguments (and the test models) in a process of its own."""
-  code = (
-    f'import sys; sys.path.insert(0, {str(ROOT)!r}); import noisyjax.models as m; m.__path__.append({PLUGINS!r}); '
-    'from noisyjax.cli import run; run()'
-  )
+def _child(code: str, *arguments: str, cwd: Path) -> subprocess.Popen:
+  head = f'import sys; sys.path.insert(0, {str(ROOT)!r}); import noisyjax.models as m; m.__path__.append({PLUGINS!r})\n'
   cache = {
     'JAX_COMPILATION_CACHE_DIR': jax.config.jax_compilation_cache_dir or '',
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
     'JAX_PLATFORMS': 'cpu',
   }
   return subprocess.Popen(
-    [sys.executable, '-c', code, *map(str, arguments)],
-    cwd=cwd, env=os.environ | cache, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    [sys.executable, '-c', head + code, *map(str, arguments)],
+    cwd=cwd, env=os.environ | cache, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
   )  # fmt: skip
+
+
+def start(*arguments: str, cwd: Path = ROOT) -> subprocess.Popen:
+  """Starts `launch.py` with these arguments (and the test models) in a process of its own."""
+  return _child('from noisyjax.cli import run; run()', *arguments, cwd=cwd)
+
+
+# Each command line in a fork of one process: what they import, they import once. (JAX's threads start later.)
+_FORKS = """
+import io, json, os, traceback
+from noisyjax import cli, run
+from noisyjax.experiments import report, sweep
+from configs import base
+out = []
+for arguments in json.load(sys.stdin):
+  ends = [os.pipe(), os.pipe()]
+  pid = os.fork()
+  if not pid:
+    for target, (_, end) in zip((1, 2), ends):
+      os.dup2(end, target)
+    sys.argv = ['launch.py', *arguments]
+    code = 1
+    try:
+      cli.run()
+    except SystemExit as exit:
+      code = exit.code or 0
+    except BaseException:
+      traceback.print_exc()
+    sys.stdout.flush(), sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 1)
+  for _, end in ends:
+    os.close(end)
+  texts = [os.fdopen(end).read() for end, _ in ends]
+  out.append([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), *texts])
+json.dump(out, sys.stdout)
+"""
+
+
+def launch_all(commands: list[list[str]], cwd: Path = ROOT) -> list[tuple[int, str, str]]:
+  """Runs command lines, none of which may get as far as training; returns exit code, stdout and stderr of each."""
+  process = _child(_FORKS, cwd=cwd)
+  out, err = process.communicate(json.dumps([list(map(str, c)) for c in commands]), timeout=300)
+  assert process.returncode == 0, err
+  return json.loads(out)
 
 
 def launch(*arguments: str, cwd: Path = ROOT) -> tuple[int, str, str]:

@@ -2,13 +2,12 @@ import logging
 
 import numpy as np
 import pytest
-import runs
 from PIL import Image
 
-from noisyjax import cli, step, writer
-from noisyjax.data import prepare
+import runs
+from noisyjax import step, writer
 from noisyjax.errors import UserError
-from noisyjax.experiments import report, sweep
+from noisyjax.experiments import sweep
 
 
 @pytest.fixture(scope='module')
@@ -21,49 +20,272 @@ def quick(monkeypatch):
   monkeypatch.setattr('noisyjax.experiments.report.write_report', lambda folder: None)
 
 
-# A user's mistake: one line on stderr, exit code 2, no traceback. (A process each, for what only a process shows.)
-
+DIGITS = '--config=configs/digits.py'
+# A user's mistake: one sentence on stderr, exit code 2, no traceback.
 MISTAKES = {
-  'unknown command': (['trian'], "command: found 'trian'. Did you mean 'train'? Commands:"),
+  'unknown command': (['trian'], "command: found 'trian'. Did you mean 'train'? Commands:\n  train --config=F"),
   'no command': ([], "command: found 'nothing'"),
-  'something beside the command': (['train', 'fast'], "train: found 'fast' beside the command"),
-  'missing recipe': (['train', '--workdir=w'], '--config: missing; expected a recipe such as configs/digits.py'),
-  'missing workdir': (['train', '--config=configs/digits.py'], '--workdir: missing; expected a folder such as'),
-  'missing images': (['predict', '--workdir=WORKDIR'], '--workdir|WORKDIR: not a finished run'),
-  'no such recipe': (['train', '--config=configs/digit.py'], "--config: there is no file 'configs/digit.py'. Recipes: "),
+  'something beside the command': (['train', 'fast'], "train: found 'fast' beside the command; expected only flags"),
+  'missing recipe': (['train', '--workdir={dir}/w'], '--config: missing; expected a recipe such as configs/digits.py'),
+  'missing workdir': (['train', DIGITS], '--workdir: missing; expected a folder such as runs/'),
+  'missing images': (['predict', '--workdir={dir}/w'], '--images: missing; expected a folder or zip of images'),
+  'no such recipe': (
+    ['train', '--config', 'configs/digit.py'],
+    "there is no file 'configs/digit.py'. Recipes: configs/",
+  ),
   'unknown flag': (['train', '--work=w'], "Unknown command line flag 'work'"),
   'unknown field': (
-    ['train', '--config=configs/digits.py', '--config.optim.lrr=1'],
+    ['train', DIGITS, '--config.optim.lrr=1'],
     "--config: there is no field 'optim.lrr'. Did you mean 'optim.lr'? Fields of optim: b1, b2",
   ),
-  'value of another type': (
-    ['train', '--config=configs/digits.py', '--config.optim.lr=high'], 'flag --config.optim.lr=high: could not convert',
-  ),
+  'value of another type': (['train', DIGITS, '--config.optim.lr=high'], 'flag --config.optim.lr=high: could not conv'),
   'unknown strategy': (
-    ['train', '--config=configs/digits.py', '--config.strategy.name=naiv', '--workdir=WORKDIR'],
-    "strategy.name: unknown value 'naiv'. Did you mean 'naive'? Choices: ",
+    ['train', DIGITS, '--config.strategy.name=naiv', '--workdir={dir}/w'],
+    "strategy.name: unknown value 'naiv'. Did you mean 'naive'? Choices: clean_correction, co_teaching",
   ),
-  'broken recipe': (['train', '--config=BROKEN', '--workdir=w'], "BROKEN, line 5: NameError: name 'b' is not defined"),
-  'grid and nothing': (['sweep', '--config=configs/digits.py', '--workdir=w'], 'sweep: expected either --grid='),
-}  # fmt: skip
+  'unknown model': (
+    ['train', DIGITS, '--config.model.name=modell_1', '--workdir={dir}/w'],
+    "model.name: unknown value 'modell_1'. Did you mean 'model_1'? Choices: cnn9",
+  ),
+  'unknown source': (
+    ['train', DIGITS, '--config.data.source=digit', '--workdir={dir}/w'],
+    "data.source: unknown value 'digit'. Did you mean 'digits'? Choices: digits, folders",
+  ),
+  'contradiction': (
+    ['train', DIGITS, '--config.schedule.name=plateau', '--config.data.val=', '--workdir={dir}/w'],
+    "schedule.name: 'plateau' looks at validation, and data.val is empty",
+  ),
+  'missing data': (
+    ['train', DIGITS, '--config.data.source=npz', '--config.data.path={dir}/no.npz', '--workdir={dir}/w'],
+    "data.path: there is no file '{dir}/no.npz'",
+  ),
+  'workdir that is a file': (
+    ['train', DIGITS, '--workdir={dir}/file'],
+    '{dir}/file: cannot use this workdir: File exists',
+  ),
+  'field a recipe invented': (
+    ['train', '--config={dir}/invented.py', '--workdir={dir}/w'],
+    '{dir}/invented.py, line 6: AttributeError: ',
+  ),
+  'name a recipe does not know': (
+    ['train', '--config={dir}/broken.py', '--workdir={dir}/w'],
+    '{dir}/broken.py, line 6: NameError: ',
+  ),
+  'sweep of nothing': (
+    ['sweep', DIGITS, '--workdir={dir}/w'],
+    'sweep: expected either --grid=field=value,value,… or --sweep',
+  ),
+  'malformed grid': (
+    ['sweep', DIGITS, '--workdir={dir}/w', '--grid=optim.lr'],
+    "--grid: found 'optim.lr', expected field=",
+  ),
+  'no such sweep': (['sweep', DIGITS, '--workdir={dir}/w', '--sweep=s.py'], "--sweep: there is no file 's.py'"),
+  'not a run': (
+    ['predict', '--workdir={dir}/w', '--images={dir}/w'],
+    '{dir}/w: not a finished run: it has no result.json',
+  ),
+  'report of no run': (['report', '--workdir={dir}/w'], '{dir}/w: not a finished run'),
+}
 
 
-def mistaken(arguments, monkeypatch, capsys) -> tuple[int, str]:
-  """Runs the command line in this process; absl's flags are global, so they are put back."""
-  from absl import app, flags
+def test_mistakes_are_one_sentence_exit_code_2_and_no_traceback(tmp_path):
+  invented, broken, file = (tmp_path / name for name in ('invented.py', 'broken.py', 'file'))
+  for path, line in ((invented, '  c.epoch = 3'), (broken, '  c.epochs = n')):
+    path.write_text(f'from configs import base\n\n\ndef get_config():\n  c = base.get_config()\n{line}\n  return c\n')
+  file.write_text('')
+  filled = lambda text: text.replace('{dir}', str(tmp_path))
+  commands = [[filled(argument) for argument in command] for command, _ in MISTAKES.values()]
+  found = runs.launch_all(commands)
+  for (name, (_, expected)), (code, out, err) in zip(MISTAKES.items(), found, strict=True):
+    assert code == 2, (name, code, err)
+    assert err.startswith('error: ') and filled(expected) in err, (name, err)
+    assert 'Traceback' not in out + err and not out, (name, out, err)
+  assert not list(tmp_path.glob('w/*.json'))
 
-  monkeypatch.setattr('sys.argv', ['launch.py', *arguments])
-  monkeypatch.chdir(runs.ROOT)
-  saved = flags.FLAGS
-  known = {name: saved[name].value for name in saved if saved[name].module == 'noisyjax.cli'}
-  try:
-    with pytest.raises(SystemExit) as exit:
-      app.run(cli._guarded, flags_parser=cli._parse) if False else cli.run()
-  finally:
-    for name in list(saved):
-      if name.startswith('config.'):
-        delattr(saved, name)
-    saved.unparse_flags()
-    for name in known:
-      saved[name].unparse()
-  return exit.value.code, capsys.readouterr().err
+
+@pytest.mark.parametrize(
+  ('change', 'overrides', 'said'),
+  [
+    ({}, {'batch_size': 97}, "batch_size: 97 is larger than the 96 rows that phase 'naive' trains on"),
+    ({'labels': np.full(168, -1), 'verified': np.full(168, -1)}, {}, 'All 168 rows are unlabeled'),
+    ({'labels': np.zeros(168, int), 'verified': np.full(168, -1)}, {}, "All labels are 'ant': one class only"),
+    (
+      {
+        'labels': np.minimum(np.arange(168) // 96, 1),
+        'true': np.full(168, -1),
+        'verified': np.full(168, -1),
+        'classes': np.array(['ant', 'bee']),
+      },
+      {'data__test_labels': 'given'},
+      "among its 96 is of one class, 'ant'",
+    ),
+    (
+      {'labels': np.arange(168) % 2, 'verified': np.full(168, -1)},
+      {},
+      '1 of 3 classes are empty, no row has their label: cat',
+    ),
+    ({'labels': np.full(168, 3)}, {}, r'labels: row 0 \(from 0\) is 3 .*a class in 0\.\.2'),
+    ({'labels': np.zeros(167, int)}, {}, 'expected one label for each of the 168 images'),
+    ({}, {'data__train': '0:200'}, "data.train: '0:200' reaches outside the data, which has 168 rows"),
+    ({}, {'rows': 'trusted', 'data__train': '1:4'}, "rows: 'trusted' leaves no row to phase 'naive'"),
+    ({}, {'noise__kind': 'symetric'}, "noise.kind: unknown value 'symetric'. Did you mean 'symmetric'"),
+  ],
+)
+def test_data_that_cannot_be_trained_on_is_a_users_mistake(tmp_path, change, overrides, said):
+  path = runs.npz(tmp_path / 'data.npz', **change)
+  with pytest.raises(UserError, match=said):
+    runs.fit(runs.recipe(path, **overrides), tmp_path / 'w')
+  assert not (tmp_path / 'w/result.json').exists()
+
+
+def test_training_rows_without_any_label_are_named(tmp_path):
+  labels = runs.arrays()['labels']
+  labels[:96] = -1
+  path = runs.npz(tmp_path / 'data.npz', labels=labels, verified=np.full(168, -1))
+  with pytest.raises(UserError, match=r'data\.train: all 96 rows are unlabeled'):
+    runs.fit(runs.recipe(path), tmp_path / 'w')
+
+
+# The commands that need no training of their own.
+
+
+def test_strategies_and_inspect_tell_what_there_is(data, tmp_path):
+  recipe = runs.recipe_file(tmp_path / 'recipe.py', runs.recipe(data))
+  listed, inspected = runs.launch_all(
+    [['strategies'], ['inspect', f'--config={recipe}', f'--workdir={tmp_path / "w"}']]
+  )
+  code, out, err = listed
+  assert code == 0, err
+  rows = {line.split()[0]: line for line in out.splitlines()}
+  assert {'naive', 'clean_correction', 'loss_filter', 'co_teaching'} <= rows.keys()
+  assert 'networks 2' in rows['co_teaching'] and 'rate' in rows['co_teaching'] and 'Han et al.' in rows['co_teaching']
+  assert 'verified' in rows['clean_correction'] and 'nothing' in rows['naive']
+  code, out, err = inspected
+  assert code == 0, err
+  assert '168' in out and 'ant' in out
+  assert {p.name for p in (tmp_path / 'w').iterdir()} == {'inspect.txt', 'inspect.png', 'matrix.png'}
+  Image.open(tmp_path / 'w/inspect.png').verify()
+
+
+def test_train_prints_its_table_and_report_and_the_same_command_again_does_nothing(data, tmp_path):
+  recipe, folder = runs.recipe_file(tmp_path / 'recipe.py', runs.recipe(data)), tmp_path / 'w'
+  arguments = ('train', f'--config={recipe}', '--config.epochs=2', f'--workdir={folder}')
+  code, out, err = runs.launch(*arguments)
+  assert code == 0, err
+  assert '| naive' in out and str(folder / 'report.html') in out and (folder / 'report.html').exists()
+  assert len(runs.lines(folder)) == 2  # the flag counted
+  assert runs.read_json(folder / 'environment.json')['command'][-len(arguments) :] == list(arguments)
+  (again, refused) = runs.launch_all([arguments, [*arguments, '--config.seed=5']])
+  assert again[0] == 0 and 'already finished' in again[2] and again[1] == out
+  assert refused[0] == 2 and 'seed: 0 → 5' in refused[2] and 'Traceback' not in refused[2]
+
+
+# Sweeps and folds.
+
+
+def test_a_grid_is_the_product_of_its_axes_with_values_as_python_writes_them():
+  points = list(sweep.grid(['optim.lr=0.1,1e-2', 'augment.weak=(),("crop","flip")', 'model.name=cnn9']))
+  assert points == [
+    {'optim.lr': lr, 'augment.weak': weak, 'model.name': 'cnn9'}
+    for lr in (0.1, 0.01)
+    for weak in ((), ('crop', 'flip'))
+  ]
+  for axis in ('optim.lr', '=1', 'optim.lr='):
+    with pytest.raises(UserError, match='--grid: found'):
+      list(sweep.grid([axis]))
+
+
+def test_a_sweep_runs_every_point_once_and_groups_seeds(data, tmp_path, caplog):
+  points = list(sweep.grid(['optim.lr=0.1,0.01', 'seed=0,1']))
+  config = runs.recipe(data)
+  results, table = sweep.sweep(config, points, str(tmp_path))
+  assert [r['seed'] for r in results] == [0, 1, 0, 1]
+  folders = {p.name for p in tmp_path.iterdir() if p.is_dir()}
+  assert folders == {f'lr={lr},seed={seed}' for lr in (0.1, 0.01) for seed in (0, 1)}
+  rows = [line for line in table.splitlines() if line.startswith('| 0')]
+  assert len(rows) == 2 and all('±' in row and '(2)' in row for row in rows)
+  assert (tmp_path / 'table.md').read_text() == table
+  traced = step.step._cache_size()
+  with caplog.at_level(logging.INFO, 'noisyjax'):
+    again, _ = sweep.sweep(config, [*points, {'optim.lr': 0.001}], str(tmp_path))
+  assert again[:4] == results and caplog.text.count('already finished') == 4
+  assert step.step._cache_size() == traced
+
+
+def test_a_sweep_refuses_a_bad_point_before_it_runs_any(data, tmp_path):
+  config = runs.recipe(data)
+  for points, said in (
+    ([{}, {'optim.lrr': 0.1}], r"sweep point 1 \(lrr=0\.1\): there is no field 'optim\.lrr'"),
+    ([{}, {'optim.lr': -1.0}], r'optim\.lr: expected at least 0, found -1'),
+    ([{'seed': 1}, {'seed': 2}, {'seed': 1}], r'points 0 and 2 \(seed=1\) are the same'),
+    ([{'model.dense.dropout': 0.2}, {'model.model_1.dropout': 0.2}], r'points 0 and 1 \(.*\) would share a folder'),
+    ([], 'there is no point to run'),
+  ):
+    with pytest.raises(UserError, match=said):
+      sweep.sweep(config, points, str(tmp_path / 'w'))
+  assert not (tmp_path / 'w').exists()
+
+
+def test_a_folder_is_called_by_what_its_point_sets():
+  assert sweep.name({'strategy.name': 'naive', 'optim.lr': 0.1, 'seed': 1}) == 'strategy=naive,lr=0.1,seed=1'
+  both = {'model.dense.dropout': 0.2, 'model.model_1.dropout': 0.3}
+  assert sweep.name(both) == 'model.dense.dropout=0.2,model.model_1.dropout=0.3'
+  assert sweep.name({'data.path': '/a/b', 'augment.weak': ('crop', 'flip')}) == 'path=a_b,weak=crop_flip'
+  assert sweep.name({}) == 'base'
+
+
+def test_a_sweep_file_yields_its_points_or_says_why_not(tmp_path):
+  file = tmp_path / 'lr.py'
+  file.write_text("def sweep():\n  for lr in (0.1, 0.2):\n    yield {'optim.lr': lr, 'seed': 0}\n")
+  assert sweep.generated(str(file)) == [{'optim.lr': 0.1, 'seed': 0}, {'optim.lr': 0.2, 'seed': 0}]
+  file.write_text('points = 3\n')
+  with pytest.raises(UserError, match=r'lr\.py: has no function sweep\(\)'):
+    sweep.generated(str(file))
+
+
+def test_folds_validate_each_training_row_once_and_report_their_mean(data, tmp_path):
+  results, table = sweep.kfold(runs.recipe(data, data__train='0:128', data__val='0.3'), 4, str(tmp_path))
+  held = []
+  for i, result in enumerate(results):
+    samples, _ = writer.read_parquet(tmp_path / f'fold={i}/samples.parquet')
+    own = samples['row'][samples['split'] == 'val']
+    assert result['data']['rows'] == {
+      'train': 128 - len(own),
+      'val': len(own),
+      'trusted': result['data']['rows']['trusted'],
+    }
+    accuracy = (samples['predicted'] == samples['given'])[samples['split'] == 'val'].mean()
+    assert result['validation']['best'] == pytest.approx(accuracy)
+    held += own.tolist()
+  assert sorted(held) == list(range(128))
+  last = [100 * r['validation']['last'] for r in results]
+  assert f'{np.mean(last):.2f} ± {np.std(last, ddof=1):.2f}' in table and (tmp_path / 'table.md').read_text() == table
+  assert sweep.kfold(runs.recipe(data, data__train='0:128'), 4, str(tmp_path))[0] == results  # not run twice
+  with pytest.raises(UserError, match='fold=0: holds a fold of another division of the data'):
+    sweep.kfold(runs.recipe(data, data__train='0:128'), 3, str(tmp_path))
+  with pytest.raises(UserError, match='folds: found 1, expected 2 or more'):
+    sweep.kfold(runs.recipe(data), 1, str(tmp_path / 'one'))
+
+
+def test_folds_may_validate_on_verified_labels_alone_and_stop_early(data, tmp_path):
+  config = runs.recipe(data, data__train='0:128', data__val='', data__val_labels='verified', stop__patience=1)
+  results, table = sweep.kfold(config, 2, str(tmp_path))
+  assert [r['validation']['labels'] for r in results] == ['verified'] * 2 and 'verified labels' in table
+  assert sum(r['validation']['rows'] for r in results) == 32  # a quarter of 128 rows is verified
+
+
+@pytest.mark.slow
+def test_kfold_and_sweep_from_the_command_line(data, tmp_path):
+  recipe = runs.recipe_file(tmp_path / 'recipe.py', runs.recipe(data))
+  file = tmp_path / 'points.py'
+  file.write_text("def sweep():\n  for seed in range(2):\n    yield {'seed': seed}\n")
+  for arguments, folders in (
+    (['kfold', '--folds=2'], ['fold=0', 'fold=1']),
+    (['sweep', '--grid=optim.lr=0.1,0.2', '--grid=seed=0'], ['lr=0.1,seed=0', 'lr=0.2,seed=0']),
+    (['sweep', f'--sweep={file}'], ['seed=0', 'seed=1']),
+  ):
+    workdir = tmp_path / 'w' / str(len(arguments[1]))
+    code, out, err = runs.launch(*arguments, f'--config={recipe}', f'--workdir={workdir}')
+    assert code == 0, err
+    assert out == (workdir / 'table.md').read_text()
+    assert all((workdir / f / 'report.html').exists() for f in folders)

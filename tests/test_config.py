@@ -2,9 +2,9 @@ import json
 
 import numpy as np
 import pytest
+
 import runs
 from configs import base
-
 from noisyjax import config as configs
 from noisyjax.errors import UserError
 from noisyjax.strategy import TrainData
@@ -17,9 +17,13 @@ def refused(match: str, **overrides):
 
 def test_a_config_survives_its_file():
   config = runs.recipe(
-    strategy__name='co_teaching', strategy__co_teaching__forget=0.3, model__name='resnet18', model__resnet18__width=0.5,
-    augment__weak=('crop', 'flip'), phases=(('naive', 2, {'optim.lr': 0.1, 'augment.weak': ()}), ('co_teaching', 3, {})),
-  )  # fmt: skip
+    strategy__name='co_teaching',
+    strategy__co_teaching__forget=0.3,
+    model__name='resnet18',
+    model__resnet18__width=0.5,
+    augment__weak=('crop', 'flip'),
+    phases=(('naive', 2, {'optim.lr': 0.1, 'augment.weak': ()}), ('co_teaching', 3, {})),
+  )
   written = json.loads(json.dumps(configs.resolved(config)))
   back = configs.restored(written)
   assert not configs.difference(written, json.loads(json.dumps(configs.resolved(back))))
@@ -63,7 +67,14 @@ def test_an_override_takes_the_type_of_its_field(field, value, stored):
 
 @pytest.mark.parametrize(
   ('field', 'value'),
-  [('optim.lr', 'high'), ('epochs', 1.5), ('epochs', True), ('optim.nesterov', 1), ('augment.weak', 'crop'), ('seed', '')],
+  [
+    ('optim.lr', 'high'),
+    ('epochs', 1.5),
+    ('epochs', True),
+    ('optim.nesterov', 1),
+    ('augment.weak', 'crop'),
+    ('seed', ''),
+  ],
 )
 def test_an_override_of_another_type_is_refused(field, value):
   with pytest.raises(UserError, match=f'point 3: {field}={value!r}: expected '):

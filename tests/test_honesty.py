@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import runs
 
+import runs
 from noisyjax import writer
 from noisyjax.data import prepare
 

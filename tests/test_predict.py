@@ -3,11 +3,11 @@ import zipfile
 
 import numpy as np
 import pytest
-import runs
 from PIL import Image
 from sklearn.metrics import classification_report
 
 import noisyjax
+import runs
 from noisyjax import predict
 from noisyjax.errors import UserError
 
@@ -192,7 +192,7 @@ def test_labels_may_name_their_images_and_must_fit_them(pair, files, tmp_path):
   with pytest.raises(UserError, match=r'short\.csv: has 39 labels, expected 40, one an image'):
     predict.predict_files([member], str(folder), str(short))
   named.write_text('image,label\ntest99999.png,ant\n')
-  with pytest.raises(UserError, match="names 1 images that are not in .*'test99999.png'"):
+  with pytest.raises(UserError, match=r"names 1 images that are not in .*'test99999\.png'"):
     predict.predict_files([member], str(folder), str(named))
   named.write_text('image,label\ntest00001.png,dog\n')
   with pytest.raises(UserError, match=r"named\.csv: row 2: 'dog'"):
@@ -207,7 +207,7 @@ def test_bad_images_are_listed_or_left_out_with_their_labels(pair, files, images
     (broken / path.name).write_bytes(path.read_bytes())
   (broken / 'test00002.png').write_bytes(b'no image')
   member = noisyjax.load(pair[0])
-  with pytest.raises(UserError, match='test00002.png'):
+  with pytest.raises(UserError, match=r'test00002\.png'):
     predict.predict_files([member], str(broken), str(labels))
   true = runs.arrays()['true'][128:]
   named = tmp_path / 'named.csv'

@@ -5,15 +5,19 @@ import time
 
 import numpy as np
 import pytest
-import runs
 
+import runs
 from noisyjax import checkpoint, run, step, writer
 from noisyjax.errors import UserError
 
 # Each changes something else between steps, epochs and phases.
 RUNS = {
   'co_teaching': {'strategy__name': 'co_teaching', 'augment__weak': ('crop',)},
-  'clean_correction': {'strategy__name': 'clean_correction', 'epochs': 4, 'batch_size': 24},  # two phases; the second relabels
+  'clean_correction': {
+    'strategy__name': 'clean_correction',
+    'epochs': 4,
+    'batch_size': 24,
+  },  # two phases; the second relabels
   'loss_filter': {'strategy__name': 'loss_filter', 'strategy__loss_filter__warmup': 1.0},  # another subset each epoch
   'soft targets go over to the next phase': {
     'phases': (
@@ -114,10 +118,10 @@ def test_a_log_that_lost_lines_is_not_gone_on_with(data, tmp_path, moments):
     run.run(config, tmp_path / 'w')
 
 
-def wait_for(process, path, size: int = 1) -> bool:
+def wait_for(process, path) -> bool:
   """Waits until the file or folder has something in it; False if the process ended first."""
   while process.poll() is None:
-    if path.is_dir() and any(path.iterdir()) or path.is_file() and path.stat().st_size >= size:
+    if path.exists() and (any(path.iterdir()) if path.is_dir() else path.stat().st_size):
       return True
     time.sleep(0.005)
   return False

@@ -3,12 +3,13 @@ import logging
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-import runs
 
 import noisyjax
+import runs
 from noisyjax import checkpoint, run, step, writer
 from noisyjax.data import prepare
 from noisyjax.errors import UserError
@@ -239,7 +240,7 @@ def test_a_disk_that_fills_up_is_one_clear_error_and_the_same_command_goes_on(da
   real = os.fsync
 
   def fsync(number):
-    if name in os.readlink(f'/proc/self/fd/{number}'):
+    if name in Path(f'/proc/self/fd/{number}').readlink().name:
       raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     real(number)
 
@@ -343,7 +344,7 @@ def test_a_run_does_not_go_on_with_other_data_under_the_same_name(tmp_path, monk
   labels = runs.arrays()['labels']
   labels[0] = (labels[0] + 1) % 3
   runs.npz(path, labels=labels)
-  with pytest.raises(UserError, match='the data .* are not those the run began with'):
+  with pytest.raises(UserError, match=r'the data .* are not those the run began with'):
     runs.fit(config, tmp_path / 'w')
 
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-import runs
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 import noisyjax
+import runs
 from noisyjax import predict, writer
 from noisyjax.data import prepare
 from noisyjax.errors import UserError

@@ -179,7 +179,7 @@ GOLDEN = {
 def test_golden_step(data):
   optimizer = Optimizer('sgd', nesterov=True, clip=1.0)
   # All rows in one batch, so that the order of the permutation does not matter, and parameters without a generator.
-  phase = tiny.phase(NAIVE, tiny.spec(optimizer=optimizer, batch_size=ROWS, ema=True), tiny.hyper(lr=0.5, decay=0.01))
+  phase = tiny.phase(NAIVE, tiny.spec(batch_size=ROWS, ema=True), tiny.hyper(optimizer, lr=0.5, decay=0.01))
   state = tiny.start(phase, data)
   wave = lambda a: (jnp.sin(jnp.arange(a.size, dtype=jnp.float32)).reshape(a.shape)).astype(a.dtype)
   net = jax.tree.map(wave, state.params['net'])
@@ -336,7 +336,7 @@ def test_an_average_starts_as_a_copy_and_takes_in_statistics(rich, data):
 
 
 def test_an_idle_network_stays_where_it_is(data):
-  phase = tiny.phase(Idle.build(), tiny.spec(2, optimizer=Optimizer('adam'), ema=True))
+  phase = tiny.phase(Idle.build(), tiny.spec(2, ema=True), tiny.hyper(Optimizer('adam')))
   state = tiny.start(phase, data)
   state = state.replace(ema=jax.tree.map(lambda a: a + 1, state.ema))
   new, _ = tiny.advance(phase, state, data, 2)

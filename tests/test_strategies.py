@@ -108,8 +108,8 @@ def reference_step(name, before, net):
 
 
 def phase_of(strategy, **fields):
-  a_spec = tiny.spec(strategy.networks, tiny.Linear(), optimizer=Optimizer('sgd', momentum=0.0))
-  return tiny.phase(strategy, a_spec, tiny.hyper(lr=LR, decay=0.0, epochs=20), rows=IN, **fields)
+  plain = tiny.hyper(Optimizer('sgd', momentum=0.0), lr=LR, decay=0.0, epochs=20)
+  return tiny.phase(strategy, tiny.spec(strategy.networks, tiny.Linear()), plain, rows=IN, **fields)
 
 
 def check(name, strategy):

@@ -149,7 +149,7 @@ def test_every_phase_initialises_by_a_key_of_its_own(trained, data):
 
 def test_frozen_layers_stay(trained, data):
   _, previous = trained
-  frozen = tiny.phase(NAIVE, tiny.spec(optimizer=optim.Optimizer(freeze='^conv|^norm')))
+  frozen = tiny.phase(NAIVE, tiny.spec(), tiny.hyper(optim.Optimizer(freeze='^conv|^norm')))
   state = tiny.start(frozen, data, previous, 1)
   new, _ = tiny.advance(frozen, state, data, 2)
   for layer in ('conv', 'norm'):
@@ -160,7 +160,7 @@ def test_frozen_layers_stay(trained, data):
 @pytest.mark.parametrize('phase, message', [
   (tiny.phase(NAIVE, reset='body'), r"reset: 'body' matches no parameter.*conv/kernel"),
   (tiny.phase(NAIVE, reset='('), r"reset: '\(' is not a regular expression"),
-  (tiny.phase(NAIVE, tiny.spec(optimizer=optim.Optimizer(freeze='convv'))), "freeze: 'convv' matches no parameter"),
+  (tiny.phase(NAIVE, tiny.spec(), tiny.hyper(optim.Optimizer(freeze='convv'))), "freeze: 'convv' matches no parameter"),
   (tiny.phase(naive.Strategy.build(networks=2)), "another shape or number.*reset='all'"),
   (linear(NAIVE), "another shape or number.*reset='all'"),
 ])  # fmt: skip
@@ -285,15 +285,15 @@ def test_a_phase_that_stops_early_hands_over_to_the_next(data):
 
 
 def test_the_plateau_lowers_the_rate(data):
-  spec = tiny.spec(model=tiny.Linear(), optimizer=optim.Optimizer(schedule='plateau'))
-  flat = tiny.hyper(stop=(0, 1e6), plateau=(1, 0.5))
+  spec = tiny.spec(model=tiny.Linear())
+  flat = tiny.hyper(optim.Optimizer(schedule='plateau'), stop=(0, 1e6), plateau=(1, 0.5))
   _, _, hooks = fit([tiny.phase(NAIVE, spec, flat)], data, VALIDATION)
   assert_allclose([r['lr'] for r in hooks.records], [0.1, 0.1, 0.05, 0.025], rtol=1e-5)
 
 
 def test_the_schedule_sees_fractions_of_an_epoch_and_the_phase_length(data):
-  spec = tiny.spec(model=tiny.Linear(), optimizer=optim.Optimizer(schedule='cosine'))
-  _, _, hooks = fit([tiny.phase(NAIVE, spec, epochs=2, a_hyper=tiny.hyper(epochs=2))], data)
+  cosine = tiny.hyper(optim.Optimizer(schedule='cosine'), epochs=2)
+  _, _, hooks = fit([tiny.phase(NAIVE, tiny.spec(model=tiny.Linear()), epochs=2, a_hyper=cosine)], data)
   t = np.arange(6).reshape(2, 3) / 3  # epochs at each step
   assert_allclose([r['lr'] for r in hooks.records], (0.05 * (1 + np.cos(np.pi * t / 2))).mean(1), rtol=1e-4)
 

@@ -1,4 +1,4 @@
-"""From `config.data` and `config.noise` to the parts of a run: what may be trained on, and, apart from it, the truth."""
+"""From `config.data` and `config.noise` to the parts of a run: what may be trained on and, apart, the truth."""
 
 import dataclasses
 from typing import Any

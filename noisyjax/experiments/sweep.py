@@ -103,7 +103,8 @@ def sweep(config: ConfigDict, points: list[Overrides], workdir: str) -> tuple[li
     configs.override(own, point, f'sweep point {i} ({name(point)})')
     configs.check(own)
     if (other := taken.setdefault(name(point), i)) != i:
-      raise UserError(f'sweep: points {other} and {i} are the same, {name(point)}; expected every point once.')
+      what = 'are the same' if points[other] == point else f'would share a folder: {points[other]} and {point}'
+      raise UserError(f'sweep: points {other} and {i} ({name(point)}) {what}; expected every point once.')
     built.append((point, own))
   if not built:
     raise UserError('sweep: there is no point to run.')
@@ -120,7 +121,7 @@ def sweep(config: ConfigDict, points: list[Overrides], workdir: str) -> tuple[li
     groups = {}
     for point, _ in built:
       label = name({k: v for k, v in point.items() if k != 'seed'})
-      groups.setdefault(label.removeprefix('strategy.name='), []).append(Path(workdir) / name(point))
+      groups.setdefault(label.removeprefix('strategy='), []).append(Path(workdir) / name(point))
     report.comparison_png(groups, Path(workdir) / 'comparison.png')
   return results, text
 

@@ -289,7 +289,8 @@ def plan(config: ConfigDict, data: strategy.TrainData) -> list[Phase]:
     numbers = {f: s[f] for f in ('warmup', 'final', 'factor', 'milestones', 'restart', 'peak')}
     schedule = optim.Schedule(**{f: np.asarray(v, np.float32) for f, v in numbers.items()})
     hyper = step.Hyper(
-      optimizer=optimizer, schedule=schedule, strength=jax.tree.map(np.float32, augment.check_strength('augment', strength)),
+      optimizer=optimizer, schedule=schedule,
+      strength=jax.tree.map(np.float32, augment.check_strength('augment', strength)),
       epochs=np.float32(epochs), steps=np.float32(1), mixup=np.float32(c.mixup or 1.0), ema=np.float32(c.ema),
       stop=(np.int32(c.stop.patience), np.float32(c.stop.delta)),
       plateau=(np.int32(s.patience if s.name == 'plateau' else 0), np.float32(s.factor)),

@@ -72,7 +72,8 @@ def record(dynamics: Dynamics, index: Array, first: Array, label: Array, logits:
     return Dynamics(
       visits=add(d.visits, 1), loss=add(d.loss, loss), confidence=add(d.confidence, confidence),
       margin=add(d.margin, gap), correct=add(d.correct, right), forgotten=add(d.forgotten, lost),
-      was_correct=put(d.was_correct, right & count), predicted=put(d.predicted, predicted), chosen=put(d.chosen, chosen),
+      was_correct=put(d.was_correct, right & count), predicted=put(d.predicted, predicted),
+      chosen=put(d.chosen, chosen),
     )  # fmt: skip
 
   loss = losses.cross_entropy(logits, jax.nn.one_hot(label, logits.shape[-1]))

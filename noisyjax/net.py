@@ -37,7 +37,7 @@ class Net:
   def _each(self, call, *stacked) -> PyTree:
     if not self.unroll:
       return jax.vmap(call)(*stacked)
-    outs = [call(*jax.tree.map(lambda a: a[m], stacked)) for m in range(self.networks)]
+    outs = [call(*jax.tree.map(lambda a, m=m: a[m], stacked)) for m in range(self.networks)]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *outs)
 
   def _run(self, call, images: Array, *stacked) -> PyTree:

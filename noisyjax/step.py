@@ -50,7 +50,8 @@ class Hyper:
   """What is traced of a phase: numbers only.
 
   Attributes:
-    optimizer: with its numbers; what is static of it is static here too. schedule: its numbers. strength: of the augmentations. epochs: the phase's length. steps: per epoch.
+    optimizer: with its numbers; what is static of it is static here too. schedule: its numbers. strength: of the
+      augmentations. epochs: the phase's length. steps: per epoch.
     mixup: alpha. ema: decay. stop: (patience, least improvement). plateau: (patience, factor).
   """
 

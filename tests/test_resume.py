@@ -47,24 +47,28 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def moments(monkeypatch):
-  """Counts the moments at which a run could die: before and after each step, file, line and checkpoint."""
+  """The moments at which a run may die: before and after each step, file, line and checkpoint."""
 
   class Moments:
-    at = None  # die at this moment
-    seen = 0
+    step = 0  # the run's, as its recorder last saw it
+    at = None  # die from this step on …
+    after = 0  # … after as many moments
+
+  def moment(owner):
+    if isinstance(owner, run.Recorder):
+      Moments.step = owner._step
+    if Moments.at is not None and Moments.step >= Moments.at:
+      Moments.after -= 1
+      if Moments.after < 0:
+        raise Death
 
   def watched(cls, name):
     real = getattr(cls, name)
 
-    def moment():
-      Moments.seen += 1
-      if Moments.seen == Moments.at:
-        raise Death
-
-    def call(*args, **kwargs):
-      moment()
-      result = real(*args, **kwargs)
-      moment()
+    def call(owner, *args, **kwargs):
+      moment(owner)
+      result = real(owner, *args, **kwargs)
+      moment(owner)
       return result
 
     monkeypatch.setattr(cls, name, call)
@@ -77,16 +81,13 @@ def moments(monkeypatch):
   return Moments
 
 
-def die_and_go_on(config, folder, moments, rng, deaths: int) -> None:
-  """Dies `deaths` times, each after a random part of what an uninterrupted run has left, and then ends the run."""
-  whole = moments.seen
-  for left in range(deaths, 0, -1):
-    moments.seen, moments.at = 0, 1 + int(rng.integers(whole // left))
-    try:
+def die_and_go_on(config, folder, moments, rng, steps: int, deaths: int) -> None:
+  """Dies once in each of `deaths` equal parts of a run's steps, at a random moment of it, and then ends the run."""
+  for death in range(deaths):
+    moments.step, moments.after = 0, int(rng.integers(6))
+    moments.at = int(rng.uniform(death, death + 1) * steps / deaths)
+    with pytest.raises(Death):
       run.run(config, folder)
-    except Death:
-      continue
-    break
   moments.at = None
   run.run(config, folder)
 
@@ -94,22 +95,19 @@ def die_and_go_on(config, folder, moments, rng, deaths: int) -> None:
 @pytest.mark.parametrize('name', RUNS)
 def test_a_run_that_dies_between_any_two_writes_ends_as_if_it_had_not(data, tmp_path, moments, name):
   config = runs.recipe(data, checkpoint__every='2 steps', **RUNS[name])
-  run.run(config, tmp_path / 'whole')
+  steps = run.run(config, tmp_path / 'whole')['steps']
   expected = runs.outputs(tmp_path / 'whole')
   rng = np.random.default_rng(len(name))
-  whole = moments.seen
   traces = step.step._cache_size()
-  for i in range(2):
-    moments.seen = whole
-    die_and_go_on(config, tmp_path / str(i), moments, rng, deaths=3)
-    runs.assert_same(expected, runs.outputs(tmp_path / str(i)))
-    assert runs.lines(tmp_path / str(i), 'audit.jsonl') == runs.lines(tmp_path / 'whole', 'audit.jsonl')
+  die_and_go_on(config, tmp_path / 'w', moments, rng, steps, deaths=5)
+  runs.assert_same(expected, runs.outputs(tmp_path / 'w'))
+  assert runs.lines(tmp_path / 'w', 'audit.jsonl') == runs.lines(tmp_path / 'whole', 'audit.jsonl')
   assert step.step._cache_size() == traces  # a restored state is of the types of a fresh one
 
 
 def test_a_log_that_lost_lines_is_not_gone_on_with(data, tmp_path, moments):
   config = runs.recipe(data, checkpoint__every='1 epoch')
-  moments.at = 50
+  moments.at = 8
   with pytest.raises(Death):
     run.run(config, tmp_path / 'w')
   (tmp_path / 'w/metrics.jsonl').unlink()

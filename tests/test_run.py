@@ -162,7 +162,7 @@ def test_a_sweep_over_numbers_traces_the_step_once(data, tmp_path):
   runs.fit(runs.recipe(data, strategy__name='co_teaching'), tmp_path / '0')
   traced = step.step._cache_size()
   changes = {'optim__lr': 0.01, 'optim__decay': 0.0, 'strategy__co_teaching__forget': 0.1, 'seed': 3, 'epochs': 2,
-             'strategy__co_teaching__ramp': 2, 'schedule__final': 0.1}  # fmt: skip
+             'strategy__co_teaching__ramp': 2, 'schedule__final': 0.1, 'optim__momentum': 0.5}  # fmt: skip
   for i, (field, value) in enumerate(changes.items(), 1):
     result = runs.fit(runs.recipe(data, strategy__name='co_teaching', **{field: value}), tmp_path / str(i))
     assert result['networks'] == 2
@@ -321,6 +321,7 @@ def test_a_truncated_checkpoint_falls_back_to_the_one_before_and_says_so(data, t
   said = [r.getMessage() for r in caplog.records]
   assert any('checkpoint 8 cannot be read' in s and 'falling back to the one before' in s for s in said)
   assert any('goes on from step 6' in s for s in said)
+  assert checkpoint.Checkpoints(folder / 'checkpoints', 2).record(8)  # written anew
   runs.assert_same(runs.outputs(folder), runs.outputs(tmp_path / 'whole'))
 
 
@@ -361,6 +362,13 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(data
   # The kept state is made of numbers, and the same command stops at the same place.
   with pytest.raises(UserError, match=f'not finite at step {bad} '):
     runs.fit(config, tmp_path / 'w')
+
+
+def test_an_epoch_that_diverged_leaves_no_line_and_no_checkpoint(data, tmp_path):
+  with pytest.raises(UserError, match='the loss is not finite at step'):
+    runs.fit(runs.recipe(data, optim__lr=1e30), tmp_path / 'w')
+  assert not (tmp_path / 'w/metrics.jsonl').exists() and not list((tmp_path / 'w/checkpoints').iterdir())
+  runs.fit(runs.recipe(data, optim__lr=0.1), tmp_path / 'w')  # nothing is there to hold the folder
 
 
 def test_parameters_that_are_not_finite_after_the_last_step_are_not_a_result(data, tmp_path, monkeypatch):

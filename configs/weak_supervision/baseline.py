@@ -1,6 +1,6 @@
 """The seed's baseline: RGB histograms and logistic regression on the noisy labels. Seconds.
 
-  python launch.py train --config=configs/weak_supervision/baseline.py --workdir=runs/baseline
+python launch.py train --config=configs/weak_supervision/baseline.py --workdir=runs/baseline
 """
 
 from configs.weak_supervision import common

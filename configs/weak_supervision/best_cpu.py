@@ -2,9 +2,8 @@
 
   python launch.py train --config=configs/weak_supervision/best_cpu.py --workdir=runs/best_cpu
 
-A fast network, trained on the 9,000 verified rows alone: with 60 % of the given labels wrong, the rest of the table adds
-little that a corrector could not add later. One-cycle SGD, label smoothing, crop + flip + cutout, averaged weights; the
-epoch is chosen on 1,000 verified validation rows.
+A fast network, trained on the 9,000 verified rows alone. One-cycle SGD, label smoothing, crop + flip + cutout, averaged
+weights; the epoch is chosen on 1,000 verified validation rows. What the 35,000 noisy rows could add is not used yet.
 """
 
 from configs.weak_supervision import common

@@ -20,7 +20,7 @@ FORMS = ('benchmark', 'full')
 
 
 def get_config(form: str, validates: bool = True):
-  """Returns base's config on these data; `validates`: whether the method looks at validation, so that `full` needs it."""
+  """Returns base's config on these data; `validates`: whether the method looks at validation, so `full` needs it."""
   check_choice('form', form or 'benchmark', FORMS)
   c = base.get_config()
   c.data.source = 'images'

@@ -1,6 +1,6 @@
 """The first half of the seed's Model II alone: its network on the verified rows; Nadam, batch 256, early stopping.
 
-  python launch.py train --config=configs/weak_supervision/corrector.py --workdir=runs/corrector
+python launch.py train --config=configs/weak_supervision/corrector.py --workdir=runs/corrector
 """
 
 from configs.weak_supervision import common

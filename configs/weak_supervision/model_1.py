@@ -1,6 +1,6 @@
 """The seed's Model I: a small CNN on all noisy labels as if they were clean; Adam, batch 256, 5 epochs.
 
-  python launch.py train --config=configs/weak_supervision/model_1.py --workdir=runs/model_1
+python launch.py train --config=configs/weak_supervision/model_1.py --workdir=runs/model_1
 """
 
 from configs.weak_supervision import common

@@ -4,7 +4,8 @@
 
 Two phases, both with Nadam and early stopping (patience 3, last weights): the corrector with batch 256, at most 30
 epochs; the final network with batch 32, at most 10. Every label that was verified is kept; every other is replaced by
-the corrector's, however unsure, as in the seed: --config.strategy.clean_correction.confidence=0.8 leaves the unsure out.
+the corrector's, however unsure, as in the seed; --config.strategy.clean_correction.confidence=0.8 leaves unsure ones
+out.
 """
 
 from configs.weak_supervision import corrector

@@ -2,8 +2,8 @@
 
 import jax
 import pytest
-import tiny
 
+import tiny
 from noisyjax import compile_cache
 
 compile_cache.enable()

@@ -11,15 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import tiny
 from numpy.testing import assert_allclose, assert_array_equal
-from tiny import BATCH, CLASSES, ROOT, ROWS
 
+import tiny
 from noisyjax import losses, step
 from noisyjax.optim import Optimizer
 from noisyjax.state import Snapshot
 from noisyjax.strategies import naive
 from noisyjax.strategy import Out, Strategy, Views, supervised
+from tiny import BATCH, CLASSES, ROOT, ROWS
 
 NAIVE = naive.Strategy.build()
 

@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 from numpy.testing import assert_allclose, assert_array_equal
-from tiny import BATCH, CLASSES, ROOT, ROWS
 
+import tiny
 from noisyjax import step, train
 from noisyjax.data import stream
 from noisyjax.optim import Optimizer
 from noisyjax.strategies import clean_correction, co_teaching, loss_filter, naive
+from tiny import BATCH, CLASSES, ROOT, ROWS
 
 LR, EPOCH = 0.3, 6
 UNLABELED, VERIFIED, HELD = range(0, 5), range(3, 15), range(40, 44)

@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 from numpy.testing import assert_allclose, assert_array_equal
-from tiny import BATCH, CLASSES, ROOT, ROWS
 
+import tiny
 from noisyjax import evaluate, optim, step, train
 from noisyjax.errors import UserError
 from noisyjax.state import Snapshot
 from noisyjax.strategies import loss_filter, naive
 from noisyjax.strategy import Strategy
+from tiny import BATCH, CLASSES, ROOT, ROWS
 
 NAIVE = naive.Strategy.build()
 VALIDATION = (tiny.data(20, seed=5).images, tiny.data(20, seed=5).given)

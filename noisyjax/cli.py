@@ -40,7 +40,7 @@ def predict() -> None:
   from noisyjax import predict as library
 
   images = _needed(_IMAGES)
-  members = [library.load(w) for w in _needed(_WORKDIR).split(',')]
+  members = library.load_all(_needed(_WORKDIR).split(','))
   if _ENSEMBLE.value:
     members.append(library.ensemble(members))
   columns, truth, _ = library.predict_files(members, images, _LABELS.value, _SKIP_BAD.value)

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import io
 import itertools
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -96,6 +97,16 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
     state = dict(np.load(io.BytesIO((folder / 'weights.npz').read_bytes())))
     probs = lambda images: model.predict_proba(state, np.round(images).astype(np.uint8))
   return Predictor(tuple(facts['classes']), shape, folder.name, config.data.fit, probs)
+
+
+def load_all(workdirs: list[str]) -> list[Predictor]:
+  """Loads several runs; where folders share a name ("seed=0"), each is called by its path below their common parent."""
+  members = [load(w) for w in workdirs]
+  paths = [Path(w).resolve() for w in workdirs]
+  if len({m.name for m in members}) == len(members) or len(set(paths)) < len(paths):
+    return members
+  parent = os.path.commonpath(paths)
+  return [dataclasses.replace(m, name=p.relative_to(parent).as_posix()) for m, p in zip(members, paths)]
 
 
 def ensemble(members: Sequence[Predictor]) -> Predictor:

@@ -1,4 +1,5 @@
 import csv
+import shutil
 import zipfile
 
 import numpy as np
@@ -143,6 +144,12 @@ def test_runs_of_other_classes_cannot_vote_or_be_scored_together(pair, tmp_path,
     predict.predict_files(members, str(files[0]), str(files[1]))
   columns, _, _ = predict.predict_files(members, str(files[0]))
   assert list(columns) == ['seed=0', 'cow']
+
+
+def test_runs_in_folders_of_one_name_are_told_apart_by_their_paths(pair, tmp_path):
+  copies = [shutil.copytree(pair[0], tmp_path / 'copies' / f / 'seed=0') for f in ('one', 'other')]
+  assert [m.name for m in predict.load_all([str(c) for c in copies])] == ['one/seed=0', 'other/seed=0']
+  assert [m.name for m in predict.load_all([str(p) for p in pair])] == [p.name for p in pair]
 
 
 def test_predictions_follow_the_names_and_the_csv_is_the_seeds(pair, files, images, tmp_path):

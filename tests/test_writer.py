@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import resource
@@ -12,19 +13,24 @@ from noisyjax import writer
 from noisyjax.errors import UserError
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk():
-  """The kernel refuses any file beyond 64 bytes, after writing the first 64: what a full disk does."""
+  """The kernel refuses any file beyond 64 bytes, after writing the first 64: what a full disk does.
+
+  For the refused write alone: pytest's own output may go to a file, too.
+  """
   soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
   resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
-  yield
-  resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  try:
+    yield
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_leaves_the_old_file_whole(tmp_path, full_disk):
+def test_a_full_disk_leaves_the_old_file_whole(tmp_path):
   path = tmp_path / 'result.json'
   writer.write_json(path, {'old': 1})
-  with pytest.raises(UserError, match=r'result\.json: cannot write this file: File too large'):
+  with full_disk(), pytest.raises(UserError, match=r'result\.json: cannot write this file: File too large'):
     writer.write_json(path, {'new': 'x' * 200})
   assert writer.read_json(path) == {'old': 1}
   assert [p.name for p in tmp_path.iterdir()] == ['result.json']
@@ -125,10 +131,10 @@ def test_every_cut_of_a_log_reads_as_a_prefix(tmp_path):
     assert writer.read_lines(path) == records[: data[:cut].count(b'\n')]
 
 
-def test_a_log_on_a_full_disk_can_be_continued(tmp_path, full_disk):
+def test_a_log_on_a_full_disk_can_be_continued(tmp_path):
   log = writer.JsonLines(tmp_path / 'm.jsonl')
   log.append({'epoch': 1})
-  with pytest.raises(UserError, match=r'm\.jsonl: cannot write'):
+  with full_disk(), pytest.raises(UserError, match=r'm\.jsonl: cannot write'):
     log.append({'epoch': 2, 'text': 'x' * 100})
   log = writer.JsonLines(log.path)
   log.append({'epoch': 2})

@@ -1,9 +1,10 @@
 """A 2-D convolution in two forms that share their parameters: XLA's own, and one that trains faster on CPUs.
 
-XLA's weight gradient is the slow part of training on a CPU: 9-30 GFLOP/s on two AVX-512 cores where the forward
-convolution and the input gradient reach 60-250 (jax 0.10.2, float32). `kind='matmul'` leaves those two to XLA and
-computes the weight gradient as `patches.T @ gradient`, over blocks of images whose patches stay in the cache: 2-4 times
-as fast. Matmuls, unlike convolutions, keep their speed inside `lax.scan`, and patches are never residuals.
+XLA's weight gradient is the slow part of training on a CPU: mostly 12-70 GFLOP/s on two AVX-512 cores where the forward
+convolution and the input gradient reach 45-260 (jax 0.10.2, float32, kernels beyond 1x1 and a few input channels).
+`kind='matmul'` leaves those two to XLA and computes the weight gradient as `patches.T @ gradient`, over blocks of
+images whose patches stay in the cache: 1.3-4 times as fast, most for large images. Matmuls, unlike convolutions,
+keep their speed inside `lax.scan`, and patches are never residuals.
 
 Convolution, input gradient and weight gradient are the three derivatives of one trilinear form,
 <g, convolve(x, k)>, so the gradient of each is made of the other two: every order of reverse mode stays fast.

@@ -19,7 +19,7 @@ def test_example_strategy_runs(tmp_path, monkeypatch):
   c.strategy = config.strategy_fields()
   c.strategy.name = 'hard_bootstrap'
   c.strategy.hard_bootstrap.beta = 0.6
-  c.epochs = 4
+  c.epochs = 12
   c.noise.kind = 'none'
   result = run.run(c, tmp_path / 'run')
   assert result['strategy'] == 'hard_bootstrap'

@@ -65,6 +65,9 @@ def sweep() -> None:
     raise UserError('sweep: expected either --grid=field=value,value,… or --sweep=FILE.')
   points = library.generated(_SWEEP.value) if _SWEEP.value else list(library.grid(_GRID.value))
   print(library.sweep(_needed(_CONFIG), points, _needed(_WORKDIR))[1], end='')
+  for name in ('table.md', 'comparison.png'):
+    if (Path(_WORKDIR.value) / name).exists():
+      print(Path(_WORKDIR.value) / name)
 
 
 def inspect() -> None:

@@ -252,12 +252,16 @@ def fit(
           position.passes += strategy.networks * len(data.given) * (strategy.score is not None)
         state = step.begin_epoch(strategy, state, phase.rows)
       walks = step.walks(state.masks, keys.walk, state.epoch, phase.spec.classes)
+      ahead = None
       while tick < position.steps:
         count = min(phase.per_call, position.steps - tick)
         if count == 1:
           state, sums = step.step(phase.spec, strategy, hyper, state, walks, images, keys)
         else:
           state, sums = step.steps(phase.spec, strategy, hyper, state, walks, images, keys, count)
+        # One call ahead of the device and no more: it never waits for us, and the hooks' clock and SIGTERM are on time.
+        jax.block_until_ready(ahead)
+        ahead = sums
         position.totals = step.add(position.totals, sums) if position.totals else sums
         position.images += count * phase.spec.batch_size
         tick += count

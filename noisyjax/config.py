@@ -196,7 +196,13 @@ def check(config: ConfigDict) -> None:
   for field in ('epochs', 'checkpoint.keep'):
     if (value := flat(config)[field]) < 1:
       raise UserError(f'{field}: expected at least 1, found {value}.')
-  for name, _, own in phases(config):
+  planned = phases(config)
+  if find_strategy(planned[0][0]).refresh_on == 'phase':
+    raise UserError(
+      f'phases[0]: {planned[0][0]!r} asks the networks of the phase before it, and there is none; expected, before it, '
+      "such as ('naive', 10, {'rows': 'trusted', 'labels': 'verified'})."
+    )
+  for name, _, own in planned:
     check_choice('optim.name', own.optim.name, optim.OPTIMIZERS)
     check_choice('schedule.name', own.schedule.name, optim.SCHEDULES)
     check_choice('rows', own.rows, ROWS)

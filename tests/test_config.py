@@ -113,6 +113,9 @@ def test_unknown_names_list_the_choices_and_suggest_the_nearest():
 
 def test_contradictions_and_values_out_of_range_name_their_field():
   refused(r"mixup: 0.2 contradicts strategy 'co_teaching'", mixup=0.2, strategy__name='co_teaching')
+  refused(
+    r"phases\[0\]: 'clean_correction' asks the networks of the phase before", phases=(('clean_correction', 2, {}),)
+  )
   refused("schedule.name: 'plateau' looks at validation, and data.val is empty", schedule__name='plateau', data__val='')
   refused('epochs: expected at least 1, found 0', epochs=0)
   refused('batch_size: expected at least 1, found -1', batch_size=-1)

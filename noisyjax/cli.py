@@ -132,7 +132,6 @@ def main(argv: list[str]) -> None:
 def run() -> None:
   """The entry point of `noisyjax` and launch.py."""
   show()
-  sys.path.insert(0, str(Path.cwd()))  # recipes import each other as configs.…, from wherever the checkout is
   try:
     app.run(_guarded, flags_parser=_parse)
   except UserError as error:  # a flag or config file that cannot be read
@@ -149,6 +148,8 @@ def _parse(argv: list[str]) -> list[str]:
   if file and not Path(file).is_file():
     found = ', '.join(map(str, sorted(p for p in Path('configs').glob('**/*.py') if p.name != '__init__.py')))
     raise UserError(f'--config: there is no file {file!r}.' + (f' Recipes: {found}.' if found else ''))
+  # Recipes import each other as configs.…: from the checkout they lie in, or from this folder.
+  sys.path[:0] = [*[str(p.parent) for p in Path(file).resolve().parents if p.name == 'configs'][:1], str(Path.cwd())]
   try:
     return flags.FLAGS(argv)
   except UserError:

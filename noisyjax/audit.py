@@ -84,6 +84,14 @@ class Auditor:
         for name in ('best_epoch', 'oracle_epoch'):
           found[name] = found[name] and found[name] + offset
         result |= found
+        alone = [lines[m['epoch']].get('test_accuracy_one') for m in last_phase]
+        if None not in alone:  # the figures above are the vote's
+          best = found['best_epoch']
+          result['one_network'] = {
+            'last': alone[-1],
+            'mean_last_10': float(np.mean(alone[-10:])),
+            'best_by_validation': alone[best - offset - 1] if best else None,
+          }
     if lines:
       end = lines[max(lines)]
       result |= {k: end[k] for k in ('train_accuracy_true', 'target_accuracy', 'selection_precision') if k in end}

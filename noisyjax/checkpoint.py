@@ -95,7 +95,10 @@ class Checkpoints:
 
     Args:
       template: record → a state of the structure that was saved.
+    Raises:
+      UserError: checkpoints of another kind of run, or none that can be read: nothing is deleted then.
     """
+    damaged = []
     for step in sorted(self._manager.all_steps(), reverse=True):
       try:
         record = self.record(step)
@@ -104,15 +107,22 @@ class Checkpoints:
       except Exception as error:  # orbax and tensorstore raise many kinds for a damaged file
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         log.warning('checkpoint %d cannot be read (%s); falling back to the one before.', step, reason)
-        self._manager.delete(step)
+        damaged.append(step)
         continue
       try:
-        return _fill(template(record), flat), record
+        state = _fill(template(record), flat)
       except ValueError as error:
         raise UserError(
           f'{self.folder}: checkpoint {step} is of another kind of run ({error}). Expected one that this version of '
           'noisyjax wrote for this config; choose another workdir.'
         ) from error
+      for wrong in damaged:
+        self._manager.delete(wrong)
+      return state, record
+    if damaged:
+      raise UserError(
+        f'{self.folder}: none of the checkpoints {damaged} can be read; mend that, or remove the folder to start anew.'
+      )
     return None
 
   def close(self) -> None:

@@ -165,7 +165,8 @@ def resolved(config: ConfigDict) -> dict:
   if not config.phases:
     used |= {p[0] for p in build_strategy(config, config.strategy.name).phases(config.strategy.name, config.epochs)}
   out = config.to_dict()
-  for field, keep in (('strategy', used), ('model', {config.model.name})):
+  models = {config.model.name, *(own.model.name for _, _, own in phases(config))}
+  for field, keep in (('strategy', used), ('model', models)):
     out[field] = {k: v for k, v in out[field].items() if not isinstance(v, dict) or k in keep}
   return out
 
@@ -203,6 +204,8 @@ def check(config: ConfigDict) -> None:
       "such as ('naive', 10, {'rows': 'trusted', 'labels': 'verified'})."
     )
   for name, _, own in planned:
+    if not hasattr(find_model(own.model.name), 'apply') and own.model.name != config.model.name:
+      raise UserError(f'phases: model {own.model.name!r} is fitted in one go, and cannot be a phase.')
     check_choice('optim.name', own.optim.name, optim.OPTIMIZERS)
     check_choice('schedule.name', own.schedule.name, optim.SCHEDULES)
     check_choice('rows', own.rows, ROWS)
@@ -290,6 +293,8 @@ def plan(config: ConfigDict, data: strategy.TrainData) -> list[Phase]:
     )  # fmt: skip
     pipelines = (('weak', tuple(c.augment.weak)), ('strong', tuple(c.augment.strong)), ('none', ()))
     strength = {k: v for k, v in c.augment.items() if k not in ('weak', 'strong')}
+    if config.devices and c.batch_size % devices:
+      raise UserError(f'batch_size: {c.batch_size} cannot be spread over devices={devices}; expected a multiple of it.')
     mesh = _mesh(devices if c.batch_size % devices == 0 else 1)
     spec = step.Spec(net, data.classes, c.batch_size, pipelines, c.mixup > 0, c.ema > 0, mesh)
     numbers = {f: s[f] for f in ('warmup', 'final', 'factor', 'milestones', 'restart', 'peak')}

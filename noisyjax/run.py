@@ -66,10 +66,16 @@ def run(config: ConfigDict, workdir: str | os.PathLike, command: list[str] | Non
       if not (folder / 'report.html').exists():  # killed between the two
         report.write_report(folder)
       return writer.read_json(folder / 'result.json')
+    with contextlib.suppress(OSError):  # the peak of this run, not of the runs before it in this process (Linux)
+      Path('/proc/self/clear_refs').write_text('5')
     prepared, audit = prepare(config)
     for note in prepared.notes:
       log.info('data: %s', note)
-    writer.write_json(folder / 'environment.json', _environment(command))
+    environment = _environment(command)
+    if _begun(folder):  # a resume: what the earlier attempts ran under is part of the record
+      before = writer.read_json(folder / 'environment.json')
+      environment['earlier'] = [*before.pop('earlier', []), before]
+    writer.write_json(folder / 'environment.json', environment)
     writer.write_json(folder / 'config.json', wanted)
     fit = _fit_networks if hasattr(configs.find_model(config.model.name), 'apply') else _fit_at_once
     result = fit(config, folder, prepared, audit)
@@ -188,13 +194,20 @@ def _result(config, folder, prepared, audit, predict, seconds, selected, extra, 
                   'best': max(values)}  # fmt: skip
   test_probs = predict(audit.test[0]) if audit.test is not None else None
   return {
-    'strategy': config.strategy.name, 'model': config.model.name, 'seed': config.seed, **extra, 'seconds': seconds,
+    'strategy': config.strategy.name, 'model': configs.phases(config)[-1][2].model.name,
+    'seed': config.seed, **extra, 'seconds': seconds,
     'peak_memory_mb': round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    'peak_device_memory_mb': round(_device_peak() / 2**20) or None,
     'device': jax.devices()[0].device_kind, 'knowledge': knowledge(config, prepared), 'selected': selected,
     'validation': validation, 'noise': prepared.record['noise'],
     'data': {k: v for k, v in prepared.record.items() if k != 'noise'},
     'audit': Auditor(folder, audit, prepared).result(metrics, test_probs, train_probs),
   }  # fmt: skip
+
+
+def _device_peak() -> int:
+  """Returns the most bytes the accelerator held in this process; 0 where it does not say (CPU)."""
+  return (jax.devices()[0].memory_stats() or {}).get('peak_bytes_in_use', 0)
 
 
 def _write_samples(folder: Path, prepared: Prepared, train_probs, val_probs, dynamics: dict) -> None:

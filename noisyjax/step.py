@@ -127,7 +127,8 @@ def _mix(batch: dict, names, mixed: str, alpha: Array, key: Array) -> dict:
 def _update(spec, strategy, hyper, state, grads, lr, stats, active):
   """One update per network; an idle network keeps parameters, statistics, optimizer and average."""
   net, opt = hyper.optimizer.update(grads['net'], state.opt['net'], state.params['net'], lr)
-  ema = _average(state.ema, Snapshot(net, stats), hyper.ema, state.step) if spec.ema else None
+  since = state.phase_epoch * hyper.steps + state.tick  # steps of this phase, with which the average began
+  ema = _average(state.ema, Snapshot(net, stats), hyper.ema, since) if spec.ema else None
   new = (net, opt, stats, ema)
   if active is not None:
     old = (state.params['net'], state.opt['net'], state.stats, state.ema)

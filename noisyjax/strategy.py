@@ -177,8 +177,8 @@ class Strategy:
     return {}, {}
 
   def own_optimizer(self) -> optax.GradientTransformation:
-    """Returns the optimizer of the learnables beside the networks."""
-    return optax.identity()
+    """Returns the optimizer of the learnables beside the networks; a strategy that has any must name it."""
+    raise NotImplementedError(f'{type(self)} has learnables beside the networks and names no optimizer for them.')
 
   def members(self, state: TrainState) -> dict[str, Array]:
     """Returns each stream's rows: bool [N] or [M, N], or int groups (-1 = out) that are walked round-robin."""

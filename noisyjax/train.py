@@ -164,10 +164,11 @@ def enter(
     counters = {'step': previous.step, 'epoch': previous.epoch, 'phase_epoch': zero(), 'tick': zero()}
   same = previous is not None and phase.reset == 'none' and before is not fresh
   fresh_opt = phase.hyper.optimizer.init(after.params)
+  own_opt = strategy.own_optimizer().init(own) if jax.tree.leaves(own) else {}
   carry_opt = same and jax.tree.map(jnp.shape, previous.opt['net']) == jax.tree.map(jnp.shape, fresh_opt)
   state = TrainState(
     **counters, params={'net': before.params, 'own': own}, stats=before.stats,
-    opt={'net': previous.opt['net'] if carry_opt else fresh_opt, 'own': strategy.own_optimizer().init(own)},
+    opt={'net': previous.opt['net'] if carry_opt else fresh_opt, 'own': own_opt},
     targets=targets, extra=extra, masks={}, ema=after if spec.ema else None, best=after,
     dynamics=record if previous is None or previous.dynamics.visits.shape != record.visits.shape else previous.dynamics,
     control=new_control(), bad_step=jnp.array(-1, jnp.int32),
@@ -263,7 +264,7 @@ def fit(
         jax.block_until_ready(ahead)
         ahead = sums
         position.totals = step.add(position.totals, sums) if position.totals else sums
-        position.images += count * phase.spec.batch_size
+        position.images += count * phase.spec.batch_size * sum(v.ratio for v in strategy.streams.values())
         tick += count
         hooks.step(phase, position, state, count, tick)
       totals = {k: np.asarray(v, np.float64) for k, v in position.totals.items()}

@@ -325,17 +325,17 @@ def test_a_truncated_checkpoint_falls_back_to_the_one_before_and_says_so(data, t
   runs.assert_same(runs.outputs(folder), runs.outputs(tmp_path / 'whole'))
 
 
-def test_when_no_checkpoint_can_be_read_the_run_begins_anew(data, tmp_path, monkeypatch, caplog):
+def test_when_no_checkpoint_can_be_read_nothing_is_thrown_away(data, tmp_path, monkeypatch):
   config = runs.recipe(data, checkpoint__every='2 steps', checkpoint__keep=1)
   folder = tmp_path / 'w'
   _stopped(config, folder, monkeypatch, 7)
   for path in (folder / 'checkpoints').rglob('*'):
     if path.is_file():
       path.write_bytes(b'')
-  runs.fit(config, folder)
-  assert 'checkpoint 6 cannot be read' in caplog.text
-  runs.fit(config, tmp_path / 'whole')
-  runs.assert_same(runs.outputs(folder), runs.outputs(tmp_path / 'whole'))
+  lines = (folder / 'metrics.jsonl').read_text()
+  with pytest.raises(UserError, match=r'none of the checkpoints \[6\] can be read'):
+    runs.fit(config, folder)
+  assert (folder / 'checkpoints' / '6').exists() and (folder / 'metrics.jsonl').read_text() == lines
 
 
 def test_a_run_does_not_go_on_with_other_data_under_the_same_name(tmp_path, monkeypatch):

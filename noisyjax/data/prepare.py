@@ -88,7 +88,7 @@ def load(config: Any) -> tuple[dataset.Dataset, np.ndarray, dict | None]:
     return data, truth, None
   part = np.flatnonzero(~data.test)  # a source's own test part stays clean, and label files do not cover it
   injected = noise.inject(data.given[part], config.noise, data.images[part], data.classes)
-  truth = np.where(data.given >= 0, data.given, truth).astype(np.int32)
+  truth = np.where(truth >= 0, truth, data.given).astype(np.int32)  # a known truth wins over labels that may be wrong
   given = data.given.copy()
   given[part] = injected.labels
   return data.with_labels(given=given), truth, injected.record

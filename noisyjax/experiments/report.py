@@ -175,6 +175,10 @@ def table(results: Sequence[Mapping[str, Any]], by: Sequence[str]) -> str:
       accuracies[-1] += ' (oracle)'
     rows.append((*key, *accuracies, _spread([r.get('seconds') for r in members], 1), _told(members)))
   notes = []
+  for key, members in groups.items():
+    if _field(members[0], 'audit.one_network'):
+      alone = _spread([_field(r, 'audit.one_network.last') for r in members], 100)
+      notes.append(f'{", ".join(key)}: the vote of {members[0]["networks"]} networks; the first alone, last: {alone}.')
   for field, name in (
     ('data.fingerprint', 'data'),
     ('noise.kind', 'noise'),

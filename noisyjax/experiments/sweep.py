@@ -114,8 +114,12 @@ def sweep(config: ConfigDict, points: list[Overrides], workdir: str) -> tuple[li
     result = run.run(own, Path(workdir) / name(point))
     results.append(result)
   fields = list(dict.fromkeys(f for p in points for f in p if f != 'seed'))
-  rows = [r | {short(f): p.get(f, '') for f in fields} for r, (p, _) in zip(results, built)]
-  text = report.table(rows, tuple(short(f) for f in fields) or ('strategy', 'model'))
+  shorts = [short(f) for f in fields]
+  # A short name that two fields share, or that means something else in a result, is written out.
+  clash = lambda s: shorts.count(s) > 1 or (s in results[0] and s not in ('strategy', 'model', 'epochs'))
+  columns = {f: f.replace('.', '/') if clash(s) else s for f, s in zip(fields, shorts)}
+  rows = [r | {c: p.get(f, '') for f, c in columns.items()} for r, (p, _) in zip(results, built)]
+  text = report.table(rows, tuple(columns.values()) or ('strategy', 'model'))
   writer.write_text(Path(workdir) / 'table.md', text)
   if all(r['audit'].get('test_rows') for r in results):
     groups = {}
@@ -145,7 +149,7 @@ def kfold(config: ConfigDict, k: int, workdir: str) -> tuple[list[dict], str]:
   labels = data.given if config.data.val_labels == 'given' else data.verified
   folds = split.folds(parts.train, labels, data.ids, k, config.data.seed)
   results = []
-  for i, (_, held) in enumerate(folds):
+  for i, (kept, held) in enumerate(folds):
     if config.data.val_labels == 'verified':
       held = held[data.verified[held] >= 0]
     folder = Path(workdir) / f'fold={i}'
@@ -158,19 +162,22 @@ def kfold(config: ConfigDict, k: int, workdir: str) -> tuple[list[dict], str]:
     if rows.exists() and rows.read_text() != text:
       raise UserError(f'{folder}: holds a fold of another division of the data; choose another workdir.')
     writer.write_text(rows, text)
+    writer.write_text(folder / 'kept.txt', '\n'.join(map(str, kept)) + '\n')
     own = config.copy_and_resolve_references()
-    own.data.val = f'@{rows}'
+    own.data.train, own.data.val = f'@{folder / "kept.txt"}', f'@{rows}'
     log.info('fold %d of %d: %d rows held out', i + 1, k, len(held))
     results.append(run.run(own, folder))
-  return results, _fold_table(results, workdir)
+  watched = any(c.stop.patience or c.schedule.name == 'plateau' for _, _, c in configs.phases(config))
+  return results, _fold_table(results, workdir, watched)
 
 
-def _fold_table(results: list[dict], workdir: str) -> str:
+def _fold_table(results: list[dict], workdir: str, watched: bool) -> str:
   best = np.array([r['validation']['best'] for r in results])
   last = np.array([r['validation']['last'] for r in results])
   kind = results[0]['validation']['labels']
+  end = 'last (stopped or scheduled by these same rows: optimistic)' if watched else 'last'
   lines = [
-    f'| fold | rows held out ({kind} labels) | last | best epoch by these same rows (optimistic) |',
+    f'| fold | rows held out ({kind} labels) | {end} | best epoch by these same rows (optimistic) |',
     '|---|---|---|---|',
   ]
   for i, r in enumerate(results):

@@ -139,8 +139,8 @@ def spying(name='spy', *views, batch=BATCH, **attributes):
 def spied(strategy, data, count=1, rows=None, **spec):
   """Returns the batch that the strategy was shown in its last of `count` steps, and the metrics."""
   phase = tiny.phase(strategy, tiny.spec(model=tiny.Linear(), **spec), rows=rows)
-  state, metrics = tiny.advance(phase, tiny.start(phase, data), data, count)
-  return jax.tree.map(np.asarray, state.extra), metrics
+  state, metrics = jax.block_until_ready(tiny.advance(phase, tiny.start(phase, data), data, count))
+  return jax.tree.map(np.array, state.extra), metrics
 
 
 @pytest.fixture(scope='module')

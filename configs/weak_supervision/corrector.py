@@ -1,6 +1,6 @@
 """The first half of the seed's Model II alone: its network on the verified rows; Nadam, batch 256, early stopping.
 
-About ten minutes on two cores; 52.3 ± 1.9 % (n = 3, last epoch, benchmark form). Keras: 51.3 ± 0.8 % (n = 3).
+Some 20 minutes on two shared cores; 52.3 ± 1.9 % (n = 3, last epoch, benchmark form). Keras: 51.3 ± 0.8 % (n = 3).
 
 python launch.py train --config=configs/weak_supervision/corrector.py --workdir=runs/corrector
 """

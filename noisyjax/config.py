@@ -198,7 +198,7 @@ def check(config: ConfigDict) -> None:
     if (value := flat(config)[field]) < 1:
       raise UserError(f'{field}: expected at least 1, found {value}.')
   planned = phases(config)
-  if find_strategy(planned[0][0]).refresh_on == 'phase':
+  if build_strategy(planned[0][2], planned[0][0]).refresh_on == 'phase':
     raise UserError(
       f'phases[0]: {planned[0][0]!r} asks the networks of the phase before it, and there is none; expected, before it, '
       "such as ('naive', 10, {'rows': 'trusted', 'labels': 'verified'})."
@@ -211,7 +211,7 @@ def check(config: ConfigDict) -> None:
     check_choice('rows', own.rows, ROWS)
     check_choice('stop.metric', own.stop.metric, ('val_loss', 'val_accuracy'))
     check_choice('labels', own.labels, ('', 'given', 'verified'))
-    if own.mixup and find_strategy(name).mix is None:
+    if own.mixup and build_strategy(own, name).mix is None:
       raise UserError(f'mixup: {own.mixup} contradicts strategy {name!r}, for which mixup is not defined; expected 0.')
     if own.schedule.name == 'plateau' and not own.data.val:
       raise UserError("schedule.name: 'plateau' looks at validation, and data.val is empty.")
@@ -283,7 +283,7 @@ def plan(config: ConfigDict, data: strategy.TrainData) -> list[Phase]:
     rows = ROWS[c.rows](data.given, data.verified)
     if not rows.any():
       raise UserError(f'rows: {c.rows!r} leaves no row to phase {name!r}; no training row is verified.')
-    model = build_model(c, data.classes)
+    model = build_model(c, data.classes + method.extra_classes)
     mean, std = pixel_statistics(c, model, data.images)
     net = Net(model, mean, std, method.networks, unroll=not c.model.vmap)
     o, s = c.optim, c.schedule
@@ -309,7 +309,7 @@ def plan(config: ConfigDict, data: strategy.TrainData) -> list[Phase]:
     per_call = c.per_call or (1 if jax.default_backend() == 'cpu' else 16)
     out.append(
       Phase(name, method, spec, hyper, epochs, rows, c.labels, c.reset, c.stop.metric, c.steps_per_epoch, per_call,
-            c.eval_batch_size)
+            c.eval_batch_size, c.balance)
     )  # fmt: skip
   return out
 

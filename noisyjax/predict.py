@@ -82,7 +82,8 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
   config = configs.restored(writer.read_json(folder / 'config.json'))
   facts = writer.read_json(folder / 'model.json')
   config = configs.phases(config)[-1][2]  # what the last phase overrode is part of its networks
-  model = configs.build_model(config, len(facts['classes']))
+  strategy = configs.build_strategy(config, facts['strategy'])
+  model = configs.build_model(config, len(facts['classes']) + strategy.extra_classes)
   shape = tuple(facts['shape'])
   if hasattr(model, 'apply'):
     select = check_choice('select', select or facts['selected'], ('best', 'last'))
@@ -91,7 +92,6 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
     net = Net(model, tuple(facts['mean']), tuple(facts['std']), facts['networks'])
     template = jax.eval_shape(lambda: Snapshot(*net.init(jax.random.key(0), np.zeros((2, *shape), np.uint8))))
     snapshot = checkpoint.load_weights(folder / 'weights' / select, template)
-    strategy = configs.build_strategy(config, facts['strategy'])
     probs = lambda images: step.predict(net, strategy, snapshot, images, config.eval_batch_size)[0]
   else:
     state = dict(np.load(io.BytesIO((folder / 'weights.npz').read_bytes())))

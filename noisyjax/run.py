@@ -236,9 +236,10 @@ def knowledge(config: ConfigDict, prepared: Prepared) -> list[str]:
   """Returns what the method was told beyond the given labels: rows verified, noise rate, verified validation labels."""
   told = set()
   for name, _, own in configs.phases(config):
-    needs = configs.find_strategy(name).needs
-    if 'rate' in needs:
-      told.add('noise rate')
+    needs = configs.build_strategy(own, name).needs
+    for what, told_as in (('rate', 'noise rate'), ('matrix', 'transition matrix')):
+      if what in needs:
+        told.add(told_as)
     if 'verified' in needs or own.labels == 'verified' or own.rows in ('trusted', 'untrusted'):
       told.add(f'{prepared.record["rows"]["trusted"]} verified labels')
   if prepared.validation is not None and config.data.val_labels == 'verified':

@@ -186,14 +186,15 @@ def train_step(
   elapsed = state.phase_epoch + partial
   step_key = jax.random.fold_in(keys.step, state.step)
 
+  o = hyper.optimizer
+  lr = optim.learning_rate(o.schedule, o.lr, hyper.schedule, elapsed, hyper.epochs, state.control.lr_scale)
+
   def objective(params):
-    ctx = Ctx(step_key, state.phase_epoch, hyper.epochs, elapsed / hyper.epochs, spec.classes, spec.net, state)
+    ctx = Ctx(step_key, state.phase_epoch, hyper.epochs, elapsed / hyper.epochs, spec.classes, spec.net, state, lr)
     loss, out = strategy.loss(params, state, batch, ctx)
     return loss, (out, ctx.stats, ctx.passes)
 
   (loss, (out, stats, passes)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
-  o = hyper.optimizer
-  lr = optim.learning_rate(o.schedule, o.lr, hyper.schedule, elapsed, hyper.epochs, state.control.lr_scale)
   params, opt, stats, ema = _update(spec, strategy, hyper, state, grads, lr, stats, out.active)
   name = streams[0][0]
   main = batch[name]
@@ -229,14 +230,21 @@ steps = jax.jit(_many_steps, static_argnames=('spec', 'count'), donate_argnames=
 add = jax.jit(lambda a, b: jax.tree.map(jnp.add, a, b))
 
 
-@jax.jit
-def begin_epoch(strategy: Strategy, state: TrainState, rows: Array) -> TrainState:
-  """Settles this epoch's members of each stream: the strategy's, less held rows and, for labels, unlabeled ones."""
+@functools.partial(jax.jit, static_argnames='balance')
+def begin_epoch(strategy: Strategy, state: TrainState, rows: Array, balance: bool = False) -> TrainState:
+  """Settles this epoch's members of each stream: the strategy's, less held rows and, for labels, unlabeled ones.
+
+  With `balance`, the rows of a labeled stream are walked class by class in turn, so that every class is seen equally
+  often; a strategy that names groups of its own keeps them.
+  """
   t = state.targets
   labeled = t.label >= 0 if t.soft is None else (t.label >= 0) | (t.soft.sum(-1) > 0)
   out = {}
   for name, members in strategy.members(state).items():
     allowed = rows & (t.weight > 0) & (labeled if strategy.streams[name].labeled else True)
+    if balance and strategy.streams[name].labeled and members.dtype == bool:
+      classes = t.label if t.soft is None else jnp.where(t.label >= 0, t.label, t.soft.argmax(-1))
+      members = jnp.where(members, classes, -1)
     out[name] = members & allowed if members.dtype == bool else jnp.where(allowed, members, -1)
   # Rows that this epoch does not visit were not chosen by it.
   return state.replace(masks=out, dynamics=state.dynamics.replace(chosen=jnp.zeros_like(state.dynamics.chosen)))
@@ -250,10 +258,10 @@ def walks(members: dict[str, Array], key: Array, epoch: Array, classes: int) -> 
 
 
 @functools.partial(jax.jit, static_argnames='classes')
-def refresh(strategy, state, scores, rows, key, epochs, classes):
-  """Runs the strategy's `refresh`; returns (targets, extra)."""
+def refresh(strategy, state, scores, rows, key, epochs, classes, previous=None):
+  """Runs the strategy's `refresh`; returns (targets, extra). `previous`: on entering, the state before the phase."""
   key = jax.random.fold_in(key, state.epoch)
-  ctx = Ctx(key, state.phase_epoch, epochs, state.phase_epoch / epochs, classes, rows=rows)
+  ctx = Ctx(key, state.phase_epoch, epochs, state.phase_epoch / epochs, classes, rows=rows, previous=previous)
   return strategy.refresh(state, scores, ctx)
 
 
@@ -282,7 +290,7 @@ def score_rows(net: Net, strategy: Strategy, state: TrainState, images: Array, c
 @functools.partial(jax.jit, static_argnames='net')
 def _predict_chunk(net: Net, strategy: Strategy, params, stats, images):
   logits, _ = net.look(params, stats, images)
-  return strategy.probs(logits), jax.nn.softmax(logits[0])
+  return strategy.probs(logits), strategy.probs(logits[:1])
 
 
 def predict(net: Net, strategy: Strategy, snapshot: Snapshot, images: np.ndarray, chunk: int):

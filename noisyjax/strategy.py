@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from noisyjax import losses
-from noisyjax.state import TrainState
+from noisyjax.state import Snapshot, TrainState
 
 Array = jax.Array
 PyTree = Any
@@ -83,14 +83,18 @@ class Ctx:
     epochs: float32, the phase's length.
     progress: float32 in [0, 1), the part of the phase that is done.
     classes: number of classes C.
+    lr: float32, this step's learning rate of the networks; None in `refresh`.
     rows: bool [N], the rows that the phase may use; None in a loss, which never sees the others.
+    previous: in `refresh` on entering a phase, the TrainState that the phase before it left; else None.
     stats: the networks' running statistics after all calls so far.
     passes: images through a network so far (forward 1, forward and backward 3).
   """
 
-  def __init__(self, key, epoch, epochs, progress, classes, net=None, state=None, rows=None):
+  def __init__(
+    self, key, epoch, epochs, progress, classes, net=None, state=None, lr=None, rows=None, previous=None
+  ):  # fmt: skip
     self.key, self.epoch, self.epochs, self.progress, self.classes = key, epoch, epochs, progress, classes
-    self.rows = rows
+    self.lr, self.rows, self.previous = lr, rows, previous
     self._net, self._state, self._calls = net, state, 0
     self.stats = None if state is None else state.stats
     self.passes = 0
@@ -113,10 +117,15 @@ class Ctx:
       self.stats = stats
     return logits, features
 
-  def look(self, images: Array) -> tuple[Array, Array]:
-    """Predicts with running statistics and no gradient, and moves nothing; arguments and result as in `net`."""
+  def look(self, images: Array, averaged: bool = False) -> tuple[Array, Array]:
+    """Predicts with running statistics and no gradient, and moves nothing; arguments and result as in `net`.
+
+    Args:
+      images: as in `net`. averaged: ask the averaged networks, where the run keeps an average (`config.ema`).
+    """
     self.passes += self._net.images(images)
-    return jax.lax.stop_gradient(self._net.look(self._state.params['net'], self._state.stats, images))
+    now = self._state.current if averaged else Snapshot(self._state.params['net'], self._state.stats)
+    return jax.lax.stop_gradient(self._net.look(now.params, now.stats, images))
 
   def mixed(self, loss: Callable[[Array], Array], batch: dict[str, Array]) -> Array:
     """Returns `loss(target)` per example; where mixup mixed images for `mix = "loss"`, both targets' losses, mixed."""
@@ -126,7 +135,7 @@ class Ctx:
 
 
 class Strategy:
-  """One method. Subclasses override `loss`, and what else they need.
+  """One method. Subclasses override what they change; as it stands, this is cross-entropy on the targets.
 
   Class attributes (a subclass may make one a field by annotating it):
     networks: M.
@@ -134,7 +143,9 @@ class Strategy:
     mix: how mixup may apply: "target" (targets are mixed), "loss" (losses are: use `ctx.mixed`) or None (refused).
     refresh_on: when `refresh` runs: "epoch" (the start of every epoch) or "phase" (only on entering the phase).
     soft: whether `refresh` writes soft targets.
-    needs: what it must be told: any of "verified", "rate".
+    needs: what it must be told: any of "verified", "rate", "matrix". A property, where that depends on its fields.
+    extra_classes: outputs of the networks beyond the C classes (AUM's class of rows that are wrong on purpose); a
+      strategy that has any must cut them off in `probs`.
   """
 
   networks: ClassVar[int] = 1
@@ -143,6 +154,7 @@ class Strategy:
   refresh_on: ClassVar[str] = 'epoch'
   soft: ClassVar[bool] = False
   needs: ClassVar[tuple[str, ...]] = ()
+  extra_classes: ClassVar[int] = 0
   # Both optional:
   #   score(self, logits [M, B, C], features [M, B, F], batch) → {name: [M, B, …]}: what `refresh` needs of every
   #     training row, streamed in chunks; batch has index, label, target, weight.
@@ -185,8 +197,11 @@ class Strategy:
     return {name: state.targets.weight > 0 for name in self.streams}
 
   def loss(self, params: PyTree, state: TrainState, batch: Batch, ctx: Ctx) -> tuple[Array, Out]:
-    """Returns the scalar to descend, summed over networks, and an `Out`."""
-    raise NotImplementedError
+    """Returns the scalar to descend, summed over networks, and an `Out`; here cross-entropy on the first stream."""
+    name, views = next(iter(self.streams.items()))
+    b = batch[name]
+    logits, _ = ctx.net(params, b[views.names[0]])  # [M, B, C]
+    return supervised(losses.cross_entropy(logits, b['target']), b, logits)
 
   def probs(self, logits: Array) -> Array:
     """Returns the vote of the networks: [M, B, C] → [B, C]."""

@@ -31,6 +31,7 @@ class Phase:
     reset: which parameters begin anew on entering: "none", "all", "head" or a regular expression on their paths.
     watch: "val_loss" or "val_accuracy", what early stopping and the plateau look at.
     steps: an epoch's steps, 0 = once through the first stream. per_call: steps a call. chunk: rows a forward pass.
+    balance: whether labeled streams walk class by class in turn.
   """
 
   name: str
@@ -45,6 +46,7 @@ class Phase:
   steps: int = 0
   per_call: int = 1
   chunk: int = 512
+  balance: bool = False
 
 
 @dataclasses.dataclass
@@ -174,9 +176,9 @@ def enter(
     control=new_control(), bad_step=jnp.array(-1, jnp.int32),
   )  # fmt: skip
   if strategy.refresh is not None and not template:
-    state = refreshed(phase, state, images, root, asked)
+    state = refreshed(phase, state, images, root, asked, previous)
   state = state.replace(params={'net': after.params, 'own': own}, stats=after.stats, dynamics=record)
-  state = step.begin_epoch(strategy, state, phase.rows)
+  state = step.begin_epoch(strategy, state, phase.rows, phase.balance)
   return _settled(state)
 
 
@@ -185,13 +187,16 @@ def _settled(tree):
   return jax.tree.map(lambda a: jnp.array(a, a.dtype, copy=True), tree)
 
 
-def refreshed(phase: Phase, state: TrainState, images: Array, root: Array, net: Net | None = None) -> TrainState:
+def refreshed(
+  phase: Phase, state: TrainState, images: Array, root: Array, net: Net | None = None, previous=None
+) -> TrainState:
   """Lets the strategy rewrite targets and extra, from what `net` (by default the phase's) makes of the rows."""
   scores = {}
   if phase.strategy.score is not None:
     scores = step.score_rows(net or phase.spec.net, phase.strategy, state, images, phase.chunk)
   key = step.keys(root).refresh
-  found = step.refresh(phase.strategy, state, scores, phase.rows, key, phase.hyper.epochs, phase.spec.classes)
+  epochs, classes = phase.hyper.epochs, phase.spec.classes
+  found = step.refresh(phase.strategy, state, scores, phase.rows, key, epochs, classes, previous)
   targets, extra = _settled(found)
   return state.replace(targets=targets, extra=extra)
 
@@ -251,7 +256,7 @@ def fit(
         if strategy.refresh is not None and strategy.refresh_on == 'epoch':
           state = refreshed(phase, state, images, root)
           position.passes += strategy.networks * len(data.given) * (strategy.score is not None)
-        state = step.begin_epoch(strategy, state, phase.rows)
+        state = step.begin_epoch(strategy, state, phase.rows, phase.balance)
       walks = step.walks(state.masks, keys.walk, state.epoch, phase.spec.classes)
       ahead = None
       while tick < position.steps:

@@ -14,7 +14,6 @@ from noisyjax import evaluate, optim, step, train
 from noisyjax.errors import UserError
 from noisyjax.state import Snapshot
 from noisyjax.strategies import loss_filter, naive
-from noisyjax.strategy import Strategy
 from tiny import BATCH, CLASSES, ROOT, ROWS
 
 NAIVE = naive.Strategy.build()
@@ -339,8 +338,3 @@ def test_a_batch_larger_than_the_data_is_refused():
 def test_data_without_any_label_is_refused(steps):
   with pytest.raises(UserError, match='no row has a label to train on'):
     fit([linear(NAIVE, steps=steps)], tiny.data(unlabeled=range(ROWS)))
-
-
-def test_a_strategy_without_a_loss_says_so(data):
-  with pytest.raises(NotImplementedError):
-    fit([linear(type('Lost', (Strategy,), {}).build())], data)

@@ -9,9 +9,7 @@ reaches `confidence` (else it is left out), and the corrected labels may be soft
 import jax
 import jax.numpy as jnp
 
-from noisyjax import losses
 from noisyjax.strategy import Strategy as Base
-from noisyjax.strategy import supervised
 
 
 class Strategy(Base):
@@ -36,11 +34,6 @@ class Strategy(Base):
 
   def init(self, key, data):
     return {}, {'verified': jnp.asarray(data.verified)}
-
-  def loss(self, params, state, batch, ctx):
-    b = batch['train']
-    logits, _ = ctx.net(params, b['weak'])
-    return supervised(losses.cross_entropy(logits, b['target']), b, logits)
 
   def score(self, logits, features, batch):
     return {'probs': jax.nn.softmax(logits)}  # [1, B, C]

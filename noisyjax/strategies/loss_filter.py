@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from noisyjax import losses
 from noisyjax.strategy import Strategy as Base
-from noisyjax.strategy import supervised
 
 
 class Strategy(Base):
@@ -25,11 +24,6 @@ class Strategy(Base):
 
   def members(self, state):
     return {'train': state.targets.trust[0] > 0.5}
-
-  def loss(self, params, state, batch, ctx):
-    b = batch['train']
-    logits, _ = ctx.net(params, b['weak'])
-    return supervised(losses.cross_entropy(logits, b['target']), b, logits)
 
   def score(self, logits, features, batch):
     return {'loss': losses.cross_entropy(logits, batch['target'])}  # [1, B]

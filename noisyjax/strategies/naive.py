@@ -1,7 +1,12 @@
 """Naive training: cross-entropy on the targets as they are.
 
-The baseline every method is held against. With `smoothing` it is label smoothing (Szegedy et al. 2016, section 7).
+The baseline every method is held against. With `smoothing` it is label smoothing (Szegedy et al. 2016, section 7);
+with `penalty` it descends penalty · Σ_c p_c log p_c too (the confidence penalty of Pereyra et al. 2017, eq. 1), with
+which DivideMix warms up under asymmetric noise.
 """
+
+import jax
+import jax.numpy as jnp
 
 from noisyjax import losses
 from noisyjax.strategy import Strategy as Base
@@ -14,13 +19,16 @@ class Strategy(Base):
   Attributes:
     networks: how many (2 warms up a two-network method).
     smoothing: label smoothing in [0, 1).
+    penalty: weight of the negative entropy of the predictions.
   """
 
   networks: int = 1
   smoothing: float = 0.0
+  penalty: float = 0.0
 
   def loss(self, params, state, batch, ctx):
     b = batch['train']
     logits, _ = ctx.net(params, b['weak'])  # [M, B, C]
     per = losses.cross_entropy(logits, losses.smooth(b['target'], self.smoothing))  # [M, B]
-    return supervised(per, b, logits)
+    logp = jax.nn.log_softmax(logits)
+    return supervised(per + self.penalty * (jnp.exp(logp) * logp).sum(-1), b, logits)

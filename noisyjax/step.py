@@ -163,6 +163,18 @@ def _metrics(out: Out, batch: dict, counted: Array, lr: Array, loss: Array, pass
                  'passes': jnp.stack([one * passes, one])}  # fmt: skip
 
 
+def batches(spec, strategy, hyper, state, walks, images, keys) -> tuple[dict, dict]:
+  """Returns what `strategy.loss` sees of this step, {stream: {name: [B, …] or [M, B, …]}}, and each row's visit."""
+  view_key = jax.random.fold_in(keys.views, state.epoch)
+  batch, visits = {}, {}
+  for i, (name, views) in enumerate(strategy.streams.items()):
+    mixed = strategy.mix if spec.mixup and views.labeled else None
+    batch[name], visits[name] = _stream_batch(
+      spec, hyper, state, views, walks[name], images, jax.random.fold_in(view_key, i), mixed
+    )
+  return batch, visits
+
+
 def train_step(
   spec: Spec, strategy: Strategy, hyper: Hyper, state: TrainState, walks: dict, images: Array, keys: Keys
 ) -> tuple[TrainState, dict[str, Array]]:
@@ -174,14 +186,7 @@ def train_step(
   Returns:
     The next state, and metrics as name → float32 [2] (sum, count).
   """
-  view_key = jax.random.fold_in(keys.views, state.epoch)
-  streams = list(strategy.streams.items())
-  batch, visits = {}, {}
-  for i, (name, views) in enumerate(streams):
-    mixed = strategy.mix if spec.mixup and views.labeled else None
-    batch[name], visits[name] = _stream_batch(
-      spec, hyper, state, views, walks[name], images, jax.random.fold_in(view_key, i), mixed
-    )
+  batch, visits = batches(spec, strategy, hyper, state, walks, images, keys)
   partial = state.tick / hyper.steps
   elapsed = state.phase_epoch + partial
   step_key = jax.random.fold_in(keys.step, state.step)
@@ -196,7 +201,7 @@ def train_step(
 
   (loss, (out, stats, passes)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
   params, opt, stats, ema = _update(spec, strategy, hyper, state, grads, lr, stats, out.active)
-  name = streams[0][0]
+  name = next(iter(strategy.streams))
   main = batch[name]
   seen = (visits[name] == 0) & (main['weight'] > 0)  # [B] or [M, B]
   wide = (state.targets.trust.shape[0], main['index'].shape[-1])

@@ -144,6 +144,7 @@ class Strategy:
     refresh_on: when `refresh` runs: "epoch" (the start of every epoch) or "phase" (only on entering the phase).
     soft: whether `refresh` writes soft targets.
     needs: what it must be told: any of "verified", "rate", "matrix". A property, where that depends on its fields.
+    coupled: whether the paper's loss joins the networks (JoCoR); elsewhere none reaches another's gradient.
     extra_classes: outputs of the networks beyond the C classes (AUM's class of rows that are wrong on purpose); a
       strategy that has any must cut them off in `probs`.
   """
@@ -154,6 +155,7 @@ class Strategy:
   refresh_on: ClassVar[str] = 'epoch'
   soft: ClassVar[bool] = False
   needs: ClassVar[tuple[str, ...]] = ()
+  coupled: ClassVar[bool] = False
   extra_classes: ClassVar[int] = 0
   # Both optional:
   #   score(self, logits [M, B, C], features [M, B, F], batch) → {name: [M, B, …]}: what `refresh` needs of every

@@ -1,0 +1,291 @@
+"""What every strategy must keep to, whatever its paper says. The modules are found: a new one is held to it at once.
+
+Each strategy's own plan is walked on a small network with batch norm and dropout; its last phase is then looked at from
+all sides, under one compiled step.
+"""
+
+import dataclasses
+import functools
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import runs
+import tiny
+from noisyjax import checkpoint, plugins, step, train
+from noisyjax import config as configs
+from noisyjax.strategy import Ctx, TrainData
+
+NAMES = plugins.names(configs.STRATEGIES, 'Strategy')
+ROOT = jax.random.key(3)
+STEPS, EPOCHS, LATE = 3, 100, 60  # steps an epoch; epochs a run would have; an epoch after all warm-ups
+UNLABELED, HELD = np.arange(5, 13), np.arange(60, 70)
+ALLOWED = ~np.isin(np.arange(runs.TRAIN), HELD)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+  """A strategy's last phase, and the state that waits for its first step. One trace a strategy is spent on it."""
+
+  plan: list
+  phase: train.Phase
+  data: TrainData
+  previous: object
+  state: object
+
+
+def rows() -> TrainData:
+  """96 rows of three classes: 30 % wrong, a quarter verified, eight without a given label."""
+  arrays = {k: v[: runs.TRAIN] for k, v in runs.arrays().items() if k != 'classes'}
+  given = arrays['labels'].copy()
+  given[UNLABELED] = -1
+  return TrainData(arrays['images'], given, arrays['verified'], 3)
+
+
+@functools.cache
+def planned(name: str, vmap: bool = False) -> tuple:
+  """Returns the phases as `epochs=100` plans them, each with 3 steps an epoch and rows that it may not use."""
+  plan = configs.plan(
+    runs.recipe(strategy__name=name, epochs=EPOCHS, model__vmap=vmap, ema=0.9, data__trusted=0.0), rows()
+  )
+  numbers = {'epochs': np.float32(EPOCHS), 'steps': np.float32(STEPS)}
+  keep = lambda p: dataclasses.replace(p, rows=p.rows & ALLOWED, hyper=p.hyper.replace(**numbers), chunk=48)
+  return tuple(map(keep, plan))
+
+
+def walk(plan, data: TrainData) -> Case:
+  """One epoch of every phase but the last, which is entered."""
+  images, state, previous = jnp.asarray(data.images), None, None
+  for number, phase in enumerate(plan):
+    asked = plan[number - 1].spec.net if number else None
+    previous, state = state, train.enter(phase, number, data, images, ROOT, state, asked)
+    if number < len(plan) - 1:
+      state = stepped(phase, state, data)
+  return Case(list(plan), plan[-1], data, previous, state)
+
+
+@functools.cache
+def case(name: str) -> Case:
+  return walk(planned(name), rows())
+
+
+def walks_of(phase, state):
+  return step.walks(state.masks, step.keys(ROOT).walk, state.epoch, phase.spec.classes)
+
+
+def stepped(phase, state, data, count=STEPS):
+  """Returns the state `count` steps on; the one given stays usable."""
+  walks, keys, images = walks_of(phase, state), step.keys(ROOT), jnp.asarray(data.images)
+  state = tiny.copied(state)
+  for _ in range(count):
+    state, _ = step.step(phase.spec, phase.strategy, phase.hyper, state, walks, images, keys)
+  return state
+
+
+def later(c: Case):
+  """Returns the state at the start of epoch 60, targets refreshed where the strategy does that each epoch."""
+  state = c.state.replace(phase_epoch=jnp.array(LATE, jnp.int32))
+  if c.phase.strategy.refresh is not None and c.phase.strategy.refresh_on == 'epoch':
+    state = train.refreshed(c.phase, state, jnp.asarray(c.data.images), ROOT)
+  return begun(c, state)
+
+
+def begun(c: Case, state):
+  return step.begin_epoch(c.phase.strategy, state, c.phase.rows)
+
+
+def finite(tree) -> bool:
+  return all(bool(jnp.isfinite(a).all()) for a in jax.tree.leaves(tree) if jnp.issubdtype(a.dtype, jnp.floating))
+
+
+def learnt(state):
+  return state.params, state.stats, state.ema
+
+
+def kinds(tree):
+  return jax.tree.map(lambda a: (a.shape, str(a.dtype), a.aval.weak_type), tree)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_it_learns_in_one_trace_and_keeps_the_kinds_of_its_state(name):
+  c = case(name)
+  stepped(c.phase, c.state, c.data, 1)
+  traced = step.step._cache_size()
+  new = stepped(c.phase, c.state, c.data)
+  late = later(c)
+  newer = stepped(c.phase, late, c.data)
+  numbers = {f.name for f in dataclasses.fields(c.phase.strategy) if f.type in (float, 'float')}
+  other = {n: 0.9 * getattr(c.phase.strategy, n) + 0.01 for n in numbers}
+  stepped(tiny.replaced(c.phase, other), late, c.data, 1)
+  assert step.step._cache_size() == traced
+  for state in (new, newer, late):
+    assert kinds(state) == kinds(c.state)
+  assert finite(learnt(new)) and finite(learnt(newer)) and int(new.bad_step) == int(newer.bad_step) == -1
+  for before, after in ((c.state, new), (late, newer)):
+    moved = jnp.abs(after.params['net']['dense']['kernel'] - before.params['net']['dense']['kernel']).max((1, 2))
+    assert (moved > 0).all(), 'a network does not learn'
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_row_of_the_first_stream_counts_once_an_epoch(name):
+  c = case(name)
+  first, views = next(iter(c.phase.strategy.streams.items()))
+  mask = np.asarray(c.state.masks[first])
+  mask = np.broadcast_to(mask if mask.dtype == bool else mask >= 0, (c.phase.strategy.networks, runs.TRAIN))
+  new = stepped(c.phase, c.state, c.data)
+  assert mask.any() and not mask[:, HELD].any()
+  if views.labeled and np.asarray(new.dynamics.visits).any():  # the last of the three batches is short
+    assert_array_equal(new.dynamics.visits, mask)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_empty_all_clean_and_all_noisy_splits_survive(name):
+  c = case(name)
+  late = later(c)
+  states = [
+    begun(c, late.replace(targets=late.targets.replace(trust=jnp.full_like(late.targets.trust, v)))) for v in (0.0, 1.0)
+  ]
+  for stream, mask in late.masks.items():
+    none = jnp.zeros_like(mask) if mask.dtype == bool else jnp.full_like(mask, -1)
+    states.append(late.replace(masks={**late.masks, stream: none}))
+  for state in states:
+    new = stepped(c.phase, state, c.data)
+    assert finite(learnt(new)) and finite(new.extra) and int(new.bad_step) == -1
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_rows_that_may_not_be_used_reach_nothing(name):
+  c = case(name)
+  data = rows()
+  images, given, verified = data.images.copy(), data.given.copy(), data.verified.copy()
+  images[HELD] = 255 - images[HELD]
+  given[HELD] = (given[HELD] + 1) % 3
+  verified[HELD] = np.where(verified[HELD] >= 0, (verified[HELD] + 1) % 3, -1)
+  poisoned = walk(c.plan, TrainData(images, given, verified, 3))
+  for one, other in ((c.state, poisoned.state), (later(c), later(poisoned))):
+    assert_array_equal(one.targets.label[ALLOWED], other.targets.label[ALLOWED])
+    assert_array_equal(one.targets.trust[:, ALLOWED], other.targets.trust[:, ALLOWED])
+    a, b = (stepped(c.phase, state, x.data) for state, x in ((one, c), (other, poisoned)))
+    assert tiny.same(learnt(a), learnt(b))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_an_unlabeled_row_reaches_only_unlabeled_streams(name):
+  c = case(name)
+  strategy = c.phase.strategy
+  labeled = [s for s, v in strategy.streams.items() if v.labeled]
+  batch, _ = step.batches(
+    c.phase.spec, strategy, c.phase.hyper, c.state, walks_of(c.phase, c.state), jnp.asarray(c.data.images),
+    step.keys(ROOT),
+  )  # fmt: skip
+  for stream in strategy.streams:
+    assert ('label' in batch[stream]) == (stream in labeled)
+  targets = c.state.targets
+  known = np.asarray(targets.label) >= 0 if targets.soft is None else np.asarray(targets.soft).sum(-1) > 0
+  for stream in labeled:
+    mask = np.asarray(c.state.masks[stream])
+    assert not (mask if mask.dtype == bool else mask >= 0)[..., ~known].any()
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_saved_in_the_middle_of_an_epoch_it_goes_on_bit_by_bit(name, tmp_path):
+  c = case(name)
+  late = stepped(c.phase, later(c), c.data, 1)
+  saved = checkpoint.Checkpoints(tmp_path, 1)
+  saved.save(1, late, {})
+  template = train.enter(c.phase, len(c.plan) - 1, c.data, None, ROOT, None, template=True)
+  restored, _ = saved.latest(lambda record: template)
+  saved.close()
+  a, b = (stepped(c.phase, s, c.data, 2) for s in (late, restored))
+  assert tiny.same(a, b)
+
+
+def several(name: str) -> bool:
+  return planned(name)[-1].strategy.networks > 1
+
+
+SEVERAL = [name for name in NAMES if several(name)]
+
+
+@pytest.mark.parametrize('name', SEVERAL)
+def test_vmapped_networks_equal_unrolled_ones(name):
+  c = case(name)
+  late = later(c)
+  vmapped = dataclasses.replace(c.phase, spec=planned(name, vmap=True)[-1].spec)
+  assert vmapped.spec.net != c.phase.spec.net
+  a, b = (stepped(phase, late, c.data, 1) for phase in (c.phase, vmapped))
+  jax.tree.map(lambda x, y: assert_allclose(x, y, rtol=1e-4, atol=1e-5), learnt(a), learnt(b))
+
+
+@pytest.mark.parametrize('name', SEVERAL)
+def test_gradient_and_statistics_reach_every_network_and_do_not_cross(name):
+  c = case(name)
+  state, spec, strategy, hyper = later(c), c.phase.spec, c.phase.strategy, c.phase.hyper
+  images = jnp.asarray(c.data.images)
+
+  @jax.jit
+  def first(one, other):
+    """Gradient and statistics of network 0, whose own parameters are `one`; all others' are `other`."""
+    batch, _ = step.batches(spec, strategy, hyper, state, walks_of(c.phase, state), images, step.keys(ROOT))
+
+    def objective(one):
+      net = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), one, other)
+      ctx = Ctx(
+        jax.random.key(1), state.phase_epoch, hyper.epochs, 0.5, spec.classes, spec.net, state, hyper.optimizer.lr
+      )
+      loss, _ = strategy.loss({**state.params, 'net': net}, state, batch, ctx)
+      return loss, jax.tree.map(lambda a: a[0], ctx.stats)
+
+    grad, stats = jax.grad(objective, has_aux=True)(one)
+    return grad, stats
+
+  net = state.params['net']
+  one, other = jax.tree.map(lambda a: a[:1], net), jax.tree.map(lambda a: a[1:], net)
+  ones = lambda tree: jax.tree.map(jnp.ones_like, tree)
+  (grad, _), (grad_moved, stats_moved) = jax.jvp(lambda other: first(one, other), (other,), (ones(other),))
+  assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(grad['head']))
+  crossed = any(bool((g != 0).any()) for g in jax.tree.leaves(grad_moved))
+  assert crossed == strategy.coupled
+  assert not any(bool((s != 0).any()) for s in jax.tree.leaves(stats_moved))
+
+
+FOUR = """
+import jax, json, sys
+sys.path[:0] = json.loads(sys.argv[1])
+from noisyjax import compile_cache
+compile_cache.enable()
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
+import dataclasses
+import numpy as np
+import test_conformance as t
+from noisyjax import config
+assert len(jax.devices()) == 4
+for name in t.NAMES:
+  c = t.case(name)
+  many = dataclasses.replace(c.phase, spec=dataclasses.replace(c.phase.spec, mesh=config._mesh(4)))
+  one = dataclasses.replace(c.phase, spec=dataclasses.replace(c.phase.spec, mesh=None))
+  late = t.later(c)
+  a, b = (jax.tree.leaves(t.stepped(phase, late, c.data, 1).params) for phase in (one, many))
+  # Against the largest parameter: the bias before a batch norm is nothing but rounding.
+  worst = float(max(np.abs(x - y).max() for x, y in zip(a, b)) / max(np.abs(x).max() for x in a))
+  print(json.dumps([name, worst]))
+"""
+
+
+def test_four_devices_take_the_step_that_one_takes():
+  environment = {**os.environ, 'XLA_FLAGS': '--xla_force_host_platform_device_count=4', 'JAX_PLATFORMS': 'cpu'}
+  paths = json.dumps([str(runs.ROOT / 'tests'), str(runs.ROOT)])
+  done = subprocess.run(
+    [sys.executable, '-c', FOUR, paths], capture_output=True, text=True, timeout=600, env=environment, check=False
+  )
+  assert done.returncode == 0, done.stderr[-3000:]
+  found = dict(map(json.loads, done.stdout.splitlines()))
+  assert set(found) == set(NAMES)
+  assert {name: worst for name, worst in found.items() if worst > 1e-5} == {}

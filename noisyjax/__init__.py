@@ -8,3 +8,10 @@ def load(workdir, select: str = ''):
   from noisyjax.predict import load
 
   return load(workdir, select)
+
+
+def find_label_issues(images, labels, **options):
+  """Returns the labels that are probably wrong, ranked; see `noisyjax.find.find_label_issues`."""
+  from noisyjax.find import find_label_issues
+
+  return find_label_issues(images, labels, **options)

@@ -61,12 +61,16 @@ class Auditor:
       record |= {'selection_precision': found['precision'], 'selection_recall': found['recall']}
     return record
 
-  def result(self, metrics: list[dict], probs: np.ndarray | None, train_probs: np.ndarray) -> dict:
+  def result(
+    self, metrics: list[dict], probs: np.ndarray | None, train_probs: np.ndarray,
+    val_probs: np.ndarray | None = None, dynamics: dict[str, np.ndarray] | None = None,
+  ) -> dict:  # fmt: skip
     """Returns the audit part of result.json and writes audit.parquet.
 
     Args:
       metrics: the run's metrics.jsonl, for the choice of epoch by validation; only the last phase's epochs count.
-      probs: [n_test, C] of the selected networks. train_probs: [N, C].
+      probs: [n_test, C] of the selected networks. train_probs: [N, C]. val_probs: [n_val, C] or None.
+      dynamics: name → [N] of the training rows: what the last phase saw of each, and its last target.
     """
     lines = {r['epoch']: r for r in writer.read_lines(self._log.path)}
     last_phase = [m for m in metrics if m['phase'] == metrics[-1]['phase']] if metrics else []
@@ -95,8 +99,50 @@ class Auditor:
     if lines:
       end = lines[max(lines)]
       result |= {k: end[k] for k in ('train_accuracy_true', 'target_accuracy', 'selection_precision') if k in end}
+    if detection := self._detection(train_probs, val_probs, dynamics):
+      result['detection'] = detection
     self._write_rows(probs, train_probs)
     return result
+
+  def _detection(self, train_probs: np.ndarray, val_probs: np.ndarray | None, dynamics: dict | None) -> dict:
+    """Scores what the run says of wrong given labels, where it has rows of both kinds.
+
+    in_sample: the training rows, by what each row did while it was learned ("mean_loss" and "mean_margin" of the last
+    phase's epochs, against its targets) and by the selected networks ("margin" of the given label). decision: the
+    training rows that the method left out of the last epoch, or gave another label. held_out: the validation rows,
+    from which nothing was learned, by the selected networks; flagged where another class is more likely.
+    """
+    p, found = self._prepared, {}
+
+    def scored(flagged, scores, given, truth, *parts: str) -> dict:
+      found = evaluate.detection_audit(flagged, scores, given, np.where(np.isfinite(scores), truth, -1))
+      return {part: found[part] for part in parts}
+
+    def both_kinds(given: np.ndarray, truth: np.ndarray) -> bool:
+      return len(np.unique((given == truth)[(given >= 0) & (truth >= 0)])) == 2
+
+    given, truth = p.train.given, self._truth
+    if both_kinds(given, truth):
+      signals = {'margin': -evaluate.margin(train_probs, given)}
+      if dynamics:
+        seen = dynamics['count'] > 0
+        signals['mean_loss'] = np.where(seen, dynamics['mean_loss'], np.nan)
+        signals['mean_margin'] = np.where(seen, -dynamics['mean_margin'], np.nan)
+        flagged = (dynamics['label'] != given) | (dynamics['chosen'] < 0.5)
+        if flagged[given >= 0].any():
+          found['decision'] = scored(flagged, flagged.astype(float), given, truth, 'precision', 'recall', 'f1')
+      nobody = np.zeros(len(given), bool)
+      found['in_sample'] = {
+        name: scored(nobody, values, given, truth, 'auroc', 'average_precision') for name, values in signals.items()
+      }
+    given, truth = p.data.given[p.val_rows], self._audit.truth[p.val_rows]
+    if val_probs is not None and both_kinds(given, truth):
+      scores = -evaluate.margin(val_probs, given)
+      found['held_out'] = {'rows': int(((given >= 0) & (truth >= 0)).sum())}
+      found['held_out'] |= scored(
+        val_probs.argmax(1) != given, scores, given, truth, 'precision', 'recall', 'f1', 'auroc', 'average_precision'
+      )  # fmt: skip
+    return found
 
   def _write_rows(self, probs: np.ndarray | None, train_probs: np.ndarray) -> None:
     p, truth = self._prepared, self._audit.truth

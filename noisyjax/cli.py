@@ -15,12 +15,14 @@ from noisyjax.log import log, show
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'A recipe in configs/; --config.field=value sets a field.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; predict takes several, separated by commas.')
-_IMAGES = flags.DEFINE_string('images', None, 'predict: folder or zip of images.')
-_LABELS = flags.DEFINE_string('labels', '', 'predict: label file to score against.')
+_IMAGES = flags.DEFINE_string('images', None, 'predict, find: folder or zip of images.')
+_LABELS = flags.DEFINE_string('labels', '', 'predict: label file to score against; find: the labels to judge.')
+_TRUTH = flags.DEFINE_string('truth', '', 'find: label file to score the finding against, for the audit alone.')
+_PROBS = flags.DEFINE_string('probs', '', 'find: .npy of your own out-of-sample probabilities; nothing is trained.')
 _OUT = flags.DEFINE_string('out', 'label_prediction.csv', 'predict: file of the predictions.')
 _ENSEMBLE = flags.DEFINE_bool('ensemble', False, 'predict: add the soft vote of all runs.')
-_SKIP_BAD = flags.DEFINE_bool('skip_bad', False, 'predict: go on without unreadable images.')
-_FOLDS = flags.DEFINE_integer('folds', 5, 'kfold: how many.')
+_SKIP_BAD = flags.DEFINE_bool('skip_bad', False, 'predict, find: go on without unreadable images.')
+_FOLDS = flags.DEFINE_integer('folds', 5, 'kfold, find: how many.')
 _GRID = flags.DEFINE_multi_string('grid', [], 'sweep: an axis, field=value,value,…; several make a product.')
 _SWEEP = flags.DEFINE_string('sweep', '', 'sweep: a Python file with sweep(), which yields dicts of field → value.')
 
@@ -48,6 +50,22 @@ def predict() -> None:
   if truth is not None:
     print(library.reports(columns, truth, members[0].classes))
   print(_OUT.value)
+
+
+def find() -> None:
+  """find --images=FOLDER|ZIP --labels=CSV [--workdir=W] [--probs=NPY] [--truth=CSV]: labels that are probably wrong."""
+  from noisyjax import find as library
+
+  folder = Path(_WORKDIR.value or 'label_issues')
+  found, audit = library.find_files(
+    _needed(_IMAGES), _needed(_LABELS), folder, probs=_PROBS.value, truth=_TRUTH.value, folds=_FOLDS.value,
+    config=_CONFIG.value, skip_bad=_SKIP_BAD.value,
+  )  # fmt: skip
+  print(found)
+  if audit is not None:
+    print('audit: ' + ', '.join(f'{name} {value:.4f}' for name, value in audit.items()))
+  for name in ('issues.csv', 'issues.html', 'probs.npy'):
+    print(folder / name)
 
 
 def kfold() -> None:
@@ -94,21 +112,26 @@ def report() -> None:
 
 
 def strategies() -> None:
-  """strategies: every method, its networks, what it must be told, and the first line of its paper."""
-  from noisyjax import config, plugins
+  """strategies: every method, its networks, what it must be told, its passes per image (measured), and its paper."""
+  from noisyjax import config, cost, plugins
 
+  print(f'{"strategy":22} {"networks":8}  {"must be told":16} {"passes":>6}  what it is')
   for name in plugins.names(config.STRATEGIES, 'Strategy'):
-    cls = config.find_strategy(name)
-    title = sys.modules[cls.__module__].__doc__.splitlines()[0]
-    print(f'{name:20} networks {cls.networks}  needs {", ".join(cls.needs) or "nothing":10} {title}')
+    found = config.find_strategy(name).build()
+    title = sys.modules[type(found).__module__].__doc__.splitlines()[0]
+    told = ', '.join(found.needs) or 'nothing'
+    main = cost.main_phase(found, name)
+    print(f'{name:22} {main.networks:8}  {told:16} {cost.passes(main):6.4g}  {title}')
+  print('\nof the main phase; passes: images through a network for each training image (forward 1, with backward 3)')
 
 
-COMMANDS = {c.__name__: c for c in (train, kfold, sweep, predict, inspect, report, strategies)}
+COMMANDS = {c.__name__: c for c in (train, kfold, sweep, predict, find, inspect, report, strategies)}
 
 
 def _needed(flag: flags.FlagHolder):
   if not flag.value:
-    what = {'config': 'a recipe such as configs/digits.py', 'images': 'a folder or zip of images'}
+    what = {'config': 'a recipe such as configs/digits.py', 'images': 'a folder or zip of images',
+            'labels': 'a label file such as labels.csv'}  # fmt: skip
     raise UserError(f'--{flag.name}: missing; expected {what.get(flag.name, "a folder such as runs/digits")}.')
   return flag.value
 
@@ -188,7 +211,8 @@ def _guarded(argv: list[str]) -> None:
     log.info('%s', error)
     sys.exit(128 + 15)
   except KeyboardInterrupt:
-    log.info('Interrupted; the same command goes on from the last checkpoint.')
+    kept = argv[1] in ('train', 'kfold', 'sweep')
+    log.info('Interrupted; %s', 'the same command goes on from the last checkpoint.' if kept else 'nothing is kept.')
     sys.exit(128 + 2)
 
 

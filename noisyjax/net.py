@@ -88,6 +88,10 @@ class Net:
 
     return self._run(one, images, params, stats)
 
+  def width(self, params: PyTree, stats: PyTree, images: np.ndarray) -> int:
+    """Returns F, the width of the features, without running a network."""
+    return jax.eval_shape(self.look, params, stats, images)[1].shape[-1]
+
 
 def path_matches(pattern: str, tree: PyTree) -> PyTree:
   """Returns a tree of bools: whether a leaf's path ("conv1/kernel") matches the regular expression anywhere."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from noisyjax import checkpoint, evaluate, step, writer
 from noisyjax import config as configs
-from noisyjax.data import files, label_file
+from noisyjax.data import dataset, files, label_file
 from noisyjax.data.decode import check_bad
 from noisyjax.errors import UserError, check_choice
 from noisyjax.net import Net
@@ -49,15 +49,8 @@ class Predictor:
     if batch.shape[1:] != self.shape:
       batches = f'(n, {", ".join(map(str, self.shape))})'
       raise UserError(f'images: found shape {images.shape}, expected {self.shape} or {batches}.')
-    if batch.dtype != np.uint8 and batch.size:
-      low, high = float(batch.min()), float(batch.max())
-      if not (low >= 0 and high <= 255):  # NaN fails both
-        raise UserError(f'images: found values in [{low:g}, {high:g}], expected 0 to 255.')
-      if 0 < high <= 1 and np.issubdtype(batch.dtype, np.floating):
-        raise UserError(
-          f'images: floats in [{low:g}, {high:g}]: they seem to be divided by 255; expected values from 0 to 255, as '
-          'the run was trained on.'
-        )
+    dataset.check_pixels(batch)
+    if batch.dtype != np.uint8:
       batch = batch.astype(np.float32)
     out = self._probs(batch) if len(batch) else np.zeros((0, len(self.classes)), np.float32)
     return out[0] if single else out

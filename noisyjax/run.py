@@ -201,7 +201,7 @@ def _result(config, folder, prepared, audit, predict, seconds, selected, extra, 
     'device': jax.devices()[0].device_kind, 'knowledge': knowledge(config, prepared), 'selected': selected,
     'validation': validation, 'noise': prepared.record['noise'],
     'data': {k: v for k, v in prepared.record.items() if k != 'noise'},
-    'audit': Auditor(folder, audit, prepared).result(metrics, test_probs, train_probs),
+    'audit': Auditor(folder, audit, prepared).result(metrics, test_probs, train_probs, val_probs, dynamics),
   }  # fmt: skip
 
 

@@ -1,14 +1,19 @@
 """What semi-supervised methods share: sharpening, mixup inside a loss, ramps, penalties and MixMatch's two losses.
 
-Everything keeps the network axis M in front; images are [M, B, H, W, C], targets and logits [M, B, C].
+Everything keeps the network axis M in front; images are [M, B, H, W, C], targets and logits [M, B, C]. Which rows are
+labeled, and by whom, is settled by `SemiSupervised`, from which methods with labeled and unlabeled rows descend.
 """
 
 import jax
 import jax.numpy as jnp
 
 from noisyjax import losses
+from noisyjax.errors import check_choice
+from noisyjax.strategy import Strategy
 
 Array = jax.Array
+# `Ctx.net` folds its calls, counted from 0, into the step's key; mixing folds this.
+_MIXING = 1 << 16
 
 
 def sharpen(probs: Array, temperature: Array | float) -> Array:
@@ -20,6 +25,11 @@ def sharpen(probs: Array, temperature: Array | float) -> Array:
 def ramp(epoch: Array, length: Array | float, start: Array | float = 0.0) -> Array:
   """Returns clip((epoch − start) / length, 0, 1): the linear rise of a loss's weight."""
   return jnp.clip((epoch - start) / jnp.maximum(length, 1e-6), 0.0, 1.0)
+
+
+def mixing_key(ctx) -> Array:
+  """Returns the step's key for mixing, which no call of `ctx.net` uses."""
+  return jax.random.fold_in(ctx.key, _MIXING)
 
 
 def mix(key: Array, alpha: Array | float, images: Array, targets: Array, weight: Array) -> tuple[Array, Array, Array]:
@@ -63,3 +73,107 @@ def prior_penalty(logits: Array, weight: Array) -> Array:
 def squared_error(logits: Array, targets: Array) -> Array:
   """Returns mean_c (softmax(logits)_c − target_c)² per example: MixMatch's loss of guessed labels (eq. 4)."""
   return ((jax.nn.softmax(logits) - targets) ** 2).mean(-1)
+
+
+def paced(own, rate: Array):
+  """Returns `own` as it is, with gradients multiplied by `rate` (a batch's `ctx.lr`).
+
+  Beside the networks, `optax.sgd(1.0, momentum)` then follows the schedule that the networks follow.
+  """
+  still = jax.lax.stop_gradient(own)
+  return jax.tree.map(lambda p, q: q + rate * (p - q), own, still)
+
+
+def smallest_of_each_class(per: Array, label: Array, rows: Array, keep: Array, classes: int) -> Array:
+  """Returns the `keep` rows of each class with the smallest `per`: per [N], label int [N], rows bool [N] → bool [N]."""
+  group = jnp.where(rows, label, classes)
+  order = jnp.lexsort((per, group))  # class by class, the smallest first
+  size = jnp.bincount(group, length=classes + 1)
+  place = jnp.arange(len(per)) - (jnp.cumsum(size) - size)[group[order]]
+  return rows & (jnp.zeros(len(per)).at[order].set(place) < keep)
+
+
+def partners(key: Array, chosen: Array) -> Array:
+  """Returns, for each network, a random permutation of its chosen rows among themselves: bool [M, B] → int [M, B]."""
+
+  def one(key, chosen):
+    uniform = jax.random.uniform(key, (2, len(chosen)))
+    first, second = jnp.argsort(jnp.where(chosen, uniform, 2.0), -1)  # chosen rows lead, in two random orders
+    return jnp.zeros_like(first).at[first].set(second)
+
+  return jax.vmap(one)(jax.random.split(key, len(chosen)), chosen)
+
+
+def filled(images: Array, weight: Array, others: Array) -> Array:
+  """Returns images, with those of weight 0 (an empty stream's blanks) taken from `others`: for batch statistics' sake.
+
+  Args:
+    images: [..., B, H, W, C]. weight: [..., B]. others: [..., A, H, W, C], repeated as needed.
+  """
+  again = jnp.take(others, jnp.arange(images.shape[-4]) % others.shape[-4], axis=-4)
+  return jnp.where(weight[..., None, None, None] > 0, images, again)
+
+
+def mixmatch(
+  ctx, params, alpha: Array | float, labeled: tuple, unlabeled: tuple, class_weight: Array | float = 1.0
+) -> tuple[Array, Array, Array]:
+  """MixMatch's step (Berthelot et al. 2019, algorithm 1): mixes all rows with one another and takes the two losses.
+
+  Args:
+    ctx, params: of the loss. alpha: of Beta(α, α).
+    labeled: images [M, A, H, W, C], targets [M, A, C] and weight [M, A]; several views of a row follow one another.
+    unlabeled: the same of B rows, with guessed targets.
+    class_weight: [C], factors on the classes' parts of the cross-entropy.
+  Returns:
+    logits of the mixed rows [M, A + B, C], cross-entropy [M, A] and squared error [M, B] per example.
+  """
+  images, weight = labeled[0], labeled[2]
+  both = (filled(images, weight, unlabeled[0]), filled(unlabeled[0], unlabeled[2], images))
+  targets, weights = (jnp.concatenate([labeled[i], unlabeled[i]], 1) for i in (1, 2))
+  mixed, targets, _ = mix(mixing_key(ctx), alpha, jnp.concatenate(both, 1), targets, weights)
+  logits, _ = ctx.net(params, mixed)
+  cut = weight.shape[-1]
+  return (
+    logits,
+    losses.cross_entropy(logits[:, :cut], class_weight * targets[:, :cut]),
+    squared_error(logits[:, cut:], targets[:, cut:]),
+  )
+
+
+def relabeled(targets, label: Array):
+  """Returns the targets with these hard labels, int32 [N], -1 = unlabeled (one-hot, where the targets are soft)."""
+  soft = None if targets.soft is None else jax.nn.one_hot(label, targets.soft.shape[-1])
+  return targets.replace(label=label, soft=soft)
+
+
+class SemiSupervised(Strategy):
+  """A method for which some rows are labeled, and the others are images alone.
+
+  Attributes:
+    source: whose labels count: "given" (the targets as the phase finds them: in a run of one phase the given labels)
+      or "verified" (trusted rows are labeled; all others are unlabeled, and their given labels reach nothing).
+  """
+
+  source: str = 'given'
+
+  @classmethod
+  def build(cls, **values):
+    built = super().build(**values)
+    check_choice(f'strategy.{cls.__module__.split(".")[-1]}.source', built.source, ('given', 'verified'))
+    return built
+
+  @property
+  def needs(self):
+    return ('verified',) if self.source == 'verified' else ()
+
+  def init(self, key, data):
+    return {}, {'known': jnp.array(getattr(data, self.source), jnp.int32)}
+
+  def members(self, state):
+    labeled = state.targets.labeled
+    return {name: labeled if views.labeled else ~labeled for name, views in self.streams.items()}
+
+  def refresh(self, state, scores, ctx):
+    if self.source == 'given':
+      return state.targets, state.extra
+    return relabeled(state.targets, state.extra['known']), state.extra

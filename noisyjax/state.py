@@ -28,6 +28,11 @@ class Targets:
   weight: Array
   trust: Array
 
+  @property
+  def labeled(self) -> Array:
+    """bool [N]: rows that have a label, hard or soft."""
+    return self.label >= 0 if self.soft is None else (self.label >= 0) | (self.soft.sum(-1) > 0)
+
 
 @struct.dataclass
 class Control:

@@ -243,10 +243,9 @@ def begin_epoch(strategy: Strategy, state: TrainState, rows: Array, balance: boo
   often; a strategy that names groups of its own keeps them.
   """
   t = state.targets
-  labeled = t.label >= 0 if t.soft is None else (t.label >= 0) | (t.soft.sum(-1) > 0)
   out = {}
   for name, members in strategy.members(state).items():
-    allowed = rows & (t.weight > 0) & (labeled if strategy.streams[name].labeled else True)
+    allowed = rows & (t.weight > 0) & (t.labeled if strategy.streams[name].labeled else True)
     if balance and strategy.streams[name].labeled and members.dtype == bool:
       classes = t.label if t.soft is None else jnp.where(t.label >= 0, t.label, t.soft.argmax(-1))
       members = jnp.where(members, classes, -1)

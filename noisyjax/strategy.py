@@ -66,12 +66,14 @@ class TrainData:
     given: int32 [N], -1 = unlabeled.
     verified: int32 [N], -1 = unchecked.
     classes: number of classes.
+    features: width F of the networks' features, known to `init` alone.
   """
 
   images: np.ndarray
   given: np.ndarray
   verified: np.ndarray
   classes: int
+  features: int = 0
 
 
 class Ctx:

@@ -154,7 +154,8 @@ def enter(
   fresh = Snapshot(*spec.net.init(net_key, data.images[:5000]))
   if phase.hyper.optimizer.freeze:
     _check_pattern('freeze', phase.hyper.optimizer.freeze, fresh.params)
-  own, extra = strategy.init(own_key, data)
+  features = spec.net.width(fresh.params, fresh.stats, data.images[:1])
+  own, extra = strategy.init(own_key, dataclasses.replace(data, features=features))
   zero = lambda: jnp.array(0, jnp.int32)
   record = dynamics.new(strategy.networks, len(data.given))
   if previous is None:

@@ -137,7 +137,7 @@ def notices(check, strategy):
   own = [m for m in ('loss', 'members', 'score', 'refresh') if getattr(type(strategy), m) is not getattr(Strategy, m)]
   assert own
   for method in own:
-    with pytest.raises((AssertionError, KeyError, TypeError)):
+    with pytest.raises((AssertionError, KeyError, TypeError, ValueError)):
       check(without(strategy, method))
       print(f'{method} is naive, and nobody noticed')
 

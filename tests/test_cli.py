@@ -156,10 +156,13 @@ def test_strategies_and_inspect_tell_what_there_is(data, tmp_path):
   )
   code, out, err = listed
   assert code == 0, err
-  rows = {line.split()[0]: line for line in out.splitlines()}
-  assert {'naive', 'clean_correction', 'loss_filter', 'co_teaching'} <= rows.keys()
-  assert 'networks 2' in rows['co_teaching'] and 'rate' in rows['co_teaching'] and 'Han et al.' in rows['co_teaching']
-  assert 'verified' in rows['clean_correction'] and 'nothing' in rows['naive']
+  rows = {line.split()[0]: line.split() for line in out.split('\n\n')[0].splitlines()}
+  assert {'naive', 'clean_correction', 'loss_filter', 'co_teaching', 'l2rw'} <= rows.keys()
+  assert rows['naive'][1:4] == ['1', 'nothing', '3']
+  assert rows['clean_correction'][1:4] == ['1', 'verified', '3']
+  assert rows['co_teaching'][1:4] == ['2', 'rate', '6'] and {'(Han', 'et', 'al.'} <= set(rows['co_teaching'])
+  assert rows['loss_filter'][3] == '4'  # a score of all rows every epoch
+  assert rows['l2rw'][3] == '11'  # a virtual step and the gradient through it, the verified rows, and the step
   code, out, err = inspected
   assert code == 0, err
   assert '168' in out and 'ant' in out

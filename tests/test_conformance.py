@@ -1,7 +1,8 @@
 """What every strategy must keep to, whatever its paper says. The modules are found: a new one is held to it at once.
 
-Each strategy's own plan is walked on a small network with batch norm and dropout; its last phase is then looked at from
-all sides, under one compiled step.
+Each strategy's own plan is walked on a small network with batch norm and dropout; its last phase, and each one before
+that is the strategy's own in another shape (AUM's measuring), is looked at from all sides, under one compiled step.
+A case is called by the strategy and, for such an earlier phase, its number.
 """
 
 import dataclasses
@@ -23,7 +24,6 @@ from noisyjax import checkpoint, plugins, step, train
 from noisyjax import config as configs
 from noisyjax.strategy import Ctx, TrainData
 
-NAMES = plugins.names(configs.STRATEGIES, 'Strategy')
 ROOT = jax.random.key(3)
 STEPS, EPOCHS, LATE = 3, 100, 60  # steps an epoch; epochs a run would have; an epoch after all warm-ups
 UNLABELED, HELD = np.arange(5, 13), np.arange(60, 70)
@@ -71,9 +71,30 @@ def walk(plan, data: TrainData) -> Case:
   return Case(list(plan), plan[-1], data, previous, state)
 
 
+def cases() -> list[str]:
+  """Returns "name" or "name:phase" of every strategy and every static shape of it that its own plan goes through."""
+  found = []
+  for name in plugins.names(configs.STRATEGIES, 'Strategy'):
+    plan = planned(name)
+    own = {jax.tree.structure(p.strategy): i for i, p in enumerate(plan) if p.name == name}
+    assert len(plan) - 1 in own.values(), f'{name}: the last phase of its plan is not its own'
+    found += [name if i == len(plan) - 1 else f'{name}:{i}' for i in own.values()]
+  return found
+
+
+def phases_of(case: str, vmap: bool = False) -> tuple:
+  """Returns the plan up to the phase that the case is about."""
+  name, _, number = case.partition(':')
+  plan = planned(name, vmap)
+  return plan[: int(number) + 1] if number else plan
+
+
 @functools.cache
 def case(name: str) -> Case:
-  return walk(planned(name), rows())
+  return walk(phases_of(name), rows())
+
+
+NAMES = cases()
 
 
 def walks_of(phase, state):
@@ -208,7 +229,7 @@ def test_saved_in_the_middle_of_an_epoch_it_goes_on_bit_by_bit(name, tmp_path):
 
 
 def several(name: str) -> bool:
-  return planned(name)[-1].strategy.networks > 1
+  return phases_of(name)[-1].strategy.networks > 1
 
 
 SEVERAL = [name for name in NAMES if several(name)]
@@ -218,7 +239,7 @@ SEVERAL = [name for name in NAMES if several(name)]
 def test_vmapped_networks_equal_unrolled_ones(name):
   c = case(name)
   late = later(c)
-  vmapped = dataclasses.replace(c.phase, spec=planned(name, vmap=True)[-1].spec)
+  vmapped = dataclasses.replace(c.phase, spec=phases_of(name, vmap=True)[-1].spec)
   assert vmapped.spec.net != c.phase.spec.net
   a, b = (stepped(phase, late, c.data, 1) for phase in (c.phase, vmapped))
   jax.tree.map(lambda x, y: assert_allclose(x, y, rtol=1e-4, atol=1e-5), learnt(a), learnt(b))

@@ -4,7 +4,8 @@ A recipe's form is the noise, then what to change, joined by dashes: `--config=c
 
   noise    sym20, sym50, sym80 (inclusive, as DivideMix, ELR and SOP define it), asym40 (the CIFAR-10 map),
            aggre, random1, worse (human labels, CIFAR-10N), clean
-  -short   the small fast CNN, 20 epochs (each phase in proportion), one-cycle: minutes on two cores instead of hours
+  -short   the small fast CNN, 20 epochs, one-cycle: minutes on two cores instead of hours. The strategy plans its own
+           phases, and its warm-ups and ramps shrink in proportion, to no less than two epochs
   -held    no CIFAR-10 test set at hand: images and labels from $NOISYJAX_DATA, rows [45000, 50000) are the test part
 
 Without `-held` the images come from TFDS (`cifar10`, prepared beforehand) and its own test set scores the run; the
@@ -16,13 +17,14 @@ import os
 from pathlib import Path
 
 from configs import base
-from noisyjax.errors import UserError, check_choice
+from noisyjax.errors import check_choice
 
 CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
 INJECTED = {'sym20': 0.2, 'sym50': 0.5, 'sym80': 0.8, 'asym40': 0.4}
 HUMAN = {'aggre': 'aggre_label.npy', 'random1': 'random_label1.npy', 'worse': 'worse_label.npy'}
 NOISE = (*INJECTED, *HUMAN, 'clean')
 SHORT_EPOCHS = 20
+LEAST_EPOCHS = 2  # of a short form's warm-ups and ramps
 
 
 def get_config(form: str):
@@ -58,9 +60,18 @@ def get_config(form: str):
   return c
 
 
+def noise(form: str) -> str:
+  """Returns the form's noise."""
+  return (form or 'worse').split('-')[0]
+
+
+def short(form: str) -> bool:
+  """Returns whether the form asks for the short budget."""
+  return 'short' in form.split('-')
+
+
 def rate(form: str) -> float:
   """Returns the part of the labels that the form's noise makes wrong, for methods that must be told it."""
-  noise = (form or 'worse').split('-')[0]
   wrong = {
     'sym20': 0.18,
     'sym50': 0.45,
@@ -70,7 +81,7 @@ def rate(form: str) -> float:
     'random1': 0.1723,
     'worse': 0.4021,
   }
-  return wrong.get(noise, 0.0)
+  return wrong.get(noise(form), 0.0)
 
 
 def trusted(c, form: str, count: int = 1000):
@@ -79,20 +90,79 @@ def trusted(c, form: str, count: int = 1000):
   return c
 
 
-def finish(c, form: str):
-  """Applies the form's short budget, if it asks for one, to a recipe that is otherwise complete."""
-  if 'short' not in form.split('-'):
+def sgd(c, lr: float, decay: float = 5e-4, momentum: float = 0.9, nesterov: bool = False) -> None:
+  """Sets PyTorch's SGD, whose weight decay spares nothing."""
+  c.optim.name, c.optim.kernels_only = 'sgd', False
+  c.optim.lr, c.optim.decay, c.optim.momentum, c.optim.nesterov = lr, decay, momentum, nesterov
+
+
+def steps(c, *milestones: float, factor: float = 0.1) -> None:
+  """Multiplies the learning rate by `factor` at these epochs of a phase."""
+  c.schedule.name, c.schedule.milestones, c.schedule.factor = 'step', tuple(map(float, milestones)), factor
+
+
+def baseline(c) -> None:
+  """Sets cross-entropy's recipe (ReScience 2026), which methods without one of their own take over."""
+  c.model.name, c.epochs, c.batch_size = 'resnet34', 100, 128
+  sgd(c, 0.1)
+  steps(c, 60)
+
+
+def adam_then_linear(c) -> None:
+  """Sets co-teaching's training: Adam, from epoch 80 of 200 on linearly to 0 and with b1 = 0.1; no augmentation."""
+  c.model.name, c.epochs, c.batch_size = 'cnn9', 200, 128
+  c.optim.name, c.optim.lr, c.optim.decay = 'adam', 1e-3, 0.0
+  c.augment.weak = ()
+  # A one-cycle that peaks at once falls linearly. The phase's epochs start at 0 again, and its ramps must not.
+  name = c.strategy.name
+  done = {f'strategy.{name}.{field}': 0.0 for field in ('ramp', 'warmup') if field in c.strategy[name]}
+  linear = {'schedule.name': 'one_cycle', 'schedule.peak': 0.0, 'optim.b1': 0.1}
+  c.phases = ((name, 80, {'schedule.name': 'constant'}), (name, 120, linear | done))
+
+
+def semi_supervised(c, form: str) -> None:
+  """Sets USB's training of semi-supervised methods, with 4,000 true labels and no others; see `fixmatch.py`."""
+  trusted(c, form, 4000)
+  c.strategy[c.strategy.name].source = 'verified'
+  c.model.name, c.batch_size = 'resnet18', 64
+  c.epochs, c.steps_per_epoch = 1024, 1024
+  sgd(c, 0.03, nesterov=True)
+  c.optim.kernels_only = True
+  c.schedule.name, c.schedule.final = 'cosine', 0.195
+  c.ema = 0.999
+
+
+def finish(c, form: str, *epochs: str):
+  """Applies the form's short budget, if it asks for one, to a recipe that is otherwise complete.
+
+  Args:
+    c: the recipe. form: the form.
+    epochs: the strategy's fields that count epochs, and so shrink.
+  """
+  if not short(form):
     return c
-  part = SHORT_EPOCHS / c.epochs
-  for name, epochs, overrides in c.phases:
-    if any(field.startswith('schedule.') for field in overrides):
-      raise UserError(f'phases: {name!r} overrides its schedule; a short form cannot scale it.')
-    del epochs
-  c.phases = tuple((name, max(round(epochs * part), 1), overrides) for name, epochs, overrides in c.phases)
+  own, part = c.strategy[c.strategy.name], SHORT_EPOCHS / c.epochs
+  for field in epochs:
+    few = min(own[field], max(own[field] * part, LEAST_EPOCHS))
+    own[field] = round(few) if isinstance(own[field], int) else float(few)
+  c.phases = ()  # a recipe's own are about its optimizer
   c.epochs = SHORT_EPOCHS
   c.model.name = 'small_cnn'
   c.batch_size = 128
-  c.optim.name, c.optim.lr, c.optim.decay, c.optim.nesterov = 'sgd', 0.1, 5e-4, True
-  c.schedule.name, c.schedule.peak = 'one_cycle', 0.2
+  sgd(c, 0.1, nesterov=True)
+  c.optim.clip = 0.0
+  c.schedule.name, c.schedule.peak, c.schedule.final = 'one_cycle', 0.2, 0.0
   c.augment.weak = ('crop', 'flip')
   return c
+
+
+def published(source: str, **numbers: str) -> dict[str, str]:
+  """Returns each noise's numbers with their source."""
+  return {noise: f'{number} ({source})' for noise, number in numbers.items()}
+
+
+RERUN = 'best / last test epoch, mean of 3 seeds; KlemenVovk/noisy-labels, ReScience 2026'
+TABLE = "best test epoch; the table of DivideMix's paper as ProMix carries it on"
+CIFAR_N = 'best test epoch; the CIFAR-10N paper, Wei et al. 2022'
+POSTER = 'WRN-28-10, 1,000 trusted rows; the Meta-Weight-Net poster, 2019'
+USB = '4,000 true labels and no others, WRN-28-2, mean of 3 seeds; microsoft/Semi-supervised-learning'

@@ -432,6 +432,7 @@ def _page(record: Record, curves_png: bytes, confusion: bytes) -> str:
     _section('Confusion matrix', _image(confusion, 'Confusion matrix')),
     _section('Per class ' + AUDIT_TAG, _class_table(_field(result, 'audit.report'))),
     _noise_section(record),
+    _detection_section(_field(result, 'audit.detection')),
     _section('Budget', _pairs({k: result.get(k) for k in BUDGET})),
     _section('Data', _pairs(_flat({'data': data, 'noise': noise}))),
     _section('Config', _pairs(_exact(record.config)), folded=True),
@@ -561,6 +562,14 @@ def _noise_section(record: Record) -> str:
     text += f'<p class="faint">Injected: {escape(_text(_field(record.result, "noise.kind")))}, requested rate '
     text += f'{_percent(requested)}, realised {_percent(realised)}.</p>'
   return _section(f'Noise: given against {kind} labels{tag}', f'{text}<table><tr><th></th>{head}</tr>{body}</table>')
+
+
+def _detection_section(detection: Mapping[str, Any] | None) -> str:
+  """How well the run tells wrong given labels from right ones."""
+  if not detection:
+    return ''
+  rows = _flat({name.replace('_', ' '): scores for name, scores in detection.items()})
+  return _section('Finding wrong labels ' + AUDIT_TAG, _pairs({k.replace('.', ': '): v for k, v in rows.items()}))
 
 
 def _lookup(rows: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:

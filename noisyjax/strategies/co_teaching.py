@@ -14,8 +14,8 @@ from noisyjax.strategy import supervised
 
 
 def keep_rate(epoch, forget, ramp):
-  """Returns R(T) = 1 − τ·min(T/(T_k − 1), 1): the part of a batch that is kept in epoch T (from 0)."""
-  return 1 - forget * jnp.minimum(epoch / jnp.maximum(ramp - 1, 1e-6), 1.0)
+  """Returns R(T) = 1 − τ·min(T/(T_k − 1), 1): the part kept in epoch T (from 0); T_k = 0: at once."""
+  return 1 - forget * jnp.where(ramp > 0, jnp.minimum(epoch / jnp.maximum(ramp - 1, 1e-6), 1.0), 1.0)
 
 
 def smallest(per, valid, keep):

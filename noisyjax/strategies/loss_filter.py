@@ -1,38 +1,58 @@
 """Loss-based filtering: after a warm-up, train only on the rows whose loss is small.
 
 Small-loss selection as in Arazo et al. 2019 and Han et al. 2018, here over the whole training set, once an epoch, with
-running statistics and no augmentation: the (1 − rate) quantile of each epoch's losses splits kept from dropped rows.
+running statistics and no augmentation. `split` says what is small: the losses below their (1 − rate) quantile, or those
+that a two-component mixture of Gaussians (Li et al. 2020) or of Betas (Arazo et al. 2019) gives to the component with
+the smaller mean; a mixture estimates the noise rate and is told nothing.
 """
 
 import jax.numpy as jnp
 
 from noisyjax import losses
+from noisyjax.errors import check_choice
+from noisyjax.estimate import mixture
+from noisyjax.strategies.co_teaching import smallest
 from noisyjax.strategy import Strategy as Base
+
+# (losses [N], rows that count bool [N], rate) → trust [N].
+SPLITS = {
+  'quantile': lambda loss, counts, rate: smallest(loss[None], counts, 1 - rate)[0].astype(jnp.float32),
+  'gaussian': lambda loss, counts, rate: mixture.gaussian(loss, counts),
+  'beta': lambda loss, counts, rate: mixture.beta(loss, counts),
+}
 
 
 class Strategy(Base):
   """One network that leaves out its large-loss rows.
 
   Attributes:
-    rate: the part of the rows to leave out: the noise rate, which the method is told.
+    split: what separates the losses: "quantile", "gaussian" or "beta".
+    rate: of the quantile, the part of the rows to leave out: the noise rate, which the method is told.
+    threshold: of a mixture, the least probability of a small loss.
     warmup: epochs on all rows before the first split.
   """
 
+  split: str = 'quantile'
   rate: float = 0.4
+  threshold: float = 0.5
   warmup: float = 5.0
-  needs = ('rate',)
+
+  @property
+  def needs(self):
+    return ('rate',) if self.split == 'quantile' and self.rate > 0 else ()
+
+  def init(self, key, data):
+    check_choice('strategy.loss_filter.split', self.split, SPLITS)
+    return {}, {}
 
   def members(self, state):
-    return {'train': state.targets.trust[0] > 0.5}
+    return {'train': state.targets.trust[0] > self.threshold}
 
   def score(self, logits, features, batch):
     return {'loss': losses.cross_entropy(logits, batch['target'])}  # [1, B]
 
   def refresh(self, state, scores, ctx):
     targets = state.targets
-    counts = (targets.label >= 0) & (targets.weight > 0) & ctx.rows  # [N]
-    loss = jnp.where(counts, scores['loss'], jnp.inf)  # [1, N]
-    keep = jnp.floor((1 - self.rate) * counts.sum() + 1e-3)
-    small = loss.argsort(-1).argsort(-1) < keep
-    trust = jnp.where(ctx.epoch < self.warmup, 1.0, small.astype(jnp.float32))
-    return targets.replace(trust=trust), state.extra
+    counts = targets.labeled & (targets.weight > 0) & ctx.rows  # [N]
+    small = SPLITS[self.split](scores['loss'][0], counts, self.rate)
+    return targets.replace(trust=jnp.where(ctx.epoch < self.warmup, 1.0, small)[None]), state.extra

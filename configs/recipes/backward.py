@@ -1,0 +1,24 @@
+"""Backward correction: the loss is multiplied by the inverse of an estimated transition matrix.
+
+  python launch.py train --config=configs/recipes/backward.py:worse --workdir=runs/backward-worse
+
+Official (giorgiop/loss-correction): 120 epochs of cross-entropy, from which T is estimated at the 97th percentile, and
+120 under the corrected loss, each with SGD 0.1, momentum 0.9, decay 1e-4, batch 128, divided by 10 at 40 and 80;
+shifts by a tenth and flips. The model is the CIFAR-10N paper's ResNet-34 (official: ResNets of CIFAR's depths).
+
+Published (worse, best epoch): 77.61 (CIFAR-10N, Wei et al. 2022, which trains 100 epochs).
+"""
+
+from configs.recipes import common
+
+PUBLISHED: dict[str, str] = common.published(common.CIFAR_N, aggre='88.13', random1='87.14', worse='77.61')
+
+
+def get_config(form: str = 'worse'):
+  c = common.get_config(form)
+  c.strategy.name = 'backward'
+  c.model.name = 'resnet34'
+  c.epochs = 240
+  common.sgd(c, 0.1, decay=1e-4)
+  common.steps(c, 40, 80)
+  return common.finish(c, form)

@@ -1,0 +1,23 @@
+"""CORES²: cross-entropy made confident, and a sieve of the rows that stay uncertain.
+
+  python launch.py train --config=configs/recipes/cores2.py:worse --workdir=runs/cores2-worse
+
+Official (haochenglouis/cores, phase1.py): ResNet-34, SGD 0.1 without momentum or decay, batch 64, 100 epochs, 0.01
+from epoch 50; the confidence term waits 10 epochs and rises to 2 over 30, and the sieve begins after epoch 30.
+
+Published (worse, best epoch): 83.60 (CIFAR-10N, Wei et al. 2022; with its consistency training after it, 91.66).
+"""
+
+from configs.recipes import common
+
+PUBLISHED: dict[str, str] = common.published(common.CIFAR_N, aggre='91.23', random1='89.66', worse='83.60')
+
+
+def get_config(form: str = 'worse'):
+  c = common.get_config(form)
+  c.strategy.name = 'cores2'
+  c.model.name = 'resnet34'
+  c.epochs, c.batch_size = 100, 64
+  common.sgd(c, 0.1, decay=0.0, momentum=0.0)
+  common.steps(c, 50)
+  return common.finish(c, form, 'wait', 'rise', 'sieve')

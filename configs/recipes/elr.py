@@ -1,0 +1,32 @@
+"""ELR: a running mean of its own predictions keeps the network at what it learnt first.
+
+  python launch.py train --config=configs/recipes/elr.py:worse --workdir=runs/elr-worse
+
+Official (shengliu66/ELR): ResNet-34, SGD 0.02, decay 1e-3, batch 128. Symmetric noise: memory 0.7, strength 3, 150
+epochs, warm restarts every 10 down to a twentieth; asymmetric: 0.9, 1, 120 epochs, divided by 100 at 40 and 80. Human
+labels as symmetric noise. Under warm restarts the mean of the last ten epochs is far below the last one.
+
+Published (worse, best / last): 87.89 / 87.83 (ReScience 2026).
+"""
+
+from configs.recipes import common
+
+PUBLISHED: dict[str, str] = common.published(
+  'shengliu66/ELR, README', sym20='91.12', sym80='80.69', asym40='90.12'
+) | common.published(common.RERUN, aggre='93.00 / 92.94', random1='92.20 / 92.12', worse='87.89 / 87.83')
+
+
+def get_config(form: str = 'worse'):
+  c = common.get_config(form)
+  c.strategy.name = 'elr'
+  c.model.name = 'resnet34'
+  common.sgd(c, 0.02, decay=1e-3)
+  if common.noise(form) == 'asym40':
+    c.strategy.elr.beta, c.strategy.elr.strength = 0.9, 1.0
+    c.epochs = 120
+    common.steps(c, 40, 80, factor=0.01)
+  else:
+    c.strategy.elr.beta, c.strategy.elr.strength = 0.7, 3.0
+    c.epochs = 150
+    c.schedule.name, c.schedule.restart, c.schedule.final = 'warm_restarts', 10.0, 0.05
+  return common.finish(c, form)

@@ -1,0 +1,25 @@
+"""GCE: a loss between cross-entropy and absolute error, truncated.
+
+  python launch.py train --config=configs/recipes/gce.py:worse --workdir=runs/gce-worse
+
+Official (the paper, as AlanChou/Truncated-Loss has it): q 0.7, k 0.5; ResNet-34, SGD 0.01, momentum 0.9, decay 1e-4,
+batch 128, 120 epochs, divided by 10 at 40 and 80; rows are pruned after 40 epochs, and anew every 10.
+
+Published (worse, best epoch): 80.66 (CIFAR-10N, Wei et al. 2022, by cross-entropy's recipe).
+"""
+
+from configs.recipes import common
+
+PUBLISHED: dict[str, str] = common.published(common.CIFAR_N, aggre='87.85', random1='87.61', worse='80.66')
+
+
+def get_config(form: str = 'worse'):
+  c = common.get_config(form)
+  c.strategy.name = 'gce'
+  c.strategy.gce.q, c.strategy.gce.k, c.strategy.gce.truncate = 0.7, 0.5, True
+  c.strategy.gce.start, c.strategy.gce.every = 40.0, 10.0
+  c.model.name = 'resnet34'
+  c.epochs = 120
+  common.sgd(c, 0.01, decay=1e-4)
+  common.steps(c, 40, 80)
+  return common.finish(c, form, 'start', 'every')

@@ -1,0 +1,26 @@
+"""JoCoR: two networks learn the rows on which their joint loss is small.
+
+  python launch.py train --config=configs/recipes/jocor.py:worse --workdir=runs/jocor-worse
+
+Official (hongxin001/JoCoR): co-teaching's training (9-layer CNN, Adam 1e-3, batch 128, no augmentation, 200 epochs,
+from 80 on linearly to 0); agreement 0.9 up to 50 % noise and 0.65 at 80 %. The forget rate is the part of wrong
+labels, which it is told (half of the rate where the noise is asymmetric), reached over 10 epochs.
+
+Published (worse, best epoch): 83.37 (CIFAR-10N, Wei et al. 2022).
+"""
+
+from configs.recipes import common
+
+PUBLISHED: dict[str, str] = common.published(
+  common.TABLE, sym20='85.7', sym50='79.4', sym80='27.8', asym40='76.4'
+) | common.published(common.CIFAR_N, aggre='91.44', random1='90.30', worse='83.37')
+
+
+def get_config(form: str = 'worse'):
+  c = common.get_config(form)
+  c.strategy.name = 'jocor'
+  c.strategy.jocor.forget = common.rate(form)
+  c.strategy.jocor.ramp = 10.0
+  c.strategy.jocor.agree = 0.65 if common.noise(form) == 'sym80' else 0.9
+  common.adam_then_linear(c)
+  return common.finish(c, form, 'ramp')

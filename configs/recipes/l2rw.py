@@ -1,0 +1,25 @@
+"""L2RW: rows weigh what a step on them would do for trusted rows.
+
+  python launch.py train --config=configs/recipes/l2rw.py:worse --workdir=runs/l2rw-worse
+
+1,000 trusted rows, as in Meta-Weight-Net's comparison (the official script: 100). Official
+(uber-research/learning-to-reweight-examples): ResNet-32 (here ResNet-18, which departs), SGD 0.1, momentum 0.9, decay
+2e-4, batches of 100, 80,000 steps (160 epochs), divided by 10 at 40,000 and 60,000.
+
+Published: 86.92 and 82.24 at 40 and 60 % uniform noise (poster, WRN-28-10).
+"""
+
+from configs.recipes import common
+
+PUBLISHED: dict[str, str] = common.published(common.POSTER, clean='92.38')
+
+
+def get_config(form: str = 'worse'):
+  c = common.get_config(form)
+  common.trusted(c, form, 1000)
+  c.strategy.name = 'l2rw'
+  c.model.name = 'resnet18'
+  c.epochs, c.batch_size = 160, 100
+  common.sgd(c, 0.1, decay=2e-4)
+  common.steps(c, 80, 120)
+  return common.finish(c, form)

@@ -1,0 +1,22 @@
+"""Loss-based filtering: after a warm-up only the rows of small loss are trained on.
+
+  python launch.py train --config=configs/recipes/loss_filter.py:worse --workdir=runs/loss-filter-worse
+
+All is ours: a mixture of two Gaussians, which is told nothing, separates the losses after 20 epochs; cross-entropy's
+recipe (ResNet-34, SGD 0.1, batch 128, 100 epochs, divided by 10 at 60).
+
+Published: none.
+"""
+
+from configs.recipes import common
+
+PUBLISHED: dict[str, str] = {}
+
+
+def get_config(form: str = 'worse'):
+  c = common.get_config(form)
+  c.strategy.name = 'loss_filter'
+  c.strategy.loss_filter.split = 'gaussian'
+  c.strategy.loss_filter.warmup = 20.0
+  common.baseline(c)
+  return common.finish(c, form, 'warmup')

@@ -1,0 +1,24 @@
+"""PES: early layers learn long from noisy labels, late ones briefly; then the confident rows are trained on.
+
+  python launch.py train --config=configs/recipes/pes.py:worse --workdir=runs/pes-worse
+
+Official (tmllab/2021_NeurIPS_PES, PES_cs.py): ResNet-18, SGD 0.1, decay 1e-4, batch 128, 200 epochs, divided by 10 at
+100 and 150; the stages are 25, 7 and 5 epochs, the last two with Adam 1e-4. The official count leaves these two out:
+here there are 212 epochs, and the milestones count from the last phase. A short form spends half of it on the stages.
+
+Published: no figure for these noises at hand.
+"""
+
+from configs.recipes import common
+
+PUBLISHED: dict[str, str] = {}
+
+
+def get_config(form: str = 'worse'):
+  c = common.get_config(form)
+  c.strategy.name = 'pes'
+  c.model.name = 'resnet18'
+  c.epochs = 212
+  common.sgd(c, 0.1, decay=1e-4)
+  common.steps(c, 75, 125)
+  return common.finish(c, form)

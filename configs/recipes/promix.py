@@ -1,0 +1,31 @@
+"""ProMix: clean rows are chosen, matched, then expanded; a second head guesses the rest.
+
+  python launch.py train --config=configs/recipes/promix.py:worse --workdir=runs/promix-worse
+
+Official (Justherozen/ProMix, run.sh): two ResNet-18, SGD 0.05, decay 5e-4, batch 256, 600 epochs, cosine to a
+thousandth, 10 epochs of warm-up, ramp 50; the part chosen by loss is 0.7 at 20 % symmetric noise, which it is told,
+and 0.5 otherwise.
+
+Published (worse, best): 96.34 (ProMix's README).
+"""
+
+from configs.recipes import common
+
+PUBLISHED: dict[str, str] = common.published(
+  'best / last test epoch; Justherozen/ProMix, README',
+  sym20='97.69 / 97.59',
+  sym50='97.40 / 97.30',
+  sym80='95.49 / 95.05',
+  asym40='96.59 / 96.51',
+) | common.published('best test epoch; Justherozen/ProMix, README', aggre='97.65', random1='97.39', worse='96.34')
+
+
+def get_config(form: str = 'worse'):
+  c = common.get_config(form)
+  c.strategy.name = 'promix'
+  c.strategy.promix.rho = 0.7 if common.noise(form) == 'sym20' else 0.5
+  c.model.name = 'resnet18'
+  c.epochs, c.batch_size = 600, 256
+  common.sgd(c, 0.05)
+  c.schedule.name, c.schedule.final = 'cosine', 1e-3
+  return common.finish(c, form, 'warmup', 'ramp')

@@ -1,0 +1,28 @@
+"""SSR+: a confident classifier relabels, balanced nearest neighbours select.
+
+  python launch.py train --config=configs/recipes/ssr_plus.py:worse --workdir=runs/ssr-plus-worse
+
+Official (MrChenFeng/SSR_BMVC2022): PreAct-ResNet-18, SGD 0.02, decay 5e-4, batch 128, 300 epochs, cosine to a
+fiftieth; relabels from a confidence of 0.9, from 50 % noise on 0.8, so that it is told which; the strong view is crop,
+flip and AutoAugment (here RandAugment).
+
+Published: 96.7, 96.1, 95.6 and 95.5 at 20, 50, 80 % symmetric and 40 % asymmetric noise (its README).
+"""
+
+from configs.recipes import common
+
+PUBLISHED: dict[str, str] = common.published(
+  'MrChenFeng/SSR_BMVC2022, README', sym20='96.7', sym50='96.1', sym80='95.6', asym40='95.5'
+)
+
+
+def get_config(form: str = 'worse'):
+  c = common.get_config(form)
+  c.strategy.name = 'ssr_plus'
+  c.strategy.ssr_plus.relabel = 0.8 if common.noise(form) in ('sym50', 'sym80') else 0.9
+  c.model.name = 'preact_resnet18'
+  c.epochs = 300
+  common.sgd(c, 0.02)
+  c.schedule.name, c.schedule.final = 'cosine', 0.02
+  c.augment.strong = ('crop', 'flip', 'rand_augment')
+  return common.finish(c, form)

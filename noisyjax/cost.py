@@ -1,0 +1,85 @@
+"""What a method costs: images through a network for each training image, counted in the engine's own step.
+
+One step is traced on abstract values (nothing is computed) with a network of one layer, and `Ctx` counts, as it does
+when a run sums its passes. So this is the cost of the method as it is written, not as anyone declares it.
+"""
+
+import dataclasses
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+from noisyjax import optim, step, train
+from noisyjax.data.augment import check_strength
+from noisyjax.net import Net
+from noisyjax.strategy import Strategy, TrainData
+
+ROWS, CLASSES, BATCH = 32, 4, 8
+
+
+class Tiny(nn.Module):
+  """Softmax regression on the pixels."""
+
+  classes: int
+
+  @nn.compact
+  def __call__(self, images, train):
+    x = images.reshape(len(images), -1)
+    return nn.Dense(self.classes, name='head')(x), x
+
+
+class _Counted:
+  """A strategy whose loss notes its passes."""
+
+  def __init__(self, strategy: Strategy):
+    self._strategy = strategy
+    self.passes = 0
+
+  def __getattr__(self, name):
+    return getattr(self._strategy, name)
+
+  def loss(self, params, state, batch, ctx):
+    found = self._strategy.loss(params, state, batch, ctx)
+    self.passes = ctx.passes
+    return found
+
+
+def main_phase(strategy: Strategy, name: str, epochs: int = 100) -> Strategy:
+  """Returns the strategy as the longest of its own phases sets it (of equals, the last)."""
+  own = [(length, i, fields) for i, (of, length, fields) in enumerate(strategy.phases(name, epochs)) if of == name]
+  fields = max(own, key=lambda p: p[:2])[2] if own else {}
+  prefix = f'strategy.{name}.'
+  set_ = {field.removeprefix(prefix): value for field, value in fields.items() if field.startswith(prefix)}
+  return dataclasses.replace(strategy, **set_)
+
+
+def passes(strategy: Strategy) -> float:
+  """Returns the passes for each row of the first stream; a score of all rows in every epoch counts 1 a network.
+
+  A forward pass is 1, forward and backward 3. Where the first stream has only some of the rows, a score costs more for
+  each of its rows than this says.
+  """
+  rng = np.random.default_rng(0)
+  given, even = np.arange(ROWS, dtype=np.int32) % CLASSES, np.arange(ROWS) % 2 == 0
+  images = rng.integers(0, 256, (ROWS, 8, 8, 1), np.uint8)
+  data = TrainData(images, given, np.where(even, given, -1).astype(np.int32), CLASSES)
+  one, whole = np.float32(1), np.int32(1)
+  schedule = optim.Schedule(**{f.name: one for f in dataclasses.fields(optim.Schedule)})
+  strength = jax.tree.map(np.float32, check_strength('augment', {}))
+  hyper = step.Hyper(optim.Optimizer.build(), schedule, strength, one, one, one, one, (whole, one), (whole, one))
+  net = Net(Tiny(CLASSES + strategy.extra_classes), (127.5,), (64.0,), strategy.networks)
+  spec = step.Spec(net, CLASSES, BATCH, tuple((view, ()) for view in ('weak', 'strong', 'none')))
+  phase = train.Phase('cost', strategy, spec, hyper, 1, np.ones(ROWS, bool))
+  counted = _Counted(strategy)
+
+  def one_step(root, images):
+    state = train.enter(phase, 0, data, images, root, None, template=True)
+    keys = step.keys(root)
+    walks = step.walks(state.masks, keys.walk, state.epoch, CLASSES)
+    return step.train_step(spec, counted, hyper, state, walks, images, keys)
+
+  jax.eval_shape(one_step, jax.random.key(0), images)
+  first = next(iter(strategy.streams.values()))
+  scored = strategy.refresh is not None and strategy.score is not None and strategy.refresh_on == 'epoch'
+  return counted.passes / (BATCH * first.ratio) + strategy.networks * scored

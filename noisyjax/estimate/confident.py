@@ -1,0 +1,286 @@
+"""Confident learning (Northcutt et al. 2021): which labels are wrong, from out-of-sample probabilities.
+
+Threshold t_j = mean p_j over rows labeled j. A row counts in C[given, j] for a class j whose threshold it reaches; C's
+rows are scaled to the label counts, and C / N is the joint distribution of given and true labels. Seven filters turn it
+into flags, and four scores say how good a label is (0 bad, 1 good).
+
+Everything agrees with cleanlab 2.9 and runs under jit: rows = given, columns = true; a row that reaches two thresholds
+or more counts for its argmax, as there, and not for the argmax of those it reaches, as in eq. 1 of the paper.
+Departures: float32; sorting is stable and rounding exact, so equal values always go the same way (where float64 dust
+decides in cleanlab); `keep` leaves rows out, as does a label that is no class.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = jax.Array
+
+DUST = 1e-6  # what counts as equal
+FLOOR = 2 * DUST  # least threshold
+NEVER = 2.0  # threshold of a class that no label uses
+
+
+# --- counts ---------------------------------------------------------------------------------------
+
+
+def _groups(probs: Array, labels: Array, keep: Array | None) -> tuple[Array, Array]:
+  """Returns probabilities in float32 and each row's label, C for the rows that do not count."""
+  if probs.ndim != 2 or labels.shape != probs.shape[:1] or (keep is not None and keep.shape != labels.shape):
+    shapes = probs.shape, labels.shape, None if keep is None else keep.shape
+    raise ValueError(f'Expected probs [N, C], labels [N] and keep [N], got {shapes}.')
+  classes = probs.shape[1]
+  labels = jnp.asarray(labels, jnp.int32)
+  counts = (labels >= 0) & (labels < classes)
+  counts = counts if keep is None else counts & keep
+  return jnp.asarray(probs, jnp.float32), jnp.where(counts, labels, classes)
+
+
+def _own(probs: Array, group: Array) -> Array:
+  """Returns each row's probability of its label; row C of the label means any."""
+  return jnp.take_along_axis(probs, jnp.minimum(group, probs.shape[1] - 1)[:, None], 1)[:, 0]
+
+
+def _sum(values: Array, group: Array, classes: int) -> Array:
+  return jax.ops.segment_sum(values, group, classes + 1)[:classes]
+
+
+def label_counts(probs: Array, labels: Array, keep: Array | None = None) -> Array:
+  """Returns how many rows have each label, int32 [C]."""
+  probs, group = _groups(probs, labels, keep)
+  return _sum(jnp.ones_like(group), group, probs.shape[1])
+
+
+def thresholds(probs: Array, labels: Array, keep: Array | None = None) -> Array:
+  """Returns t_j, the mean probability of class j among rows labeled j, float32 [C]."""
+  probs, group = _groups(probs, labels, keep)
+  classes = probs.shape[1]
+  count = _sum(jnp.ones_like(probs[:, 0]), group, classes)
+  own, share = _own(probs, group), 1 / jnp.maximum(count, 1)
+  mean = _sum(own, group, classes) * share
+  # The mean of what is left takes out most of float32's rounding, which may exceed DUST in a long sum.
+  mean += _sum(own - mean[jnp.minimum(group, classes - 1)], group, classes) * share
+  return jnp.where(count > 0, jnp.maximum(mean, FLOOR), NEVER)
+
+
+def guesses(probs: Array, labels: Array, keep: Array | None = None) -> Array:
+  """Returns the class that a row confidently belongs to, int32 [N]; -1 where none."""
+  probs, group = _groups(probs, labels, keep)
+  sure = probs >= thresholds(probs, labels, keep) - DUST  # [N, C]
+  found = jnp.where(sure.sum(-1) > 1, probs.argmax(-1), sure.argmax(-1))
+  return jnp.where(sure.any(-1) & (group < probs.shape[1]), found, -1).astype(jnp.int32)
+
+
+def counted(probs: Array, labels: Array, keep: Array | None = None) -> Array:
+  """Returns the confident joint as counted, int32 [C given, C true], with a diagonal of at least 1."""
+  probs, group = _groups(probs, labels, keep)
+  classes = probs.shape[1]
+  guess = guesses(probs, labels, keep)
+  cell = jnp.where(guess >= 0, group * classes + guess, classes * classes)
+  joint = _sum(jnp.ones_like(cell), cell, classes * classes).reshape(classes, classes)
+  eye = jnp.eye(classes, dtype=jnp.int32)
+  return jnp.maximum(joint, eye)
+
+
+def _divided(a: Array, n: Array, s: Array) -> tuple[Array, Array]:
+  """Returns quotient and remainder of a·n / s, exact though a·n may not fit int32: long division, for s < 7e8."""
+
+  def digit(i, found):
+    quotient, rest = found
+    rest = 2 * rest + ((n >> (30 - i)) & 1) * a
+    carry = rest // s
+    return 2 * quotient + carry, rest - carry * s
+
+  zero = jnp.zeros_like(a)
+  return jax.lax.fori_loop(0, 31, digit, (zero, zero))
+
+
+def calibrated(joint: Array, counts: Array) -> Array:
+  """Returns the joint with rows scaled to the label counts [C] and rounded to integers that still sum to them.
+
+  Each entry goes to the nearest integer (half to even); what a row then lacks goes, one by one, to the entries that
+  were rounded down most (among equals the last), and what it has too much comes from those rounded up most (the first).
+  """
+  total = joint.sum(1, keepdims=True)  # [C, 1]
+  wanted = counts[:, None]
+  low, rest = _divided(joint, wanted, total)
+  up = (2 * rest > total) | ((2 * rest == total) & (low % 2 == 1))
+  near = low + up
+  missing = wanted - near.sum(1, keepdims=True)
+  rank = jnp.argsort(jnp.argsort(rest - up * total, axis=1, stable=True), axis=1)  # 0: rounded up most
+  more = len(joint) - 1 - rank < missing
+  return near + more - (rank < -missing)
+
+
+def joint(probs: Array, labels: Array, keep: Array | None = None) -> Array:
+  """Returns the joint distribution of given (rows) and true labels (columns), float32 [C, C] that sums to 1."""
+  counts = label_counts(probs, labels, keep)
+  matrix = calibrated(counted(probs, labels, keep), counts)
+  return matrix / jnp.maximum(matrix.sum(), 1)
+
+
+def num_issues(probs: Array, labels: Array, keep: Array | None = None, calibrate: bool = False) -> Array:
+  """Returns how many labels are wrong, int32: the rows off the diagonal, or by the calibrated joint."""
+  if not calibrate:
+    return confident_learning(probs, labels, keep).sum()
+  counts = label_counts(probs, labels, keep)
+  return counts.sum() - jnp.trace(calibrated(counted(probs, labels, keep), counts))
+
+
+# --- filters: (probs [N, C], labels [N], keep [N]) → bool [N] -------------------------------------
+
+
+def _rank(key: Array, group: Array, classes: int) -> Array:
+  """Returns each row's place, from 0, among the rows of its group in ascending order of key, int32 [N]."""
+  order = jnp.lexsort((key, group))  # stable
+  start = jnp.searchsorted(group[order], jnp.arange(classes + 1))
+  return jnp.zeros_like(group).at[order].set(jnp.arange(len(group)) - start[group[order]])
+
+
+def _doubtful(probs: Array, group: Array, flags: Array) -> Array:
+  """Takes back the flags of rows whose label is the prediction, or as likely; rows that do not count have none."""
+  lifted = probs + DUST * jax.nn.one_hot(group, probs.shape[1])
+  return flags & (lifted.argmax(-1) != group) & (group < probs.shape[1])
+
+
+def _to_prune(probs, labels, keep) -> tuple[Array, Array]:
+  """Returns the calibrated joint with a diagonal of at least 1, int32 [C given, C true], and the label counts [C]."""
+  counts = label_counts(probs, labels, keep)
+  matrix = calibrated(counted(probs, labels, keep), counts)
+  eye = jnp.eye(len(matrix), dtype=jnp.int32)
+  diagonal = jnp.diag(matrix)
+  raised = (diagonal < 1).astype(jnp.int32)  # a class keeps a row: its other counts each give one
+  others = jnp.maximum(matrix - raised[:, None], 0) * (1 - eye)
+  # Nothing is pruned from a class of one row.
+  return jnp.where((counts > 1)[:, None], others, 0) + eye * (diagonal + raised), counts
+
+
+def _flag_by_noise_rate(probs, group, matrix) -> Array:
+  classes = probs.shape[1]
+  own = _own(probs, group)
+  few = jnp.concatenate([matrix * (1 - jnp.eye(classes, dtype=matrix.dtype)), jnp.zeros((1, classes), matrix.dtype)])
+
+  def flag(flags, j):
+    return flags | (_rank(own - probs[:, j], group, classes) < few[group, j]), None
+
+  return jax.lax.scan(flag, jnp.zeros(len(group), bool), jnp.arange(classes))[0]
+
+
+def _flag_by_class(probs, group, matrix, counts) -> Array:
+  few = jnp.where(counts > 1, counts - jnp.diag(matrix), 0)
+  return _rank(_own(probs, group), group, len(matrix)) < jnp.append(few, 0)[group]
+
+
+def prune_by_noise_rate(probs: Array, labels: Array, keep: Array | None = None) -> Array:
+  """For each pair (given i, true j): the C[i, j] rows labeled i with the largest p_j − p_i."""
+  probs, group = _groups(probs, labels, keep)
+  return _doubtful(probs, group, _flag_by_noise_rate(probs, group, _to_prune(probs, labels, keep)[0]))
+
+
+def prune_by_class(probs: Array, labels: Array, keep: Array | None = None) -> Array:
+  """For each class i: the Σ_{j≠i} C[i, j] rows labeled i with the smallest p_i."""
+  probs, group = _groups(probs, labels, keep)
+  return _doubtful(probs, group, _flag_by_class(probs, group, *_to_prune(probs, labels, keep)))
+
+
+def both(probs: Array, labels: Array, keep: Array | None = None) -> Array:
+  """The rows that both prunings flag."""
+  return prune_by_noise_rate(probs, labels, keep) & prune_by_class(probs, labels, keep)
+
+
+def confident_learning(probs: Array, labels: Array, keep: Array | None = None) -> Array:
+  """The rows counted off the diagonal of the confident joint."""
+  probs, group = _groups(probs, labels, keep)
+  guess = guesses(probs, labels, keep)
+  return _doubtful(probs, group, (guess >= 0) & (guess != group))
+
+
+def predicted_neq_given(probs: Array, labels: Array, keep: Array | None = None) -> Array:
+  """The rows whose argmax is not their label."""
+  probs, group = _groups(probs, labels, keep)
+  return _doubtful(probs, group, probs.argmax(-1) != group)
+
+
+def _lowest(score, probs, labels, keep) -> Array:
+  probs, group = _groups(probs, labels, keep)
+  out = group == probs.shape[1]
+  return ~out & (_rank(score(probs, labels), out.astype(jnp.int32), 1) < num_issues(probs, labels, keep))
+
+
+def low_normalized_margin(probs: Array, labels: Array, keep: Array | None = None) -> Array:
+  """As many rows as `num_issues`, those of the lowest normalised margin."""
+  return _lowest(normalized_margin, probs, labels, keep)
+
+
+def low_self_confidence(probs: Array, labels: Array, keep: Array | None = None) -> Array:
+  """As many rows as `num_issues`, those of the lowest self-confidence."""
+  return _lowest(self_confidence, probs, labels, keep)
+
+
+FILTERS = {
+  f.__name__: f
+  for f in (
+    prune_by_noise_rate, prune_by_class, both, confident_learning, predicted_neq_given, low_normalized_margin,
+    low_self_confidence,
+  )
+}  # fmt: skip
+
+
+def issues(probs: Array, labels: Array, keep: Array | None = None, kind: str = 'prune_by_noise_rate') -> Array:
+  """Returns which labels are probably wrong, bool [N].
+
+  Args:
+    probs: float [N, C], of networks that did not learn the row. labels: int32 [N]; -1 = unlabeled, never flagged.
+    keep: bool [N], the rows that count; None: all. kind: a name of FILTERS.
+  """
+  return FILTERS[kind](probs, labels, keep)
+
+
+# --- scores: (probs [N, C], labels [N]) → float32 [N], 0 bad and 1 good; NaN without a label ------
+
+
+def self_confidence(probs: Array, labels: Array) -> Array:
+  """Returns the probability of the label."""
+  probs, group = _groups(probs, labels, None)
+  return jnp.where(group < probs.shape[1], _own(probs, group), jnp.nan)
+
+
+def normalized_margin(probs: Array, labels: Array) -> Array:
+  """Returns (p_label − max over the other classes + 1) / 2."""
+  probs, group = _groups(probs, labels, None)
+  others = jnp.where(jnp.arange(probs.shape[1]) == group[:, None], -jnp.inf, probs).max(-1)
+  return (self_confidence(probs, labels) - others + 1) / 2
+
+
+def confidence_weighted_entropy(probs: Array, labels: Array) -> Array:
+  """Returns log(1 + h) / h of h = H(p) / (log C · p_label): 1 for a sure label, near 0 for an improbable one."""
+  probs, _ = _groups(probs, labels, None)
+  entropy = -jax.scipy.special.xlogy(probs, probs).sum(-1) / np.log(probs.shape[1])
+  weighted = entropy / jnp.maximum(self_confidence(probs, labels), DUST)
+  return jnp.log1p(weighted) / jnp.maximum(weighted, DUST)
+
+
+def adjusted_self_confidence(probs: Array, labels: Array, keep: Array | None = None) -> Array:
+  """Returns self-confidence after each class's threshold is taken off, so that hard classes are not all suspect."""
+  limit = thresholds(probs, labels, keep)
+  shifted = jnp.asarray(probs, jnp.float32) - limit + limit.max()
+  return self_confidence(shifted / shifted.sum(-1, keepdims=True), labels)
+
+
+SCORES = {f.__name__: f for f in (self_confidence, normalized_margin, confidence_weighted_entropy,
+                                  adjusted_self_confidence)}  # fmt: skip
+
+
+def scores(probs: Array, labels: Array, kind: str = 'self_confidence') -> Array:
+  """Returns how good each label is, float32 [N]; kind: a name of SCORES."""
+  return SCORES[kind](probs, labels)
+
+
+def check(probs: np.ndarray, labels: np.ndarray) -> None:
+  """Raises ValueError for what jit cannot refuse: probabilities that are none, and labels beyond the classes."""
+  probs, labels = np.asarray(probs), np.asarray(labels)
+  _groups(probs, labels, None)
+  if not np.isfinite(probs).all() or (probs < 0).any() or (np.abs(probs.sum(1) - 1) > 1e-3).any():
+    raise ValueError('probs: expected rows of probabilities that sum to 1.')
+  if labels.size and (labels.max() >= probs.shape[1] or labels.min() < -1):
+    raise ValueError(f'labels: expected -1 (none) to {probs.shape[1] - 1}, got {labels.min()} to {labels.max()}.')

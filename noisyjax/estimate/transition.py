@@ -1,0 +1,62 @@
+"""The transition matrix T: which labels are given to a row of which true class; rows = true, columns = given, sum 1.
+
+Four estimates: `anchors` and `from_joint` from predictions alone, `from_pairs` and `gold` from trusted rows. A class of
+which an estimate knows nothing keeps its label: its row of T is the identity's.
+"""
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+
+
+def _rows(counts: Array) -> Array:
+  """Returns counts [C, C] with rows that sum to 1; an empty row becomes the identity's."""
+  total = counts.sum(1, keepdims=True)
+  return jnp.where(total > 0, counts / jnp.where(total > 0, total, 1.0), jnp.eye(len(counts)))
+
+
+def anchors(probs: Array, keep: Array, percentile: Array | float = 97.0) -> Array:
+  """Estimates T from the noisy posterior of one row a class (Patrini et al. 2017, eqs. 12 and 13).
+
+  The row of class i is the one whose p_i stands at the percentile of all p_i: 97 for CIFAR-10, 100 (the argmax) for
+  CIFAR-100 in the paper. Between two rows the lower one, as in the official code.
+
+  Args:
+    probs: [N, C], of networks that learned the given labels. keep: bool [N]. percentile: in [0, 100].
+  """
+  probs, n = jnp.asarray(probs, jnp.float32), keep.sum()
+  order = jnp.where(keep[:, None], probs, -jnp.inf).argsort(0)  # rows that do not count come first
+  place = len(probs) - n + jnp.floor(percentile * (n - 1) / 100).astype(jnp.int32)
+  chosen = probs[order[jnp.clip(place, 0, len(probs) - 1)]]  # [C, C]
+  return _rows(jnp.where(n > 0, chosen, 0.0))
+
+
+def from_joint(joint: Array) -> Array:
+  """Estimates T from the joint of given (rows) and true labels (columns), such as `confident.joint`'s."""
+  return _rows(joint.T)
+
+
+def from_pairs(verified: Array, given: Array, classes: int, keep: Array | None = None, prior: float = 0.1) -> Array:
+  """Estimates T by counting the rows that have both labels.
+
+  Args:
+    verified, given: int32 [N], -1 = none. keep: bool [N], rows that count; None: all. prior: rows of each class that
+      are added with the right label, so that a class without trusted rows keeps its label.
+  """
+  both = (verified >= 0) & (given >= 0)
+  both = both if keep is None else both & keep
+  cell = jnp.where(both, verified * classes + given, classes * classes)
+  counts = jnp.bincount(cell, length=classes * classes + 1)[:-1].reshape(classes, classes)
+  return _rows(counts + prior * jnp.eye(classes))
+
+
+def gold(probs: Array, verified: Array, classes: int, keep: Array | None = None) -> Array:
+  """Estimates T as the mean prediction over the trusted rows of each class (Hendrycks et al. 2018, section 3).
+
+  Args:
+    probs: [N, C], of networks that learned the given labels. verified: int32 [N], -1 = none. keep: bool [N] or None.
+  """
+  trusted = verified >= 0 if keep is None else (verified >= 0) & keep
+  probs = jnp.where(trusted[:, None], probs, 0.0)
+  return _rows(jax.ops.segment_sum(probs, jnp.where(trusted, verified, classes), classes + 1)[:-1])

@@ -1,0 +1,46 @@
+"""Co-teaching+ (Yu et al. 2019, algorithm 1): co-teaching on the rows of a batch that its two networks disagree about.
+
+Of n rows with two different predictions each network picks the floor(R(T) · n) of smallest loss, and the other learns
+them; before `warmup` all rows take part, as in co-teaching.
+Hyper-parameters of the official code for CIFAR-10: warm-up 20 epochs (100 classes: 5), forget rate = noise rate, ramp
+10 epochs.
+Departures: cross-entropy is of the logits (the code takes the softmax twice); row 0 of the data set counts (the code
+drops it); a batch without disagreement teaches nothing (the code then learns all its rows in some early steps). As in
+the code, where R(T) · n is below 1, all n rows are kept.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from noisyjax import losses
+from noisyjax.strategies.co_teaching import keep_rate, smallest
+from noisyjax.strategy import Strategy as Base
+from noisyjax.strategy import supervised
+
+
+class Strategy(Base):
+  """Two networks, cross-updated on their disagreement.
+
+  Attributes:
+    forget: τ, the part of the disagreement dropped at the end: the noise rate, which the method is told.
+    ramp: T_k, epochs over which it rises to that.
+    warmup: epochs of co-teaching before.
+  """
+
+  networks = 2
+  forget: float = 0.2
+  ramp: float = 10.0
+  warmup: float = 20.0
+  mix = None
+  needs = ('rate',)
+
+  def loss(self, params, state, batch, ctx):
+    b = batch['train']
+    logits, _ = ctx.net(params, b['weak'])  # [2, B, C]
+    per = losses.cross_entropy(logits, b['target'])  # [2, B]
+    counts = b['weight'] > 0
+    guess = logits.argmax(-1)
+    valid = counts & ((ctx.epoch < self.warmup) | (guess[0] != guess[1]))  # [B]
+    own = smallest(jax.lax.stop_gradient(per), valid, keep_rate(ctx.epoch, self.forget, self.ramp))
+    own = jnp.where(own.any(-1, keepdims=True), own, valid)
+    return supervised(per, b, logits, chosen=own[::-1])  # learn the peer's choice

@@ -1,0 +1,84 @@
+"""Confident learning (Northcutt et al. 2021): leave out the labels that held-out predictions call wrong; train anew.
+
+Phase 1 trains K networks side by side, the m-th without the rows of fold m (folds are stratified by given label).
+Phase 2 asks each row's own network, which never saw it, leaves out the rows that a filter flags
+(noisyjax/estimate/confident.py), and trains one new network on the others.
+Settings of the paper: 4 folds; prune by noise rate, by class, both, confident joint, or argmax.
+Departures: the paper's best figures train phase 2 with co-teaching; here it is cross-entropy. The weight of a class,
+p(true) / p(given = true), which makes up for what was pruned, is an option (`reweight`) and off.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from noisyjax.errors import UserError, check_choice
+from noisyjax.estimate import confident
+from noisyjax.strategy import Strategy as Base
+
+
+def draw_folds(key, given, count):
+  """Returns each row's fold, int32 [N]: as many rows of each class in each, or one more; -1 for unlabeled rows."""
+  order = jnp.lexsort((jax.random.uniform(key, given.shape), given))
+  fold = jnp.zeros(given.shape, jnp.int32).at[order].set(jnp.arange(len(given)) % count)
+  return jnp.where(given >= 0, fold, -1)
+
+
+class Strategy(Base):
+  """Trains the folds' networks, or (with one network) the last one.
+
+  Attributes:
+    networks: K, the folds; 1 = filter by the phase before, and retrain.
+    filter: which rows are flagged: a name of `confident.FILTERS`.
+    reweight: whether a class weighs as many rows as it is thought to have had.
+  """
+
+  networks: int = 4
+  filter: str = 'prune_by_noise_rate'
+  reweight: bool = False
+
+  @property
+  def refresh_on(self):
+    return 'phase' if self.networks == 1 else 'epoch'
+
+  @property
+  def score(self):
+    return (lambda logits, features, batch: {'probs': jax.nn.softmax(logits)}) if self.networks == 1 else None
+
+  @property
+  def refresh(self):
+    return self._filtered if self.networks == 1 else None
+
+  def phases(self, name, epochs):
+    first = max(epochs // 2, 1)
+    last = {f'strategy.{name}.networks': 1, 'reset': 'all'}
+    return (name, first, {}), (name, max(epochs - first, 1), last)
+
+  def init(self, key, data):
+    check_choice('filter', self.filter, confident.FILTERS)
+    return {}, {'fold': draw_folds(key, jnp.array(data.given), self.networks)}
+
+  def members(self, state):
+    if self.networks == 1:
+      return super().members(state)
+    fold = state.extra['fold']
+    return {'train': (fold >= 0) & (fold != jnp.arange(self.networks)[:, None])}  # [K, N]
+
+  def _filtered(self, state, scores, ctx):
+    if 'fold' not in ctx.previous.extra:
+      raise UserError(
+        "phases: strategy 'confident_learning' with networks=1 filters and retrains; expected, before it, "
+        "'confident_learning' with two networks or more."
+      )
+    fold, targets = ctx.previous.extra['fold'], state.targets
+    row = jnp.arange(len(fold))
+    probs = scores['probs'][jnp.maximum(fold, 0), row]  # [N, C], of the network that never saw the row
+    keep = ctx.rows & (targets.weight > 0) & (fold >= 0)
+    wrong = confident.issues(probs, targets.label, keep, self.filter)
+    weight = jnp.where(wrong, 0.0, targets.weight)
+    if self.reweight:
+      joint = confident.joint(probs, targets.label, keep)
+      # A class of which nothing is left keeps a weight of 1.
+      share = jnp.where(jnp.diag(joint) > 0, joint.sum(0) / jnp.maximum(jnp.diag(joint), 1e-8), 1.0)
+      weight = weight * jnp.where(targets.label >= 0, share[targets.label], 1.0)
+    trust = jnp.broadcast_to(~wrong, targets.trust.shape).astype(jnp.float32)
+    return targets.replace(weight=weight, trust=trust), state.extra | {'fold': fold}

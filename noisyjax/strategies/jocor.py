@@ -1,0 +1,46 @@
+"""JoCoR (Wei et al. 2020, eqs. 1–5): two networks learn one joint loss, on the rows for which it is small.
+
+(1 − λ)(CE₁ + CE₂) + λ(KL(p₁‖p₂) + KL(p₂‖p₁)) per row; the floor(R(T) · n) rows with the smallest are kept, by both.
+Hyper-parameters of the official code: λ 0.9 for CIFAR-10 up to 50 % noise (0.65 at 80 %; CIFAR-100: 0.85), ramp 10,
+forget rate = noise rate (half of it where the noise is asymmetric).
+Departures: none known. The networks are coupled by the divergence; the code's one Adam over both equals one for each.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from noisyjax import losses
+from noisyjax.strategies.co_teaching import keep_rate, smallest
+from noisyjax.strategy import Out
+from noisyjax.strategy import Strategy as Base
+
+
+class Strategy(Base):
+  """Two networks that agree.
+
+  Attributes:
+    forget: τ, the part of each batch dropped at the end: the noise rate, which the method is told.
+    ramp: T_k, epochs over which it rises to that.
+    agree: λ, the weight of the divergence between the two predictions.
+  """
+
+  networks = 2
+  coupled = True
+  forget: float = 0.2
+  ramp: float = 10.0
+  agree: float = 0.9
+  mix = None
+  needs = ('rate',)
+
+  def loss(self, params, state, batch, ctx):
+    b = batch['train']
+    logits, _ = ctx.net(params, b['weak'])  # [2, B, C]
+    per = losses.cross_entropy(logits, b['target'])  # [2, B]
+    logp = jax.nn.log_softmax(logits)
+    p = jnp.exp(logp)
+    apart = ((p[0] - p[1]) * (logp[0] - logp[1])).sum(-1)  # [B], both divergences
+    joint = (1 - self.agree) * per.sum(0) + self.agree * apart
+    keep = keep_rate(ctx.epoch, self.forget, self.ramp)
+    chosen = smallest(jax.lax.stop_gradient(joint)[None], b['weight'] > 0, keep)[0]
+    metrics = {'loss': per, 'chosen': chosen, 'divergence': apart}
+    return losses.weighted_mean(joint, b['weight'] * chosen), Out(logits=logits, metrics=metrics)

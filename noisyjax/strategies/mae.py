@@ -1,0 +1,20 @@
+"""MAE (Ghosh et al. 2017): the absolute error Σ_c |p_c − y_c| = 2 − 2 p_y, whose minimum symmetric noise does not move.
+
+No hyper-parameters. Its gradient vanishes where p_y is small, so that it learns slowly, and on many classes hardly at
+all; GCE and SCE were made to mend that. Under mixup the losses are mixed: the paper's loss is one of labels.
+"""
+
+from noisyjax import losses
+from noisyjax.strategy import Strategy as Base
+from noisyjax.strategy import supervised
+
+
+class Strategy(Base):
+  """One network under absolute error."""
+
+  mix = 'loss'
+
+  def loss(self, params, state, batch, ctx):
+    b = batch['train']
+    logits, _ = ctx.net(params, b['weak'])  # [1, B, C]
+    return supervised(ctx.mixed(lambda target: losses.absolute_error(logits, target), b), b, logits)

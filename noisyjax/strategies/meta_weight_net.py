@@ -1,0 +1,81 @@
+"""Meta-Weight-Net (Shu et al. 2019, algorithm 1): a small network, taught by verified rows, turns losses into weights.
+
+A network V of one hidden layer maps a row's loss to a weight in (0, 1). Each step of the batch's rows i, in this order:
+(eq. 3) virtual parameters θ̂(Θ) = θ − η ∇_θ (1/n) Σ_i V(ℓ_i; Θ) ℓ_i(θ), (eq. 4) a step on Θ that lowers the verified
+rows' loss at θ̂, (eq. 5) the real step on (1/n) Σ_i V(ℓ_i; Θ) ℓ_i(θ) with the new Θ. In V the losses are constants.
+
+Official code (MW-Net.py) on CIFAR-10: V 1-100-1, PyTorch's initial values, Adam with rate 1e-3 and decay 1e-4;
+ResNet-32, batches of 100 and 100, SGD with Nesterov's momentum 0.9, rate 0.1 (÷10 at epochs 80 and 100 of 120), decay
+5e-4, 1,000 verified rows; η is the current rate. It divides by n; the authors' script for WRN-28-10 by Σ_i V, as here
+with `normalise`. Without verified rows V is not taught, but for its decay.
+Departures: the verified rows are in the training stream too, with their given labels (the code takes them out); running
+statistics move by the real step's forward pass alone.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from noisyjax import losses, meta
+from noisyjax.strategy import Out
+
+
+def weight_of(own, per):
+  """Returns V: own {name: [M, …]}, losses [M, B] → weights in (0, 1), [M, B]."""
+  rows = lambda name: own[name][:, None]
+  hidden = jax.nn.relu(per[..., None] * rows('hidden_kernel') + rows('hidden_bias'))  # [M, B, H]
+  return jax.nn.sigmoid((hidden * rows('kernel')).sum(-1) + rows('bias'))
+
+
+class Strategy(meta.Reweighting):
+  """Each network has a weight network of its own.
+
+  Attributes:
+    lr, decay: of the weight network's Adam. hidden: its hidden units.
+    normalise: whether a batch's weights are divided by their sum, instead of by the number of rows.
+  """
+
+  lr: float = 1e-3
+  decay: float = 1e-4
+  hidden: int = 100
+  normalise: bool = False
+
+  def init(self, key, data):
+    wide = (self.networks, self.hidden)
+    shapes = {'hidden_kernel': (wide, 1), 'hidden_bias': (wide, 1), 'kernel': (wide, self.hidden)}
+    shapes['bias'] = (wide[:1], self.hidden)
+    own = {}
+    for k, (name, (shape, inputs)) in zip(jax.random.split(key, len(shapes)), shapes.items()):
+      own[name] = jax.random.uniform(k, shape, minval=-1.0, maxval=1.0) / inputs**0.5
+    return own, super().init(key, data)[1]
+
+  def own_optimizer(self):
+    return optax.chain(optax.add_decayed_weights(self.decay), optax.adam(self.lr))
+
+  def shares(self, own, per, weight):
+    """Returns what multiplies each row's loss: per [M, B], weight [B] → [M, B]."""
+    raw = weight_of(own, per) * weight
+    return raw / jnp.maximum((raw if self.normalise else weight).sum(-1, keepdims=True), 1e-8)
+
+  def loss(self, params, state, batch, ctx):
+    b = batch['train']
+    own = jax.lax.stop_gradient(params['own'])
+
+    def ahead(own):
+      found = meta.loss_after(
+        lambda per: self.shares(own, per, b['weight']),
+        params['net'], b, batch['trusted'], state.extra['verified'], rate=ctx.lr, ctx=ctx,
+      )  # fmt: skip
+      return found.sum()
+
+    slope = jax.grad(ahead)(own)
+    move, _ = self.own_optimizer().update(slope, state.opt['own'], own)  # the step that the engine is about to take
+    taught = optax.apply_updates(own, move)
+    logits, _ = ctx.net(params, b['weak'])  # [M, B, C]
+    per = losses.cross_entropy(logits, b['target'])
+    known = jax.lax.stop_gradient(per)
+    share = self.shares(taught, known, b['weight'])
+    main = jnp.where(b['weight'] > 0, share * per, 0.0).sum()
+    # Worth nothing, but its gradient is the slope: so the engine takes that step.
+    lesson = optax.tree.vdot(slope, jax.tree.map(jnp.subtract, params['own'], own))
+    return main + lesson, Out(logits=logits, metrics={'loss': per, 'weight': weight_of(taught, known)})

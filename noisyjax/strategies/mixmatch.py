@@ -1,0 +1,46 @@
+"""MixMatch (Berthelot et al. 2019, algorithm 1): guesses averaged over two views, sharpened, and mixed with all rows.
+
+q = sharpen(mean over two weak views of p, T); mixup with λ′ = max(λ, 1 − λ) among labeled and unlabeled rows together;
+loss: mean CE of the labeled part + λ_u · mean (p − q)² of the unlabeled part, over rows and classes.
+Hyper-parameters on CIFAR-10: T 0.5, α 0.75, λ_u 75 (microsoft's USB: α 0.5, λ_u 100), λ_u rising linearly over the
+first 16,000 steps of a million (USB: over 0.4 of the training, which is taken here), batch 64, Adam 0.002, parameters
+averaged (0.999).
+Departures: guesses are looked up with running statistics (the official code: training mode, statistics unmoved); one λ
+a step instead of one a row; one forward pass, whose statistics come from all rows (the code's from the labeled batch).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from noisyjax import losses, semi
+from noisyjax.strategy import Out, Views
+
+
+class Strategy(semi.SemiSupervised):
+  """Consistency by mixing.
+
+  Attributes:
+    temperature: T of the sharpening. alpha: of mixup's Beta(α, α).
+    lambda_u: weight of the guesses' loss. ramp: the part of the phase over which it rises to that.
+  """
+
+  temperature: float = 0.5
+  alpha: float = 0.75
+  lambda_u: float = 75.0
+  ramp: float = 0.4
+  streams = {'labeled': Views('weak'), 'unlabeled': Views('weak', 'weak', labeled=False)}
+  mix = None  # it mixes itself
+
+  def loss(self, params, state, batch, ctx):
+    b, u = batch['labeled'], batch['unlabeled']
+    views = jnp.concatenate([u['weak'], u['weak1']])  # [2B, H, W, C]
+    probs = jnp.stack(jnp.split(jax.nn.softmax(ctx.look(views)[0]), 2, 1)).mean(0)  # [1, B, C]
+    guess = jnp.tile(semi.sharpen(probs, self.temperature), (1, 2, 1))  # [1, 2B, C]
+    weight, weight_u = b['weight'][None], jnp.tile(u['weight'], 2)[None]
+    labeled, unlabeled = (b['weak'][None], b['target'][None], weight), (views[None], guess, weight_u)
+    logits, per, gap = semi.mixmatch(ctx, params, self.alpha, labeled, unlabeled)
+    guesses = losses.weighted_mean(gap, weight_u)  # [1]
+    lambda_u = self.lambda_u * semi.ramp(ctx.progress, self.ramp)
+    loss = losses.weighted_mean(per, weight) + lambda_u * guesses
+    metrics = {'loss': per, 'guesses': guesses[:, None]}
+    return loss.sum(), Out(logits=logits[:, : per.shape[1]], metrics=metrics)

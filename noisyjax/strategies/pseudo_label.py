@@ -1,0 +1,63 @@
+"""Pseudo-labels in rounds (Lee 2013; Cascante-Bonilla et al. 2021): what the last network is sure of joins the next.
+
+A network learns the labeled rows. Each round then asks the networks of the round before, once and without
+augmentation, labels the unlabeled rows whose confidence exceeds `threshold` (at most `cap` of a class, the most
+confident first), and trains a new network on both. Thresholds of the photo project: 0.95, and 0.99 in later rounds.
+Departures from it: every round labels anew, so that a guess which is no longer sure is taken back; a network never goes
+on from the one that labeled its rows (`reset='all'`); nobody checks the guesses. Known labels are always those of the
+data set, never a guess of an earlier round.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from noisyjax import semi
+
+
+def most_confident(sure, guess, candidate, cap, classes):
+  """Returns candidate bool [N] less all but each class's `cap` most confident (ties: the earlier row)."""
+  group = jnp.where(candidate, guess, classes)
+  order = jnp.lexsort((-sure, group))  # by class, then by falling confidence
+  place = jnp.zeros_like(order).at[order].set(jnp.arange(len(order)), unique_indices=True)
+  size = jnp.bincount(group, length=classes + 1)
+  return candidate & (place - (jnp.cumsum(size) - size)[group] < cap)
+
+
+class Strategy(semi.SemiSupervised):
+  """Trains on known labels and on confident guesses of the phase before.
+
+  Attributes:
+    threshold: confidence that a guess must exceed. strict: that of the rounds after the first.
+    rounds: how many. cap: most guesses of a class, 0 = all.
+  """
+
+  threshold: float = 0.95
+  strict: float = 0.99
+  rounds: int = 2
+  cap: int = 0
+  refresh_on = 'phase'
+
+  def phases(self, name, epochs):
+    rounds = max(min(self.rounds, epochs - 1), 1)
+    each = max(epochs // (rounds + 1), 1)
+    last = max(epochs - each * rounds, 1)
+    known = {'rows': 'trusted', 'labels': 'verified'} if self.source == 'verified' else {}
+    strict = {f'strategy.{name}.threshold': round(float(self.strict), 6)}
+    later = tuple(
+      (name, last if i == rounds - 1 else each, {'reset': 'all'} | (strict if i else {})) for i in range(rounds)
+    )
+    return (('naive', each, known), *later)
+
+  def score(self, logits, features, batch):
+    return {'probs': jax.nn.softmax(logits)}  # [M, B, C]
+
+  def refresh(self, state, scores, ctx):
+    probs = scores['probs'].mean(0)  # [N, C]
+    sure, guess = probs.max(-1), probs.argmax(-1).astype(jnp.int32)
+    known, targets = state.extra['known'], state.targets
+    added = (known < 0) & (sure > self.threshold) & (targets.weight > 0) & ctx.rows
+    if self.cap:
+      added = most_confident(sure, guess, added, self.cap, ctx.classes)
+    label = jnp.where(known >= 0, known, jnp.where(added, guess, -1))
+    trust = jnp.where(known >= 0, 1.0, jnp.where(added, sure, 0.0))[None]
+    return semi.relabeled(targets, label).replace(trust=trust), state.extra

@@ -1,0 +1,39 @@
+"""SOP+ (Liu et al. 2022): SOP, plus consistency of a strong view with the weak one, plus class balance.
+
+SOP of the weak view + 0.9 · KL(p_weak ‖ p_strong), no gradient through p_weak, + 0.1 · mean_c −log p̄_c, with p̄ the
+batch's mean of SOP's predictions, noise added. Official: both views in one forward; the strong one AutoAugment and
+Cutout 16, for which set the config's strong pipeline; rates and the rest as SOP.
+Departures: none known in the loss.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from noisyjax import losses
+from noisyjax.strategies.sop import FLOOR, explained
+from noisyjax.strategies.sop import Strategy as SOP
+from noisyjax.strategy import Views, supervised
+
+
+class Strategy(SOP):
+  """SOP with two regularisers.
+
+  Attributes:
+    lr_u, lr_v, scale: as SOP's. consistency, balance: weights of the two terms.
+  """
+
+  consistency: float = 0.9
+  balance: float = 0.1
+  streams = {'train': Views('weak', 'strong')}
+
+  def loss(self, params, state, batch, ctx):
+    b = batch['train']
+    both, _ = ctx.net(params, jnp.concatenate([b['weak'], b['strong']]))  # [1, 2B, C]
+    weak, strong = jnp.split(both, 2, 1)  # [1, B, C]
+    per, probs = explained(params['own'], b, weak)
+    before, after = jax.lax.stop_gradient(jax.nn.log_softmax(weak)), jax.nn.log_softmax(strong)
+    per = per + self.consistency * (jnp.exp(before) * (before - after)).sum(-1)  # [1, B]
+    loss, out = supervised(per, b, weak)
+    mean = losses.weighted_mean(jnp.moveaxis(probs, -1, -2), b['weight'])  # [1, C]
+    even = jnp.where(b['weight'].sum() > 0, -jnp.log(jnp.clip(mean, FLOOR, 1.0)).mean(-1), 0.0)  # [1]
+    return loss + self.balance * even.sum(), out

@@ -1,0 +1,53 @@
+"""What a method costs is counted in the engine's step, for its main phase as its own plan sets it."""
+
+import pytest
+
+import tiny
+from noisyjax import cost
+from noisyjax.strategies import co_teaching, l2rw, loss_filter, naive
+from noisyjax.strategy import Strategy, Views
+from tiny import BATCH
+
+
+class Pair(Strategy):
+  """Two views, of which one is only looked at, on twice the rows; and its plan."""
+
+  streams = {'train': Views('weak', 'strong', ratio=2), 'more': Views('none')}
+  looks: int = 0
+
+  def phases(self, name, epochs):
+    return ((name, 2, {}), ('naive', 90, {}), (name, 8, {f'strategy.{name}.looks': 3, 'rows': 'all'}))
+
+  def loss(self, params, state, batch, ctx):
+    for _ in range(self.looks):
+      ctx.look(batch['more']['none'])
+    return super().loss(params, state, batch, ctx)
+
+
+@pytest.mark.parametrize(
+  'built, want',
+  [
+    (naive.Strategy.build(), 3),
+    (naive.Strategy.build(networks=2), 6),
+    (loss_filter.Strategy.build(), 4),
+    (Pair.build(), 3),
+    (Pair.build(looks=2), 4),  # 2 of half as many images
+  ],
+)
+def test_passes_per_image(built, want):
+  assert cost.passes(built) == want
+
+
+def test_the_main_phase_is_the_longest_of_its_own_as_its_plan_sets_it():
+  main = cost.main_phase(Pair.build(), 'pair')
+  assert main.looks == 3 and cost.passes(main) == 4.5
+  assert cost.main_phase(naive.Strategy.build(networks=2), 'naive').networks == 2
+
+
+@pytest.mark.parametrize('strategy', [co_teaching, l2rw])
+def test_a_run_counts_the_same(strategy):
+  built = strategy.Strategy.build()
+  data = tiny.data(verified=range(6))
+  phase = tiny.phase(built)
+  _, metrics = tiny.advance(phase, tiny.start(phase, data), data)
+  assert tiny.mean(metrics, 'passes') == cost.passes(built) * BATCH

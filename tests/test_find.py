@@ -1,0 +1,353 @@
+import csv
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import noisyjax
+import runs
+from noisyjax import evaluate, find, step
+from noisyjax.errors import UserError
+from noisyjax.estimate import confident
+from noisyjax.experiments import report
+
+COUNT = 400
+
+
+def quick(**overrides):
+  """A recipe of a second: the model "dense"."""
+  c = find.recipe(COUNT, 8)
+  c.model.name, c.epochs, c.optim.lr, c.augment.weak = 'dense', 15, 0.05, ()
+  c.model.mean, c.model.std = (78.0,), (96.0,)
+  for field, value in overrides.items():
+    c[field] = value
+  return c
+
+
+@pytest.fixture(scope='module')
+def digits():
+  """Images, labels of which 20 % are wrong (three are unlabeled), and the truth; row 7 is a copy of row 3."""
+  data = load_digits()
+  images = (data.images[:COUNT] * 15.9).astype(np.uint8)
+  true = data.target[:COUNT].astype(np.int32)
+  images[7], true[7] = images[3], true[3]
+  rng = np.random.default_rng(0)
+  wrong = rng.random(COUNT) < 0.2
+  given = np.where(wrong, (true + rng.integers(1, 10, COUNT)) % 10, true).astype(np.int32)
+  given[[5, 50, 250]] = -1
+  return images, given, true
+
+
+@pytest.fixture(scope='module')
+def found(digits):
+  images, given, _ = digits
+  before = step.step._cache_size()
+  issues = find.find_label_issues(images, given, config=quick(), folds=3)
+  assert step.step._cache_size() <= before + 1  # all folds share one compiled step
+  return issues
+
+
+def random_probs(labels, classes=3, seed=0):
+  rng = np.random.default_rng(seed)
+  logits = rng.normal(size=(len(labels), classes)) + 2 * np.eye(classes)[np.maximum(labels, 0)]
+  return np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+
+
+# What it finds.
+
+
+def test_planted_wrong_labels_are_found_out_of_fold(digits, found):
+  _, given, true = digits
+  scored = found.audit(true)
+  assert scored['auroc'] > 0.95 and scored['average_precision'] > 0.85
+  assert scored['accuracy_corrected'] > scored['accuracy_given'] + 0.08
+  assert 0.15 < found.noise_rate < 0.3
+  # By hand, in the order of the rows.
+  flagged, corrected = np.zeros(COUNT, bool), found.corrected()
+  flagged[found.row] = found.flagged
+  wrong = (given != true)[given >= 0]
+  assert scored['precision'] == pytest.approx(wrong[flagged[given >= 0]].mean())
+  assert scored['recall'] == pytest.approx(flagged[given >= 0][wrong].mean())
+  assert scored['accuracy_corrected'] == pytest.approx((corrected == true)[given >= 0].mean())
+  np.testing.assert_array_equal(corrected[~flagged], given[~flagged])
+  np.testing.assert_array_equal(corrected[flagged], found.probs.argmax(1)[flagged])
+
+
+def test_the_table_is_sorted_and_unlabeled_rows_come_last(digits, found):
+  _, given, _ = digits
+  assert sorted(found.row.tolist()) == list(range(COUNT))
+  np.testing.assert_array_equal(found.given, given[found.row])
+  labeled = found.given >= 0
+  assert labeled[:-3].all() and not labeled[-3:].any()
+  assert (np.diff(found.score[labeled]) <= 0).all() and np.isnan(found.score[-3:]).all()
+  assert not found.flagged[~labeled].any() and (found.suggested >= 0).all()
+  assert (found.suggested != found.given)[found.flagged].all()
+  assert set(found.columns()) == {'row', 'given', 'suggested', 'score', 'flagged'}
+  assert sum(n for _, _, n in found.confusions()) == found.flagged.sum()
+  np.testing.assert_allclose(found.probs.sum(1), 1, atol=1e-5)
+
+
+def test_own_probabilities_give_what_the_confident_filter_gives():
+  labels = np.random.default_rng(1).integers(0, 3, 60)
+  labels[:2] = -1
+  probs = random_probs(np.where(np.arange(60) % 4 == 0, (labels + 1) % 3, labels))
+  for kind in ('prune_by_noise_rate', 'confident_learning'):
+    found = noisyjax.find_label_issues(None, labels, probs=probs, kind=kind)
+    expected = np.asarray(confident.issues(np.float32(probs), labels, labels >= 0, kind))
+    np.testing.assert_array_equal(expected[found.row], found.flagged, kind)
+    assert expected.any()
+  margin = (1 - evaluate.margin(probs, labels)) / 2
+  np.testing.assert_allclose(found.score, margin[found.row], atol=1e-6)
+  joint = np.asarray(confident.joint(np.float32(probs), labels, labels >= 0))
+  assert found.noise_rate == pytest.approx(1 - np.trace(joint))
+
+
+# Honesty.
+
+
+def test_no_row_is_judged_by_a_network_that_saw_its_label(digits):
+  """Whatever becomes of the labels of a fold, the fold's own probabilities stay bit for bit the same."""
+  images, given, _ = digits
+  rows = np.arange(0, COUNT, 3)
+  config = quick(epochs=1)
+  bar = type('Bar', (), {'update': lambda self, n: None})()
+  predict = lambda labels, pixels=images: find._held_out(config, pixels[..., None], labels, 10, rows, 64, bar)
+  honest, poisoned = predict(given), given.copy()
+  poisoned[rows] = (given[rows] + 3) % 10
+  np.testing.assert_array_equal(honest, predict(poisoned))
+  others = given.copy()
+  others[1] = (given[1] + 3) % 10
+  assert (predict(others) != honest).any()  # the test can see a difference
+  # Nor do its pixels reach what is trained: only the predictions of changed images change.
+  changed = images.copy()
+  changed[rows[-1]] = 255 - changed[rows[-1]]
+  honest, moved = predict(given), predict(given, changed)
+  np.testing.assert_array_equal(honest[:-1], moved[:-1])
+  assert (honest[-1] != moved[-1]).any()
+
+
+def test_folds_hold_every_row_once_stratified_with_copies_together(digits, monkeypatch):
+  images, given, _ = digits
+  parts = []
+
+  def held_out(config, images, labels, classes, held, chunk, bar):
+    parts.append(held)
+    assert chunk <= len(held)
+    return np.full((len(held), classes), 0.1)
+
+  monkeypatch.setattr(find, '_held_out', held_out)
+  find.find_label_issues(images, given, folds=4, seed=3)
+  first, parts[:] = list(parts), []
+  assert sorted(np.concatenate(first).tolist()) == list(range(COUNT))
+  assert all((3 in part) == (7 in part) for part in first)
+  counts = np.array([np.bincount(given[p][given[p] >= 0], minlength=10) for p in first])
+  assert np.ptp(counts, 0).max() <= 2  # a copy may shift one
+  find.find_label_issues(images, given, folds=4, seed=3)
+  assert all((a == b).all() for a, b in zip(first, parts))
+  parts[:] = []
+  find.find_label_issues(images, given, folds=4, seed=4)
+  assert any(len(a) != len(b) or (a != b).any() for a, b in zip(first, parts))
+
+
+def test_floats_and_a_classic_estimator_are_taken_too(digits):
+  images, given, _ = digits
+  config = quick()
+  config.model.name, config.mixup = 'histogram', 0.0
+  one = find.find_label_issues(images.astype(float), given, config=config, folds=2)
+  two = find.find_label_issues(images[..., None], given, config=config, folds=2)
+  np.testing.assert_array_equal(one.probs, two.probs)
+
+
+# Mistakes.
+
+LABELS = np.arange(30) % 3
+PIXELS = np.random.default_rng(0).integers(0, 256, (30, 4, 4), dtype=np.uint8)
+PROBS = random_probs(LABELS)
+
+
+def bent(row, values):
+  probs = PROBS.copy()
+  probs[row] = values
+  return probs
+
+
+@pytest.mark.parametrize('arguments, message', [
+  ((PIXELS, LABELS[:-1]), r'labels: has shape \(29,\); expected one label for each of the 30 images'),
+  ((PIXELS, np.append(LABELS[:-1], -2)), r'labels: row 29 \(from 0\) is -2'),
+  ((PIXELS, LABELS + 0.5), r'labels: row 0 \(from 0\) is 0.5'),
+  ((PIXELS, LABELS.astype(str)), 'labels: has type <U21; expected integers'),
+  ((PIXELS, LABELS * 0 - 1), 'labels: all 30 rows are unlabeled'),
+  ((PIXELS, LABELS * 0), "labels: all labels are '0'; expected labels of two classes"),
+  ((PIXELS, LABELS * 2), r"2 of 5 classes have fewer different images than folds=5: '1' \(0\), '3' \(0\)"),
+  ((np.repeat(PIXELS[:3], 10, 0), np.repeat([0, 1, 2], 10)), r"fewer different images than folds=5: '0' \(1\)"),
+  ((PIXELS, np.where(np.arange(30) < 4, 1, 0)), r"1 of 2 classes .* folds=5: '1' \(4\)"),
+  ((PIXELS / 255, LABELS), 'they seem to be divided by 255'),
+  ((PIXELS * 2.0, LABELS), r'images: found values in \[.*\], expected 0 to 255'),
+  ((PIXELS[0], LABELS[:4]), r'images: found shape \(4, 4\)'),
+  ((None, LABELS), 'images: missing'),
+])  # fmt: skip
+def test_bad_input_is_one_clear_error(arguments, message):
+  with pytest.raises(UserError, match=message):
+    find.find_label_issues(*arguments)
+
+
+@pytest.mark.parametrize('probs, message', [
+  (PROBS[:-1], r'probs: found shape \(29, 3\); expected \(30, C\)'),
+  (PROBS[:, 0], r'probs: found shape \(30,\)'),
+  (bent(4, np.nan), r'probs: row 4 \(from 0\) is not finite'),
+  (bent(5, (1.2, -0.1, -0.1)), r'probs: row 5 \(from 0\) has a negative number: \[ 1.2 -0.1 -0.1\]'),
+  (bent(6, (0.5, 0.6, 0.1)), r'probs: row 6 \(from 0\) does not sum to 1'),
+  (np.log(PROBS), 'has a negative number.*30 such rows'),
+  (PROBS[:, :2] / PROBS[:, :2].sum(1, keepdims=True), r'labels: row 2 \(from 0\) is 2 .*0\.\.1'),
+])  # fmt: skip
+def test_bad_probabilities_are_one_clear_error(probs, message):
+  with pytest.raises(UserError, match=message):
+    find.find_label_issues(None, LABELS, probs=probs)
+
+
+def test_options_and_recipes_that_cannot_be(digits):
+  images, given, _ = digits
+  with pytest.raises(UserError, match='folds: found 1, expected 2 or more'):
+    find.find_label_issues(images, given, folds=1)
+  with pytest.raises(UserError, match=r"kind: unknown value 'prune_by_clas'\. Did you mean 'prune_by_class'"):
+    find.find_label_issues(images, given, kind='prune_by_clas')
+  config = quick()
+  config.stop.patience = 3  # it would look at the rows that are judged
+  with pytest.raises(UserError, match=r'stop\.patience'):
+    find.find_label_issues(images, given, config=config, folds=3)
+  config = quick(epochs=2)
+  config.optim.lr = 1e30
+  with pytest.raises(UserError, match='The loss is not finite at step'):
+    find.find_label_issues(images, given, config=config, folds=3)
+
+
+# The command.
+
+NAMES = ('<b>cat</b>', 'dog, "old"')
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  """48 PNGs of two classes, bright and dark halves; four labels are wrong, one is missing; and the truth."""
+  path = tmp_path_factory.mktemp('find')
+  rng = np.random.default_rng(0)
+  true = np.arange(48) % 2
+  given = np.where(np.isin(np.arange(48), [4, 9, 16, 33]), 1 - true, true)
+  (path / 'images').mkdir()
+  for i, c in enumerate(true):
+    image = rng.integers(0, 90, (10, 12), dtype=np.uint8)
+    image[:, 6 * c : 6 * c + 6] += 120
+    Image.fromarray(image).save(path / 'images' / f'a&<{i:02d}>.png')
+  for name, labels in (('labels.csv', given), ('truth.csv', true)):
+    with (path / name).open('w', newline='') as file:
+      table = csv.writer(file)
+      table.writerow(['image', 'label'])
+      for i, c in enumerate(labels):
+        table.writerow([f'a&<{i:02d}>.png', 'undefined' if name == 'labels.csv' and i == 47 else NAMES[c]])
+  with zipfile.ZipFile(path / 'images.zip', 'w') as archive:
+    for image in sorted((path / 'images').iterdir()):
+      archive.write(image, image.name)
+  return path
+
+
+def rows_of(path):
+  with path.open(newline='') as file:
+    return list(csv.DictReader(file))
+
+
+def test_the_command_ranks_a_folder_of_images(folder, tmp_path):
+  recipe = tmp_path / 'recipe.py'
+  recipe.write_text(
+    'from noisyjax.find import recipe\n\n\ndef get_config():\n  c = recipe(48, 10)\n'
+    '  c.model.name, c.epochs, c.batch_size, c.optim.lr = "dense", 8, 32, 0.05\n'
+    '  c.data.cache = False\n  return c\n'
+  )
+  out = tmp_path / 'out'
+  code, text, err = runs.launch(
+    'find', f'--config={recipe}', f'--images={folder / "images"}', f'--labels={folder / "labels.csv"}',
+    f'--workdir={out}', f'--truth={folder / "truth.csv"}', '--folds=3',
+  )  # fmt: skip
+  assert code == 0, err
+  assert sorted(p.name for p in out.iterdir()) == ['issues.csv', 'issues.html', 'probs.npy']
+  table = rows_of(out / 'issues.csv')
+  assert list(table[0]) == ['file', 'given', 'suggested', 'score', 'flagged'] and len(table) == 48
+  assert {r['file'] for r in table[:4]} == {f'a&<{i:02d}>.png' for i in (4, 9, 16, 33)}
+  assert all(r['suggested'] != r['given'] and {r['given'], r['suggested']} == set(NAMES) for r in table[:4])
+  assert table[-1] == {'file': 'a&<47>.png', 'given': '', 'suggested': NAMES[1], 'score': '', 'flagged': '0'}
+  scores = [float(r['score']) for r in table[:-1]]
+  assert scores == sorted(scores, reverse=True)
+  assert '48 images, 47 labeled, 2 classes' in text and 'estimated noise rate' in text and 'dog, "old" → ' in text
+  assert 'audit: precision' in text and 'auroc 1.0000' in text and 'accuracy_given 0.9149' in text
+  page = (out / 'issues.html').read_text()
+  flagged = [r for r in table if r['flagged'] == '1']
+  assert page.count('<figure>') == page.count('data:image/png;base64,') == len(flagged) > 0
+  assert 'a&amp;&lt;04&gt;.png' in page and '&lt;b&gt;cat&lt;/b&gt;' in page
+  assert '<b>cat' not in page and 'a&<' not in page and 'http' not in page  # escaped, and self-contained
+  # The probabilities it leaves say the same, from a zip, without training and without the truth.
+  issues, audit = find.find_files(
+    str(folder / 'images.zip'), str(folder / 'labels.csv'), tmp_path / 'again', probs=str(out / 'probs.npy')
+  )
+  assert audit is None and issues.classes == NAMES
+  for name in ('issues.csv', 'issues.html'):
+    assert (tmp_path / 'again' / name).read_text().replace('images.zip', 'images') == (out / name).read_text()
+
+
+def test_the_truth_changes_nothing_but_the_audit(folder, tmp_path):
+  probs = tmp_path / 'probs.npy'
+  np.save(probs, random_probs(np.arange(48) % 2, 2))
+  files = [(str(folder / 'images'), str(folder / 'labels.csv'), tmp_path / name) for name in ('a', 'b')]
+  find.find_files(*files[0], probs=str(probs))
+  _, audit = find.find_files(*files[1], probs=str(probs), truth=str(folder / 'truth.csv'))
+  assert audit['accuracy_given'] == pytest.approx(43 / 47)
+  for name in ('issues.csv', 'issues.html', 'probs.npy'):
+    assert (tmp_path / 'a' / name).read_bytes() == (tmp_path / 'b' / name).read_bytes()
+
+
+def test_mistakes_on_the_command_line(folder, tmp_path):
+  (tmp_path / 'no.npy').write_text('x')
+  images, labels = f'--images={folder / "images"}', f'--labels={folder / "labels.csv"}'
+  found = runs.launch_all([
+    ['find', images], ['find', labels], ['find', images, labels, f'--probs={tmp_path / "no.npy"}'],
+    ['find', images, f'--labels={tmp_path / "labels.csv"}'],
+  ], cwd=tmp_path)  # fmt: skip
+  expected = ('--labels: missing; expected a label file', '--images: missing; expected a folder', 'cannot be read as',
+              'data.labels: there is no file')  # fmt: skip
+  for (code, out, err), text in zip(found, expected):
+    assert code == 2 and not out and text in err and 'Traceback' not in err
+
+
+# What a run says of wrong labels.
+
+
+def test_a_run_scores_detection_in_sample_held_out_and_by_decision(tmp_path, monkeypatch):
+  path = runs.npz(tmp_path / 'data.npz')
+  overrides = {'strategy__name': 'loss_filter', 'strategy__loss_filter__warmup': 1.0}
+  result = runs.fit(runs.recipe(path, **overrides), tmp_path / 'w', monkeypatch)
+  found = result['audit']['detection']
+  samples, _ = noisyjax.writer.read_parquet(tmp_path / 'w/samples.parquet')
+  true, given = runs.arrays()['true'][:128], samples['given']
+  train = samples['split'] == 'train'
+  for name, values in (('mean_loss', samples['mean_loss']), ('mean_margin', -samples['mean_margin'])):
+    expected = evaluate.detection_audit(train[train], values[train], given[train], true[train])
+    assert found['in_sample'][name] == {k: expected[k] for k in ('auroc', 'average_precision')}
+  dropped = samples['chosen'][train] < 0.5
+  expected = evaluate.detection_audit(dropped, dropped, given[train], true[train])
+  assert found['decision'] == {k: expected[k] for k in ('precision', 'recall', 'f1')}
+  flagged = (samples['predicted'] != given)[~train]
+  expected = evaluate.detection_audit(flagged, -samples['margin'][~train], given[~train], true[~train])
+  assert found['held_out'] == pytest.approx({'rows': 32} | expected)
+  assert json.loads((tmp_path / 'w/result.json').read_text())['audit']['detection'] == found
+  shown = report._detection_section(found)
+  assert 'held out: auroc' in shown and 'in sample: mean loss' in shown.replace('_', ' ') and 'audit' in shown
+  # A method that selects nothing decides nothing.
+  plain = runs.fit(runs.recipe(path), tmp_path / 'plain', monkeypatch)['audit']['detection']
+  assert set(plain) == {'in_sample', 'held_out'}
+
+
+def test_a_run_without_known_wrong_labels_scores_no_detection(tmp_path, monkeypatch):
+  data = runs.arrays()
+  path = runs.npz(tmp_path / 'data.npz', labels=data['true'])
+  assert 'detection' not in runs.fit(runs.recipe(path), tmp_path / 'w', monkeypatch)['audit']

@@ -1,0 +1,101 @@
+"""Every strategy has a recipe, and every form of every recipe is one that would train."""
+
+import importlib
+import itertools
+from pathlib import Path
+
+import pytest
+
+from configs.recipes import common
+from noisyjax import config, plugins
+
+NAMES = sorted(plugins.names(config.STRATEGIES, 'Strategy'))
+OPTIONS = ('', '-short', '-held', '-short-held')
+TRUSTED = {
+  'clean_correction': 4000, 'fine_tune': 1000, 'fixmatch': 4000, 'flexmatch': 4000, 'glc': 1000, 'l2rw': 1000,
+  'meta_weight_net': 1000, 'mixmatch': 4000, 'pseudo_label': 4000,
+}  # fmt: skip
+
+
+def recipe(name: str):
+  return importlib.import_module(f'configs.recipes.{name}')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def quick_base():
+  """The defaults are read off every strategy and model: once is enough, and a copy is as good."""
+  made = common.base.get_config()
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(common.base, 'get_config', made.copy_and_resolve_references)
+    yield
+
+
+def test_every_strategy_has_a_recipe():
+  files = {p.stem for p in Path(common.__file__).parent.glob('*.py')} - {'__init__', 'common'}
+  assert files == set(NAMES)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_form_would_train(name):
+  for noise, option in itertools.product(common.NOISE, OPTIONS):
+    c = recipe(name).get_config(noise + option)
+    assert c.strategy.name == name
+    planned = config.phases(c)
+    epochs = sum(phase[1] for phase in planned)
+    assert planned[-1][0] == name
+    if 'short' in option:
+      assert epochs == common.SHORT_EPOCHS == c.epochs
+      assert {own.model.name for _, _, own in planned} == {'small_cnn'}
+      assert config.flat(c)['augment.weak'] == ('crop', 'flip')
+    else:
+      assert epochs == c.epochs > 20
+    assert ('held' in option) == (c.data.source == 'images')
+    needs = {need for which, _, own in planned for need in config.build_strategy(own, which).needs}
+    rows = 42750 if 'held' in option else 47500
+    assert round(c.data.trusted * rows) == (TRUSTED[name] if 'verified' in needs else 0)
+  for form in ('worse', 'sym50-short', 'asym40-held', 'worse-short-held'):
+    config.check(recipe(name).get_config(form))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_published_numbers_are_of_forms(name):
+  published = recipe(name).PUBLISHED
+  assert set(published) <= set(common.NOISE)
+  assert all(text[0].isdigit() and text.endswith(')') for text in published.values())
+  assert f'configs/recipes/{name}.py:worse' in recipe(name).__doc__
+
+
+def test_what_a_method_is_told_is_the_forms():
+  for name, noise in itertools.product(('co_teaching', 'co_teaching_plus', 'jocor'), common.NOISE):
+    for option in OPTIONS:
+      assert recipe(name).get_config(noise + option).strategy[name].forget == common.rate(noise)
+  settings = lambda name, field: [recipe(name).get_config(n).strategy[name][field] for n in common.NOISE[:4]]
+  assert common.NOISE[:4] == ('sym20', 'sym50', 'sym80', 'asym40')
+  assert settings('divide_mix', 'lambda_u') == [0, 25, 25, 0]
+  assert settings('promix', 'rho') == [0.7, 0.5, 0.5, 0.5]
+  assert settings('jocor', 'agree') == [0.9, 0.9, 0.65, 0.9]
+  assert settings('elr', 'strength') == settings('elr_plus', 'strength') == [3, 3, 3, 1]
+  assert settings('ssr_plus', 'relabel') == [0.9, 0.8, 0.8, 0.9]
+  assert [recipe('divide_mix').get_config(n).strategy.naive.penalty for n in ('sym50', 'asym40')] == [0, 1]
+
+
+def test_a_short_form_keeps_the_method_and_shrinks_its_warm_ups():
+  c = recipe('elr_plus').get_config('worse-short')
+  assert (c.ema, c.strategy.elr_plus.alpha) == (0.997, 1.0)
+  c = recipe('cores2').get_config('worse-short')
+  assert tuple(c.strategy.cores2[f] for f in ('wait', 'rise', 'sieve')) == (2.0, 6.0, 6.0)
+  assert c.optim.momentum == 0.9
+  c = recipe('divide_mix').get_config('asym40-short')
+  assert (c.strategy.divide_mix.warmup, c.strategy.divide_mix.ramp) == (2, 2.0)
+  assert [(name, epochs) for name, epochs, _ in config.phases(c)] == [('naive', 2), ('divide_mix', 18)]
+  assert c.strategy.naive.penalty == 1.0
+
+
+@pytest.mark.parametrize('name', ['co_teaching', 'co_teaching_plus', 'jocor'])
+def test_co_teachings_ramp_is_not_walked_twice(name):
+  (_, _, first), (_, _, second) = config.phases(recipe(name).get_config('worse'))
+  assert (first.strategy[name].ramp, second.strategy[name].ramp) == (10.0, 0.0)
+  keep = importlib.import_module('noisyjax.strategies.co_teaching').keep_rate
+  assert keep(0.0, 0.4, 0.0) == pytest.approx(0.6)
+  assert keep(0.0, 0.4, 10.0) == 1.0
+  assert (first.optim.b1, second.optim.b1) == (0.9, 0.1)

@@ -1,0 +1,416 @@
+"""Methods that select rows by loss, disagreement or margin: each against float64 numpy, and what the papers promise."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from golden import (
+  DATA,
+  EYE,
+  GIVEN,
+  IN,
+  LABELED,
+  PIXELS,
+  Given,
+  assert_descended,
+  cross_entropy,
+  descended,
+  draw,
+  entered,
+  logits_of,
+  loss_of,
+  mean_error,
+  notices,
+  phase_of,
+  rows_of,
+  softmax,
+)  # fmt: skip
+from numpy.testing import assert_allclose, assert_array_equal
+
+import tiny
+from configs import base
+from noisyjax import config, step, train
+from noisyjax.errors import UserError
+from noisyjax.estimate import mixture
+from noisyjax.strategies import aum, co_teaching, co_teaching_plus, cores2, jocor, loss_filter, naive
+from tiny import BATCH, CLASSES, ROOT, ROWS
+
+
+def first_step(strategy, rows=LABELED, **fields):
+  """One step of the engine: the state before and after, the batch's rows, their logits [M, B, C] and its metrics."""
+  phase, _, state = entered(strategy, **fields)
+  index = rows_of(rows, state)
+  new, metrics = tiny.advance(phase, state, DATA)
+  return state, new, index, logits_of(state.params['net'], PIXELS[index]), metrics
+
+
+def taken(state, new, index, error):
+  assert_descended(new, *descended(state.params['net'], PIXELS[index], error))
+
+
+def lowest(values, rows, count):
+  """bool [B]: the `count` of these rows with the smallest values."""
+  out = np.zeros(len(values), bool)
+  out[sorted(rows, key=lambda i: values[i])[:count]] = True
+  return out
+
+
+# --- co-teaching+ ---------------------------------------------------------------------------------
+
+PLUS = co_teaching_plus.Strategy.build(forget=0.5, ramp=10.0, warmup=3.0)
+
+
+def plus_choice(logits, target, kept=2 / 3):
+  """What each network is to learn, bool [2, B]: epoch 6 of a ramp of 10 and τ = 0.5 keeps 2/3 of the disagreement."""
+  per = cross_entropy(logits, target)
+  guess = logits.argmax(-1)
+  rows = np.flatnonzero(guess[0] != guess[1])
+  count = int(kept * len(rows) + 1e-6) or len(rows)
+  return np.stack([lowest(per[1 - m], rows, count) for m in (0, 1)])
+
+
+def check_plus(strategy):
+  state, new, index, logits, metrics = first_step(strategy)
+  chosen = plus_choice(logits, GIVEN[index])
+  assert 2 < chosen[0].sum() < BATCH and (chosen[0] != chosen[1]).any()
+  taken(state, new, index, mean_error(logits, GIVEN[index], chosen))
+  assert_allclose(tiny.mean(metrics, 'chosen'), chosen.mean(), rtol=1e-5)
+
+
+def test_co_teaching_plus_takes_the_references_step():
+  notices(check_plus, PLUS)
+
+
+def test_co_teaching_plus_warms_up_as_co_teaching():
+  arguments = draw(64)
+  plus, plain = (loss_of(s, *arguments, 2)[2] for s in (PLUS, co_teaching.Strategy.build(forget=0.5, ramp=10.0)))
+  assert_array_equal(plus, plain)
+  assert not np.array_equal(loss_of(PLUS, *arguments, 3)[2], plain)
+
+
+def test_co_teaching_plus_counts_row_0_and_takes_the_softmax_once():
+  logits = np.zeros((2, 4, CLASSES), np.float32)
+  logits[0, :, 0] = logits[1, 1:, 0] = logits[1, 0, 1] = 2.0  # they disagree about row 0 alone
+  _, metrics, grad = loss_of(PLUS, jnp.asarray(logits), jnp.zeros(4, jnp.int32), jnp.ones(4), 20)
+  # floor(0.5 · 1) = 0 rows: all that disagree are kept.
+  assert_array_equal(metrics['chosen'], [[True, False, False, False]] * 2)
+  assert_allclose(grad[:, 0], softmax(np.float64(logits[:, 0])) - EYE[0], rtol=1e-5)
+  assert_array_equal(grad[:, 1:], 0)
+
+
+def test_co_teaching_plus_learns_nothing_without_disagreement():
+  logits, label, weight = draw(BATCH)
+  same = jnp.stack([logits[0], logits[0]])
+  loss, metrics, grad = loss_of(PLUS, same, label, weight, 20)
+  assert loss == 0 and not metrics['chosen'].any() and not np.asarray(grad).any()
+  # Rows that do not count may disagree as they like.
+  loss, metrics, grad = loss_of(PLUS, same.at[1, 3].set(-same[0, 3]), label, weight.at[3].set(0.0), 20)
+  assert loss == 0 and not metrics['chosen'].any() and not np.asarray(grad).any()
+
+
+@pytest.mark.parametrize('forget, kept', [(0.3, 70), (0.0, 100), (0.29, 71)])
+def test_co_teaching_plus_floors_without_float_dust(forget, kept):
+  label = jnp.zeros(128, jnp.int32)
+  logits = jnp.stack([jax.random.normal(jax.random.key(0), (128, CLASSES)).at[:, 0].add(9.0)] * 2)
+  logits = logits.at[1, :100, 1].set(99.0)  # they disagree about 100 rows
+  strategy = co_teaching_plus.Strategy.build(forget=forget, ramp=1.0, warmup=0.0)
+  assert_array_equal(loss_of(strategy, logits, label, jnp.ones(128), 5)[1]['chosen'].sum(-1), kept)
+
+
+# --- JoCoR ----------------------------------------------------------------------------------------
+
+JOCOR = jocor.Strategy.build(forget=0.5, ramp=10.0, agree=0.6)
+
+
+def joint(logits, target, agree=0.6):
+  """The joint loss [B], with the divergences as the paper writes them."""
+  p = softmax(logits)
+  kl = [(p[m] * np.log(p[m] / p[1 - m])).sum(-1) for m in (0, 1)]
+  return (1 - agree) * cross_entropy(logits, target).sum(0) + agree * (kl[0] + kl[1])
+
+
+def joint_gradient(logits, target, chosen):
+  """By central differences, float64."""
+  loss = lambda z: (joint(z, target) * chosen).sum() / chosen.sum()
+  out = np.zeros_like(logits)
+  for i in np.ndindex(logits.shape):
+    step = np.zeros_like(logits)
+    step[i] = 1e-5
+    out[i] = (loss(logits + step) - loss(logits - step)) / 2e-5
+  return out
+
+
+def check_jocor(strategy):
+  state, new, index, logits, metrics = first_step(strategy)
+  per = joint(logits, GIVEN[index])
+  chosen = lowest(per, range(BATCH), 10)  # floor(16 (1 - 0.5 6/9))
+  taken(state, new, index, joint_gradient(logits, GIVEN[index], chosen))
+  assert_allclose(tiny.mean(metrics, 'objective'), per[chosen].mean(), rtol=1e-4)
+  assert_allclose(tiny.mean(metrics, 'chosen'), 10 / 16, rtol=1e-5)
+
+
+def test_jocor_takes_the_references_step():
+  notices(check_jocor, JOCOR)
+
+
+def test_jocor_keeps_as_many_rows_as_co_teaching_and_the_same_for_both():
+  want = [128, 125, 122, 119, 116, 113, 110, 108, 105, 102, 102, 102]
+  strategy = jocor.Strategy.build(forget=0.2, ramp=10.0)
+  found = [loss_of(strategy, *draw(128), epoch) for epoch in range(len(want))]
+  assert_array_equal([f[1]['chosen'].sum() for f in found], want)
+  moved = np.asarray(found[-1][2]).any(-1)
+  assert_array_equal(moved, np.stack([found[-1][1]['chosen']] * 2))
+
+
+def test_jocor_networks_that_agree_learn_cross_entropy_alone():
+  logits, label, weight = draw(BATCH)
+  same = jnp.stack([logits[0], logits[0]])
+  loss, _, grad = loss_of(jocor.Strategy.build(forget=0.0, agree=0.6), same, label, weight, 9)
+  z = np.float64(same)
+  assert_allclose(loss, 0.4 * 2 * cross_entropy(z[0], EYE[label]).mean(), rtol=1e-5)
+  assert_allclose(grad, 0.4 * (softmax(z) - EYE[label]) / BATCH, atol=1e-6)
+
+
+# --- CORES² ---------------------------------------------------------------------------------------
+
+CORES = cores2.Strategy.build(wait=1.0, rise=9.0, sieve=3.0)
+
+
+def cores_error(logits, target, prior, beta, chosen):
+  """Gradient by logits of Σ v (ℓ − β Σ π ℓ_c) / ((1 + β) Σ v): Σ π ℓ_c is the cross-entropy against π."""
+  error = (softmax(logits) - target) - beta * (softmax(logits) - prior)
+  return error * (chosen / chosen.sum())[..., None] / (1 + beta)
+
+
+def check_cores(strategy):
+  phase, _, state = entered(strategy, epoch=0)
+  counts = np.bincount(DATA.given[LABELED], minlength=CLASSES)
+  assert_allclose(state.extra['prior'], counts / counts.sum(), rtol=1e-6)  # on entering: of all rows
+  passed = LABELED & (np.arange(ROWS) % 3 > 0)  # as if these rows had passed the sieve in the epoch before
+  state = state.replace(
+    phase_epoch=jnp.int32(6), dynamics=state.dynamics.replace(chosen=jnp.asarray(passed | ~LABELED)[None])
+  )
+  state = train.refreshed(phase, state, jnp.asarray(DATA.images), ROOT)
+  prior = np.bincount(DATA.given[passed], minlength=CLASSES) / passed.sum()
+  assert_allclose(state.extra['prior'], prior, rtol=1e-6)
+  state = step.begin_epoch(strategy, state, phase.rows)
+  index = rows_of(LABELED, state)
+  new, metrics = tiny.advance(phase, state, DATA)
+  logits, target = logits_of(state.params['net'], PIXELS[index]), GIVEN[index]
+  p = softmax(logits)
+  chosen = cross_entropy(logits, target) <= -np.log(p).mean(-1)
+  assert 2 < chosen.sum() < BATCH
+  taken(state, new, index, cores_error(logits, target, prior, 2 * 5 / 8, chosen[0]))
+  assert_allclose(tiny.mean(metrics, 'chosen'), chosen.mean(), rtol=1e-5)
+
+
+def test_cores2_takes_the_references_step():
+  notices(check_cores, CORES)
+
+
+def cores_loss(epoch, logits, label, prior, **fields):
+  """Returns (loss, chosen [1, B]) of official-schedule CORES² on given logits [B, C]."""
+  b = {'weak': None, 'weight': jnp.ones(len(label)), 'target': jax.nn.one_hot(label, logits.shape[-1])}
+  state = type('State', (), {'extra': {'prior': jnp.asarray(prior)}})
+  strategy = cores2.Strategy.build(**fields)
+  loss, out = strategy.loss(None, state, {'train': b}, Given(jnp.asarray(logits)[None], jnp.int32(epoch)))
+  return float(loss), np.asarray(out.metrics['chosen'] & jnp.ones((1, len(label)), bool))
+
+
+def test_cores2_follows_the_official_schedule():
+  # f_beta of the official code: 0 for epochs 0–9, linspace(0, 2, 30) for 10–39, then 2; all rows until epoch 30.
+  rng = np.random.default_rng(0)
+  logits, label, prior = rng.normal(size=(64, 3)), rng.integers(0, 3, 64), np.array([0.5, 0.3, 0.2])
+  every = -np.log(softmax(logits))
+  own = every[np.arange(64), label]
+  sieved = own <= every.mean(-1)
+  beta = np.concatenate([np.zeros(10), np.linspace(0, 2, 30), np.full(60, 2.0)])
+  for epoch in (0, 9, 10, 11, 25, 30, 31, 39, 40, 99):
+    chosen = sieved if epoch > 30 else np.ones(64, bool)
+    loss, found = cores_loss(epoch, logits, label, prior)
+    assert_array_equal(found[0], chosen)
+    per = (own - beta[epoch] * every @ prior) / (1 + beta[epoch])
+    assert_allclose(loss, per[chosen].mean(), rtol=1e-4, atol=1e-6)
+
+
+def test_cores2_sieves_everything_and_stays_finite():
+  logits = np.array([[50.0, -50.0, 0.0]] * 4)
+  loss, chosen = cores_loss(50, logits, np.ones(4, int), np.full(3, 1 / 3))
+  assert loss == 0 and not chosen.any()
+
+
+# --- loss filtering by a mixture ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('split', ['gaussian', 'beta'])
+def test_loss_filter_by_a_mixture_takes_the_references_step(split):
+  def check(strategy):
+    phase, previous, state = entered(strategy)
+    allowed = LABELED
+    loss = np.where(allowed, cross_entropy(logits_of(previous.params['net'], PIXELS)[0], GIVEN), 99.0)
+    trust = np.asarray(getattr(mixture, split)(jnp.asarray(loss, jnp.float32), jnp.asarray(allowed)))
+    assert 5 < (trust[allowed] > 0.4).sum() < allowed.sum() - 5
+    assert_allclose(np.asarray(state.targets.trust[0])[allowed], trust[allowed], rtol=1e-3, atol=1e-4)
+    kept = allowed & (trust > 0.4)
+    assert_array_equal(state.masks['train'], kept)
+    index = rows_of(kept, state)
+    new, _ = tiny.advance(phase, state, DATA)
+    logits = logits_of(state.params['net'], PIXELS[index])
+    taken(state, new, index, mean_error(logits, GIVEN[index], 1.0))
+
+  notices(check, loss_filter.Strategy.build(split=split, threshold=0.4))
+
+
+def test_loss_filter_is_told_the_rate_only_where_it_uses_it():
+  build = loss_filter.Strategy.build
+  assert build().needs == ('rate',) and build(rate=0.0).needs == ()
+  assert build(split='gaussian').needs == build(split='beta').needs == ()
+  with pytest.raises(UserError, match=r"loss_filter\.split: unknown value 'gauss'\. Did you mean 'gaussian'"):
+    tiny.start(phase_of(build(split='gauss')), DATA)
+
+
+# --- AUM ------------------------------------------------------------------------------------------
+
+AUM = aum.Strategy.build(percentile=50.0)
+
+
+def aum_update(strategy, extra, epoch, index, logits, label, epochs=9.0, weight=None):
+  """The memories after one step on given logits [M, B, C + 1]."""
+  logits = np.asarray(logits)
+  classes = logits.shape[-1] - 1
+  label = jnp.asarray(label)
+  b = {'weak': None, 'weight': jnp.ones(len(label)) if weight is None else jnp.asarray(weight), 'label': label,
+       'target': jax.nn.one_hot(label, classes), 'index': jnp.asarray(index)}  # fmt: skip
+  state = type('State', (), {'extra': extra})
+  ctx = Given(jnp.asarray(logits, jnp.float32), jnp.int32(epoch), epochs=jnp.float32(epochs))
+  return strategy.loss(None, state, {'train': b}, ctx)[1].extra
+
+
+def nobody(networks=1, rows=3):
+  _, extra = aum.Strategy.build(networks=networks).init(None, tiny.data(rows))
+  return extra
+
+
+def test_aum_of_the_official_codes_test():
+  strategy = aum.Strategy.build(networks=1)
+  low = [[-99.0]] * 2  # the extra class
+  extra = aum_update(strategy, nobody(), 1, [0, 1], [np.hstack([[[1, 2, 3], [6, 5, 4]], low])], [1, 0])
+  extra = aum_update(strategy, extra, 2, [1, 2], [np.hstack([[[7, 8, 9], [12, 11, 10]], low])], [2, 1])
+  assert_array_equal(extra['count'], [[1, 2, 1]])
+  assert_allclose(extra['margin'] / extra['count'], [[-1, 1, -1]])
+
+
+def test_aum_measures_a_row_once_an_epoch_and_not_in_the_first():
+  strategy = aum.Strategy.build(networks=1)
+  logits = np.array([[[5.0, 1, 0], [3, 0, 0], [9, 0, 0], [7, 0, 0]]])
+  first = aum_update(strategy, nobody(), 0, [0, 1, 2, 1], logits, [0] * 4)
+  assert not first['count'].any() and not first['margin'].any()
+  only = aum_update(strategy, nobody(), 0, [0, 1, 2, 1], logits, [0] * 4, epochs=1.0)
+  assert_allclose(only['margin'], [[4, 3, 9]])
+  one = aum_update(strategy, first, 1, [0, 1, 0, 1], logits, [0] * 4)  # wrap-around within a batch: the first counts
+  assert_allclose(one['margin'], [[4, 3, 0]])
+  again = aum_update(strategy, one, 1, [1, 2, 1, 1], logits, [0, 0, 0, 0], weight=[1, 1, 1, 0])  # and across batches
+  assert_allclose(again['margin'], [[4, 3, 3]])
+  assert_array_equal(again['count'], [[1, 1, 1]])
+  later = aum_update(strategy, again, 2, [1, 2, 0, 0], logits, [0, 0, 0, 0], weight=[1, 0, 0, 1])
+  assert_allclose(later['margin'], [[4 + 7, 3 + 5 - 1, 3]])  # 5 − max(1, 0) = 4
+
+
+def check_aum(strategy):
+  """A measuring phase of two epochs on the engine, then the retraining phase that its AUMs decide."""
+  phase, _, state = entered(strategy, epoch=1, reset='all')
+  threshold = np.asarray(state.extra['threshold'])
+  assert_array_equal(threshold.sum(1), LABELED.sum() // (CLASSES + 1))
+  assert not (threshold[0] & threshold[1]).any() and not threshold[:, ~LABELED].any()
+  index = rows_of(LABELED, state)
+  logits = logits_of(state.params['net'], PIXELS[index])  # [2, B, 4]
+  wide = np.eye(CLASSES + 1)
+  assigned = np.where(threshold[:, index], CLASSES, DATA.given[index])  # [2, B]
+  new, metrics = tiny.advance(phase, state, DATA)
+  taken(state, new, index, mean_error(logits, wide[assigned], 1.0))
+  right = logits[..., :CLASSES].argmax(-1) == DATA.given[index]
+  assert_allclose(tiny.mean(metrics, 'accuracy'), right.mean(), rtol=1e-5)
+  own = (logits * wide[assigned]).sum(-1)
+  margin = np.zeros((2, ROWS))
+  margin[:, index] = own - np.where(wide[assigned] > 0, -np.inf, logits).max(-1)
+  assert_allclose(new.extra['margin'], margin, rtol=1e-4, atol=1e-4)
+
+  # As if two epochs of margins had been measured; row 10 never was.
+  rng = np.random.default_rng(4)
+  sums = rng.normal(size=(2, ROWS)).astype(np.float32)
+  count = np.where(np.arange(ROWS) == 10, 0, 2) * np.ones((2, 1), int)
+  new = new.replace(extra=new.extra | {'margin': jnp.asarray(sums), 'count': jnp.asarray(count, jnp.int32)})
+  again = dataclasses.replace(strategy, measure=False, networks=1)
+  retrain = phase_of(again, reset='all')
+  state = tiny.start(retrain, DATA, new, 2)
+  average = sums / 2
+  lines = [np.median(average[m, threshold[m] & (count[m] > 0)]) for m in (0, 1)]
+  apart = [[average[m, i] - lines[m] for m in (0, 1) if not threshold[m, i]] for i in range(ROWS)]
+  good = np.array([np.mean(a) >= 0 for a in apart])
+  good[10] = True
+  assert 5 < good[LABELED].sum() < LABELED.sum() - 5
+  assert_array_equal(np.asarray(state.targets.trust[0] > 0)[LABELED], good[LABELED])
+  assert_array_equal(state.masks['train'], good & LABELED)
+  assert state.extra == {} and state.params['net']['head']['bias'].shape == (1, CLASSES)
+  index = rows_of(good & LABELED, state)
+  done, _ = tiny.advance(retrain, state, DATA)
+  logits = logits_of(state.params['net'], PIXELS[index])
+  taken(state, done, index, mean_error(logits, GIVEN[index], 1.0))
+
+
+def test_aum_measures_and_retrains_as_the_reference():
+  def check(strategy):
+    try:
+      check_aum(strategy)
+    except ValueError as error:  # naive's loss has no target for the extra class
+      raise AssertionError from error
+
+  notices(check, AUM)
+
+
+def test_aum_threshold_rows_stay_theirs_all_along():
+  phase, _, state = entered(AUM, epoch=0, reset='all')
+  later = state.replace(phase_epoch=jnp.int32(3))
+  again = train.refreshed(phase, later, jnp.asarray(DATA.images), ROOT)
+  assert_array_equal(again.extra['threshold'], state.extra['threshold'])
+  assert_array_equal(again.targets.label, state.targets.label)
+  assert not np.asarray(state.extra['threshold'])[:, ~IN].any()
+
+
+def test_aum_judges_by_the_official_percentile():
+  # 100 threshold rows with AUM 0, 1, … 99: more than 1 % of them exceed a row whose AUM is below 98.01.
+  margin = jnp.asarray([*range(100), 98, 98.02, 120, -5], jnp.float32)[None]
+  threshold = jnp.arange(104)[None] < 100
+  good = aum.keep(margin, jnp.ones((1, 104), jnp.int32), threshold, jnp.ones(104, bool), 99.0)
+  assert_array_equal(good[100:], [False, True, True, False])
+  # Without a measured threshold row nothing is dropped.
+  assert aum.keep(margin, jnp.ones((1, 104), jnp.int32), threshold & False, jnp.ones(104, bool), 99.0).all()
+  assert aum.keep(margin, jnp.zeros((1, 104), jnp.int32), threshold, jnp.ones(104, bool), 99.0).all()
+
+
+def test_aum_votes_without_its_extra_class():
+  logits = np.random.default_rng(0).normal(size=(2, 5, 4)).astype(np.float32)
+  assert_allclose(AUM.probs(jnp.asarray(logits)), softmax(np.float64(logits[..., :3])).mean(0), rtol=1e-5)
+  retrain = aum.Strategy.build(measure=False, networks=1)
+  assert retrain.extra_classes == 0 and retrain.refresh_on == 'phase'
+  assert retrain.probs(jnp.asarray(logits)).shape == (5, 4)
+
+
+@pytest.mark.parametrize('epochs, want', [(450, (150, 300)), (2, (1, 1)), (3, (1, 2)), (1, (1, 1))])
+def test_aum_plans_to_measure_and_then_to_retrain(epochs, want):
+  settings = base.get_config()
+  settings.strategy.name, settings.epochs, settings.schedule.name = 'aum', epochs, 'cosine'
+  config.check(settings)
+  (_, first, measuring), (_, second, retraining) = config.phases(settings)
+  assert (first, second) == want
+  assert measuring.schedule.name == 'constant' and retraining.schedule.name == 'cosine' and retraining.reset == 'all'
+  strategies = [config.build_strategy(c, 'aum') for c in (measuring, retraining)]
+  assert [(s.measure, s.networks) for s in strategies] == [(True, 2), (False, 1)]
+
+
+def test_aum_retrains_only_after_it_measured():
+  before = tiny.start(phase_of(naive.Strategy.build()), DATA)
+  with pytest.raises(UserError, match='measure=True'):
+    tiny.start(phase_of(aum.Strategy.build(measure=False, networks=1), reset='all'), DATA, before, 1)

@@ -170,10 +170,14 @@ class Strategy:
     super().__init_subclass__(**kwargs)
     dataclasses.dataclass(frozen=True)(cls)
     fields = dataclasses.fields(cls)
-    jax.tree_util.register_dataclass(
+    traced = [f.name for f in fields if f.type in (float, 'float')]
+    static = [f.name for f in fields if f.name not in traced]
+    # Not register_dataclass: in jaxlib 0.10 and 0.11 two of its classes with equal fields make equal tree structures,
+    # of other hashes, so that jit's cache now and then takes one strategy for another.
+    jax.tree_util.register_pytree_node(
       cls,
-      data_fields=[f.name for f in fields if f.type in (float, 'float')],
-      meta_fields=[f.name for f in fields if f.type not in (float, 'float')],
+      lambda s: ([getattr(s, n) for n in traced], tuple(getattr(s, n) for n in static)),
+      lambda values, numbers: cls(**dict(zip(static, values)), **dict(zip(traced, numbers))),
     )
 
   @classmethod

@@ -41,7 +41,7 @@ MISTAKES = {
   'value of another type': (['train', DIGITS, '--config.optim.lr=high'], 'flag --config.optim.lr=high: could not conv'),
   'unknown strategy': (
     ['train', DIGITS, '--config.strategy.name=naiv', '--workdir={dir}/w'],
-    "strategy.name: unknown value 'naiv'. Did you mean 'naive'? Choices: clean_correction, co_teaching",
+    "strategy.name: unknown value 'naiv'. Did you mean 'naive'? Choices: aum, backward",
   ),
   'unknown model': (
     ['train', DIGITS, '--config.model.name=modell_1', '--workdir={dir}/w'],

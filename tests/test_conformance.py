@@ -202,10 +202,10 @@ def test_an_unlabeled_row_reaches_only_unlabeled_streams(name):
   c = case(name)
   strategy = c.phase.strategy
   labeled = [s for s, v in strategy.streams.items() if v.labeled]
-  batch, _ = step.batches(
-    c.phase.spec, strategy, c.phase.hyper, c.state, walks_of(c.phase, c.state), jnp.asarray(c.data.images),
-    step.keys(ROOT),
-  )  # fmt: skip
+  spec, hyper, walks, images = c.phase.spec, c.phase.hyper, walks_of(c.phase, c.state), jnp.asarray(c.data.images)
+  batch, _ = jax.eval_shape(
+    lambda *args: step.batches(spec, *args), strategy, hyper, c.state, walks, images, step.keys(ROOT)
+  )
   for stream in strategy.streams:
     assert ('label' in batch[stream]) == (stream in labeled)
   targets = c.state.targets
@@ -251,26 +251,30 @@ def test_gradient_and_statistics_reach_every_network_and_do_not_cross(name):
   state, spec, strategy, hyper = later(c), c.phase.spec, c.phase.strategy, c.phase.hyper
   images = jnp.asarray(c.data.images)
 
-  @jax.jit
-  def first(one, other):
+  walks = walks_of(c.phase, state)
+
+  def first(one, other, state, walks):
     """Gradient and statistics of network 0, whose own parameters are `one`; all others' are `other`."""
-    batch, _ = step.batches(spec, strategy, hyper, state, walks_of(c.phase, state), images, step.keys(ROOT))
+    batch, _ = step.batches(spec, strategy, hyper, state, walks, images, step.keys(ROOT))
 
     def objective(one):
       net = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), one, other)
-      ctx = Ctx(
-        jax.random.key(1), state.phase_epoch, hyper.epochs, 0.5, spec.classes, spec.net, state, hyper.optimizer.lr
-      )
+      lr = hyper.optimizer.lr
+      ctx = Ctx(jax.random.key(1), state.phase_epoch, hyper.epochs, 0.5, spec.classes, spec.net, state, lr)
       loss, _ = strategy.loss({**state.params, 'net': net}, state, batch, ctx)
       return loss, jax.tree.map(lambda a: a[0], ctx.stats)
 
-    grad, stats = jax.grad(objective, has_aux=True)(one)
-    return grad, stats
+    return jax.grad(objective, has_aux=True)(one)
+
+  @jax.jit
+  def moved(one, other, state, walks):
+    """`first`, and what of it moves with all the other networks' parameters."""
+    ones = jax.tree.map(jnp.ones_like, other)
+    return jax.jvp(lambda other: first(one, other, state, walks), (other,), (ones,))
 
   net = state.params['net']
   one, other = jax.tree.map(lambda a: a[:1], net), jax.tree.map(lambda a: a[1:], net)
-  ones = lambda tree: jax.tree.map(jnp.ones_like, tree)
-  (grad, _), (grad_moved, stats_moved) = jax.jvp(lambda other: first(one, other), (other,), (ones(other),))
+  (grad, _), (grad_moved, stats_moved) = moved(one, other, state, walks)
   assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(grad['head']))
   crossed = any(bool((g != 0).any()) for g in jax.tree.leaves(grad_moved))
   assert crossed == strategy.coupled
@@ -300,13 +304,20 @@ for name in t.NAMES:
 """
 
 
-def test_four_devices_take_the_step_that_one_takes():
+@pytest.fixture(scope='module', autouse=True)
+def four():
+  """A child process with four devices, which works beside the other tests of this module."""
   environment = {**os.environ, 'XLA_FLAGS': '--xla_force_host_platform_device_count=4', 'JAX_PLATFORMS': 'cpu'}
   paths = json.dumps([str(runs.ROOT / 'tests'), str(runs.ROOT)])
-  done = subprocess.run(
-    [sys.executable, '-c', FOUR, paths], capture_output=True, text=True, timeout=600, env=environment, check=False
-  )
-  assert done.returncode == 0, done.stderr[-3000:]
-  found = dict(map(json.loads, done.stdout.splitlines()))
+  command = [sys.executable, '-c', FOUR, paths]
+  with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    yield process
+    process.kill()
+
+
+def test_four_devices_take_the_step_that_one_takes(four):
+  out, err = four.communicate(timeout=900)
+  assert four.returncode == 0, err[-3000:]
+  found = dict(map(json.loads, out.splitlines()))
   assert set(found) == set(NAMES)
   assert {name: worst for name, worst in found.items() if worst > 1e-5} == {}

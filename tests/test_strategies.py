@@ -218,6 +218,14 @@ def test_clean_correction_plans_a_corrector_and_then_a_new_network():
   assert second == ('clean_correction', 10, {'reset': 'all'})
 
 
+def test_strategies_of_equal_fields_are_not_taken_for_one_another():
+  one, other = (type('Same', (naive.Strategy,), {}).build() for _ in range(2))
+  assert jax.tree.leaves(one) == jax.tree.leaves(other)
+  assert jax.tree.structure(one) != jax.tree.structure(other)
+  assert jax.tree.structure(one) == jax.tree.structure(type(one).build(smoothing=0.3))
+  assert jax.tree.structure(one) != jax.tree.structure(type(one).build(networks=2))
+
+
 def test_floats_are_cast_once_and_the_rest_is_static():
   strategy = co_teaching.Strategy.build(forget=1, ramp=4)
   leaves, tree = jax.tree.flatten(strategy)

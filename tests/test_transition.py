@@ -345,7 +345,9 @@ def test_the_networks_of_confident_learning_are_asked_about_rows_they_never_saw(
 def test_folds_are_stratified_and_drawn_from_the_key():
   labels = drawn(0, 997, 5)[1]
   labels[::10] = -1
-  draw = lambda key: np.asarray(confident_learning.draw_folds(jax.random.key(key), jnp.array(labels), 4))
+  draw = lambda key: np.asarray(
+    confident_learning.draw_folds(jax.random.key(key), jnp.array(labels), jnp.ones(len(labels), bool), 4)
+  )
   fold = draw(0)
   assert_array_equal(fold == -1, labels == -1)
   for c in range(5):

@@ -16,11 +16,16 @@ from noisyjax.estimate import confident
 from noisyjax.strategy import Strategy as Base
 
 
-def draw_folds(key, given, count):
-  """Returns each row's fold, int32 [N]: as many rows of each class in each, or one more; -1 for unlabeled rows."""
-  order = jnp.lexsort((jax.random.uniform(key, given.shape), given))
-  fold = jnp.zeros(given.shape, jnp.int32).at[order].set(jnp.arange(len(given)) % count)
-  return jnp.where(given >= 0, fold, -1)
+def draw_folds(key, label, rows, count):
+  """Returns each row's fold, int32 [N]: as many of a class's rows in each, or one more; -1 for rows that do not count.
+
+  Args:
+    key: of the draw. label: int32 [N]. rows: bool [N], those that may be used. count: K.
+  """
+  counts = rows & (label >= 0)
+  order = jnp.lexsort((jax.random.uniform(key, label.shape), label, ~counts))
+  fold = jnp.zeros(label.shape, jnp.int32).at[order].set(jnp.arange(len(label)) % count)
+  return jnp.where(counts, fold, -1)
 
 
 class Strategy(Base):
@@ -46,7 +51,7 @@ class Strategy(Base):
 
   @property
   def refresh(self):
-    return self._filtered if self.networks == 1 else None
+    return self._filtered if self.networks == 1 else self._divided
 
   def phases(self, name, epochs):
     first = max(epochs // 2, 1)
@@ -55,13 +60,18 @@ class Strategy(Base):
 
   def init(self, key, data):
     check_choice('filter', self.filter, confident.FILTERS)
-    return {}, {'fold': draw_folds(key, jnp.array(data.given), self.networks)}
+    return {}, {'fold': jnp.full(len(data.given), -1, jnp.int32)}
 
   def members(self, state):
     if self.networks == 1:
       return super().members(state)
     fold = state.extra['fold']
     return {'train': (fold >= 0) & (fold != jnp.arange(self.networks)[:, None])}  # [K, N]
+
+  def _divided(self, state, scores, ctx):
+    rows = ctx.rows & (state.targets.weight > 0)
+    fold = draw_folds(ctx.key, state.targets.label, rows, self.networks)
+    return state.targets, {'fold': jnp.where(ctx.epoch == 0, fold, state.extra['fold'])}
 
   def _filtered(self, state, scores, ctx):
     if 'fold' not in ctx.previous.extra:

@@ -1,5 +1,10 @@
 """What every test runs under: JAX on its persistent compilation cache, so that a second run compiles little."""
 
+import os
+
+# Programs here are small and run a few times: what the compiler does not optimise is time saved.
+os.environ['XLA_FLAGS'] = f'--xla_backend_optimization_level=0 {os.environ.get("XLA_FLAGS", "")}'
+
 import jax
 import pytest
 
@@ -21,3 +26,12 @@ def forget():
 def data():
   """48 random 8x8 gray images of 3 classes, all labeled, none verified."""
   return tiny.data()
+
+
+def pytest_collection_modifyitems(items):
+  """Tests that share what they compile go to one process: those of a module, or of one strategy."""
+  for item in items:
+    group = item.path.stem
+    if group == 'test_conformance':
+      group += '-' + item.callspec.params['name'].partition(':')[0]
+    item.add_marker(pytest.mark.xdist_group(group))

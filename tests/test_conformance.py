@@ -7,10 +7,6 @@ A case is called by the strategy and, for such an earlier phase, its number.
 
 import dataclasses
 import functools
-import json
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -279,45 +275,3 @@ def test_gradient_and_statistics_reach_every_network_and_do_not_cross(name):
   crossed = any(bool((g != 0).any()) for g in jax.tree.leaves(grad_moved))
   assert crossed == strategy.coupled
   assert not any(bool((s != 0).any()) for s in jax.tree.leaves(stats_moved))
-
-
-FOUR = """
-import jax, json, sys
-sys.path[:0] = json.loads(sys.argv[1])
-from noisyjax import compile_cache
-compile_cache.enable()
-jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
-import dataclasses
-import numpy as np
-import test_conformance as t
-from noisyjax import config
-assert len(jax.devices()) == 4
-for name in t.NAMES:
-  c = t.case(name)
-  many = dataclasses.replace(c.phase, spec=dataclasses.replace(c.phase.spec, mesh=config._mesh(4)))
-  one = dataclasses.replace(c.phase, spec=dataclasses.replace(c.phase.spec, mesh=None))
-  late = t.later(c)
-  a, b = (jax.tree.leaves(t.stepped(phase, late, c.data, 1).params) for phase in (one, many))
-  # Against the largest parameter: the bias before a batch norm is nothing but rounding.
-  worst = float(max(np.abs(x - y).max() for x, y in zip(a, b)) / max(np.abs(x).max() for x in a))
-  print(json.dumps([name, worst]))
-"""
-
-
-@pytest.fixture(scope='module', autouse=True)
-def four():
-  """A child process with four devices, which works beside the other tests of this module."""
-  environment = {**os.environ, 'XLA_FLAGS': '--xla_force_host_platform_device_count=4', 'JAX_PLATFORMS': 'cpu'}
-  paths = json.dumps([str(runs.ROOT / 'tests'), str(runs.ROOT)])
-  command = [sys.executable, '-c', FOUR, paths]
-  with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
-    yield process
-    process.kill()
-
-
-def test_four_devices_take_the_step_that_one_takes(four):
-  out, err = four.communicate(timeout=900)
-  assert four.returncode == 0, err[-3000:]
-  found = dict(map(json.loads, out.splitlines()))
-  assert set(found) == set(NAMES)
-  assert {name: worst for name, worst in found.items() if worst > 1e-5} == {}

@@ -38,6 +38,7 @@ BUILT = {
   'loss_filter': loss_filter.Strategy.build(rate=0.4, warmup=5.0),
   'clean_correction': clean_correction.Strategy.build(confidence=0.5),
   'clean_correction_soft': clean_correction.Strategy.build(confidence=0.5, soft=True),
+  'clean_correction_posterior': clean_correction.Strategy.build(confidence=0.5, posterior=True),
 }
 
 
@@ -62,6 +63,24 @@ def corrected(before, soft=False):
   return (known | (probs.max(-1) >= 0.5)) & IN, target
 
 
+def weighed(before):
+  """The same, the corrector's opinion weighed by what the given label says: T counted on the pairs, one row by one."""
+  probs = softmax(logits_of(before, PIXELS)[0])
+  pairs = np.zeros((CLASSES, CLASSES)) + 0.1 * EYE
+  for verified, given in zip(DATA.verified[IN], DATA.given[IN]):
+    if verified >= 0 and given >= 0:
+      pairs[verified, given] += 1
+  matrix = pairs / pairs.sum(1, keepdims=True)
+  for row, given in enumerate(DATA.given):
+    if given >= 0:
+      probs[row] *= matrix[:, given]
+      probs[row] /= probs[row].sum()
+  known = DATA.verified >= 0
+  target = np.where(known[:, None], EYE[DATA.verified], EYE[probs.argmax(-1)])
+  assert (probs.argmax(-1) != softmax(logits_of(before, PIXELS)[0]).argmax(-1)).any()
+  return (known | (probs.max(-1) >= 0.5)) & IN, target
+
+
 def alone(per):
   return np.ones_like(per)
 
@@ -81,6 +100,7 @@ REFERENCE = {
   'loss_filter': (small_losses, alone, 0.0),
   'clean_correction': (corrected, alone, 0.0),
   'clean_correction_soft': (lambda before: corrected(before, soft=True), alone, 0.0),
+  'clean_correction_posterior': (weighed, alone, 0.0),
 }
 
 
@@ -216,6 +236,8 @@ def test_clean_correction_plans_a_corrector_and_then_a_new_network():
   first, second = clean_correction.Strategy.build().phases('clean_correction', 20)
   assert first == ('naive', 10, {'rows': 'trusted', 'labels': 'verified'})
   assert second == ('clean_correction', 10, {'reset': 'all'})
+  plan = clean_correction.Strategy.build(rounds=3).phases('clean_correction', 22)
+  assert [(name, epochs) for name, epochs, _ in plan] == [('naive', 5), *[('clean_correction', n) for n in (5, 5, 7)]]
 
 
 def test_strategies_of_equal_fields_are_not_taken_for_one_another():

@@ -1,4 +1,4 @@
-"""Our answer to the seed's question on two cores without a GPU, meant for ten minutes: 83.1 % (n = 1).
+"""Our answer to the seed's question on two cores without a GPU, within ten minutes: 83.2 ± 0.1 % (n = 2).
 
   python launch.py train --config=configs/weak_supervision/best_cpu.py --workdir=runs/best_cpu
 

@@ -3,12 +3,15 @@
 The course project's Model II. Its own plan is two phases: `naive` on the trusted rows with their verified labels, then
 this strategy, which on entering its phase asks the corrector once and starts a new network.
 Departures from the project: verified labels are always kept; a row is relabeled only where the corrector's confidence
-reaches `confidence` (else it is left out), and the corrected labels may be soft.
+reaches `confidence` (else it is left out), and the corrected labels may be soft. The project forgets what label a row
+was given; with `posterior` the corrector's p(true | image) is weighed by it: p(true | image, given) ∝ p(true | image)
+T[true, given], T counted on the rows that have both labels. With `rounds` each network corrects for the next.
 """
 
 import jax
 import jax.numpy as jnp
 
+from noisyjax.estimate import transition
 from noisyjax.strategy import Strategy as Base
 
 
@@ -18,22 +21,25 @@ class Strategy(Base):
   Attributes:
     confidence: least probability for a correction to count.
     soft: whether corrected rows carry the corrector's probabilities instead of its argmax.
+    posterior: whether the given label of a row has a say in its correction.
+    rounds: corrections, each with a new network.
   """
 
   confidence: float = 0.0
   soft: bool = False
+  posterior: bool = False
+  rounds: int = 1
   refresh_on = 'phase'
   needs = ('verified',)
 
   def phases(self, name, epochs):
-    first = max(epochs // 2, 1)
-    return (
-      ('naive', first, {'rows': 'trusted', 'labels': 'verified'}),
-      (name, max(epochs - first, 1), {'reset': 'all'}),
-    )
+    each = max(epochs // (self.rounds + 1), 1)
+    last = max(epochs - self.rounds * each, 1)
+    corrected = tuple((name, n, {'reset': 'all'}) for n in (*[each] * (self.rounds - 1), last))
+    return ('naive', each, {'rows': 'trusted', 'labels': 'verified'}), *corrected
 
   def init(self, key, data):
-    return {}, {'verified': jnp.asarray(data.verified)}
+    return {}, {'verified': jnp.array(data.verified), 'given': jnp.array(data.given)}
 
   def score(self, logits, features, batch):
     return {'probs': jax.nn.softmax(logits)}  # [1, B, C]
@@ -42,6 +48,8 @@ class Strategy(Base):
     probs = scores['probs'][0]  # [N, C]
     verified = state.extra['verified']  # [N]
     known = verified >= 0
+    if self.posterior:
+      probs = self._weighed(probs, state, ctx)
     sure = probs.max(-1) >= self.confidence
     label = jnp.where(known, verified, jnp.where(sure, probs.argmax(-1), -1)).astype(jnp.int32)
     soft = None
@@ -49,3 +57,12 @@ class Strategy(Base):
       corrected = jnp.where(sure[:, None], probs, 0.0)
       soft = jnp.where(known[:, None], jax.nn.one_hot(verified, probs.shape[-1]), corrected)
     return state.targets.replace(label=label, soft=soft), state.extra
+
+  def _weighed(self, probs, state, ctx):
+    """Returns p(true | image, given) [N, C]; a row without a given label keeps p(true | image)."""
+    given = state.extra['given']
+    keep = ctx.rows & (state.targets.weight > 0)
+    matrix = transition.from_pairs(state.extra['verified'], given, ctx.classes, keep)
+    likely = probs * jnp.where(given[:, None] >= 0, matrix.T[given], 1.0)
+    total = likely.sum(-1, keepdims=True)
+    return jnp.where(total > 0, likely / jnp.where(total > 0, total, 1.0), probs)

@@ -1,0 +1,43 @@
+"""One step on four devices is the step on one, for every strategy: in a child process, which alone has four."""
+
+import json
+import os
+import subprocess
+import sys
+
+import test_conformance
+
+import runs
+
+FOUR = """
+import jax, json, sys
+sys.path[:0] = json.loads(sys.argv[1])
+import conftest
+import dataclasses
+import numpy as np
+import test_conformance as t
+from noisyjax import config
+assert len(jax.devices()) == 4
+for name in t.NAMES:
+  c = t.case(name)
+  many = dataclasses.replace(c.phase, spec=dataclasses.replace(c.phase.spec, mesh=config._mesh(4)))
+  one = dataclasses.replace(c.phase, spec=dataclasses.replace(c.phase.spec, mesh=None))
+  late = t.later(c)
+  a, b = (jax.tree.leaves(t.stepped(phase, late, c.data, 1).params) for phase in (one, many))
+  # Against the largest parameter: the bias before a batch norm is nothing but rounding.
+  worst = float(max(np.abs(x - y).max() for x, y in zip(a, b)) / max(np.abs(x).max() for x in a))
+  print(json.dumps([name, worst]))
+"""
+
+
+def test_four_devices_take_the_step_that_one_takes():
+  flags = os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=4'
+  environment = {**os.environ, 'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'}
+  paths = json.dumps([str(runs.ROOT / 'tests'), str(runs.ROOT)])
+  done = subprocess.run(
+    [sys.executable, '-c', FOUR, paths], capture_output=True, text=True, timeout=900, env=environment, check=False
+  )
+  assert done.returncode == 0, done.stderr[-3000:]
+  found = dict(map(json.loads, done.stdout.splitlines()))
+  assert set(found) == set(test_conformance.NAMES)
+  assert {name: worst for name, worst in found.items() if worst > 1e-5} == {}

@@ -54,7 +54,7 @@ def predict() -> None:
 
 def find() -> None:
   """find --images=FOLDER|ZIP --labels=CSV [--workdir=W] [--probs=NPY] [--truth=CSV]: labels that are probably wrong."""
-  from noisyjax import find as library
+  from noisyjax import find_files as library
 
   folder = Path(_WORKDIR.value or 'label_issues')
   found, audit = library.find_files(

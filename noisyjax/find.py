@@ -5,36 +5,23 @@ scratch on the other folds and predicts this one; its rows are held and their la
 trains can know them. Pixel mean and deviation (and a whitening layer) are of all images: no label is in them.
 """
 
-import base64
-import contextlib
-import csv
 import dataclasses
 import functools
-import io
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from html import escape
-from pathlib import Path
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from PIL import Image
 from tqdm import tqdm
 
 from noisyjax import config as configs
-from noisyjax import defaults, evaluate, step, train, writer
-from noisyjax.data import dataset, decode, files, split
-from noisyjax.data.sources import images as image_source
+from noisyjax import defaults, evaluate, step, train
+from noisyjax.data import dataset, decode, split
 from noisyjax.errors import UserError, check_choice
 from noisyjax.estimate import confident
-from noisyjax.log import log
 from noisyjax.strategy import TrainData
-
-SIDE = 64  # pixels: images of a folder are made no larger, unless the config says so
-PEEK = 100  # images whose size is looked at for that
-SHOWN = 300  # labels in the picture page
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -298,122 +285,3 @@ def _unsorted(row: np.ndarray, values: np.ndarray) -> np.ndarray:
   out = np.empty_like(values)
   out[row] = values
   return out
-
-
-# Files
-
-
-def find_files(
-  images: str,
-  labels: str,
-  folder: str | Path,
-  *,
-  probs: str = '',
-  truth: str = '',
-  folds: int = 5,
-  config: ConfigDict | None = None,
-  skip_bad: bool = False,
-) -> tuple[LabelIssues, dict[str, float] | None]:
-  """Finds label issues of image files, and writes issues.csv, issues.html and probs.npy.
-
-  Args:
-    images: a folder or zip. labels: a label file in either form that `data.labels` takes. folder: made if missing.
-    probs: an .npy [N, C] of your own, its rows in the sorted order of the image names and its columns in the order of
-      the classes (numbers, or sorted names); probs.npy of an earlier call is one.
-    truth: a label file for the audit alone: it is looked at when all else is decided and written.
-    folds: as in `find_label_issues`. config: None: `recipe`; its data.classes, unlabeled, size, fit and channels count.
-    skip_bad: go on without unreadable images.
-  Returns:
-    The issues, and their audit or None.
-  """
-  own = (recipe() if config is None else config).copy_and_resolve_references()
-  configs.override(own, {
-    'data.source': 'images', 'data.path': str(images), 'data.labels': labels, 'data.verified': '', 'data.truth': truth,
-    'data.skip_bad': skip_bad or own.data.skip_bad,
-  }, 'find')  # fmt: skip
-  if not own.data.size:
-    own.data.size, own.data.fit = _side(images), 'crop'
-  data, hidden = dataset.load(own.data)
-  ours = None
-  if probs:
-    try:
-      ours = np.load(probs, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-      raise UserError(f'--probs: {probs}: cannot be read as an .npy array: {error}.') from error
-  log.info('%d images of %dx%d.', len(data.images), data.images.shape[2], data.images.shape[1])
-  found = find_label_issues(
-    data.images, data.given, probs=ours, folds=folds, config=None if config is None else own, classes=data.classes
-  )
-  folder = Path(folder)
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise UserError(f'{folder}: cannot use this folder: {error.strerror or error}.') from error
-  buffer = io.BytesIO()
-  np.save(buffer, found.probs)
-  writer.write_bytes(folder / 'probs.npy', buffer.getvalue())
-  writer.write_text(folder / 'issues.csv', to_csv(found, data.names))
-  writer.write_text(folder / 'issues.html', to_html(found, data.names, data.images, Path(images).name))
-  return found, found.audit(hidden) if truth else None
-
-
-def _side(path: str) -> int:
-  """Returns the side in pixels that images are cropped to: the smallest side among the first of them, at most SIDE."""
-  sides = [SIDE]
-  with files.open_images(image_source.locate(path)[0]) as found:
-    for name in found.names[:PEEK]:
-      # One that cannot be read is named when all are read.
-      with contextlib.suppress(Exception), Image.open(io.BytesIO(found.read(name))) as image:
-        sides += image.size
-  return min(sides)
-
-
-def to_csv(found: LabelIssues, names: Sequence[str]) -> str:
-  """Returns file,given,suggested,score,flagged of all rows, ranked, with class names; an unlabeled row has no score."""
-  text = io.StringIO()
-  table = csv.writer(text, lineterminator='\n')
-  table.writerow(['file', 'given', 'suggested', 'score', 'flagged'])
-  for row, given, suggested, score, flagged in zip(*found.columns().values()):
-    label = found.classes[given] if given >= 0 else ''
-    table.writerow(
-      [names[row], label, found.classes[suggested], f'{score:.6f}' if given >= 0 else '', int(flagged)]
-    )  # fmt: skip
-  return text.getvalue()
-
-
-CSS = """
-body{font:15px/1.5 system-ui,sans-serif;color:#22272e;background:#f6f7f9;margin:0}
-main{max-width:1080px;margin:0 auto;padding:28px 20px 60px}h1{font-size:26px;margin:0 0 2px}
-.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(132px,1fr));gap:12px;margin:20px 0}
-figure{background:#fff;border:1px solid #e1e4e8;border-radius:10px;padding:10px;margin:0;overflow-wrap:anywhere}
-img{width:100%;aspect-ratio:1;object-fit:contain;image-rendering:pixelated;background:#22272e}
-figcaption{font-size:13px}figcaption span{color:#6a737d}del{color:#b00020}ins{color:#12876f;text-decoration:none}
-"""
-
-
-def to_html(found: LabelIssues, names: Sequence[str], images: np.ndarray, title: str) -> str:
-  """Returns one page without external resources: the flagged labels, most suspicious first, with their images."""
-  flagged = np.flatnonzero(found.flagged)
-  figures = ''.join(_figures(found, names, images, flagged[:SHOWN]))
-  more = f'<p>The first {SHOWN:,} of {len(flagged):,}; all are in issues.csv.</p>' if len(flagged) > SHOWN else ''
-  return (
-    '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-    '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    f'<title>{escape(title)}: label issues</title><style>{CSS}</style></head><body><main>\n'
-    f'<h1>{escape(title)}: labels that are probably wrong</h1>\n<p>{escape(str(found)).replace(chr(10), "<br>")}</p>\n'
-    '<p>Given label crossed out, suggested label beside it, score from 0 to 1: higher = more likely wrong.</p>\n'
-    f'{more}<div class="grid">\n{figures}</div></main></body></html>\n'
-  )
-
-
-def _figures(found: LabelIssues, names: Sequence[str], images: np.ndarray, places: np.ndarray) -> Iterator[str]:
-  for place in places:
-    row, given, suggested = found.row[place], found.given[place], found.suggested[place]
-    image, name = images[row], escape(str(names[row]))
-    buffer = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, 'PNG')
-    yield (
-      f'<figure><img alt="{name}" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
-      f'<figcaption><del>{escape(found.classes[given])}</del> → <ins>{escape(found.classes[suggested])}</ins> '
-      f'{found.score[place]:.3f}<br><span>{name}</span></figcaption></figure>\n'
-    )

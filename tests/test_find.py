@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 
 import noisyjax
 import runs
-from noisyjax import evaluate, find, step
+from noisyjax import evaluate, find, find_files, step
 from noisyjax.errors import UserError
 from noisyjax.estimate import confident
 from noisyjax.experiments import report
@@ -287,7 +287,7 @@ def test_the_command_ranks_a_folder_of_images(folder, tmp_path):
   assert 'a&amp;&lt;04&gt;.png' in page and '&lt;b&gt;cat&lt;/b&gt;' in page
   assert '<b>cat' not in page and 'a&<' not in page and 'http' not in page  # escaped, and self-contained
   # The probabilities it leaves say the same, from a zip, without training and without the truth.
-  issues, audit = find.find_files(
+  issues, audit = find_files.find_files(
     str(folder / 'images.zip'), str(folder / 'labels.csv'), tmp_path / 'again', probs=str(out / 'probs.npy')
   )
   assert audit is None and issues.classes == NAMES
@@ -299,8 +299,8 @@ def test_the_truth_changes_nothing_but_the_audit(folder, tmp_path):
   probs = tmp_path / 'probs.npy'
   np.save(probs, random_probs(np.arange(48) % 2, 2))
   files = [(str(folder / 'images'), str(folder / 'labels.csv'), tmp_path / name) for name in ('a', 'b')]
-  find.find_files(*files[0], probs=str(probs))
-  _, audit = find.find_files(*files[1], probs=str(probs), truth=str(folder / 'truth.csv'))
+  find_files.find_files(*files[0], probs=str(probs))
+  _, audit = find_files.find_files(*files[1], probs=str(probs), truth=str(folder / 'truth.csv'))
   assert audit['accuracy_given'] == pytest.approx(43 / 47)
   for name in ('issues.csv', 'issues.html', 'probs.npy'):
     assert (tmp_path / 'a' / name).read_bytes() == (tmp_path / 'b' / name).read_bytes()

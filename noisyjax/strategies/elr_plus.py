@@ -42,9 +42,8 @@ class Strategy(ELR):
     aim, memory = remembered(state.extra['memory'], b, jax.nn.softmax(teacher[::-1]), self.beta)
     wide = lambda a: jnp.broadcast_to(a, (self.networks, *a.shape))
     both = jnp.concatenate([wide(b['target']), aim], -1)  # [2, B, 2C]: mixed as one
-    images, both, _ = semi.mix(
-      semi.mixing_key(ctx), jnp.maximum(self.alpha, 1e-3), wide(b['weak']), both, wide(b['weight'])
-    )
+    key, alpha = semi.mixing_key(ctx), jnp.maximum(self.alpha, 1e-3)
+    images, both, _ = semi.mix(key, alpha, wide(b['weak']), both, wide(b['weight']))
     target, aim = jnp.split(both, 2, -1)
     if self.reweigh:
       agreed = target * aim

@@ -14,15 +14,6 @@ import jax.numpy as jnp
 from noisyjax import semi
 
 
-def most_confident(sure, guess, candidate, cap, classes):
-  """Returns candidate bool [N] less all but each class's `cap` most confident (ties: the earlier row)."""
-  group = jnp.where(candidate, guess, classes)
-  order = jnp.lexsort((-sure, group))  # by class, then by falling confidence
-  place = jnp.zeros_like(order).at[order].set(jnp.arange(len(order)), unique_indices=True)
-  size = jnp.bincount(group, length=classes + 1)
-  return candidate & (place - (jnp.cumsum(size) - size)[group] < cap)
-
-
 class Strategy(semi.SemiSupervised):
   """Trains on known labels and on confident guesses of the phase before.
 
@@ -57,7 +48,7 @@ class Strategy(semi.SemiSupervised):
     known, targets = state.extra['known'], state.targets
     added = (known < 0) & (sure > self.threshold) & (targets.weight > 0) & ctx.rows
     if self.cap:
-      added = most_confident(sure, guess, added, self.cap, ctx.classes)
+      added = semi.smallest_of_each_class(-sure, guess, added, self.cap, ctx.classes)
     label = jnp.where(known >= 0, known, jnp.where(added, guess, -1))
     trust = jnp.where(known >= 0, 1.0, jnp.where(added, sure, 0.0))[None]
     return semi.relabeled(targets, label).replace(trust=trust), state.extra

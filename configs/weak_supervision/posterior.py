@@ -3,7 +3,8 @@
   python launch.py train --config=configs/weak_supervision/posterior.py --workdir=runs/posterior
 
 The corrector of `best_cpu.py` learns the verified rows; every other row gets the soft label p(true | image, given),
-with the transition matrix counted on the verified rows; the same network then goes on with all rows.
+with the transition matrix counted on the verified rows; the same network then goes on with all rows. 84.1 % in 775 s
+(n = 1): in this time the verified rows alone give as much (benchmarks/README.md).
 """
 
 from configs.weak_supervision import best_cpu

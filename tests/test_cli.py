@@ -290,5 +290,5 @@ def test_kfold_and_sweep_from_the_command_line(data, tmp_path):
     workdir = tmp_path / 'w' / str(len(arguments[1]))
     code, out, err = runs.launch(*arguments, f'--config={recipe}', f'--workdir={workdir}')
     assert code == 0, err
-    assert out == (workdir / 'table.md').read_text()
+    assert out.startswith((workdir / 'table.md').read_text())
     assert all((workdir / f / 'report.html').exists() for f in folders)

@@ -44,7 +44,8 @@ TOLERANCE = 1.15  # methods within 15 % of cross-entropy's passes are not run ag
 
 ACCURACIES = ('last', 'mean_last_10', 'best_by_validation', 'oracle')
 HEAD = ('method', 'last', 'mean of last 10', 'best by validation', 'best by test (oracle)', 'one network, last', 'n',
-        'AUROC of "label is wrong"', 'F1', 'passes / CE', 'epochs', 'seconds', 'told', 'published')  # fmt: skip
+        'AUROC of "label is wrong" (in-sample, mean loss)', 'F1 of its decision', 'passes / CE', 'epochs', 'seconds',
+        'told', 'published')  # fmt: skip
 
 
 def config_of(method: str, noise: str, epochs: int, seed: int):
@@ -78,11 +79,13 @@ def row(method: str, noise: str, results: list[dict], passes: float) -> tuple[fl
   audits = [r['audit'] for r in results]
   found = {name: [a.get(name) for a in audits] for name in ACCURACIES}
   alone = [(a.get('one_network') or {}).get('last') for a in audits]
-  detection = [(a.get('detection') or {}).get('in_sample') or {} for a in audits]
+  found_wrong = [a.get('detection') or {} for a in audits]
+  ranked = [d.get('in_sample', {}).get('mean_loss', {}).get('auroc') for d in found_wrong]
+  decided = [d.get('decision', {}).get('f1') for d in found_wrong]
   published = getattr(importlib.import_module(f'configs.recipes.{method}'), 'PUBLISHED', {}).get(noise, '')
   cells = [
     method, *(spread(found[name]) for name in ACCURACIES), spread(alone), str(len(results)),
-    spread([d.get('auroc') for d in detection]), spread([d.get('f1') for d in detection]),
+    spread(ranked), spread(decided),
     f'{np.mean([r["passes"] for r in results]) / passes:.2f}', spread([r['epochs'] for r in results], 1, 0),
     spread([r['seconds'] for r in results], 1, 0), ', '.join(results[0]['knowledge']) or 'nothing', published or '–',
   ]  # fmt: skip

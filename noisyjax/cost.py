@@ -1,6 +1,6 @@
 """What a method costs: images through a network for each training image, counted in the engine's own step.
 
-One step is traced on abstract values (nothing is computed) with a network of one layer, and `Ctx` counts, as it does
+One step is traced on abstract values (nothing is computed) with a narrow network, and `Ctx` counts, as it does
 when a run sums its passes. So this is the cost of the method as it is written, not as anyone declares it.
 """
 
@@ -8,25 +8,14 @@ import dataclasses
 
 import jax
 import numpy as np
-from flax import linen as nn
 
 from noisyjax import optim, step, train
 from noisyjax.data.augment import check_strength
+from noisyjax.models import small_cnn
 from noisyjax.net import Net
 from noisyjax.strategy import Strategy, TrainData
 
 ROWS, CLASSES, BATCH = 32, 4, 8
-
-
-class Tiny(nn.Module):
-  """Softmax regression on the pixels."""
-
-  classes: int
-
-  @nn.compact
-  def __call__(self, images, train):
-    x = images.reshape(len(images), -1)
-    return nn.Dense(self.classes, name='head')(x), x
 
 
 class _Counted:
@@ -68,7 +57,7 @@ def passes(strategy: Strategy) -> float:
   schedule = optim.Schedule(**{f.name: one for f in dataclasses.fields(optim.Schedule)})
   strength = jax.tree.map(np.float32, check_strength('augment', {}))
   hyper = step.Hyper(optim.Optimizer.build(), schedule, strength, one, one, one, one, (whole, one), (whole, one))
-  net = Net(Tiny(CLASSES + strategy.extra_classes), (127.5,), (64.0,), strategy.networks)
+  net = Net(small_cnn.Model(CLASSES + strategy.extra_classes, widths=(4,)), (127.5,), (64.0,), strategy.networks)
   spec = step.Spec(net, CLASSES, BATCH, tuple((view, ()) for view in ('weak', 'strong', 'none')))
   phase = train.Phase('cost', strategy, spec, hyper, 1, np.ones(ROWS, bool))
   counted = _Counted(strategy)

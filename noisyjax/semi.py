@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from noisyjax import losses
 from noisyjax.errors import check_choice
+from noisyjax.estimate.rank import rank
 from noisyjax.strategy import Strategy
 
 Array = jax.Array
@@ -86,11 +87,7 @@ def paced(own, rate: Array):
 
 def smallest_of_each_class(per: Array, label: Array, rows: Array, keep: Array, classes: int) -> Array:
   """Returns the `keep` rows of each class with the smallest `per`: per [N], label int [N], rows bool [N] → bool [N]."""
-  group = jnp.where(rows, label, classes)
-  order = jnp.lexsort((per, group))  # class by class, the smallest first
-  size = jnp.bincount(group, length=classes + 1)
-  place = jnp.arange(len(per)) - (jnp.cumsum(size) - size)[group[order]]
-  return rows & (jnp.zeros(len(per)).at[order].set(place) < keep)
+  return rows & (rank(per, jnp.where(rows, label, classes), classes) < keep)
 
 
 def partners(key: Array, chosen: Array) -> Array:

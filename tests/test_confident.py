@@ -345,11 +345,3 @@ def test_shapes_that_do_not_fit_are_refused():
   for probs, labels, keep in [((4, 3), (5,), (4,)), ((4, 3), (4,), (3,)), ((4,), (4,), (4,))]:
     with pytest.raises(ValueError, match=r'probs \[N, C\]'):
       confident.issues(np.ones(probs), np.ones(labels, int), np.ones(keep, bool))
-
-
-@pytest.mark.parametrize('probs, label', [([-0.1, 1.1], 0), ([0.5, 0.6], 0), ([0.5, np.nan], 0), ([0.5, 0.5], 2),
-                                          ([0.5, 0.5], -2)])  # fmt: skip
-def test_check_refuses_what_are_no_probabilities_or_labels(probs, label):
-  confident.check(np.array([[0.5, 0.5]]), np.array([1]))
-  with pytest.raises(ValueError):
-    confident.check(np.array([probs]), np.array([label]))

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from noisyjax.estimate.rank import rank
+
 Array = jax.Array
 
 DUST = 1e-6  # what counts as equal
@@ -130,13 +132,6 @@ def num_issues(probs: Array, labels: Array, keep: Array | None = None, calibrate
 # --- filters: (probs [N, C], labels [N], keep [N]) → bool [N] -------------------------------------
 
 
-def _rank(key: Array, group: Array, classes: int) -> Array:
-  """Returns each row's place, from 0, among the rows of its group in ascending order of key, int32 [N]."""
-  order = jnp.lexsort((key, group))  # stable
-  start = jnp.searchsorted(group[order], jnp.arange(classes + 1))
-  return jnp.zeros_like(group).at[order].set(jnp.arange(len(group)) - start[group[order]])
-
-
 def _doubtful(probs: Array, group: Array, flags: Array) -> Array:
   """Takes back the flags of rows whose label is the prediction, or as likely; rows that do not count have none."""
   lifted = probs + DUST * jax.nn.one_hot(group, probs.shape[1])
@@ -161,14 +156,14 @@ def _flag_by_noise_rate(probs, group, matrix) -> Array:
   few = jnp.concatenate([matrix * (1 - jnp.eye(classes, dtype=matrix.dtype)), jnp.zeros((1, classes), matrix.dtype)])
 
   def flag(flags, j):
-    return flags | (_rank(own - probs[:, j], group, classes) < few[group, j]), None
+    return flags | (rank(own - probs[:, j], group, classes) < few[group, j]), None
 
   return jax.lax.scan(flag, jnp.zeros(len(group), bool), jnp.arange(classes))[0]
 
 
 def _flag_by_class(probs, group, matrix, counts) -> Array:
   few = jnp.where(counts > 1, counts - jnp.diag(matrix), 0)
-  return _rank(_own(probs, group), group, len(matrix)) < jnp.append(few, 0)[group]
+  return rank(_own(probs, group), group, len(matrix)) < jnp.append(few, 0)[group]
 
 
 def prune_by_noise_rate(probs: Array, labels: Array, keep: Array | None = None) -> Array:
@@ -204,7 +199,7 @@ def predicted_neq_given(probs: Array, labels: Array, keep: Array | None = None) 
 def _lowest(score, probs, labels, keep) -> Array:
   probs, group = _groups(probs, labels, keep)
   out = group == probs.shape[1]
-  return ~out & (_rank(score(probs, labels), out.astype(jnp.int32), 1) < num_issues(probs, labels, keep))
+  return ~out & (rank(score(probs, labels), out.astype(jnp.int32), 1) < num_issues(probs, labels, keep))
 
 
 def low_normalized_margin(probs: Array, labels: Array, keep: Array | None = None) -> Array:
@@ -274,13 +269,3 @@ SCORES = {f.__name__: f for f in (self_confidence, normalized_margin, confidence
 def scores(probs: Array, labels: Array, kind: str = 'self_confidence') -> Array:
   """Returns how good each label is, float32 [N]; kind: a name of SCORES."""
   return SCORES[kind](probs, labels)
-
-
-def check(probs: np.ndarray, labels: np.ndarray) -> None:
-  """Raises ValueError for what jit cannot refuse: probabilities that are none, and labels beyond the classes."""
-  probs, labels = np.asarray(probs), np.asarray(labels)
-  _groups(probs, labels, None)
-  if not np.isfinite(probs).all() or (probs < 0).any() or (np.abs(probs.sum(1) - 1) > 1e-3).any():
-    raise ValueError('probs: expected rows of probabilities that sum to 1.')
-  if labels.size and (labels.max() >= probs.shape[1] or labels.min() < -1):
-    raise ValueError(f'labels: expected -1 (none) to {probs.shape[1] - 1}, got {labels.min()} to {labels.max()}.')

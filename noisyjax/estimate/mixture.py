@@ -18,8 +18,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from noisyjax.estimate.quantile import quantile
-
 Array = jax.Array
 
 _EDGE = 1e-4  # beta densities may be infinite at 0 and 1
@@ -169,7 +167,7 @@ def beta(values: Array, keep: Array, iterations=10) -> Array:
     values: [N], normalised here. keep: bool [N], rows to fit.
   """
   fitted = keep & jnp.isfinite(values)
-  low, high = quantile(values, fitted, 0.05), quantile(values, fitted, 0.95)
+  low, high = jnp.nanquantile(jnp.where(fitted, values, jnp.nan), jnp.array([0.05, 0.95]))
   z = _scaled(values, low, high)
   inside = fitted & (values >= low) & (values <= high)
   fit = fit_beta(z, inside, iterations)
@@ -183,8 +181,3 @@ def beta(values: Array, keep: Array, iterations=10) -> Array:
   along = of_large(grid)
   beyond = z >= grid[along.argmax()]
   return _settled(1 - jnp.where(beyond, along.max(), of_large(z)), z, values, inside)
-
-
-def noise_rate(posterior: Array, keep: Array) -> Array:
-  """Returns the estimated part of wrong rows: the mean of 1 − posterior over the kept ones; 0 where there is none."""
-  return jnp.where(keep, 1 - posterior, 0.0).sum() / jnp.maximum(keep.sum(), 1)

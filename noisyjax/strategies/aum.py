@@ -19,7 +19,6 @@ import jax.numpy as jnp
 
 from noisyjax import dynamics, losses, memory
 from noisyjax.errors import UserError
-from noisyjax.estimate.quantile import quantile
 from noisyjax.strategy import Strategy as Base
 from noisyjax.strategy import supervised
 
@@ -120,6 +119,7 @@ def keep(margin, count, threshold, counts, percentile):
   """
   measured = counts & (count > 0)
   aum = margin / jnp.maximum(count, 1)
-  line = jax.vmap(lambda a, t: quantile(a, t, percentile / 100))(aum, threshold & measured)[:, None]
+  wrong = jnp.where(threshold & measured, aum, jnp.nan)
+  line = jnp.nanquantile(wrong, percentile / 100, axis=1, keepdims=True)  # [M, 1]; NaN where there is no such row
   ordinary = measured & ~threshold & jnp.isfinite(line)
   return losses.weighted_mean((aum - line).T, ordinary.T) >= 0

@@ -1,0 +1,18 @@
+"""Places within groups, with static shapes."""
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+
+
+def rank(key: Array, group: Array, groups: int) -> Array:
+  """Returns each row's place, from 0, among the rows of its group in ascending order of key, int32 [N].
+
+  Args:
+    key: [N]; of equals the earlier row comes first. group: int [N] in [0, groups].
+  """
+  order = jnp.lexsort((key, group))  # stable
+  start = jnp.searchsorted(group[order], jnp.arange(groups + 1))
+  place = (jnp.arange(len(group)) - start[group[order]]).astype(jnp.int32)
+  return jnp.zeros(group.shape, jnp.int32).at[order].set(place)

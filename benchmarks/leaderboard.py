@@ -20,11 +20,12 @@ from pathlib import Path
 
 import numpy as np
 from absl import app, flags, logging
+from tables import markdown, spread
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.recipes import common
-from noisyjax import compile_cache, plugins, run, writer
+from noisyjax import compile_cache, huge_pages, plugins, run, writer
 from noisyjax import config as configs
 from noisyjax.errors import UserError
 from noisyjax.log import show
@@ -66,14 +67,6 @@ def measure(method: str, noise: str, budget: str, epochs: int, seed: int) -> dic
   return run.run(config_of(method, noise, epochs, seed), folder) | {'workdir': str(folder)}
 
 
-def spread(values: list, scale: float = 100.0, digits: int = 1) -> str:
-  values = [v * scale for v in values if v is not None and np.isfinite(v)]
-  if not values:
-    return '–'
-  mean = f'{np.mean(values):.{digits}f}'
-  return f'{mean} ± {np.std(values, ddof=1):.{digits}f}' if len(values) > 1 else mean
-
-
 def row(method: str, noise: str, results: list[dict], passes: float) -> tuple[float, list[str]]:
   """Returns the mean of "best by validation", by which the table is sorted, and the cells."""
   audits = [r['audit'] for r in results]
@@ -93,9 +86,7 @@ def row(method: str, noise: str, results: list[dict], passes: float) -> tuple[fl
 
 
 def table(title: str, rows: list[tuple[float, list[str]]]) -> str:
-  lines = [f'### {title}', '', '| ' + ' | '.join(HEAD) + ' |', '|' + '---|' * len(HEAD)]
-  lines += ['| ' + ' | '.join(cells) + ' |' for _, cells in sorted(rows, key=lambda r: -r[0])]
-  return '\n'.join(lines) + '\n'
+  return f'### {title}\n\n{markdown(HEAD, rows)}'
 
 
 def seeds_of(method: str) -> int:
@@ -143,6 +134,7 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
+  huge_pages.ask()
   logging.set_verbosity(logging.WARNING)
   try:
     app.run(main)

@@ -15,6 +15,7 @@ from noisyjax import optim, plugins, step, strategy
 from noisyjax.cadence import Cadence
 from noisyjax.data import augment
 from noisyjax.errors import UserError, check_choice
+from noisyjax.models import conv
 from noisyjax.net import Net
 from noisyjax.train import Phase
 
@@ -234,7 +235,7 @@ def check(config: ConfigDict) -> None:
     for view in ('weak', 'strong'):
       augment.check_ops(f'augment.{view}', own.augment[view])
   check_choice('model.dtype', config.model.dtype, ('float32', 'bfloat16'))
-  check_choice('model.conv', config.model.conv, ('auto', 'plain', 'matmul'))
+  check_choice('model.conv', config.model.conv, ('auto', *conv.KINDS))
   check_choice('select', config.select, ('best', 'last'))
   if not 0 <= config.data.trusted <= 1:
     raise UserError(f'data.trusted: expected a number in [0, 1], found {config.data.trusted}.')

@@ -28,12 +28,15 @@ SHAPES = [
 ]
 
 
-def both(shape, **fields):
-  """Two modules that differ in kind only, their common variables, images, and a cotangent."""
+def both(shape, whole=False, **fields):
+  """Modules that differ in kind only (plain, matmul, amx), their common variables, images, and a cotangent."""
   b, h, w, c, f, kernel, stride, padding = shape
   modules = [Conv(f, kernel, (stride, stride), padding, kind=kind, **fields) for kind in conv.KINDS]
   out = [(n - k) // stride + 1 if padding == 'VALID' else -(-n // stride) for n, k in zip((h, w), kernel)]
-  draw = lambda *size: np.random.default_rng(0).standard_normal(size, np.float32)
+  if whole:  # small whole numbers are exact in bfloat16, and so are their products and sums in float32
+    draw = lambda *size: np.random.default_rng(0).integers(-8, 9, size).astype(np.float32)
+  else:
+    draw = lambda *size: np.random.default_rng(0).standard_normal(size, np.float32)
   variables = {'params': {'kernel': draw(*kernel, c, f), 'bias': draw(f)}}
   return modules, variables, draw(b, h, w, c), draw(b, *out, f)
 
@@ -64,15 +67,37 @@ def test_plain_is_flax_conv():
 def test_value_and_gradients_equal_plain(shape, block_bytes, monkeypatch):
   monkeypatch.setattr(conv, 'BLOCK_BYTES', block_bytes)
   modules, variables, images, g = both(shape)
-  plain, fast = (value_and_gradients(m, variables, images, g) for m in modules)
+  plain, fast = (value_and_gradients(m, variables, images, g) for m in modules[:2])
   jax.tree.map(close, fast, plain)
+
+
+@pytest.mark.parametrize('shape', [*SHAPES, (2, 5, 7, 3, conv.FEW + 1, (3, 3), 1, 'SAME')])
+@pytest.mark.parametrize('block_bytes', [1, 2**12])
+def test_products_in_bfloat16_of_exact_numbers_equal_plain(shape, block_bytes, monkeypatch):
+  monkeypatch.setattr(conv, 'BLOCK_BYTES', block_bytes)
+  modules, variables, images, g = both(shape, whole=True)
+  plain, _, low = (value_and_gradients(m, variables, images, g) for m in modules)
+  jax.tree.map(np.testing.assert_array_equal, low, plain)
+
+
+@pytest.mark.parametrize('shape', SHAPES[:5:2])
+def test_products_in_bfloat16_err_by_its_rounding_alone(shape):
+  modules, variables, images, g = both(shape)
+  rounded = lambda tree: jax.tree.map(lambda a: jnp.asarray(a, jnp.bfloat16).astype(jnp.float32), tree)
+  plain = value_and_gradients(modules[0], rounded(variables), rounded(images), rounded(g))
+  low = value_and_gradients(modules[2], variables, images, g)
+  (y, (own, x)), (y_low, (own_low, x_low)) = plain, low
+  bias = rounded(variables)['params']['bias'] - variables['params']['bias']
+  close(y_low + bias, y)  # biases are added, and learn, in float32
+  close(own_low['params']['kernel'], own['params']['kernel'], 1e-5 if len(images) > 1 else 0.01)
+  close(x_low, x)
 
 
 @pytest.mark.parametrize('shape', SHAPES[:5:2])
 def test_error_against_float64(shape):
   modules, variables, images, g = both(shape)
   kernel = variables['params']['kernel']
-  grads = [value_and_gradients(m, variables, images, g)[1][0]['params']['kernel'] for m in modules]
+  grads = [value_and_gradients(m, variables, images, g)[1][0]['params']['kernel'] for m in modules[:2]]
   _, h, w, _, _, size, stride, padding = shape
   pads = jax.lax.padtype_to_pads((h, w), size, (stride, stride), padding)
   x = np.pad(np.asarray(images, np.float64), ((0, 0), *pads, (0, 0)))
@@ -94,7 +119,9 @@ def test_gradients_of_gradients_equal_plain(shape):
     along = lambda v, x: sum(map(jnp.vdot, *map(jax.tree.leaves, (jax.grad(loss, (0, 1))(v, x), primals))))
     return jax.jit(jax.grad(along, (0, 1)))(*primals)
 
-  jax.tree.map(close, twice(modules[1]), twice(modules[0]))
+  plain, fast, low = map(twice, modules)
+  jax.tree.map(close, fast, plain)
+  jax.tree.map(functools.partial(close, limit=0.02), low, plain)
 
 
 def test_backward_is_differentiable():
@@ -117,28 +144,31 @@ def test_gradient_through_an_update_equals_plain():
 
     return jax.jit(jax.grad(after))(jnp.ones(len(images)))
 
-  close(meta(modules[1]), meta(modules[0]))
+  plain, fast, low = map(meta, modules)
+  close(fast, plain)
+  close(low, plain, 0.02)
 
 
 def test_vmap_over_networks_equals_a_loop():
-  (_, fast), variables, images, _ = both(SHAPES[3])
+  (_, fast, _), variables, images, _ = both(SHAPES[3])
   variables = jax.tree.map(lambda a: np.stack([a, -2 * a]), variables)
   grad = jax.grad(lambda v: jnp.sum(jnp.tanh(fast.apply(v, images))))
   jax.tree.map(close, jax.jit(jax.vmap(grad))(variables), jax.lax.map(grad, variables))
 
 
 def test_patches_are_not_residuals():
-  (_, fast), variables, images, _ = both((8, 16, 16, 4, 4, (5, 5), 1, 'SAME'))
+  (_, fast, _), variables, images, _ = both((8, 16, 16, 4, 4, (5, 5), 1, 'SAME'))
   _, vjp = jax.vjp(fast.apply, variables, images)
   assert sum(a.nbytes for a in jax.tree.leaves(vjp)) <= 2 * images.nbytes
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters():
   modules, variables, images, g = both(SHAPES[0], dtype='bfloat16')
-  plain, fast = (value_and_gradients(m, variables, images, g) for m in modules)
-  assert fast[0].dtype == jnp.bfloat16
-  assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(fast[1]))
-  jax.tree.map(functools.partial(close, limit=0.02), fast, plain)
+  plain, *others = (value_and_gradients(m, variables, images, g) for m in modules)
+  for fast in others:
+    assert fast[0].dtype == jnp.bfloat16
+    assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(fast[1]))
+    jax.tree.map(functools.partial(close, limit=0.02), fast, plain)
 
 
 def test_unknown_kind_names_the_choices():

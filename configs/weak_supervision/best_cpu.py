@@ -12,6 +12,7 @@ from configs.weak_supervision import common
 def get_config(form: str = 'benchmark'):
   c = common.get_config(form)
   c.model.name = 'small_cnn'
+  c.model.conv = 'amx'
   c.rows = 'trusted'
   c.labels = 'verified'
   c.epochs = 18

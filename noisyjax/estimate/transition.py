@@ -60,3 +60,14 @@ def gold(probs: Array, verified: Array, classes: int, keep: Array | None = None)
   trusted = verified >= 0 if keep is None else (verified >= 0) & keep
   probs = jnp.where(trusted[:, None], probs, 0.0)
   return _rows(jax.ops.segment_sum(probs, jnp.where(trusted, verified, classes), classes + 1)[:-1])
+
+
+def posterior(probs: Array, given: Array, matrix: Array) -> Array:
+  """Returns p(true | image, given) ∝ p(true | image) T[true, given]: what a given label adds to a prediction.
+
+  Args:
+    probs: [..., N, C]. given: int32 [N]; a row without a given label (-1) keeps its prediction. matrix: T [C, C].
+  """
+  likely = probs * jnp.where(given[:, None] >= 0, matrix.T[given], 1.0)
+  total = likely.sum(-1, keepdims=True)
+  return jnp.where(total > 0, likely / jnp.where(total > 0, total, 1.0), probs)

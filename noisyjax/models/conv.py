@@ -1,16 +1,23 @@
-"""A 2-D convolution in two forms that share their parameters: XLA's own, and one that trains faster on CPUs.
+"""A 2-D convolution in three forms that share their parameters: XLA's own, and two that train faster on CPUs.
 
 XLA's weight gradient is the slow part of training on a CPU: mostly 12-70 GFLOP/s on two AVX-512 cores where the forward
 convolution and the input gradient reach 45-260 (jax 0.10.2, float32, kernels beyond 1x1 and a few input channels).
-`kind='matmul'` leaves those two to XLA and computes the weight gradient as `patches.T @ gradient`, over blocks of
+`kind='matmul'` leaves those two to XLA and computes the weight gradient as `gradient.T @ patches`, over blocks of
 images whose patches stay in the cache: 1.3-4 times as fast, most for large images. Matmuls, unlike convolutions,
 keep their speed inside `lax.scan`, and patches are never residuals.
+
+`kind='amx'` makes such matmuls of all three, of factors rounded to bfloat16, with float32 sums, inputs and outputs.
+XLA's convolutions have no bfloat16 on CPUs (they take float32 inside), while its matmuls reach 500-1,500 GFLOP/s on two
+cores with AMX. What then takes time is to move patches: they move as integers (XLA would take each bfloat16 to float32
+and back), and where the outputs are few, one wider patch serves two pixels of a row, for 1.3 times the arithmetic.
+Everything between convolutions stays float32, for the same reason: a model's `dtype` is best left at that.
 
 Convolution, input gradient and weight gradient are the three derivatives of one trilinear form,
 <g, convolve(x, k)>, so the gradient of each is made of the other two: every order of reverse mode stays fast.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,8 +28,9 @@ from jax import lax
 
 from noisyjax.errors import check_choice
 
-KINDS = ('plain', 'matmul')
-BLOCK_BYTES = 2**23  # patches of one block; 4-8 MiB measured best with 2 MiB of L2 cache per core
+KINDS = ('plain', 'matmul', 'amx')
+BLOCK_BYTES = 2**22  # patches of one block; 4-8 MiB measured best with 2 MiB of L2 cache per core
+FEW = 64  # output channels up to which two pixels of a row are computed from one patch
 
 # What is static: image size, kernel size and strides, each (height, width), and padding ((top, bottom), (left, right)).
 Pair = tuple[int, int]
@@ -37,7 +45,8 @@ class Conv(nn.Module):
     kernel: height and width of the kernel.
     strides: vertical and horizontal.
     padding: 'SAME' or 'VALID'.
-    kind: 'plain' (XLA, any backend, forward and reverse mode) or 'matmul' (for CPUs, reverse mode only).
+    kind: 'plain' (XLA, any backend, forward and reverse mode), 'matmul' (for CPUs, reverse mode only) or 'amx' (the
+      same for CPUs with AMX, with bfloat16 factors; very slow elsewhere).
   """
 
   features: int
@@ -57,58 +66,76 @@ class Conv(nn.Module):
     size = x.shape[1:3]
     padding = tuple(lax.padtype_to_pads(size, self.kernel, self.strides, self.padding))
     geometry = (size, self.kernel, self.strides, padding)
-    form = convolve if self.kind == 'matmul' else _convolve
-    y = form(x.astype(self.dtype), kernel.astype(self.dtype), geometry)
+    x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+    y = _convolve(x, kernel, geometry) if self.kind == 'plain' else convolve(x, kernel, geometry, self.kind == 'amx')
     if self.use_bias:
       y += self.param('bias', self.bias_init, (self.features,), jnp.float32).astype(self.dtype)
     return y
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
-  """Convolves x [B, H, W, C] with kernel [h, w, C, F] -> [B, H', W', F]."""
-  return _convolve(x, kernel, geometry)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, low: bool) -> jax.Array:
+  """Convolves x [B, H, W, C] with kernel [h, w, C, F] -> [B, H', W', F]; `low`: as products in bfloat16."""
+  return (_multiply if low else _convolve)(x, kernel, geometry)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry, low: bool) -> jax.Array:
   """The gradient of <g, convolve(x, kernel)> in x: g [B, H', W', F], kernel [h, w, C, F] -> [B, H, W, C]."""
-  x = jax.ShapeDtypeStruct((g.shape[0], *geometry[0], kernel.shape[2]), g.dtype)
-  return jax.linear_transpose(lambda x: _convolve(x, kernel, geometry), x)(g)[0]
+  if not low:
+    x = jax.ShapeDtypeStruct((g.shape[0], *geometry[0], kernel.shape[2]), g.dtype)
+    return jax.linear_transpose(lambda x: _convolve(x, kernel, geometry), x)(g)[0]
+  # A convolution of the gradient, its pixels `strides` apart, with the kernel turned by half a circle.
+  size, window, strides, padding = geometry
+  g = lax.pad(g, jnp.zeros((), g.dtype), [(0, 0, 0), *((0, 0, s - 1) for s in strides), (0, 0, 0)])
+  before = [k - 1 - p[0] for k, p in zip(window, padding)]
+  after = [n - s - b + k - 1 for n, s, b, k in zip(size, g.shape[1:3], before, window)]
+  turned = (g.shape[1:3], window, (1, 1), tuple(zip(before, after)))
+  return _multiply(g, kernel[::-1, ::-1].swapaxes(2, 3), turned)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, low: bool) -> jax.Array:
   """The gradient of <g, convolve(x, kernel)> in kernel: x [B, H, W, C], g [B, H', W', F] -> [h, w, C, F]."""
-  b, *_, f = g.shape
-  _, kernel, _, _ = geometry
-  row = kernel[0] * kernel[1] * x.shape[-1]
-  fit = max(1, BLOCK_BYTES // (g.shape[1] * g.shape[2] * row * x.dtype.itemsize))
-  block = max(n for n in range(1, min(fit, b) + 1) if b % n == 0)
-  dtype = jnp.promote_types(x.dtype, jnp.float32)
+  b, _, w, f = g.shape
+  given, total_type = x.dtype, jnp.promote_types(x.dtype, jnp.float32)
+  # XLA takes a loop of one turn apart, and has no bfloat16 for the transposed matmul that it then makes.
+  factor = total_type if b == 1 else jnp.bfloat16 if low else given
+  tile, count, wide = _tiled(geometry, f, low)
+  g = jnp.pad(g, ((0, 0), (0, 0), (0, count * tile - w), (0, 0)))
+  x, g = x.astype(factor), g.astype(factor)
+  block = _block(x, wide)
+  row = math.prod(wide[1]) * x.shape[-1]
 
   def add(total, images):
     x, g = images
-    p = _patches(x, geometry).reshape(-1, row)  # [block H' W', h w C]
-    return total + jnp.dot(p.T, g.reshape(-1, f), preferred_element_type=dtype), None
+    return total + jnp.dot(g, _patches(x, wide), preferred_element_type=total_type), None
 
-  blocks = jax.tree.map(lambda a: a.reshape(b // block, block, *a.shape[1:]), (x, g))
-  total, _ = lax.scan(add, jnp.zeros((row, f), dtype), blocks)
-  return total.reshape(*kernel, -1, f).astype(x.dtype)
+  # [blocks, tile F, pixels], pixels = block H' W' / tile. Transposed before the loop: within it XLA would make one
+  # operation of that and the matmul, and a slow one.
+  g = _moved(lambda g: g.reshape(b // block, -1, tile * f).swapaxes(1, 2), g)
+  total, _ = lax.scan(add, jnp.zeros((tile * f, row), total_type), (x.reshape(b // block, block, *x.shape[1:]), g))
+  kernel = jax.ShapeDtypeStruct((*geometry[1], x.shape[-1], f), total_type)
+  total = total.T.reshape(*wide[1], x.shape[-1], tile * f)
+  return jax.linear_transpose(lambda k: _widen(k, tile), kernel)(total)[0].astype(given)
 
 
 convolve.defvjp(
-  lambda x, kernel, geometry: (convolve(x, kernel, geometry), (x, kernel)),
-  lambda geometry, saved, g: (input_gradient(g, saved[1], geometry), kernel_gradient(saved[0], g, geometry)),
-)
+  lambda x, kernel, *how: (convolve(x, kernel, *how), (x, kernel)),
+  lambda geometry, low, saved, g: (
+    input_gradient(g, saved[1], geometry, low), kernel_gradient(saved[0], g, geometry, low)
+  ),
+)  # fmt: skip
 input_gradient.defvjp(
-  lambda g, kernel, geometry: (input_gradient(g, kernel, geometry), (g, kernel)),
-  lambda geometry, saved, x: (convolve(x, saved[1], geometry), kernel_gradient(x, saved[0], geometry)),
+  lambda g, kernel, *how: (input_gradient(g, kernel, *how), (g, kernel)),
+  lambda geometry, low, saved, x: (convolve(x, saved[1], geometry, low), kernel_gradient(x, saved[0], geometry, low)),
 )
 kernel_gradient.defvjp(
-  lambda x, g, geometry: (kernel_gradient(x, g, geometry), (x, g)),
-  lambda geometry, saved, kernel: (input_gradient(saved[1], kernel, geometry), convolve(saved[0], kernel, geometry)),
-)
+  lambda x, g, *how: (kernel_gradient(x, g, *how), (x, g)),
+  lambda geometry, low, saved, kernel: (
+    input_gradient(saved[1], kernel, geometry, low), convolve(saved[0], kernel, geometry, low)
+  ),
+)  # fmt: skip
 
 
 def _convolve(x, kernel, geometry):
@@ -116,11 +143,62 @@ def _convolve(x, kernel, geometry):
   return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
 
 
+def _multiply(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
+  """`_convolve` as patches times kernel, block by block: products of bfloat16, sums in float32."""
+  b, f = len(x), kernel.shape[-1]
+  h, w = _outputs(geometry)
+  tile, count, wide = _tiled(geometry, f, True)
+  given, x, kernel = x.dtype, x.astype(jnp.bfloat16), _widen(kernel, tile).reshape(-1, tile * f).astype(jnp.bfloat16)
+  block = _block(x, wide)
+  one = lambda _, x: (None, jnp.dot(_patches(x, wide), kernel, preferred_element_type=jnp.float32))
+  _, y = lax.scan(one, None, x.reshape(b // block, block, *x.shape[1:]))
+  return y.reshape(b, h, count * tile, f)[:, :, :w].astype(given)
+
+
+def _outputs(geometry: Geometry) -> Pair:
+  """Returns the height and width of the output."""
+  return tuple((n + sum(p) - k) // s + 1 for n, k, s, p in zip(*geometry))
+
+
+def _tiled(geometry: Geometry, features: int, low: bool) -> tuple[int, int, Geometry]:
+  """Returns how many pixels of a row are computed at once, how often that is a row, and the patches it takes."""
+  size, (kh, kw), (sh, sw), (rows, (left, right)) = geometry
+  width = _outputs(geometry)[1]
+  tile = 2 if low and features <= FEW and (sh, sw) == (1, 1) else 1
+  count = -(-width // tile)
+  return tile, count, (size, (kh, kw + tile - 1), (sh, sw * tile), (rows, (left, right + count * tile - width)))
+
+
+def _widen(kernel: jax.Array, tile: int) -> jax.Array:
+  """Returns the kernel [h, w + tile - 1, C, tile F] that computes `tile` pixels of a row from one patch."""
+  shifts = [((0, 0), (i, tile - 1 - i), (0, 0), (0, 0)) for i in range(tile)]
+  return jnp.concatenate([jnp.pad(kernel, shift) for shift in shifts], -1)
+
+
+def _block(x: jax.Array, geometry: Geometry) -> int:
+  """Returns how many images' patches are made at a time: a divisor of their number."""
+  image = math.prod(_outputs(geometry)) * math.prod(geometry[1]) * x.shape[-1] * x.dtype.itemsize
+  most = min(max(1, BLOCK_BYTES // image), max(1, len(x) // 2))  # at least two turns, see kernel_gradient
+  return max(n for n in range(1, most + 1) if len(x) % n == 0)
+
+
 def _patches(x: jax.Array, geometry: Geometry) -> jax.Array:
-  """Returns the patch under every output pixel: [B, H, W, C] -> [B, H', W', h w C]."""
-  size, kernel, strides, padding = geometry
-  x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-  h, w = ((n + sum(p) - k) // s + 1 for n, p, k, s in zip(size, padding, kernel, strides))
-  (sh, sw), (kh, kw) = strides, kernel
-  views = [x[:, i : i + h * sh : sh, j : j + w * sw : sw] for i in range(kh) for j in range(kw)]
-  return jnp.concatenate(views, axis=-1)
+  """Returns the patch under every output pixel: [B, H, W, C] -> [B H' W', h w C]."""
+  _, (kh, kw), (sh, sw), padding = geometry
+  h, w = _outputs(geometry)
+
+  def views(x):
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)])
+    cut = lambda i, j: lax.slice(
+      x, (0, i, j, 0), (len(x), i + (h - 1) * sh + 1, j + (w - 1) * sw + 1, x.shape[3]), (1, sh, sw, 1)
+    )
+    return jnp.concatenate([cut(i, j) for i in range(kh) for j in range(kw)], axis=-1).reshape(len(x) * h * w, -1)
+
+  return _moved(views, x)
+
+
+def _moved(move: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+  """Returns move(x); bfloat16 moves as integers, for XLA would take each number to float32 and back."""
+  if x.dtype != jnp.bfloat16:
+    return move(x)
+  return lax.bitcast_convert_type(move(lax.bitcast_convert_type(x, jnp.uint16)), jnp.bfloat16)

@@ -49,7 +49,9 @@ class Strategy(Base):
     verified = state.extra['verified']  # [N]
     known = verified >= 0
     if self.posterior:
-      probs = self._weighed(probs, state, ctx)
+      given = state.extra['given']
+      matrix = transition.from_pairs(verified, given, ctx.classes, ctx.rows & (state.targets.weight > 0))
+      probs = transition.posterior(probs, given, matrix)
     sure = probs.max(-1) >= self.confidence
     label = jnp.where(known, verified, jnp.where(sure, probs.argmax(-1), -1)).astype(jnp.int32)
     soft = None
@@ -57,12 +59,3 @@ class Strategy(Base):
       corrected = jnp.where(sure[:, None], probs, 0.0)
       soft = jnp.where(known[:, None], jax.nn.one_hot(verified, probs.shape[-1]), corrected)
     return state.targets.replace(label=label, soft=soft), state.extra
-
-  def _weighed(self, probs, state, ctx):
-    """Returns p(true | image, given) [N, C]; a row without a given label keeps p(true | image)."""
-    given = state.extra['given']
-    keep = ctx.rows & (state.targets.weight > 0)
-    matrix = transition.from_pairs(state.extra['verified'], given, ctx.classes, keep)
-    likely = probs * jnp.where(given[:, None] >= 0, matrix.T[given], 1.0)
-    total = likely.sum(-1, keepdims=True)
-    return jnp.where(total > 0, likely / jnp.where(total > 0, total, 1.0), probs)

@@ -39,13 +39,17 @@ class Strategy(semi.SemiSupervised):
     """Returns the least confidence that counts, by guessed class [C]."""
     return jnp.full(classes, self.threshold)
 
+  def guess(self, state, unlabeled, ctx):
+    """Returns the probabilities [1, U, C] of which the largest is the guess."""
+    return jax.nn.softmax(ctx.look(unlabeled['weak'])[0])
+
   def remember(self, state, unlabeled, sure, guess):
     """Returns the new `extra`, from the guesses [1, U] and their confidences; None keeps the old."""
     return None
 
   def loss(self, params, state, batch, ctx):
     b, u = batch['labeled'], batch['unlabeled']
-    probs = jax.nn.softmax(ctx.look(u['weak'])[0])  # [1, U, C]
+    probs = self.guess(state, u, ctx)
     sure, guess = probs.max(-1), probs.argmax(-1)  # [1, U]
     mask = sure >= self.least(state, ctx.classes)[guess]
     strong = semi.filled(u['strong'], u['weight'], b['weak'])

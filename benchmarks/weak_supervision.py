@@ -1,0 +1,125 @@
+"""Who makes the most of 9,000 verified and 35,000 noisy rows on two cores: methods × seeds at equal time.
+
+  python benchmarks/weak_supervision.py --minutes=5
+  python benchmarks/weak_supervision.py --minutes=15 --methods=clean_only,clean_fixmatch,… --seeds=3
+
+The data are weak_supervision's in its benchmark form; network, optimizer, schedule and average are those of
+`configs/weak_supervision/best_cpu.py`; a method's own numbers are its defaults unless PLANS says otherwise. PLANS holds
+each method's epochs in five minutes of two AVX-512 cores with AMX; other budgets are in proportion. Two controls never
+see a given label: `clean_only` (cross-entropy on the verified rows) and `clean_fixmatch` (the other rows as images
+alone). Methods are compared by validation (1,000 verified rows); the audit scores the test part.
+
+Writes weak_supervision_MINUTES.json and .md in --out. Finished runs are not repeated, so a table can be extended.
+"""
+
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+import numpy as np
+from absl import app, flags, logging
+from tables import markdown, spread
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from configs.weak_supervision import best_cpu
+from noisyjax import compile_cache, huge_pages, run, writer
+from noisyjax.errors import UserError, check_choice
+from noisyjax.log import show
+
+WORKDIR = flags.DEFINE_string('workdir', 'runs/weak_supervision', 'Folder of the runs.')
+OUT = flags.DEFINE_string('out', '', 'Folder of the table; empty: the workdir.')
+MINUTES = flags.DEFINE_integer('minutes', 5, 'The budget.')
+METHODS = flags.DEFINE_list('methods', [], 'Rows of PLANS; empty: all.')
+SEEDS = flags.DEFINE_integer('seeds', 1, 'Seeds a method.')
+
+TRUSTED = {'rows': 'trusted', 'labels': 'verified'}
+# A fifth of a step's rows has verified labels, as a fifth of all rows has: an epoch of one is an epoch of the other.
+FIFTH = {'batch_size': 32}
+SEMI = FIFTH | {'source': 'verified'}
+SELECTION = {'warmup': 1}
+# method → strategy, epochs in five minutes, the strategy's own numbers and `batch_size`
+PLANS = {
+  'clean_only': ('naive', 22, {}),
+  'clean_fixmatch': ('fixmatch', 4, SEMI | {'ratio': 4}),
+  'flexmatch': ('flexmatch', 4, SEMI | {'ratio': 4}),
+  'mixmatch': ('mixmatch', 6, {'source': 'verified', 'batch_size': 64}),
+  'posterior_match': ('posterior_match', 4, FIFTH),
+  'clean_correction': ('clean_correction', 10, {'soft': True, 'posterior': True}),
+  'fine_tune': ('fine_tune', 10, {'lr': 0.02}),
+  'glc': ('glc', 5, {}),
+  'l2rw': ('l2rw', 1, {}),
+  'meta_weight_net': ('meta_weight_net', 1, {}),
+  'divide_mix': ('divide_mix', 2, SELECTION | {'batch_size': 64, 'ramp': 2.0}),
+  'sop_plus': ('sop_plus', 2, {}),
+  'pes_semi': ('pes_semi', 3, SELECTION | {'head_epochs': 1}),
+  'ssr_plus': ('ssr_plus', 2, {}),
+  'promix': ('promix', 2, SELECTION | {'rate': 0.6062}),
+}
+HEAD = ('method', 'validation', 'best by validation', 'last', 'mean of last 10', 'best by test (oracle)',
+        'AUROC of "label is wrong" (in-sample, margin)', 'n', 'epochs', '10⁶ passes', 'minutes', 'told')  # fmt: skip
+
+
+def config_of(method: str, minutes: int, seed: int):
+  """Returns the method's config, its epochs in proportion to the budget."""
+  c = best_cpu.get_config()
+  name, epochs, own = PLANS[check_choice('--methods', method, PLANS)]
+  epochs = max(epochs * minutes // 5, 1)
+  c.rows, c.labels, c.seed, c.epochs, c.strategy.name = 'all', '', seed, epochs, name
+  for field, value in own.items():
+    table = c if field == 'batch_size' else c.strategy[name]
+    table[field] = value
+  if method == 'clean_only':
+    c.rows, c.labels = 'trusted', 'verified'
+  if method == 'clean_correction':  # an epoch of the trusted rows takes a fifth of the time of one of all
+    c.phases = (('naive', 8 * epochs // 10, TRUSTED), (name, -(-2 * epochs // 10) + epochs // 10, {'reset': 'none'}))
+  if method == 'fine_tune':
+    c.phases = (('naive', 3 * epochs // 10, {}), (name, epochs - 3 * epochs // 10, {'optim.lr': c.strategy[name].lr}))
+  return c
+
+
+def row(method: str, results: list[dict]) -> tuple[float, list[str]]:
+  """Returns the mean validation accuracy, by which the table is sorted, and the cells."""
+  audits = [r['audit'] for r in results]
+  wrong = [((a.get('detection') or {}).get('in_sample') or {}).get('margin', {}).get('auroc') for a in audits]
+  best = [r['validation']['best'] for r in results]
+  found = [spread([a.get(k) for a in audits]) for k in ('best_by_validation', 'last', 'mean_last_10', 'oracle')]
+  told = ', '.join(k for k in results[0]['knowledge'] if 'validation' not in k)
+  passes, seconds = (spread([r[k] for r in results], scale, 2) for k, scale in (('passes', 1e-6), ('seconds', 1 / 60)))
+  cells = [method, spread(best), *found, spread(wrong), str(len(results)), str(results[0]['epochs'])]
+  return float(np.mean(best)), [*cells, passes, seconds, told]
+
+
+def main(argv: list[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f'unexpected argument {argv[1]!r}')
+  show()
+  compile_cache.enable()
+  record = {'command': sys.argv[1:], 'python': platform.python_version(), 'cores': os.cpu_count(), 'runs': []}
+  rows = []
+  folder = Path(OUT.value or WORKDIR.value)
+  folder.mkdir(parents=True, exist_ok=True)
+  for method in METHODS.value or PLANS:
+    results = []
+    for seed in range(SEEDS.value):
+      workdir = Path(WORKDIR.value) / f'{MINUTES.value}' / method / f'seed={seed}'
+      results.append(run.run(config_of(method, MINUTES.value, seed), workdir))
+    rows.append(row(method, results))
+    keep = ('seed', 'epochs', 'passes', 'seconds', 'audit', 'validation', 'knowledge', 'peak_memory_mb', 'device')
+    record['runs'] += [{'method': method} | {k: r[k] for k in keep} for r in results]
+    table = markdown(HEAD, rows)
+    name = folder / f'weak_supervision_{MINUTES.value}'
+    writer.write_text(name.with_suffix('.md'), table)
+    writer.write_text(name.with_suffix('.json'), json.dumps(record, indent=1) + '\n')
+  print(table)
+
+
+if __name__ == '__main__':
+  huge_pages.ask()
+  logging.set_verbosity(logging.WARNING)
+  try:
+    app.run(main)
+  except UserError as error:
+    sys.exit(f'error: {error}')

@@ -25,8 +25,7 @@ from tables import markdown, spread
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs.recipes import common
-from noisyjax import compile_cache, huge_pages, plugins, run, writer
-from noisyjax import config as configs
+from noisyjax import compile_cache, config as configs, huge_pages, plugins, run, writer
 from noisyjax.errors import UserError
 from noisyjax.log import show
 

@@ -58,8 +58,7 @@ def our_epoch(part: str, batch: int, images, labels):
   import jax
 
   from configs.weak_supervision import corrector, model_1
-  from noisyjax import compile_cache, step, train
-  from noisyjax import config as configs
+  from noisyjax import compile_cache, config as configs, step, train
   from noisyjax.strategy import TrainData
 
   compile_cache.enable()

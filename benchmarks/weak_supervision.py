@@ -34,29 +34,31 @@ OUT = flags.DEFINE_string('out', '', 'Folder of the table; empty: the workdir.')
 MINUTES = flags.DEFINE_integer('minutes', 5, 'The budget.')
 METHODS = flags.DEFINE_list('methods', [], 'Rows of PLANS; empty: all.')
 SEEDS = flags.DEFINE_integer('seeds', 1, 'Seeds a method.')
+WIDTHS = flags.DEFINE_list('widths', ['32', '96', '192'], 'Channels of the small CNN.')
+SPEED = flags.DEFINE_float('speed', 1.0, 'How fast a step is with other widths, in parts of the default ones.')
 
 TRUSTED = {'rows': 'trusted', 'labels': 'verified'}
+# After a start on the verified rows the rate falls from half its peak.
+AFTER = {'optim.lr': 0.1, 'schedule.peak': 0.0}
 # A fifth of a step's rows has verified labels, as a fifth of all rows has: an epoch of one is an epoch of the other.
-FIFTH = {'batch_size': 32}
-SEMI = FIFTH | {'source': 'verified'}
-SELECTION = {'warmup': 1}
-# method → strategy, epochs in five minutes, the strategy's own numbers and `batch_size`
+MATCH = {'batch_size': 32, 'source': 'verified', 'ratio': 4}
+# method → strategy, epochs of cross-entropy on the verified rows before, epochs, own numbers (and `batch_size`)
 PLANS = {
-  'clean_only': ('naive', 22, {}),
-  'clean_fixmatch': ('fixmatch', 4, SEMI | {'ratio': 4}),
-  'flexmatch': ('flexmatch', 4, SEMI | {'ratio': 4}),
-  'mixmatch': ('mixmatch', 6, {'source': 'verified', 'batch_size': 64}),
-  'posterior_match': ('posterior_match', 4, FIFTH),
-  'clean_correction': ('clean_correction', 10, {'soft': True, 'posterior': True}),
-  'fine_tune': ('fine_tune', 10, {'lr': 0.02}),
-  'glc': ('glc', 5, {}),
-  'l2rw': ('l2rw', 1, {}),
-  'meta_weight_net': ('meta_weight_net', 1, {}),
-  'divide_mix': ('divide_mix', 2, SELECTION | {'batch_size': 64, 'ramp': 2.0}),
-  'sop_plus': ('sop_plus', 2, {}),
-  'pes_semi': ('pes_semi', 3, SELECTION | {'head_epochs': 1}),
-  'ssr_plus': ('ssr_plus', 2, {}),
-  'promix': ('promix', 2, SELECTION | {'rate': 0.6062}),
+  'clean_only': ('naive', 22, 0, {}),
+  'clean_fixmatch': ('fixmatch', 10, 2, MATCH),
+  'flexmatch': ('flexmatch', 10, 2, MATCH),
+  'posterior_match': ('posterior_match', 10, 2, MATCH),
+  'mixmatch': ('mixmatch', 10, 3, {'source': 'verified', 'batch_size': 64}),
+  'clean_correction': ('clean_correction', 9, 3, {'soft': True, 'posterior': True}),
+  'fine_tune': ('fine_tune', 0, 10, {'lr': 0.02}),
+  'glc': ('glc', 0, 5, {}),
+  'l2rw': ('l2rw', 0, 1, {}),
+  'meta_weight_net': ('meta_weight_net', 0, 1, {}),
+  'divide_mix': ('divide_mix', 0, 2, {'warmup': 1, 'batch_size': 64, 'ramp': 2.0}),
+  'sop_plus': ('sop_plus', 0, 2, {}),
+  'pes_semi': ('pes_semi', 0, 3, {'warmup': 1, 'head_epochs': 1}),
+  'ssr_plus': ('ssr_plus', 0, 2, {}),
+  'promix': ('promix', 0, 2, {'warmup': 1, 'ramp': 2.0, 'rho': 0.39}),
 }
 HEAD = ('method', 'validation', 'best by validation', 'last', 'mean of last 10', 'best by test (oracle)',
         'AUROC of "label is wrong" (in-sample, margin)', 'n', 'epochs', '10⁶ passes', 'minutes', 'told')  # fmt: skip
@@ -65,18 +67,22 @@ HEAD = ('method', 'validation', 'best by validation', 'last', 'mean of last 10',
 def config_of(method: str, minutes: int, seed: int):
   """Returns the method's config, its epochs in proportion to the budget."""
   c = best_cpu.get_config()
-  name, epochs, own = PLANS[check_choice('--methods', method, PLANS)]
-  epochs = max(epochs * minutes // 5, 1)
-  c.rows, c.labels, c.seed, c.epochs, c.strategy.name = 'all', '', seed, epochs, name
-  for field, value in own.items():
-    table = c if field == 'batch_size' else c.strategy[name]
-    table[field] = value
-  if method == 'clean_only':
-    c.rows, c.labels = 'trusted', 'verified'
-  if method == 'clean_correction':  # an epoch of the trusted rows takes a fifth of the time of one of all
-    c.phases = (('naive', 8 * epochs // 10, TRUSTED), (name, -(-2 * epochs // 10) + epochs // 10, {'reset': 'none'}))
-  if method == 'fine_tune':
-    c.phases = (('naive', 3 * epochs // 10, {}), (name, epochs - 3 * epochs // 10, {'optim.lr': c.strategy[name].lr}))
+  name, start, epochs, own = PLANS[check_choice('--methods', method, PLANS)]
+  start, epochs = (round(n * minutes / 5 * SPEED.value) for n in (start, epochs))
+  c.rows, c.labels, c.seed, c.epochs, c.strategy.name = 'all', '', seed, start + epochs, name
+  c.model.small_cnn.widths = tuple(map(int, WIDTHS.value))
+  own = dict(own)
+  batch = {'batch_size': own.pop('batch_size', c.batch_size)}
+  c.strategy[name].update(own)
+  if not epochs:
+    c.phases = ((name, start, TRUSTED),)
+  elif start:
+    c.phases = (('naive', start, TRUSTED), (name, epochs, AFTER | batch))
+  else:
+    c.batch_size = batch['batch_size']
+  if name == 'fine_tune':  # an epoch of the verified rows takes a fifth of the time of one of all
+    first = 3 * epochs // 10
+    c.phases = (('naive', first, {}), (name, epochs - first, {'optim.lr': own['lr']}))
   return c
 
 

@@ -90,8 +90,7 @@ def sweep() -> None:
 
 def inspect() -> None:
   """inspect --config=F --workdir=W: the data as text and pictures, before anything is trained."""
-  from noisyjax.data import inspect as library
-  from noisyjax.data import prepare, split
+  from noisyjax.data import inspect as library, prepare, split
 
   config = _needed(_CONFIG)
   data, truth, _ = prepare.load(config)

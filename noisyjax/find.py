@@ -16,8 +16,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from noisyjax import config as configs
-from noisyjax import defaults, evaluate, step, train
+from noisyjax import config as configs, defaults, evaluate, step, train
 from noisyjax.data import dataset, decode, split
 from noisyjax.errors import UserError, check_choice
 from noisyjax.estimate import confident

@@ -12,8 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from noisyjax import config as configs
-from noisyjax import writer
+from noisyjax import config as configs, writer
 from noisyjax.data import dataset, files
 from noisyjax.data.sources import images as image_source
 from noisyjax.errors import UserError

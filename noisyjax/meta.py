@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax import losses
-from noisyjax.strategy import Ctx, PyTree, Views
-from noisyjax.strategy import Strategy as Base
+from noisyjax.strategy import Ctx, PyTree, Strategy as Base, Views
 
 Array = jax.Array
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from noisyjax import checkpoint, evaluate, step, writer
-from noisyjax import config as configs
+from noisyjax import checkpoint, config as configs, evaluate, step, writer
 from noisyjax.data import dataset, files, label_file
 from noisyjax.data.decode import check_bad
 from noisyjax.errors import UserError, check_choice

@@ -22,8 +22,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from noisyjax import checkpoint, evaluate, step, train, writer
-from noisyjax import config as configs
+from noisyjax import checkpoint, config as configs, evaluate, step, train, writer
 from noisyjax.audit import Auditor
 from noisyjax.cadence import Cadence
 from noisyjax.data.prepare import Audit, Prepared, prepare

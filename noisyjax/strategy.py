@@ -221,3 +221,8 @@ def supervised(per: Array, batch: dict[str, Array], logits: Array, chosen: Array
   weight = batch['weight'] if chosen is None else batch['weight'] * chosen
   metrics = {'loss': per} if chosen is None else {'loss': per, 'chosen': chosen}
   return losses.weighted_mean(per, weight).sum(), Out(logits=logits, metrics=metrics)
+
+
+def predictions(logits: Array, features: Array, batch: dict[str, Array]) -> dict[str, Array]:
+  """The `score` of strategies whose `refresh` wants the networks' probabilities: {"probs": [M, B, C]}."""
+  return {'probs': jax.nn.softmax(logits)}

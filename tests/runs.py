@@ -19,8 +19,11 @@ if str(ROOT) not in sys.path:
   sys.path.insert(0, str(ROOT))
 
 from configs import digits  # noqa: E402
-from noisyjax import config as configs  # noqa: E402
-from noisyjax import run, writer  # noqa: E402
+from noisyjax import (  # noqa: E402
+  config as configs,
+  run,
+  writer,
+)
 
 CLASSES = ('ant', 'bee', 'cat')
 TRAIN, VAL, TEST = 96, 32, 40  # rows of the npz, in this order

@@ -16,8 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import runs
 import tiny
-from noisyjax import checkpoint, plugins, step, train
-from noisyjax import config as configs
+from noisyjax import checkpoint, config as configs, plugins, step, train
 from noisyjax.strategy import Ctx, TrainData
 
 ROOT = jax.random.key(3)

@@ -7,8 +7,7 @@ import pytest
 
 import noisyjax
 import runs
-from noisyjax import config as configs
-from noisyjax import plugins
+from noisyjax import config as configs, plugins
 from noisyjax.data.prepare import prepare
 
 NAMES = plugins.names(configs.STRATEGIES, 'Strategy')

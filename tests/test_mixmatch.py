@@ -30,8 +30,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import runs
 import tiny
-from noisyjax import config as configs
-from noisyjax import semi, step
+from noisyjax import config as configs, semi, step
 from noisyjax.estimate import mixture
 from noisyjax.state import Targets
 from noisyjax.strategies import divide_mix, mixmatch

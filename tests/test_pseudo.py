@@ -1,5 +1,6 @@
 """Pseudo-labels in rounds, FixMatch and FlexMatch against references in float64 numpy."""
 
+import dataclasses
 import types
 
 import jax
@@ -28,10 +29,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import runs
 import tiny
-from noisyjax import config as configs
-from noisyjax import semi, step
+from noisyjax import config as configs, semi, step
 from noisyjax.errors import UserError
-from noisyjax.strategies import fixmatch, flexmatch, naive, pseudo_label
+from noisyjax.strategies import fixmatch, flexmatch, naive, posterior_match, pseudo_label
 from noisyjax.strategy import TrainData
 from tiny import CLASSES, ROWS
 
@@ -40,6 +40,7 @@ REST = ~TRUSTED & IN
 BUILT = {
   'fixmatch': fixmatch.Strategy.build(threshold=0.6, lambda_u=0.7, ratio=2, source='verified'),
   'flexmatch': flexmatch.Strategy.build(threshold=0.8, lambda_u=0.7, ratio=2, source='verified'),
+  'posterior_match': posterior_match.Strategy.build(threshold=0.6, lambda_u=0.7, ratio=2),
 }
 PSEUDO = pseudo_label.Strategy.build(threshold=0.5)
 # What the unlabeled rows were last guessed as: σ = (14, 11, 2), and 5 rows never.
@@ -65,6 +66,11 @@ def check_match(name, strategy):
   i, j = rows_of(TRUSTED), rows_of(REST, size=2 * BATCH)
   z, z_u = logits_of(net, PIXELS[i]), logits_of(net, PIXELS[j])
   q = softmax(z_u)[0]
+  if name == 'posterior_match':
+    matrix = 0.1 * np.eye(CLASSES)
+    np.add.at(matrix, (DATA.verified[TRUSTED], DATA.given[TRUSTED]), DATA.given[TRUSTED] >= 0)
+    heard = np.where(DATA.given[j, None] >= 0, (matrix / matrix.sum(1, keepdims=True)).T[DATA.given[j]], 1.0)
+    q = q * heard / (q * heard).sum(-1, keepdims=True)
   guess = q.argmax(-1)
   mask = q.max(-1) >= least[guess]
   assert 3 < mask.sum() < len(j) - 3
@@ -98,6 +104,15 @@ def test_official_settings():
   assert plain.needs == () and BUILT['fixmatch'].needs == ('verified',)
   with pytest.raises(UserError, match=r"strategy\.fixmatch\.source: .*'trusted'.* Choices: given, verified"):
     fixmatch.Strategy.build(source='trusted')
+
+
+def test_posterior_match_is_fixmatch_where_no_label_is_given():
+  data = dataclasses.replace(DATA, given=np.full_like(DATA.given, -1))
+  learnt = []
+  for strategy in (BUILT['posterior_match'], BUILT['fixmatch']):
+    phase, _, state = entered(strategy, data=data)
+    learnt.append(tiny.advance(phase, state, data)[0].params['net'])
+  jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-4, atol=1e-6), *learnt)
 
 
 # --- FixMatch's loss alone, with views that differ ------------------------------------------------
@@ -266,7 +281,7 @@ def test_later_rounds_are_stricter():
 # --- what only verified labels may reach ----------------------------------------------------------
 
 
-@pytest.mark.parametrize('name', [*BUILT, 'pseudo_label'])
+@pytest.mark.parametrize('name', ['fixmatch', 'flexmatch', 'pseudo_label'])
 def test_with_verified_labels_alone_a_given_label_reaches_nothing(name):
   strategy = BUILT.get(name) or pseudo_label.Strategy.build(threshold=0.4, source='verified')
   other = TrainData(DATA.images, np.roll(DATA.given, 7), DATA.verified, CLASSES)

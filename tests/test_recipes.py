@@ -16,7 +16,7 @@ NAMES = sorted(plugins.names(config.STRATEGIES, 'Strategy'))
 OPTIONS = ('', '-short', '-held', '-short-held')
 TRUSTED = {
   'clean_correction': 4000, 'fine_tune': 1000, 'fixmatch': 4000, 'flexmatch': 4000, 'glc': 1000, 'l2rw': 1000,
-  'meta_weight_net': 1000, 'mixmatch': 4000, 'pseudo_label': 4000,
+  'meta_weight_net': 1000, 'mixmatch': 4000, 'posterior_match': 4000, 'pseudo_label': 4000,
 }  # fmt: skip
 
 

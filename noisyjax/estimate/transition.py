@@ -6,8 +6,20 @@ which an estimate knows nothing keeps its label: its row of T is the identity's.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from noisyjax.errors import UserError
 
 Array = jax.Array
+
+
+def check(field: str, matrix, classes: int) -> None:
+  """Raises UserError, naming the field, unless `matrix` is () or `classes` rows of probabilities that sum to 1."""
+  if not len(matrix):
+    return
+  square = [np.size(row) for row in matrix] == [classes] * classes
+  if not square or np.min(matrix) < 0 or not np.allclose(np.sum(matrix, 1), 1, atol=1e-4):
+    raise UserError(f'{field}: expected {classes} rows of as many probabilities that sum to 1 (rows = true).')
 
 
 def _rows(counts: Array) -> Array:

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax import config as configs
-from noisyjax import run, writer
+from noisyjax import config as configs, run, writer
 from noisyjax.data import prepare, split
 from noisyjax.errors import UserError
 from noisyjax.experiments import report

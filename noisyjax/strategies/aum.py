@@ -19,8 +19,7 @@ import jax.numpy as jnp
 
 from noisyjax import dynamics, losses, memory
 from noisyjax.errors import UserError
-from noisyjax.strategy import Strategy as Base
-from noisyjax.strategy import supervised
+from noisyjax.strategy import Strategy as Base, supervised
 
 
 class Strategy(Base):

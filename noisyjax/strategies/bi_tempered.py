@@ -10,8 +10,7 @@ and bisection below; its gradient is that of the solution, as in the official co
 import jax.numpy as jnp
 
 from noisyjax import losses
-from noisyjax.strategy import Strategy as Base
-from noisyjax.strategy import supervised
+from noisyjax.strategy import Strategy as Base, supervised
 
 
 class Strategy(Base):

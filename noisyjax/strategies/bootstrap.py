@@ -6,8 +6,7 @@ that mixup may mix targets.
 """
 
 from noisyjax import losses
-from noisyjax.strategy import Strategy as Base
-from noisyjax.strategy import supervised
+from noisyjax.strategy import Strategy as Base, supervised
 
 
 class Strategy(Base):

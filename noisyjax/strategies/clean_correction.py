@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax.estimate import transition
-from noisyjax.strategy import Strategy as Base
+from noisyjax.strategy import Strategy as Base, predictions
 
 
 class Strategy(Base):
@@ -31,6 +31,7 @@ class Strategy(Base):
   rounds: int = 1
   refresh_on = 'phase'
   needs = ('verified',)
+  score = staticmethod(predictions)
 
   def phases(self, name, epochs):
     each = max(epochs // (self.rounds + 1), 1)
@@ -40,9 +41,6 @@ class Strategy(Base):
 
   def init(self, key, data):
     return {}, {'verified': jnp.array(data.verified), 'given': jnp.array(data.given)}
-
-  def score(self, logits, features, batch):
-    return {'probs': jax.nn.softmax(logits)}  # [1, B, C]
 
   def refresh(self, state, scores, ctx):
     probs = scores['probs'][0]  # [N, C]

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 
 from noisyjax import losses
 from noisyjax.strategies.co_teaching import keep_rate, smallest
-from noisyjax.strategy import Strategy as Base
-from noisyjax.strategy import supervised
+from noisyjax.strategy import Strategy as Base, supervised
 
 
 class Strategy(Base):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from noisyjax.errors import UserError, check_choice
 from noisyjax.estimate import confident
-from noisyjax.strategy import Strategy as Base
+from noisyjax.strategy import Strategy as Base, predictions
 
 
 def draw_folds(key, label, rows, count):
@@ -47,7 +47,7 @@ class Strategy(Base):
 
   @property
   def score(self):
-    return (lambda logits, features, batch: {'probs': jax.nn.softmax(logits)}) if self.networks == 1 else None
+    return predictions if self.networks == 1 else None
 
   @property
   def refresh(self):

@@ -2,16 +2,11 @@
 
 Every epoch a two-component Gaussian mixture of one network's losses gives w = P(small component) a row. For the other
 network, rows with w > τ are labeled, with target sharpen(w y + (1 − w) p) (co-refinement; p its own mean over two
-views), and the rest is unlabeled, with target sharpen(mean p of both networks and views) (co-guessing). MixMatch then
-descends CE + λ_u · squared error + Σ_c π_c log(π_c / p̄_c), π uniform and p̄ the mean prediction.
-Official hyper-parameters on CIFAR-10: warm-up 10 epochs of CE (30 on CIFAR-100; for asymmetric noise with
-`strategy.naive.penalty` 1), τ 0.5 (0.6 at 90 % noise), T 0.5, α 4; λ_u 0, 25, 25, 50 at 20, 50, 80, 90 % symmetric
-noise, 0 at 40 % asymmetric noise (CIFAR-100: 25, then 150), rising over 16 epochs; batch 64 (warm-up 128), SGD lr 0.02,
-0.002 from epoch 150 of 300, decay 5e-4. At 90 % noise the mixture sees the mean loss of 5 epochs (`history`).
-Departures: both networks move at once (the code trains the first for an epoch, then the second); refinement and
-guesses are looked up with running statistics (the code: the trained network in training mode); the mixture's start is
-the best split in two instead of a random one; the vote is the mean of probabilities; an epoch's steps are fixed by the
-first split; a row without a label is always unlabeled. An empty split costs nothing.
+views), the others unlabeled, with target sharpen(mean p of both networks and views) (co-guessing). MixMatch descends
+CE + λ_u · squared error + Σ_c π_c log(π_c / p̄_c), π uniform and p̄ the mean prediction. Settings: see the recipe.
+Departures: both networks move at once (the code: one epoch each); refinement and guesses are looked up with running
+statistics (the code: in training mode); the mixture starts at the best split in two, not at random; the vote is the
+mean of probabilities; an epoch's steps are fixed by the first split; a row without a label is always unlabeled.
 """
 
 import jax
@@ -19,17 +14,15 @@ import jax.numpy as jnp
 
 from noisyjax import losses, semi
 from noisyjax.estimate import mixture
-from noisyjax.strategy import Out, Views
-from noisyjax.strategy import Strategy as Base
+from noisyjax.strategy import Out, Strategy as Base, Views
 
 
 class Strategy(Base):
   """Two networks that divide the rows for each other.
 
   Attributes:
-    warmup: epochs of plain training before (a third of the run at most).
-    threshold: τ, the least probability of a clean row. history: epochs whose losses are averaged.
-    temperature: T of the sharpening. alpha: of mixup's Beta(α, α).
+    warmup: epochs of plain training before (a third at most). threshold: τ, the least probability of a clean row.
+    history: epochs whose losses are averaged. temperature: T of the sharpening. alpha: of mixup's Beta(α, α).
     lambda_u: weight of the guesses' loss. ramp: epochs over which it rises to that.
   """
 
@@ -61,31 +54,26 @@ class Strategy(Base):
   def refresh(self, state, scores, ctx):
     targets = state.targets
     counts = targets.labeled & (targets.weight > 0) & ctx.rows  # [N]
-    now = jax.vmap(mixture.unit, (0, None))(scores['loss'], counts)  # [2, N]
-    kept = state.extra['losses'].at[:, ctx.epoch % self.history].set(now)
-    mean = kept.sum(1) / jnp.minimum(ctx.epoch + 1, self.history)
-    clean = jax.vmap(mixture.gaussian, (0, None))(mean, counts)
+    each = lambda f, values: jax.vmap(f, (0, None))(values, counts)  # [2, N] → [2, N]
+    kept = state.extra['losses'].at[:, ctx.epoch % self.history].set(each(mixture.unit, scores['loss']))
+    clean = each(mixture.gaussian, kept.sum(1) / jnp.minimum(ctx.epoch + 1, self.history))
     # What one network's losses say is for the other to learn from.
     return targets.replace(trust=jnp.where(counts, clean, 0.0)[::-1]), {'losses': kept}
 
   def loss(self, params, state, batch, ctx):
     x, u = batch['labeled'], batch['unlabeled']
     known, unknown = (jnp.concatenate([s['weak'], s['weak1']], 1) for s in (x, u))  # [2, 2B, H, W, C]
-    logits, _ = ctx.look(jnp.concatenate([known, unknown], 1))  # [2, 4B, C]
-    peer, _ = ctx.look(unknown[::-1])  # each network on the other's rows
-    views = lambda probs: jnp.stack(jnp.split(probs, 2, 1)).mean(0)  # [2, 2B, C] → [2, B, C]
-    own, own_u = (views(p) for p in jnp.split(jax.nn.softmax(logits), 2, 1))
-    trust = x['trust'][..., None]
-    refined = semi.sharpen(trust * x['target'] + (1 - trust) * own, self.temperature)
-    guessed = semi.sharpen((own_u + views(jax.nn.softmax(peer))[::-1]) / 2, self.temperature)
-    twice = lambda a: jnp.concatenate([a, a], 1)
-    weight, weight_u = twice(x['weight']), twice(u['weight'])
-    labeled, unlabeled = (known, twice(refined), weight), (unknown, twice(guessed), weight_u)
-    mixed, per, gap = semi.mixmatch(ctx, params, self.alpha, labeled, unlabeled)
+    look = lambda images, views: ctx.look(images)[0].reshape(2, views, -1, ctx.classes)
+    logits = look(jnp.concatenate([known, unknown], 1), 4)  # [2, views, B, C]
+    own, own_u = (probs.mean(1) for probs in jnp.split(jax.nn.softmax(logits), 2, 1))  # [2, B, C]
+    peer = jax.nn.softmax(look(unknown[::-1], 2)).mean(1)[::-1]  # each network on the other's rows
+    targets = own + x['trust'][..., None] * (x['target'] - own), (own_u + peer) / 2
+    refined, guessed = (jnp.tile(semi.sharpen(p, self.temperature), (1, 2, 1)) for p in targets)  # of both views
+    weight, weight_u = (jnp.tile(s['weight'], 2) for s in (x, u))
+    mixed, per, gap = semi.mixmatch(ctx, params, self.alpha, (known, refined, weight), (unknown, guessed, weight_u))
     guesses = losses.weighted_mean(gap, weight_u)  # [2]
     penalty = semi.prior_penalty(mixed, jnp.concatenate([weight, weight_u], 1))
-    lambda_u = self.lambda_u * semi.ramp(ctx.progress * ctx.epochs, self.ramp)
-    loss = losses.weighted_mean(per, weight) + lambda_u * guesses + penalty
-    size = x['index'].shape[-1]
-    metrics = {'loss': per[:, :size], 'guesses': guesses[:, None], 'penalty': penalty[:, None]}
-    return loss.sum(), Out(logits=logits[:, :size], metrics=metrics)
+    rise = semi.ramp(ctx.progress * ctx.epochs, self.ramp)
+    loss = losses.weighted_mean(per, weight) + self.lambda_u * rise * guesses + penalty
+    metrics = {'loss': jnp.split(per, 2, 1)[0], 'guesses': guesses[:, None], 'penalty': penalty[:, None]}
+    return loss.sum(), Out(logits=logits[:, 0], metrics=metrics)

@@ -12,10 +12,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from noisyjax import losses
-from noisyjax import memory as store
-from noisyjax.strategy import Strategy as Base
-from noisyjax.strategy import supervised
+from noisyjax import losses, memory as store
+from noisyjax.strategy import Strategy as Base, supervised
 
 
 def remembered(memory, batch, probs, beta):

@@ -18,8 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax import losses, semi
-from noisyjax.strategies.elr import Strategy as ELR
-from noisyjax.strategies.elr import remembered
+from noisyjax.strategies.elr import Strategy as ELR, remembered
 from noisyjax.strategy import supervised
 
 

@@ -8,13 +8,11 @@ Departures: a class without gold keeps its label (the code has NaN); the second 
 starts it from the first one's initial weights. Rows are gold or silver: mixup is refused.
 """
 
-import jax
 import jax.numpy as jnp
 
 from noisyjax import losses
 from noisyjax.estimate import transition
-from noisyjax.strategy import Strategy as Base
-from noisyjax.strategy import supervised
+from noisyjax.strategy import Strategy as Base, predictions, supervised
 
 
 class Strategy(Base):
@@ -22,6 +20,7 @@ class Strategy(Base):
 
   refresh_on = 'phase'
   needs = ('verified',)
+  score = staticmethod(predictions)
   mix = None
 
   def phases(self, name, epochs):
@@ -40,9 +39,6 @@ class Strategy(Base):
     silver = losses.forward_corrected(logits, b['target'], state.extra['matrix'])
     per = jnp.where(b['trust'] > 0.5, losses.cross_entropy(logits, b['target']), silver)
     return supervised(per, b, logits)
-
-  def score(self, logits, features, batch):
-    return {'probs': jax.nn.softmax(logits)}
 
   def refresh(self, state, scores, ctx):
     targets, verified = state.targets, state.extra['verified']

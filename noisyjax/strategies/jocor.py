@@ -11,8 +11,7 @@ import jax.numpy as jnp
 
 from noisyjax import losses
 from noisyjax.strategies.co_teaching import keep_rate, smallest
-from noisyjax.strategy import Out
-from noisyjax.strategy import Strategy as Base
+from noisyjax.strategy import Out, Strategy as Base
 
 
 class Strategy(Base):

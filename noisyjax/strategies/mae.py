@@ -5,8 +5,7 @@ all; GCE and SCE were made to mend that. Under mixup the losses are mixed: the p
 """
 
 from noisyjax import losses
-from noisyjax.strategy import Strategy as Base
-from noisyjax.strategy import supervised
+from noisyjax.strategy import Strategy as Base, supervised
 
 
 class Strategy(Base):

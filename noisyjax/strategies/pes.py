@@ -15,8 +15,7 @@ tensors, so that its renewed layers stay as Adam left them. A run too short for 
 import jax.numpy as jnp
 
 from noisyjax import losses
-from noisyjax.strategy import Strategy as Base
-from noisyjax.strategy import supervised
+from noisyjax.strategy import Strategy as Base, supervised
 
 HEAD = r'(^|/)head(/|$)'
 

@@ -18,8 +18,7 @@ import jax.numpy as jnp
 
 from noisyjax import losses, semi
 from noisyjax.strategies import pes
-from noisyjax.strategy import Out, Views
-from noisyjax.strategy import Strategy as Base
+from noisyjax.strategy import Out, Strategy as Base, Views
 
 
 class Strategy(Base):

@@ -22,8 +22,7 @@ import jax.numpy as jnp
 import optax
 
 from noisyjax import losses, semi
-from noisyjax.strategy import Out, Views
-from noisyjax.strategy import Strategy as Base
+from noisyjax.strategy import Out, Strategy as Base, Views
 
 
 def expanded(probs, chosen, valid, threshold, fill):

@@ -8,10 +8,10 @@ on from the one that labeled its rows (`reset='all'`); nobody checks the guesses
 data set, never a guess of an earlier round.
 """
 
-import jax
 import jax.numpy as jnp
 
 from noisyjax import semi
+from noisyjax.strategy import predictions
 
 
 class Strategy(semi.SemiSupervised):
@@ -27,6 +27,7 @@ class Strategy(semi.SemiSupervised):
   rounds: int = 2
   cap: int = 0
   refresh_on = 'phase'
+  score = staticmethod(predictions)
 
   def phases(self, name, epochs):
     rounds = max(min(self.rounds, epochs - 1), 1)
@@ -38,9 +39,6 @@ class Strategy(semi.SemiSupervised):
       (name, last if i == rounds - 1 else each, {'reset': 'all'} | (strict if i else {})) for i in range(rounds)
     )
     return (('naive', each, known), *later)
-
-  def score(self, logits, features, batch):
-    return {'probs': jax.nn.softmax(logits)}  # [M, B, C]
 
   def refresh(self, state, scores, ctx):
     probs = scores['probs'].mean(0)  # [N, C]

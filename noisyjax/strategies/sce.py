@@ -6,8 +6,7 @@ term is not linear in the label, and a clipped mixture is not what the paper ana
 """
 
 from noisyjax import losses
-from noisyjax.strategy import Strategy as Base
-from noisyjax.strategy import supervised
+from noisyjax.strategy import Strategy as Base, supervised
 
 
 class Strategy(Base):

@@ -13,8 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from noisyjax.strategy import Strategy as Base
-from noisyjax.strategy import supervised
+from noisyjax.strategy import Strategy as Base, supervised
 
 FLOOR = 1e-4
 

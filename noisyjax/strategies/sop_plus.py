@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax import losses
-from noisyjax.strategies.sop import FLOOR, explained
-from noisyjax.strategies.sop import Strategy as SOP
+from noisyjax.strategies.sop import FLOOR, Strategy as SOP, explained
 from noisyjax.strategy import Views, supervised
 
 

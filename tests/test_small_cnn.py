@@ -49,6 +49,18 @@ def test_bfloat16_keeps_float32_logits_and_statistics():
   assert {a.dtype for a in jax.tree.leaves((logits, features, variables))} == {jnp.dtype('float32')}
 
 
+def test_a_mirrored_prediction_is_the_mean_of_two_and_training_is_as_ever():
+  model, mirrored = (Model(4, widths=(8,), mirror=m) for m in (False, True))
+  images = draw(3, 8, 8, 3)
+  variables = initial(model, images)
+  one, other = (model.apply(variables, x, False) for x in (images, images[:, :, ::-1]))
+  want = jax.tree.map(lambda a, b: (a + b) / 2, one, other)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), mirrored.apply(variables, images, False), want)
+  assert np.abs(np.asarray(one[0]) - np.asarray(other[0])).max() > 1e-3
+  trained = [m.apply(variables, images, True, mutable=['batch_stats']) for m in (model, mirrored)]
+  jax.tree.map(np.testing.assert_array_equal, *trained)
+
+
 def test_calibrated_layer_whitens_patches():
   images = smooth()
   model = Model(10, widths=(4,))

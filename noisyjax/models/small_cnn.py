@@ -21,6 +21,7 @@ class Model(nn.Module):
   Attributes:
     widths: channels of each block; each block halves the image while it has two pixels a side.
     scale: of the logits; keeps early training soft.
+    mirror: whether a prediction is the mean over the image and its mirror image, as airbench's is.
   """
 
   classes: int
@@ -28,9 +29,13 @@ class Model(nn.Module):
   conv: str = 'plain'
   widths: tuple[int, ...] = (32, 96, 192)
   scale: float = 1 / 9
+  mirror: bool = False
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
+    both = self.mirror and not train
+    if both:
+      images = jnp.concatenate([images, images[:, :, ::-1]])
     # A statistic of the data, not a parameter: no optimizer, decay or reset of parameters reaches it.
     filters = self.variable('batch_stats', 'whiten', jnp.eye, 4 * images.shape[-1])
     x = whiten(images.astype(self.dtype), filters.value)
@@ -40,7 +45,8 @@ class Model(nn.Module):
       x = self.activate(x, train)
       x = self.activate(self.layer(width, x), train)
     features = x.max((1, 2)).astype(jnp.float32)
-    return nn.Dense(self.classes, use_bias=False, name='head')(features) * self.scale, features
+    logits = nn.Dense(self.classes, use_bias=False, name='head')(features) * self.scale
+    return tuple(a.reshape(2, -1, a.shape[-1]).mean(0) if both else a for a in (logits, features))
 
   def layer(self, width: int, x: jax.Array) -> jax.Array:
     return Conv(width, (3, 3), use_bias=False, kernel_init=identity_first, dtype=self.dtype, kind=self.conv)(x)

@@ -237,6 +237,8 @@ def test_what_corrections_are_told_and_plan():
     'forward_matrix': (('matrix',), 1), 'backward': (('verified',), 1), 'backward_matrix': (('matrix',), 1),
     'glc': (('verified',), 2),
   }  # fmt: skip
+  for name, (strategy, _) in CORRECTED.items():  # only what asks networks for T must come after some
+    assert strategy.refresh_on == ('phase' if told[name][1] == 2 else 'epoch')
   two = ('naive', 10, {}), ('forward', 10, {'reset': 'all'})
   assert forward.Strategy.build().phases('forward', 20) == two
   assert glc.Strategy.build().phases('glc', 3) == (

@@ -27,7 +27,8 @@ class Strategy(Base):
   matrix: tuple = ()
   estimate: str = 'anchors'
   percentile: float = 97.0
-  refresh_on = 'phase'
+  refresh_on = property(lambda self: 'phase' if self.asks else 'epoch')
+  score = property(lambda self: predictions if self.asks else None)
 
   @property
   def asks(self):
@@ -37,10 +38,6 @@ class Strategy(Base):
   @property
   def needs(self):
     return ('matrix',) if self.matrix else ('verified',) * (self.estimate == 'pairs')
-
-  @property
-  def score(self):
-    return predictions if self.asks else None
 
   def phases(self, name, epochs):
     if not self.asks:

@@ -278,16 +278,19 @@ def _score_chunk(net: Net, strategy: Strategy, params, stats, targets, images, i
   return strategy.score(logits, features, batch)
 
 
-def score_rows(net: Net, strategy: Strategy, state: TrainState, images: Array, chunk: int) -> dict[str, Array]:
+def score_rows(
+  net: Net, strategy: Strategy, state: TrainState, images: Array, chunk: int, averaged: bool = False
+) -> dict[str, Array]:
   """Streams every row, unaugmented, through the networks: what `strategy.score` keeps of it, {name: [M, N, …]}.
 
-  The raw networks are asked, not their average: selection methods in the literature score the networks they train.
+  The raw networks are asked, unless `averaged`: selection methods in the literature score the networks they train.
   """
+  asked = state.current if averaged else Snapshot(state.params['net'], state.stats)
   total = len(images)
   parts = []
   for start in range(0, total, chunk):
     index = jnp.minimum(jnp.arange(start, start + chunk), total - 1)  # one shape; the surplus is cut below
-    parts.append(_score_chunk(net, strategy, state.params['net'], state.stats, state.targets, images, index))
+    parts.append(_score_chunk(net, strategy, asked.params, asked.stats, state.targets, images, index))
   return jax.tree.map(lambda *p: jnp.concatenate(p, 1)[:, :total], *parts)
 
 

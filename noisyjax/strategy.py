@@ -144,6 +144,7 @@ class Strategy:
     streams: name → Views. The first one counts the epoch and feeds metrics and dynamics.
     mix: how mixup may apply: "target" (targets are mixed), "loss" (losses are: use `ctx.mixed`) or None (refused).
     refresh_on: when `refresh` runs: "epoch" (the start of every epoch) or "phase" (only on entering the phase).
+    averaged: whether `score` is of the averaged networks, where the run keeps an average, once the phase is under way.
     soft: whether `refresh` writes soft targets.
     needs: what it must be told: any of "verified", "rate", "matrix". A property, where that depends on its fields.
     coupled: whether the paper's loss joins the networks (JoCoR); elsewhere none reaches another's gradient.
@@ -155,6 +156,7 @@ class Strategy:
   streams: ClassVar[dict[str, Views]] = {'train': Views('weak')}
   mix: ClassVar[str | None] = 'target'
   refresh_on: ClassVar[str] = 'epoch'
+  averaged: ClassVar[bool] = False
   soft: ClassVar[bool] = False
   needs: ClassVar[tuple[str, ...]] = ()
   coupled: ClassVar[bool] = False

@@ -189,12 +189,12 @@ def _settled(tree):
 
 
 def refreshed(
-  phase: Phase, state: TrainState, images: Array, root: Array, net: Net | None = None, previous=None
+  phase: Phase, state: TrainState, images: Array, root: Array, net: Net | None = None, previous=None, averaged=False
 ) -> TrainState:
   """Lets the strategy rewrite targets and extra, from what `net` (by default the phase's) makes of the rows."""
   scores = {}
   if phase.strategy.score is not None:
-    scores = step.score_rows(net or phase.spec.net, phase.strategy, state, images, phase.chunk)
+    scores = step.score_rows(net or phase.spec.net, phase.strategy, state, images, phase.chunk, averaged)
   key = step.keys(root).refresh
   epochs, classes = phase.hyper.epochs, phase.spec.classes
   found = step.refresh(phase.strategy, state, scores, phase.rows, key, epochs, classes, previous)
@@ -255,7 +255,7 @@ def fit(
       tick = int(state.tick)
       if tick == 0 and int(state.phase_epoch) > 0:
         if strategy.refresh is not None and strategy.refresh_on == 'epoch':
-          state = refreshed(phase, state, images, root)
+          state = refreshed(phase, state, images, root, averaged=strategy.averaged)
           position.passes += strategy.networks * len(data.given) * (strategy.score is not None)
         state = step.begin_epoch(strategy, state, phase.rows, phase.balance)
       walks = step.walks(state.masks, keys.walk, state.epoch, phase.spec.classes)

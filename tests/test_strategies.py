@@ -232,6 +232,31 @@ def test_clean_correction_keeps_verified_labels_and_corrects_where_it_is_sure(so
     assert state.targets.soft is None
 
 
+@pytest.mark.parametrize('every_epoch', [False, True])
+def test_clean_correction_of_every_epoch_asks_the_average_as_the_last_epoch_left_it(every_epoch):
+  strategy = clean_correction.Strategy.build(soft=True, every_epoch=every_epoch)
+  phase = tiny.phase(strategy, tiny.spec(ema=True), tiny.hyper(lr=1.0), epochs=3)
+  targets, left = {}, {}
+
+  class Watch:
+    def begin(self, phase, position, state):
+      left[0] = jax.tree.map(np.array, (state.params['net'], state.stats))  # on entering there is no average yet
+
+    def step(self, phase, position, state, count, tick):
+      targets[int(state.phase_epoch)] = np.array(state.targets.soft)
+
+    def epoch(self, phase, position, state, record):
+      left[int(state.phase_epoch)] = jax.tree.map(np.array, (state.ema.params, state.ema.stats))
+
+  train.fit([phase], DATA, None, tiny.ROOT, Watch())
+  rest = DATA.verified < 0
+  asked = {n: softmax(np.asarray(phase.spec.net.look(*left[n], DATA.images)[0][0]))[rest] for n in range(3)}
+  assert len({round(float(probs.std()), 4) for probs in asked.values()}) == 3
+  assert targets.keys() == asked.keys()
+  for epoch, found in targets.items():
+    assert_allclose(found[rest], asked[epoch if every_epoch else 0], rtol=1e-4, atol=1e-6)
+
+
 def test_clean_correction_plans_a_corrector_and_then_a_new_network():
   first, second = clean_correction.Strategy.build().phases('clean_correction', 20)
   assert first == ('naive', 10, {'rows': 'trusted', 'labels': 'verified'})

@@ -5,7 +5,8 @@ this strategy, which on entering its phase asks the corrector once and starts a 
 Departures from the project: verified labels are always kept; a row is relabeled only where the corrector's confidence
 reaches `confidence` (else it is left out), and the corrected labels may be soft. The project forgets what label a row
 was given; with `posterior` the corrector's p(true | image) is weighed by it: p(true | image, given) ∝ p(true | image)
-T[true, given], T counted on the rows that have both labels. With `rounds` each network corrects for the next.
+T[true, given], T counted on the rows that have both labels. With `rounds` each network corrects for the next; with
+`every_epoch` a network's average (Tarvainen & Valpola 2017) corrects for the network itself.
 """
 
 import jax
@@ -23,13 +24,16 @@ class Strategy(Base):
     soft: whether corrected rows carry the corrector's probabilities instead of its argmax.
     posterior: whether the given label of a row has a say in its correction.
     rounds: corrections, each with a new network.
+    every_epoch: whether the labels are corrected anew at every epoch.
   """
 
   confidence: float = 0.0
   soft: bool = False
   posterior: bool = False
   rounds: int = 1
-  refresh_on = 'phase'
+  every_epoch: bool = False
+  averaged = True
+  refresh_on = property(lambda self: 'epoch' if self.every_epoch else 'phase')
   needs = ('verified',)
   score = staticmethod(predictions)
 

@@ -63,18 +63,18 @@ def test_plain_is_flax_conv():
 
 
 @pytest.mark.parametrize('shape', SHAPES)
-@pytest.mark.parametrize('block_bytes', [1, 2**12])  # one image a block; several
-def test_value_and_gradients_equal_plain(shape, block_bytes, monkeypatch):
-  monkeypatch.setattr(conv, 'BLOCK_BYTES', block_bytes)
+@pytest.mark.parametrize('block', [1, 2**10])  # one image a block; several
+def test_value_and_gradients_equal_plain(shape, block, monkeypatch):
+  monkeypatch.setattr(conv, 'BLOCK', block)
   modules, variables, images, g = both(shape)
   plain, fast = (value_and_gradients(m, variables, images, g) for m in modules[:2])
   jax.tree.map(close, fast, plain)
 
 
 @pytest.mark.parametrize('shape', [*SHAPES, (2, 5, 7, 3, conv.FEW + 1, (3, 3), 1, 'SAME')])
-@pytest.mark.parametrize('block_bytes', [1, 2**12])
-def test_products_in_bfloat16_of_exact_numbers_equal_plain(shape, block_bytes, monkeypatch):
-  monkeypatch.setattr(conv, 'BLOCK_BYTES', block_bytes)
+@pytest.mark.parametrize('block', [1, 2**10])
+def test_products_in_bfloat16_of_exact_numbers_equal_plain(shape, block, monkeypatch):
+  monkeypatch.setattr(conv, 'BLOCK', block)
   modules, variables, images, g = both(shape, whole=True)
   plain, _, low = (value_and_gradients(m, variables, images, g) for m in modules)
   jax.tree.map(np.testing.assert_array_equal, low, plain)

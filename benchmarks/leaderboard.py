@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from absl import app, flags, logging
-from tables import markdown, spread
+from tables import command, markdown, spread
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -99,7 +99,7 @@ def main(argv: list[str]) -> None:
   compile_cache.enable()
   methods = METHODS.value or plugins.names(configs.STRATEGIES, 'Strategy')
   methods = ['naive', *(m for m in methods if m != 'naive')]  # whose passes are the unit
-  text, record = [], {'command': sys.argv[1:], 'python': platform.python_version(), 'cores': os.cpu_count(), 'runs': []}
+  text, record = [], {'command': command(), 'python': platform.python_version(), 'cores': os.cpu_count(), 'runs': []}
   for noise in NOISE.value:
     by_epochs = {}
     for method in methods:

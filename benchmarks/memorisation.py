@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 from absl import app, flags, logging
+from tables import command
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -84,7 +85,7 @@ def main(argv: list[str]) -> None:
   curves = [curve(method, seed) for method in METHODS.value for seed in range(SEEDS.value)]
   folder = Path(OUT.value)
   folder.mkdir(parents=True, exist_ok=True)
-  record = {'command': sys.argv[1:], 'python': platform.python_version(), 'cores': os.cpu_count(), 'curves': curves}
+  record = {'command': command(), 'python': platform.python_version(), 'cores': os.cpu_count(), 'curves': curves}
   writer.write_text(folder / 'memorisation.json', json.dumps(record, indent=1) + '\n')
   draw(curves, folder / 'memorisation.png')
   print('| method | best epoch | true labels, best | last | fall | given labels, last |\n|---|---|---|---|---|---|')

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from absl import app, flags, logging
-from tables import markdown, spread
+from tables import command, markdown, spread
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -103,7 +103,7 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f'unexpected argument {argv[1]!r}')
   show()
   compile_cache.enable()
-  record = {'command': sys.argv[1:], 'python': platform.python_version(), 'cores': os.cpu_count(), 'runs': []}
+  record = {'command': command(), 'python': platform.python_version(), 'cores': os.cpu_count(), 'runs': []}
   rows = []
   folder = Path(OUT.value or WORKDIR.value)
   folder.mkdir(parents=True, exist_ok=True)

@@ -13,21 +13,15 @@ Writes leaderboard.json and leaderboard.md in the workdir (or --out).
 
 import importlib
 import json
-import os
-import platform
-import sys
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags, logging
-from tables import command, markdown, spread
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import program
+from absl import flags
+from tables import markdown, spread
 
 from configs.recipes import common
-from noisyjax import compile_cache, config as configs, huge_pages, plugins, run, writer
-from noisyjax.errors import UserError
-from noisyjax.log import show
+from noisyjax import config as configs, plugins, run, writer
 
 WORKDIR = flags.DEFINE_string('workdir', 'runs/leaderboard', 'Folder of the runs.')
 OUT = flags.DEFINE_string('out', '', 'Folder of the tables; empty: the workdir.')
@@ -92,14 +86,10 @@ def seeds_of(method: str) -> int:
   return MAIN_SEEDS.value if method in MAIN.value else SEEDS.value
 
 
-def main(argv: list[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f'unexpected argument {argv[1]!r}')
-  show()
-  compile_cache.enable()
+def main() -> None:
   methods = METHODS.value or plugins.names(configs.STRATEGIES, 'Strategy')
   methods = ['naive', *(m for m in methods if m != 'naive')]  # whose passes are the unit
-  text, record = [], {'command': command(), 'python': platform.python_version(), 'cores': os.cpu_count(), 'runs': []}
+  text, record = [], program.record() | {'runs': []}
   for noise in NOISE.value:
     by_epochs = {}
     for method in methods:
@@ -133,9 +123,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
-  huge_pages.ask()
-  logging.set_verbosity(logging.WARNING)
-  try:
-    app.run(main)
-  except UserError as error:
-    sys.exit(f'error: {error}')
+  program.run(main)

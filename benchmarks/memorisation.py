@@ -12,19 +12,12 @@ Writes memorisation.json and memorisation.png in --out.
 
 import importlib
 import json
-import os
-import platform
-import sys
 from pathlib import Path
 
-from absl import app, flags, logging
-from tables import command
+import program
+from absl import flags
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from noisyjax import compile_cache, huge_pages, run, writer
-from noisyjax.errors import UserError
-from noisyjax.log import show
+from noisyjax import run, writer
 
 WORKDIR = flags.DEFINE_string('workdir', 'runs/memorisation', 'Folder of the runs.')
 OUT = flags.DEFINE_string('out', 'benchmarks/results', 'Folder of the figure.')
@@ -77,15 +70,11 @@ def draw(curves: list[dict], path: Path) -> None:
   figure.savefig(path, dpi=110)
 
 
-def main(argv: list[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f'unexpected argument {argv[1]!r}')
-  show()
-  compile_cache.enable()
+def main() -> None:
   curves = [curve(method, seed) for method in METHODS.value for seed in range(SEEDS.value)]
   folder = Path(OUT.value)
   folder.mkdir(parents=True, exist_ok=True)
-  record = {'command': command(), 'python': platform.python_version(), 'cores': os.cpu_count(), 'curves': curves}
+  record = program.record() | {'curves': curves}
   writer.write_text(folder / 'memorisation.json', json.dumps(record, indent=1) + '\n')
   draw(curves, folder / 'memorisation.png')
   print('| method | best epoch | true labels, best | last | fall | given labels, last |\n|---|---|---|---|---|---|')
@@ -96,9 +85,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
-  huge_pages.ask()
-  logging.set_verbosity(logging.WARNING)
-  try:
-    app.run(main)
-  except UserError as error:
-    sys.exit(f'error: {error}')
+  program.run(main)

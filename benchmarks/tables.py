@@ -1,13 +1,6 @@
-"""How the benchmarks write their tables: means and spreads over seeds, as markdown; and what made them."""
-
-import sys
+"""How the benchmarks write their tables: means and spreads over seeds, as markdown."""
 
 import numpy as np
-
-
-def command() -> list[str]:
-  """Returns this program's arguments, without the folders of the machine it ran on."""
-  return [argument for argument in sys.argv[1:] if not argument.lstrip('-').startswith(('out=', 'workdir='))]
 
 
 def spread(values: list, scale: float = 100.0, digits: int = 1) -> str:

@@ -13,21 +13,16 @@ Writes weak_supervision_MINUTES.json and .md in --out. Finished runs are not rep
 """
 
 import json
-import os
-import platform
-import sys
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags, logging
-from tables import command, markdown, spread
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import program
+from absl import flags
+from tables import markdown, spread
 
 from configs.weak_supervision import best_cpu
-from noisyjax import compile_cache, huge_pages, run, writer
-from noisyjax.errors import UserError, check_choice
-from noisyjax.log import show
+from noisyjax import run, writer
+from noisyjax.errors import check_choice
 
 WORKDIR = flags.DEFINE_string('workdir', 'runs/weak_supervision', 'Folder of the runs.')
 OUT = flags.DEFINE_string('out', '', 'Folder of the table; empty: the workdir.')
@@ -98,12 +93,8 @@ def row(method: str, results: list[dict]) -> tuple[float, list[str]]:
   return float(np.mean(best)), [*cells, passes, seconds, told]
 
 
-def main(argv: list[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f'unexpected argument {argv[1]!r}')
-  show()
-  compile_cache.enable()
-  record = {'command': command(), 'python': platform.python_version(), 'cores': os.cpu_count(), 'runs': []}
+def main() -> None:
+  record = program.record() | {'runs': []}
   rows = []
   folder = Path(OUT.value or WORKDIR.value)
   folder.mkdir(parents=True, exist_ok=True)
@@ -123,9 +114,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
-  huge_pages.ask()
-  logging.set_verbosity(logging.WARNING)
-  try:
-    app.run(main)
-  except UserError as error:
-    sys.exit(f'error: {error}')
+  program.run(main)

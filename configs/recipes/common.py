@@ -156,6 +156,14 @@ def finish(c, form: str, *epochs: str):
   return c
 
 
+def finish_semi_supervised(c, form: str, steps: int):
+  """Applies the short budget to `semi_supervised`'s recipes: `steps` an epoch make the passes cross-entropy's."""
+  c = finish(c, form)
+  if short(form):
+    c.batch_size, c.steps_per_epoch, c.ema = 64, steps, 0.99
+  return c
+
+
 def published(source: str, **numbers: str) -> dict[str, str]:
   """Returns each noise's numbers with their source."""
   return {noise: f'{number} ({source})' for noise, number in numbers.items()}

@@ -19,7 +19,4 @@ def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'fixmatch'
   common.semi_supervised(c, form)
-  c = common.finish(c, form)
-  if common.short(form):
-    c.batch_size, c.steps_per_epoch, c.ema = 64, 65, 0.99
-  return c
+  return common.finish_semi_supervised(c, form, 65)

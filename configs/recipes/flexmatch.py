@@ -20,7 +20,4 @@ def get_config(form: str = 'worse'):
   c.strategy.name = 'flexmatch'
   c.strategy.flexmatch.thresh_warmup = True
   common.semi_supervised(c, form)
-  c = common.finish(c, form)
-  if common.short(form):
-    c.batch_size, c.steps_per_epoch, c.ema = 64, 65, 0.99
-  return c
+  return common.finish_semi_supervised(c, form, 65)

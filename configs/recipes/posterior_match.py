@@ -16,7 +16,4 @@ def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'posterior_match'
   common.semi_supervised(c, form)
-  c = common.finish(c, form)
-  if common.short(form):
-    c.batch_size, c.steps_per_epoch, c.ema = 64, 100, 0.99
-  return c
+  return common.finish_semi_supervised(c, form, 100)

@@ -46,7 +46,7 @@ class Conv(nn.Module):
     strides: vertical and horizontal.
     padding: 'SAME' or 'VALID'.
     kind: 'plain' (XLA, any backend, forward and reverse mode), 'matmul' (for CPUs, reverse mode only) or 'amx' (the
-      same for CPUs with AMX, with bfloat16 factors; very slow elsewhere).
+      same for CPUs with AMX, with bfloat16 factors; not measured elsewhere).
   """
 
   features: int

@@ -75,10 +75,10 @@ class Hooks(Protocol):
 def first_targets(phase: Phase, data: TrainData) -> Targets:
   """Returns targets from the given or the verified labels; all rows weigh 1 and are trusted."""
   label = {'given': data.given, 'verified': data.verified}[phase.labels or 'given']
-  soft = np.eye(data.classes, dtype=np.float32)[np.maximum(label, 0)] * (label >= 0)[:, None]
+  label = jnp.array(label, jnp.int32)
   return Targets(
-    label=jnp.array(label, jnp.int32),
-    soft=jnp.array(soft) if phase.strategy.soft else None,
+    label=label,
+    soft=jax.nn.one_hot(label, data.classes) if phase.strategy.soft else None,
     weight=jnp.ones(len(label), jnp.float32),
     trust=jnp.ones((phase.strategy.networks, len(label)), jnp.float32),
   )

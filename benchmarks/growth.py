@@ -1,0 +1,224 @@
+"""What the engine's parts cost as rows, classes and networks grow, and how much memory a run takes.
+
+  python benchmarks/growth.py --out=benchmarks/results
+
+  rows      10³ to 10⁶ rows, 10 classes: the walks of two streams, of classes in turn, both mixtures, the confident
+            joint, label issues, DivideMix's whole refresh with its walks, and a training step (tiny network and images,
+            so that what is kept per row would show)
+  classes   10 to 1,000 classes, 50,000 rows: confident joint, label issues, a training step on hard labels
+  networks  1 to 8 networks in one step of the small CNN, per network
+  memory    peak resident memory, above a process that only starts Python and JAX: of a run of the small CNN on the
+            course project's 50,000 images, and of ResNet-18's step at batch 128, by kind of convolution
+
+Medians of 5 calls after one that compiles. Writes growth.json and growth.png in --out.
+"""
+
+import functools
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import program
+from absl import flags
+
+from configs import base
+from configs.weak_supervision import best_cpu
+from noisyjax import config as configs, run, step, train, writer
+from noisyjax.estimate import confident, mixture
+from noisyjax.strategy import TrainData
+
+OUT = flags.DEFINE_string('out', 'benchmarks/results', 'Folder of the record and the figure.')
+PARTS = flags.DEFINE_list('parts', ['rows', 'classes', 'networks', 'memory'], 'What to measure.')
+LARGEST = flags.DEFINE_integer('largest', 1_000_000, 'Rows at most.')
+CHILD = flags.DEFINE_string('child', '', 'Internal: what this process trains: "resnet18 auto".')
+# recipe or network → kinds of convolution
+PROCESSES = {'best_cpu': ('plain', 'amx'), 'resnet18': ('plain', 'matmul', 'amx')}
+REPEATS = 5
+BATCH = 128
+
+
+def seconds(call) -> float:
+  """Returns the median time of `call`, which returns what to wait for."""
+  import jax
+
+  jax.block_until_ready(call())
+  times = []
+  for _ in range(REPEATS):
+    started = time.perf_counter()
+    jax.block_until_ready(call())
+    times.append(time.perf_counter() - started)
+  return float(np.median(times))
+
+
+def data_of(rows: int, classes: int, side: int = 4) -> TrainData:
+  """Returns random images with random labels, none verified."""
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (rows, side, side, 3), dtype=np.uint8)
+  labels = rng.integers(0, classes, rows).astype(np.int32)
+  return TrainData(images, labels, np.full(rows, -1, np.int32), classes)
+
+
+class Engine:
+  """A phase that has been entered, and its step."""
+
+  def __init__(self, data: TrainData, model='small_cnn', strategy='naive', networks=1, conv='auto', widths=(4,)):
+    import jax
+
+    c = base.get_config()
+    c.model.name, c.model.conv, c.strategy.name, c.batch_size = model, conv, strategy, BATCH
+    c.model.small_cnn.widths = widths
+    c.augment.weak, c.strategy.naive.networks = (), networks
+    c.phases, c.epochs = ((strategy, 1, {}),), 1
+    self.phase = configs.plan(c, data)[0]
+    self.root, self.images = jax.random.key(0), jax.numpy.asarray(data.images)
+    self.keys = step.keys(self.root)
+    self.state = train.enter(self.phase, 0, data, self.images, self.root, None, template=True)
+    self.hyper = self.phase.hyper.replace(steps=np.float32(len(data.given) // BATCH))
+
+  def walks(self):
+    return step.walks(self.state.masks, self.keys.walk, self.state.epoch, self.phase.spec.classes)
+
+  @functools.cached_property
+  def walked(self):
+    return self.walks()
+
+  def step(self):
+    p = self.phase
+    self.state, sums = step.step(p.spec, p.strategy, self.hyper, self.state, self.walked, self.images, self.keys)
+    return sums
+
+  def refresh(self, scores):
+    """Refreshes, settles the members and walks them: all that an epoch does with every row beside scoring it."""
+    p = self.phase
+    targets, extra = step.refresh(
+      p.strategy, self.state, scores, p.rows, self.keys.refresh, p.hyper.epochs, p.spec.classes
+    )
+    self.state = step.begin_epoch(p.strategy, self.state.replace(targets=targets, extra=extra), p.rows)
+    return self.walks()
+
+
+def joint_and_issues(rows: int, classes: int, labels: np.ndarray) -> dict[str, float]:
+  """Returns the seconds of confident learning's two parts on random probabilities."""
+  import jax
+
+  probs = jax.nn.softmax(jax.numpy.asarray(np.random.default_rng(1).normal(size=(rows, classes)), 'float32'))
+  calls = {'confident joint': jax.jit(confident.counted), 'label issues': jax.jit(confident.issues)}
+  return {name: seconds(lambda call=call: call(probs, labels)) for name, call in calls.items()}
+
+
+def of_rows(rows: int) -> dict[str, float]:
+  """Returns the seconds of everything that looks at every row, and of a step."""
+  import jax
+
+  data, rng = data_of(rows, 10), np.random.default_rng(1)
+  values = jax.numpy.asarray(rng.gamma(2.0, size=(2, rows)) + 4 * (rng.random((2, rows)) < 0.4), 'float32')
+  keep = jax.numpy.ones(rows, bool)
+  divide = Engine(data, strategy='divide_mix')
+  groups = {'train': jax.numpy.asarray(data.given)}
+  gaussian, beta = jax.jit(mixture.gaussian), jax.jit(mixture.beta)
+  return {
+    'walks of two streams': seconds(divide.walks),
+    'walk of classes in turn': seconds(lambda: step.walks(groups, divide.keys.walk, divide.state.epoch, 10)),
+    'Gaussian mixture': seconds(lambda: gaussian(values[0], keep)),
+    'beta mixture': seconds(lambda: beta(values[0], keep)),
+    **joint_and_issues(rows, 10, data.given),
+    "DivideMix's refresh and walks": seconds(lambda: divide.refresh({'loss': values})),
+    'step': seconds(Engine(data).step),
+  }
+
+
+def by_rows():
+  for rows in (n for n in (1_000, 10_000, 100_000, 1_000_000) if n <= LARGEST.value):
+    yield {'rows': rows, 'seconds': of_rows(rows)}
+
+
+def by_classes():
+  rows = min(50_000, LARGEST.value)
+  for classes in (10, 100, 1_000):
+    data = data_of(rows, classes)
+    found = joint_and_issues(rows, classes, data.given) | {'step': seconds(Engine(data).step)}
+    yield {'classes': classes, 'rows': rows, 'seconds': found}
+
+
+def by_networks():
+  data = data_of(2_000, 10, side=32)
+  for networks in (1, 2, 4, 8):
+    engine = Engine(data, networks=networks, widths=(32, 64, 128))
+    yield {'networks': networks, 'seconds': {'step': seconds(engine.step) / networks}}
+
+
+def child(what: str, conv: str) -> None:
+  """Prints this process's peak memory, MB, after a short run of `best_cpu.py`, four steps, or nothing but a start."""
+  import jax
+
+  jax.numpy.zeros(1).block_until_ready()
+  if what == 'best_cpu':
+    c = best_cpu.get_config('full')
+    c.rows, c.labels, c.epochs, c.steps_per_epoch, c.model.conv = 'all', '', 1, 20, conv
+    with tempfile.TemporaryDirectory() as folder:
+      run.run(c, Path(folder))
+  elif what:
+    engine = Engine(data_of(1_000, 10, side=32), what, conv=conv)
+    for _ in range(4):
+      jax.block_until_ready(engine.step())
+  print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def memory():
+  def peak(model: str = '', conv: str = 'auto') -> float:
+    done = subprocess.run([sys.executable, __file__, f'--child={model} {conv}'], capture_output=True, text=True)
+    if done.returncode:
+      raise SystemExit(f'--child="{model} {conv}" failed:\n{done.stderr[-2000:]}')
+    return float(done.stdout.split()[-1])
+
+  start = peak()
+  yield {'process': 'Python and JAX', 'megabytes': start}
+  for what, conv in ((what, conv) for what, kinds in PROCESSES.items() for conv in kinds):
+    found = peak(what, conv)
+    yield {'process': f'{what}, conv = {conv}', 'megabytes': found, 'above': found - start}
+
+
+def draw(record: dict, path: Path) -> None:
+  """Draws seconds against rows, against classes and against networks, both axes logarithmic."""
+  import matplotlib
+
+  matplotlib.use('agg')
+  from matplotlib import pyplot
+
+  parts = [part for part in ('rows', 'classes', 'networks') if part in record['parts']]
+  figure, axes = pyplot.subplots(1, len(parts), figsize=(5 * len(parts), 4.5), squeeze=False)
+  for axis, part in zip(axes[0], parts):
+    found = record['parts'][part]
+    for name in found[0]['seconds']:
+      axis.loglog([f[part] for f in found], [f['seconds'][name] for f in found], marker='o', label=name)
+    axis.set(xlabel=part, ylabel='seconds a call' if part != 'networks' else 'seconds a step and network')
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=7)
+  figure.tight_layout()
+  figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+  if CHILD.value:
+    child(*CHILD.value.split(' '))
+    return
+  record = program.record() | {'parts': {}}
+  folder = Path(OUT.value)
+  folder.mkdir(parents=True, exist_ok=True)
+  parts = {'rows': by_rows, 'classes': by_classes, 'networks': by_networks, 'memory': memory}
+  for part in PARTS.value:
+    record['parts'][part] = []
+    for found in parts[part]():
+      record['parts'][part].append(found)
+      print(part, json.dumps(found), flush=True)
+    writer.write_text(folder / 'growth.json', json.dumps(record, indent=1) + '\n')
+  draw(record, folder / 'growth.png')
+
+
+if __name__ == '__main__':
+  program.run(main)

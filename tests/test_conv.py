@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from jax import lax
 from jax.test_util import check_grads
 
 from noisyjax.errors import UserError
-from noisyjax.models import conv
+from noisyjax.models import conv, winograd
 from noisyjax.models.conv import Conv
 
 # batch, height, width, channels, features, kernel, stride, padding
@@ -26,6 +27,10 @@ SHAPES = [
   (3, 13, 12, 2, 3, (5, 5), 2, 'SAME'),
   (2, 5, 9, 3, 2, (1, 3), 2, 'VALID'),
 ]
+# Large enough for Winograd's form: even and odd sides, both paddings, a batch of one.
+WINOGRAD = [
+  (4, 7, 8, 64, 67, (3, 3), 1, 'SAME'), (6, 9, 7, 65, 64, (3, 3), 1, 'VALID'), (1, 8, 8, 64, 64, (3, 3), 1, 'SAME'),
+]  # fmt: skip
 
 
 def both(shape, whole=False, **fields):
@@ -62,10 +67,11 @@ def test_plain_is_flax_conv():
   )
 
 
-@pytest.mark.parametrize('shape', SHAPES)
-@pytest.mark.parametrize('block', [1, 2**10])  # one image a block; several
+@pytest.mark.parametrize('shape', SHAPES + WINOGRAD)
+@pytest.mark.parametrize('block', [1, 2**10, 2**18])  # one image a block; several
 def test_value_and_gradients_equal_plain(shape, block, monkeypatch):
   monkeypatch.setattr(conv, 'BLOCK', block)
+  monkeypatch.setattr(winograd, 'BLOCK', block)
   modules, variables, images, g = both(shape)
   plain, fast = (value_and_gradients(m, variables, images, g) for m in modules[:2])
   jax.tree.map(close, fast, plain)
@@ -109,7 +115,39 @@ def test_error_against_float64(shape):
   assert fast <= max(4 * plain, 1e-6)
 
 
-@pytest.mark.parametrize('shape', SHAPES[2:5])
+def test_winograd_runs_where_it_pays(monkeypatch):
+  ran = []
+  own = winograd.convolve
+  monkeypatch.setattr(winograd, 'convolve', lambda *args: ran.append(args[0].shape) or own(*args))
+  for shape, times in ((WINOGRAD[0], 2), (SHAPES[2], 0), ((2, 8, 8, 64, 64, (3, 3), 2, 'SAME'), 0)):
+    ran.clear()
+    modules, variables, images, g = both(shape)
+    jax.eval_shape(functools.partial(value_and_gradients.__wrapped__, modules[1]), variables, images, g)
+    assert len(ran) == times  # forward, and the gradient of the images
+
+
+@pytest.mark.parametrize('shape', WINOGRAD)
+def test_winograd_errs_no_more_than_four_times_plain(shape):
+  modules, variables, images, g = both(shape)
+  with jax.enable_x64(True):
+    wide = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), (variables, images, g))
+    run = lambda x: (
+      lax.conv_general_dilated(
+        x, wide[0]['params']['kernel'], (1, 1), shape[-1], dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+      )
+      + wide[0]['params']['bias']
+    )
+    y, vjp = jax.vjp(run, wide[1])
+    exact = (np.asarray(y), np.asarray(vjp(wide[2])[0]))
+  errors = []
+  for module in modules[:2]:
+    y, (_, x) = value_and_gradients(module, variables, images, g)
+    errors.append([np.abs(np.asarray(a, np.float64) - e).max() / np.abs(e).max() for a, e in zip((y, x), exact)])
+  for plain, fast in zip(*errors):
+    assert fast <= min(1e-5, max(4 * plain, 1e-6))
+
+
+@pytest.mark.parametrize('shape', [*SHAPES[2:5], WINOGRAD[0]])
 def test_gradients_of_gradients_equal_plain(shape):
   modules, variables, images, g = both(shape)
   primals = variables, images

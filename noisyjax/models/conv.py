@@ -2,9 +2,10 @@
 
 XLA's weight gradient is the slow part of training on a CPU: mostly 12-70 GFLOP/s on two AVX-512 cores where the forward
 convolution and the input gradient reach 45-260 (jax 0.10.2, float32, kernels beyond 1x1 and a few input channels).
-`kind='matmul'` leaves those two to XLA and computes the weight gradient as `gradient.T @ patches`, over blocks of
-images whose patches stay in the cache: 1.3-4 times as fast, most for large images. Matmuls, unlike convolutions,
-keep their speed inside `lax.scan`, and patches are never residuals.
+`kind='matmul'` computes the weight gradient as `gradient.T @ patches`, over blocks of images whose patches stay in the
+cache: 1.3-4 times as fast, most for large images. Matmuls, unlike convolutions, keep their speed inside `lax.scan`, and
+patches are never residuals. Forward convolution and input gradient are Winograd's (`winograd.py`) where that is faster,
+and else XLA's.
 
 `kind='amx'` makes such matmuls of all three, of factors rounded to bfloat16, with float32 sums, inputs and outputs.
 XLA's convolutions have no bfloat16 on CPUs (they take float32 inside), while its matmuls reach 500-1,500 GFLOP/s on two
@@ -27,14 +28,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from noisyjax.errors import check_choice
+from noisyjax.models import winograd
+from noisyjax.models.geometry import Geometry, Pair, blocks, outputs, patch, turned
 
 KINDS = ('plain', 'matmul', 'amx')
 BLOCK = 2**21  # numbers in the patches of one block: 8 MiB of float32, 4 MiB of bfloat16, by measurement
 FEW = 64  # output channels up to which two pixels of a row are computed from one patch
-
-# What is static: image size, kernel size and strides, each (height, width), and padding ((top, bottom), (left, right)).
-Pair = tuple[int, int]
-Geometry = tuple[Pair, Pair, Pair, tuple[Pair, Pair]]
 
 
 class Conv(nn.Module):
@@ -76,22 +75,20 @@ class Conv(nn.Module):
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, low: bool) -> jax.Array:
   """Convolves x [B, H, W, C] with kernel [h, w, C, F] -> [B, H', W', F]; `low`: as products in bfloat16."""
-  return (_multiply if low else _convolve)(x, kernel, geometry)
+  if low:
+    return _multiply(x, kernel, geometry)
+  return (winograd.convolve if winograd.pays(geometry, *kernel.shape[2:], x.dtype) else _convolve)(x, kernel, geometry)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry, low: bool) -> jax.Array:
   """The gradient of <g, convolve(x, kernel)> in x: g [B, H', W', F], kernel [h, w, C, F] -> [B, H, W, C]."""
-  if not low:
+  if not low and not winograd.pays(geometry, *kernel.shape[2:], g.dtype):
     x = jax.ShapeDtypeStruct((g.shape[0], *geometry[0], kernel.shape[2]), g.dtype)
     return jax.linear_transpose(lambda x: _convolve(x, kernel, geometry), x)(g)[0]
   # A convolution of the gradient, its pixels `strides` apart, with the kernel turned by half a circle.
-  size, window, strides, padding = geometry
-  g = lax.pad(g, jnp.zeros((), g.dtype), [(0, 0, 0), *((0, 0, s - 1) for s in strides), (0, 0, 0)])
-  before = [k - 1 - p[0] for k, p in zip(window, padding)]
-  after = [n - s - b + k - 1 for n, s, b, k in zip(size, g.shape[1:3], before, window)]
-  turned = (g.shape[1:3], window, (1, 1), tuple(zip(before, after)))
-  return _multiply(g, kernel[::-1, ::-1].swapaxes(2, 3), turned)
+  g = lax.pad(g, jnp.zeros((), g.dtype), [(0, 0, 0), *((0, 0, s - 1) for s in geometry[2]), (0, 0, 0)])
+  return (_multiply if low else winograd.convolve)(g, kernel[::-1, ::-1].swapaxes(2, 3), turned(geometry))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -104,8 +101,7 @@ def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, low: bool) -
   tile, count, wide = _tiled(geometry, f, low)
   g = jnp.pad(g, ((0, 0), (0, 0), (0, count * tile - w), (0, 0)))
   x, g = x.astype(factor), g.astype(factor)
-  block = _block(x, wide)
-  row = math.prod(wide[1]) * x.shape[-1]
+  split = lambda a: blocks(a, patch(wide, x.shape[-1]), BLOCK, turns=2)
 
   def add(total, images):
     x, g = images
@@ -113,8 +109,9 @@ def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, low: bool) -
 
   # [blocks, tile F, pixels], pixels = block H' W' / tile. Transposed before the loop: within it XLA would make one
   # operation of that and the matmul, and a slow one.
-  g = _moved(lambda g: g.reshape(b // block, -1, tile * f).swapaxes(1, 2), g)
-  total, _ = lax.scan(add, jnp.zeros((tile * f, row), total_type), (x.reshape(b // block, block, *x.shape[1:]), g))
+  pixels = lambda g: (g := split(g)).reshape(len(g), -1, tile * f).swapaxes(1, 2)
+  start = jnp.zeros((tile * f, math.prod(wide[1]) * x.shape[-1]), total_type)
+  total, _ = lax.scan(add, start, (split(x), _moved(pixels, g)))
   kernel = jax.ShapeDtypeStruct((*geometry[1], x.shape[-1], f), total_type)
   total = total.T.reshape(*wide[1], x.shape[-1], tile * f)
   return jax.linear_transpose(lambda k: _widen(k, tile), kernel)(total)[0].astype(given)
@@ -145,25 +142,18 @@ def _convolve(x, kernel, geometry):
 
 def _multiply(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
   """`_convolve` as patches times kernel, block by block: products of bfloat16, sums in float32."""
-  b, f = len(x), kernel.shape[-1]
-  h, w = _outputs(geometry)
+  f, (h, w) = kernel.shape[-1], outputs(geometry)
   tile, count, wide = _tiled(geometry, f, True)
   given, x, kernel = x.dtype, x.astype(jnp.bfloat16), _widen(kernel, tile).reshape(-1, tile * f).astype(jnp.bfloat16)
-  block = _block(x, wide)
   one = lambda _, x: (None, jnp.dot(_patches(x, wide), kernel, preferred_element_type=jnp.float32))
-  _, y = lax.scan(one, None, x.reshape(b // block, block, *x.shape[1:]))
-  return y.reshape(b, h, count * tile, f)[:, :, :w].astype(given)
-
-
-def _outputs(geometry: Geometry) -> Pair:
-  """Returns the height and width of the output."""
-  return tuple((n + sum(p) - k) // s + 1 for n, k, s, p in zip(*geometry))
+  _, y = lax.scan(one, None, blocks(x, patch(wide, x.shape[-1]), BLOCK, turns=2))
+  return y.reshape(len(x), h, count * tile, f)[:, :, :w].astype(given)
 
 
 def _tiled(geometry: Geometry, features: int, low: bool) -> tuple[int, int, Geometry]:
   """Returns how many pixels of a row are computed at once, how often that is a row, and the patches it takes."""
   size, (kh, kw), (sh, sw), (rows, (left, right)) = geometry
-  width = _outputs(geometry)[1]
+  width = outputs(geometry)[1]
   tile = 2 if low and features <= FEW and (sh, sw) == (1, 1) else 1
   count = -(-width // tile)
   return tile, count, (size, (kh, kw + tile - 1), (sh, sw * tile), (rows, (left, right + count * tile - width)))
@@ -175,17 +165,10 @@ def _widen(kernel: jax.Array, tile: int) -> jax.Array:
   return jnp.concatenate([jnp.pad(kernel, shift) for shift in shifts], -1)
 
 
-def _block(x: jax.Array, geometry: Geometry) -> int:
-  """Returns how many images' patches are made at a time: a divisor of their number."""
-  image = math.prod(_outputs(geometry)) * math.prod(geometry[1]) * x.shape[-1]
-  most = min(max(1, BLOCK // image), max(1, len(x) // 2))  # at least two turns, see kernel_gradient
-  return max(n for n in range(1, most + 1) if len(x) % n == 0)
-
-
 def _patches(x: jax.Array, geometry: Geometry) -> jax.Array:
   """Returns the patch under every output pixel: [B, H, W, C] -> [B H' W', h w C]."""
   _, (kh, kw), (sh, sw), padding = geometry
-  h, w = _outputs(geometry)
+  h, w = outputs(geometry)
 
   def views(x):
     x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)])

@@ -1,0 +1,39 @@
+"""What is static of a convolution, and blocks of images."""
+
+import math
+
+import jax
+
+Pair = tuple[int, int]
+# Image size, kernel size and strides, each (height, width), and padding ((top, bottom), (left, right)).
+Geometry = tuple[Pair, Pair, Pair, tuple[Pair, Pair]]
+
+
+def outputs(geometry: Geometry) -> Pair:
+  """Returns the height and width of the output."""
+  return tuple((n + sum(p) - k) // s + 1 for n, k, s, p in zip(*geometry))
+
+
+def turned(geometry: Geometry) -> Geometry:
+  """Returns the geometry of the input gradient: a convolution of the gradient, its pixels `strides` apart."""
+  size, window, strides, padding = geometry
+  spread = tuple((n - 1) * s + 1 for n, s in zip(outputs(geometry), strides))
+  before = [k - 1 - p[0] for k, p in zip(window, padding)]
+  after = [n - m - b + k - 1 for n, m, b, k in zip(size, spread, before, window)]
+  return spread, window, (1, 1), tuple(zip(before, after))
+
+
+def blocks(x: jax.Array, numbers: int, most: int, turns: int = 1) -> jax.Array:
+  """Splits x [B, …] into [blocks, block, …], of equal size.
+
+  Args:
+    numbers: how many an image takes of the cache; most: how many a block should. turns: least number of blocks.
+  """
+  limit = min(max(1, most // numbers), max(1, len(x) // turns))
+  block = max(n for n in range(1, limit + 1) if len(x) % n == 0)
+  return x.reshape(-1, block, *x.shape[1:])
+
+
+def patch(geometry: Geometry, channels: int) -> int:
+  """Returns the numbers in the patches of one image."""
+  return math.prod(outputs(geometry)) * math.prod(geometry[1]) * channels

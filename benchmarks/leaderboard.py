@@ -3,10 +3,11 @@
   python benchmarks/leaderboard.py --workdir=runs/leaderboard --methods=naive,elr,divide_mix --noise=worse --seeds=3
 
 Every method runs its recipe's `-short-held` form: one model, one optimizer, one augmentation, the method's own numbers
-as published, none tuned here. Equal epochs: every plan is scaled to --epochs. Equal passes: every plan is scaled again,
-by what the first table measured, so that all methods show their networks as many images as cross-entropy did (a method
-whose epoch costs k times as much gets 1/k of the epochs). The test part is scored by the audit alone. Finished runs
-are not repeated, so a table can be extended.
+as published, none tuned here. Equal epochs: every plan, warm-up and ramp is scaled to --epochs. Equal passes: all is
+scaled again, by what the first table measured, so that all methods show their networks as many images as cross-entropy
+did (a method whose epoch costs k times as much gets 1/k of the epochs). With fewer --rows, trusted rows and an epoch's
+fixed steps are fewer in proportion. The test part is scored by the audit alone. Finished runs are not repeated, so a
+table can be extended.
 
 Writes leaderboard.json and leaderboard.md in the workdir (or --out).
 """
@@ -34,21 +35,23 @@ EPOCHS = flags.DEFINE_integer('epochs', 20, 'Epochs of the first table.')
 ROWS = flags.DEFINE_integer('rows', 10_000, 'Training rows (the first ones).')
 WIDTHS = flags.DEFINE_list('widths', ['32', '64', '128'], 'Channels of the small CNN.')
 BUDGETS = flags.DEFINE_list('budgets', ['epochs', 'passes'], 'Which tables.')
+ALL_ROWS = 45_000  # of the `held` form
 TOLERANCE = 1.15  # methods within 15 % of cross-entropy's passes are not run again for the second table
 
 ACCURACIES = ('last', 'mean_last_10', 'best_by_validation', 'oracle')
 HEAD = ('method', 'last', 'mean of last 10', 'best by validation', 'best by test (oracle)', 'one network, last', 'n',
-        'AUROC of "label is wrong" (in-sample, mean loss)', 'F1 of its decision', 'passes / CE', 'epochs', 'seconds',
+        'AUROC of "label is wrong" (in-sample, margin)', 'F1 of its decision', 'passes / CE', 'epochs', 'seconds',
         'told', 'published')  # fmt: skip
 
 
 def config_of(method: str, noise: str, epochs: int, seed: int):
-  """Returns the recipe's short form on the first rows, its plan scaled to `epochs`."""
+  """Returns the recipe's short form of `epochs` on the first rows."""
   recipe = importlib.import_module(f'configs.recipes.{method}')
-  c = recipe.get_config(f'{noise}-short-held')
-  part = epochs / c.epochs
-  c.phases = tuple((name, max(round(n * part), 1), own) for name, n, own in c.phases)
-  c.epochs = epochs
+  c = recipe.get_config(f'{noise}-short{epochs}-held')
+  fewer = lambda steps: -(-steps * ROWS.value // ALL_ROWS)
+  own_steps = lambda own: {k: fewer(v) if k == 'steps_per_epoch' else v for k, v in own.items()}
+  c.phases = tuple((name, n, own_steps(own)) for name, n, own in c.phases)
+  c.steps_per_epoch = fewer(c.steps_per_epoch)
   c.seed = seed
   c.data.train = f'0:{ROWS.value}'
   c.model.small_cnn.widths = tuple(map(int, WIDTHS.value))
@@ -66,7 +69,7 @@ def row(method: str, noise: str, results: list[dict], passes: float) -> tuple[fl
   found = {name: [a.get(name) for a in audits] for name in ACCURACIES}
   alone = [(a.get('one_network') or {}).get('last') for a in audits]
   found_wrong = [a.get('detection') or {} for a in audits]
-  ranked = [d.get('in_sample', {}).get('mean_loss', {}).get('auroc') for d in found_wrong]
+  ranked = [d.get('in_sample', {}).get('margin', {}).get('auroc') for d in found_wrong]
   decided = [d.get('decision', {}).get('f1') for d in found_wrong]
   published = getattr(importlib.import_module(f'configs.recipes.{method}'), 'PUBLISHED', {}).get(noise, '')
   cells = [

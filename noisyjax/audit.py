@@ -105,12 +105,13 @@ class Auditor:
     return result
 
   def _detection(self, train_probs: np.ndarray, val_probs: np.ndarray | None, dynamics: dict | None) -> dict:
-    """Scores what the run says of wrong given labels, where it has rows of both kinds.
+    """Scores what the run says of wrong given labels, where it has rows of both kinds; of verified rows nobody asks.
 
     in_sample: the training rows, by what each row did while it was learned ("mean_loss" and "mean_margin" of the last
-    phase's epochs, against its targets) and by the selected networks ("margin" of the given label). decision: the
-    training rows that the method left out of the last epoch, or gave another label. held_out: the validation rows,
-    from which nothing was learned, by the selected networks; flagged where another class is more likely.
+    phase's epochs, against its targets) and by the selected networks ("margin" of the given label). decision: of the
+    training rows that the method had a label for, those that it left out of the last epoch, or gave another label.
+    held_out: the validation rows, from which nothing was learned, by the selected networks; flagged where another class
+    is more likely.
     """
     p, found = self._prepared, {}
 
@@ -121,16 +122,18 @@ class Auditor:
     def both_kinds(given: np.ndarray, truth: np.ndarray) -> bool:
       return len(np.unique((given == truth)[(given >= 0) & (truth >= 0)])) == 2
 
-    given, truth = p.train.given, self._truth
+    given, truth = np.where(p.train.verified >= 0, -1, p.train.given), self._truth
     if both_kinds(given, truth):
       signals = {'margin': -evaluate.margin(train_probs, given)}
       if dynamics:
         seen = dynamics['count'] > 0
         signals['mean_loss'] = np.where(seen, dynamics['mean_loss'], np.nan)
         signals['mean_margin'] = np.where(seen, -dynamics['mean_margin'], np.nan)
-        flagged = (dynamics['label'] != given) | (dynamics['chosen'] < 0.5)
-        if flagged[given >= 0].any():
-          found['decision'] = scored(flagged, flagged.astype(float), given, truth, 'precision', 'recall', 'f1')
+        judged = (given >= 0) & (dynamics['label'] >= 0) & np.isfinite(dynamics['chosen'])
+        flagged = judged & ((dynamics['label'] != given) | (dynamics['chosen'] < 0.5))
+        if flagged.any():
+          scores = np.where(judged, flagged, np.nan)
+          found['decision'] = scored(flagged, scores, given, truth, 'precision', 'recall', 'f1')
       nobody = np.zeros(len(given), bool)
       found['in_sample'] = {
         name: scored(nobody, values, given, truth, 'auroc', 'average_precision') for name, values in signals.items()

@@ -119,9 +119,10 @@ def strategies() -> None:
     found = config.find_strategy(name).build()
     title = sys.modules[type(found).__module__].__doc__.splitlines()[0]
     told = ', '.join(found.needs) or 'nothing'
-    main = cost.main_phase(found, name)
-    print(f'{name:22} {main.networks:8}  {told:16} {cost.passes(main):6.4g}  {title}')
-  print('\nof the main phase; passes: images through a network for each training image (forward 1, with backward 3)')
+    networks, passes = cost.planned(found, name)
+    print(f'{name:22} {networks:8}  {told:16} {passes:6.4g}  {title}')
+  print("\nof the method's own phases, without warm-up on all rows; passes: images through a network for each training")
+  print('image (forward 1, with backward 3), the mean over these phases')
 
 
 COMMANDS = {c.__name__: c for c in (train, kfold, sweep, predict, find, inspect, report, strategies)}

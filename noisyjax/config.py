@@ -24,7 +24,7 @@ MODELS = 'noisyjax.models'
 # Fields of a model that the engine sets, or that every model shares.
 _SHARED = ('classes', 'dtype', 'conv', 'parent', 'name')
 # What a phase cannot set for itself.
-_WHOLE_RUN = ('seed', 'epochs', 'phases', 'select', 'data', 'noise', 'checkpoint', 'devices', 'tensorboard')
+_WHOLE_RUN = ('seed', 'epochs', 'phases', 'select', 'told', 'data', 'noise', 'checkpoint', 'devices', 'tensorboard')
 
 
 def _fields(package: str, attribute: str, skip: tuple[str, ...] = ()) -> ConfigDict:
@@ -284,6 +284,11 @@ def plan(config: ConfigDict, data: strategy.TrainData) -> list[Phase]:
     rows = ROWS[c.rows](data.given, data.verified)
     if not rows.any():
       raise UserError(f'rows: {c.rows!r} leaves no row to phase {name!r}; no training row is verified.')
+    if 'verified' in method.needs and not (data.verified >= 0).any():
+      raise UserError(
+        f'strategy.name: {name!r} learns from verified rows, and no training row is one; expected data.verified '
+        '(labels someone checked) or, where the truth is known, data.trusted.'
+      )
     model = build_model(c, data.classes + method.extra_classes)
     mean, std = pixel_statistics(c, model, data.images)
     net = Net(model, mean, std, method.networks, unroll=not c.model.vmap)

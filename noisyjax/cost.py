@@ -34,13 +34,15 @@ class _Counted:
     return found
 
 
-def main_phase(strategy: Strategy, name: str, epochs: int = 100) -> Strategy:
-  """Returns the strategy as the longest of its own phases sets it (of equals, the last)."""
-  own = [(length, i, fields) for i, (of, length, fields) in enumerate(strategy.phases(name, epochs)) if of == name]
-  fields = max(own, key=lambda p: p[:2])[2] if own else {}
-  prefix = f'strategy.{name}.'
-  set_ = {field.removeprefix(prefix): value for field, value in fields.items() if field.startswith(prefix)}
-  return dataclasses.replace(strategy, **set_)
+def planned(strategy: Strategy, name: str, epochs: int = 100) -> tuple[int, float]:
+  """Returns the most networks of the method's own phases, and the mean of their passes by their lengths."""
+  prefix, networks, total, length = f'strategy.{name}.', 0, 0.0, 0
+  for of, count, fields in strategy.phases(name, epochs):
+    if of == name:
+      set_ = {field.removeprefix(prefix): value for field, value in fields.items() if field.startswith(prefix)}
+      own = dataclasses.replace(strategy, **set_)
+      networks, total, length = max(networks, own.networks), total + count * passes(own), length + count
+  return networks, total / length
 
 
 def passes(strategy: Strategy) -> float:

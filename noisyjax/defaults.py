@@ -23,6 +23,7 @@ def get_config() -> ConfigDict:
   c.ema = 0.0  # decay of the averaged weights and statistics that are evaluated; 0: none
   c.mixup = 0.0  # alpha of mixup; 0: none
   c.balance = False  # walk the labeled rows class by class in turn, so that every class is seen equally often
+  c.told = ()  # what else the numbers here were chosen by, such as 'noise rate': results say so
   c.select = 'best'  # the epoch that a run stands for: best (by validation accuracy; last without) or last
 
   c.strategy = strategy_fields()  # name, and a table of fields per strategy: --config.strategy.co_teaching.forget=0.4

@@ -20,7 +20,8 @@ class Dynamics:
   Attributes:
     visits: int32. loss, confidence, margin: float32 sums of cross-entropy, probability of the label, and logit margin.
     correct, forgotten: int32 counts. was_correct: bool at the last visit. predicted: int32 at the last visit, -1
-      before. chosen: bool, whether the row entered the loss at the last visit.
+      before. chosen: bool, whether the row entered the loss at this epoch's visit; before it, whether the
+      first stream has the row.
   """
 
   visits: Array

@@ -134,7 +134,7 @@ def _fit_networks(config: ConfigDict, folder: Path, prepared: Prepared, audit: A
     'parameters': sum(a.size for a in jax.tree.leaves(state.params['net'])),
     'best_epoch': int(state.control.best_epoch) if prepared.validation is not None else None,
   }  # fmt: skip
-  table = _row_table(state)
+  table = _row_table(state, phase.rows)
   return _result(config, folder, prepared, audit, predict, seconds, 'best' if best else 'last', extra, table)
 
 
@@ -167,15 +167,18 @@ def _fit_at_once(config: ConfigDict, folder: Path, prepared: Prepared, audit: Au
   return _result(config, folder, prepared, audit, predict, seconds, 'last', extra, {})
 
 
-def _row_table(state) -> dict[str, np.ndarray]:
-  """Returns the dynamics of each training row, averaged over networks, and its last target: columns [N]."""
+def _row_table(state, rows: np.ndarray) -> dict[str, np.ndarray]:
+  """Returns the dynamics of each training row, averaged over networks, and its last target: columns [N].
+
+  A row that the last phase may not use (`rows` [N]) was neither chosen nor left out: NaN.
+  """
   d = jax.tree.map(np.asarray, state.dynamics)
   visits = np.maximum(d.visits.sum(0), 1)
   return {
     'label': np.asarray(state.targets.label), 'weight': np.asarray(state.targets.weight), 'count': d.visits.sum(0),
     'mean_loss': d.loss.sum(0) / visits, 'mean_confidence': d.confidence.sum(0) / visits,
     'mean_margin': d.margin.sum(0) / visits, 'correct': d.correct.sum(0), 'forgotten': d.forgotten.sum(0),
-    'chosen': d.chosen.mean(0),
+    'chosen': np.where(rows, d.chosen.mean(0), np.nan),
   }  # fmt: skip
 
 
@@ -232,8 +235,11 @@ def _write_samples(folder: Path, prepared: Prepared, train_probs, val_probs, dyn
 
 
 def knowledge(config: ConfigDict, prepared: Prepared) -> list[str]:
-  """Returns what the method was told beyond the given labels: rows verified, noise rate, verified validation labels."""
-  told = set()
+  """Returns what the method was told beyond the given labels: rows verified, noise rate, verified validation labels.
+
+  What its strategies need, what its phases read, and what the config says its numbers were chosen by (`told`).
+  """
+  told = set(config.told)
   for name, _, own in configs.phases(config):
     needs = configs.build_strategy(own, name).needs
     for what, told_as in (('rate', 'noise rate'), ('matrix', 'transition matrix')):

@@ -6,6 +6,7 @@ labeled, and by whom, is settled by `SemiSupervised`, from which methods with la
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from noisyjax import losses
 from noisyjax.errors import check_choice
@@ -83,6 +84,11 @@ def paced(own, rate: Array):
   """
   still = jax.lax.stop_gradient(own)
   return jax.tree.map(lambda p, q: q + rate * (p - q), own, still)
+
+
+def paced_sgd() -> optax.GradientTransformation:
+  """Returns the optimizer of learnables whose gradient `paced` has given the learning rate."""
+  return optax.sgd(1.0, momentum=0.9)
 
 
 def smallest_of_each_class(per: Array, label: Array, rows: Array, keep: Array, classes: int) -> Array:

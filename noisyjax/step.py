@@ -250,8 +250,10 @@ def begin_epoch(strategy: Strategy, state: TrainState, rows: Array, balance: boo
       classes = t.label if t.soft is None else jnp.where(t.label >= 0, t.label, t.soft.argmax(-1))
       members = jnp.where(members, classes, -1)
     out[name] = members & allowed if members.dtype == bool else jnp.where(allowed, members, -1)
-  # Rows that this epoch does not visit were not chosen by it.
-  return state.replace(masks=out, dynamics=state.dynamics.replace(chosen=jnp.zeros_like(state.dynamics.chosen)))
+  # Until this epoch visits a row it is chosen if the first stream has it: an epoch may have no step for all of them.
+  first = out[next(iter(strategy.streams))]
+  chosen = jnp.broadcast_to(first if first.dtype == bool else first >= 0, state.dynamics.chosen.shape)
+  return state.replace(masks=out, dynamics=state.dynamics.replace(chosen=chosen))
 
 
 @functools.partial(jax.jit, static_argnames='classes')

@@ -225,6 +225,11 @@ def supervised(per: Array, batch: dict[str, Array], logits: Array, chosen: Array
   return losses.weighted_mean(per, weight).sum(), Out(logits=logits, metrics=metrics)
 
 
+def halves(epochs: int) -> tuple[int, int]:
+  """Returns the epochs of the two halves of a plan, none of them without any."""
+  return max(epochs // 2, 1), max(epochs - epochs // 2, 1)
+
+
 def predictions(logits: Array, features: Array, batch: dict[str, Array]) -> dict[str, Array]:
   """The `score` of strategies whose `refresh` wants the networks' probabilities: {"probs": [M, B, C]}."""
   return {'probs': jax.nn.softmax(logits)}

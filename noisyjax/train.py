@@ -203,18 +203,21 @@ def refreshed(
 
 
 def _steps(phase: Phase, state: TrainState) -> int:
-  """Returns an epoch's steps: once through the first stream as the phase finds it."""
+  """Returns an epoch's steps: once through the first stream as the phase finds it, be it as good as empty."""
   name, views = next(iter(phase.strategy.streams.items()))
   mask = np.asarray(state.masks[name])
   count = int((mask if mask.dtype == bool else mask >= 0).sum(-1).max())
-  size = phase.spec.batch_size * views.ratio
-  if not count:
+  usable = phase.rows & (np.asarray(state.targets.weight) > 0)
+  if views.labeled:
+    usable &= np.asarray(state.targets.labeled)
+  size, usable = phase.spec.batch_size * views.ratio, int(usable.sum())
+  if not usable:
     raise UserError(f'phase {phase.name!r}: no row has a label to train on (of {mask.shape[-1]} training rows).')
-  if size > max(count, 1) and not phase.steps:
+  if size > usable and not phase.steps:
     raise UserError(
-      f'batch_size: {phase.spec.batch_size} is larger than the {count} rows that phase {phase.name!r} trains on.'
+      f'batch_size: {phase.spec.batch_size} is larger than the {usable} rows that phase {phase.name!r} trains on.'
     )
-  return phase.steps or -(-count // size)
+  return phase.steps or max(1, -(-count // size))
 
 
 def fit(
@@ -246,7 +249,7 @@ def fit(
       state = enter(phase, number, data, images, root, state, asked)
       position = dataclasses.replace(position, phase=number, steps=_steps(phase, state), totals={})
       if strategy.refresh is not None and strategy.score is not None:
-        position.passes += strategy.networks * len(data.given)
+        position.passes += (asked or phase.spec.net).networks * len(data.given)
     resume = None
     state = everywhere(state)  # as a step leaves it; a state that came from elsewhere would compile the step again
     hyper = phase.hyper.replace(steps=np.float32(position.steps))

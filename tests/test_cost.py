@@ -4,7 +4,7 @@ import pytest
 
 import tiny
 from noisyjax import cost
-from noisyjax.strategies import co_teaching, l2rw, loss_filter, naive
+from noisyjax.strategies import co_teaching, confident_learning, l2rw, loss_filter, naive
 from noisyjax.strategy import Strategy, Views
 from tiny import BATCH
 
@@ -38,10 +38,10 @@ def test_passes_per_image(built, want):
   assert cost.passes(built) == want
 
 
-def test_the_main_phase_is_the_longest_of_its_own_as_its_plan_sets_it():
-  main = cost.main_phase(Pair.build(), 'pair')
-  assert main.looks == 3 and cost.passes(main) == 4.5
-  assert cost.main_phase(naive.Strategy.build(networks=2), 'naive').networks == 2
+def test_a_plan_counts_its_own_phases_by_length_as_it_sets_them():
+  assert cost.planned(Pair.build(), 'pair') == (1, pytest.approx((2 * 3 + 8 * 4.5) / 10))
+  assert cost.planned(naive.Strategy.build(networks=2), 'naive') == (2, 6)
+  assert cost.planned(confident_learning.Strategy.build(), 'confident_learning')[0] == 4  # folds, then one network
 
 
 @pytest.mark.parametrize('strategy', [co_teaching, l2rw])

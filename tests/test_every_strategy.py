@@ -9,6 +9,8 @@ import noisyjax
 import runs
 from noisyjax import config as configs, plugins
 from noisyjax.data.prepare import prepare
+from noisyjax.errors import UserError
+from noisyjax.strategies import loss_filter
 
 NAMES = plugins.names(configs.STRATEGIES, 'Strategy')
 
@@ -27,3 +29,34 @@ def test_it_runs_from_data_to_predictions(name, tmp_path, monkeypatch):
   images, labels = audit.test
   found = noisyjax.load(tmp_path / 'run')(images)
   assert np.mean(found == labels) == pytest.approx(result['audit']['selected'])
+
+
+@pytest.mark.parametrize('threshold', [1.0, 0.0])
+def test_a_split_without_clean_or_without_wrong_rows_goes_on(threshold, tmp_path, monkeypatch):
+  path = runs.npz(tmp_path / 'data.npz')
+  own = {'strategy__name': 'divide_mix', 'strategy__divide_mix__threshold': threshold, 'batch_size': 32}
+  result = runs.fit(runs.recipe(path, epochs=2, **own), tmp_path / 'run', monkeypatch)
+  assert result['epochs'] == 2 and result['steps'] == 3 + (1 if threshold else 3)  # an epoch has one step at least
+
+
+@pytest.mark.parametrize('name', ['fine_tune', 'glc', 'l2rw'])
+def test_a_method_that_learns_from_verified_rows_wants_some(name, tmp_path):
+  path = runs.npz(tmp_path / 'data.npz', verified=np.full(len(runs.arrays()['true']), -1, np.int32))
+  with pytest.raises(UserError, match=f"strategy.name: '{name}' learns from verified rows, and no training row is one"):
+    runs.fit(runs.recipe(path, strategy__name=name), tmp_path / 'run')
+
+
+def test_what_a_config_was_chosen_by_stands_in_the_result(tmp_path, monkeypatch):
+  config = runs.recipe(runs.npz(tmp_path / 'data.npz'), epochs=1)
+  config.told = ('kind of noise',)
+  assert runs.fit(config, tmp_path / 'run', monkeypatch)['knowledge'] == ['kind of noise']
+
+
+def test_loss_filter_may_estimate_the_rate():
+  rng = np.random.default_rng(0)
+  loss = np.where(np.arange(1000) < 300, rng.normal(4, 0.3, 1000), rng.normal(1, 0.3, 1000)).astype(np.float32)
+  keep = np.arange(1000) % 10 > 0
+  assert loss_filter.estimated(loss, keep) == pytest.approx(0.3, abs=0.01)
+  kept = loss_filter.SPLITS['quantile'](loss, keep, np.float32(-1)) > 0.5
+  np.testing.assert_array_equal(kept, keep & (np.arange(1000) >= 300))
+  assert loss_filter.Strategy.build(rate=-1.0).needs == ()

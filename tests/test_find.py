@@ -329,22 +329,29 @@ def test_a_run_scores_detection_in_sample_held_out_and_by_decision(tmp_path, mon
   found = result['audit']['detection']
   samples, _ = noisyjax.writer.read_parquet(tmp_path / 'w/samples.parquet')
   true, given = runs.arrays()['true'][:128], samples['given']
-  train = samples['split'] == 'train'
+  held, train = samples['split'] == 'val', (samples['split'] == 'train') & (samples['verified'] < 0)
   for name, values in (('mean_loss', samples['mean_loss']), ('mean_margin', -samples['mean_margin'])):
-    expected = evaluate.detection_audit(train[train], values[train], given[train], true[train])
+    expected = evaluate.detection_audit(train[train], values[train], given[train], true[train])  # of no verified row
     assert found['in_sample'][name] == {k: expected[k] for k in ('auroc', 'average_precision')}
   dropped = samples['chosen'][train] < 0.5
   expected = evaluate.detection_audit(dropped, dropped, given[train], true[train])
   assert found['decision'] == {k: expected[k] for k in ('precision', 'recall', 'f1')}
-  flagged = (samples['predicted'] != given)[~train]
-  expected = evaluate.detection_audit(flagged, -samples['margin'][~train], given[~train], true[~train])
+  flagged = (samples['predicted'] != given)[held]
+  expected = evaluate.detection_audit(flagged, -samples['margin'][held], given[held], true[held])
   assert found['held_out'] == pytest.approx({'rows': 32} | expected)
   assert json.loads((tmp_path / 'w/result.json').read_text())['audit']['detection'] == found
   shown = report._detection_section(found)
   assert 'held out: auroc' in shown and 'in sample: mean loss' in shown.replace('_', ' ') and 'audit' in shown
-  # A method that selects nothing decides nothing.
-  plain = runs.fit(runs.recipe(path), tmp_path / 'plain', monkeypatch)['audit']['detection']
-  assert set(plain) == {'in_sample', 'held_out'}
+
+
+@pytest.mark.parametrize('overrides', [
+  {}, {'rows': 'trusted', 'batch_size': 8}, {'rows': 'trusted', 'labels': 'verified', 'batch_size': 8},
+  {'strategy__name': 'fixmatch', 'strategy__fixmatch__source': 'verified', 'batch_size': 8},
+])  # fmt: skip
+def test_a_method_that_has_no_label_to_doubt_decides_nothing(overrides, tmp_path, monkeypatch):
+  path = runs.npz(tmp_path / 'data.npz')
+  found = runs.fit(runs.recipe(path, **overrides), tmp_path / 'w', monkeypatch)['audit']['detection']
+  assert set(found) == {'in_sample', 'held_out'}
 
 
 def test_a_run_without_known_wrong_labels_scores_no_detection(tmp_path, monkeypatch):

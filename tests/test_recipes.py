@@ -66,7 +66,7 @@ def test_every_form_would_train(name):
     epochs = sum(phase[1] for phase in planned)
     assert planned[-1][0] == name
     if 'short' in option:
-      assert epochs == common.SHORT_EPOCHS == c.epochs
+      assert epochs == c.epochs == 20
       assert {own.model.name for _, _, own in planned} == {'small_cnn'}
       assert config.flat(c)['augment.weak'] == ('crop', 'flip')
     else:
@@ -97,6 +97,27 @@ def test_what_a_method_is_told_is_the_forms():
   assert settings('elr', 'strength') == settings('elr_plus', 'strength') == [3, 3, 3, 1]
   assert settings('ssr_plus', 'relabel') == [0.9, 0.8, 0.8, 0.9]
   assert [get('divide_mix', n).strategy.naive.penalty for n in ('sym50', 'asym40')] == [0, 1]
+
+
+def test_a_recipe_that_follows_the_noise_says_so():
+  follows = {}
+  for name in NAMES:
+    tables = [config.flat(get(name, noise)) for noise in common.NOISE]
+    numbers = lambda t: {k: v for k, v in t.items() if k.split('.')[0] in ('strategy', 'schedule', 'optim', 'epochs')}
+    if any(numbers(t) != numbers(tables[0]) for t in tables):
+      c = get(name, 'worse')
+      needs = {need for which, _, own in config.phases(c) for need in config.build_strategy(own, which).needs}
+      follows[name] = set(c.told) or 'rate' in needs
+  assert follows and all(follows.values())
+  assert get('divide_mix', 'worse').told == ('kind of noise', 'noise rate') and get('naive', 'worse').told == ()
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_short_form_has_the_epochs_it_names(name):
+  for epochs in (2, 7):
+    c = get(name, f'worse-short{epochs}-held')
+    config.check(c)
+    assert sum(phase[1] for phase in config.phases(c)) == c.epochs == epochs
 
 
 def test_a_short_form_keeps_the_method_and_shrinks_its_warm_ups():

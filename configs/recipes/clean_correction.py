@@ -10,6 +10,7 @@ Published: none.
 """
 
 from configs.recipes import common
+from noisyjax.strategy import halves
 
 PUBLISHED: dict[str, str] = {}
 
@@ -24,7 +25,7 @@ def get_config(form: str = 'worse'):
   common.sgd(c, 0.1, nesterov=True)
   c.schedule.name, c.schedule.peak = 'one_cycle', 0.2
   c = common.finish(c, form)
-  half = c.epochs // 2
+  half, rest = halves(c.epochs)
   corrector = {'rows': 'trusted', 'labels': 'verified', 'steps_per_epoch': 330}
-  c.phases = (('naive', half, corrector), ('clean_correction', half, {'reset': 'all'}))
+  c.phases = (('naive', half, corrector), ('clean_correction', rest, {'reset': 'all'}))
   return c

@@ -22,6 +22,7 @@ PUBLISHED: dict[str, str] = common.published(
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'divide_mix'
+  c.told = ('kind of noise', 'noise rate')  # by which numbers are chosen here
   c.strategy.divide_mix.lambda_u = 25.0 if common.noise(form) in ('sym50', 'sym80') else 0.0
   c.strategy.naive.penalty = 1.0 if common.noise(form) == 'asym40' else 0.0
   c.model.name = 'preact_resnet18'

@@ -19,6 +19,7 @@ PUBLISHED: dict[str, str] = common.published(
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'elr'
+  c.told = ('kind of noise',)  # by which numbers are chosen here
   c.model.name = 'resnet34'
   common.sgd(c, 0.02, decay=1e-3)
   if common.noise(form) == 'asym40':

@@ -22,6 +22,7 @@ def get_config(form: str = 'worse'):
   c = common.get_config(form)
   asymmetric = common.noise(form) == 'asym40'
   c.strategy.name = 'elr_plus'
+  c.told = ('kind of noise',)  # by which numbers are chosen here
   c.strategy.elr_plus.beta, c.strategy.elr_plus.strength = (0.9, 1.0) if asymmetric else (0.7, 3.0)
   c.strategy.elr_plus.alpha = 1.0
   c.ema = 0.997

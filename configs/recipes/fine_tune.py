@@ -23,6 +23,6 @@ def get_config(form: str = 'worse'):
   common.sgd(c, 0.1, nesterov=True)
   common.steps(c, 80, 100)
   c = common.finish(c, form)
-  last = c.epochs // 10
-  c.phases = (('naive', c.epochs - last, {}), ('fine_tune', last, {'optim.lr': 0.01, 'steps_per_epoch': 100}))
+  last = max(c.epochs // 10, 1)
+  c.phases = (('naive', max(c.epochs - last, 1), {}), ('fine_tune', last, {'optim.lr': 0.01, 'steps_per_epoch': 100}))
   return c

@@ -21,7 +21,4 @@ def get_config(form: str = 'worse'):
   c.strategy.name = 'mixmatch'
   c.strategy.mixmatch.alpha, c.strategy.mixmatch.lambda_u = 0.5, 100.0
   common.semi_supervised(c, form)
-  c = common.finish(c, form)
-  if common.short(form):
-    c.batch_size, c.steps_per_epoch, c.ema = 64, 180, 0.99
-  return c
+  return common.finish_semi_supervised(c, form, 180)

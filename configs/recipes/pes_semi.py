@@ -20,6 +20,7 @@ PUBLISHED: dict[str, str] = common.published(common.TABLE, sym20='95.9', sym50='
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'pes_semi'
+  c.told = ('kind of noise', 'noise rate')  # by which numbers are chosen here
   c.strategy.pes_semi.penalty = {'sym50': 15.0, 'sym80': 25.0, 'asym40': 15.0}.get(common.noise(form), 5.0)
   c.model.name = 'preact_resnet18'
   c.epochs, c.batch_size = 305, 64

@@ -22,6 +22,7 @@ PUBLISHED: dict[str, str] = common.published(
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'sop_plus'
+  c.told = ('kind of noise',)  # by which numbers are chosen here
   c.strategy.sop_plus.lr_u, c.strategy.sop_plus.lr_v = 10.0, 100.0 if common.noise(form) == 'asym40' else 10.0
   c.model.name = 'preact_resnet18'
   c.epochs = 300

@@ -19,6 +19,7 @@ PUBLISHED: dict[str, str] = common.published(
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'ssr_plus'
+  c.told = ('noise rate',)  # by which numbers are chosen here
   c.strategy.ssr_plus.relabel = 0.8 if common.noise(form) in ('sym50', 'sym80') else 0.9
   c.model.name = 'preact_resnet18'
   c.epochs = 300

@@ -65,7 +65,7 @@ def generated(path: str) -> list[Overrides]:
     UserError: no such file, or no `sweep` in it.
   """
   if not Path(path).is_file():
-    raise UserError(f'--sweep: there is no file {path!r}; expected one such as configs/sweeps/dropout.py.')
+    raise UserError(f'--sweep: there is no file {path!r}; expected one such as configs/sweeps/model_2_dropout.py.')
   spec = importlib.util.spec_from_file_location('sweep', path)
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from noisyjax.errors import UserError, check_choice
 from noisyjax.estimate import confident
-from noisyjax.strategy import Strategy as Base, predictions
+from noisyjax.strategy import Strategy as Base, halves, predictions
 
 
 def draw_folds(key, label, rows, count):
@@ -54,12 +54,12 @@ class Strategy(Base):
     return self._filtered if self.networks == 1 else self._divided
 
   def phases(self, name, epochs):
-    first = max(epochs // 2, 1)
+    first, rest = halves(epochs)
     last = {f'strategy.{name}.networks': 1, 'reset': 'all'}
-    return (name, first, {}), (name, max(epochs - first, 1), last)
+    return (name, first, {}), (name, rest, last)
 
   def init(self, key, data):
-    check_choice('filter', self.filter, confident.FILTERS)
+    check_choice('strategy.confident_learning.filter', self.filter, confident.FILTERS)
     return {}, {'fold': jnp.full(len(data.given), -1, jnp.int32)}
 
   def members(self, state):

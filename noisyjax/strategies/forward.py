@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from noisyjax import losses
 from noisyjax.errors import check_choice
 from noisyjax.estimate import confident, transition
-from noisyjax.strategy import Strategy as Base, predictions, supervised
+from noisyjax.strategy import Strategy as Base, halves, predictions, supervised
 
 
 class Strategy(Base):
@@ -42,12 +42,13 @@ class Strategy(Base):
   def phases(self, name, epochs):
     if not self.asks:
       return super().phases(name, epochs)
-    first = max(epochs // 2, 1)
-    return ('naive', first, {}), (name, max(epochs - first, 1), {'reset': 'all'})
+    first, rest = halves(epochs)
+    return ('naive', first, {}), (name, rest, {'reset': 'all'})
 
   def init(self, key, data):
-    check_choice('estimate', self.estimate, ('anchors', 'joint', 'pairs'))
-    transition.check('matrix', self.matrix, data.classes)
+    name = type(self).__module__.rsplit('.', 1)[-1]  # forward, or who inherits from it
+    check_choice(f'strategy.{name}.estimate', self.estimate, ('anchors', 'joint', 'pairs'))
+    transition.check(f'strategy.{name}.matrix', self.matrix, data.classes)
     return {}, {'verified': jnp.array(data.verified)} | self.use(jnp.eye(data.classes))
 
   def use(self, matrix):

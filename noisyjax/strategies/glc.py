@@ -5,14 +5,15 @@ rows of true class c, and a new network descends CE(verified) on gold and −log
 Settings of the official code: WRN-40-2, dropout 0.3, SGD 0.1 with Nesterov momentum 0.9, decay 5e-4, batch 128, cosine
 to 0, 75 epochs a phase; a tenth of the rows is gold.
 Departures: a class without gold keeps its label (the code has NaN); the second network starts anew, where the code
-starts it from the first one's initial weights. Rows are gold or silver: mixup is refused.
+starts it from the first one's initial weights; gold and silver rows share batch statistics (the code runs them apart).
+Rows are gold or silver: mixup is refused.
 """
 
 import jax.numpy as jnp
 
 from noisyjax import losses
 from noisyjax.estimate import transition
-from noisyjax.strategy import Strategy as Base, predictions, supervised
+from noisyjax.strategy import Strategy as Base, halves, predictions, supervised
 
 
 class Strategy(Base):
@@ -24,10 +25,10 @@ class Strategy(Base):
   mix = None
 
   def phases(self, name, epochs):
-    first = max(epochs // 2, 1)
+    first, rest = halves(epochs)
     return (
       ('naive', first, {'rows': 'untrusted', 'labels': 'given'}),
-      (name, max(epochs - first, 1), {'reset': 'all'}),
+      (name, rest, {'reset': 'all'}),
     )
 
   def init(self, key, data):

@@ -3,7 +3,7 @@
 Small-loss selection as in Arazo et al. 2019 and Han et al. 2018, here over the whole training set, once an epoch, with
 running statistics and no augmentation. `split` says what is small: the losses below their (1 − rate) quantile, or those
 that a two-component mixture of Gaussians (Li et al. 2020) or of Betas (Arazo et al. 2019) gives to the component with
-the smaller mean; a mixture estimates the noise rate and is told nothing.
+the smaller mean; a mixture is told nothing, and a quantile may take its rate from one.
 """
 
 import jax.numpy as jnp
@@ -14,9 +14,20 @@ from noisyjax.estimate import mixture
 from noisyjax.strategies.co_teaching import smallest
 from noisyjax.strategy import Strategy as Base
 
+
+def quantile(loss, counts, rate):
+  return smallest(loss[None], counts, 1 - rate)[0].astype(jnp.float32)
+
+
+def estimated(loss, counts):
+  """Returns the noise rate as a mixture of Gaussians sees it: its weight of large losses."""
+  large = 1 - mixture.gaussian(loss, counts)
+  return jnp.where(counts, large, 0.0).sum() / jnp.maximum(counts.sum(), 1)
+
+
 # (losses [N], rows that count bool [N], rate) → trust [N].
 SPLITS = {
-  'quantile': lambda loss, counts, rate: smallest(loss[None], counts, 1 - rate)[0].astype(jnp.float32),
+  'quantile': lambda loss, counts, rate: quantile(loss, counts, jnp.where(rate < 0, estimated(loss, counts), rate)),
   'gaussian': lambda loss, counts, rate: mixture.gaussian(loss, counts),
   'beta': lambda loss, counts, rate: mixture.beta(loss, counts),
 }
@@ -27,7 +38,8 @@ class Strategy(Base):
 
   Attributes:
     split: what separates the losses: "quantile", "gaussian" or "beta".
-    rate: of the quantile, the part of the rows to leave out: the noise rate, which the method is told.
+    rate: of the quantile, the part of the rows to leave out: the noise rate, which the method is told; below 0 it is
+      estimated anew at every split.
     threshold: of a mixture, the least probability of a small loss.
     warmup: epochs on all rows before the first split.
   """

@@ -19,7 +19,6 @@ probability; rows without a label take no part; an empty S or U leaves π as it 
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from noisyjax import losses, semi
 from noisyjax.strategy import Out, Strategy as Base, Views
@@ -67,20 +66,19 @@ class Strategy(Base):
   ramp: float = 50.0
   unreliable: float = 0.1
   warmup: int = 10
+  own_optimizer = staticmethod(semi.paced_sgd)
 
   def phases(self, name, epochs):
     first = min(self.warmup, epochs // 2)
     start = ('naive', first, {'strategy.naive.networks': 2, 'schedule.name': 'constant'})
-    return ((start,) if first else ()) + ((name, epochs - first, {}),)
+    # The ramps begin with the warm-up as it really is.
+    return ((start,) if first else ()) + ((name, epochs - first, {f'strategy.{name}.warmup': first}),)
 
   def init(self, key, data):
     kernel = jax.nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform', batch_axis=0)
     own = {'kernel': kernel(key, (2, data.features, data.classes)), 'bias': jnp.zeros((2, data.classes))}
     even = lambda: jnp.ones((2, data.classes)) / data.classes
     return own, {'chosen': even(), 'other': even()}  # π and π'
-
-  def own_optimizer(self):
-    return optax.sgd(1.0, momentum=0.9)  # semi.paced has put the learning rate into the gradient
 
   def score(self, logits, features, batch):
     return {'loss': losses.cross_entropy(logits, batch['target'])}  # [2, B]

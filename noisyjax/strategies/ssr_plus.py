@@ -61,6 +61,7 @@ class Strategy(Base):
   """
 
   streams = {'train': Views('weak', 'strong'), 'selected': Views('strong', 'strong')}
+  own_optimizer = staticmethod(semi.paced_sgd)
   mix = None
   relabel: float = 0.9
   select: float = 1.0
@@ -82,9 +83,6 @@ class Strategy(Base):
         f'{name}_out': uniform(second, (self.hidden, self.projected)), f'{name}_out_bias': jnp.zeros(self.projected),
       }  # fmt: skip
     return own, {'given': jnp.array(data.given, jnp.int32)}
-
-  def own_optimizer(self):
-    return optax.sgd(1.0, momentum=0.9)  # semi.paced has put the learning rate into the gradient
 
   def members(self, state):
     chosen = jnp.where(state.targets.trust[0] > 0.5, state.targets.label, -1)  # class by class in turn

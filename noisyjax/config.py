@@ -312,7 +312,7 @@ def plan(config: ConfigDict, data: strategy.TrainData) -> list[Phase]:
       stop=(np.int32(c.stop.patience), np.float32(c.stop.delta)),
       plateau=(np.int32(s.patience if s.name == 'plateau' else 0), np.float32(s.factor)),
     )  # fmt: skip
-    per_call = c.per_call or (1 if jax.default_backend() == 'cpu' else 16)
+    per_call = c.per_call or (1 if jax.default_backend() == 'cpu' else 0)
     out.append(
       Phase(name, method, spec, hyper, epochs, rows, c.labels, c.reset, c.stop.metric, c.steps_per_epoch, per_call,
             c.eval_batch_size, c.balance)
@@ -335,10 +335,12 @@ def pixel_statistics(config: ConfigDict, model: Any, images: np.ndarray) -> tupl
     if values and len(values) != channels:
       raise UserError(f'model.{field}: found {len(values)} numbers, expected {channels}, one a channel.')
     given.append(values)
-  pixels = images.reshape(-1, channels)
-  mean = given[0] or tuple(float(round(v)) for v in pixels.mean(0, dtype=np.float64))
-  if given[1]:
-    return mean, given[1]
-  square = np.stack([np.bincount(pixels[:, c], minlength=256) for c in range(channels)]) @ np.arange(256.0) ** 2
-  std = np.sqrt(np.maximum(square / len(pixels) - pixels.mean(0, dtype=np.float64) ** 2, 1.0))
-  return mean, tuple(float(round(v)) for v in std)
+  if all(given):
+    return tuple(given)
+  counts = np.zeros((channels, 256))
+  for start in range(0, len(images), 1000):  # in parts: bincount makes eight bytes of each
+    pixels = images[start : start + 1000].reshape(-1, channels)
+    counts += [np.bincount(pixels[:, c], minlength=256) for c in range(channels)]
+  mean, square = (counts @ np.arange(256.0) ** power / counts.sum(1) for power in (1, 2))
+  std = np.sqrt(np.maximum(square - mean**2, 1.0))
+  return tuple(values or tuple(float(round(v)) for v in found) for values, found in zip(given, (mean, std)))

@@ -113,7 +113,7 @@ def get_config() -> ConfigDict:
   c.checkpoint.every = '60 seconds'  # or 'n epochs', 'n steps', 'n percent'
   c.checkpoint.keep = 2
 
-  c.per_call = 0  # steps a call; 0: 1 on CPU, 16 elsewhere
+  c.per_call = 0  # steps a call; 0: 1 on CPU, elsewhere about 16, so that an epoch is a whole number of calls
   c.devices = 0  # devices to spread a batch over; 0: all
   c.tensorboard = False  # event files beside metrics.jsonl; needs noisyjax[tensorboard]
   return c.lock()

@@ -190,7 +190,7 @@ def out_of_fold(
   if images.ndim != 4:
     raise UserError(f'images: found shape {images.shape}; expected [N, H, W, C] or [N, H, W].')
   dataset.check_pixels(images)
-  images = np.round(images).astype(np.uint8)
+  images = images if images.dtype == np.uint8 else np.round(images).astype(np.uint8)
   ids = dataset.unique_ids([decode.digest(image) for image in images])
   _check_folds(labels, dataset.duplicate_groups(ids), classes, folds)
   config = recipe(len(labels), min(images.shape[1:3])) if config is None else config.copy_and_resolve_references()

@@ -1,6 +1,7 @@
 """From Flax modules to M networks: the only place that knows Linen's calling convention and how M runs."""
 
 import dataclasses
+import functools
 import re
 from typing import Any
 
@@ -57,7 +58,11 @@ class Net:
       key: of the run's "init".
       images: uint8 [n, H, W, C] training images: the shape, and what a data-dependent first layer is computed from.
     """
-    images = self._normalise(jnp.asarray(images))
+    return self._init(key, images if hasattr(self.model, 'calibrate') else images[:2])
+
+  @functools.partial(jax.jit, static_argnums=0)  # op by op it takes seconds, in every process anew
+  def _init(self, key, images):
+    images = self._normalise(images)
 
     def one(key):
       variables = self.model.init({'params': key}, images[:2], train=False)

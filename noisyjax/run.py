@@ -286,6 +286,7 @@ class Recorder:
     self._epoch_images = self._step = self._seen = 0
     self._terminated = False
     self._bar = None
+    self._totals = {}  # of the call before, which the device has done
 
   def __enter__(self):
     self._old = None
@@ -361,8 +362,10 @@ class Recorder:
     """`count` steps were done; `tick` of this epoch so far."""
     self._step += count
     self._bar.update(count)
+    done, self._totals = self._totals, position.totals
     if self._step % _CHECK_EVERY < count:
-      self._check(state)
+      if done and not np.isfinite(done['objective'][0]):
+        self._check(state)  # waits for this call
       rate = (position.images - self._epoch_images) / max(time.monotonic() - self._epoch_start, 1e-9)
       self._bar.set_postfix_str(f'{rate:.0f} images/s', refresh=False)
     if tick == position.steps:

@@ -304,17 +304,18 @@ def _predict_chunk(net: Net, strategy: Strategy, params, stats, images):
 
 def predict(net: Net, strategy: Strategy, snapshot: Snapshot, images: np.ndarray, chunk: int):
   """Returns probabilities of the vote and of the first network alone, float32 [n, C]; images uint8 [n, H, W, C]."""
-  votes, alone = [], []
+  found, ahead = [], None
   chunk = min(chunk, len(images)) or 1
   for start in range(0, len(images), chunk):
     part = np.asarray(images[start : start + chunk])
     short = chunk - len(part)
     if short:  # one shape: the last chunk is padded and cut
       part = np.concatenate([part, np.zeros((short, *part.shape[1:]), part.dtype)])
-    vote, first = _predict_chunk(net, strategy, snapshot.params, snapshot.stats, part)
-    votes.append(np.asarray(vote)[: chunk - short])
-    alone.append(np.asarray(first)[: chunk - short])
-  return np.concatenate(votes), np.concatenate(alone)
+    found.append(_predict_chunk(net, strategy, snapshot.params, snapshot.stats, part))
+    jax.block_until_ready(ahead)  # one chunk ahead of the device, and no more
+    ahead = found[-1]
+  votes, alone = (np.concatenate(jax.device_get(parts))[: len(images)] for parts in zip(*found))
+  return votes, alone
 
 
 @functools.partial(jax.jit, donate_argnames='state')

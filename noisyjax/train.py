@@ -30,7 +30,8 @@ class Phase:
     rows: bool [N], the rows this phase may use. labels: "given" or "verified" begins the targets anew; "" keeps them.
     reset: which parameters begin anew on entering: "none", "all", "head" or a regular expression on their paths.
     watch: "val_loss" or "val_accuracy", what early stopping and the plateau look at.
-    steps: an epoch's steps, 0 = once through the first stream. per_call: steps a call. chunk: rows a forward pass.
+    steps: an epoch's steps, 0 = once through the first stream. per_call: steps a call, 0 = about 16. chunk: rows a
+      forward pass.
     balance: whether labeled streams walk class by class in turn.
   """
 
@@ -220,6 +221,13 @@ def _steps(phase: Phase, state: TrainState) -> int:
   return phase.steps or max(1, -(-count // size))
 
 
+def even_call(steps: int, about: int = 16) -> int:
+  """Returns the divisor of an epoch's steps nearest to `about` and within a factor of two, so that an epoch needs one
+  compiled program and not another one for its rest; `about` where there is none."""
+  even = [n for n in range(about // 2, 2 * about + 1) if steps % n == 0]
+  return min(even, key=lambda n: abs(n - about), default=about)
+
+
 def fit(
   plan: list[Phase],
   data: TrainData,
@@ -264,7 +272,7 @@ def fit(
       walks = step.walks(state.masks, keys.walk, state.epoch, phase.spec.classes)
       ahead = None
       while tick < position.steps:
-        count = min(phase.per_call, position.steps - tick)
+        count = min(phase.per_call or even_call(position.steps), position.steps - tick)
         if count == 1:
           state, sums = step.step(phase.spec, strategy, hyper, state, walks, images, keys)
         else:

@@ -338,3 +338,15 @@ def test_a_batch_larger_than_the_data_is_refused():
 def test_data_without_any_label_is_refused(steps):
   with pytest.raises(UserError, match='no row has a label to train on'):
     fit([linear(NAIVE, steps=steps)], tiny.data(unlabeled=range(ROWS)))
+
+
+def test_calls_of_about_sixteen_steps_divide_an_epoch_where_they_can():
+  # 391 = 17 · 23, 782 = 2 · 17 · 23; a prime has no divisor, and its rest is a program of its own
+  assert [train.even_call(n) for n in (391, 782, 1024, 16, 24, 7, 397)] == [17, 17, 16, 16, 24, 16, 16]
+
+
+def test_an_epoch_of_many_calls_is_the_epoch_of_one_step_a_call(data):
+  one, _, _ = fit([linear(NAIVE, epochs=1, steps=20)], data)
+  many, _, hooks = fit([linear(NAIVE, epochs=1, steps=20, per_call=0)], data)
+  assert hooks.counts == [20]
+  jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-4, atol=1e-6), one, many)

@@ -75,7 +75,7 @@ def prepare(config: Any) -> tuple[Prepared, Audit]:
   prepared = Prepared(
     train=train, rows=parts.train, val_rows=parts.val, classes=data.classes, record=record,
     validation=(images[parts.val], val_label[parts.val]) if len(parts.val) else None,
-    notes=tuple(data.notes) + tuple(parts.notes), data=data,
+    notes=tuple(data.notes) + tuple(parts.notes), data=dataclasses.replace(data, images=images[:0]),
   )  # fmt: skip
   test = (images[parts.test], test_label[parts.test]) if len(parts.test) else None
   return prepared, Audit(truth, test, parts.test, config.data.test_labels, hidden)

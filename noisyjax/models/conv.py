@@ -43,7 +43,7 @@ class Conv(nn.Module):
     features: output channels.
     kernel: height and width of the kernel.
     strides: vertical and horizontal.
-    padding: 'SAME' or 'VALID'.
+    padding: 'SAME', 'VALID', or pixels ((top, bottom), (left, right)).
     kind: 'plain' (XLA, any backend, forward and reverse mode), 'matmul' (for CPUs, reverse mode only) or 'amx' (the
       same for CPUs with AMX, with bfloat16 factors; not measured elsewhere).
   """
@@ -51,7 +51,7 @@ class Conv(nn.Module):
   features: int
   kernel: Pair
   strides: Pair = (1, 1)
-  padding: str = 'SAME'
+  padding: str | tuple[Pair, Pair] = 'SAME'
   use_bias: bool = True
   kernel_init: Callable[..., Any] = nn.initializers.lecun_normal()
   bias_init: Callable[..., Any] = nn.initializers.zeros_init()
@@ -63,7 +63,9 @@ class Conv(nn.Module):
     check_choice('conv', self.kind, KINDS)
     kernel = self.param('kernel', self.kernel_init, (*self.kernel, x.shape[-1], self.features), jnp.float32)
     size = x.shape[1:3]
-    padding = tuple(lax.padtype_to_pads(size, self.kernel, self.strides, self.padding))
+    padding = self.padding
+    if isinstance(padding, str):
+      padding = tuple(lax.padtype_to_pads(size, self.kernel, self.strides, padding))
     geometry = (size, self.kernel, self.strides, padding)
     x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
     y = _convolve(x, kernel, geometry) if self.kind == 'plain' else convolve(x, kernel, geometry, self.kind == 'amx')

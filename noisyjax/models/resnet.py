@@ -91,14 +91,12 @@ def layers(kind: str, dtype: str, train: bool) -> tuple[Callable[..., Layer], Ca
   dtype = jnp.dtype(dtype)
 
   def conv(features: int, size: int, strides: tuple[int, int] = (1, 1), name: str | None = None) -> Layer:
-    make = functools.partial(
-      Conv, features, (size, size), strides, use_bias=False, kernel_init=he_normal_fan_out, dtype=dtype, kind=kind
-    )
-    if strides == (1, 1):
-      return make(padding='SAME', name=name)
     # PyTorch pads both sides alike; 'SAME' would put a strided convolution's one odd row at the far side only.
-    layer, sides = make(padding='VALID', name=name), (size // 2, size // 2)
-    return lambda x: layer(jnp.pad(x, ((0, 0), sides, sides, (0, 0))))
+    padding = ((size // 2, size // 2),) * 2
+    return Conv(
+      features, (size, size), strides, padding, use_bias=False, kernel_init=he_normal_fan_out, dtype=dtype, kind=kind,
+      name=name,
+    )  # fmt: skip
 
   norm = functools.partial(nn.BatchNorm, use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=dtype)
   return conv, norm

@@ -73,9 +73,10 @@ def whitening(images: jax.Array, floor: float = 5e-4) -> jax.Array:
   `floor` is added to the variances, so that directions without signal are not blown up. Patches are not centred.
   """
   h, w = images.shape[1] - 1, images.shape[2] - 1
-  views = [images[:, i : i + h, j : j + w] for i in (0, 1) for j in (0, 1)]
-  patches = jnp.concatenate(views, axis=-1).reshape(-1, 4 * images.shape[-1])  # [N (H-1) (W-1), 4C]
-  variance, axes = jnp.linalg.eigh(patches.T @ patches / max(1, len(patches)))
+  views = [images[:, i : i + h, j : j + w].reshape(-1, images.shape[-1]) for i in (0, 1) for j in (0, 1)]
+  # View by view: the patches themselves, [N (H-1) (W-1), 4C], would be the largest array of a run.
+  products = jnp.block([[a.T @ b for b in views] for a in views])
+  variance, axes = jnp.linalg.eigh(products / max(1, len(views[0])))
   return axes / jnp.sqrt(variance + floor)
 
 

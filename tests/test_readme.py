@@ -1,4 +1,4 @@
-"""The README's example strategy is run as it stands there."""
+"""What the README promises a reader: its example strategy runs as it stands there, and a method is a short file."""
 
 import re
 from pathlib import Path
@@ -25,3 +25,15 @@ def test_example_strategy_runs(tmp_path, monkeypatch):
   assert result['strategy'] == 'hard_bootstrap'
   assert result['audit']['last'] > 0.8  # clean digits: it learns
   assert np.isfinite(result['audit']['last'])
+
+
+# One of each family, those that a reader meets first.
+CORE = ('naive', 'gce', 'elr', 'forward', 'clean_correction', 'glc', 'loss_filter', 'co_teaching', 'fixmatch',
+        'divide_mix')  # fmt: skip
+
+
+def test_a_method_is_a_short_file():
+  folder = Path(list(noisyjax.strategies.__path__)[0])
+  lines = {path.stem: len(path.read_text().splitlines()) for path in folder.glob('*.py')}
+  assert max(lines.values()) <= 150
+  assert all(lines[name] < 80 for name in CORE)

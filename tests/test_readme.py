@@ -33,7 +33,7 @@ CORE = ('naive', 'gce', 'elr', 'forward', 'clean_correction', 'glc', 'loss_filte
 
 
 def test_a_method_is_a_short_file():
-  folder = Path(list(noisyjax.strategies.__path__)[0])
+  folder = Path(next(iter(noisyjax.strategies.__path__)))
   lines = {path.stem: len(path.read_text().splitlines()) for path in folder.glob('*.py')}
   assert max(lines.values()) <= 150
   assert all(lines[name] < 80 for name in CORE)

@@ -1,12 +1,13 @@
-"""Images per second on CPUs, ours beside PyTorch and Keras, in one run: training, predicting, compiling.
+"""Images per second on CPUs, ours beside PyTorch and Keras, in one run: training, predicting, scoring, compiling.
 
   python benchmarks/cpu.py --rivals=RIVALS_ENVIRONMENT/bin/python --record=benchmarks/results/cpu.json
 
-Child processes, of which one works at a time: each trains (or predicts) a pass over random images when told to, in
-turn; its first pass compiles and is not counted. Ours is the engine's own step, without augmentation: float32, and with
-`conv = amx` (bfloat16 products) beside PyTorch's bfloat16 autocast. All have their large arrays in huge pages. Prints
-medians, and medians of the ratios of neighbouring passes, against the faster rival in float32; and the seconds to
-compile our step, with an empty cache and with a filled one.
+Child processes, of which one works at a time: each trains on a pass of random images, predicts or scores them when told
+to, in turn; its first passes compile and are not counted. Ours is the engine's own step, without augmentation: float32,
+and with `conv = amx` (bfloat16 products) beside PyTorch's bfloat16 autocast. All have their large arrays in huge pages.
+Prints medians, and medians of the ratios of neighbouring passes, against the faster rival in float32. A score is the
+loss of every row, as methods ask for it that select rows; the rivals have none, and their predictions stand beside it.
+And the seconds to compile our step, with an empty cache and with a filled one.
 --rivals names a Python that has benchmarks/requirements.txt; this script runs in ours.
 """
 
@@ -19,6 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import engine
 import numpy as np
 from absl import app, flags
 
@@ -30,9 +32,10 @@ REPEATS = flags.DEFINE_integer('repeats', 5, 'Passes of each side, in turn.')
 RECORD = flags.DEFINE_string('record', '', 'A JSON record to write.')
 ROWS = flags.DEFINE_list('rows', [], 'Rows of PARTS, such as small_cnn-128; empty: all.')
 CHILD = flags.DEFINE_string('child', '', 'Internal: what this process runs, "ours small_cnn 128 2560".')
-# network, batch → images a pass, sides
 OURS = {'ours': 'auto', 'amx': 'amx'}  # kinds of convolution
-CHUNK = 500  # images a forward pass when predicting, as in rivals.py
+WHAT = ('learn', 'predict', 'score')
+CHUNK = 512  # images a forward pass when predicting: all passes below are a number of whole ones, or shorter than one
+# network, batch → images a pass, sides
 PARTS = {
   ('resnet18', 128): (384, (*OURS, 'torch', 'torch_low')),
   ('small_cnn', 128): (2560, (*OURS, 'torch', 'torch_low', 'keras')),
@@ -42,87 +45,45 @@ PARTS = {
 }
 
 
-def random_rows(count: int) -> tuple[np.ndarray, np.ndarray]:
-  rng = np.random.default_rng(0)
-  return rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8), rng.integers(0, 10, count).astype(np.int32)
+def our_engine(part: str, batch: int, count: int, conv: str) -> engine.Engine:
+  """Returns a phase of cross-entropy."""
+  fields = {'model.name': part, 'model.conv': conv, 'batch_size': batch, 'eval_batch_size': min(count, CHUNK)}
+  return engine.Engine(fields, engine.random_data(count))
 
 
-class Engine:
-  """A phase of cross-entropy that has been entered."""
-
-  def __init__(self, part: str, batch: int, images: np.ndarray, labels: np.ndarray, conv: str):
-    import jax
-
-    from configs import base
-    from noisyjax import config as configs, step, train
-    from noisyjax.strategy import TrainData
-
-    config = base.get_config()
-    config.model.name, config.model.conv = part, conv
-    config.augment.weak, config.epochs, config.batch_size = (), 1, batch
-    data = TrainData(images, labels, np.full(len(labels), -1, np.int32), 10)
-    self.phase = configs.plan(config, data)[0]
-    self.images, self.pixels, self.count = images, jax.numpy.asarray(images), len(labels) // batch
-    root = jax.random.key(0)
-    self.keys = step.keys(root)
-    self.state = train.enter(self.phase, 0, data, self.pixels, root, None)
-    self.hyper = self.phase.hyper.replace(steps=np.float32(self.count))
-    self.walks = step.walks(self.state.masks, self.keys.walk, self.state.epoch, 10)
-
-  def arguments(self) -> tuple:
-    """Returns the step's."""
-    return self.phase.spec, self.phase.strategy, self.hyper, self.state, self.walks, self.pixels, self.keys
-
-  def learn(self) -> None:
-    """Trains a pass, one step ahead as the trainer does."""
-    import jax
-
-    from noisyjax import step
-
-    ahead = None
-    for _ in range(self.count):
-      self.state, sums = step.step(*self.arguments())
-      jax.block_until_ready(ahead)
-      ahead = sums
-    jax.block_until_ready(self.state)
-    self.state = self.state.replace(tick=jax.numpy.zeros_like(self.state.tick))
-
-  def predict(self):
-    from noisyjax import step
-
-    return step.predict(self.phase.spec.net, self.phase.strategy, self.state.current, self.images, CHUNK)
-
-
-def compile_step(engine: Engine) -> float:
+def compile_step(ours: engine.Engine) -> float:
   """Returns the seconds it takes to trace and compile the step, or to trace it and find it in the cache."""
   from noisyjax import step
 
   started = time.perf_counter()
-  step.step.lower(*engine.arguments()).compile()
+  step.step.lower(*ours.arguments()).compile()
   return time.perf_counter() - started
 
 
 def child(side: str, part: str, batch: int, count: int) -> None:
-  """Answers "learn" and "predict", a line each, with the seconds it took."""
+  """Answers "learn", "predict" and (ours) "score", a line each, with the seconds it took."""
   kind, _, what = side.partition('_')
   if kind in OURS:
-    engine = Engine(part, batch, *random_rows(count), conv=OURS[kind])
+    ours = our_engine(part, batch, count, OURS[kind])
     if what == 'compile':
-      print(compile_step(engine), flush=True)
+      print(compile_step(ours), flush=True)
       return
-    learn, predict = engine.learn, engine.predict
+    calls = {'learn': lambda: ours.learn(count // batch), 'predict': ours.predict, 'score': ours.score}
   else:
     import rivals
 
-    learn, predict = getattr(rivals, f'{side}_epochs')(part, batch, *random_rows(count))
-  started = time.perf_counter()
-  learn()
-  print(time.perf_counter() - started, flush=True)
-  predict()
+    calls = dict(zip(WHAT, getattr(rivals, f'{side}_epochs')(part, batch, *engine.random_rows(count))))
+  first, *_ = (timed(call) for call in calls.values())  # all of them compile before the parent is answered
+  print(first, flush=True)
   for line in sys.stdin:
-    started = time.perf_counter()
-    {'learn': learn, 'predict': predict}[line.strip()]()
-    print(time.perf_counter() - started, flush=True)
+    print(timed(calls[line.strip()]), flush=True)
+
+
+def timed(call) -> float:
+  """Returns the seconds that a call takes."""
+  started = time.perf_counter()
+  call()
+  return time.perf_counter() - started
 
 
 class Side:
@@ -160,12 +121,11 @@ def measure(part: str, batch: int, cache: str) -> dict:
   count, names = PARTS[part, batch]
   sides = {name: Side(name, part, batch, count, cache) for name in names}
   record = {'network': part, 'batch': batch, 'first_pass_seconds': {name: s.first for name, s in sides.items()}}
-  for what in ('learn', 'predict'):
-    rates = {name: [] for name in sides}
-    for _ in range(REPEATS.value):
-      for name, side in sides.items():
-        rates[name].append(round(count / side.seconds(what), 1))
-    record[what] = rates
+  record |= {what: {name: [] for name in sides if what != 'score' or name in OURS} for what in WHAT}
+  for _ in range(REPEATS.value):
+    for what in WHAT:
+      for name, rates in record[what].items():
+        rates.append(round(count / sides[name].seconds(what), 1))
   for side in sides.values():
     side.close()
   return record
@@ -208,8 +168,8 @@ def main(argv: list[str]) -> None:
       if ROWS.value and f'{part}-{batch}' not in ROWS.value:
         continue
       r = measure(part, batch, cache)
-      for what in ('learn', 'predict'):
-        rates = r[what]
+      for what in WHAT:
+        rates = (r['predict'] if what == 'score' else {}) | r[what]  # scores beside the rivals' predictions
         r[f'{what}_ratio'] = ratio(rates, 'ours', ['torch', 'keras'])
         r[f'{what}_ratio_low'] = ratio(rates, 'amx', ['torch_low'])
         cells = {name: f'{np.median(rates[name]):.0f}' if name in rates else '–' for name in names}

@@ -3,18 +3,26 @@
   python benchmarks/gpu.py --record=benchmarks/results/gpu.json
   python benchmarks/gpu.py --smoke          (tiny sizes, on any machine: whether it runs at all)
 
-Needs no data: random images, bfloat16, crops and flips on the device, 16 steps a call. A part at a time, of which
---parts chooses; every figure is written as soon as it is known, so that a run cut off keeps what it has.
+Needs no data: random images, bfloat16, 16 steps a call. Compiling included it takes --minutes: the figures that have
+goals come first, and one that would not be done in time is left out and named in the record, which is written after
+each.
 
-  speed       4 networks × batches of 128, 512 and 1024: ours, and the part of the card's measured matmul rate
-  rivals      the same networks at 512 in PyTorch: channels last, bfloat16 autocast, torch.compile
+  speed       4 networks × batches of 512, 128 and 1024, without augmentation: ours, and the part of the card's measured
+              matmul rate that the step's convolutions and products reach
+  rivals      the same in PyTorch: channels last, bfloat16 autocast, torch.compile, images on the device
+  strategies  an epoch of PreAct-ResNet-18 on 50,000 images, with crop and flip and the same optimizer for all, against
+              cross-entropy's: 391 steps of 128 rows. A step of DivideMix has 64 labeled and 64 unlabeled rows in two
+              views, as in its paper; 391 steps go once through half of the rows, which is what 50 % noise leaves to
+              learn. Its 300 epochs: 10 of warm-up (two networks' cross-entropy, batch 128) and 290 such ones; at most,
+              290 twice as long, where all rows are taken for clean (782 steps). Each is the median of 3 whole epochs,
+              the scores of all rows included, after one that compiles; nothing is validated
+  replicas    2 to 16 runs of the small CNN in one vmapped step, against one run in the trainer's
   networks    co-teaching's two ResNet-18: one after another in one step, and as one vmapped call
-  replicas    1 to 16 runs of the small CNN in one vmapped step, against one run
-  strategies  an epoch of DivideMix, co-teaching, ELR and FixMatch on 50,000 images, against cross-entropy's; DivideMix'
-              300 epochs are extrapolated from 3
 """
 
+import functools
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -23,271 +31,286 @@ from pathlib import Path
 
 import numpy as np
 from absl import app, flags
+from engine import Engine, configured, random_data, random_rows
 
+STARTED = time.perf_counter()
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # PyTorch needs room on the same card
 
-PARTS = flags.DEFINE_list('parts', ['speed', 'rivals', 'networks', 'replicas', 'strategies'], 'What to measure.')
+PARTS = flags.DEFINE_list('parts', ['speed', 'rivals', 'strategies', 'replicas', 'networks'], 'What to measure.')
+MINUTES = flags.DEFINE_float('minutes', 9.5, 'The time there is.')
 RECORD = flags.DEFINE_string('record', '', 'A JSON record to write.')
 SMOKE = flags.DEFINE_boolean('smoke', False, 'Tiny sizes.')
-RIVAL = flags.DEFINE_string('rival', '', 'Internal: the network and batch that this process trains in PyTorch.')
+RIVAL = flags.DEFINE_string('rival', '', 'Internal: network, batch and mode that this process trains in PyTorch.')
 NETWORKS = ('resnet18', 'preact_resnet18', 'cnn9', 'small_cnn')
-BATCHES = (128, 512, 1024)
-SECONDS = 2.0  # of one measurement
+BATCHES = (512, 128, 1024)
+MODES = ('reduce-overhead', 'max-autotune-no-cudagraphs')  # of torch.compile: the second where the first fails
+EXPECTED = {'speed': 30, 'rivals': 75, 'strategies': 60, 'replicas': 25, 'networks': 60}  # seconds, until one was seen
+RIVAL_SECONDS = 150  # at most, of one process
 REPEATS = 3
+BFLOAT16 = {'model.dtype': 'bfloat16'}
+HALF = 391  # steps of 64 rows once through half of 50,000, and of 128 once through all
+PER_CALL = 17  # divides them: one program to compile instead of two
 
 
-def sizes() -> tuple[tuple[int, ...], tuple[str, ...], int]:
-  """Returns batches, networks and rows."""
-  return ((16,), ('small_cnn',), 64) if SMOKE.value else (BATCHES, NETWORKS, 50_000)
+def count() -> int:
+  """Returns the steps of a call."""
+  return 2 if SMOKE.value else 16
 
 
-def random_rows(count: int) -> tuple[np.ndarray, np.ndarray]:
-  rng = np.random.default_rng(0)
-  return rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8), rng.integers(0, 10, count).astype(np.int32)
+@functools.cache
+def rows():
+  """Returns what the engines are timed on."""
+  return random_data(64 if SMOKE.value else 10_240)
+
+
+def left() -> float:
+  """Returns the seconds that are left."""
+  return 60 * MINUTES.value - (time.perf_counter() - STARTED)
 
 
 def rate(call, images: int) -> list[float]:
-  """Returns images per second of `call`, which trains `images` of them and waits: a figure a repeat, after one call."""
-  call()
+  """Returns images per second of `call(times)`, which trains `times · images` and waits once, by repeat."""
+  call(1)  # compiles
   started = time.perf_counter()
-  call()
-  times = max(1, int(SECONDS / max(time.perf_counter() - started, 1e-9)))
+  call(1)
+  times = max(1, int((0.05 if SMOKE.value else 0.7) / (time.perf_counter() - started)))
   rates = []
   for _ in range(REPEATS):
     started = time.perf_counter()
-    for _ in range(times):
-      call()
+    call(times)
     rates.append(times * images / (time.perf_counter() - started))
   return rates
 
 
 def matmul_rate() -> float:
-  """Returns the card's bfloat16 matmul rate, FLOP/s."""
+  """Returns the card's bfloat16 matmul rate, FLOP/s: chains of 20 products before it is waited for."""
   import jax
   import jax.numpy as jnp
 
-  n = 256 if SMOKE.value else 8192
-  a = jax.random.normal(jax.random.key(0), (n, n), jnp.bfloat16)
-  product = jax.jit(lambda a: a @ a)
-  return 2 * n**3 * float(np.median(rate(lambda: product(a).block_until_ready(), 1)))
+  n, chain = 256 if SMOKE.value else 8192, 20
+  draw = lambda seed: jax.random.normal(jax.random.key(seed), (n, n), jnp.bfloat16)
+  a, b = draw(0), draw(1) * n**-0.5  # numbers keep their size in products with b
+  product = jax.jit(jnp.matmul)
+
+  def call(times: int):
+    for _ in range(times):
+      x = a
+      for _ in range(chain):
+        x = product(x, b)
+      x.block_until_ready()
+
+  return 2 * n**3 * float(np.median(rate(call, chain)))
 
 
-def configured(name: str, batch: int, recipe: str = '', **fields):
-  """Returns a config: the base's, or a recipe's on CIFAR-10 with half of the labels wrong."""
-  import importlib
-
-  from configs import base
-
-  c = importlib.import_module(f'configs.recipes.{recipe}').get_config('sym50') if recipe else base.get_config()
-  c.model.name = name or c.model.name
-  c.model.dtype, c.batch_size = 'bfloat16', batch or c.batch_size
-  for field, value in fields.items():
-    *path, last = field.split('__')
-    table = c
-    for key in path:
-      table = table[key]
-    table[last] = value
-  return c
+def engine_rate(engine: Engine) -> list[float]:
+  return rate(lambda times: engine.learn(times, count()), count() * engine.phase.spec.batch_size)
 
 
-class Engine:
-  """The engine's own step on random images."""
-
-  def __init__(self, config, rows: int):
-    import jax
-
-    from noisyjax import config as configs, step, train
-    from noisyjax.strategy import TrainData
-
-    images, labels = random_rows(rows)
-    verified = np.where(np.arange(rows) < rows // 10, labels, -1).astype(np.int32)
-    self.data = TrainData(images, labels, verified, 10)
-    self.phase = configs.plan(config, self.data)[0]
-    self.root, self.images = jax.random.key(0), jax.numpy.asarray(images)
-    self.keys = step.keys(self.root)
-    self.state = train.enter(self.phase, 0, self.data, self.images, self.root, None)
-    self.hyper = self.phase.hyper.replace(steps=np.float32(rows // config.batch_size))
-    self.walks = step.walks(self.state.masks, self.keys.walk, self.state.epoch, 10)
-    self.count = 2 if SMOKE.value else 16
-
-  def run(self):
-    """Trains 16 steps in one call."""
-    import jax
-
-    from noisyjax import step
-
-    phase = self.phase
-    arguments = phase.spec, phase.strategy, self.hyper, self.state, self.walks, self.images, self.keys
-    self.state, _ = step.steps(*arguments, self.count)
-    jax.block_until_ready(self.state)
-    self.state = self.state.replace(tick=jax.numpy.zeros_like(self.state.tick))
-
-  def flops(self) -> float:
-    """Returns floating-point operations per image, by the compiler's count for one step."""
-    from noisyjax import step
-
-    phase = self.phase
-    arguments = phase.spec, phase.strategy, self.hyper, self.state, self.walks, self.images, self.keys
-    found = step.step.lower(*arguments).cost_analysis() or {}
-    return float(found.get('flops', 0.0)) / phase.spec.batch_size
-
-  def rate(self) -> list[float]:
-    return rate(self.run, self.count * self.phase.spec.batch_size)
+def find(record: dict, part: str, **what) -> dict:
+  """Returns the figure that was measured before, or nothing."""
+  same = (f for f in record['parts'].get(part, []) if all(f[k] == v for k, v in what.items()) and 'error' not in f)
+  return next(same, {})
 
 
-def speed(record: dict):
-  batches, networks, _ = sizes()
-  peak = record['matmul_flops_per_second']
-  for name in networks:
-    for batch in batches:
-      engine = Engine(configured(name, batch), max(10_240, 16 * batch) if not SMOKE.value else 64)
-      rates, flops = engine.rate(), engine.flops()
-      yield {'network': name, 'batch': batch, 'images_per_second': rates, 'flops_per_image': flops,
-             'part_of_matmul_rate': float(np.median(rates)) * flops / peak}  # fmt: skip
+def speed(record: dict, network: str, batch: int) -> dict:
+  engine = Engine(BFLOAT16 | {'model.name': network, 'batch_size': batch}, rows())
+  rates, flops = engine_rate(engine), engine.flops()
+  part = float(np.median(rates)) * flops / record['matmul_flops_per_second']
+  return {'images_per_second': rates, 'flops_per_image': flops, 'part_of_matmul_rate': part}
 
 
-def torch_rate(name: str, batch: int) -> None:
+def torch_rate(network: str, batch: int, mode: str) -> None:
   """Trains in PyTorch, and prints images per second of each repeat as JSON."""
   import torch
   import torch_models
 
   torch.backends.cudnn.benchmark = True
   device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-  images, labels = random_rows(10_240 if not SMOKE.value else 64)
-  pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last).to(device)
-  answers = torch.from_numpy(labels).long().to(device)
-  model = torch_models.MODELS[name]().to(device, memory_format=torch.channels_last)
-  learnt = [p for p in model.parameters() if p.requires_grad]
-  optimizer = torch.optim.SGD(learnt, lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True)
-  compiled = model if SMOKE.value else torch.compile(model, mode='max-autotune-no-cudagraphs')
 
-  def call():
-    for rows in torch.randint(len(pixels), (16, batch), device=device):
+  class Objective(torch.nn.Module):
+    """All of a step that can be compiled: rows to loss. The images are buffers, so that no graph copies them."""
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray):
+      super().__init__()
+      self.model = torch_models.MODELS[network]().to(memory_format=torch.channels_last)
+      self.register_buffer('images', torch.from_numpy(images))
+      self.register_buffer('labels', torch.from_numpy(labels).long())
+
+    def forward(self, index):
+      x = ((self.images[index].to(torch.bfloat16) - 120.0) / 60.0).permute(0, 3, 1, 2)  # is channels last
+      return torch.nn.functional.cross_entropy(self.model(x), self.labels[index])
+
+  objective = Objective(*random_rows(64 if SMOKE.value else 10_240)).to(device)
+  learnt = [p for p in objective.parameters() if p.requires_grad]
+  optimizer = torch.optim.SGD(learnt, lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True)
+  compiled = objective if SMOKE.value else torch.compile(objective, mode=mode)
+
+  def call(times: int):
+    for index in torch.randint(len(objective.images), (count() * times, batch), device=device):
+      torch.compiler.cudagraph_mark_step_begin()
       optimizer.zero_grad(set_to_none=True)
       with torch.autocast(device.type, torch.bfloat16):
-        x = ((pixels[rows].to(torch.bfloat16) - 120.0) / 60.0).contiguous(memory_format=torch.channels_last)
-        loss = torch.nn.functional.cross_entropy(compiled(x), answers[rows])
+        loss = compiled(index)
       loss.backward()
       optimizer.step()
     if device.type == 'cuda':
       torch.cuda.synchronize()
 
-  print(json.dumps({'rates': rate(call, 16 * batch), 'torch': torch.__version__}))
+  print(json.dumps({'images_per_second': rate(call, count() * batch), 'torch': torch.__version__}))
 
 
-def rivals(record: dict):
-  _, networks, _ = sizes()
-  batch = 16 if SMOKE.value else 512
-  for name in networks:
-    command = [sys.executable, __file__, f'--rival={name} {batch}', *(['--smoke'] if SMOKE.value else [])]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-      yield {'network': name, 'error': done.stderr[-500:]}
-      continue
-    found = json.loads(done.stdout.splitlines()[-1])
-    ours = [r for r in record['parts'].get('speed', []) if (r['network'], r['batch']) == (name, batch)]
-    ratio = float(np.median(ours[0]['images_per_second']) / np.median(found['rates'])) if ours else None
-    yield {'network': name, 'batch': batch, 'images_per_second': found['rates'], 'torch': found['torch'],
-           'ours_by_theirs': ratio}  # fmt: skip
+def torch_process(network: str, batch: int, mode: str) -> dict:
+  """Returns what a process printed that trains in PyTorch, or why it did not."""
+  command = [sys.executable, __file__, f'--rival={network} {batch} {mode}', *(['--smoke'] if SMOKE.value else [])]
+  try:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=max(1.0, min(RIVAL_SECONDS, left())))
+  except subprocess.TimeoutExpired as error:
+    return {'error': f'{mode}: not done in {error.timeout:.0f} s'}
+  if done.returncode:
+    return {'error': f'{mode}: {"".join(done.stderr.splitlines()[-1:])}'}
+  return json.loads(done.stdout.splitlines()[-1]) | {'mode': mode}
 
 
-def networks(record: dict):
-  batch, name = (16, 'small_cnn') if SMOKE.value else (128, 'resnet18')
-  for vmap in (False, True):
-    fields = {'strategy__name': 'co_teaching', 'model__vmap': vmap}
-    engine = Engine(configured(name, batch, **fields), 64 if SMOKE.value else 10_240)
-    yield {'network': name, 'batch': batch, 'vmap': vmap, 'images_per_second': engine.rate()}
+def rivals(record: dict, network: str, batch: int) -> dict:
+  first, second = MODES
+  found = torch_process(network, batch, first)
+  if 'error' in found and left() > EXPECTED['rivals']:
+    found = {'failed': found['error']} | torch_process(network, batch, second)
+  ours = find(record, 'speed', network=network, batch=batch)
+  if ours and 'error' not in found:
+    found['ours_by_theirs'] = float(np.median(ours['images_per_second']) / np.median(found['images_per_second']))
+  return found
 
 
-def replicas(record: dict):
+def networks(record: dict, network: str, batch: int, vmap: bool) -> dict:
+  fields = {'model.name': network, 'batch_size': batch, 'strategy.name': 'co_teaching', 'model.vmap': vmap}
+  return {'images_per_second': engine_rate(Engine(BFLOAT16 | fields, rows()))}
+
+
+def replicas(record: dict, replicas: int, batch: int) -> dict:
   """R runs in one step: state, keys and walks have a leading R; images and hyper-parameters are shared."""
-  import functools
+  fields = BFLOAT16 | {'model.name': 'small_cnn', 'batch_size': batch}
+  if replicas == 1:
+    return {'images_per_second': engine_rate(Engine(fields, rows()))}
+  found = together_rate([Engine(fields, rows(), seed) for seed in range(replicas)])
+  one = find(record, 'replicas', replicas=1)
+  if not one:
+    return {'images_per_second': found}
+  by_one = replicas * float(np.median(one['images_per_second']) / np.median(found))
+  return {'images_per_second': found, 'seconds_by_seconds_of_one': by_one}
 
+
+def together_rate(engines: list[Engine]) -> list[float]:
+  """Returns images per second, over all engines, of one step that trains them all."""
   import jax
   import jax.numpy as jnp
 
-  from noisyjax import step, train
+  from noisyjax import step
 
-  batch, rows, count = (16, 64, 2) if SMOKE.value else (128, 10_240, 16)
-  engine = Engine(configured('small_cnn', batch), rows)
-  phase = engine.phase
+  first = engines[0]
+  spec, strategy, hyper, _, _, images, _ = first.arguments()
+  stacked = lambda name: jax.tree.map(lambda *leaves: jnp.stack(leaves), *(getattr(e, name) for e in engines))
+  states, walks, keys = map(stacked, ('state', 'walks', 'keys'))
 
-  @functools.partial(jax.jit, donate_argnums=0)
-  def together(states, walks, keys):
-    one = lambda state, walks, keys: step.train_step(
-      phase.spec, phase.strategy, engine.hyper, state, walks, engine.images, keys
-    )[0]
-    states, _ = jax.lax.scan(lambda s, _: (jax.vmap(one)(s, walks, keys), None), states, length=count)
-    return states
+  @functools.partial(jax.jit, donate_argnames='states')
+  def together(hyper, states, walks, images, keys):
+    one = lambda state, walks, keys: step.train_step(spec, strategy, hyper, state, walks, images, keys)
+    return jax.lax.scan(lambda s, _: jax.vmap(one)(s, walks, keys), states, length=count())
 
-  def runs(r: int):
-    """Returns what trains R runs for `count` steps."""
-    roots = [jax.random.key(seed) for seed in range(r)]
-    states = [train.enter(phase, 0, engine.data, engine.images, root, None) for root in roots]
-    keys = [step.keys(root) for root in roots]
-    walks = [step.walks(s.masks, k.walk, s.epoch, 10) for s, k in zip(states, keys)]
-    states, walks, keys = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees) for trees in (states, walks, keys))
+  def call(times: int):
+    nonlocal states
+    for _ in range(times):
+      states, _ = together(hyper, states, walks, images, keys)
+    jax.block_until_ready(states)
+    states = states.replace(tick=jnp.zeros_like(states.tick))
 
-    def call():
-      nonlocal states
-      states = together(states, walks, keys)
-      jax.block_until_ready(states)
-      states = states.replace(tick=jnp.zeros_like(states.tick))
-
-    return call
-
-  for r in (1, 2) if SMOKE.value else (1, 2, 4, 8, 16):
-    found = rate(runs(r), r * count * batch)
-    yield {'network': 'small_cnn', 'batch': batch, 'replicas': r, 'images_per_second': found}
+  return rate(call, len(engines) * count() * spec.batch_size)
 
 
-def strategies(record: dict):
+class Watch:
+  """Notes when a phase begins and when its epochs end."""
+
+  def __init__(self):
+    self.times, self.steps = [], []
+
+  def begin(self, phase, position, state):
+    self.times.append([time.perf_counter()])
+    self.steps.append(position.steps)
+
+  def step(self, phase, position, state, count, tick): ...
+
+  def epoch(self, phase, position, state, record):
+    self.times[-1].append(time.perf_counter())
+
+  def seconds(self) -> list[list[float]]:
+    """Returns those of each phase's epochs, less the first, which compiles."""
+    return [np.diff(times)[1:].tolist() for times in self.times]
+
+
+def strategies(record: dict, strategy: str) -> dict:
   import jax
 
   from noisyjax import config as configs, train
-  from noisyjax.strategy import TrainData
 
-  rows = sizes()[2]
-  images, labels = random_rows(rows)
-  verified = np.where(np.arange(rows) < rows // 10, labels, -1).astype(np.int32)
-  data = TrainData(images, labels, verified, 10)
+  smoke = {'model.name': 'small_cnn', 'batch_size': 16, 'per_call': 2}
+  full = {'model.name': 'preact_resnet18', 'batch_size': 128, 'per_call': PER_CALL}
+  fields = BFLOAT16 | {'augment.weak': ('crop', 'flip')} | (smoke if SMOKE.value else full)
+  phases = ((strategy, 4, {}),)
+  if strategy == 'divide_mix':
+    half = {'batch_size': fields['batch_size'] // 2, 'steps_per_epoch': 2 if SMOKE.value else HALF}
+    phases = ('naive', 4, {'strategy.naive.networks': 2}), (strategy, 4, half)
+  data, watch = random_data(64 if SMOKE.value else 50_000), Watch()
+  train.fit(configs.plan(configured(fields | {'phases': phases}), data), data, None, jax.random.key(0), watch)
+  *warm, epochs = watch.seconds()
+  epoch = float(np.median(epochs))
+  found = {'network': fields['model.name'], 'steps': watch.steps[-1], 'epoch_seconds': epochs}
+  unit = epochs if strategy == 'naive' else find(record, 'strategies', strategy='naive').get('epoch_seconds')
+  if unit:
+    found['by_cross_entropy'] = epoch / float(np.median(unit))
+  if warm:
+    hours = lambda times: (10 * float(np.median(warm[0])) + 290 * times * epoch) / 3600
+    found |= {'warm_up_epoch_seconds': warm[0], 'hours_of_300_epochs': hours(1), 'hours_at_most': hours(2)}
+  return found
 
-  class Watch:
-    """Notes when epochs end."""
 
-    def begin(self, phase, position, state):
-      self.times = [time.perf_counter()]
+def figures() -> list[tuple[str, dict]]:
+  """Returns what there is to measure, as (part, of what): what has goals first, then batch by batch."""
+  names, batches, small = (('small_cnn',), (16,), 16) if SMOKE.value else (NETWORKS, BATCHES, 128)
+  grid = [{'network': name, 'batch': batch} for batch in batches for name in names]
+  pairs = lambda grid: [(part, of) for of in grid for part in ('speed', 'rivals')]
+  return [
+    *pairs(grid[:1]),
+    *(('strategies', {'strategy': name}) for name in ('naive', 'divide_mix')),
+    *(('replicas', {'replicas': r, 'batch': small}) for r in ((1, 2) if SMOKE.value else (1, 8, 16, 4, 2))),
+    ('strategies', {'strategy': 'co_teaching'}),
+    *(('speed', of) for of in grid[1 : len(names)]),
+    *(('networks', {'network': names[0], 'batch': small, 'vmap': vmap}) for vmap in (False, True)),
+    *(('rivals', of) for of in grid[1 : len(names)]),
+    *pairs(grid[len(names) :]),
+  ]
 
-    def step(self, phase, position, state, count, tick): ...
 
-    def epoch(self, phase, position, state, record):
-      jax.block_until_ready(state)
-      self.times.append(time.perf_counter())
-      self.steps = position.steps
+FIGURES = {'speed': speed, 'rivals': rivals, 'strategies': strategies, 'replicas': replicas, 'networks': networks}
 
-  unit = None
-  for name in ('naive', 'elr', 'co_teaching', 'fixmatch', 'divide_mix'):
-    c = configured('small_cnn' if SMOKE.value else 'preact_resnet18', 16 if SMOKE.value else 0, recipe=name)
-    c.phases, c.epochs = (), 4  # the first one compiles
-    c.steps_per_epoch = 2 if SMOKE.value else c.steps_per_epoch
-    if name == 'divide_mix':
-      c.phases = (('naive', 1, {'strategy.naive.networks': 2}), (name, 4, {}))
-    watch = Watch()
-    train.fit(configs.plan(c, data), data, None, jax.random.key(0), watch)
-    seconds = np.diff(watch.times)[1:]
-    unit = unit or float(np.median(seconds))
-    found = {'strategy': name, 'batch': c.batch_size, 'steps': watch.steps, 'epoch_seconds': seconds.tolist(),
-             'by_cross_entropy': float(np.median(seconds)) / unit}  # fmt: skip
-    if name == 'divide_mix':  # warm-up: two networks' cross-entropy
-      found['extrapolated_300_epochs_hours'] = (10 * 2 * unit + 290 * float(np.median(seconds))) / 3600
-    yield found
+
+def measured(part: str, of: dict, record: dict) -> dict:
+  """Returns a figure; one that the card has no memory for, say, is no reason to lose the others."""
+  import jax
+
+  started = time.perf_counter()
+  try:
+    found = FIGURES[part](record, **of)
+  except jax.errors.JaxRuntimeError as error:
+    found = {'error': str(error)[:500]}
+  return of | found | {'seconds': time.perf_counter() - started}
 
 
 def main(argv: list[str]) -> None:
   if RIVAL.value:
-    name, batch = RIVAL.value.split()
-    torch_rate(name, int(batch))
+    network, batch, mode = RIVAL.value.split()
+    torch_rate(network, int(batch), mode)
     return
   import jax
 
@@ -297,17 +320,22 @@ def main(argv: list[str]) -> None:
     raise SystemExit('there is no GPU here; --smoke runs tiny sizes on the CPU.')
   compile_cache.enable()
   record = {'device': jax.devices()[0].device_kind, 'jax': jax.__version__, 'python': platform.python_version(),
-            'matmul_flops_per_second': matmul_rate(), 'parts': {}}  # fmt: skip
+            'matmul_flops_per_second': matmul_rate(), 'parts': {}, 'skipped': []}  # fmt: skip
   print(f'{record["device"]}: matmul {record["matmul_flops_per_second"] / 1e12:.0f} TFLOP/s in bfloat16', flush=True)
-  parts = {'speed': speed, 'rivals': rivals, 'networks': networks, 'replicas': replicas, 'strategies': strategies}
-  for part in PARTS.value:
-    record['parts'][part] = []
-    for found in parts[part](record):
-      record['parts'][part].append(found)
-      print(part, json.dumps({k: np.round(np.median(v), 3).item() if isinstance(v, list) else v
-                              for k, v in found.items()}), flush=True)  # fmt: skip
-      if RECORD.value:
-        Path(RECORD.value).write_text(json.dumps(record, indent=1) + '\n')
+  for part, of in figures():
+    if part not in PARTS.value:
+      continue
+    seen = record['parts'].setdefault(part, [])
+    if max([f['seconds'] for f in seen] or [EXPECTED[part]]) > left():
+      record['skipped'].append({'part': part} | of)
+    else:
+      seen.append(measured(part, of, record))
+      shown = {k: np.round(np.median(v), 3).item() if isinstance(v, list) else v for k, v in seen[-1].items()}
+      print(part, json.dumps(shown), flush=True)
+    if RECORD.value:
+      Path(RECORD.value).write_text(json.dumps(record, indent=1) + '\n')
+  if record['skipped']:
+    print('no time was left for', json.dumps(record['skipped']))
 
 
 if __name__ == '__main__':

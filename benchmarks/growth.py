@@ -3,17 +3,17 @@
   python benchmarks/growth.py --out=benchmarks/results
 
   rows      10³ to 10⁶ rows, 10 classes: the walks of two streams, of classes in turn, both mixtures, the confident
-            joint, label issues, DivideMix's whole refresh with its walks, and a training step (tiny network and images,
-            so that what is kept per row would show)
+            joint, label issues, DivideMix's whole refresh with its walks, the scores of all rows and a training step
+            (both with tiny network and images, so that what is kept per row would show)
   classes   10 to 1,000 classes, 50,000 rows: confident joint, label issues, a training step on hard labels
   networks  1 to 8 networks in one step of the small CNN, per network
   memory    peak resident memory, above a process that only starts Python and JAX: of a run of the small CNN on the
             course project's 50,000 images, and of ResNet-18's step at batch 128, by kind of convolution
 
-Medians of 5 calls after one that compiles. Writes growth.json and growth.png in --out.
+Medians of 5 calls after one that compiles. Writes growth.json and growth.png in --out. Replicas, which run side by side
+on GPUs alone, are measured by gpu.py.
 """
 
-import functools
 import json
 import resource
 import subprocess
@@ -25,21 +25,21 @@ from pathlib import Path
 import numpy as np
 import program
 from absl import flags
+from engine import Engine, random_data
 
-from configs import base
 from configs.weak_supervision import best_cpu
-from noisyjax import config as configs, run, step, train, writer
+from noisyjax import run, step, writer
 from noisyjax.estimate import confident, mixture
-from noisyjax.strategy import TrainData
 
 OUT = flags.DEFINE_string('out', 'benchmarks/results', 'Folder of the record and the figure.')
 PARTS = flags.DEFINE_list('parts', ['rows', 'classes', 'networks', 'memory'], 'What to measure.')
 LARGEST = flags.DEFINE_integer('largest', 1_000_000, 'Rows at most.')
 CHILD = flags.DEFINE_string('child', '', 'Internal: what this process trains: "resnet18 auto".')
 # recipe or network → kinds of convolution
-PROCESSES = {'best_cpu': ('plain', 'amx'), 'resnet18': ('plain', 'matmul', 'amx')}
+PROCESSES = {'best_cpu': ('plain', 'matmul', 'amx'), 'resnet18': ('plain', 'matmul', 'amx')}
 REPEATS = 5
-BATCH = 128
+SIDE = 4  # of the images that are many
+TINY = {'model.small_cnn.widths': (4,)}
 
 
 def seconds(call) -> float:
@@ -55,51 +55,14 @@ def seconds(call) -> float:
   return float(np.median(times))
 
 
-def data_of(rows: int, classes: int, side: int = 4) -> TrainData:
-  """Returns random images with random labels, none verified."""
-  rng = np.random.default_rng(0)
-  images = rng.integers(0, 256, (rows, side, side, 3), dtype=np.uint8)
-  labels = rng.integers(0, classes, rows).astype(np.int32)
-  return TrainData(images, labels, np.full(rows, -1, np.int32), classes)
-
-
-class Engine:
-  """A phase that has been entered, and its step."""
-
-  def __init__(self, data: TrainData, model='small_cnn', strategy='naive', networks=1, conv='auto', widths=(4,)):
-    import jax
-
-    c = base.get_config()
-    c.model.name, c.model.conv, c.strategy.name, c.batch_size = model, conv, strategy, BATCH
-    c.model.small_cnn.widths = widths
-    c.augment.weak, c.strategy.naive.networks = (), networks
-    c.phases, c.epochs = ((strategy, 1, {}),), 1
-    self.phase = configs.plan(c, data)[0]
-    self.root, self.images = jax.random.key(0), jax.numpy.asarray(data.images)
-    self.keys = step.keys(self.root)
-    self.state = train.enter(self.phase, 0, data, self.images, self.root, None, template=True)
-    self.hyper = self.phase.hyper.replace(steps=np.float32(len(data.given) // BATCH))
-
-  def walks(self):
-    return step.walks(self.state.masks, self.keys.walk, self.state.epoch, self.phase.spec.classes)
-
-  @functools.cached_property
-  def walked(self):
-    return self.walks()
-
-  def step(self):
-    p = self.phase
-    self.state, sums = step.step(p.spec, p.strategy, self.hyper, self.state, self.walked, self.images, self.keys)
-    return sums
-
-  def refresh(self, scores):
-    """Refreshes, settles the members and walks them: all that an epoch does with every row beside scoring it."""
-    p = self.phase
-    targets, extra = step.refresh(
-      p.strategy, self.state, scores, p.rows, self.keys.refresh, p.hyper.epochs, p.spec.classes
-    )
-    self.state = step.begin_epoch(p.strategy, self.state.replace(targets=targets, extra=extra), p.rows)
-    return self.walks()
+def refreshed(engine: Engine, scores):
+  """Refreshes, settles the members and walks them: all that an epoch does with every row beside scoring it."""
+  p = engine.phase
+  targets, extra = step.refresh(
+    p.strategy, engine.state, scores, p.rows, engine.keys.refresh, p.hyper.epochs, p.spec.classes
+  )
+  engine.state = step.begin_epoch(p.strategy, engine.state.replace(targets=targets, extra=extra), p.rows)
+  return engine.walk()
 
 
 def joint_and_issues(rows: int, classes: int, labels: np.ndarray) -> dict[str, float]:
@@ -115,20 +78,21 @@ def of_rows(rows: int) -> dict[str, float]:
   """Returns the seconds of everything that looks at every row, and of a step."""
   import jax
 
-  data, rng = data_of(rows, 10), np.random.default_rng(1)
+  data, rng = random_data(rows, side=SIDE), np.random.default_rng(1)
   values = jax.numpy.asarray(rng.gamma(2.0, size=(2, rows)) + 4 * (rng.random((2, rows)) < 0.4), 'float32')
   keep = jax.numpy.ones(rows, bool)
-  divide = Engine(data, strategy='divide_mix')
+  divide, naive = Engine(TINY | {'strategy.name': 'divide_mix'}, data), Engine(TINY, data)
   groups = {'train': jax.numpy.asarray(data.given)}
   gaussian, beta = jax.jit(mixture.gaussian), jax.jit(mixture.beta)
   return {
-    'walks of two streams': seconds(divide.walks),
+    'walks of two streams': seconds(divide.walk),
     'walk of classes in turn': seconds(lambda: step.walks(groups, divide.keys.walk, divide.state.epoch, 10)),
     'Gaussian mixture': seconds(lambda: gaussian(values[0], keep)),
     'beta mixture': seconds(lambda: beta(values[0], keep)),
     **joint_and_issues(rows, 10, data.given),
-    "DivideMix's refresh and walks": seconds(lambda: divide.refresh({'loss': values})),
-    'step': seconds(Engine(data).step),
+    "DivideMix's refresh and walks": seconds(lambda: refreshed(divide, {'loss': values})),
+    'scores': seconds(naive.score),
+    'step': seconds(naive.call),
   }
 
 
@@ -140,16 +104,16 @@ def by_rows():
 def by_classes():
   rows = min(50_000, LARGEST.value)
   for classes in (10, 100, 1_000):
-    data = data_of(rows, classes)
-    found = joint_and_issues(rows, classes, data.given) | {'step': seconds(Engine(data).step)}
+    data = random_data(rows, classes, SIDE)
+    found = joint_and_issues(rows, classes, data.given) | {'step': seconds(Engine(TINY, data).call)}
     yield {'classes': classes, 'rows': rows, 'seconds': found}
 
 
 def by_networks():
-  data = data_of(2_000, 10, side=32)
+  data = random_data(2_000)
   for networks in (1, 2, 4, 8):
-    engine = Engine(data, networks=networks, widths=(32, 64, 128))
-    yield {'networks': networks, 'seconds': {'step': seconds(engine.step) / networks}}
+    engine = Engine({'strategy.naive.networks': networks, 'model.small_cnn.widths': (32, 64, 128)}, data)
+    yield {'networks': networks, 'seconds': {'step': seconds(engine.call) / networks}}
 
 
 def child(what: str, conv: str) -> None:
@@ -163,9 +127,9 @@ def child(what: str, conv: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
       run.run(c, Path(folder))
   elif what:
-    engine = Engine(data_of(1_000, 10, side=32), what, conv=conv)
+    engine = Engine({'model.name': what, 'model.conv': conv}, random_data(1_000))
     for _ in range(4):
-      jax.block_until_ready(engine.step())
+      jax.block_until_ready(engine.call())
   print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

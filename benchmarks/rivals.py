@@ -10,7 +10,7 @@ import os
 
 import numpy as np
 
-CHUNK = 500  # images a forward pass when predicting, as ours
+CHUNK = 512  # images a forward pass when predicting, as ours
 
 
 def torch_epochs(part: str, batch: int, images: np.ndarray, labels: np.ndarray, low: bool = False):

@@ -1,0 +1,168 @@
+"""The engine's own step on random images, for the speed benchmarks.
+
+Without jax until an engine is made: in cpu.py's and gpu.py's rivals, who draw their images here too, it has no place.
+"""
+
+import functools
+import math
+
+import numpy as np
+
+
+def random_rows(count: int, classes: int = 10, side: int = 32) -> tuple[np.ndarray, np.ndarray]:
+  """Returns images and labels."""
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+  return images, rng.integers(0, classes, count).astype(np.int32)
+
+
+def random_data(count: int, classes: int = 10, side: int = 32):
+  """Returns random rows as a strategy knows them, none verified."""
+  from noisyjax.strategy import TrainData
+
+  return TrainData(*random_rows(count, classes, side), np.full(count, -1, np.int32), classes)
+
+
+def configured(fields: dict):
+  """Returns base's config without augmentation, with these fields; no measurement reaches the end of its schedule."""
+  from configs import base
+  from noisyjax import config as configs
+
+  c = base.get_config()
+  configs.override(c, {'augment.weak': (), 'epochs': 1000} | fields, 'benchmark')
+  c.phases = c.phases or ((c.strategy.name, c.epochs, {}),)
+  return c
+
+
+class Engine:
+  """A phase that has been entered, and what an epoch does in it.
+
+  Args:
+    fields: dotted name → value, of the config. data: the rows. seed: of the run.
+  """
+
+  def __init__(self, fields: dict, data, seed: int = 0):
+    import jax
+
+    from noisyjax import config as configs, step, train
+
+    self.data, self.phase = data, configs.plan(configured(fields), data)[0]
+    root, self.images = jax.random.key(seed), jax.numpy.asarray(data.images)
+    self.keys = step.keys(root)
+    self.state = train.enter(self.phase, 0, data, self.images, root, None, template=True)  # nobody is asked
+    self.hyper = self.phase.hyper.replace(steps=np.float32(len(data.given) // self.phase.spec.batch_size))
+    self.walks = self.walk()
+
+  def walk(self):
+    """Returns this epoch's walks."""
+    from noisyjax import step
+
+    return step.walks(self.state.masks, self.keys.walk, self.state.epoch, self.phase.spec.classes)
+
+  def arguments(self) -> tuple:
+    """Returns the step's."""
+    return self.phase.spec, self.phase.strategy, self.hyper, self.state, self.walks, self.images, self.keys
+
+  def call(self, steps: int = 1):
+    """Trains so many steps in one call, and returns their metrics without waiting."""
+    from noisyjax import step
+
+    if steps == 1:
+      self.state, sums = step.step(*self.arguments())
+    else:
+      self.state, sums = step.steps(*self.arguments(), steps)
+    return sums
+
+  def learn(self, calls: int, steps: int = 1) -> None:
+    """Trains, one call ahead of the device as the trainer does, and waits for the last."""
+    import jax
+
+    ahead = None
+    for _ in range(calls):
+      sums = self.call(steps)
+      jax.block_until_ready(ahead)
+      ahead = sums
+    jax.block_until_ready(self.state)
+    self.state = self.state.replace(tick=jax.numpy.zeros_like(self.state.tick))
+
+  def predict(self):
+    """Returns probabilities of every row, images coming from the host."""
+    from noisyjax import step
+
+    return step.predict(
+      self.phase.spec.net, self.phase.strategy, self.state.current, self.data.images, self.phase.chunk
+    )
+
+  def score(self):
+    """Returns the loss of every row, images lying on the device: what methods that select rows ask every epoch."""
+    import jax
+
+    from noisyjax import step
+
+    p = self.phase
+    return jax.block_until_ready(step.score_rows(p.spec.net, scorer(), self.state, self.images, p.chunk))
+
+  def flops(self) -> float:
+    """Returns floating-point operations of a step's convolutions and matrix products, by image of the batch.
+
+    Raises:
+      ValueError: none was found.
+    """
+    from noisyjax import step
+
+    found = products(step.step.trace(*self.arguments()).jaxpr)
+    if not found:
+      raise ValueError(f'no convolution and no matrix product in the step of {self.phase.spec.net.model}.')
+    return found / self.phase.spec.batch_size
+
+
+@functools.cache
+def scorer():
+  """Returns a strategy that keeps a loss of every row."""
+  from noisyjax import losses
+  from noisyjax.strategy import Strategy
+
+  class Scorer(Strategy):
+    def score(self, logits, features, batch):
+      return {'loss': losses.cross_entropy(logits, batch['target'])}
+
+  return Scorer.build()
+
+
+def products(jaxpr) -> float:
+  """Returns the operations of all convolutions and matrix products, in inner jaxprs too.
+
+  Counted here because the compiler's own count is to be had on CPUs alone; like that one, it leaves out what padding
+  and dilation multiply by zero. A scan's are counted as often as it runs, those of any other loop once.
+  """
+  total = 0.0
+  for eqn in jaxpr.eqns:
+    name = eqn.primitive.name
+    if name == 'conv_general_dilated':
+      total += _convolution(eqn)
+    elif name == 'dot_general':
+      (contracted, _), _ = eqn.params['dimension_numbers']
+      left = eqn.invars[0].aval.shape
+      total += 2.0 * eqn.outvars[0].aval.size * math.prod(left[axis] for axis in contracted)
+    inner = [p for p in _leaves(eqn.params) if hasattr(p, 'eqns')]
+    total += (eqn.params['length'] if name == 'scan' else 1) * sum(map(products, inner))
+  return total
+
+
+def _leaves(params: dict):
+  """Yields parameters, and what is in those that are tuples (a condition's branches)."""
+  for p in params.values():
+    yield from p if isinstance(p, tuple) else (p,)
+
+
+def _convolution(eqn) -> float:
+  p, out = eqn.params, eqn.outvars[0].aval.shape
+  images, kernel = (v.aval.shape for v in eqn.invars)
+  numbers = p['dimension_numbers']
+  found = 2.0 * out[numbers.out_spec[0]] * out[numbers.out_spec[1]] * kernel[numbers.rhs_spec[1]]
+  for i in range(len(p['window_strides'])):
+    places = np.arange(out[numbers.out_spec[2 + i]])[:, None] * p['window_strides'][i]
+    taps = np.arange(kernel[numbers.rhs_spec[2 + i]]) * p['rhs_dilation'][i] - p['padding'][i][0]
+    at, step = places + taps, p['lhs_dilation'][i]
+    found *= ((at >= 0) & (at <= (images[numbers.lhs_spec[2 + i]] - 1) * step) & (at % step == 0)).sum()
+  return found

@@ -7,12 +7,14 @@ on copies of the strategy in which one method is naive's, and each copy must fai
 
 import dataclasses
 import functools
+import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from sklearn.mixture import GaussianMixture
 
 import tiny
 from noisyjax import step, train
@@ -28,6 +30,7 @@ DATA = tiny.data(unlabeled=UNLABELED, verified=VERIFIED)  # 48 rows, 3 classes
 IN = ~np.isin(np.arange(ROWS), HELD)  # the rows that the phase may use
 LABELED = (DATA.given >= 0) & IN
 PIXELS = (DATA.images.reshape(ROWS, -1).astype(np.float64) - 127.5) / 64  # as the network sees them
+MIRRORED = PIXELS.reshape(ROWS, 8, 8)[:, :, ::-1].reshape(ROWS, -1)
 EYE = np.eye(CLASSES)
 GIVEN = EYE[np.maximum(DATA.given, 0)] * (DATA.given >= 0)[:, None]  # [N, C]
 
@@ -69,6 +72,51 @@ def assert_descended(state, kernel, bias):
   assert_allclose(state.params['net']['head']['bias'], bias, rtol=1e-4, atol=1e-5)
 
 
+# --- what methods have in common, in float64 ------------------------------------------------------
+
+
+def sharpened(p):
+  return p**2 / (p**2).sum(-1, keepdims=True)  # T = 0.5
+
+
+def mixed(key, alpha, images, targets, weight=1.0):
+  """MixMatch's mixup of rows [M, n, …] as the step's key says; rows of weight 0 are mixed into none."""
+  keys = jax.random.split(jax.random.fold_in(key, 1 << 16), len(images))
+  weight = np.broadcast_to(weight, images.shape[:2])
+  out = []
+  for key, x, t, w in zip(keys, images, targets, weight, strict=True):
+    lam_key, order_key = jax.random.split(key)
+    lam = float(jax.random.beta(lam_key, alpha, alpha))
+    partner = np.asarray(jax.random.permutation(order_key, len(x)))
+    share = np.where(w[partner] > 0, max(lam, 1 - lam), 1.0)
+    blend = lambda a, s=share, j=partner: (a.T * s).T + (a[j].T * (1 - s)).T
+    out.append((blend(x), blend(t)))
+  return [np.stack(a) for a in zip(*out, strict=True)]
+
+
+def low_part(values, keep):
+  """P(Gaussian of the smaller mean), [N], 0 for rows not kept: scikit-learn's, which begins with the best split in two.
+
+  DivideMix's settings: at most 10 updates, tolerance 1e-2, 5e-4 added to the variances, on losses scaled to [0, 1].
+  """
+  z = np.asarray(values, np.float64)[keep]
+  z = (z - z.min()) / (z.max() - z.min())
+  ranked = np.sort(z)
+  within = [i * ranked[:i].var() + (len(z) - i) * ranked[i:].var() for i in range(1, len(z))]
+  last = ranked[int(np.argmin(within))]
+  parts = z[z <= last], z[z > last]
+  own = {'weights': [len(p) / len(z) for p in parts], 'means': [[p.mean()] for p in parts]}
+  own['precisions'] = [[[1 / (p.var() + 5e-4)]] for p in parts]
+  start = {f'{k}_init': np.array(v) for k, v in own.items()}
+  fit = GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4, **start)
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')  # it need not converge
+    fit.fit(z[:, None])
+  out = np.zeros(len(keep))
+  out[keep] = fit.predict_proba(z[:, None])[:, fit.means_.argmin()]
+  return out
+
+
 # --- one step of the engine -----------------------------------------------------------------------
 
 
@@ -100,6 +148,34 @@ def entered(strategy, epoch=EPOCH, before=None, steps=0, data=DATA, **fields):
       state = train.refreshed(phase, state, jnp.asarray(data.images), ROOT)
     state = step.begin_epoch(strategy, state, phase.rows)
   return phase, previous, state
+
+
+def mirroring(phase, weak=('flip',)):
+  """The phase, whose strong and, by default, weak views are the image or its mirror, each by a key of its own."""
+  return tiny.replaced(phase, spec=dataclasses.replace(phase.spec, pipelines=(('weak', weak), ('strong', ('flip',)))))
+
+
+_batches = jax.jit(step.batches, static_argnums=0)
+
+
+def views(strategy, phase, state):
+  """The next step's views as the network sees them: {stream: {view: [B, P] or [M, B, P]}}. No two are the same.
+
+  Args:
+    strategy: whose streams they are; not a secret naive, for which all of this would be compiled again.
+  """
+  keys = step.keys(ROOT)
+  walks = step.walks(state.masks, keys.walk, state.epoch, CLASSES)
+  batch, _ = _batches(phase.spec, strategy, phase.hyper, state, walks, jnp.asarray(DATA.images), keys)
+  out = {}
+  for name, stream_views in strategy.streams.items():
+    index = np.asarray(batch[name]['index'])
+    images = {v: np.asarray(batch[name][v], np.float64) for v in stream_views.names}
+    out[name] = {v: (a.reshape(*index.shape, -1) - 127.5) / 64 for v, a in images.items()}
+    for i, seen in enumerate(out[name].values()):
+      assert ((seen == PIXELS[index]).all(-1) | (seen == MIRRORED[index]).all(-1)).all()
+      assert all((seen != other).any() for other in list(out[name].values())[:i])
+  return out
 
 
 def rows_of(members, state=None, size=BATCH):

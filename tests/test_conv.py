@@ -1,6 +1,10 @@
 """The fast convolution against XLA's, over random shapes: values, gradients, gradients of gradients."""
 
 import functools
+import json
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +14,7 @@ from flax import linen as nn
 from jax import lax
 from jax.test_util import check_grads
 
+import runs
 from noisyjax.errors import UserError
 from noisyjax.models import conv, winograd
 from noisyjax.models.conv import Conv
@@ -31,6 +36,18 @@ SHAPES = [
 WINOGRAD = [
   (4, 7, 8, 64, 67, (3, 3), 1, 'SAME'), (6, 9, 7, 65, 64, (3, 3), 1, 'VALID'), (1, 8, 8, 64, 64, (3, 3), 1, 'SAME'),
 ]  # fmt: skip
+
+
+def drawn(count=8, seed=2):
+  """Shapes that nobody thought of, as of those above: random but for stride and padding, which take turns."""
+  rng = np.random.default_rng(seed)
+  upto = lambda least, most: int(rng.integers(least, most + 1))
+  pick = lambda *choices: choices[upto(0, len(choices) - 1)]
+  side, kernel = lambda: upto(5, 12), lambda: pick(1, 2, 3, 5)
+  return [
+    (upto(1, 6), side(), side(), upto(1, 7), upto(1, 7), (kernel(), kernel()), 1 + i % 2, ('SAME', 'VALID')[i // 2 % 2])
+    for i in range(count)
+  ]
 
 
 def both(shape, whole=False, **fields):
@@ -84,6 +101,39 @@ def test_products_in_bfloat16_of_exact_numbers_equal_plain(shape, block, monkeyp
   modules, variables, images, g = both(shape, whole=True)
   plain, _, low = (value_and_gradients(m, variables, images, g) for m in modules)
   jax.tree.map(np.testing.assert_array_equal, low, plain)
+
+
+@pytest.mark.parametrize('shape', drawn(), ids=str)
+def test_random_shapes_equal_plain(shape, monkeypatch):
+  test_value_and_gradients_equal_plain(shape, 2**10, monkeypatch)
+  test_products_in_bfloat16_of_exact_numbers_equal_plain(shape, 2**10, monkeypatch)
+
+
+OPTIMISED = """
+import json, os, sys
+sys.path[:0] = json.loads(sys.argv[1])
+assert 'optimization_level' not in os.environ['XLA_FLAGS']
+import jax, numpy
+import test_conv as t
+from noisyjax import compile_cache
+compile_cache.enable()
+for shape in (t.WINOGRAD[0], t.SHAPES[2]):
+  for whole, check in ((False, t.close), (True, numpy.testing.assert_array_equal)):
+    modules, *arguments = t.both(shape, whole)
+    plain, fast, low = (t.value_and_gradients(m, *arguments) for m in modules)
+    jax.tree.map(check, low, plain) if whole else jax.tree.map(check, fast, plain)
+"""
+
+
+def test_optimised_programs_equal_plain():
+  """As they run outside the tests, which spare the compiler's optimisations (conftest.py)."""
+  flags = [f for f in os.environ['XLA_FLAGS'].split() if 'optimization_level' not in f]
+  environment = {**os.environ, 'XLA_FLAGS': ' '.join(flags), 'JAX_PLATFORMS': 'cpu'}
+  paths = json.dumps([str(runs.ROOT / 'tests'), str(runs.ROOT)])
+  done = subprocess.run(
+    [sys.executable, '-c', OPTIMISED, paths], capture_output=True, text=True, timeout=300, env=environment, check=False
+  )
+  assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.mark.parametrize('shape', SHAPES[:5:2])

@@ -15,15 +15,18 @@ from golden import (
   descended,
   entered,
   logits_of,
+  mirroring,
+  mixed,
   notices,
   rows_of,
   softmax,
   step_key,
+  views,
 )  # fmt: skip
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tiny
-from noisyjax import losses, semi, step
+from noisyjax import losses
 from noisyjax.state import Snapshot
 from noisyjax.strategies import elr, elr_plus, sop, sop_plus
 from tiny import BATCH, CLASSES, ROWS
@@ -126,18 +129,16 @@ def check_elr_plus(strategy):
   want = old.copy()
   want[:, index] = aim
   assert_allclose(new.extra['memory'], want, rtol=1e-4, atol=1e-5)
-  key = jax.random.fold_in(step_key(state), 1 << 16)
-  pixels = jnp.asarray(wide(PIXELS[index]))[..., None, None]  # as images [2, B, 64, 1, 1]
-  both = jnp.concatenate([wide(GIVEN[index]), aim], -1)
-  pixels, both, _ = semi.mix(key, 1.0, pixels, both, jnp.ones((2, BATCH)))
-  pixels, target, mixed = (np.asarray(a, np.float64) for a in (pixels[..., 0, 0], both[..., :3], both[..., 3:]))
+  both = np.concatenate([wide(GIVEN[index]), aim], -1)
+  pixels, both = mixed(step_key(state), 1.0, wide(PIXELS[index]), both)
+  target, aim = both[..., :CLASSES], both[..., CLASSES:]
   assert (np.sort(target)[..., -2] > 0.05).any()  # something was mixed
   if strategy.reweigh:
-    target = target * mixed / (target * mixed).sum(-1, keepdims=True)
+    target = target * aim / (target * aim).sum(-1, keepdims=True)
   rise = np.exp(-5 * (1 - 6 / 10) ** 2) if strategy.ramp > 0 else 1.0
   net = state.params['net']
   z = logits_of(net, pixels)
-  loss = lambda z: cross_entropy(z, target) + rise * 3.0 * early(z, mixed)
+  loss = lambda z: cross_entropy(z, target) + rise * 3.0 * early(z, aim)
   assert_descended(new, *descended(net, pixels, slope(loss, z) / BATCH))
   assert_allclose(tiny.mean(metrics, 'loss'), loss(z).mean(), rtol=1e-4)
 
@@ -255,19 +256,12 @@ def test_rows_outside_the_batch_and_empty_streams_keep_their_noise():
 
 def check_sop_plus(strategy):
   phase, _, state = entered(strategy)
-  # A strong view that is not the weak one, yet known: the image, flipped or not by its own key.
-  spec = step.Spec(phase.spec.net, CLASSES, BATCH, (('weak', ()), ('strong', ('flip',)), ('none', ())))
-  phase = tiny.replaced(phase, spec=spec)
+  phase = mirroring(phase, weak=())
   state, own = learnt_noise(state)
   new, metrics = tiny.advance(phase, state, DATA)
-  walks = step.walks(state.masks, step.keys(tiny.ROOT).walk, state.epoch, CLASSES)
-  batch, _ = step.batches(
-    spec, sop_plus.Strategy.build(), phase.hyper, state, walks, jnp.asarray(DATA.images), step.keys(tiny.ROOT)
-  )
-  seen = lambda name: (np.asarray(batch['train'][name], np.float64).reshape(BATCH, -1) - 127.5) / 64
-  weak, strong = seen('weak'), seen('strong')
-  assert 0 < (weak != strong).any(-1).sum() < BATCH
+  weak, strong = views(sop_plus.Strategy.build(), phase, state)['train'].values()
   index = rows_of(LABELED)
+  assert_array_equal(weak, PIXELS[index])
   u, v, y = own['u'][index], own['v'][index], GIVEN[index]
   net = state.params['net']
   z, x = logits_of(net, weak)[0], logits_of(net, strong)[0]

@@ -20,18 +20,22 @@ from golden import (
   descended,
   entered,
   logits_of,
+  low_part,
+  mirroring,
+  mixed,
   notices,
   phase_of,
   rows_of,
+  sharpened,
   softmax,
   step_key,
+  views,
 )  # fmt: skip
 from numpy.testing import assert_allclose, assert_array_equal
 
 import runs
 import tiny
 from noisyjax import config as configs, semi, step
-from noisyjax.estimate import mixture
 from noisyjax.state import Targets
 from noisyjax.strategies import divide_mix, mixmatch
 from noisyjax.strategy import TrainData
@@ -44,24 +48,6 @@ DIVIDE = divide_mix.Strategy.build(lambda_u=10.0, threshold=0.6)
 
 
 # --- the reference --------------------------------------------------------------------------------
-
-
-def sharpened(p):
-  return p**2 / (p**2).sum(-1, keepdims=True)  # T = 0.5
-
-
-def mixed(key, alpha, images, targets, weight):
-  """Mixes rows [M, n, …] as the step's key says; rows of weight 0 are mixed into none."""
-  keys = jax.random.split(jax.random.fold_in(key, 1 << 16), len(images))
-  out = []
-  for key, x, t, w in zip(keys, images, targets, weight, strict=True):
-    lam_key, order_key = jax.random.split(key)
-    lam = float(jax.random.beta(lam_key, alpha, alpha))
-    partner = np.asarray(jax.random.permutation(order_key, len(x)))
-    share = np.where(w[partner] > 0, max(lam, 1 - lam), 1.0)
-    blend = lambda a, s=share, j=partner: (a.T * s).T + (a[j].T * (1 - s)).T
-    out.append((blend(x), blend(t)))
-  return [np.stack(a) for a in zip(*out, strict=True)]
 
 
 def through_softmax(p, g):
@@ -87,17 +73,18 @@ def reference(logits, target, cut, lambda_u, penalty=0.0):
 
 
 def check_mixmatch(strategy):
-  """Epoch 6 of 20: λ_u has risen to 0.3 / 0.4 of 10. Both views are the image."""
+  """Epoch 6 of 20: λ_u has risen to 0.3 / 0.4 of 10."""
   phase, _, state = entered(strategy)
+  phase = mirroring(phase)
   assert_array_equal(state.masks['labeled'] & IN, TRUSTED)
   assert_array_equal(state.masks['unlabeled'], REST)
   new, metrics = tiny.advance(phase, state, DATA)
-  i, j = rows_of(TRUSTED), rows_of(REST)
-  net = state.params['net']
-  guess = sharpened(softmax(logits_of(net, PIXELS[j])))[0]
-  rows = np.r_[i, j, j]
-  target = np.concatenate([EYE[DATA.verified[i]], guess, guess])
-  x, t = mixed(step_key(state), 2.0, PIXELS[rows][None], target[None], np.ones((1, len(rows))))
+  net, seen = state.params['net'], views(MIX, phase, state)
+  first, second = seen['unlabeled'].values()
+  guess = sharpened((softmax(logits_of(net, first)) + softmax(logits_of(net, second))) / 2)[0]
+  pixels = np.concatenate([seen['labeled']['weak'], first, second])
+  target = np.concatenate([EYE[DATA.verified[rows_of(TRUSTED)]], guess, guess])
+  x, t = mixed(step_key(state), 2.0, pixels[None], target[None])
   loss, _, gap, error = reference(logits_of(net, x), t, BATCH, 7.5)
   assert_descended(new, *descended(net, x, error))
   assert_allclose(tiny.mean(metrics, 'objective'), loss[0], rtol=1e-4)
@@ -145,25 +132,26 @@ def test_soft_targets_of_the_phase_before_give_way_to_verified_labels():
 def check_divide(strategy):
   """Epoch 6: λ_u has risen to 6 / 16 of 10."""
   phase, _, state = entered(strategy, steps=2)
+  phase = mirroring(phase)
   net = state.params['net']
-  loss = np.where(LABELED, cross_entropy(logits_of(net, PIXELS), GIVEN), np.nan)  # [2, N]
-  scaled = (loss - np.nanmin(loss, -1, keepdims=True)) / (np.nanmax(loss, -1) - np.nanmin(loss, -1))[:, None]
-  found = np.stack([mixture.gaussian(jnp.asarray(np.where(LABELED, s, 0)), jnp.asarray(LABELED)) for s in scaled])
-  trust = np.where(LABELED, found, 0)[::-1]  # the peer's
+  loss = cross_entropy(logits_of(net, PIXELS), GIVEN)  # [2, N]
+  trust = np.stack([low_part(own, LABELED) for own in loss[::-1]])  # the peer's
   assert_allclose(state.targets.trust, trust, rtol=1e-3, atol=1e-4)
   clean = trust > 0.6
   assert (clean[0] != clean[1]).any() and (clean.sum(-1) > 3).all() and ((~clean & LABELED).sum(-1) > 3).all()
   assert_array_equal(state.masks['labeled'], clean & IN)
   assert_array_equal(state.masks['unlabeled'], ~clean & IN)
   new, metrics = tiny.advance(phase, state, DATA)
-  i, j = rows_of(clean & IN), rows_of(~clean & IN)  # [2, B]
+  i = rows_of(clean & IN)  # [2, B]
+  seen = views(DIVIDE, phase, state)
+  known, unknown = (list(seen[k].values()) for k in ('labeled', 'unlabeled'))  # two views each, [2, B, P]
+  own = lambda x: softmax(logits_of(net, x))
+  peer = lambda x: own(x[::-1])[::-1]
   w = np.take_along_axis(trust, i, 1)[..., None]
-  refined = sharpened(w * GIVEN[i] + (1 - w) * softmax(logits_of(net, PIXELS[i])))
-  own, peer = softmax(logits_of(net, PIXELS[j])), softmax(logits_of(net, PIXELS[j][::-1]))[::-1]
-  guess = sharpened((own + peer) / 2)
-  rows = np.concatenate([i, i, j, j], 1)
+  refined = sharpened(w * GIVEN[i] + (1 - w) * sum(map(own, known)) / 2)
+  guess = sharpened(sum(f(x) for f in (own, peer) for x in unknown) / 4)
   target = np.concatenate([refined, refined, guess, guess], 1)
-  x, t = mixed(step_key(state), 4.0, PIXELS[rows], target, np.ones(rows.shape))
+  x, t = mixed(step_key(state), 4.0, np.concatenate(known + unknown, 1), target)
   loss, _, _, error = reference(logits_of(net, x), t, 2 * BATCH, 10 * EPOCH / 16, penalty=1.0)
   assert_descended(new, *descended(net, x, error))
   assert_allclose(tiny.mean(metrics, 'objective'), loss.sum(), rtol=1e-4)
@@ -308,15 +296,16 @@ def test_equal_losses_are_clean():
 def test_the_mixture_may_see_the_mean_of_the_last_losses():
   strategy = divide_mix.Strategy.build(history=3)
   losses = np.random.default_rng(1).gamma(1.0, size=(5, 2, ROWS)).astype(np.float32)
-  keep = jnp.asarray((np.arange(ROWS) >= 5) & (np.arange(ROWS) < 40))
+  keep = (np.arange(ROWS) >= 5) & (np.arange(ROWS) < 40)
   _, extra = strategy.init(None, DATA)
   for epoch in range(5):
     again = refreshed(strategy, jnp.asarray(losses[epoch]), extra, epoch)
     targets, extra = refreshed(strategy, jnp.asarray(losses[epoch]), again[1], epoch)  # asked twice, it counts once
     last = losses[max(0, epoch - 2) : epoch + 1, :, 5:40].astype(np.float64)
     scaled = (last - last.min(-1, keepdims=True)) / (last.max(-1) - last.min(-1))[..., None]
-    want = mixture.gaussian(jnp.zeros(ROWS).at[5:40].set(scaled.mean(0)[1]), keep)
-    assert_allclose(targets.trust[0, 5:40], want[5:40], rtol=1e-3, atol=1e-4)
+    mean = np.zeros(ROWS)
+    mean[keep] = scaled.mean(0)[1]
+    assert_allclose(targets.trust[0], low_part(mean, keep), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize('epochs, lengths', [(300, (10, 290)), (20, (6, 14)), (3, (1, 2)), (1, (1, 1))])

@@ -18,17 +18,21 @@ from golden import (
   entered,
   logits_of,
   mean_error,
+  mirroring,
+  mixed,
   notices,
   phase_of,
   rows_of,
+  sharpened,
   softmax,
   step_key,
+  views,
 )  # fmt: skip
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tiny
 from configs import base
-from noisyjax import config, semi, step
+from noisyjax import config, step
 from noisyjax.net import path_matches
 from noisyjax.strategies import naive, pes, pes_semi
 from tiny import BATCH, CLASSES, ROWS
@@ -69,26 +73,22 @@ def test_pes_steps_as_the_reference_and_no_other():
 def check_semi(strategy, epoch=6):
   """20 epochs: λ_u 8 · 6/16 and α 4 at epoch 6; 8 · 12/16 and 0.75 at epoch 12."""
   phase, previous, state = entered(strategy, steps=1, epoch=epoch)
+  phase = mirroring(phase)
   new, _ = tiny.advance(phase, state, DATA)
   sure, weights = believed(previous.params['net'], 1.05)
   assert weights.max() == 1.05
   assert_allclose(state.extra['class_weight'], weights, rtol=1e-5)
-  labeled, unlabeled = rows_of(sure), rows_of(~sure & IN)
-  net = state.params['net']
-  guess = softmax(logits_of(net, PIXELS[unlabeled])[0]) ** 2
-  guess /= guess.sum(-1, keepdims=True)
-  pixels = PIXELS[np.concatenate([labeled, labeled, unlabeled, unlabeled])]
-  target = np.concatenate([GIVEN[labeled], GIVEN[labeled], guess, guess])
-  lam_key, order_key = jax.random.split(jax.random.split(jax.random.fold_in(step_key(state), semi._MIXING), 1)[0])
+  net, seen = state.params['net'], views(SEMI, phase, state)
+  known, unknown = (list(seen[k].values()) for k in ('train', 'unlabeled'))  # two views each
+  guess = sharpened(sum(softmax(logits_of(net, x)[0]) for x in unknown) / 2)
+  label = GIVEN[rows_of(sure)]
   alpha = 4.0 if epoch < 10 else 0.75
-  lam = float(jax.random.beta(lam_key, alpha, alpha))
-  lam = max(lam, 1 - lam)
-  other = np.asarray(jax.random.permutation(order_key, 4 * BATCH))
-  pixels, target = (lam * a + (1 - lam) * a[other] for a in (pixels, target))
+  pixels, target = np.concatenate(known + unknown)[None], np.concatenate([label, label, guess, guess])[None]
+  pixels, target = mixed(step_key(state), alpha, pixels, target)
   p = softmax(logits_of(net, pixels))
-  claim = weights * target[: 2 * BATCH]
+  claim = weights * target[:, : 2 * BATCH]
   supervised = (claim.sum(-1, keepdims=True) * p[:, : 2 * BATCH] - claim) / (2 * BATCH)
-  apart = p[:, 2 * BATCH :] - target[2 * BATCH :]
+  apart = p[:, 2 * BATCH :] - target[:, 2 * BATCH :]
   pull = p[:, 2 * BATCH :] * (apart - (apart * p[:, 2 * BATCH :]).sum(-1, keepdims=True))
   pull *= 8.0 * epoch / 16 * 2 / CLASSES / (2 * BATCH)
   assert_descended(new, *descended(net, pixels, np.concatenate([supervised, pull], 1)))

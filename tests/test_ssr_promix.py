@@ -20,11 +20,15 @@ from golden import (
   entered,
   logits_of,
   mean_error,
+  mirroring,
+  mixed,
   notices,
   phase_of,
   rows_of,
+  sharpened,
   softmax,
   step_key,
+  views,
 )  # fmt: skip
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.neighbors import KNeighborsClassifier
@@ -67,28 +71,27 @@ def dense(own, name, x):
 
 def check_ssr(strategy):
   phase, previous, state = entered(strategy)
+  phase = mirroring(phase, weak=())
   new, metrics = tiny.advance(phase, state, DATA)
   label, usable, chosen = ssr_targets(previous.params['net'])
   assert_array_equal(state.targets.label, label)
   assert_array_equal(state.targets.trust, chosen[None])
-  # Cross-entropy of mixup over two views of rows drawn class by class.
+  # Cross-entropy of mixup over two strong views of rows drawn class by class.
   index = rows_of(np.where(chosen, label, -1))
   assert np.bincount(label[index]).min() >= BATCH // CLASSES
-  index = np.concatenate([index, index])
-  lam_key, order_key = jax.random.split(jax.random.split(jax.random.fold_in(step_key(state), semi._MIXING), 1)[0])
-  lam = float(jax.random.beta(lam_key, 4.0, 4.0))
-  lam, other = max(lam, 1 - lam), index[np.asarray(jax.random.permutation(order_key, 2 * BATCH))]
-  pixels, target = (lam * a[index] + (1 - lam) * a[other] for a in (PIXELS, EYE[label]))
-  net = state.params['net']
+  net, seen = state.params['net'], views(SSR, phase, state)
+  both, target = np.concatenate([*seen['selected'].values()]), np.tile(EYE[label[index]], (2, 1))
+  pixels, target = mixed(step_key(state), 4.0, both[None], target[None])
   logits = logits_of(net, pixels)
   assert_descended(new, *descended(net, pixels, mean_error(logits, target, np.ones(2 * BATCH))))
   # The feature loss, by central differences along random directions.
-  every = rows_of(usable)
+  every, (weak, strong) = rows_of(usable), seen['train'].values()
+  assert_array_equal(weak, PIXELS[every])
   own, after = (jax.tree.map(lambda a: np.asarray(a, np.float64), s.params['own']) for s in (state, new))
-  goal = dense(own, 'project', PIXELS[every])
+  goal = dense(own, 'project', weak)
 
   def apart(own):
-    guess = dense(own, 'predict', dense(own, 'project', PIXELS[every]))
+    guess = dense(own, 'predict', dense(own, 'project', strong))
     return -((guess * goal).sum(1) / np.linalg.norm(guess, axis=1) / np.linalg.norm(goal, axis=1)).mean()
 
   rng = np.random.default_rng(0)
@@ -185,8 +188,19 @@ def small_losses(net):
   return out
 
 
+def shuffled(key, chosen):
+  """The partner of each row, int [2, B]: chosen rows in one random order meet the chosen rows in another."""
+  out = np.tile(np.arange(BATCH), (2, 1))
+  for m, own in enumerate(jax.random.split(key, 2)):
+    rows = np.flatnonzero(chosen[m])
+    first, second = rows[np.argsort(np.asarray(jax.random.uniform(own, (2, BATCH)))[:, rows])]
+    out[m, first] = second
+  return out
+
+
 def check_promix(strategy, epoch=6, ramp=20.0, adds=True):
   phase, previous, state = entered(strategy, epoch=epoch)
+  phase = mirroring(phase, weak=())
   rng = np.random.default_rng(2)
   bias = {k: rng.dirichlet([3.0] * CLASSES, 2) for k in ('chosen', 'other')}
   assert_allclose(state.extra['other'], 1 / 3, rtol=1e-6)
@@ -197,7 +211,8 @@ def check_promix(strategy, epoch=6, ramp=20.0, adds=True):
 
   net, own = state.params['net'], jax.tree.map(lambda a: np.asarray(a, np.float64), state.params['own'])
   index = rows_of(LABELED)
-  pixels, label = PIXELS[index], GIVEN[index]
+  (pixels, strong), label = views(PROMIX, phase, state)['train'].values(), GIVEN[index]
+  assert_array_equal(pixels, PIXELS[index])
   weak = logits_of(net, pixels)  # [2, B, C]
   probs = softmax(weak)
   known = small[:, index] | ((label * probs).sum(-1) > 0.45)
@@ -210,29 +225,30 @@ def check_promix(strategy, epoch=6, ramp=20.0, adds=True):
   assert (chosen != known).any() == adds and not chosen.all(1).any()
   guess = EYE[(weak - 0.5 * np.log(bias['chosen'])[:, None]).argmax(-1)]
   target = np.where(known[..., None], label, guess)
-  lam_key, partner_key = jax.random.split(jax.random.fold_in(step_key(state), semi._MIXING))
+  lam_key, partner_key = jax.random.split(jax.random.fold_in(step_key(state), 1 << 16))
   lam = np.asarray(jax.random.beta(lam_key, 4.0, 4.0, (2,)), np.float64)
   lam = np.maximum(lam, 1 - lam)[:, None, None]
-  other = np.asarray(semi.partners(partner_key, jnp.asarray(chosen)))
-  mixed = lam * pixels + (1 - lam) * pixels[other]
-  mixed_target = lam * target + (1 - lam) * np.take_along_axis(target, other[..., None], 1)
-  both = np.concatenate([np.broadcast_to(pixels, mixed.shape), mixed], 1)
+  other = shuffled(partner_key, chosen)
+  assert (other != np.arange(BATCH)).any(1).all()
+  blend = lam * pixels + (1 - lam) * pixels[other]
+  blend_target = lam * target + (1 - lam) * np.take_along_axis(target, other[..., None], 1)
+  wide = lambda x: np.broadcast_to(x, blend.shape)
+  every = np.concatenate([wide(pixels), wide(strong), blend], 1)
 
   w, slow = min((epoch + 10) / ramp, 1), (epoch + 10) / (2 * ramp)
   second = lambda x: x @ own['kernel'] + own['bias'][:, None]
   error = lambda z, k, t, rows: mean_error(z + 0.7 * np.log(bias[k])[:, None], t, rows)
 
-  def reliable(plain, blended):
-    first = (1 + w) * error(plain, 'chosen', target, chosen)  # weak and strong are one image here
-    return np.concatenate([first, w * error(blended, 'chosen', mixed_target, chosen)], 1)
+  def reliable(plain, strong, blended):
+    also = w * error(strong, 'chosen', target, chosen), w * error(blended, 'chosen', blend_target, chosen)
+    return np.concatenate([error(plain, 'chosen', target, chosen), *also], 1)
 
-  assert_descended(new, *descended(net, both, reliable(weak, logits_of(net, mixed))))
-  soft = softmax(weak - 0.5 * np.log(bias['other'])[:, None]) ** 2
-  soft /= soft.sum(-1, keepdims=True)
-  wrong = reliable(second(pixels), second(mixed))
-  unsure = error(second(pixels), 'other', soft, ~chosen)
-  wrong[:, :BATCH] += (0.1 * slow if slow < 1 else 0.0) * (1 + w) * unsure
-  kernel = own['kernel'] - LR * np.einsum('mnp,mnc->mpc', both, wrong)
+  assert_descended(new, *descended(net, every, reliable(weak, logits_of(net, strong), logits_of(net, blend))))
+  soft = sharpened(softmax(weak - 0.5 * np.log(bias['other'])[:, None]))
+  wrong = reliable(second(pixels), second(strong), second(blend))
+  unsure = [error(second(pixels), 'other', soft, ~chosen), w * error(second(strong), 'other', soft, ~chosen)]
+  wrong[:, : 2 * BATCH] += (0.1 * slow if slow < 1 else 0.0) * np.concatenate(unsure, 1)
+  kernel = own['kernel'] - LR * np.einsum('mnp,mnc->mpc', every, wrong)
   assert_allclose(new.params['own']['kernel'], kernel, rtol=1e-4, atol=1e-5)
   assert_allclose(new.params['own']['bias'], own['bias'] - LR * wrong.sum(1), rtol=1e-4, atol=1e-5)
   for key, rows in (('chosen', chosen), ('other', ~chosen)):
@@ -316,7 +332,7 @@ def test_partners_permute_the_chosen_rows_among_themselves():
 @pytest.mark.parametrize('epochs, first', [(1, 0), (2, 1), (3, 1), (10, 5), (200, 10), (600, 10)])
 def test_promix_plans_a_warm_up_of_two_networks(epochs, first):
   *start, last = promix.Strategy.build().phases('promix', epochs)
-  assert last == ('promix', epochs - first, {})
+  assert last == ('promix', epochs - first, {'strategy.promix.warmup': first})  # from which its ramps count
   assert [n for _, n, _ in start] == [first] * (first > 0)
   for name, _, overrides in start:
     assert (name, overrides['strategy.naive.networks']) == ('naive', 2)

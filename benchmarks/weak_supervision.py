@@ -45,9 +45,7 @@ PLANS = {
   'posterior_match': ('posterior_match', 10, 2, MATCH),
   'mixmatch': ('mixmatch', 10, 3, {'source': 'verified', 'batch_size': 64}),
   'clean_correction': ('clean_correction', 9, 3, {'soft': True, 'posterior': True}),
-  'clean_correction_every_epoch': (
-    'clean_correction', 9, 3, {'soft': True, 'posterior': True, 'every_epoch': True}
-  ),
+  'clean_correction_every_epoch': ('clean_correction', 9, 3, {'soft': True, 'posterior': True, 'every_epoch': True}),
   'fine_tune': ('fine_tune', 0, 10, {'lr': 0.02}),
   'glc': ('glc', 0, 5, {}),
   'l2rw': ('l2rw', 0, 1, {}),

@@ -3,8 +3,8 @@
 Each epoch: l_i = argmax p_i where max p_i > θ_r, else the given label; v_i = Σ of the one-hot l_j of the k nearest
 rows by cosine of the features, itself among them, over the class shares π of l; selected: v_i[l_i] ≥ θ_s max_c v_i[c].
 Loss: cross-entropy of mixup (λ' = max(λ, 1 − λ), λ ~ Beta(α, α)) over two strong views of selected rows, drawn class by
-class, plus `consistency` · −cos(h(f(strong)), stop(f(weak))) over all rows, f and h being SimSiam's two perceptrons. The
-weak pass is in training mode too: nothing is learnt through it, but the running statistics move.
+class, plus `consistency` · −cos(h(f(strong)), stop(f(weak))) over all rows, f and h being SimSiam's two perceptrons.
+The weak pass is in training mode too: nothing is learnt through it, but the running statistics move.
 
 Official (CIFAR): PreAct-ResNet-18, SGD lr 0.02 wd 5e-4 batch 128, 300 epochs cosine to 1/50; θ_s 1, θ_r 0.9 (0.8 from
 50 % noise on), k 200, α 4; the strong view is crop, flip and AutoAugment. It is told no noise rate and has no warm-up.

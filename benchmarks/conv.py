@@ -6,10 +6,10 @@ Batch 128, float32 in and out, median of 7; prints a table: forward / input grad
 """
 
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
+from engine import seconds
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -44,16 +44,8 @@ def rates(kind: str, side: int, channels: int, features: int, size: int, stride:
   back_x = jax.jit(lambda x, kernel, g: jax.vjp(lambda x: run(x, kernel), x)[1](g))
   back_kernel = jax.jit(lambda x, kernel, g: jax.vjp(lambda kernel: run(x, kernel), kernel)[1](g))
   calls = (lambda: forward(x, kernel), lambda: back_x(x, kernel, g), lambda: back_kernel(x, kernel, g))
-  flops, found = 2 * g.size * size * size * channels, []
-  for call in calls:
-    jax.block_until_ready(call())
-    seconds = []
-    for _ in range(REPEATS):
-      started = time.perf_counter()
-      jax.block_until_ready(call())
-      seconds.append(time.perf_counter() - started)
-    found.append(flops / np.median(seconds) / 1e9)
-  return found
+  flops = 2 * g.size * size * size * channels
+  return [flops / seconds(call, REPEATS) / 1e9 for call in calls]
 
 
 def main() -> None:

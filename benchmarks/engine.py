@@ -5,8 +5,22 @@ Without jax until an engine is made: in cpu.py's and gpu.py's rivals, who draw t
 
 import functools
 import math
+import time
 
 import numpy as np
+
+
+def seconds(call, repeats: int = 5) -> float:
+  """Returns the median time of `call`, which returns what to wait for, after one that compiles."""
+  import jax
+
+  jax.block_until_ready(call())
+  times = []
+  for _ in range(repeats):
+    started = time.perf_counter()
+    jax.block_until_ready(call())
+    times.append(time.perf_counter() - started)
+  return float(np.median(times))
 
 
 def random_rows(count: int, classes: int = 10, side: int = 32) -> tuple[np.ndarray, np.ndarray]:

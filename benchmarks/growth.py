@@ -18,13 +18,12 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import program
 from absl import flags
-from engine import Engine, random_data
+from engine import Engine, random_data, seconds
 
 from configs.weak_supervision import best_cpu
 from noisyjax import run, step, writer
@@ -36,22 +35,8 @@ LARGEST = flags.DEFINE_integer('largest', 1_000_000, 'Rows at most.')
 CHILD = flags.DEFINE_string('child', '', 'Internal: what this process trains: "resnet18 auto".')
 # recipe or network → kinds of convolution
 PROCESSES = {'best_cpu': ('plain', 'matmul', 'amx'), 'resnet18': ('plain', 'matmul', 'amx')}
-REPEATS = 5
 SIDE = 4  # of the images that are many
 TINY = {'model.small_cnn.widths': (4,)}
-
-
-def seconds(call) -> float:
-  """Returns the median time of `call`, which returns what to wait for."""
-  import jax
-
-  jax.block_until_ready(call())
-  times = []
-  for _ in range(REPEATS):
-    started = time.perf_counter()
-    jax.block_until_ready(call())
-    times.append(time.perf_counter() - started)
-  return float(np.median(times))
 
 
 def refreshed(engine: Engine, scores):

@@ -201,7 +201,7 @@ def _check_fields(argv: list[str], recipe: str) -> None:
 
 
 def _guarded(argv: list[str]) -> None:
-  from noisyjax.run import Preempted
+  from noisyjax.recorder import Preempted
 
   try:
     main(argv)

@@ -1,17 +1,14 @@
 """One run: a workdir, its lock, fit, evaluation and result; finished runs stay, interrupted ones go on."""
 
 import contextlib
-import dataclasses
 import fcntl
 import io
 import json
 import os
 import platform
 import resource
-import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from importlib import metadata
@@ -20,22 +17,16 @@ from pathlib import Path
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from noisyjax import checkpoint, config as configs, evaluate, step, train, writer
 from noisyjax.audit import Auditor
-from noisyjax.cadence import Cadence
 from noisyjax.data.prepare import Audit, Prepared, prepare
 from noisyjax.errors import UserError
 from noisyjax.experiments import report
 from noisyjax.log import log
+from noisyjax.recorder import Recorder
 
 _PACKAGES = ('noisyjax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scikit-learn')
-_CHECK_EVERY = 50  # steps between looks at the loss: each look waits for the device
-
-
-class Preempted(Exception):
-  """SIGTERM came: the run saved a checkpoint and stopped; the same command goes on."""
 
 
 def run(config: ConfigDict, workdir: str | os.PathLike, command: list[str] | None = None) -> dict:
@@ -271,147 +262,3 @@ def _environment(command: list[str] | None) -> dict:
     'modified': bool(git('status', '--porcelain')), 'python': platform.python_version(), 'versions': versions,
     'device': [d.device_kind for d in jax.devices()], 'backend': jax.default_backend(), 'cores': os.cpu_count(),
   }  # fmt: skip
-
-
-class Recorder:
-  """The hooks of a run: logs, checkpoints, progress, SIGTERM, and a loss that is not finite."""
-
-  def __init__(self, config: ConfigDict, folder: Path, prepared: Prepared, auditor: Auditor, plan: list[train.Phase]):
-    self._config, self._folder, self._prepared, self._auditor, self._plan = config, folder, prepared, auditor, plan
-    self._metrics = writer.JsonLines(folder / 'metrics.jsonl')
-    self._board = writer.TensorBoard(folder / 'tensorboard') if config.tensorboard else None
-    self._checkpoints = checkpoint.Checkpoints(folder / 'checkpoints', config.checkpoint.keep)
-    self._before = 0.0  # seconds of earlier attempts
-    self._start = self._epoch_start = time.monotonic()
-    self._epoch_images = self._step = self._seen = 0
-    self._terminated = False
-    self._bar = None
-    self._totals = {}  # of the call before, which the device has done
-
-  def __enter__(self):
-    self._old = None
-    if threading.current_thread() is threading.main_thread():
-      self._old = signal.signal(signal.SIGTERM, self._on_term)
-    self._start = self._epoch_start = time.monotonic()
-    return self
-
-  def __exit__(self, *unused):
-    if self._old is not None:
-      signal.signal(signal.SIGTERM, self._old)
-    if self._bar is not None:
-      self._bar.close()
-    self._checkpoints.close()
-
-  def _on_term(self, *unused):
-    self._terminated = True
-
-  def seconds(self) -> float:
-    """Returns the seconds of training so far, earlier attempts included."""
-    return self._before + time.monotonic() - self._start
-
-  def resume(self, data, root):
-    """Returns the newest readable state and its position, with the logs cut back to it; None starts from scratch."""
-
-    def template(record):
-      if record['data'] != self._prepared.record['fingerprint']:
-        raise UserError(
-          f'{self._folder}: the data (images, labels or splits) are not those the run began with, though the config is '
-          'the same. Bring them back, or choose another workdir.'
-        )
-      number = record['position']['phase']
-      state = train.enter(self._plan[number], number, data, None, root, None, template=True)
-      if record['soft'] and state.targets.soft is None:  # soft targets of a phase before this one
-        soft = np.zeros((len(data.given), data.classes), np.float32)
-        state = state.replace(targets=state.targets.replace(soft=soft))
-      return state
-
-    found = self._checkpoints.latest(template)
-    epochs = 0
-    if found is not None:
-      state, record = found
-      epochs = int(state.epoch)
-      self._before = record['seconds']
-    for name in ('metrics.jsonl', 'audit.jsonl'):
-      kept = len(writer.truncate(self._folder / name, epochs))
-      if kept < epochs:
-        raise UserError(
-          f'{self._folder / name}: has {kept} epochs, expected the {epochs} before the checkpoint at step '
-          f'{int(state.step)}. Bring the file back, or choose another workdir.'
-        )
-    if found is None:
-      return None
-    log.info('%s: goes on from step %d.', self._folder, int(state.step))
-    position = train.Position(**record['position'])
-    position.totals = {k: np.asarray(v, np.float32) for k, v in position.totals.items()}
-    return state, position
-
-  def begin(self, phase, position, state) -> None:
-    """A phase begins, or goes on."""
-    self._step = int(state.step)
-    self._epoch_images = position.images
-    total = position.steps * phase.epochs
-    self._cadence = Cadence(self._config.checkpoint.every, position.steps, total)
-    if self._bar is not None:
-      self._bar.close()
-    done = int(state.phase_epoch) * position.steps + int(state.tick)
-    self._bar = tqdm(
-      total=total, initial=done, desc=phase.name, unit='step', mininterval=1.0, disable=None, dynamic_ncols=True
-    )
-
-  def step(self, phase, position, state, count: int, tick: int) -> None:
-    """`count` steps were done; `tick` of this epoch so far."""
-    self._step += count
-    self._bar.update(count)
-    done, self._totals = self._totals, position.totals
-    if self._step % _CHECK_EVERY < count:
-      if done and not np.isfinite(done['objective'][0]):
-        self._check(state)  # waits for this call
-      rate = (position.images - self._epoch_images) / max(time.monotonic() - self._epoch_start, 1e-9)
-      self._bar.set_postfix_str(f'{rate:.0f} images/s', refresh=False)
-    if tick == position.steps:
-      return  # the epoch's own lines come before its checkpoint
-    due = self._cadence.due(self._step, self.seconds())
-    if due or self._terminated:
-      self._save(position, state)
-
-  def epoch(self, phase, position, state, record: dict) -> None:
-    """An epoch closed: its lines first, then the checkpoint that counts on them."""
-    self._check(state)
-    seconds = time.monotonic() - self._epoch_start
-    record |= {'seconds': seconds, 'images_per_second': (position.images - self._epoch_images) / seconds}
-    self._metrics.append(record)
-    if self._board is not None:
-      self._board.append(record)
-    predict = lambda images: step.predict(phase.spec.net, phase.strategy, state.current, images, phase.chunk)
-    rows = {'predicted': state.dynamics.predicted[0], 'chosen': state.dynamics.chosen[0], 'label': state.targets.label}
-    self._auditor.epoch(record['epoch'], predict, phase.strategy.networks, jax.tree.map(np.asarray, rows))
-    last = int(state.phase_epoch) == phase.epochs or bool(state.control.stopped)
-    if self._cadence.due(self._step, self.seconds()) or last or self._terminated:
-      self._save(position, state)
-    self._epoch_start, self._epoch_images = time.monotonic(), position.images
-
-  def _check(self, state) -> None:
-    """Stops a run whose loss left the numbers; no checkpoint is ever written of such a state."""
-    bad = int(state.bad_step)
-    if bad >= 0:
-      raise self._diverged('loss is', bad + 1)
-    self._seen = self._step
-
-  def _diverged(self, what: str, step: int) -> UserError:
-    return UserError(
-      f'{self._folder}: the {what} not finite at step {step} (looked at after steps {self._seen} and {self._step}). '
-      'The last good checkpoint is kept. Try a smaller optim.lr, or optim.clip.'
-    )
-
-  def _save(self, position, state) -> None:
-    self._check(state)
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)):
-      raise self._diverged('parameters are', self._step)
-    plain = dataclasses.asdict(position)
-    plain['totals'] = {k: np.asarray(v).tolist() for k, v in position.totals.items()}
-    self._checkpoints.save(self._step, state, {
-      'position': plain, 'soft': state.targets.soft is not None, 'seconds': self.seconds(),
-      'data': self._prepared.record['fingerprint'],
-    })  # fmt: skip
-    if self._terminated:
-      raise Preempted(f'{self._folder}: stopped by SIGTERM at step {self._step}; the same command goes on.')

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import runs
-from noisyjax import checkpoint, run, step, writer
+from noisyjax import checkpoint, recorder, run, step, writer
 from noisyjax.errors import UserError
 
 # Each changes something else between steps, epochs and phases.
@@ -55,7 +55,7 @@ def moments(monkeypatch):
     after = 0  # … after as many moments
 
   def moment(owner):
-    if isinstance(owner, run.Recorder):
+    if isinstance(owner, recorder.Recorder):
       Moments.step = owner._step
     if Moments.at is not None and Moments.step >= Moments.at:
       Moments.after -= 1
@@ -73,7 +73,7 @@ def moments(monkeypatch):
 
     monkeypatch.setattr(cls, name, call)
 
-  watched(run.Recorder, 'step')
+  watched(recorder.Recorder, 'step')
   watched(writer.JsonLines, 'append')
   watched(checkpoint.Checkpoints, 'save')
   watched(checkpoint, 'save_weights')

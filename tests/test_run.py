@@ -10,7 +10,7 @@ import pytest
 
 import noisyjax
 import runs
-from noisyjax import checkpoint, run, step, writer
+from noisyjax import checkpoint, recorder, run, step, writer
 from noisyjax.data import prepare
 from noisyjax.errors import UserError
 
@@ -293,7 +293,7 @@ def test_a_disk_that_fills_up_within_a_checkpoint_leaves_no_half_of_it(tmp_path)
 
 def _stopped(config, folder, monkeypatch, at):
   """Runs until step `at`, and dies there."""
-  real = run.Recorder.step
+  real = recorder.Recorder.step
 
   def dying(self, phase, position, state, count, tick):
     real(self, phase, position, state, count, tick)
@@ -301,7 +301,7 @@ def _stopped(config, folder, monkeypatch, at):
       raise KeyboardInterrupt
 
   with monkeypatch.context() as patch:
-    patch.setattr(run.Recorder, 'step', dying)
+    patch.setattr(recorder.Recorder, 'step', dying)
     with pytest.raises(KeyboardInterrupt):
       runs.fit(config, folder)
 
@@ -372,14 +372,14 @@ def test_an_epoch_that_diverged_leaves_no_line_and_no_checkpoint(data, tmp_path)
 
 
 def test_parameters_that_are_not_finite_after_the_last_step_are_not_a_result(data, tmp_path, monkeypatch):
-  real = run.Recorder.epoch
+  real = recorder.Recorder.epoch
 
   def spoilt(self, phase, position, state, record):
     params = {**state.params, 'net': {**state.params['net']}}
     params['net']['head'] = {k: v * np.nan for k, v in params['net']['head'].items()}
     real(self, phase, position, state.replace(params=params), record)
 
-  monkeypatch.setattr(run.Recorder, 'epoch', spoilt)
+  monkeypatch.setattr(recorder.Recorder, 'epoch', spoilt)
   with pytest.raises(UserError, match='the parameters are not finite at step 9'):
     runs.fit(runs.recipe(data), tmp_path / 'w')
 

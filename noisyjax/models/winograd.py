@@ -4,8 +4,8 @@ With image tiles d [4, 4], 2 pixels apart, and the kernel k [3, 3]: y [2, 2] = A
 product at each of the 16 places is, over channels, a matmul. In float32 this errs no more than summing all 9 products
 does: there is less to sum. Blocks of images go through a `lax.scan`, so that their tiles stay in the cache.
 
-The weight gradient, G' ((B d B') * (A' g A)) G, has such a form too, and was no faster than one matmul: both factors of
-its products have the tiles first, and one must be transposed.
+The weight gradient, G' ((B d B') * (A' g A)) G, has such a form too, and was mostly no faster than one matmul: both
+factors of its products have the tiles first, and one must be transposed.
 """
 
 import functools

@@ -119,12 +119,18 @@ class Engine:
   def flops(self) -> float:
     """Returns floating-point operations of a step's convolutions and matrix products, by image of the batch.
 
+    Those of XLA's own form of the step, whatever form runs.
+
     Raises:
       ValueError: none was found.
     """
+    import dataclasses
+
     from noisyjax import step
 
-    found = products(step.step.trace(*self.arguments()).jaxpr)
+    spec, *rest = self.arguments()
+    net = dataclasses.replace(spec.net, model=spec.net.model.clone(conv='plain'))
+    found = products(step.step.trace(dataclasses.replace(spec, net=net), *rest).jaxpr)
     if not found:
       raise ValueError(f'no convolution and no matrix product in the step of {self.phase.spec.net.model}.')
     return found / self.phase.spec.batch_size

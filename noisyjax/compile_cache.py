@@ -6,6 +6,7 @@ import platform
 from pathlib import Path
 
 import jax
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 
 def _processor() -> str:
@@ -24,3 +25,10 @@ def enable() -> None:
   root = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
   jax.config.update('jax_compilation_cache_dir', str(root / 'noisyjax' / 'xla' / _processor()))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)
+
+
+def forbid() -> None:
+  """Turns the cache off for the rest of the process: a program is about to be made that must not be kept."""
+  if jax.config.jax_enable_compilation_cache:
+    jax.config.update('jax_enable_compilation_cache', False)
+    reset_cache()  # JAX looks at the option once

@@ -15,7 +15,7 @@ from noisyjax import optim, plugins, step, strategy
 from noisyjax.cadence import Cadence
 from noisyjax.data import augment
 from noisyjax.errors import UserError, check_choice
-from noisyjax.models import conv
+from noisyjax.models import conv, onednn
 from noisyjax.net import Net
 from noisyjax.train import Phase
 
@@ -65,7 +65,8 @@ def build_model(config: ConfigDict, classes: int) -> Any:
   cls = find_model(config.model.name)
   shared = {'dtype': config.model.dtype, 'conv': config.model.conv}
   if shared['conv'] == 'auto':
-    shared['conv'] = 'matmul' if jax.default_backend() == 'cpu' else 'plain'
+    cpu = jax.default_backend() == 'cpu'
+    shared['conv'] = 'plain' if not cpu else 'onednn' if onednn.available() else 'matmul'
   known = {f.name for f in dataclasses.fields(cls)}
   return cls(classes=classes, **{k: v for k, v in shared.items() if k in known}, **config.model[config.model.name])
 

@@ -32,7 +32,7 @@ def get_config() -> ConfigDict:
   c.model = model_fields()  # name, and a table of fields per model: --config.model.resnet18.width=0.5
   c.model.name = 'small_cnn'
   c.model.dtype = 'float32'  # of the computation: float32 or bfloat16; parameters stay float32
-  c.model.conv = 'auto'  # plain (XLA's), matmul (for CPUs), amx (for CPUs with AMX), auto (plain or matmul)
+  c.model.conv = 'auto'  # plain (XLA's), matmul, onednn or amx (bfloat16) on CPUs; auto: the fastest in float32
   c.model.mean = ()  # per channel, in 0-255; (): of the training images
   c.model.std = ()
   c.model.vmap = False  # run M networks as one vmapped call instead of one after another

@@ -58,7 +58,10 @@ class Net:
       key: of the run's "init".
       images: uint8 [n, H, W, C] training images: the shape, and what a data-dependent first layer is computed from.
     """
-    return self._init(key, images if hasattr(self.model, 'calibrate') else images[:2])
+    net = self
+    if hasattr(self.model, 'conv'):  # parameters are the same, and XLA's own form can be kept in the compilation cache
+      net = dataclasses.replace(self, model=self.model.clone(conv='plain'))
+    return net._init(key, images if hasattr(self.model, 'calibrate') else images[:2])
 
   @functools.partial(jax.jit, static_argnums=0)  # op by op it takes seconds, in every process anew
   def _init(self, key, images):

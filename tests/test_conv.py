@@ -15,8 +15,10 @@ from jax import lax
 from jax.test_util import check_grads
 
 import runs
+from configs import base
+from noisyjax import config
 from noisyjax.errors import UserError
-from noisyjax.models import conv, winograd
+from noisyjax.models import conv, onednn
 from noisyjax.models.conv import Conv
 
 # batch, height, width, channels, features, kernel, stride, padding
@@ -32,10 +34,16 @@ SHAPES = [
   (3, 13, 12, 2, 3, (5, 5), 2, 'SAME'),
   (2, 5, 9, 3, 2, (1, 3), 2, 'VALID'),
 ]
-# Large enough for Winograd's form: even and odd sides, both paddings, a batch of one.
-WINOGRAD = [
-  (4, 7, 8, 64, 67, (3, 3), 1, 'SAME'), (6, 9, 7, 65, 64, (3, 3), 1, 'VALID'), (1, 8, 8, 64, 64, (3, 3), 1, 'SAME'),
+# Few input channels, whose weight gradient is made of rows and columns; the last has a large image.
+FEW = [
+  (5, 9, 8, 7, 4, (3, 3), 1, 'SAME'), (3, 10, 7, 6, 11, (5, 3), 1, 'VALID'), (2, 6, 9, 5, 5, (3, 1), 1, 'SAME'),
+  (4, 31, 31, 24, 32, (3, 3), 1, 'SAME'),
 ]  # fmt: skip
+
+
+KINDS = conv.KINDS if onednn.available() else ('plain', 'matmul')
+WIDE = [k for k in KINDS if k not in ('plain', 'amx')]  # those in float32
+needs_onednn = pytest.mark.skipif(not onednn.available(), reason='this jaxlib has no oneDNN')
 
 
 def drawn(count=8, seed=2):
@@ -51,9 +59,9 @@ def drawn(count=8, seed=2):
 
 
 def both(shape, whole=False, **fields):
-  """Modules that differ in kind only (plain, matmul, amx), their common variables, images, and a cotangent."""
+  """Modules by kind, their common variables, images, and a cotangent."""
   b, h, w, c, f, kernel, stride, padding = shape
-  modules = [Conv(f, kernel, (stride, stride), padding, kind=kind, **fields) for kind in conv.KINDS]
+  modules = {kind: Conv(f, kernel, (stride, stride), padding, kind=kind, **fields) for kind in KINDS}
   out = [(n - k) // stride + 1 if padding == 'VALID' else -(-n // stride) for n, k in zip((h, w), kernel)]
   if whole:  # small whole numbers are exact in bfloat16, and so are their products and sums in float32
     draw = lambda *size: np.random.default_rng(0).integers(-8, 9, size).astype(np.float32)
@@ -75,53 +83,56 @@ def close(got, want, limit=1e-5):
   assert np.abs(got - want).max() <= limit * np.abs(want).max()
 
 
+def check_values(shape):
+  modules, *arguments = both(shape)
+  plain = value_and_gradients(modules['plain'], *arguments)
+  for kind in WIDE:
+    jax.tree.map(close, value_and_gradients(modules[kind], *arguments), plain)
+
+
+def check_exact_numbers(shape):
+  modules, *arguments = both(shape, whole=True)
+  plain = value_and_gradients(modules['plain'], *arguments)
+  for kind in KINDS[1:]:
+    jax.tree.map(np.testing.assert_array_equal, value_and_gradients(modules[kind], *arguments), plain)
+
+
 def test_plain_is_flax_conv():
   modules, variables, images, _ = both(SHAPES[2])
   flax = nn.Conv(4, (3, 3), (2, 2))
-  close(modules[0].apply(variables, images), flax.apply(variables, images))
-  assert jax.tree.map(jnp.shape, jax.eval_shape(flax.init, jax.random.key(0), images)) == jax.tree.map(
-    jnp.shape, jax.eval_shape(modules[1].init, jax.random.key(0), images)
-  )
+  close(modules['plain'].apply(variables, images), flax.apply(variables, images))
+  for module in modules.values():
+    assert jax.tree.map(jnp.shape, jax.eval_shape(flax.init, jax.random.key(0), images)) == jax.tree.map(
+      jnp.shape, jax.eval_shape(module.init, jax.random.key(0), images)
+    )
 
 
-@pytest.mark.parametrize('shape', SHAPES + WINOGRAD)
+@pytest.mark.parametrize('shape', SHAPES + FEW, ids=str)
 @pytest.mark.parametrize('block', [1, 2**10, 2**18])  # one image a block; several
-def test_value_and_gradients_equal_plain(shape, block, monkeypatch):
+def test_values_and_gradients_equal_plain(shape, block, monkeypatch):
   monkeypatch.setattr(conv, 'BLOCK', block)
-  monkeypatch.setattr(winograd, 'BLOCK', block)
-  modules, variables, images, g = both(shape)
-  plain, fast = (value_and_gradients(m, variables, images, g) for m in modules[:2])
-  jax.tree.map(close, fast, plain)
-
-
-@pytest.mark.parametrize('shape', [*SHAPES, (2, 5, 7, 3, conv.FEW + 1, (3, 3), 1, 'SAME')])
-@pytest.mark.parametrize('block', [1, 2**10])
-def test_products_in_bfloat16_of_exact_numbers_equal_plain(shape, block, monkeypatch):
-  monkeypatch.setattr(conv, 'BLOCK', block)
-  modules, variables, images, g = both(shape, whole=True)
-  plain, _, low = (value_and_gradients(m, variables, images, g) for m in modules)
-  jax.tree.map(np.testing.assert_array_equal, low, plain)
+  check_values(shape)
+  if block < 2**18:
+    check_exact_numbers(shape)
 
 
 @pytest.mark.parametrize('shape', drawn(), ids=str)
 def test_random_shapes_equal_plain(shape, monkeypatch):
-  test_value_and_gradients_equal_plain(shape, 2**10, monkeypatch)
-  test_products_in_bfloat16_of_exact_numbers_equal_plain(shape, 2**10, monkeypatch)
+  monkeypatch.setattr(conv, 'BLOCK', 2**10)
+  check_values(shape)
+  check_exact_numbers(shape)
 
 
 OPTIMISED = """
 import json, os, sys
 sys.path[:0] = json.loads(sys.argv[1])
 assert 'optimization_level' not in os.environ['XLA_FLAGS']
-import jax, numpy
 import test_conv as t
 from noisyjax import compile_cache
 compile_cache.enable()
-for shape in (t.WINOGRAD[0], t.SHAPES[2]):
-  for whole, check in ((False, t.close), (True, numpy.testing.assert_array_equal)):
-    modules, *arguments = t.both(shape, whole)
-    plain, fast, low = (t.value_and_gradients(m, *arguments) for m in modules)
-    jax.tree.map(check, low, plain) if whole else jax.tree.map(check, fast, plain)
+for shape in (t.FEW[0], t.SHAPES[2]):
+  t.check_values(shape)
+  t.check_exact_numbers(shape)
 """
 
 
@@ -136,68 +147,42 @@ def test_optimised_programs_equal_plain():
   assert done.returncode == 0, done.stderr[-3000:]
 
 
+@needs_onednn
 @pytest.mark.parametrize('shape', SHAPES[:5:2])
 def test_products_in_bfloat16_err_by_its_rounding_alone(shape):
   modules, variables, images, g = both(shape)
   rounded = lambda tree: jax.tree.map(lambda a: jnp.asarray(a, jnp.bfloat16).astype(jnp.float32), tree)
-  plain = value_and_gradients(modules[0], rounded(variables), rounded(images), rounded(g))
-  low = value_and_gradients(modules[2], variables, images, g)
+  plain = value_and_gradients(modules['plain'], rounded(variables), rounded(images), rounded(g))
+  low = value_and_gradients(modules['amx'], variables, images, g)
   (y, (own, x)), (y_low, (own_low, x_low)) = plain, low
   bias = rounded(variables)['params']['bias'] - variables['params']['bias']
   close(y_low + bias, y)  # biases are added, and learn, in float32
-  close(own_low['params']['kernel'], own['params']['kernel'], 1e-5 if len(images) > 1 else 0.01)
+  close(own_low['params']['kernel'], own['params']['kernel'])
   close(x_low, x)
 
 
-@pytest.mark.parametrize('shape', SHAPES[:5:2])
+@pytest.mark.parametrize('shape', [*SHAPES[:5:2], FEW[0], FEW[3], (3, 8, 8, 70, 67, (3, 3), 1, 'SAME')], ids=str)
 def test_error_against_float64(shape):
   modules, variables, images, g = both(shape)
-  kernel = variables['params']['kernel']
-  grads = [value_and_gradients(m, variables, images, g)[1][0]['params']['kernel'] for m in modules[:2]]
-  _, h, w, _, _, size, stride, padding = shape
-  pads = jax.lax.padtype_to_pads((h, w), size, (stride, stride), padding)
-  x = np.pad(np.asarray(images, np.float64), ((0, 0), *pads, (0, 0)))
-  exact = np.zeros(kernel.shape)
-  for i, j in np.ndindex(g.shape[1:3]):  # the definition of the weight gradient, pixel by pixel
-    window = x[:, i * stride : i * stride + size[0], j * stride : j * stride + size[1]]
-    exact += np.einsum('bhwc,bf->hwcf', window, np.asarray(g, np.float64)[:, i, j])
-  plain, fast = (np.abs(np.asarray(a, np.float64) - exact).max() / np.abs(exact).max() for a in grads)
-  assert fast <= max(4 * plain, 1e-6)
-
-
-def test_winograd_runs_where_it_pays(monkeypatch):
-  ran = []
-  own = winograd.convolve
-  monkeypatch.setattr(winograd, 'convolve', lambda *args: ran.append(args[0].shape) or own(*args))
-  for shape, times in ((WINOGRAD[0], 2), (SHAPES[2], 0), ((2, 8, 8, 64, 64, (3, 3), 2, 'SAME'), 0)):
-    ran.clear()
-    modules, variables, images, g = both(shape)
-    jax.eval_shape(functools.partial(value_and_gradients.__wrapped__, modules[1]), variables, images, g)
-    assert len(ran) == times  # forward, and the gradient of the images
-
-
-@pytest.mark.parametrize('shape', WINOGRAD)
-def test_winograd_errs_no_more_than_four_times_plain(shape):
-  modules, variables, images, g = both(shape)
   with jax.enable_x64(True):
-    wide = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), (variables, images, g))
-    run = lambda x: (
-      lax.conv_general_dilated(
-        x, wide[0]['params']['kernel'], (1, 1), shape[-1], dimension_numbers=('NHWC', 'HWIO', 'NHWC')
-      )
-      + wide[0]['params']['bias']
+    wide = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), (variables['params']['kernel'], images, g))
+    stride, padding = shape[-2:]
+    run = lambda kernel, x: lax.conv_general_dilated(
+      x, kernel, (stride, stride), padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
     )
-    y, vjp = jax.vjp(run, wide[1])
-    exact = (np.asarray(y), np.asarray(vjp(wide[2])[0]))
-  errors = []
-  for module in modules[:2]:
-    y, (_, x) = value_and_gradients(module, variables, images, g)
-    errors.append([np.abs(np.asarray(a, np.float64) - e).max() / np.abs(e).max() for a, e in zip((y, x), exact)])
-  for plain, fast in zip(*errors):
-    assert fast <= min(1e-5, max(4 * plain, 1e-6))
+    y, vjp = jax.vjp(run, *wide[:2])
+    exact = [np.asarray(a) for a in (y + variables['params']['bias'], *vjp(wide[2]))]
+  errors = {}
+  for kind in ('plain', *WIDE):
+    y, (own, x) = value_and_gradients(modules[kind], variables, images, g)
+    found = (y, own['params']['kernel'], x)
+    errors[kind] = [np.abs(np.asarray(a, np.float64) - e).max() / np.abs(e).max() for a, e in zip(found, exact)]
+  for kind in WIDE:
+    for plain, fast in zip(errors['plain'], errors[kind]):
+      assert fast <= min(1e-5, max(4 * plain, 1e-6))
 
 
-@pytest.mark.parametrize('shape', [*SHAPES[2:5], WINOGRAD[0]])
+@pytest.mark.parametrize('shape', [*SHAPES[2:5], FEW[0]])
 def test_gradients_of_gradients_equal_plain(shape):
   modules, variables, images, g = both(shape)
   primals = variables, images
@@ -207,14 +192,15 @@ def test_gradients_of_gradients_equal_plain(shape):
     along = lambda v, x: sum(map(jnp.vdot, *map(jax.tree.leaves, (jax.grad(loss, (0, 1))(v, x), primals))))
     return jax.jit(jax.grad(along, (0, 1)))(*primals)
 
-  plain, fast, low = map(twice, modules)
-  jax.tree.map(close, fast, plain)
-  jax.tree.map(functools.partial(close, limit=0.02), low, plain)
+  plain = twice(modules['plain'])
+  for kind in KINDS[1:]:
+    jax.tree.map(functools.partial(close, limit=0.02 if kind == 'amx' else 1e-5), twice(modules[kind]), plain)
 
 
-def test_backward_is_differentiable():
+@pytest.mark.parametrize('kind', WIDE)
+def test_backward_is_differentiable(kind):
   modules, variables, images, g = both(SHAPES[0])
-  loss = jax.jit(lambda v, x: jnp.sum(jnp.tanh(modules[1].apply(v, x) / 9) * g))
+  loss = jax.jit(lambda v, x: jnp.sum(jnp.tanh(modules[kind].apply(v, x) / 9) * g))
   check_grads(loss, (variables, images), order=2, modes=['rev'], atol=0.05, rtol=0.05)
 
 
@@ -232,31 +218,80 @@ def test_gradient_through_an_update_equals_plain():
 
     return jax.jit(jax.grad(after))(jnp.ones(len(images)))
 
-  plain, fast, low = map(meta, modules)
-  close(fast, plain)
-  close(low, plain, 0.02)
+  plain = meta(modules['plain'])
+  for kind in KINDS[1:]:
+    close(meta(modules[kind]), plain, 0.02 if kind == 'amx' else 1e-5)
 
 
-def test_vmap_over_networks_equals_a_loop():
-  (_, fast, _), variables, images, _ = both(SHAPES[3])
+@pytest.mark.parametrize('kind', WIDE)
+def test_vmap_over_networks_equals_a_loop(kind):
+  modules, variables, images, _ = both(SHAPES[3])
   variables = jax.tree.map(lambda a: np.stack([a, -2 * a]), variables)
-  grad = jax.grad(lambda v: jnp.sum(jnp.tanh(fast.apply(v, images))))
+  grad = jax.grad(lambda v: jnp.sum(jnp.tanh(modules[kind].apply(v, images))))
   jax.tree.map(close, jax.jit(jax.vmap(grad))(variables), jax.lax.map(grad, variables))
 
 
-def test_patches_are_not_residuals():
-  (_, fast, _), variables, images, _ = both((8, 16, 16, 4, 4, (5, 5), 1, 'SAME'))
-  _, vjp = jax.vjp(fast.apply, variables, images)
+@pytest.mark.parametrize('kind', WIDE)
+def test_patches_are_not_residuals(kind):
+  modules, variables, images, _ = both((8, 16, 16, 4, 4, (5, 5), 1, 'SAME'))
+  _, vjp = jax.vjp(modules[kind].apply, variables, images)
   assert sum(a.nbytes for a in jax.tree.leaves(vjp)) <= 2 * images.nbytes
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters():
   modules, variables, images, g = both(SHAPES[0], dtype='bfloat16')
-  plain, *others = (value_and_gradients(m, variables, images, g) for m in modules)
-  for fast in others:
+  plain = value_and_gradients(modules['plain'], variables, images, g)
+  for kind in KINDS[1:]:
+    fast = value_and_gradients(modules[kind], variables, images, g)
     assert fast[0].dtype == jnp.bfloat16
     assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(fast[1]))
     jax.tree.map(functools.partial(close, limit=0.02), fast, plain)
+
+
+@needs_onednn
+def test_independent_convolutions_at_once_neither_wait_for_each_other_nor_mix():
+  """oneDNN's threads are XLA's own: two calls that each held one and waited for another would wait for ever."""
+  modules, variables, images, _ = both((4, 8, 8, 5, 5, (3, 3), 1, 'SAME'))
+  scales = jnp.arange(1.0, 9)
+  every = jax.jit(lambda scales: [modules['onednn'].apply(variables, images * s) for s in scales])
+  bias = variables['params']['bias']
+  for _ in range(50):
+    one, *others = every(scales)
+    for scale, y in zip(scales[1:], others):
+      close(y - bias, scale * (one - bias))
+
+
+@needs_onednn
+def test_a_program_with_onednn_is_never_kept():
+  """XLA cannot write it down."""
+  code = """
+import jax, sys
+from noisyjax import compile_cache
+compile_cache.enable()
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+from noisyjax.models.conv import Conv
+images = jax.numpy.ones((2, 8, 8, 3))
+for kind in ('matmul', 'onednn'):
+  module = Conv(4, (3, 3), kind=kind)
+  jax.jit(module.apply)(module.init(jax.random.key(0), images), images)
+  print(kind, jax.config.jax_enable_compilation_cache)
+"""
+  done = subprocess.run([sys.executable, '-W', 'error', '-c', code], capture_output=True, text=True, cwd=runs.ROOT)
+  assert done.returncode == 0, done.stderr[-3000:]
+  assert done.stdout.split() == ['matmul', 'True', 'onednn', 'False']
+
+
+def test_without_onednn_auto_does_without_and_onednn_says_what_it_needs(monkeypatch):
+  monkeypatch.setattr(onednn, 'TESTED', ('0.0.',))
+  onednn.available.cache_clear()
+  try:
+    with pytest.raises(UserError, match=r"model\.conv: 'amx' needs oneDNN in jaxlib 0\.0\.x .*Choose auto, matmul or"):
+      Conv(4, (3, 3), kind='amx').init(jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
+    assert config.build_model(base.get_config(), 10).conv == 'matmul'
+  finally:
+    onednn.available.cache_clear()
+  monkeypatch.undo()
+  assert config.build_model(base.get_config(), 10).conv == ('onednn' if onednn.available() else 'matmul')
 
 
 def test_unknown_kind_names_the_choices():

@@ -1,24 +1,20 @@
-"""A 2-D convolution in three forms that share their parameters: XLA's own, and two that train faster on CPUs.
+"""A 2-D convolution in four forms that share their parameters: XLA's own, and three that train faster on CPUs.
 
 XLA's weight gradient is the slow part of training on a CPU: mostly 12-70 GFLOP/s on two AVX-512 cores where the forward
 convolution and the input gradient reach 45-260 (jax 0.10.2, float32, kernels beyond 1x1 and a few input channels).
 `kind='matmul'` computes the weight gradient as `gradient.T @ patches`, over blocks of images whose patches stay in the
-cache: 1.3-4 times as fast, most for large images. Matmuls, unlike convolutions, keep their speed inside `lax.scan`, and
-patches are never residuals. Forward convolution and input gradient are Winograd's (`winograd.py`) where that is faster,
-and else XLA's.
+cache: 1.3-4 times as fast. Matmuls, unlike convolutions, keep their speed inside `lax.scan`, and patches are never
+residuals. Its forward convolution and input gradient are XLA's.
 
-`kind='amx'` makes such matmuls of all three, of factors rounded to bfloat16, with float32 sums, inputs and outputs.
-XLA's convolutions have no bfloat16 on CPUs (they take float32 inside), while its matmuls reach 500-1,500 GFLOP/s on two
-cores with AMX. What then takes time is to move patches: they move as integers (XLA would take each bfloat16 to float32
-and back), and where the outputs are few, one wider patch serves two pixels of a row, for 1.3 times the arithmetic.
-Everything between convolutions stays float32, for the same reason: a model's `dtype` is best left at that.
+`kind='onednn'` leaves all three to oneDNN (`onednn.py`): 200-300 GFLOP/s. What then takes time is to move patches, so
+that where channels are few, both factors of the weight gradient are widened a little instead of one of them a lot.
+`kind='amx'` does the same with factors rounded to bfloat16, and with float32 sums, inputs and outputs.
 
 Convolution, input gradient and weight gradient are the three derivatives of one trilinear form,
 <g, convolve(x, k)>, so the gradient of each is made of the other two: every order of reverse mode stays fast.
 """
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -28,12 +24,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from noisyjax.errors import check_choice
-from noisyjax.models import winograd
+from noisyjax.models import onednn
 from noisyjax.models.geometry import Geometry, Pair, blocks, outputs, patch, turned
 
-KINDS = ('plain', 'matmul', 'amx')
-BLOCK = 2**21  # numbers in the patches of one block: 8 MiB of float32, 4 MiB of bfloat16, by measurement
-FEW = 64  # output channels up to which two pixels of a row are computed from one patch
+KINDS = ('plain', 'matmul', 'onednn', 'amx')
+BLOCK = 2**21  # numbers in the patches of one block, 8 MiB of float32: by measurement
+FEW = 64  # input channels up to which patches cost more than products
 
 
 class Conv(nn.Module):
@@ -44,8 +40,8 @@ class Conv(nn.Module):
     kernel: height and width of the kernel.
     strides: vertical and horizontal.
     padding: 'SAME', 'VALID', or pixels ((top, bottom), (left, right)).
-    kind: 'plain' (XLA, any backend, forward and reverse mode), 'matmul' (for CPUs, reverse mode only) or 'amx' (the
-      same for CPUs with AMX, with bfloat16 factors; not measured elsewhere).
+    kind: 'plain' (XLA, any backend, forward and reverse mode), 'matmul' (any CPU, reverse mode only), 'onednn' (CPUs
+      where `onednn.available`, reverse mode only) or 'amx' (the same with bfloat16 factors, for CPUs with AMX).
   """
 
   features: int
@@ -61,6 +57,8 @@ class Conv(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:  # [B, H, W, C] -> [B, H', W', features]
     check_choice('conv', self.kind, KINDS)
+    if self.kind in ('onednn', 'amx'):
+      onednn.check(self.kind)
     kernel = self.param('kernel', self.kernel_init, (*self.kernel, x.shape[-1], self.features), jnp.float32)
     size = x.shape[1:3]
     padding = self.padding
@@ -68,73 +66,72 @@ class Conv(nn.Module):
       padding = tuple(lax.padtype_to_pads(size, self.kernel, self.strides, padding))
     geometry = (size, self.kernel, self.strides, padding)
     x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-    y = _convolve(x, kernel, geometry) if self.kind == 'plain' else convolve(x, kernel, geometry, self.kind == 'amx')
+    y = _convolve(x, kernel, geometry) if self.kind == 'plain' else convolve(x, kernel, geometry, self.kind)
     if self.use_bias:
       y += self.param('bias', self.bias_init, (self.features,), jnp.float32).astype(self.dtype)
     return y
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, low: bool) -> jax.Array:
-  """Convolves x [B, H, W, C] with kernel [h, w, C, F] -> [B, H', W', F]; `low`: as products in bfloat16."""
-  if low:
-    return _multiply(x, kernel, geometry)
-  return (winograd.convolve if winograd.pays(geometry, *kernel.shape[2:], x.dtype) else _convolve)(x, kernel, geometry)
+def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, kind: str) -> jax.Array:
+  """Convolves x [B, H, W, C] with kernel [h, w, C, F] -> [B, H', W', F]."""
+  factor = _factor(x.dtype, kind)
+  if factor is None:
+    return _convolve(x, kernel, geometry)
+  return onednn.convolve(x.astype(factor), kernel.astype(factor), geometry, x.dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry, low: bool) -> jax.Array:
+def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry, kind: str) -> jax.Array:
   """The gradient of <g, convolve(x, kernel)> in x: g [B, H', W', F], kernel [h, w, C, F] -> [B, H, W, C]."""
-  if not low and not winograd.pays(geometry, *kernel.shape[2:], g.dtype):
+  around, strides = turned(geometry), geometry[2]
+  factor = _factor(g.dtype, kind)
+  spread = strides != (1, 1) and kind != 'amx'  # oneDNN would multiply the zeros between the pixels
+  if factor is None or spread or min(map(min, around[3])) < 0:
     x = jax.ShapeDtypeStruct((g.shape[0], *geometry[0], kernel.shape[2]), g.dtype)
     return jax.linear_transpose(lambda x: _convolve(x, kernel, geometry), x)(g)[0]
   # A convolution of the gradient, its pixels `strides` apart, with the kernel turned by half a circle.
-  g = lax.pad(g, jnp.zeros((), g.dtype), [(0, 0, 0), *((0, 0, s - 1) for s in geometry[2]), (0, 0, 0)])
-  return (_multiply if low else winograd.convolve)(g, kernel[::-1, ::-1].swapaxes(2, 3), turned(geometry))
+  g = lax.pad(g, jnp.zeros((), g.dtype), [(0, 0, 0), *((0, 0, s - 1) for s in strides), (0, 0, 0)])
+  kernel = kernel[::-1, ::-1].swapaxes(2, 3)
+  return onednn.convolve(g.astype(factor), kernel.astype(factor), around, g.dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, low: bool) -> jax.Array:
+def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, kind: str) -> jax.Array:
   """The gradient of <g, convolve(x, kernel)> in kernel: x [B, H, W, C], g [B, H', W', F] -> [h, w, C, F]."""
-  b, _, w, f = g.shape
-  given, total_type = x.dtype, jnp.promote_types(x.dtype, jnp.float32)
-  # XLA takes a loop of one turn apart, and has no bfloat16 for the transposed matmul that it then makes.
-  factor = total_type if b == 1 else jnp.bfloat16 if low else given
-  tile, count, wide = _tiled(geometry, f, low)
-  g = jnp.pad(g, ((0, 0), (0, 0), (0, count * tile - w), (0, 0)))
-  x, g = x.astype(factor), g.astype(factor)
-  split = lambda a: blocks(a, patch(wide, x.shape[-1]), BLOCK, turns=2)
-
-  def add(total, images):
-    x, g = images
-    return total + jnp.dot(g, _patches(x, wide), preferred_element_type=total_type), None
-
-  # [blocks, tile F, pixels], pixels = block H' W' / tile. Transposed before the loop: within it XLA would make one
-  # operation of that and the matmul, and a slow one.
-  pixels = lambda g: (g := split(g)).reshape(len(g), -1, tile * f).swapaxes(1, 2)
-  start = jnp.zeros((tile * f, math.prod(wide[1]) * x.shape[-1]), total_type)
-  total, _ = lax.scan(add, start, (split(x), _moved(pixels, g)))
-  kernel = jax.ShapeDtypeStruct((*geometry[1], x.shape[-1], f), total_type)
-  total = total.T.reshape(*wide[1], x.shape[-1], tile * f)
-  return jax.linear_transpose(lambda k: _widen(k, tile), kernel)(total)[0].astype(given)
+  factor = _factor(x.dtype, kind)
+  if factor is None:
+    return _by_dot(x, g, geometry).astype(x.dtype)
+  c, f = x.shape[-1], g.shape[-1]
+  few = c <= FEW and f < 2 * c and geometry[2][0] == 1
+  return (_by_rows if few else _by_patches)(x.astype(factor), g.astype(factor), geometry).astype(x.dtype)
 
 
 convolve.defvjp(
   lambda x, kernel, *how: (convolve(x, kernel, *how), (x, kernel)),
-  lambda geometry, low, saved, g: (
-    input_gradient(g, saved[1], geometry, low), kernel_gradient(saved[0], g, geometry, low)
+  lambda geometry, kind, saved, g: (
+    input_gradient(g, saved[1], geometry, kind), kernel_gradient(saved[0], g, geometry, kind)
   ),
 )  # fmt: skip
 input_gradient.defvjp(
   lambda g, kernel, *how: (input_gradient(g, kernel, *how), (g, kernel)),
-  lambda geometry, low, saved, x: (convolve(x, saved[1], geometry, low), kernel_gradient(x, saved[0], geometry, low)),
-)
-kernel_gradient.defvjp(
-  lambda x, g, *how: (kernel_gradient(x, g, *how), (x, g)),
-  lambda geometry, low, saved, kernel: (
-    input_gradient(saved[1], kernel, geometry, low), convolve(saved[0], kernel, geometry, low)
+  lambda geometry, kind, saved, x: (
+    convolve(x, saved[1], geometry, kind), kernel_gradient(x, saved[0], geometry, kind)
   ),
 )  # fmt: skip
+kernel_gradient.defvjp(
+  lambda x, g, *how: (kernel_gradient(x, g, *how), (x, g)),
+  lambda geometry, kind, saved, kernel: (
+    input_gradient(saved[1], kernel, geometry, kind), convolve(saved[0], kernel, geometry, kind)
+  ),
+)  # fmt: skip
+
+
+def _factor(dtype, kind: str):
+  """Returns what oneDNN multiplies; None where it is not asked, or does not know the numbers."""
+  if kind == 'matmul' or dtype not in onednn.DTYPES:
+    return None
+  return jnp.bfloat16 if kind == 'amx' else dtype
 
 
 def _convolve(x, kernel, geometry):
@@ -142,29 +139,53 @@ def _convolve(x, kernel, geometry):
   return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
 
 
-def _multiply(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
-  """`_convolve` as patches times kernel, block by block: products of bfloat16, sums in float32."""
-  f, (h, w) = kernel.shape[-1], outputs(geometry)
-  tile, count, wide = _tiled(geometry, f, True)
-  given, x, kernel = x.dtype, x.astype(jnp.bfloat16), _widen(kernel, tile).reshape(-1, tile * f).astype(jnp.bfloat16)
-  one = lambda _, x: (None, jnp.dot(_patches(x, wide), kernel, preferred_element_type=jnp.float32))
-  _, y = lax.scan(one, None, blocks(x, patch(wide, x.shape[-1]), BLOCK, turns=2))
-  return y.reshape(len(x), h, count * tile, f)[:, :, :w].astype(given)
+def _by_dot(x, g, geometry):
+  total = jnp.promote_types(x.dtype, jnp.float32)
+  x, g = (_split(a.astype(total), x.shape[-1], geometry) for a in (x, g))
+  # [blocks, F, pixels]. Transposed before the loop: within it XLA would make one operation of that and the matmul, and
+  # a slow one.
+  g = g.reshape(len(g), -1, g.shape[-1]).swapaxes(1, 2)
+  return _from_patches(_summed(lambda x, g: g @ _patches(x, geometry), x, g), geometry)
 
 
-def _tiled(geometry: Geometry, features: int, low: bool) -> tuple[int, int, Geometry]:
-  """Returns how many pixels of a row are computed at once, how often that is a row, and the patches it takes."""
-  size, (kh, kw), (sh, sw), (rows, (left, right)) = geometry
-  width = outputs(geometry)[1]
-  tile = 2 if low and features <= FEW and (sh, sw) == (1, 1) else 1
-  count = -(-width // tile)
-  return tile, count, (size, (kh, kw + tile - 1), (sh, sw * tile), (rows, (left, right + count * tile - width)))
+def _by_patches(x, g, geometry):
+  x, g = (_split(a, x.shape[-1], geometry) for a in (x, g))
+  multiply = lambda x, g: onednn.product(g.reshape(-1, g.shape[-1]), _patches(x, geometry), jnp.float32)
+  return _from_patches(_summed(multiply, x, g), geometry)
 
 
-def _widen(kernel: jax.Array, tile: int) -> jax.Array:
-  """Returns the kernel [h, w + tile - 1, C, tile F] that computes `tile` pixels of a row from one patch."""
-  shifts = [((0, 0), (i, tile - 1 - i), (0, 0), (0, 0)) for i in range(tile)]
-  return jnp.concatenate([jnp.pad(kernel, shift) for shift in shifts], -1)
+def _from_patches(total, geometry):  # [F, h w C] -> [h, w, C, F]
+  return total.T.reshape(*geometry[1], -1, len(total))
+
+
+def _by_rows(x, g, geometry):
+  """As `_by_patches` for strides of 1 from row to row: (h F + w C) numbers a pixel are moved, not (h w C + F)."""
+  (h, w), c, f = geometry[1], x.shape[-1], g.shape[-1]
+  rows, columns = outputs(geometry)
+
+  def neighbours(x):  # [b, rows + h - 1, columns, w C]: what a row of the kernel sees
+    x = _padded(x, geometry[3])
+    cut = lambda j: x[:, : rows + h - 1, j : j + (columns - 1) * geometry[2][1] + 1 : geometry[2][1]]
+    return jnp.concatenate([cut(j) for j in range(w)], -1).reshape(-1, w * c)
+
+  def above(g):  # [b, rows + h - 1, columns, h F]: the pixels that each row of the kernel took to there
+    g = _padded(g, ((h - 1, h - 1), (0, 0)))
+    return jnp.concatenate([g[:, h - 1 - i : h - 1 - i + rows + h - 1] for i in range(h)], -1).reshape(-1, h * f)
+
+  multiply = lambda x, g: onednn.product(_moved(above, g), _moved(neighbours, x), jnp.float32)
+  total = _summed(multiply, *(_split(a, c, geometry) for a in (x, g)))  # [h F, w C]
+  return total.reshape(h, f, w, c).transpose(0, 2, 3, 1)
+
+
+def _split(a: jax.Array, channels: int, geometry: Geometry) -> jax.Array:
+  return blocks(a, patch(geometry, channels), BLOCK)
+
+
+def _summed(multiply: Callable[..., jax.Array], *blocks: jax.Array) -> jax.Array:
+  """Returns the sum of multiply(block, …) over blocks."""
+  total = jax.eval_shape(multiply, *(b[0] for b in blocks))
+  add = lambda total, images: (total + multiply(*images), None)
+  return lax.scan(add, jnp.zeros(total.shape, total.dtype), blocks)[0]
 
 
 def _patches(x: jax.Array, geometry: Geometry) -> jax.Array:
@@ -173,13 +194,18 @@ def _patches(x: jax.Array, geometry: Geometry) -> jax.Array:
   h, w = outputs(geometry)
 
   def views(x):
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)])
-    cut = lambda i, j: lax.slice(
-      x, (0, i, j, 0), (len(x), i + (h - 1) * sh + 1, j + (w - 1) * sw + 1, x.shape[3]), (1, sh, sw, 1)
-    )
+    x = _padded(x, padding)
+    cut = lambda i, j: x[:, i : i + (h - 1) * sh + 1 : sh, j : j + (w - 1) * sw + 1 : sw]
     return jnp.concatenate([cut(i, j) for i in range(kh) for j in range(kw)], axis=-1).reshape(len(x) * h * w, -1)
 
   return _moved(views, x)
+
+
+def _padded(x: jax.Array, padding: tuple[Pair, Pair]) -> jax.Array:
+  """Returns x with its border in memory: looked up within a concatenation, it costs a third of its speed."""
+  return lax.optimization_barrier(
+    lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)])
+  )
 
 
 def _moved(move: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:

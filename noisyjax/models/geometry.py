@@ -23,14 +23,14 @@ def turned(geometry: Geometry) -> Geometry:
   return spread, window, (1, 1), tuple(zip(before, after))
 
 
-def blocks(x: jax.Array, numbers: int, most: int, turns: int = 1) -> jax.Array:
+def blocks(x: jax.Array, numbers: int, most: int) -> jax.Array:
   """Splits x [B, …] into [blocks, block, …], of equal size.
 
   Args:
-    numbers: how many an image takes of the cache; most: how many a block should. turns: least number of blocks.
+    numbers: how many an image takes of the cache; most: how many a block should.
   """
-  limit = min(max(1, most // numbers), max(1, len(x) // turns))
-  block = max(n for n in range(1, limit + 1) if len(x) % n == 0)
+  limit = max(1, most // numbers)
+  block = max(n for n in range(1, min(limit, len(x)) + 1) if len(x) % n == 0)
   return x.reshape(-1, block, *x.shape[1:])
 
 

@@ -117,6 +117,13 @@ def filled(images: Array, weight: Array, others: Array) -> Array:
   return jnp.where(weight[..., None, None, None] > 0, images, again)
 
 
+def guessed(ctx, unlabeled: dict[str, Array], temperature) -> tuple[Array, Array, Array]:
+  """Returns both views of unlabeled rows [1, 2B, …], the sharpened mean prediction of each, and weights [1, 2B]."""
+  views = jnp.concatenate([unlabeled['weak'], unlabeled['weak1']])
+  probs = jnp.stack(jnp.split(jax.nn.softmax(ctx.look(views)[0]), 2, 1)).mean(0)  # [1, B, C]
+  return views[None], jnp.tile(sharpen(probs, temperature), (1, 2, 1)), jnp.tile(unlabeled['weight'], 2)[None]
+
+
 def mixmatch(
   ctx, params, alpha: Array | float, labeled: tuple, unlabeled: tuple, class_weight: Array | float = 1.0
 ) -> tuple[Array, Array, Array]:

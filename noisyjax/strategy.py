@@ -5,6 +5,7 @@ field is static. The engine never asks for a strategy's name.
 """
 
 import dataclasses
+import numbers
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ import numpy as np
 import optax
 
 from noisyjax import losses
+from noisyjax.errors import UserError
 from noisyjax.state import Snapshot, TrainState
 
 Array = jax.Array
@@ -148,6 +150,8 @@ class Strategy:
     soft: whether `refresh` writes soft targets.
     needs: what it must be told: any of "verified", "rate", "matrix". A property, where that depends on its fields.
     coupled: whether the paper's loss joins the networks (JoCoR); elsewhere none reaches another's gradient.
+    parts, rates: its float fields that are a part of something, from 0 to 1; of those, the ones that below 0 are
+      estimated. All other numbers are at least 0.
     extra_classes: outputs of the networks beyond the C classes (AUM's class of rows that are wrong on purpose); a
       strategy that has any must cut them off in `probs`.
   """
@@ -160,6 +164,8 @@ class Strategy:
   soft: ClassVar[bool] = False
   needs: ClassVar[tuple[str, ...]] = ()
   coupled: ClassVar[bool] = False
+  parts: ClassVar[tuple[str, ...]] = ()
+  rates: ClassVar[tuple[str, ...]] = ()
   extra_classes: ClassVar[int] = 0
   # Both optional:
   #   score(self, logits [M, B, C], features [M, B, F], batch) → {name: [M, B, …]}: what `refresh` needs of every
@@ -179,15 +185,31 @@ class Strategy:
     jax.tree_util.register_pytree_node(
       cls,
       lambda s: ([getattr(s, n) for n in traced], tuple(getattr(s, n) for n in static)),
-      lambda values, numbers: cls(**dict(zip(static, values)), **dict(zip(traced, numbers))),
+      lambda values, floats: cls(**dict(zip(static, values)), **dict(zip(traced, floats))),
     )
 
   @classmethod
   def build(cls, **values) -> 'Strategy':
-    """Returns the strategy with its floats cast once to float32 scalars, so that a new value never retraces."""
+    """Returns the strategy with its floats cast once to float32 scalars, so that a new value never retraces.
+
+    Raises:
+      UserError: a number that is out of range.
+    """
     floats = {f.name for f in dataclasses.fields(cls) if f.type in (float, 'float')}
     values = {f.name: values.get(f.name, f.default) for f in dataclasses.fields(cls)}
+    for field, value in values.items():
+      if isinstance(value, numbers.Real):
+        cls._check_range(field, value)
     return cls(**{k: np.float32(v) if k in floats else v for k, v in values.items()})
+
+  @classmethod
+  def _check_range(cls, field: str, value: float) -> None:
+    part, rate = field in cls.parts + cls.rates, field in cls.rates
+    if not (0 <= value <= 1 if part else value >= 0) and not (rate and value < 0):
+      expected = 'from 0 to 1' if part else 'of at least 0'
+      also = ', or one below 0 to have it estimated' if rate else ''
+      name = cls.__module__.split('.')[-1]
+      raise UserError(f'strategy.{name}.{field}: expected a number {expected}{also}; found {value}.')
 
   def phases(self, name: str, epochs: int) -> tuple:
     """Returns the phases of a run of this method alone: (strategy, epochs, overrides), …"""

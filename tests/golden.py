@@ -7,6 +7,7 @@ on copies of the strategy in which one method is naive's, and each copy must fai
 
 import dataclasses
 import functools
+import types
 import warnings
 
 import jax
@@ -243,7 +244,9 @@ def loss_of(strategy, logits, label, weight, epoch, classes=None):
   """Returns (loss, metrics, gradient by the logits [M, B, C]) of a strategy with the one stream "train"."""
   target = jax.nn.one_hot(label, classes or logits.shape[-1])
   batch = {'train': {'weak': None, 'weight': weight, 'label': label, 'target': target, 'index': jnp.arange(len(label))}}
-  objective = lambda z: strategy.loss(None, None, batch, Given(z, epoch))
+  # Of the state nothing but what co-teaching and its followers keep of the noise rate they are told.
+  state = types.SimpleNamespace(extra={'forget': getattr(strategy, 'forget', None)})
+  objective = lambda z: strategy.loss(None, state, batch, Given(z, epoch))
   (loss, out), grad = jax.value_and_grad(objective, has_aux=True)(logits)
   return loss, out.metrics, grad
 

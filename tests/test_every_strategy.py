@@ -10,7 +10,6 @@ import runs
 from noisyjax import config as configs, plugins
 from noisyjax.data.prepare import prepare
 from noisyjax.errors import UserError
-from noisyjax.strategies import loss_filter
 
 NAMES = plugins.names(configs.STRATEGIES, 'Strategy')
 
@@ -50,13 +49,3 @@ def test_what_a_config_was_chosen_by_stands_in_the_result(tmp_path, monkeypatch)
   config = runs.recipe(runs.npz(tmp_path / 'data.npz'), epochs=1)
   config.told = ('kind of noise',)
   assert runs.fit(config, tmp_path / 'run', monkeypatch)['knowledge'] == ['kind of noise']
-
-
-def test_loss_filter_may_estimate_the_rate():
-  rng = np.random.default_rng(0)
-  loss = np.where(np.arange(1000) < 300, rng.normal(4, 0.3, 1000), rng.normal(1, 0.3, 1000)).astype(np.float32)
-  keep = np.arange(1000) % 10 > 0
-  assert loss_filter.estimated(loss, keep) == pytest.approx(0.3, abs=0.01)
-  kept = loss_filter.SPLITS['quantile'](loss, keep, np.float32(-1)) > 0.5
-  np.testing.assert_array_equal(kept, keep & (np.arange(1000) >= 300))
-  assert loss_filter.Strategy.build(rate=-1.0).needs == ()

@@ -121,6 +121,12 @@ def gaussian(values: Array, keep: Array, iterations=10, tol=1e-2, reg=5e-4) -> A
   return _settled(own, z, values, fitted)
 
 
+def noise_rate(loss: Array, keep: Array) -> Array:
+  """Returns the part of the kept rows [N] that a mixture of Gaussians of their losses takes for wrong."""
+  wrong = jnp.where(keep, 1 - gaussian(loss, keep), 0.0)
+  return wrong.sum() / jnp.maximum(keep.sum(), 1)
+
+
 def _settled(posterior: Array, z: Array, values: Array, fitted: Array) -> Array:
   """Where all fitted values are one (z is 0) they are clean; what is not finite is wrong."""
   flat = ~(fitted & (z > 0)).any()

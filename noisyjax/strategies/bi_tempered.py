@@ -21,6 +21,7 @@ class Strategy(Base):
     iterations: of the normalisation.
   """
 
+  parts = ('t1',)
   t1: float = 0.8
   t2: float = 1.2
   iterations: int = 5

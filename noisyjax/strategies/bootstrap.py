@@ -17,6 +17,7 @@ class Strategy(Base):
     hard: whether the network's part is its argmax instead of its probabilities.
   """
 
+  parts = ('beta',)
   beta: float = 0.95
   hard: bool = False
 

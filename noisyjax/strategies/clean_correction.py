@@ -27,6 +27,7 @@ class Strategy(Base):
     every_epoch: whether the labels are corrected anew at every epoch.
   """
 
+  parts = ('confidence',)
   confidence: float = 0.0
   soft: bool = False
   posterior: bool = False

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax import losses
+from noisyjax.estimate import mixture
 from noisyjax.strategy import Strategy as Base, supervised
 
 
@@ -25,23 +26,43 @@ def smallest(per, valid, keep):
   return valid & (rank < jnp.floor(keep * valid.sum(-1, keepdims=True) + 1e-3))
 
 
-class Strategy(Base):
-  """Two networks, cross-updated.
+class Forgetful(Base):
+  """What co-teaching and its followers share: two networks, and how much of a batch they drop.
 
   Attributes:
-    forget: τ, the part of each batch dropped at the end: the noise rate, which the method is told.
+    forget: τ, the part of each batch dropped at the end: the noise rate, which the method is told. Below 0 it is the
+      weight of the large losses in a mixture of Gaussians, of each row's mean loss over networks and epochs so far.
     ramp: T_k, epochs over which it rises to that.
   """
 
   networks = 2
+  mix = None
+  rates = ('forget',)
   forget: float = 0.2
   ramp: float = 10.0
-  mix = None
-  needs = ('rate',)
+
+  @property
+  def needs(self):
+    return ('rate',) if self.forget > 0 else ()
+
+  def init(self, key, data):
+    return {}, {'forget': jnp.zeros((), jnp.float32)}
+
+  def refresh(self, state, scores, ctx):
+    visits, loss = state.dynamics.visits.sum(0), state.dynamics.loss.sum(0)  # [N]
+    guess = lambda: mixture.noise_rate(loss / jnp.maximum(visits, 1), (visits > 0) & (state.targets.weight > 0))
+    return state.targets, {'forget': jax.lax.cond(self.forget < 0, guess, lambda: self.forget)}
+
+  def keep(self, state, epoch):
+    return keep_rate(epoch, state.extra['forget'], self.ramp)
+
+
+class Strategy(Forgetful):
+  """Two networks, cross-updated."""
 
   def loss(self, params, state, batch, ctx):
     b = batch['train']
     logits, _ = ctx.net(params, b['weak'])  # [2, B, C]
     per = losses.cross_entropy(logits, b['target'])  # [2, B]
-    own = smallest(jax.lax.stop_gradient(per), b['weight'] > 0, keep_rate(ctx.epoch, self.forget, self.ramp))
+    own = smallest(jax.lax.stop_gradient(per), b['weight'] > 0, self.keep(state, ctx.epoch))
     return supervised(per, b, logits, chosen=own[::-1])  # learn the peer's choice

@@ -13,25 +13,19 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax import losses
-from noisyjax.strategies.co_teaching import keep_rate, smallest
-from noisyjax.strategy import Strategy as Base, supervised
+from noisyjax.strategies.co_teaching import Forgetful, smallest
+from noisyjax.strategy import supervised
 
 
-class Strategy(Base):
+class Strategy(Forgetful):
   """Two networks, cross-updated on their disagreement.
 
   Attributes:
-    forget: τ, the part of the disagreement dropped at the end: the noise rate, which the method is told.
-    ramp: T_k, epochs over which it rises to that.
+    forget, ramp: of the disagreement, as in co-teaching.
     warmup: epochs of co-teaching before.
   """
 
-  networks = 2
-  forget: float = 0.2
-  ramp: float = 10.0
   warmup: float = 20.0
-  mix = None
-  needs = ('rate',)
 
   def loss(self, params, state, batch, ctx):
     b = batch['train']
@@ -40,6 +34,6 @@ class Strategy(Base):
     counts = b['weight'] > 0
     guess = logits.argmax(-1)
     valid = counts & ((ctx.epoch < self.warmup) | (guess[0] != guess[1]))  # [B]
-    own = smallest(jax.lax.stop_gradient(per), valid, keep_rate(ctx.epoch, self.forget, self.ramp))
+    own = smallest(jax.lax.stop_gradient(per), valid, self.keep(state, ctx.epoch))
     own = jnp.where(own.any(-1, keepdims=True), own, valid)
     return supervised(per, b, logits, chosen=own[::-1])  # learn the peer's choice

@@ -26,6 +26,7 @@ class Strategy(Base):
     lambda_u: weight of the guesses' loss. ramp: epochs over which it rises to that.
   """
 
+  parts = ('threshold',)
   warmup: int = 10
   threshold: float = 0.5
   history: int = 1

@@ -29,6 +29,7 @@ class Strategy(Base):
     beta: how much of t stays. strength: λ.
   """
 
+  parts = ('beta',)
   beta: float = 0.7
   strength: float = 3.0
   mix = None

@@ -1,4 +1,4 @@
-"""Fine-tuning: train on the given labels, then for a while, at a lower rate, on the trusted rows alone.
+"""Fine-tuning (Shu et al. 2019): train on the given labels, then a while, at a lower rate, on the trusted rows.
 
 The baseline that Meta-Weight-Net (Shu et al. 2019, section 4) calls Fine-tuning: loss CE(verified) over trusted rows,
 from the networks of naive training. The paper gives no settings; here it is the last tenth of the epochs.

@@ -27,6 +27,7 @@ class Strategy(semi.SemiSupervised):
     ratio: μ, unlabeled rows a step as a multiple of the batch size.
   """
 
+  parts = ('threshold',)
   threshold: float = 0.95
   lambda_u: float = 1.0
   ratio: int = 7

@@ -26,6 +26,7 @@ class Strategy(Base):
     k: the least p_y that counts; start: epochs before the first decision; every: epochs from one to the next.
   """
 
+  parts = ('k',)
   q: float = 0.7
   truncate: bool = False
   k: float = 0.5

@@ -10,26 +10,21 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax import losses
-from noisyjax.strategies.co_teaching import keep_rate, smallest
-from noisyjax.strategy import Out, Strategy as Base
+from noisyjax.strategies.co_teaching import Forgetful, smallest
+from noisyjax.strategy import Out
 
 
-class Strategy(Base):
+class Strategy(Forgetful):
   """Two networks that agree.
 
   Attributes:
-    forget: τ, the part of each batch dropped at the end: the noise rate, which the method is told.
-    ramp: T_k, epochs over which it rises to that.
+    forget, ramp: as in co-teaching.
     agree: λ, the weight of the divergence between the two predictions.
   """
 
-  networks = 2
   coupled = True
-  forget: float = 0.2
-  ramp: float = 10.0
+  parts = ('agree',)
   agree: float = 0.9
-  mix = None
-  needs = ('rate',)
 
   def loss(self, params, state, batch, ctx):
     b = batch['train']
@@ -39,7 +34,6 @@ class Strategy(Base):
     p = jnp.exp(logp)
     apart = ((p[0] - p[1]) * (logp[0] - logp[1])).sum(-1)  # [B], both divergences
     joint = (1 - self.agree) * per.sum(0) + self.agree * apart
-    keep = keep_rate(ctx.epoch, self.forget, self.ramp)
-    chosen = smallest(jax.lax.stop_gradient(joint)[None], b['weight'] > 0, keep)[0]
+    chosen = smallest(jax.lax.stop_gradient(joint)[None], b['weight'] > 0, self.keep(state, ctx.epoch))[0]
     metrics = {'loss': per, 'chosen': chosen, 'divergence': apart}
     return losses.weighted_mean(joint, b['weight'] * chosen), Out(logits=logits, metrics=metrics)

@@ -1,4 +1,4 @@
-"""Loss-based filtering: after a warm-up, train only on the rows whose loss is small.
+"""Loss-based filtering (Arazo et al. 2019): after a warm-up, train only on the rows whose loss is small.
 
 Small-loss selection as in Arazo et al. 2019 and Han et al. 2018, here over the whole training set, once an epoch, with
 running statistics and no augmentation. `split` says what is small: the losses below their (1 − rate) quantile, or those
@@ -16,18 +16,13 @@ from noisyjax.strategy import Strategy as Base
 
 
 def quantile(loss, counts, rate):
+  rate = jnp.where(rate < 0, mixture.noise_rate(loss, counts), rate)
   return smallest(loss[None], counts, 1 - rate)[0].astype(jnp.float32)
-
-
-def estimated(loss, counts):
-  """Returns the noise rate as a mixture of Gaussians sees it: its weight of large losses."""
-  large = 1 - mixture.gaussian(loss, counts)
-  return jnp.where(counts, large, 0.0).sum() / jnp.maximum(counts.sum(), 1)
 
 
 # (losses [N], rows that count bool [N], rate) → trust [N].
 SPLITS = {
-  'quantile': lambda loss, counts, rate: quantile(loss, counts, jnp.where(rate < 0, estimated(loss, counts), rate)),
+  'quantile': quantile,
   'gaussian': lambda loss, counts, rate: mixture.gaussian(loss, counts),
   'beta': lambda loss, counts, rate: mixture.beta(loss, counts),
 }
@@ -44,6 +39,8 @@ class Strategy(Base):
     warmup: epochs on all rows before the first split.
   """
 
+  parts = ('threshold',)
+  rates = ('rate',)
   split: str = 'quantile'
   rate: float = 0.4
   threshold: float = 0.5

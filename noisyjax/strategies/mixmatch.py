@@ -9,9 +9,6 @@ Departures: guesses are looked up with running statistics (the official code: tr
 a step instead of one a row; one forward pass, whose statistics come from all rows (the code's from the labeled batch).
 """
 
-import jax
-import jax.numpy as jnp
-
 from noisyjax import losses, semi
 from noisyjax.strategy import Out, Views
 
@@ -33,13 +30,10 @@ class Strategy(semi.SemiSupervised):
 
   def loss(self, params, state, batch, ctx):
     b, u = batch['labeled'], batch['unlabeled']
-    views = jnp.concatenate([u['weak'], u['weak1']])  # [2B, H, W, C]
-    probs = jnp.stack(jnp.split(jax.nn.softmax(ctx.look(views)[0]), 2, 1)).mean(0)  # [1, B, C]
-    guess = jnp.tile(semi.sharpen(probs, self.temperature), (1, 2, 1))  # [1, 2B, C]
-    weight, weight_u = b['weight'][None], jnp.tile(u['weight'], 2)[None]
-    labeled, unlabeled = (b['weak'][None], b['target'][None], weight), (views[None], guess, weight_u)
+    weight, unlabeled = b['weight'][None], semi.guessed(ctx, u, self.temperature)
+    labeled = (b['weak'][None], b['target'][None], weight)
     logits, per, gap = semi.mixmatch(ctx, params, self.alpha, labeled, unlabeled)
-    guesses = losses.weighted_mean(gap, weight_u)  # [1]
+    guesses = losses.weighted_mean(gap, unlabeled[-1])  # [1]
     lambda_u = self.lambda_u * semi.ramp(ctx.progress, self.ramp)
     loss = losses.weighted_mean(per, weight) + lambda_u * guesses
     metrics = {'loss': per, 'guesses': guesses[:, None]}

@@ -21,6 +21,7 @@ class Strategy(Base):
     penalty: weight of the negative entropy of the predictions.
   """
 
+  parts = ('smoothing',)
   networks: int = 1
   smoothing: float = 0.0
   penalty: float = 0.0

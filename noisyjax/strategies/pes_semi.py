@@ -13,7 +13,6 @@ them unlabeled), so `batch_size` 64 is its 128, and an epoch is one turn of the 
 began; guesses are made with running statistics (official: in training mode); the middle is the last phase's.
 """
 
-import jax
 import jax.numpy as jnp
 
 from noisyjax import losses, semi
@@ -63,14 +62,11 @@ class Strategy(Base):
   def loss(self, params, state, batch, ctx):
     x, u = batch['train'], batch['unlabeled']
     twice = lambda a, b: jnp.concatenate([a, b])[None]  # [1, 2B, …]
-    (first, _), (second, _) = ctx.look(u['weak']), ctx.look(u['weak1'])
-    guess = semi.sharpen((jax.nn.softmax(first) + jax.nn.softmax(second)) / 2, self.temperature)[0]  # [B, C]
-    weights = [twice(b['weight'], b['weight']) for b in (x, u)]
-    labeled = (twice(x['weak'], x['weak1']), twice(x['target'], x['target']), weights[0])
-    unlabeled = (twice(u['weak'], u['weak1']), twice(guess, guess), weights[1])
+    labeled = (twice(x['weak'], x['weak1']), twice(x['target'], x['target']), twice(x['weight'], x['weight']))
+    unlabeled = semi.guessed(ctx, u, self.temperature)
     alpha = jnp.where(ctx.progress < 0.5, self.alpha, self.late_alpha)
     logits, per, off = semi.mixmatch(ctx, params, alpha, labeled, unlabeled, state.extra['class_weight'])
     rise = self.penalty * semi.ramp(ctx.progress * ctx.epochs, self.ramp)
-    total = losses.weighted_mean(per, weights[0]) + rise * losses.weighted_mean(off, weights[1])
+    total = losses.weighted_mean(per, labeled[-1]) + rise * losses.weighted_mean(off, unlabeled[-1])
     rows = x['weight'].shape[-1]
     return total.sum(), Out(logits[:, :rows], {'loss': per[:, :rows]})

@@ -17,6 +17,7 @@ from noisyjax.strategies import fixmatch
 class Strategy(fixmatch.Strategy):
   """FixMatch on trusted rows, with Bayes' rule on the others."""
 
+  parts = ('threshold',)
   threshold: float = 0.9
   ratio: int = 4
   source: str = 'verified'

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax import losses, semi
+from noisyjax.estimate import mixture
 from noisyjax.strategy import Out, Strategy as Base, Views
 
 
@@ -44,16 +45,18 @@ class Strategy(Base):
   """Two networks, each with a second head.
 
   Attributes:
-    rho: part of an average class that is chosen by loss. tau: confidence of the matched and of the added rows.
+    rho: part of an average class that is chosen by loss: follows the noise rate, which the method is told; below 0 it
+      is what a mixture of Gaussians of the losses leaves. tau: confidence of the matched and of the added rows.
     expand: the last part of the phase in which rows are added. fill: see above.
     debias, debias_guess: a and b. bias_momentum: of π. temperature: T. alpha: of mixup. ramp: epochs until w is 1.
     unreliable: the largest weight of U. warmup: epochs of cross-entropy before.
   """
 
+  parts = ('tau', 'expand', 'fill', 'bias_momentum')
   networks = 2
   streams = {'train': Views('weak', 'strong')}
   mix = None
-  needs = ('rate',)
+  rates = ('rho',)
   rho: float = 0.5
   tau: float = 0.99
   expand: float = 0.42
@@ -67,6 +70,10 @@ class Strategy(Base):
   unreliable: float = 0.1
   warmup: int = 10
   own_optimizer = staticmethod(semi.paced_sgd)
+
+  @property
+  def needs(self):
+    return ('rate',) if self.rho >= 0 else ()
 
   def phases(self, name, epochs):
     first = min(self.warmup, epochs // 2)
@@ -86,7 +93,9 @@ class Strategy(Base):
   def refresh(self, state, scores, ctx):
     label = state.targets.label
     rows = ctx.rows & (state.targets.weight > 0) & (label >= 0)
-    keep = jnp.maximum(jnp.ceil(self.rho * rows.sum() / ctx.classes - 1e-3), 1)
+    guess = lambda: 1 - mixture.noise_rate(scores['loss'].mean(0), rows)
+    rho = jax.lax.cond(self.rho < 0, guess, lambda: self.rho)
+    keep = jnp.maximum(jnp.ceil(rho * rows.sum() / ctx.classes - 1e-3), 1)
     small = jax.vmap(lambda per: semi.smallest_of_each_class(per, label, rows, keep, ctx.classes))(scores['loss'])
     return state.targets.replace(trust=small.astype(jnp.float32)), state.extra
 

@@ -22,6 +22,7 @@ class Strategy(semi.SemiSupervised):
     rounds: how many. cap: most guesses of a class, 0 = all.
   """
 
+  parts = ('threshold', 'strict')
   threshold: float = 0.95
   strict: float = 0.99
   rounds: int = 2

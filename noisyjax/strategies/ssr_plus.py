@@ -61,6 +61,7 @@ class Strategy(Base):
     alpha: of mixup. consistency: λ_fc, weight of the feature loss. hidden, projected: widths of f's and h's layers.
   """
 
+  parts = ('relabel', 'select')
   streams = {'train': Views('weak', 'strong'), 'selected': Views('strong', 'strong')}
   own_optimizer = staticmethod(semi.paced_sgd)
   mix = None

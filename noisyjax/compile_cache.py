@@ -1,8 +1,10 @@
 """JAX's persistent compilation cache, in the user's cache folder: a second run of the same program does not compile."""
 
+import contextlib
 import hashlib
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -30,5 +32,17 @@ def enable() -> None:
 def forbid() -> None:
   """Turns the cache off for the rest of the process: a program is about to be made that must not be kept."""
   if jax.config.jax_enable_compilation_cache:
-    jax.config.update('jax_enable_compilation_cache', False)
-    reset_cache()  # JAX looks at the option once
+    _switch(False)
+
+
+@contextlib.contextmanager
+def spared() -> Iterator[None]:
+  """What is forbidden within is allowed again after it, for whoever knows that no such program is left by then."""
+  before = jax.config.jax_enable_compilation_cache
+  yield
+  _switch(before)
+
+
+def _switch(on: bool) -> None:
+  jax.config.update('jax_enable_compilation_cache', on)
+  reset_cache()  # JAX looks at the option once

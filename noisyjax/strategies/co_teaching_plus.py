@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax import losses
-from noisyjax.strategies.co_teaching import Forgetful, smallest
+from noisyjax.small_loss import Forgetful, smallest
 from noisyjax.strategy import supervised
 
 

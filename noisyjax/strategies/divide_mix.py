@@ -58,8 +58,7 @@ class Strategy(Base):
     each = lambda f, values: jax.vmap(f, (0, None))(values, counts)  # [2, N] → [2, N]
     kept = state.extra['losses'].at[:, ctx.epoch % self.history].set(each(mixture.unit, scores['loss']))
     clean = each(mixture.gaussian, kept.sum(1) / jnp.minimum(ctx.epoch + 1, self.history))
-    # What one network's losses say is for the other to learn from.
-    return targets.replace(trust=jnp.where(counts, clean, 0.0)[::-1]), {'losses': kept}
+    return targets.replace(trust=jnp.where(counts, clean, 0.0)[::-1]), {'losses': kept}  # for the other to learn from
 
   def loss(self, params, state, batch, ctx):
     x, u = batch['labeled'], batch['unlabeled']
@@ -74,7 +73,7 @@ class Strategy(Base):
     mixed, per, gap = semi.mixmatch(ctx, params, self.alpha, (known, refined, weight), (unknown, guessed, weight_u))
     guesses = losses.weighted_mean(gap, weight_u)  # [2]
     penalty = semi.prior_penalty(mixed, jnp.concatenate([weight, weight_u], 1))
-    rise = semi.ramp(ctx.progress * ctx.epochs, self.ramp)
-    loss = losses.weighted_mean(per, weight) + self.lambda_u * rise * guesses + penalty
+    lambda_u = self.lambda_u * semi.ramp(ctx.progress * ctx.epochs, self.ramp)
+    loss = losses.weighted_mean(per, weight) + lambda_u * guesses + penalty
     metrics = {'loss': jnp.split(per, 2, 1)[0], 'guesses': guesses[:, None], 'penalty': penalty[:, None]}
     return loss.sum(), Out(logits=logits[:, 0], metrics=metrics)

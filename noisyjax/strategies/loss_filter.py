@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from noisyjax import losses
 from noisyjax.errors import check_choice
 from noisyjax.estimate import mixture
-from noisyjax.strategies.co_teaching import smallest
+from noisyjax.small_loss import smallest
 from noisyjax.strategy import Strategy as Base
 
 

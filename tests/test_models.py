@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LogisticRegression
 
@@ -394,6 +395,16 @@ def test_pool_keeps_a_nan_wherever_it_is():
   images = np.zeros((4, 2, 2, 1), np.float32)
   images.reshape(4, 4)[range(4), range(4)] = np.nan
   assert np.isnan(max_pool_2x2(jnp.asarray(images))).all()
+
+
+def test_pool_keeps_an_axis_of_one_pixel():
+  x = jax.random.normal(random_key(0), (2, 1, 4, 3))
+  assert_array_equal(max_pool_2x2(x), jnp.maximum(x[:, :, ::2], x[:, :, 1::2]))
+
+
+def test_pool_is_differentiable_twice():
+  x = jax.random.normal(random_key(0), (2, 5, 4, 2))
+  check_grads(lambda x: (max_pool_2x2(jnp.tanh(x)) ** 2).sum(), (x,), order=2, modes=['rev'], atol=0.05, rtol=0.05)
 
 
 # Histogram baseline

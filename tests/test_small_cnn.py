@@ -1,13 +1,12 @@
-"""The small CNN: shapes on small and odd images, whitening from data, pooling, and that it learns."""
+"""The small CNN: shapes on small and odd images, whitening from data, and that it learns."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import linen as nn
 
-from noisyjax.models.small_cnn import Model, identity_first, pool, whiten, whitening
+from noisyjax.models.small_cnn import Model, identity_first, whiten, whitening
 
 
 def draw(*shape, seed=0):
@@ -85,20 +84,6 @@ def test_training_moves_statistics_but_not_the_whitening():
   moved = moved['batch_stats']
   np.testing.assert_array_equal(moved['whiten'], variables['batch_stats']['whiten'])
   assert np.abs(moved['BatchNorm_0']['mean']).max() > 0
-
-
-@pytest.mark.parametrize('size', [(8, 8), (7, 5), (2, 3)])
-def test_pool_equals_max_pool(size):
-  x, g = draw(2, *size, 3), draw(2, size[0] // 2, size[1] // 2, 3, seed=1)
-  want, want_vjp = jax.vjp(lambda x: nn.max_pool(x, (2, 2), (2, 2)), x)
-  got, got_vjp = jax.vjp(pool, x)
-  np.testing.assert_array_equal(got, want)
-  np.testing.assert_array_equal(got_vjp(g)[0], want_vjp(g)[0])
-
-
-def test_pool_keeps_an_axis_of_one_pixel():
-  x = draw(2, 1, 4, 3)
-  np.testing.assert_array_equal(pool(x), np.maximum(x[:, :, ::2], x[:, :, 1::2]))
 
 
 def test_first_outputs_start_as_the_identity():

@@ -34,7 +34,7 @@ PARTS = flags.DEFINE_list('parts', ['rows', 'classes', 'networks', 'memory'], 'W
 LARGEST = flags.DEFINE_integer('largest', 1_000_000, 'Rows at most.')
 CHILD = flags.DEFINE_string('child', '', 'Internal: what this process trains: "resnet18 auto".')
 # recipe or network → kinds of convolution
-PROCESSES = {'best_cpu': ('plain', 'matmul', 'amx'), 'resnet18': ('plain', 'matmul', 'amx')}
+PROCESSES = {'best_cpu': ('plain', 'onednn', 'amx'), 'resnet18': ('plain', 'onednn', 'amx')}
 SIDE = 4  # of the images that are many
 TINY = {'model.small_cnn.widths': (4,)}
 

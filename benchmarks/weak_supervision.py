@@ -5,9 +5,10 @@
 
 The data are weak_supervision's in its benchmark form; network, optimizer, schedule and average are those of
 `configs/weak_supervision/best_cpu.py`; a method's own numbers are its defaults unless PLANS says otherwise. PLANS holds
-each method's epochs in five minutes of two AVX-512 cores with AMX; other budgets are in proportion. Two controls never
-see a given label: `clean_only` (cross-entropy on the verified rows) and `clean_fixmatch` (the other rows as images
-alone). Methods are compared by validation (1,000 verified rows); the audit scores the test part.
+each method's epochs in five minutes of two AVX-512 cores with AMX, at the default widths; other budgets are in
+proportion. Two controls never see a given label: `clean_only` (cross-entropy on the verified rows) and `clean_fixmatch`
+(the other rows as images alone). Methods are compared by validation (1,000 verified rows); the audit scores the test
+part.
 
 Writes weak_supervision_MINUTES.json and .md in --out. Finished runs are not repeated, so a table can be extended.
 """
@@ -29,8 +30,7 @@ OUT = flags.DEFINE_string('out', '', 'Folder of the table; empty: the workdir.')
 MINUTES = flags.DEFINE_integer('minutes', 5, 'The budget.')
 METHODS = flags.DEFINE_list('methods', [], 'Rows of PLANS; empty: all.')
 SEEDS = flags.DEFINE_integer('seeds', 1, 'Seeds a method.')
-WIDTHS = flags.DEFINE_list('widths', ['32', '96', '192'], 'Channels of the small CNN.')
-SPEED = flags.DEFINE_float('speed', 1.0, 'How fast a step is with other widths, in parts of the default ones.')
+WIDTHS = flags.DEFINE_list('widths', ['64', '128', '256'], 'Channels of the small CNN.')
 
 TRUSTED = {'rows': 'trusted', 'labels': 'verified'}
 # After a start on the verified rows the rate falls from half its peak.
@@ -64,7 +64,7 @@ def config_of(method: str, minutes: int, seed: int):
   """Returns the method's config, its epochs in proportion to the budget."""
   c = best_cpu.get_config()
   name, start, epochs, own = PLANS[check_choice('--methods', method, PLANS)]
-  start, epochs = (round(n * minutes / 5 * SPEED.value) for n in (start, epochs))
+  start, epochs = (round(n * minutes / 5) for n in (start, epochs))
   c.rows, c.labels, c.seed, c.epochs, c.strategy.name = 'all', '', seed, start + epochs, name
   c.model.small_cnn.widths = tuple(map(int, WIDTHS.value))
   own = dict(own)

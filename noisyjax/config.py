@@ -15,7 +15,7 @@ from noisyjax import optim, plugins, step, strategy
 from noisyjax.cadence import Cadence
 from noisyjax.data import augment
 from noisyjax.errors import UserError, check_choice
-from noisyjax.models import conv, onednn
+from noisyjax.models import conv
 from noisyjax.net import Net
 from noisyjax.train import Phase
 
@@ -66,7 +66,7 @@ def build_model(config: ConfigDict, classes: int) -> Any:
   shared = {'dtype': config.model.dtype, 'conv': config.model.conv}
   if shared['conv'] == 'auto':
     cpu = jax.default_backend() == 'cpu'
-    shared['conv'] = 'plain' if not cpu else 'onednn' if onednn.available() else 'matmul'
+    shared['conv'] = 'plain' if not cpu else 'onednn' if 'onednn' in conv.kinds() else 'matmul'
   known = {f.name for f in dataclasses.fields(cls)}
   return cls(classes=classes, **{k: v for k, v in shared.items() if k in known}, **config.model[config.model.name])
 

@@ -15,6 +15,7 @@ from noisyjax import checkpoint, config as configs, evaluate, step, writer
 from noisyjax.data import dataset, files, label_file
 from noisyjax.data.decode import check_bad
 from noisyjax.errors import UserError, check_choice
+from noisyjax.models import conv
 from noisyjax.net import Net
 from noisyjax.state import Snapshot
 
@@ -75,6 +76,8 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
   facts = writer.read_json(folder / 'model.json')
   config = configs.phases(config)[-1][2]  # what the last phase overrode is part of its networks
   strategy = configs.build_strategy(config, facts['strategy'])
+  if config.model.conv not in conv.kinds():  # auto, or of the machine that trained it: parameters are the same
+    config.model.conv = 'auto'
   model = configs.build_model(config, len(facts['classes']) + strategy.extra_classes)
   shape = tuple(facts['shape'])
   if hasattr(model, 'apply'):

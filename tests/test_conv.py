@@ -41,7 +41,7 @@ FEW = [
 ]  # fmt: skip
 
 
-KINDS = conv.KINDS if onednn.available() else ('plain', 'matmul')
+KINDS = conv.kinds()
 WIDE = [k for k in KINDS if k not in ('plain', 'amx')]  # those in float32
 needs_onednn = pytest.mark.skipif(not onednn.available(), reason='this jaxlib has no oneDNN')
 

@@ -11,6 +11,7 @@ import noisyjax
 import runs
 from noisyjax import predict
 from noisyjax.errors import UserError
+from noisyjax.models import onednn
 
 
 @pytest.fixture(scope='module')
@@ -46,6 +47,16 @@ def files(images, tmp_path_factory):
 
 
 # One run as a function.
+
+
+@pytest.mark.skipif(not onednn.available(), reason='this jaxlib has no oneDNN')
+def test_a_run_of_another_machines_convolutions_predicts_here(data, images, tmp_path, monkeypatch):
+  config = runs.recipe(data, model__name='small_cnn', model__conv='amx', epochs=1)
+  config.model.small_cnn.widths = (4,)
+  runs.fit(config, tmp_path / 'run', monkeypatch)
+  there = noisyjax.load(tmp_path / 'run').probs(images)
+  monkeypatch.setattr(onednn, 'available', lambda: False)
+  np.testing.assert_allclose(noisyjax.load(tmp_path / 'run').probs(images), there, atol=0.02)
 
 
 def test_one_image_gives_one_label_and_a_batch_an_array(pair, images):

@@ -32,6 +32,11 @@ BLOCK = 2**21  # numbers in the patches of one block, 8 MiB of float32: by measu
 FEW = 64  # input channels up to which patches cost more than products
 
 
+def kinds() -> tuple[str, ...]:
+  """Returns the kinds that this machine has."""
+  return KINDS if onednn.available() else KINDS[:2]
+
+
 class Conv(nn.Module):
   """`nn.Conv` for images: kernel [h, w, in, out] and bias [out], float32; computes in `dtype`.
 
@@ -57,8 +62,8 @@ class Conv(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:  # [B, H, W, C] -> [B, H', W', features]
     check_choice('conv', self.kind, KINDS)
-    if self.kind in ('onednn', 'amx'):
-      onednn.check(self.kind)
+    if self.kind not in kinds():
+      onednn.refuse(self.kind)
     kernel = self.param('kernel', self.kernel_init, (*self.kernel, x.shape[-1], self.features), jnp.float32)
     size = x.shape[1:3]
     padding = self.padding

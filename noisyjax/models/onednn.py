@@ -42,14 +42,13 @@ def available() -> bool:
       return False
 
 
-def check(kind: str) -> None:
-  """Raises UserError where oneDNN is not to be had."""
-  if not available():
-    raise UserError(
-      f'model.conv: {kind!r} needs oneDNN in jaxlib {" or ".join(v + "x" for v in TESTED)} for Linux on x86, on a CPU; '
-      f'this is jaxlib {jaxlib.__version__}, {sys.platform}, {platform.machine()}, {jax.default_backend()}. '
-      'Choose auto, matmul or plain.'
-    )
+def refuse(kind: str) -> None:
+  """Raises the UserError of a kind that needs oneDNN where there is none."""
+  raise UserError(
+    f'model.conv: {kind!r} needs oneDNN in jaxlib {" or ".join(v + "x" for v in TESTED)} for Linux on x86, on a CPU; '
+    f'this is jaxlib {jaxlib.__version__}, {sys.platform}, {platform.machine()}, {jax.default_backend()}. '
+    'Choose auto, matmul or plain.'
+  )
 
 
 def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, dtype) -> jax.Array:

@@ -11,6 +11,7 @@ import pytest
 from configs import base
 from configs.recipes import common
 from noisyjax import config, plugins
+from noisyjax.small_loss import keep_rate
 
 NAMES = sorted(plugins.names(config.STRATEGIES, 'Strategy'))
 OPTIONS = ('', '-short', '-held', '-short-held')
@@ -136,7 +137,6 @@ def test_a_short_form_keeps_the_method_and_shrinks_its_warm_ups():
 def test_co_teachings_ramp_is_not_walked_twice(name):
   (_, _, first), (_, _, second) = config.phases(get(name, 'worse'))
   assert (first.strategy[name].ramp, second.strategy[name].ramp) == (10.0, 0.0)
-  keep = importlib.import_module('noisyjax.strategies.co_teaching').keep_rate
-  assert keep(0.0, 0.4, 0.0) == pytest.approx(0.6)
-  assert keep(0.0, 0.4, 10.0) == 1.0
+  assert keep_rate(0.0, 0.4, 0.0) == pytest.approx(0.6)
+  assert keep_rate(0.0, 0.4, 10.0) == 1.0
   assert (first.optim.b1, second.optim.b1) == (0.9, 0.1)

@@ -1,4 +1,4 @@
-"""GFLOP/s of one convolution and of its two gradients, by kind: XLA's own, patch matmuls, and those in bfloat16.
+"""GFLOP/s of one convolution and of its two gradients, by kind of convolution.
 
   python benchmarks/conv.py
 
@@ -38,7 +38,7 @@ def rates(kind: str, side: int, channels: int, features: int, size: int, stride:
       x, kernel, (stride, stride), padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
     )
   else:
-    run = lambda x, kernel: conv.convolve(x, kernel, geometry, kind == 'amx')
+    run = lambda x, kernel: conv.convolve(x, kernel, geometry, kind)
   g = draw(*jax.eval_shape(run, x, kernel).shape)
   forward = jax.jit(run)
   back_x = jax.jit(lambda x, kernel, g: jax.vjp(lambda x: run(x, kernel), x)[1](g))

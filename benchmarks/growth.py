@@ -167,7 +167,8 @@ def main() -> None:
       record['parts'][part].append(found)
       print(part, json.dumps(found), flush=True)
     writer.write_text(folder / 'growth.json', json.dumps(record, indent=1) + '\n')
-  draw(record, folder / 'growth.png')
+  if {'rows', 'classes', 'networks'} & record['parts'].keys():
+    draw(record, folder / 'growth.png')
 
 
 if __name__ == '__main__':

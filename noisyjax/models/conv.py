@@ -1,14 +1,15 @@
 """A 2-D convolution in four forms that share their parameters: XLA's own, and three that train faster on CPUs.
 
-XLA's weight gradient is the slow part of training on a CPU: mostly 12-70 GFLOP/s on two AVX-512 cores where the forward
-convolution and the input gradient reach 45-260 (jax 0.10.2, float32, kernels beyond 1x1 and a few input channels).
-`kind='matmul'` computes the weight gradient as `gradient.T @ patches`, over blocks of images whose patches stay in the
-cache: 1.3-4 times as fast. Matmuls, unlike convolutions, keep their speed inside `lax.scan`, and patches are never
-residuals. Its forward convolution and input gradient are XLA's.
+XLA's weight gradient is the slow part of training on a CPU: mostly 20-130 GFLOP/s on two AVX-512 cores, where the
+forward convolution and the input gradient reach 70-250 (jax 0.10.2, float32, kernels beyond 1x1). `kind='matmul'`
+computes the weight gradient as `gradient.T @ patches`, over blocks of images whose patches stay in the cache: 1.3-4
+times as fast. Matmuls, unlike convolutions, keep their speed inside `lax.scan`, and patches are never residuals. Its
+forward convolution and input gradient are XLA's.
 
-`kind='onednn'` leaves all three to oneDNN (`onednn.py`): 200-300 GFLOP/s. What then takes time is to move patches, so
-that where channels are few, both factors of the weight gradient are widened a little instead of one of them a lot.
-`kind='amx'` does the same with factors rounded to bfloat16, and with float32 sums, inputs and outputs.
+`kind='onednn'` leaves all three to oneDNN (`onednn.py`): 190-320 GFLOP/s, and 90-200 in the weight gradient, which is a
+product over patches here too. Where channels are few, to move these takes as long as the product: then both of its
+factors are widened a little, instead of one of them a lot. `kind='amx'` does the same with factors rounded to bfloat16,
+and with float32 sums, inputs and outputs.
 
 Convolution, input gradient and weight gradient are the three derivatives of one trilinear form,
 <g, convolve(x, k)>, so the gradient of each is made of the other two: every order of reverse mode stays fast.

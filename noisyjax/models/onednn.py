@@ -1,6 +1,6 @@
 """oneDNN's convolution and matrix product, which jaxlib contains but XLA does not choose by itself.
 
-On two AVX-512 cores they are 1.3-2.5 times as fast as what XLA makes of the same (benchmarks/README.md). jaxlib for
+On two AVX-512 cores they are 1.2-3 times as fast as what XLA makes of the same (benchmarks/README.md). jaxlib for
 Linux on x86 hands custom calls of these names to oneDNN; XLA's own option to rewrite convolutions into such calls,
 `xla_cpu_experimental_onednn_custom_call`, does nothing in a released jaxlib. The names and their fields are an
 agreement inside XLA, not an interface: `available` knows the versions it was tested with and tries a small product, and

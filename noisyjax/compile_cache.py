@@ -11,12 +11,18 @@ import jax
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 
+def processor_flags() -> set[str]:
+  """Returns what the processor can do ("avx2", …), as Linux says on x86; elsewhere nothing."""
+  try:
+    lines = Path('/proc/cpuinfo').read_text().splitlines()
+  except OSError:
+    return set()
+  return set(next((line for line in lines if line.startswith('flags')), '').split()[2:])
+
+
 def _processor() -> str:
   """Returns what code was compiled for: a folder shared between machines must not hand one the other's instructions."""
-  try:
-    text = next(line for line in Path('/proc/cpuinfo').read_text().splitlines() if line.startswith('flags'))
-  except (OSError, StopIteration):
-    text = platform.processor() + platform.machine()
+  text = ' '.join(sorted(processor_flags())) or platform.processor() + platform.machine()
   return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -16,7 +16,7 @@ from jax.test_util import check_grads
 
 import runs
 from configs import base
-from noisyjax import config
+from noisyjax import compile_cache, config
 from noisyjax.errors import UserError
 from noisyjax.models import conv, onednn
 from noisyjax.models.conv import Conv
@@ -292,6 +292,24 @@ def test_without_onednn_auto_does_without_and_onednn_says_what_it_needs(monkeypa
     onednn.available.cache_clear()
   monkeypatch.undo()
   assert config.build_model(base.get_config(), 10).conv == ('onednn' if onednn.available() else 'matmul')
+
+
+@pytest.mark.parametrize('kind', WIDE)
+def test_a_negative_padding_crops(kind):
+  x = jax.random.normal(jax.random.key(0), (2, 7, 6, 3))
+  crop = functools.partial(Conv, 4, (3, 3), padding=((-1, 2), (1, -1)))
+  variables = crop().init(jax.random.key(1), x)
+  run = lambda module: jax.value_and_grad(lambda x: (module.apply(variables, x) ** 2).sum())(x)
+  jax.tree.map(close, run(crop(kind=kind)), run(crop()))
+
+
+def test_without_avx_512_there_is_no_onednn(monkeypatch):
+  monkeypatch.setattr(compile_cache, 'processor_flags', lambda: {'avx2'})
+  onednn.available.cache_clear()
+  try:
+    assert conv.kinds() == ('plain', 'matmul')
+  finally:
+    onednn.available.cache_clear()
 
 
 def test_unknown_kind_names_the_choices():

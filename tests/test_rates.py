@@ -35,7 +35,7 @@ def test_co_teaching_and_its_followers_may_estimate_the_rate(name):
   build = config.find_strategy(name).build
   assert build(forget=-1.0).needs == () and build(forget=0.2).needs == ('rate',)
   d = dynamics.new(2, 1000)
-  visits = np.where(keep, [[1], [3]], 0).astype(np.int32)
+  visits = np.where(keep, [1 + np.arange(1000) % 3, np.full(1000, 3)], 0).astype(np.int32)
   seen = d.replace(visits=visits, loss=loss * visits)
   targets = types.SimpleNamespace(weight=np.ones(1000, np.float32))
   for told, state, want in ((-1.0, seen, 0.3), (-1.0, d, 0.0), (0.2, seen, 0.2)):

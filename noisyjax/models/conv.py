@@ -82,7 +82,7 @@ class Conv(nn.Module):
 def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, kind: str) -> jax.Array:
   """Convolves x [B, H, W, C] with kernel [h, w, C, F] -> [B, H', W', F]."""
   factor = _factor(x.dtype, kind)
-  if factor is None:
+  if factor is None or min(map(min, geometry[3])) < 0:
     return _convolve(x, kernel, geometry)
   return onednn.convolve(x.astype(factor), kernel.astype(factor), geometry, x.dtype)
 

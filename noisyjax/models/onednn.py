@@ -25,6 +25,7 @@ from noisyjax.errors import UserError
 from noisyjax.models.geometry import Geometry, outputs
 
 TESTED = ('0.10.', '0.11.')  # of jaxlib
+NEEDED = {'avx512f', 'avx512bw', 'avx512dq', 'avx512vl'}  # of the processor: without them bfloat16 ends the process
 DTYPES = (jnp.float32, jnp.bfloat16)
 
 
@@ -32,7 +33,7 @@ DTYPES = (jnp.float32, jnp.bfloat16)
 def available() -> bool:
   """Returns whether this jaxlib answers, on this machine's processor."""
   known = sys.platform == 'linux' and platform.machine() == 'x86_64' and jaxlib.__version__.startswith(TESTED)
-  if not known or jax.default_backend() != 'cpu':
+  if not known or jax.default_backend() != 'cpu' or not compile_cache.processor_flags() >= NEEDED:
     return False
   a = np.arange(6, dtype=np.float32).reshape(2, 3)
   with jax.ensure_compile_time_eval(), compile_cache.spared():
@@ -44,10 +45,10 @@ def available() -> bool:
 
 def refuse(kind: str) -> None:
   """Raises the UserError of a kind that needs oneDNN where there is none."""
+  versions, here = ' or '.join(v + 'x' for v in TESTED), (jaxlib.__version__, sys.platform, platform.machine())
   raise UserError(
-    f'model.conv: {kind!r} needs oneDNN in jaxlib {" or ".join(v + "x" for v in TESTED)} for Linux on x86, on a CPU; '
-    f'this is jaxlib {jaxlib.__version__}, {sys.platform}, {platform.machine()}, {jax.default_backend()}. '
-    'Choose auto, matmul or plain.'
+    f'model.conv: {kind!r} needs oneDNN in jaxlib {versions} for Linux on x86, on a CPU with AVX-512; '
+    f'this is jaxlib {", ".join(here)}, {jax.default_backend()}. Choose auto, matmul or plain.'
   )
 
 

@@ -14,7 +14,7 @@ def max_pool_2x2(images: jax.Array) -> jax.Array:
   """Returns the maximum of every 2x2 window, stride 2; an odd last row or column is dropped, but not an only one.
 
   Among equal values the first in row-major order takes the whole gradient, as in Keras, PyTorch and XLA. A nan is kept,
-  so that a diverged run shows.
+  so that a diverged run shows. Reverse mode only.
 
   Args:
     images: `[B, H, W, C]`.

@@ -45,8 +45,10 @@ def forbid() -> None:
 def spared() -> Iterator[None]:
   """What is forbidden within is allowed again after it, for whoever knows that no such program is left by then."""
   before = jax.config.jax_enable_compilation_cache
-  yield
-  _switch(before)
+  try:
+    yield
+  finally:
+    _switch(before)
 
 
 def _switch(on: bool) -> None:

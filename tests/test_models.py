@@ -9,13 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.test_util import check_grads
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.linear_model import LogisticRegression
 
 from noisyjax.errors import UserError
-from noisyjax.models import histogram
-from noisyjax.models.pool import max_pool_2x2
 from noisyjax.models.preact_resnet18 import PreActBlock
 from noisyjax.models.resnet import BasicBlock, layers
 
@@ -377,86 +373,3 @@ def test_resnet_normalization_keeps_nine_tenths_of_its_statistics():
   _, moved = norm().apply(variables, x, mutable=['batch_stats'])
   assert_allclose(moved['batch_stats']['mean'], 0.1 * x.mean((0, 1, 2)), rtol=1e-4)
   assert_allclose(moved['batch_stats']['var'], 0.9 + 0.1 * x.var((0, 1, 2)), rtol=1e-4)
-
-
-# Pooling
-
-
-def test_pool_has_values_and_gradient_of_the_window_maximum_ties_included():
-  images = jnp.round(jax.random.normal(random_key(0), (4, 7, 8, 3)))  # few values: many ties; an odd height
-  weight = wave((4, 3, 4, 3), 0)
-  window = lambda x: nn.max_pool(x, (2, 2), (2, 2))
-  gradient = lambda pool: jax.jit(jax.value_and_grad(lambda x: (pool(x) * weight).sum()))(images)[1]
-  assert_array_equal(max_pool_2x2(images), window(images))
-  assert_array_equal(gradient(max_pool_2x2), gradient(window))
-
-
-def test_pool_keeps_a_nan_wherever_it_is():
-  images = np.zeros((4, 2, 2, 1), np.float32)
-  images.reshape(4, 4)[range(4), range(4)] = np.nan
-  assert np.isnan(max_pool_2x2(jnp.asarray(images))).all()
-
-
-def test_pool_keeps_an_axis_of_one_pixel():
-  x = jax.random.normal(random_key(0), (2, 1, 4, 3))
-  assert_array_equal(max_pool_2x2(x), jnp.maximum(x[:, :, ::2], x[:, :, 1::2]))
-
-
-def test_pool_is_differentiable_twice():
-  x = jax.random.normal(random_key(0), (2, 5, 4, 2))
-  check_grads(lambda x: (max_pool_2x2(jnp.tanh(x)) ** 2).sum(), (x,), order=2, modes=['rev'], atol=0.05, rtol=0.05)
-
-
-# Histogram baseline
-
-
-def random_images(count, size=8, channels=3, seed=0):
-  return np.random.default_rng(seed).integers(0, 256, (count, size, size, channels), dtype=np.uint8)
-
-
-@pytest.mark.parametrize('bins, channels', [(5, 3), (5, 1), (7, 3), (256, 3), (1, 3)])
-def test_histograms_are_numpys(bins, channels, monkeypatch):
-  monkeypatch.setattr(histogram, '_CHUNK', 7)  # several chunks, the last one short
-  images = random_images(24, channels=channels)
-  images[:4] = np.arange(256, dtype=np.uint8).reshape(4, 8, 8, 1)  # every value, so every edge
-  edges = np.linspace(0, 255, bins + 1)
-  expected = [np.concatenate([np.histogram(i[..., c], bins=edges)[0] for c in range(channels)]) for i in images]
-  assert_array_equal(histogram.histograms(images, bins), expected)
-
-
-@pytest.mark.filterwarnings('ignore:lbfgs failed to converge')
-def test_histogram_is_scikit_learns_regression_with_a_column_for_every_class():
-  images, labels = random_images(60), np.arange(60) % 4 * 2  # classes 0, 2, 4, 6 of 8
-  labels[::7] = -1
-  model = histogram.Model(classes=8, max_iter=20)
-  state = model.fit(images, labels)
-  probs = model.predict_proba(state, images)
-  features, labeled = histogram.histograms(images, 5), labels >= 0
-  oracle = LogisticRegression(max_iter=20, random_state=0).fit(features[labeled], labels[labeled])
-  assert_allclose(probs[:, [0, 2, 4, 6]], oracle.predict_proba(features), rtol=1e-9)
-  assert not probs[:, 1::2].any()
-
-
-def test_histogram_with_two_classes_and_through_npz(tmp_path):
-  dark, light = random_images(20) // 4, 255 - random_images(20) // 4
-  images, labels = np.concatenate([dark, light]), np.repeat([1, 2], 20)
-  model = histogram.Model(classes=4)
-  np.savez(tmp_path / 'state.npz', **model.fit(images, labels))
-  probs = model.predict_proba(np.load(tmp_path / 'state.npz'), images)
-  assert probs.shape == (40, 4)
-  assert_allclose(probs.sum(axis=1), 1)
-  assert_array_equal(probs.argmax(axis=1), labels)
-
-
-def test_histogram_rows_stay_in_the_order_of_the_images():
-  images, labels = random_images(50), np.arange(50) % 3
-  model = histogram.Model(classes=3, max_iter=5)
-  state = model.fit(images, labels)
-  order = np.random.default_rng(1).permutation(50)
-  assert_array_equal(model.predict_proba(state, images[order]), model.predict_proba(state, images)[order])
-
-
-@pytest.mark.parametrize('labels, found', [([3, 3, -1, 3], 'only class 3'), ([-1] * 4, 'no labeled row')])
-def test_histogram_needs_two_classes(labels, found):
-  with pytest.raises(UserError, match=found):
-    histogram.Model(classes=5).fit(random_images(4), np.array(labels))

@@ -6,8 +6,8 @@ Linux on x86 hands custom calls of these names to oneDNN; XLA's own option to re
 agreement inside XLA, not an interface: `available` knows the versions it was tested with and tries a small product, and
 elsewhere `conv = auto` does without.
 
-XLA cannot write a program with such a call to a file (it takes it for a custom call of another kind, jaxlib 0.10 and
-0.11), so that making one turns the persistent compilation cache off for the rest of the process.
+XLA fails to write a program with such a call to a file (std::bad_alloc, jaxlib 0.10.2), so that making one turns the
+persistent compilation cache off for the rest of the process.
 """
 
 import functools

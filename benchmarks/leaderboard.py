@@ -34,6 +34,7 @@ MAIN_SEEDS = flags.DEFINE_integer('main_seeds', 3, 'Seeds of the main methods.')
 EPOCHS = flags.DEFINE_integer('epochs', 20, 'Epochs of the first table.')
 ROWS = flags.DEFINE_integer('rows', 10_000, 'Training rows (the first ones).')
 WIDTHS = flags.DEFINE_list('widths', ['32', '64', '128'], 'Channels of the small CNN.')
+CONV = flags.DEFINE_string('conv', 'auto', "Convolutions, as in model.conv; bfloat16's `amx` halves the time.")
 BUDGETS = flags.DEFINE_list('budgets', ['epochs', 'passes'], 'Which tables.')
 ALL_ROWS = 45_000  # of the `held` form
 TOLERANCE = 1.15  # methods within 15 % of cross-entropy's passes are not run again for the second table
@@ -52,7 +53,7 @@ def config_of(method: str, noise: str, epochs: int, seed: int):
   own_steps = lambda own: {k: fewer(v) if k == 'steps_per_epoch' else v for k, v in own.items()}
   c.phases = tuple((name, n, own_steps(own)) for name, n, own in c.phases)
   c.steps_per_epoch = fewer(c.steps_per_epoch)
-  c.seed = seed
+  c.seed, c.model.conv = seed, CONV.value
   c.data.train = f'0:{ROWS.value}'
   c.model.small_cnn.widths = tuple(map(int, WIDTHS.value))
   return c

@@ -32,7 +32,8 @@ REPEATS = flags.DEFINE_integer('repeats', 5, 'Passes of each side, in turn.')
 RECORD = flags.DEFINE_string('record', '', 'A JSON record to write.')
 ROWS = flags.DEFINE_list('rows', [], 'Rows of PARTS, such as small_cnn-128; empty: all.')
 CHILD = flags.DEFINE_string('child', '', 'Internal: what this process runs, "ours small_cnn 128 2560".')
-OURS = {'ours': 'auto', 'amx': 'amx'}  # kinds of convolution
+KINDS = {'ours': 'auto', 'amx': 'amx', 'matmul': 'matmul'}  # of convolution
+OURS = ('ours', 'amx')  # of which this is the speed; the programs of the third alone can be kept in the cache
 WHAT = ('learn', 'predict', 'score')
 CHUNK = 512  # images a forward pass when predicting: all passes below are a number of whole ones, or shorter than one
 # network, batch → images a pass, sides
@@ -63,8 +64,8 @@ def compile_step(ours: engine.Engine) -> float:
 def child(side: str, part: str, batch: int, count: int) -> None:
   """Answers "learn", "predict" and (ours) "score", a line each, with the seconds it took."""
   kind, _, what = side.partition('_')
-  if kind in OURS:
-    ours = our_engine(part, batch, count, OURS[kind])
+  if kind in KINDS:
+    ours = our_engine(part, batch, count, KINDS[kind])
     if what == 'compile':
       print(compile_step(ours), flush=True)
       return
@@ -90,7 +91,7 @@ class Side:
   """A child process."""
 
   def __init__(self, side: str, part: str, batch: int, count: int, cache: str):
-    python = sys.executable if side.split('_')[0] in OURS else RIVALS.value
+    python = sys.executable if side.split('_')[0] in KINDS else RIVALS.value
     self.command = [python, __file__, f'--child={side} {part} {batch} {count}']
     wishes = {'TF_CPP_MIN_LOG_LEVEL': '3', 'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1',
               'JAX_COMPILATION_CACHE_DIR': cache, 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0'}  # fmt: skip
@@ -134,7 +135,7 @@ def measure(part: str, batch: int, cache: str) -> dict:
 def compiling(part: str, batch: int) -> dict[str, list[float]]:
   """Returns the seconds to compile our step with an empty cache, and in another process with what that one left."""
   found = {}
-  for kind in OURS:
+  for kind in KINDS:
     with tempfile.TemporaryDirectory() as cache:
       sides = [Side(f'{kind}_compile', part, batch, 2 * batch, cache) for _ in range(2)]
     found[kind] = [side.first for side in sides]

@@ -134,7 +134,7 @@ def memory():
 
 
 def draw(record: dict, path: Path) -> None:
-  """Draws seconds against rows, against classes and against networks, both axes logarithmic."""
+  """Draws seconds against rows and against classes, both logarithmic, and against networks."""
   import matplotlib
 
   matplotlib.use('agg')
@@ -145,7 +145,8 @@ def draw(record: dict, path: Path) -> None:
   for axis, part in zip(axes[0], parts):
     found = record['parts'][part]
     for name in found[0]['seconds']:
-      axis.loglog([f[part] for f in found], [f['seconds'][name] for f in found], marker='o', label=name)
+      axis.plot([f[part] for f in found], [f['seconds'][name] for f in found], marker='o', label=name)
+    axis.set(**({'ylim': (0, None)} if part == 'networks' else {'xscale': 'log', 'yscale': 'log'}))
     axis.set(xlabel=part, ylabel='seconds a call' if part != 'networks' else 'seconds a step and network')
     axis.grid(alpha=0.3)
     axis.legend(fontsize=7)

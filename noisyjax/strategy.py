@@ -255,3 +255,9 @@ def halves(epochs: int) -> tuple[int, int]:
 def predictions(logits: Array, features: Array, batch: dict[str, Array]) -> dict[str, Array]:
   """The `score` of strategies whose `refresh` wants the networks' probabilities: {"probs": [M, B, C]}."""
   return {'probs': jax.nn.softmax(logits)}
+
+
+def surest(logits: Array, features: Array, batch: dict[str, Array]) -> dict[str, Array]:
+  """The `score` of strategies whose `refresh` wants the vote's class and its probability: {"guess", "sure": [1, B]}."""
+  probs = jax.nn.softmax(logits).mean(0, keepdims=True)
+  return {'guess': probs.argmax(-1).astype('int32'), 'sure': probs.max(-1)}

@@ -143,7 +143,8 @@ def ssr_refreshed(probs, label, epoch=3, given=None, features=None, rows=None, *
   rows = jnp.ones(count, bool) if rows is None else jnp.asarray(rows)
   ctx = types.SimpleNamespace(epoch=jnp.int32(epoch), rows=rows, classes=probs.shape[-1])
   features = np.eye(count) if features is None else features
-  return strategy.refresh(state, {'probs': jnp.asarray(probs)[None], 'features': jnp.asarray(features)[None]}, ctx)
+  scores = {'guess': probs.argmax(-1), 'sure': probs.max(-1), 'features': features}
+  return strategy.refresh(state, {name: jnp.asarray(score)[None] for name, score in scores.items()}, ctx)
 
 
 def test_ssr_relabels_the_given_label_above_the_threshold_and_gives_it_back_below():

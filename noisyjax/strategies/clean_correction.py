@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax.estimate import transition
-from noisyjax.strategy import Strategy as Base, predictions
+from noisyjax.strategy import Strategy as Base, predictions, surest
 
 
 class Strategy(Base):
@@ -36,7 +36,7 @@ class Strategy(Base):
   averaged = True
   refresh_on = property(lambda self: 'epoch' if self.every_epoch else 'phase')
   needs = ('verified',)
-  score = staticmethod(predictions)
+  score = property(lambda self: predictions if self.soft or self.posterior else surest)
 
   def phases(self, name, epochs):
     each = max(epochs // (self.rounds + 1), 1)
@@ -48,17 +48,19 @@ class Strategy(Base):
     return {}, {'verified': jnp.array(data.verified), 'given': jnp.array(data.given)}
 
   def refresh(self, state, scores, ctx):
-    probs = scores['probs'][0]  # [N, C]
-    verified = state.extra['verified']  # [N]
+    verified, soft = state.extra['verified'], None  # [N]
     known = verified >= 0
-    if self.posterior:
-      given = state.extra['given']
-      matrix = transition.from_pairs(verified, given, ctx.classes, ctx.rows & (state.targets.weight > 0))
-      probs = transition.posterior(probs, given, matrix)
-    sure = probs.max(-1) >= self.confidence
-    label = jnp.where(known, verified, jnp.where(sure, probs.argmax(-1), -1)).astype(jnp.int32)
-    soft = None
+    if 'probs' in scores:
+      probs = scores['probs'].mean(0)  # [N, C]
+      if self.posterior:
+        given = state.extra['given']
+        matrix = transition.from_pairs(verified, given, ctx.classes, ctx.rows & (state.targets.weight > 0))
+        probs = transition.posterior(probs, given, matrix)
+      guess, sure = probs.argmax(-1), probs.max(-1)
+    else:
+      guess, sure = scores['guess'][0], scores['sure'][0]
+    label = jnp.where(known, verified, jnp.where(sure >= self.confidence, guess, -1)).astype(jnp.int32)
     if self.soft:
-      corrected = jnp.where(sure[:, None], probs, 0.0)
-      soft = jnp.where(known[:, None], jax.nn.one_hot(verified, probs.shape[-1]), corrected)
+      corrected = jnp.where((sure >= self.confidence)[:, None], probs, 0.0)
+      soft = jnp.where(known[:, None], jax.nn.one_hot(verified, ctx.classes), corrected)
     return state.targets.replace(label=label, soft=soft), state.extra

@@ -11,7 +11,7 @@ data set, never a guess of an earlier round.
 import jax.numpy as jnp
 
 from noisyjax import semi
-from noisyjax.strategy import predictions
+from noisyjax.strategy import surest
 
 
 class Strategy(semi.SemiSupervised):
@@ -28,7 +28,7 @@ class Strategy(semi.SemiSupervised):
   rounds: int = 2
   cap: int = 0
   refresh_on = 'phase'
-  score = staticmethod(predictions)
+  score = staticmethod(surest)
 
   def phases(self, name, epochs):
     rounds = max(min(self.rounds, epochs - 1), 1)
@@ -42,8 +42,7 @@ class Strategy(semi.SemiSupervised):
     return (('naive', each, known), *later)
 
   def refresh(self, state, scores, ctx):
-    probs = scores['probs'].mean(0)  # [N, C]
-    sure, guess = probs.max(-1), probs.argmax(-1).astype(jnp.int32)
+    sure, guess = scores['sure'][0], scores['guess'][0]  # [N]
     known, targets = state.extra['known'], state.targets
     added = (known < 0) & (sure > self.threshold) & (targets.weight > 0) & ctx.rows
     if self.cap:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import optax
 
 from noisyjax import losses, semi
-from noisyjax.strategy import Out, Strategy as Base, Views
+from noisyjax.strategy import Out, Strategy as Base, Views, surest
 
 BLOCK = 256  # rows whose similarities to all others are held at once
 
@@ -92,14 +92,14 @@ class Strategy(Base):
 
   def score(self, logits, features, batch):
     length = jnp.sqrt((features**2).sum(-1, keepdims=True))
-    return {'probs': jax.nn.softmax(logits), 'features': features / jnp.maximum(length, 1e-12)}
+    return surest(logits, features, batch) | {'features': features / jnp.maximum(length, 1e-12)}
 
   def refresh(self, state, scores, ctx):
     targets = state.targets
     given = jnp.where(ctx.epoch == 0, targets.label, state.extra['given'])  # as the phase found the labels
     usable = ctx.rows & (targets.weight > 0)
-    probs = scores['probs'][0]  # [N, C]
-    label = jnp.where(usable & (probs.max(-1) > self.relabel), probs.argmax(-1), given).astype(jnp.int32)
+    sure, guess = scores['sure'][0], scores['guess'][0]  # [N]
+    label = jnp.where(usable & (sure > self.relabel), guess, given)
     usable &= label >= 0
     votes = neighbour_votes(scores['features'][0], label, usable, self.neighbours, ctx.classes)
     count = (jax.nn.one_hot(label, ctx.classes) * usable[:, None]).sum(0)

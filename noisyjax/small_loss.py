@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax.estimate import mixture
+from noisyjax.estimate.rank import place
 from noisyjax.strategy import Strategy
 
 
@@ -15,9 +16,8 @@ def keep_rate(epoch, forget, ramp):
 def smallest(per, valid, keep):
   """Returns the floor(keep · n) smallest of n valid rows: per [M, B], valid bool [B] → bool [M, B]."""
   per = jnp.where(valid, per, jnp.inf)
-  rank = per.argsort(-1).argsort(-1)
   # The nudge undoes float32: 0.7f · 100 is 69.99….
-  return valid & (rank < jnp.floor(keep * valid.sum(-1, keepdims=True) + 1e-3))
+  return valid & (place(per) < jnp.floor(keep * valid.sum(-1, keepdims=True) + 1e-3))
 
 
 class Forgetful(Strategy):

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisyjax.estimate.rank import rank
+from noisyjax.estimate.rank import place, rank
 
 Array = jax.Array
 
@@ -109,9 +109,9 @@ def calibrated(joint: Array, counts: Array) -> Array:
   up = (2 * rest > total) | ((2 * rest == total) & (low % 2 == 1))
   near = low + up
   missing = wanted - near.sum(1, keepdims=True)
-  rank = jnp.argsort(jnp.argsort(rest - up * total, axis=1, stable=True), axis=1)  # 0: rounded up most
-  more = len(joint) - 1 - rank < missing
-  return near + more - (rank < -missing)
+  at = place(rest - up * total)  # 0: rounded up most
+  more = len(joint) - 1 - at < missing
+  return near + more - (at < -missing)
 
 
 def joint(probs: Array, labels: Array, keep: Array | None = None) -> Array:

@@ -1,9 +1,14 @@
-"""Places within groups, with static shapes."""
+"""Places in an order, and within groups, with static shapes."""
 
 import jax
 import jax.numpy as jnp
 
 Array = jax.Array
+
+
+def place(key: Array) -> Array:
+  """Returns each entry's place, from 0, in ascending order along the last axis; of equals the earlier comes first."""
+  return key.argsort(-1).argsort(-1)
 
 
 def rank(key: Array, group: Array, groups: int) -> Array:

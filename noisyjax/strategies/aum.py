@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from noisyjax import dynamics, losses, memory
 from noisyjax.errors import UserError
+from noisyjax.estimate.rank import place
 from noisyjax.strategy import Strategy as Base, supervised
 
 
@@ -102,9 +103,9 @@ class Strategy(Base):
 
   def _thresholds(self, extra, counts, ctx):
     """Draws disjoint threshold sets on entering the phase; later they stay."""
-    rank = jnp.where(counts, jax.random.uniform(ctx.key, counts.shape), jnp.inf).argsort().argsort()
+    shuffled = place(jnp.where(counts, jax.random.uniform(ctx.key, counts.shape), jnp.inf))
     size = counts.sum() // (ctx.classes + 1)
-    drawn = counts & (rank // jnp.maximum(size, 1) == jnp.arange(self.networks)[:, None]) & (size > 0)
+    drawn = counts & (shuffled // jnp.maximum(size, 1) == jnp.arange(self.networks)[:, None]) & (size > 0)
     return extra | {'threshold': jnp.where(ctx.epoch == 0, drawn, extra['threshold'])}
 
   def probs(self, logits):

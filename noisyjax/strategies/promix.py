@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from noisyjax import losses, semi
 from noisyjax.estimate import mixture
+from noisyjax.estimate.rank import place
 from noisyjax.strategy import Out, Strategy as Base, Views
 
 
@@ -36,9 +37,9 @@ def expanded(probs, chosen, valid, threshold, fill):
   top, guess = probs.max(-1), probs.argmax(-1)  # [2, B]
   agreed = valid & (top > threshold).all(0) & (guess[0] == guess[1])  # [B]
   new = agreed & ~chosen
-  rank = jnp.where(new, -top.mean(0), jnp.inf).argsort(-1).argsort(-1)
+  surest = place(jnp.where(new, -top.mean(0), jnp.inf))
   room = jnp.floor(fill * valid.sum() + 1e-3) - chosen.sum(-1, keepdims=True)
-  return new & (rank < room)
+  return new & (surest < room)
 
 
 class Strategy(Base):

@@ -155,10 +155,15 @@ def _flag_by_noise_rate(probs, group, matrix) -> Array:
   own = _own(probs, group)
   few = jnp.concatenate([matrix * (1 - jnp.eye(classes, dtype=matrix.dtype)), jnp.zeros((1, classes), matrix.dtype)])
 
-  def flag(flags, j):
-    return flags | (rank(own - probs[:, j], group, classes) < few[group, j]), None
+  likely = (-few).argsort(1)  # of every given class, the true classes, those first that most of its rows belong to
 
-  return jax.lax.scan(flag, jnp.zeros(len(group), bool), jnp.arange(classes))[0]
+  def flag(turn, flags):
+    other = likely[group, turn]  # [N]
+    margin = own - jnp.take_along_axis(probs, other[:, None], 1)[:, 0]
+    return flags | (rank(margin, group, classes) < few[group, other])
+
+  turns = (few > 0).sum(1).max()  # of many classes most pairs have nothing to prune
+  return jax.lax.fori_loop(0, turns, flag, jnp.zeros(len(group), bool))
 
 
 def _flag_by_class(probs, group, matrix, counts) -> Array:

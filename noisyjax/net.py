@@ -58,10 +58,12 @@ class Net:
       key: of the run's "init".
       images: uint8 [n, H, W, C] training images: the shape, and what a data-dependent first layer is computed from.
     """
-    net = self
-    if hasattr(self.model, 'conv'):  # parameters are the same, and XLA's own form can be kept in the compilation cache
-      net = dataclasses.replace(self, model=self.model.clone(conv='plain'))
-    return net._init(key, images if hasattr(self.model, 'calibrate') else images[:2])
+    return self._plain._init(key, images if hasattr(self.model, 'calibrate') else images[:2])
+
+  @property
+  def _plain(self) -> 'Net':
+    """The same networks in XLA's own form, which leaves the compilation cache on."""
+    return dataclasses.replace(self, model=self.model.clone(conv='plain')) if hasattr(self.model, 'conv') else self
 
   @functools.partial(jax.jit, static_argnums=0)  # op by op it takes seconds, in every process anew
   def _init(self, key, images):
@@ -98,7 +100,7 @@ class Net:
 
   def width(self, params: PyTree, stats: PyTree, images: np.ndarray) -> int:
     """Returns F, the width of the features, without running a network."""
-    return jax.eval_shape(self.look, params, stats, images)[1].shape[-1]
+    return jax.eval_shape(self._plain.look, params, stats, images)[1].shape[-1]
 
 
 def path_matches(pattern: str, tree: PyTree) -> PyTree:

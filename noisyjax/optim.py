@@ -66,6 +66,7 @@ class Optimizer:
       return optax.trace(self.momentum, self.nesterov)
     return optax.scale_by_adam(self.b1, self.b2, self.eps, nesterov=self.name == 'nadam')
 
+  @jax.jit
   def init(self, params: PyTree) -> PyTree:
     """Returns the state for params with a leading axis M."""
     return jax.vmap(self._direction().init)(params)

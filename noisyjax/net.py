@@ -90,6 +90,7 @@ class Net:
 
     return self._run(one, images, params, stats, jax.random.split(key, self.networks))
 
+  @functools.partial(jax.jit, static_argnums=0)  # one trace for every program that asks the same number of images
   def look(self, params: PyTree, stats: PyTree, images: Array) -> tuple[Array, Array]:
     """Returns logits [M, B, C] and features [M, B, F] under running statistics; moves nothing."""
 

@@ -1,11 +1,11 @@
-"""Our answer to the seed's question on two cores without a GPU, in four minutes: 83.9 % (n = 1).
+"""Our answer to the seed's question on two cores without a GPU, in two or three minutes: 84.1 % (n = 1).
 
   python launch.py train --config=configs/weak_supervision/best_cpu.py --workdir=runs/best_cpu
 
 A fast network, trained on the 9,000 verified rows alone. One-cycle SGD, label smoothing, crop + flip + cutout, averaged
 weights; the epoch is chosen on 1,000 verified validation rows. What the 35,000 noisy rows add, given more time, is in
 `posterior.py`. Products of convolutions are bfloat16, for cores with AMX; `--config.model.conv=auto` is float32 (83.2 ±
-0.1 %, n = 2, and twice the time).
+0.1 %, n = 2, measured with slower convolutions than today's).
 """
 
 from configs.weak_supervision import common

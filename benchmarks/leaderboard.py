@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import program
 from absl import flags
-from tables import markdown, spread
 
 from configs.recipes import common
 from noisyjax import config as configs, plugins, run, writer
+from noisyjax.experiments.words import markdown, spread
 
 WORKDIR = flags.DEFINE_string('workdir', 'runs/leaderboard', 'Folder of the runs.')
 OUT = flags.DEFINE_string('out', '', 'Folder of the tables; empty: the workdir.')
@@ -83,7 +83,7 @@ def row(method: str, noise: str, results: list[dict], passes: float) -> tuple[fl
 
 
 def table(title: str, rows: list[tuple[float, list[str]]]) -> str:
-  return f'### {title}\n\n{markdown(HEAD, rows)}'
+  return f'### {title}\n\n{markdown(HEAD, [cells for _, cells in sorted(rows, key=lambda r: -r[0])])}\n'
 
 
 def seeds_of(method: str) -> int:

@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import program
 from absl import flags
-from tables import markdown, spread
 
 from configs.weak_supervision import best_cpu
 from noisyjax import run, writer
 from noisyjax.errors import check_choice
+from noisyjax.experiments.words import markdown, spread
 
 WORKDIR = flags.DEFINE_string('workdir', 'runs/weak_supervision', 'Folder of the runs.')
 OUT = flags.DEFINE_string('out', '', 'Folder of the table; empty: the workdir.')
@@ -107,7 +107,7 @@ def main() -> None:
     rows.append(row(method, results))
     keep = ('seed', 'epochs', 'passes', 'seconds', 'audit', 'validation', 'knowledge', 'peak_memory_mb', 'device')
     record['runs'] += [{'method': method} | {k: r[k] for k in keep} for r in results]
-    table = markdown(HEAD, rows)
+    table = markdown(HEAD, [cells for _, cells in sorted(rows, key=lambda r: -r[0])]) + '\n'
     name = folder / f'weak_supervision_{MINUTES.value}'
     writer.write_text(name.with_suffix('.md'), table)
     writer.write_text(name.with_suffix('.json'), json.dumps(record, indent=1) + '\n')

@@ -12,7 +12,7 @@ import runs
 from noisyjax import evaluate, find, find_files, step
 from noisyjax.errors import UserError
 from noisyjax.estimate import confident
-from noisyjax.experiments import report
+from noisyjax.experiments import page
 
 COUNT = 400
 
@@ -340,7 +340,7 @@ def test_a_run_scores_detection_in_sample_held_out_and_by_decision(tmp_path, mon
   expected = evaluate.detection_audit(flagged, -samples['margin'][held], given[held], true[held])
   assert found['held_out'] == pytest.approx({'rows': 32} | expected)
   assert json.loads((tmp_path / 'w/result.json').read_text())['audit']['detection'] == found
-  shown = report._detection_section(found)
+  shown = page._detection_section(found)
   assert 'held out: auroc' in shown and 'in sample: mean loss' in shown.replace('_', ' ') and 'audit' in shown
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from noisyjax import evaluate, writer
 from noisyjax.errors import UserError
-from noisyjax.experiments import report
+from noisyjax.experiments import page, pictures, record, report
 
 
 def fake_run(folder, strategy='co_teaching', seed=0, epochs=30, top=0.9, classes=None, validation=True, audit=True):
@@ -89,13 +89,13 @@ def results(*folders):
   return [writer.read_json(folder / 'result.json') for folder in folders]
 
 
-def picture(path):
-  return np.asarray(Image.open(path).convert('RGB'), int)
+def picture(png):
+  return np.asarray(Image.open(io.BytesIO(png)).convert('RGB'), int)
 
 
-def has_color(path, color):
+def has_color(png, color):
   wanted = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
-  return (np.abs(picture(path) - wanted).max(-1) < 12).sum() > 20
+  return (np.abs(picture(png) - wanted).max(-1) < 12).sum() > 20
 
 
 class Page(html.parser.HTMLParser):
@@ -145,16 +145,16 @@ def test_the_noise_table_counts_given_against_true_labels_of_the_rows_trained_on
 
 
 def test_rows_are_joined_by_number_not_by_position(tmp_path):
-  found = report._lookup(np.array([7, 3, 5]), np.array([70, 30, 50]), np.array([5, 9, 3]))
+  found = page._lookup(np.array([7, 3, 5]), np.array([70, 30, 50]), np.array([5, 9, 3]))
   assert found.tolist() == [50, -1, 30]
 
 
 def test_curves_draw_what_there_is_and_only_that(tmp_path):
-  full = report.curves(fake_run(tmp_path / 'full'))
-  assert has_color(full, report.TRAIN) and has_color(full, report.VALIDATION) and has_color(full, report.AUDIT)
-  blind = report.curves(fake_run(tmp_path / 'blind', audit=False, validation=False))
-  assert has_color(blind, report.TRAIN)
-  assert not has_color(blind, report.VALIDATION) and not has_color(blind, report.AUDIT)
+  full = pictures.curves(record.read(fake_run(tmp_path / 'full')))
+  assert has_color(full, pictures.TRAIN) and has_color(full, pictures.VALIDATION) and has_color(full, pictures.AUDIT)
+  blind = pictures.curves(record.read(fake_run(tmp_path / 'blind', audit=False, validation=False)))
+  assert has_color(blind, pictures.TRAIN)
+  assert not has_color(blind, pictures.VALIDATION) and not has_color(blind, pictures.AUDIT)
 
 
 def test_no_audit_no_validation_is_said_not_drawn(tmp_path):
@@ -176,20 +176,20 @@ def test_null_metrics_are_gaps(tmp_path):
   folder = fake_run(tmp_path / 'run')
   lines = writer.read_lines(folder / 'metrics.jsonl')
   lines[3]['loss'] = None
-  assert np.isnan(report._line(lines, 'loss')[1][3])
-  assert report._line([{'epoch': 1, 'loss': None}], 'loss') == ([], [])
+  assert np.isnan(record.history(lines, 'loss')[1][3])
+  assert record.history([{'epoch': 1, 'loss': None}], 'loss') == ([], [])
 
 
 def test_many_classes_and_pictures_repeat_bit_for_bit(tmp_path):
-  folder = fake_run(tmp_path / 'run', classes=[f'a rather long class name {i}' for i in range(100)])
-  first = report.confusion_png(folder).read_bytes()
-  assert report.confusion_png(folder).read_bytes() == first
+  run = record.read(fake_run(tmp_path / 'run', classes=[f'a rather long class name {i}' for i in range(100)]))
+  first = pictures.confusion(run)
+  assert pictures.confusion(run) == first
   assert max(Image.open(io.BytesIO(first)).size) < 1600
 
 
 def test_an_unfinished_workdir_is_named(tmp_path):
   with pytest.raises(UserError, match=r'run: not a finished run'):
-    report.curves(tmp_path / 'run')
+    report.write_report(tmp_path / 'run')
   folder = fake_run(tmp_path / 'cut')
   (folder / 'samples.parquet').write_bytes(b'PAR1 cut')
   with pytest.raises(UserError, match=r'samples\.parquet: not a readable Parquet'):
@@ -242,11 +242,11 @@ def test_comparison_draws_each_group_in_its_color(tmp_path):
     name: [fake_run(tmp_path / f'{name}{s}', strategy=name, seed=s, top=top) for s in range(2)]
     for name, top in (('naive', 0.6), ('co_teaching', 0.9))
   }
-  path = report.comparison_png(groups, tmp_path / 'comparison.png')
-  assert has_color(path, report.GROUPS[0]) and has_color(path, report.GROUPS[1])
-  assert not has_color(path, report.GROUPS[2])
-  columns = np.flatnonzero((np.abs(picture(path) - [0x2A, 0x6F, 0xBB]).max(-1) < 12).any(0)) / picture(path).shape[1]
+  png = report.write_comparison(groups, tmp_path / 'comparison.png').read_bytes()
+  assert has_color(png, pictures.GROUPS[0]) and has_color(png, pictures.GROUPS[1])
+  assert not has_color(png, pictures.GROUPS[2])
+  columns = np.flatnonzero((np.abs(picture(png) - [0x2A, 0x6F, 0xBB]).max(-1) < 12).any(0)) / picture(png).shape[1]
   assert columns.min() < 0.15 and ((columns > 0.2) & (columns < 0.4)).any() and columns.max() > 0.7  # curve; bar, name
   blind = {'blind': [fake_run(tmp_path / 'blind', audit=False)]}
   with pytest.raises(UserError, match='blind: no run of this group has a test accuracy'):
-    report.comparison_png(blind, path)
+    report.write_comparison(blind, tmp_path / 'blind.png')

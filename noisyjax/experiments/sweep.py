@@ -125,7 +125,7 @@ def sweep(config: ConfigDict, points: list[Overrides], workdir: str) -> tuple[li
     for point, _ in built:
       label = name({k: v for k, v in point.items() if k != 'seed'})
       groups.setdefault(label.removeprefix('strategy='), []).append(Path(workdir) / name(point))
-    report.comparison_png(groups, Path(workdir) / 'comparison.png')
+    report.write_comparison(groups, Path(workdir) / 'comparison.png')
   return results, text
 
 

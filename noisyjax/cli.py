@@ -45,8 +45,8 @@ def predict() -> None:
   members = library.load_all(_needed(_WORKDIR).split(','))
   if _ENSEMBLE.value:
     members.append(library.ensemble(members))
-  columns, truth, _ = library.predict_files(members, images, _LABELS.value, _SKIP_BAD.value)
-  library.write_csv(_OUT.value, columns)
+  columns, truth, names = library.predict_files(members, images, _LABELS.value, _SKIP_BAD.value)
+  library.write_csv(_OUT.value, columns, names)
   if truth is not None:
     print(library.reports(columns, truth, members[0].classes))
   print(_OUT.value)

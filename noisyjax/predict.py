@@ -2,10 +2,9 @@
 
 import dataclasses
 import functools
-import io
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import jax
@@ -15,6 +14,7 @@ from noisyjax import checkpoint, config as configs, evaluate, step, writer
 from noisyjax.data import dataset, files, label_file
 from noisyjax.data.decode import check_bad
 from noisyjax.errors import UserError, check_choice
+from noisyjax.log import log
 from noisyjax.models import conv
 from noisyjax.net import Net
 from noisyjax.state import Snapshot
@@ -26,13 +26,14 @@ class Predictor:
 
   Attributes:
     classes: names. shape: (H, W, C) of the images it takes. name: of the run.
-    fit: how it brings other sizes to its own.
+    fit: how it brings other sizes to its own. unlabeled: the word for "no label" in its label files.
   """
 
   classes: tuple[str, ...]
   shape: tuple[int, int, int]
   name: str
   fit: str
+  unlabeled: str
   _probs: Callable[[np.ndarray], np.ndarray]
 
   def probs(self, images: np.ndarray) -> np.ndarray:
@@ -89,9 +90,9 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
     snapshot = checkpoint.load_weights(folder / 'weights' / select, template)
     probs = lambda images: step.predict(net, strategy, snapshot, images, config.eval_batch_size)[0]
   else:
-    state = dict(np.load(io.BytesIO((folder / 'weights.npz').read_bytes())))
+    state = writer.read_npz(folder / 'weights.npz')
     probs = lambda images: model.predict_proba(state, np.round(images).astype(np.uint8))
-  return Predictor(tuple(facts['classes']), shape, folder.name, config.data.fit, probs)
+  return Predictor(tuple(facts['classes']), shape, folder.name, config.data.fit, config.data.unlabeled, probs)
 
 
 def load_all(workdirs: list[str]) -> list[Predictor]:
@@ -128,29 +129,30 @@ def _same(predictors: Sequence[Predictor], field: str, why: str) -> None:
 
 def predict_files(
   predictors: list[Predictor], images: str, labels: str = '', skip_bad: bool = False
-) -> tuple[dict[str, np.ndarray], np.ndarray | None, tuple[str, ...]]:
+) -> tuple[dict[str, np.ndarray], np.ndarray | None, dict[int, str]]:
   """Predicts a folder or zip of images, in the sorted order of their names.
 
   Args:
     predictors: whose columns. images: folder or zip.
     labels: a label file in either form that `data.labels` takes, or "". skip_bad: go on without unreadable images.
   Returns:
-    name → int32 [n] predictions, in the order of the predictors; the labels int32 [n] or None; the image names.
+    name → int32 [n] predictions, in the order of the predictors; the labels int32 [n] or None; place → image name of
+    the n images, where one that was left out keeps its place.
   """
-  columns, truth, names = {}, None, ()
+  columns, truth, names, notes = {}, None, {}, []
   with files.open_images(images) as found:
     for p in predictors:
       height, width, channels = p.shape
       if height != width:
         raise UserError(f'{p.name}: takes images of {width}x{height}; a folder can be fitted to squares only.')
       decoded = found.decoded(height, p.fit, channels)
-      check_bad(decoded.bad, skip_bad, str(images))
-      names = tuple(found.names[i] for i in decoded.good)
+      notes = check_bad(decoded.bad, skip_bad, str(images), '--skip_bad')
+      names = {int(i): found.names[i] for i in decoded.good}
       columns[_free(p.name, columns)] = p(decoded.images)
     if labels:
       _same(predictors, 'classes', f'--labels: {labels} cannot score runs of different classes')
       column = label_file.read_column(labels)
-      values = label_file.indices(column, predictors[0].classes, 'undefined')
+      values = label_file.indices(column, predictors[0].classes, predictors[0].unlabeled)
       if column.images is None:
         if len(values) != len(found.names):
           raise UserError(f'{labels}: has {len(values)} labels, expected {len(found.names)}, one an image of {images}.')
@@ -164,6 +166,8 @@ def predict_files(
         every = np.full(len(found.names), -1, np.int32)
         every[rows] = values
         truth = every[decoded.good]
+  for note in notes:
+    log.warning(note)
   return columns, truth, names
 
 
@@ -173,11 +177,11 @@ def _free(name: str, taken: dict) -> str:
   return next(n for n in itertools.chain([name], numbered) if n not in taken)
 
 
-def write_csv(path: str | Path, columns: dict[str, np.ndarray]) -> None:
-  """Writes `label_prediction.csv`: an index and one column of labels per run."""
+def write_csv(path: str | Path, columns: dict[str, np.ndarray], index: Iterable[int]) -> None:
+  """Writes `label_prediction.csv`: the images' places (see `predict_files`) and one column of labels per run."""
   names = [f'"{n}"' if ',' in n else n for n in columns]
   lines = [',' + ','.join(names)]
-  lines += [f'{i},' + ','.join(map(str, row)) for i, row in enumerate(zip(*columns.values()))]
+  lines += [f'{i},' + ','.join(map(str, row)) for i, row in zip(index, zip(*columns.values()))]
   writer.write_text(path, '\n'.join(lines) + '\n')
 
 

@@ -12,6 +12,8 @@ import json
 import math
 import os
 import uuid
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,19 @@ def read_json(path: str | os.PathLike) -> Any:
     UserError: naming the file (and line), if it is missing or not JSON.
   """
   return _parse(_read(Path(path)), f'{path}')
+
+
+def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
+  """Returns the arrays of an npz.
+
+  Raises:
+    UserError: naming the file, if it is missing or damaged.
+  """
+  try:
+    with np.load(io.BytesIO(_read(Path(path)))) as arrays:
+      return dict(arrays)
+  except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    raise UserError(f'{path}: not a readable npz: {error}.') from error
 
 
 def read_parquet(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -174,11 +174,11 @@ def test_predictions_follow_the_names_and_the_csv_is_the_seeds(pair, files, imag
   members = [noisyjax.load(p) for p in pair]
   for source in (folder, archive):
     columns, truth, names = predict.predict_files(members, str(source), str(labels))
-    assert names == tuple(f'test{i:05}.png' for i in range(1, 41))
+    assert names == {i - 1: f'test{i:05}.png' for i in range(1, 41)}
     for member, predicted in zip(members, columns.values()):
       np.testing.assert_array_equal(predicted, member(images))
     np.testing.assert_array_equal(truth, runs.arrays()['true'][128:])
-  predict.write_csv(tmp_path / 'label_prediction.csv', columns)
+  predict.write_csv(tmp_path / 'label_prediction.csv', columns, names)
   with (tmp_path / 'label_prediction.csv').open(newline='') as file:
     rows = list(csv.reader(file))
   assert rows[0] == ['', 'seed=0', 'seed=1']
@@ -193,7 +193,7 @@ def test_runs_of_one_name_have_columns_of_their_own():
 
 
 def test_a_name_with_a_comma_stays_one_column(tmp_path):
-  predict.write_csv(tmp_path / 'p.csv', {'optim.lr=0.1,seed=0': np.array([1, 2])})
+  predict.write_csv(tmp_path / 'p.csv', {'optim.lr=0.1,seed=0': np.array([1, 2])}, range(2))
   with (tmp_path / 'p.csv').open(newline='') as file:
     assert list(csv.reader(file)) == [['', 'optim.lr=0.1,seed=0'], ['0', '1'], ['1', '2']]
 
@@ -219,7 +219,7 @@ def test_labels_may_name_their_images_and_must_fit_them(pair, files, tmp_path):
     predict.predict_files([member], str(folder), str(named))
 
 
-def test_bad_images_are_listed_or_left_out_with_their_labels(pair, files, images, tmp_path):
+def test_bad_images_are_listed_or_left_out_with_their_labels(pair, files, images, tmp_path, caplog):
   folder, labels = files
   broken = tmp_path / 'images'
   broken.mkdir()
@@ -227,14 +227,16 @@ def test_bad_images_are_listed_or_left_out_with_their_labels(pair, files, images
     (broken / path.name).write_bytes(path.read_bytes())
   (broken / 'test00002.png').write_bytes(b'no image')
   member = noisyjax.load(pair[0])
-  with pytest.raises(UserError, match=r'test00002\.png'):
+  with pytest.raises(UserError, match=r'set --skip_bad to go on without them:\n.*test00002\.png'):
     predict.predict_files([member], str(broken), str(labels))
   true = runs.arrays()['true'][128:]
   named = tmp_path / 'named.csv'
   named.write_text('image,label\n' + ''.join(f'test{i:05}.png,{t}\n' for i, t in enumerate(true, 1)))
   for file in (labels, named):
     columns, truth, names = predict.predict_files([member], str(broken), str(file), skip_bad=True)
-    assert len(names) == 39 and 'test00002.png' not in names
+    assert len(names) == 39 and 'test00002.png' not in names.values()
+    assert list(names) == [0, *range(2, 40)]  # the rows of the CSV: a list of labels for all 40 still fits
+    assert names[2] == 'test00003.png' and 'left out 1 bad image' in caplog.text
     np.testing.assert_array_equal(truth, np.delete(true, 1))
     np.testing.assert_array_equal(columns['seed=0'], member(np.delete(images, 1, 0)))
 

@@ -136,5 +136,5 @@ def test_features_and_test_images_stay_in_order(data, tmp_path):
   for i in order:  # made in another order than that of their names
     Image.fromarray(arrays['images'][128 + i, ..., 0]).save(folder / f'test{i + 1:05}.png')
   columns, _, names = predict.predict_files([predictor], str(folder))
-  assert list(names) == sorted(names)
+  assert list(names.values()) == sorted(names.values())
   np.testing.assert_array_equal(columns['w'], predictor(arrays['images'][128:]))

@@ -150,8 +150,11 @@ def decode_all(
   return Decoded(images, np.array([results[i][1] for i in good]), good, bad)
 
 
-def check_bad(bad: Sequence[str], skip_bad: bool, where: str) -> list[str]:
+def check_bad(bad: Sequence[str], skip_bad: bool, where: str, skip: str = 'data.skip_bad=True') -> list[str]:
   """Returns a note about the `bad` images (a sentence each) that were left out, none if there are none.
+
+  Args:
+    skip: what a person sets to leave them out.
 
   Raises:
     UserError: listing all of them, unless `skip_bad`.
@@ -161,7 +164,7 @@ def check_bad(bad: Sequence[str], skip_bad: bool, where: str) -> list[str]:
   if skip_bad:
     return [f'{where}: left out {len(bad)} bad image(s): {"; ".join(bad)}.']
   raise UserError(
-    f'{where}: {len(bad)} image(s) missing or unreadable. Mend them, or set data.skip_bad=True to go on without them:'
+    f'{where}: {len(bad)} image(s) missing or unreadable. Mend them, or set {skip} to go on without them:'
     + ''.join(f'\n  {line}' for line in bad)
   )
 

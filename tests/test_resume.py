@@ -116,6 +116,20 @@ def test_a_log_that_lost_lines_is_not_gone_on_with(data, tmp_path, moments):
     run.run(config, tmp_path / 'w')
 
 
+def test_another_split_of_the_same_rows_is_not_gone_on_with(data, tmp_path, moments):
+  """A checkpoint holds labels by place: under other rows in those places it would train on wrong pairs."""
+  held = tmp_path / 'val.txt'
+  held.write_text('\n'.join(map(str, range(20))))
+  config = runs.recipe(data, checkpoint__every='1 epoch', data__train='0:128', data__val=f'@{held}')
+  moments.at = 8
+  with pytest.raises(Death):
+    run.run(config, tmp_path / 'w')
+  held.write_text('\n'.join(map(str, range(20, 40))))
+  moments.at = None
+  with pytest.raises(UserError, match=r'the data .* are not those the run began with'):
+    run.run(config, tmp_path / 'w')
+
+
 def wait_for(process, path) -> bool:
   """Waits until the file or folder has something in it; False if the process ended first."""
   while process.poll() is None:

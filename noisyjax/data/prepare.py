@@ -1,6 +1,7 @@
 """From `config.data` and `config.noise` to the parts of a run: what may be trained on and, apart, the truth."""
 
 import dataclasses
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -63,11 +64,10 @@ def prepare(config: Any) -> tuple[Prepared, Audit]:
   val_label = data.given if config.data.val_labels == 'given' else data.verified
   test_label = {'true': truth, 'verified': data.verified, 'given': data.given}[config.data.test_labels]
   train = TrainData(images[parts.train], data.given[parts.train], data.verified[parts.train], len(data.classes))
-  seen = np.sort(np.concatenate([parts.train, parts.val]))
   told, hidden = _noise_record(injected)
   record = {
     'source': config.data.source,
-    'fingerprint': dataset.fingerprint(data.ids[seen], data.given[seen], data.verified[seen], data.classes),
+    'fingerprint': _fingerprint(data, parts),
     'rows': {'train': len(parts.train), 'val': len(parts.val), 'trusted': int((train.verified >= 0).sum())},
     'classes': list(data.classes),
     'noise': told,
@@ -92,6 +92,14 @@ def load(config: Any) -> tuple[dataset.Dataset, np.ndarray, dict | None]:
   given = data.given.copy()
   given[part] = injected.labels
   return data.with_labels(given=given), truth, injected.record
+
+
+def _fingerprint(data: dataset.Dataset, parts: split.Split) -> str:
+  """Names the images and labels of the training and the validation rows, and which is which."""
+  each = (
+    dataset.fingerprint(data.ids[r], data.given[r], data.verified[r], data.classes) for r in (parts.train, parts.val)
+  )
+  return hashlib.sha256(' '.join(each).encode()).hexdigest()
 
 
 def _noise_record(record: dict | None) -> tuple[dict, dict]:

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import functools
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -15,6 +16,7 @@ from noisyjax import optim, plugins, step, strategy
 from noisyjax.cadence import Cadence
 from noisyjax.data import augment
 from noisyjax.errors import UserError, check_choice
+from noisyjax.log import log
 from noisyjax.models import conv
 from noisyjax.net import Net
 from noisyjax.train import Phase
@@ -199,6 +201,8 @@ def check(config: ConfigDict) -> None:
   for field in ('epochs', 'checkpoint.keep'):
     if (value := flat(config)[field]) < 1:
       raise UserError(f'{field}: expected at least 1, found {value}.')
+  if config.devices < 0:
+    raise UserError(f'devices: expected at least 0 (all there are), found {config.devices}.')
   planned = phases(config)
   if build_strategy(planned[0][2], planned[0][0]).refresh_on == 'phase':
     raise UserError(
@@ -219,15 +223,7 @@ def check(config: ConfigDict) -> None:
       raise UserError("schedule.name: 'plateau' looks at validation, and data.val is empty.")
     if own.stop.patience and not own.data.val:
       raise UserError(f'stop.patience: {own.stop.patience} looks at validation, and data.val is empty.')
-    for field in ('batch_size', 'eval_batch_size'):
-      if own[field] < 1:
-        raise UserError(f'{field}: expected at least 1, found {own[field]}.')
-    for field in ('optim.lr', 'optim.decay', 'optim.clip', 'mixup', 'steps_per_epoch'):
-      value = flat(own)[field]
-      if not 0 <= value < float('inf'):
-        raise UserError(f'{field}: expected at least 0, found {value}.')
-    if not 0 <= own.ema < 1:
-      raise UserError(f'ema: expected a number in [0, 1), found {own.ema}.')
+    _check_ranges(own)
     for field in ('reset', 'freeze'):
       try:
         re.compile(own[field])
@@ -251,6 +247,31 @@ def check(config: ConfigDict) -> None:
       f'model.name: {config.model.name!r} is fitted in one go, to the given labels of all rows; expected '
       "strategy.name='naive', rows='all' and no phases, labels or mixup."
     )
+
+
+# The least value of a phase's number, and the value that it stays below.
+RANGES = {
+  'batch_size': (1, math.inf), 'eval_batch_size': (1, math.inf), 'steps_per_epoch': (0, math.inf),
+  'per_call': (0, math.inf), 'mixup': (0, math.inf), 'ema': (0, 1), 'stop.patience': (0, math.inf),
+  'optim.lr': (0, math.inf), 'optim.decay': (0, math.inf), 'optim.clip': (0, math.inf), 'optim.eps': (0, math.inf),
+  'optim.momentum': (0, 1), 'optim.b1': (0, 1), 'optim.b2': (0, 1), 'schedule.warmup': (0, math.inf),
+  'schedule.final': (0, math.inf), 'schedule.factor': (0, math.inf), 'schedule.peak': (0, 1),
+  'schedule.patience': (0, math.inf),
+}  # fmt: skip
+
+
+def _check_ranges(config: ConfigDict) -> None:
+  """Raises UserError for a number out of its range."""
+  values = flat(config)
+  for field, (low, high) in RANGES.items():
+    if not low <= values[field] < high:
+      below = '' if high == math.inf else f' and below {high}'
+      raise UserError(f'{field}: expected at least {low}{below}, found {values[field]}.')
+  if not 0 < config.schedule.restart < math.inf:
+    raise UserError(f'schedule.restart: expected a number of epochs above 0, found {config.schedule.restart}.')
+  for milestone in config.schedule.milestones:
+    if not isinstance(milestone, int | float) or not milestone >= 0:
+      raise UserError(f'schedule.milestones: expected epochs, numbers of at least 0, found {milestone!r}.')
 
 
 # Which training rows a phase may use, from given and verified labels [N].
@@ -302,6 +323,8 @@ def plan(config: ConfigDict, data: strategy.TrainData) -> list[Phase]:
     strength = {k: v for k, v in c.augment.items() if k not in ('weak', 'strong')}
     if config.devices and c.batch_size % devices:
       raise UserError(f'batch_size: {c.batch_size} cannot be spread over devices={devices}; expected a multiple of it.')
+    if c.batch_size % devices:
+      log.info('batch_size: %d cannot be spread over %d devices; phase %r uses one.', c.batch_size, devices, name)
     mesh = _mesh(devices if c.batch_size % devices == 0 else 1)
     spec = step.Spec(net, data.classes, c.batch_size, pipelines, c.mixup > 0, c.ema > 0, mesh)
     numbers = {f: s[f] for f in ('warmup', 'final', 'factor', 'milestones', 'restart', 'peak')}

@@ -242,8 +242,14 @@ def test_a_sweep_file_yields_its_points_or_says_why_not(tmp_path):
   file.write_text("def sweep():\n  for lr in (0.1, 0.2):\n    yield {'optim.lr': lr, 'seed': 0}\n")
   assert sweep.generated(str(file)) == [{'optim.lr': 0.1, 'seed': 0}, {'optim.lr': 0.2, 'seed': 0}]
   file.write_text('points = 3\n')
-  with pytest.raises(UserError, match=r'lr\.py: has no function sweep\(\)'):
-    sweep.generated(str(file))
+  for text, message in (
+    ('sweeps = 1', r"lr\.py: AttributeError: .*'sweep'; expected a function sweep\(\) that yields dicts"),
+    ('def sweep(:', r'lr\.py: SyntaxError: .*; expected a function sweep\(\)'),
+    ('def sweep():\n  yield 0.1', r'lr\.py: point 0 is 0\.1; expected a function sweep\(\)'),
+  ):
+    file.write_text(text)
+    with pytest.raises(UserError, match=message):
+      sweep.generated(str(file))
 
 
 def test_folds_validate_each_training_row_once_and_report_their_mean(data, tmp_path):

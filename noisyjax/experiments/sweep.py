@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from noisyjax import config as configs, run, writer
 from noisyjax.data import prepare, split
 from noisyjax.errors import UserError
-from noisyjax.experiments import report
+from noisyjax.experiments import report, words
 from noisyjax.log import log
 
 Overrides = dict[str, Any]
@@ -62,16 +61,22 @@ def generated(path: str) -> list[Overrides]:
   """Returns what `sweep()` of a Python file yields: dicts of dotted field → value.
 
   Raises:
-    UserError: no such file, or no `sweep` in it.
+    UserError: no such file, one that cannot be run, no `sweep` in it, or one that yields something else.
   """
   if not Path(path).is_file():
     raise UserError(f'--sweep: there is no file {path!r}; expected one such as configs/sweeps/model_2_dropout.py.')
   spec = importlib.util.spec_from_file_location('sweep', path)
   module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  if not hasattr(module, 'sweep'):
-    raise UserError(f'{path}: has no function sweep() that yields dicts of field → value.')
-  return list(module.sweep())
+  expected = 'expected a function sweep() that yields dicts of field → value'
+  try:
+    spec.loader.exec_module(module)
+    points = list(module.sweep())
+  except Exception as error:  # a person's file may raise anything; what it says goes to the person
+    raise UserError(f'{path}: {type(error).__name__}: {error}; {expected}.') from error
+  for i, point in enumerate(points):
+    if not isinstance(point, dict):
+      raise UserError(f'{path}: point {i} is {point!r}; {expected}.')
+  return points
 
 
 def short(field: str) -> str:
@@ -171,8 +176,6 @@ def kfold(config: ConfigDict, k: int, workdir: str) -> tuple[list[dict], str]:
 
 
 def _fold_table(results: list[dict], workdir: str, watched: bool) -> str:
-  best = np.array([r['validation']['best'] for r in results])
-  last = np.array([r['validation']['last'] for r in results])
   kind = results[0]['validation']['labels']
   end = 'last (stopped or scheduled by these same rows: optimistic)' if watched else 'last'
   lines = [
@@ -182,8 +185,8 @@ def _fold_table(results: list[dict], workdir: str, watched: bool) -> str:
   for i, r in enumerate(results):
     v = r['validation']
     lines.append(f'| {i} | {v["rows"]} | {100 * v["last"]:.2f} | {100 * v["best"]:.2f} |')
-  spread = lambda v: f'{100 * v.mean():.2f} ± {100 * v.std(ddof=1):.2f}'
-  lines.append(f'| mean ± std ({len(results)}) | | {spread(last)} | {spread(best)} |')
+  last, best = (words.spread((r['validation'][name] for r in results), 100, 2) for name in ('last', 'best'))
+  lines.append(f'| mean ± std ({len(results)}) | | {last} | {best} |')
   text = '\n'.join(lines) + '\n'
   writer.write_text(Path(workdir) / 'table.md', text)
   return text

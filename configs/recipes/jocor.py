@@ -2,9 +2,10 @@
 
   python launch.py train --config=configs/recipes/jocor.py:worse --workdir=runs/jocor-worse
 
-Official (hongxin001/JoCoR): co-teaching's training (9-layer CNN, Adam 1e-3, batch 128, no augmentation, 200 epochs,
-from 80 on linearly to 0); agreement 0.9 up to 50 % noise and 0.65 at 80 %. The forget rate is the part of wrong
-labels, which it is told (half of the rate where the noise is asymmetric), reached over 10 epochs.
+Official (hongxin001/JoCoR): co-teaching's training (Adam 1e-3, batch 128, no augmentation, 200 epochs, from 80 on
+linearly to 0) of a 7-layer CNN, in whose place co-teaching's of 9 layers stands here; agreement 0.9 up to 50 % noise
+and 0.65 at 80 %. The forget rate is the part of wrong labels, which it is told (half of the rate where the noise is
+asymmetric), reached over 10 epochs.
 
 Published (worse, best epoch): 83.37 (CIFAR-10N, Wei et al. 2022).
 """

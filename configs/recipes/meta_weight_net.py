@@ -3,7 +3,7 @@
   python launch.py train --config=configs/recipes/meta_weight_net.py:worse --workdir=runs/meta-weight-net-worse
 
 1,000 trusted rows. Official (xjtushujun/meta-weight-net, MW-Net.py): ResNet-32 (here ResNet-18, which departs), SGD
-0.1 with Nesterov momentum, decay 5e-4, batches of 100, 120 epochs, divided by 10 at 80 and 100; weight network
+0.1, momentum 0.9, decay 5e-4, batches of 100, 120 epochs, divided by 10 at 80 and 100; weight network
 1-100-1, Adam 1e-3, decay 1e-4.
 
 Published: 89.27 and 84.07 at 40 and 60 % uniform noise (poster, WRN-28-10).
@@ -20,6 +20,6 @@ def get_config(form: str = 'worse'):
   c.strategy.name = 'meta_weight_net'
   c.model.name = 'resnet18'
   c.epochs, c.batch_size = 120, 100
-  common.sgd(c, 0.1, nesterov=True)
+  common.sgd(c, 0.1)
   common.steps(c, 80, 100)
   return common.finish(c, form)

@@ -4,15 +4,16 @@
 
 Official (YisenWang/symmetric_cross_entropy_for_noisy_labels): alpha 0.1, beta 1; batch 128, 120 epochs, divided by 10
 at 40 and 80. The code's schedule starts at 0.01 whatever its optimizer says (0.1); with the settings of its rerun
-(HanxunH/SCELoss-Reproduce): SGD 0.01 with Nesterov momentum, decay 5e-3, gradients clipped at norm 5. Theirs is an
+(HanxunH/SCELoss-Reproduce): SGD 0.01 with Nesterov momentum, decay 1e-2, gradients clipped at norm 5. Theirs is an
 8-layer CNN; the nearest here is co-teaching's of 9 layers.
 
-Published: 90.87, 87.92, 82.75 and 56.26 at 20, 40, 60 and 80 % *exclusive* symmetric noise (the rerun).
+Published: 89.96, 84.65, 73.77 and 36.28 at 20, 40, 60 and 80 % *exclusive* symmetric noise, best epoch by test (the
+rerun, which replaced higher figures of its first version by these).
 """
 
 from configs.recipes import common
 
-PUBLISHED: dict[str, str] = common.published('HanxunH/SCELoss-Reproduce', clean='92.86')
+PUBLISHED: dict[str, str] = common.published('HanxunH/SCELoss-Reproduce', clean='92.05')
 
 
 def get_config(form: str = 'worse'):
@@ -21,7 +22,7 @@ def get_config(form: str = 'worse'):
   c.strategy.sce.alpha, c.strategy.sce.beta = 0.1, 1.0
   c.model.name = 'cnn9'
   c.epochs = 120
-  common.sgd(c, 0.01, decay=5e-3, nesterov=True)
+  common.sgd(c, 0.01, decay=1e-2, nesterov=True)
   c.optim.clip = 5.0
   common.steps(c, 40, 80)
   return common.finish(c, form)

@@ -4,9 +4,10 @@ Of n rows with two different predictions each network picks the floor(R(T) · n)
 them; before `warmup` all rows take part, as in co-teaching.
 Hyper-parameters of the official code for CIFAR-10: warm-up 20 epochs (100 classes: 5), forget rate = noise rate, ramp
 10 epochs.
-Departures: cross-entropy is of the logits (the code takes the softmax twice); row 0 of the data set counts (the code
-drops it); a batch without disagreement teaches nothing (the code then learns all its rows in some early steps). As in
-the code, where R(T) · n is below 1, all n rows are kept.
+Departures: cross-entropy is of the logits (the code takes the softmax twice); the loss is divided once by the number of
+rows kept (the code divides twice); the first epoch counts, and row 0 of the data set (the code drops both); a batch
+without disagreement teaches nothing (the code then learns all its rows in some early steps). As in the code, where R(T)
+· n is below 1, all n rows are kept.
 """
 
 import jax

@@ -4,8 +4,8 @@
 a row enters only where ℓ is at most the mean of its ℓ_c. π is counted anew each epoch among the rows that passed.
 Hyper-parameters of the official code (`phase1.py`): β 0 for 10 epochs, then linearly to 2 over 30; sieve from epoch 31;
 100 epochs of plain SGD without momentum, batch 64, rate 0.1, 0.01 from epoch 50, divided by 1 + β.
-Departures: that division is of the loss here: under plain SGD the same. In an epoch that is cut short, π counts the
-visited rows. The code's second phase (consistency on the rows left out) is not part of it.
+Departures: that division is of the loss here: under plain SGD without decay the same. As in the code, rows that an
+epoch did not visit count as passed. The code's second phase (consistency on the rows left out) is not part of it.
 """
 
 import jax

@@ -6,10 +6,11 @@ needed here, and λ' = max(λ, 1 − λ), so that mixup has its own field.
 Official: PreActResNet-18, SGD 0.02, momentum 0.9, decay 5e-4, batch 128, α 1. CIFAR-10: β 0.7, λ 3 (asymmetric 0.9 and
 1), 200 epochs, ÷10 at 150. CIFAR-100: β 0.9, λ 7, `reweigh`, λ rising as exp(−5 (1 − t)²) over 40,000 steps (102
 epochs), 250 epochs, ÷10 at 200.
-Departures: both networks see the same rows and labels (the code draws order, and by mistake noise, for each). The
-average includes batch statistics, is asked with running ones, and its decay rises as the engine's does (the code's:
-as exp(−5 (1 − t)²) over 40,000 steps; its teacher normalises by the batch). The averages vote, by the mean of their
-probabilities (the code: the networks themselves, by the mean of their logits).
+Departures: both networks see the same rows and labels (the code draws order, and by mistake noise, for each) and move
+together, reminded by averages of one step ago (the code: one network's epoch after the other's, by averages of the
+epoch before). The average includes batch statistics, is asked with running ones, and its decay rises as the engine's
+does (the code's: as exp(−5 (1 − t)²) over 40,000 steps; its teacher normalises by the batch). The averages vote, by
+the mean of their probabilities (the code: the networks themselves, by the mean of their logits).
 """
 
 import dataclasses
@@ -41,8 +42,7 @@ class Strategy(ELR):
     aim, memory = remembered(state.extra['memory'], b, jax.nn.softmax(teacher[::-1]), self.beta)
     wide = lambda a: jnp.broadcast_to(a, (self.networks, *a.shape))
     both = jnp.concatenate([wide(b['target']), aim], -1)  # [2, B, 2C]: mixed as one
-    key, alpha = semi.mixing_key(ctx), jnp.maximum(self.alpha, 1e-3)
-    images, both, _ = semi.mix(key, alpha, wide(b['weak']), both, wide(b['weight']))
+    images, both, _ = semi.mix(semi.mixing_key(ctx), self.alpha, wide(b['weak']), both, wide(b['weight']))
     target, aim = jnp.split(both, 2, -1)
     if self.reweigh:
       agreed = target * aim

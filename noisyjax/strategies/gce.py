@@ -4,7 +4,8 @@ Truncated, a row whose p_y ≤ k costs the constant L_q(k), and so pulls at noth
 between epochs: `trust` is 1 where a row still counts, for the rows as they are (no augmentation, running statistics).
 Settings of the paper and of AlanChou/Truncated-Loss: q 0.7, k 0.5; first decided after 40 epochs of 120 (CIFAR-10) or
 80 of 150 (CIFAR-100), anew every 10. SGD 0.01, momentum 0.9, decay 1e-4, batch 128.
-Departures: the network as it is decides, where that code asks the one of the best *test* epoch, and after 39 epochs.
+Departures: the network as it is decides, on rows as they are, where that code asks the one of the best *test* epoch,
+on cropped and flipped ones, and after 39 epochs.
 Where no row would be left, all stay. Plain L_q, which tables call GCE, is the default: it is linear in the label, so
 that mixup may mix targets. Truncation is of rows: mixup is refused with it.
 """
@@ -22,7 +23,7 @@ class Strategy(Base):
   """One network under generalised cross-entropy.
 
   Attributes:
-    q: in (0, 1]. truncate: whether rows are pruned; then
+    q: in [0, 1]. truncate: whether rows are pruned; then
     k: the least p_y that counts; start: epochs before the first decision; every: epochs from one to the next.
   """
 
@@ -45,7 +46,8 @@ class Strategy(Base):
       return supervised(per, b, logits)
     kept = b['trust'] > 0.5  # [1, B]
     # The constant counts in the mean, as in the paper: a step shrinks with the part that is pruned.
-    loss, out = supervised(jnp.where(kept, per, (1 - self.k**self.q) / self.q), b, logits)
+    q = jnp.maximum(self.q, 1e-6)  # as in the loss
+    loss, out = supervised(jnp.where(kept, per, (1 - self.k**q) / q), b, logits)
     return loss, dataclasses.replace(out, metrics=out.metrics | {'chosen': kept})
 
   @property

@@ -3,7 +3,9 @@
 (1 − λ)(CE₁ + CE₂) + λ(KL(p₁‖p₂) + KL(p₂‖p₁)) per row; the floor(R(T) · n) rows with the smallest are kept, by both.
 Hyper-parameters of the official code: λ 0.9 for CIFAR-10 up to 50 % noise (0.65 at 80 %; CIFAR-100: 0.85), ramp 10,
 forget rate = noise rate (half of it where the noise is asymmetric).
-Departures: none known. The networks are coupled by the divergence; the code's one Adam over both equals one for each.
+Departures: the first epoch counts (the code's loop starts at 1). λ was tuned on pixels that are not normalised, for a
+CNN without dropout; the authors say that another network or normalisation needs another. The networks are coupled by
+the divergence; the code's one Adam over both equals one for each.
 """
 
 import jax

@@ -7,7 +7,7 @@ Official code on CIFAR-10: ResNet-32, batches of 100 noisy and 100 clean rows, 1
 (÷10 at steps 40k and 60k of 80k), momentum 0.9, decay 2e-4; virtual rate 1, as here, since any rate but 0 gives the
 same weights (a warm-up's rate is 0). Where no row helps, or no row is verified, all weights are 0 and so is the loss.
 Departures: the verified rows are in the training stream too, with their given labels (the code takes them out); the
-virtual step leaves weight decay out; running statistics move by the weighted forward pass alone.
+verified rows' loss leaves weight decay out; running statistics move by the weighted forward pass alone.
 """
 
 import jax

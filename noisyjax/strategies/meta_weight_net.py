@@ -5,7 +5,7 @@ A network V of one hidden layer maps a row's loss to a weight in (0, 1). Each st
 rows' loss at θ̂, (eq. 5) the real step on (1/n) Σ_i V(ℓ_i; Θ) ℓ_i(θ) with the new Θ. In V the losses are constants.
 
 Official code (MW-Net.py) on CIFAR-10: V 1-100-1, PyTorch's initial values, Adam with rate 1e-3 and decay 1e-4;
-ResNet-32, batches of 100 and 100, SGD with Nesterov's momentum 0.9, rate 0.1 (÷10 at epochs 80 and 100 of 120), decay
+ResNet-32, batches of 100 and 100, SGD with momentum 0.9, rate 0.1 (÷10 at epochs 80 and 100 of 120), decay
 5e-4, 1,000 verified rows; η is the current rate. It divides by n; the authors' script for WRN-28-10 by Σ_i V, as here
 with `normalise`. Without verified rows V is not taught, but for its decay.
 Departures: the verified rows are in the training stream too, with their given labels (the code takes them out); running

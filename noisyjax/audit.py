@@ -68,27 +68,26 @@ class Auditor:
     """Returns the audit part of result.json and writes audit.parquet.
 
     Args:
-      metrics: the run's metrics.jsonl, for the choice of epoch by validation; only the last phase's epochs count.
+      metrics: the lines of metrics.jsonl among whose epochs validation chooses.
       probs: [n_test, C] of the selected networks. train_probs: [N, C]. val_probs: [n_val, C] or None.
-      dynamics: name → [N] of the training rows: what the last phase saw of each, and its last target.
+      dynamics: name → [N] of the training rows: what these epochs saw of each, and its last target.
     """
     lines = {r['epoch']: r for r in writer.read_lines(self._log.path)}
-    last_phase = [m for m in metrics if m['phase'] == metrics[-1]['phase']] if metrics else []
     result = {'noise': self._audit.noise, 'test_rows': len(self._audit.test_rows), 'test_labels': self._audit.labels}
     if self._audit.test is not None:
       labels, classes = self._audit.test[1], self._prepared.classes
       result['selected'] = evaluate.scores(probs, labels)['accuracy']
       result['report'] = evaluate.report(labels, probs.argmax(1), classes)[1]
       result['calibration_error'] = evaluate.calibration_error(probs, labels)
-      if last_phase:
-        offset = last_phase[0]['epoch'] - 1
+      if metrics:
+        offset = metrics[0]['epoch'] - 1
         found = evaluate.epoch_summary(
-          [m.get('val_accuracy') for m in last_phase], [lines[m['epoch']]['test_accuracy'] for m in last_phase]
+          [m.get('val_accuracy') for m in metrics], [lines[m['epoch']]['test_accuracy'] for m in metrics]
         )
         for name in ('best_epoch', 'oracle_epoch'):
           found[name] = found[name] and found[name] + offset
-        result |= found
-        alone = [lines[m['epoch']].get('test_accuracy_one') for m in last_phase]
+        result |= found | {'epochs_chosen_from': len(metrics)}
+        alone = [lines[m['epoch']].get('test_accuracy_one') for m in metrics]
         if None not in alone:  # the figures above are the vote's
           best = found['best_epoch']
           result['one_network'] = {
@@ -107,9 +106,9 @@ class Auditor:
   def _detection(self, train_probs: np.ndarray, val_probs: np.ndarray | None, dynamics: dict | None) -> dict:
     """Scores what the run says of wrong given labels, where it has rows of both kinds; of verified rows nobody asks.
 
-    in_sample: the training rows, by what each row did while it was learned ("mean_loss" and "mean_margin" of the last
-    phase's epochs, against its targets) and by the selected networks ("margin" of the given label). decision: of the
-    training rows that the method had a label for, those that it left out of the last epoch, or gave another label.
+    in_sample: the training rows, by what each row did while it was learned ("mean_loss" and "mean_margin" of the
+    epochs chosen from, against its targets) and by the selected networks ("margin" of the given label). decision: of
+    the training rows that the method had a label for, those that it left out of the last epoch, or gave another label.
     held_out: the validation rows, from which nothing was learned, by the selected networks; flagged where another class
     is more likely.
     """

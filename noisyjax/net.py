@@ -56,7 +56,8 @@ class Net:
 
     Args:
       key: of the run's "init".
-      images: uint8 [n, H, W, C] training images: the shape, and what a data-dependent first layer is computed from.
+      images: uint8 [n, H, W, C] training images: the shape, and what a first layer that depends on data is computed
+        from, by their pixels alone.
     """
     return self._plain._init(key, images if hasattr(self.model, 'calibrate') else images[:2])
 

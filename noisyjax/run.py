@@ -121,12 +121,13 @@ def _fit_networks(config: ConfigDict, folder: Path, prepared: Prepared, audit: A
   })  # fmt: skip
   extra = {
     'networks': phase.strategy.networks, 'epochs': int(state.epoch), 'steps': int(state.step),
+    'conv': getattr(phase.spec.net.model, 'conv', None),  # the kind that "auto" became
     'images_seen': position.images, 'passes': position.passes,
     'parameters': sum(a.size for a in jax.tree.leaves(state.params['net'])),
     'best_epoch': int(state.control.best_epoch) if prepared.validation is not None else None,
   }  # fmt: skip
-  table = _row_table(state, phase.rows)
-  return _result(config, folder, prepared, audit, predict, seconds, 'best' if best else 'last', extra, table)
+  table, selected = _row_table(state, phase.rows), 'best' if best else 'last'
+  return _result(config, folder, prepared, audit, predict, seconds, selected, extra, table, train.chosen_from(plan))
 
 
 def _fit_at_once(config: ConfigDict, folder: Path, prepared: Prepared, audit: Audit) -> dict:
@@ -173,16 +174,16 @@ def _row_table(state, rows: np.ndarray) -> dict[str, np.ndarray]:
   }  # fmt: skip
 
 
-def _result(config, folder, prepared, audit, predict, seconds, selected, extra, dynamics) -> dict:
-  """Writes samples.parquet and returns what result.json holds."""
+def _result(config, folder, prepared, audit, predict, seconds, selected, extra, dynamics, since=0) -> dict:
+  """Writes samples.parquet and returns what result.json holds; epochs are chosen from phase `since` on."""
   data = prepared.train
   train_probs = predict(data.images)
   val_probs = predict(prepared.validation[0]) if prepared.validation is not None else None
   _write_samples(folder, prepared, train_probs, val_probs, dynamics)
-  metrics = writer.read_lines(folder / 'metrics.jsonl')
+  metrics = [m for m in writer.read_lines(folder / 'metrics.jsonl') if m['phase'] >= since]
   validation = None
   if prepared.validation is not None:
-    values = [m['val_accuracy'] for m in metrics if m['phase'] == metrics[-1]['phase']]
+    values = [m['val_accuracy'] for m in metrics]
     validation = {'labels': config.data.val_labels, 'rows': len(prepared.val_rows), 'last': values[-1],
                   'best': max(values)}  # fmt: skip
   test_probs = predict(audit.test[0]) if audit.test is not None else None

@@ -19,8 +19,8 @@ _MIXING = 1 << 16
 
 
 def sharpen(probs: Array, temperature: Array | float) -> Array:
-  """Returns p^(1/T) / Σ p^(1/T) over the last axis (Berthelot et al. 2019, eq. 7)."""
-  logits = jnp.log(jnp.maximum(probs, 1e-12)) / temperature
+  """Returns p^(1/T) / Σ p^(1/T) over the last axis (Berthelot et al. 2019, eq. 7); at T = 0 the argmax, as good as."""
+  logits = jnp.log(jnp.maximum(probs, 1e-12)) / jnp.maximum(temperature, 1e-3)
   return jax.nn.softmax(logits)
 
 
@@ -32,6 +32,13 @@ def ramp(epoch: Array, length: Array | float, start: Array | float = 0.0) -> Arr
 def mixing_key(ctx) -> Array:
   """Returns the step's key for mixing, which no call of `ctx.net` uses."""
   return jax.random.fold_in(ctx.key, _MIXING)
+
+
+def share(key: Array, alpha: Array | float, shape: tuple[int, ...] = ()) -> Array:
+  """Returns λ′ = max(λ, 1 − λ) with λ ~ Beta(α, α), the larger part of a mixture; α = 0 mixes nothing."""
+  some = jnp.maximum(alpha, 1e-3)
+  lam = jax.random.beta(key, some, some, shape)
+  return jnp.where(alpha > 0, jnp.maximum(lam, 1 - lam), 1.0)
 
 
 def mix(key: Array, alpha: Array | float, images: Array, targets: Array, weight: Array) -> tuple[Array, Array, Array]:
@@ -46,8 +53,7 @@ def mix(key: Array, alpha: Array | float, images: Array, targets: Array, weight:
 
   def one(key, images, targets, weight):
     lam_key, order_key = jax.random.split(key)
-    lam = jax.random.beta(lam_key, alpha, alpha)
-    lam = jnp.maximum(lam, 1 - lam)
+    lam = share(lam_key, alpha)
     partner = jax.random.permutation(order_key, len(weight))
     own = jnp.where(weight[partner] > 0, lam, 1.0)
     part = own[:, None]

@@ -44,7 +44,8 @@ class Control:
     plateau: int32, epochs since the last improvement or the last cut of the learning rate.
     lr_scale: factor on the learning rate.
     stopped: bool.
-    best_accuracy, best_epoch: best validation accuracy in this phase, and the (global) epoch it was reached in.
+    best_accuracy, best_epoch: best validation accuracy in this phase and in those that it continues, and the (global)
+      epoch it was reached in.
   """
 
   best: Array
@@ -77,7 +78,7 @@ class TrainState:
     targets, extra: see Targets and Strategy.
     masks: this epoch's members of each stream.
     ema: Snapshot of averaged networks, or None.
-    best: Snapshot at the best validation accuracy of this phase.
+    best: Snapshot at control.best_epoch.
     bad_step: int32, the first step whose loss was not finite, or -1.
   """
 

@@ -46,7 +46,8 @@ class Out:
   """What a loss hands back beside its value.
 
   Attributes:
-    logits: float [M, B, C] of the first stream's first view, for the per-row dynamics and the accuracy metric.
+    logits: float [M, B, C] of the first stream's first view, for the per-row dynamics and the accuracy metric; where
+      that view was mixed with another row's (mixup), so are these.
     metrics: name → float or bool [M, B] (or [B]) per example of the first stream; averaged over each epoch. "chosen"
       also marks the rows that entered the loss.
     extra: the new `state.extra`; None keeps the old.
@@ -147,6 +148,8 @@ class Strategy:
     mix: how mixup may apply: "target" (targets are mixed), "loss" (losses are: use `ctx.mixed`) or None (refused).
     refresh_on: when `refresh` runs: "epoch" (the start of every epoch) or "phase" (only on entering the phase).
     averaged: whether `score` is of the averaged networks, where the run keeps an average, once the phase is under way.
+    asks_best: whether, on entering a phase, `score` is of the earlier phase's best networks by validation, not of its
+      last ones.
     soft: whether `refresh` writes soft targets.
     needs: what it must be told: any of "verified", "rate", "matrix". A property, where that depends on its fields.
     coupled: whether the paper's loss joins the networks (JoCoR); elsewhere none reaches another's gradient.
@@ -161,6 +164,7 @@ class Strategy:
   mix: ClassVar[str | None] = 'target'
   refresh_on: ClassVar[str] = 'epoch'
   averaged: ClassVar[bool] = False
+  asks_best: ClassVar[bool] = False
   soft: ClassVar[bool] = False
   needs: ClassVar[tuple[str, ...]] = ()
   coupled: ClassVar[bool] = False
@@ -255,6 +259,11 @@ def halves(epochs: int) -> tuple[int, int]:
 def predictions(logits: Array, features: Array, batch: dict[str, Array]) -> dict[str, Array]:
   """The `score` of strategies whose `refresh` wants the networks' probabilities: {"probs": [M, B, C]}."""
   return {'probs': jax.nn.softmax(logits)}
+
+
+def row_losses(logits: Array, features: Array, batch: dict[str, Array]) -> dict[str, Array]:
+  """The `score` of strategies whose `refresh` looks for small losses: {"loss": [M, B]}, of cross-entropy."""
+  return {'loss': losses.cross_entropy(logits, batch['target'])}
 
 
 def surest(logits: Array, features: Array, batch: dict[str, Array]) -> dict[str, Array]:

@@ -134,25 +134,27 @@ def _carried_networks(phase: Phase, fresh: Snapshot, previous: TrainState) -> tu
 
 
 def enter(
-  phase: Phase, number: int, data: TrainData, images: Array, root: Array, previous: TrainState | None, asked=None,
-  template=False,
+  phase: Phase, number: int, data: TrainData, images: Array, root: Array, previous: TrainState | None = None,
+  earlier: Phase | None = None, template=False,
 ) -> TrainState:  # fmt: skip
   """Begins a phase.
 
-  Networks, optimizer and targets go over from `previous`; what is learnt beside the networks, `extra`, dynamics and
-  early stopping begin anew. A strategy that refreshes is asked first, with the networks as the last phase left them;
-  then the reset happens.
+  Networks, optimizer and targets go over from `previous`; what is learnt beside the networks, `extra` and early
+  stopping begin anew, and so do dynamics and the choice of the best epoch, unless the phase `continues` the earlier
+  one. A strategy that refreshes is asked first, with the networks as the last phase left them (or, where it
+  `asks_best`, with the best of that phase by validation); then the reset happens.
 
   Args:
     phase: which. number: its index, folded into the key. data: what the strategy may know. images: data.images, on the
-      device. root: the run's key. previous: the state at the end of the phase before. asked: that phase's Net, where
-      its networks may be others than this phase's. template: only the structure matters (a resume fills it): nothing
-      is scored.
+      device. root: the run's key. previous: the state at the end of the phase before, and
+    earlier: that phase. template: only the structure matters (a resume fills it): nothing is scored.
   """
   key = jax.random.fold_in(jax.random.fold_in(root, 0), number)
   net_key, own_key = jax.random.split(key)
   strategy, spec = phase.strategy, phase.spec
-  fresh = Snapshot(*spec.net.init(net_key, data.images[:5000]))
+  usable = np.flatnonzero(phase.rows)
+  every = -(-len(usable) // 5000)  # a first layer that is computed from images sees some from all over the data set
+  fresh = Snapshot(*spec.net.init(net_key, data.images[usable[::every]]))
   if phase.hyper.optimizer.freeze:
     _check_pattern('freeze', phase.hyper.optimizer.freeze, fresh.params)
   features = spec.net.width(fresh.params, fresh.stats, data.images[:1])
@@ -164,6 +166,7 @@ def enter(
     counters = {'step': zero(), 'epoch': zero(), 'phase_epoch': zero(), 'tick': zero()}
   else:
     before, after = _carried_networks(phase, fresh, previous)
+    before = previous.best if strategy.asks_best else before
     targets = _carried_targets(phase, data, previous)
     counters = {'step': previous.step, 'epoch': previous.epoch, 'phase_epoch': zero(), 'tick': zero()}
   same = previous is not None and phase.reset == 'none' and before is not fresh
@@ -178,10 +181,32 @@ def enter(
     control=new_control(), bad_step=jnp.array(-1, jnp.int32),
   )  # fmt: skip
   if strategy.refresh is not None and not template:
-    state = refreshed(phase, state, images, root, asked, previous)
-  state = state.replace(params={'net': after.params, 'own': own}, stats=after.stats, dynamics=record)
+    state = refreshed(phase, state, images, root, earlier and earlier.spec.net, previous)
+  state = state.replace(params={'net': after.params, 'own': own}, stats=after.stats)
+  if earlier is not None and continues(phase, earlier):
+    chosen = {name: getattr(previous.control, name) for name in ('best_accuracy', 'best_epoch')}
+    state = state.replace(best=previous.best, control=state.control.replace(**chosen))
+  else:
+    state = state.replace(dynamics=record)
   state = step.begin_epoch(strategy, state, phase.rows, phase.balance)
   return _settled(state)
+
+
+def continues(phase: Phase, earlier: Phase) -> bool:
+  """Returns whether a phase trains the earlier one's networks on, by the same method, rows and labels.
+
+  Only how it trains them is new, such as the schedule: what the run says of its epochs is then of both phases'.
+  """
+  same = phase.name == earlier.name and phase.strategy.networks == earlier.strategy.networks
+  return same and phase.reset == 'none' and not phase.labels and np.array_equal(phase.rows, earlier.rows)
+
+
+def chosen_from(plan: list[Phase]) -> int:
+  """Returns the first phase among whose epochs a run chooses: its last one, or one that this only `continues`."""
+  number = len(plan) - 1
+  while number and continues(plan[number], plan[number - 1]):
+    number -= 1
+  return number
 
 
 def _settled(tree):
@@ -253,11 +278,11 @@ def fit(
     phase = plan[number]
     strategy = phase.strategy
     if resume is None or number > position.phase:
-      asked = plan[number - 1].spec.net if number else None
-      state = enter(phase, number, data, images, root, state, asked)
+      earlier = plan[number - 1] if number else None
+      state = enter(phase, number, data, images, root, state, earlier)
       position = dataclasses.replace(position, phase=number, steps=_steps(phase, state), totals={})
       if strategy.refresh is not None and strategy.score is not None:
-        position.passes += (asked or phase.spec.net).networks * len(data.given)
+        position.passes += (earlier or phase).spec.net.networks * len(data.given)
     resume = None
     state = everywhere(state)  # as a step leaves it; a state that came from elsewhere would compile the step again
     hyper = phase.hyper.replace(steps=np.float32(position.steps))

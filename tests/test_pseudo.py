@@ -67,8 +67,9 @@ def check_match(name, strategy):
   z, z_u = logits_of(net, PIXELS[i]), logits_of(net, PIXELS[j])
   q = softmax(z_u)[0]
   if name == 'posterior_match':
-    matrix = 0.1 * np.eye(CLASSES)
+    matrix = np.zeros((CLASSES, CLASSES))
     np.add.at(matrix, (DATA.verified[TRUSTED], DATA.given[TRUSTED]), DATA.given[TRUSTED] >= 0)
+    matrix = np.where(matrix.any(1, keepdims=True), matrix + 1 / CLASSES, np.eye(CLASSES))
     heard = np.where(DATA.given[j, None] >= 0, (matrix / matrix.sum(1, keepdims=True)).T[DATA.given[j]], 1.0)
     q = q * heard / (q * heard).sum(-1, keepdims=True)
   guess = q.argmax(-1)

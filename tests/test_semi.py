@@ -20,6 +20,16 @@ def test_the_ramp_of_dividemix():
   assert_allclose(25 * semi.ramp(jnp.array([10.0, 11.0, 18.0, 26.0, 99.0]), 16, 10), [0, 1.5625, 12.5, 25, 25])
 
 
+def test_without_mixing_or_softness_nothing_is_mixed_or_nan():
+  rng = np.random.default_rng(1)
+  images, targets, weight = rng.random((2, 8, 2, 2, 1)), rng.random((2, 8, 3)), np.ones((2, 8))
+  mixed, soft, _ = semi.mix(jax.random.key(0), 0.0, images, targets, weight)
+  assert_allclose(mixed, images, rtol=1e-6)
+  assert_allclose(soft, targets, rtol=1e-6)
+  assert_allclose(semi.share(jax.random.key(0), jnp.float32(0), (1000,)), 1.0)
+  assert_allclose(semi.sharpen(jnp.array([0.2, 0.5, 0.3]), 0.0), [0, 1, 0], atol=1e-6)
+
+
 def test_mixing_keeps_each_row_the_larger_part_and_never_meets_a_row_of_no_weight():
   rng = np.random.default_rng(0)
   images, targets = rng.random((2, 64, 2, 2, 1)), rng.random((2, 64, 3))

@@ -172,10 +172,40 @@ def test_refresh_asks_the_networks_of_the_phase_before(trained, data):
   phase, previous = trained
   asks = linear(Asks.build(), reset='all')  # another architecture, begun anew
   images = jnp.asarray(data.images)
-  state = train.enter(asks, 1, data, images, ROOT, previous, phase.spec.net)
+  state = train.enter(asks, 1, data, images, ROOT, previous, phase)
   said, _ = phase.spec.net.look(previous.params['net'], previous.stats, images)
   assert_allclose(state.extra['said'], said, rtol=1e-4, atol=1e-5)
   assert set(state.params['net']) == {'head'}
+
+
+def test_the_best_networks_are_asked_where_a_strategy_says_so(trained, data):
+  phase, previous = trained
+  best = Snapshot(jax.tree.map(lambda a: a + 1, previous.params['net']), previous.stats)
+  previous = previous.replace(best=best)
+  images = jnp.asarray(data.images)
+  for asks_best, asked in ((False, previous.params['net']), (True, best.params)):
+    strategy = type('Asking', (Asks,), {'asks_best': asks_best}).build()
+    state = train.enter(linear(strategy, reset='all'), 1, data, images, ROOT, previous, phase)
+    said, _ = phase.spec.net.look(asked, previous.stats, images)
+    assert_allclose(state.extra['said'], said, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('fields, together', [
+  ({}, True), ({'epochs': 7}, True), ({'reset': 'all'}, False), ({'labels': 'given'}, False),
+  ({'name': 'other'}, False), ({'rows': np.arange(ROWS) > 0}, False),
+])  # fmt: skip
+def test_a_phase_that_only_trains_on_keeps_the_best_epoch_and_the_dynamics(data, fields, together):
+  first = linear(NAIVE, epochs=2)
+  second = tiny.replaced(first, **fields)
+  state, _, _ = fit([first], data, VALIDATION)
+  assert int(state.control.best_epoch) >= 1 and state.dynamics.visits.any()
+  after = train.enter(second, 1, data, jnp.asarray(data.images), ROOT, state, first)
+  kept = int(after.control.best_epoch) == int(state.control.best_epoch)
+  assert (
+    kept == tiny.same(after.best.params, state.best.params) == tiny.same(after.dynamics, state.dynamics) == together
+  )
+  assert after.control.best == np.inf and not after.control.stopped and int(after.phase_epoch) == 0
+  assert train.chosen_from([first, second]) == (0 if together else 1)
 
 
 def test_a_template_has_the_structure_of_the_state(trained, data):

@@ -32,14 +32,15 @@ def anchors(probs: Array, keep: Array, percentile: Array | float = 97.0) -> Arra
   """Estimates T from the noisy posterior of one row a class (Patrini et al. 2017, eqs. 12 and 13).
 
   The row of class i is the one whose p_i stands at the percentile of all p_i: 97 for CIFAR-10, 100 (the argmax) for
-  CIFAR-100 in the paper. Between two rows the lower one, as in the official code.
+  CIFAR-100 in the paper. Of the rows below the percentile it is the first, as in the official code.
 
   Args:
     probs: [N, C], of networks that learned the given labels. keep: bool [N]. percentile: in [0, 100].
   """
   probs, n = jnp.asarray(probs, jnp.float32), keep.sum()
   order = jnp.where(keep[:, None], probs, -jnp.inf).argsort(0)  # rows that do not count come first
-  place = len(probs) - n + jnp.floor(percentile * (n - 1) / 100).astype(jnp.int32)
+  below = jnp.where(percentile < 100, jnp.maximum(jnp.ceil(percentile * (n - 1) / 100) - 1, 0), n - 1)
+  place = len(probs) - n + below.astype(jnp.int32)
   chosen = probs[order[jnp.clip(place, 0, len(probs) - 1)]]  # [C, C]
   return _rows(jnp.where(n > 0, chosen, 0.0))
 
@@ -49,18 +50,18 @@ def from_joint(joint: Array) -> Array:
   return _rows(joint.T)
 
 
-def from_pairs(verified: Array, given: Array, classes: int, keep: Array | None = None, prior: float = 0.1) -> Array:
+def from_pairs(verified: Array, given: Array, classes: int, keep: Array | None = None, prior: float = 1.0) -> Array:
   """Estimates T by counting the rows that have both labels.
 
   Args:
-    verified, given: int32 [N], -1 = none. keep: bool [N], rows that count; None: all. prior: rows of each class that
-      are added with the right label, so that a class without trusted rows keeps its label.
+    verified, given: int32 [N], -1 = none. keep: bool [N], rows that count; None: all. prior: rows that are added to
+      each class that has any, spread evenly over the labels: what a few rows never showed is rare, not impossible.
   """
   both = (verified >= 0) & (given >= 0)
   both = both if keep is None else both & keep
   cell = jnp.where(both, verified * classes + given, classes * classes)
   counts = jnp.bincount(cell, length=classes * classes + 1)[:-1].reshape(classes, classes)
-  return _rows(counts + prior * jnp.eye(classes))
+  return _rows(jnp.where(counts.any(1, keepdims=True), counts + prior / classes, 0.0))
 
 
 def gold(probs: Array, verified: Array, classes: int, keep: Array | None = None) -> Array:

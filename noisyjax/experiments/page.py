@@ -81,10 +81,10 @@ def _result_table(result: Mapping[str, Any]) -> str:
   if audit.get('last') is None:
     return '<p>No true labels are known: there is nothing to audit.</p>'
   labels = nested(result, 'validation.labels')
-  chosen = audit.get('best_epoch')
+  chosen, few = audit.get('best_epoch'), audit.get('epochs_chosen_from', 10)
   rows = (
     ('last epoch', 'last', result.get('epochs'), ''),
-    ('mean of last 10 epochs', 'mean_last_10', None, ''),
+    ('mean of last 10 epochs', 'mean_last_10', None, f'of {few}: its phase has no more' if few < 10 else ''),
     (
       'best by validation',
       'best_by_validation',

@@ -6,7 +6,8 @@ views), the others unlabeled, with target sharpen(mean p of both networks and vi
 CE + λ_u · squared error + Σ_c π_c log(π_c / p̄_c), π uniform and p̄ the mean prediction. Settings: see the recipe.
 Departures: both networks move at once (the code: one epoch each); refinement and guesses are looked up with running
 statistics (the code: in training mode); the mixture starts at the best split in two, not at random; the vote is the
-mean of probabilities; an epoch's steps are fixed by the first split; a row without a label is always unlabeled.
+mean of probabilities; an epoch's steps are fixed by the first split; a row without a label is always unlabeled; a mean
+of several epochs' losses is scaled to [0, 1] again.
 """
 
 import jax
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 
 from noisyjax import losses, semi
 from noisyjax.estimate import mixture
-from noisyjax.strategy import Out, Strategy as Base, Views
+from noisyjax.strategy import Out, Strategy as Base, Views, row_losses
 
 
 class Strategy(Base):
@@ -37,6 +38,7 @@ class Strategy(Base):
   networks = 2
   streams = {'labeled': Views('weak', 'weak'), 'unlabeled': Views('weak', 'weak', labeled=False)}
   mix = None  # it mixes itself
+  score = staticmethod(row_losses)
 
   def phases(self, name, epochs):
     first = max(min(self.warmup, epochs // 3), 1)
@@ -48,9 +50,6 @@ class Strategy(Base):
   def members(self, state):
     clean = state.targets.trust > self.threshold  # [2, N]
     return {'labeled': clean, 'unlabeled': ~clean}
-
-  def score(self, logits, features, batch):
-    return {'loss': losses.cross_entropy(logits, batch['target'])}  # [2, B]
 
   def refresh(self, state, scores, ctx):
     targets = state.targets

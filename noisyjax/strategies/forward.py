@@ -3,6 +3,8 @@
 Loss −log (Tᵀp)_ỹ with T[true, given]. The plan is the paper's: naive training, from whose predictions T is estimated,
 then a new network under the corrected loss. T may also be given, or counted on trusted rows: the plan is then one
 phase. Official (giorgiop/loss-correction): T of the rows at the 97th percentile, or (CIFAR-100) of the argmax.
+The networks asked for T are the naive phase's best by validation, as there (by accuracy; there, by loss): later ones
+have learnt the mistakes by heart, and T of those is the identity. Without validation rows they are the last.
 Departures: the estimates `joint` and `pairs`. (Tᵀp)_ỹ is kept above 1e-30, where the code keeps p above 1e-7, which
 stops the gradient of confident mistakes.
 """
@@ -27,6 +29,7 @@ class Strategy(Base):
   matrix: tuple = ()
   estimate: str = 'anchors'
   percentile: float = 97.0
+  asks_best = True
   refresh_on = property(lambda self: 'phase' if self.asks else 'epoch')
   score = property(lambda self: predictions if self.asks else None)
 

@@ -8,11 +8,10 @@ the smaller mean; a mixture is told nothing, and a quantile may take its rate fr
 
 import jax.numpy as jnp
 
-from noisyjax import losses
 from noisyjax.errors import check_choice
 from noisyjax.estimate import mixture
 from noisyjax.small_loss import smallest
-from noisyjax.strategy import Strategy as Base
+from noisyjax.strategy import Strategy as Base, row_losses
 
 
 def quantile(loss, counts, rate):
@@ -45,6 +44,7 @@ class Strategy(Base):
   rate: float = 0.4
   threshold: float = 0.5
   warmup: float = 5.0
+  score = staticmethod(row_losses)
 
   @property
   def needs(self):
@@ -55,10 +55,8 @@ class Strategy(Base):
     return {}, {}
 
   def members(self, state):
-    return {'train': state.targets.trust[0] > self.threshold}
-
-  def score(self, logits, features, batch):
-    return {'loss': losses.cross_entropy(logits, batch['target'])}  # [1, B]
+    least = 0.5 if self.split == 'quantile' else self.threshold
+    return {'train': state.targets.trust[0] >= least}
 
   def refresh(self, state, scores, ctx):
     targets = state.targets

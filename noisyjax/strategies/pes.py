@@ -7,9 +7,10 @@ label = prediction) are trained on, by cross-entropy with class weights: Σ w_y 
 Official (PES_cs, CIFAR-10): ResNet-18, SGD lr 0.1 wd 1e-4 batch 128, 200 epochs, ÷10 at 100 and 150; T1 25 (CIFAR-100:
 30), T2 7, T3 5, Adam 1e-4 without decay.
 Departures: T2 and T3 count among the epochs, and the schedule begins with the last phase, where milestones count from
-(T1 runs at the full rate); predictions are of the plain image, not the mean of two weak views; where no row is
-confident all are trained on; after the renewal all layers learn, whereas the official optimizer goes on with the old
-tensors, so that its renewed layers stay as Adam left them. A run too short for the plan spends half of it on the start.
+(T1 runs at the full rate); predictions are of the plain image, not the mean of two weak views; an epoch's steps are
+fixed by the first confident rows; where no row is confident all are trained on; after the renewal all layers learn,
+whereas the official optimizer goes on with the old tensors, so that its renewed layers stay as Adam left them. A run
+too short for the plan spends half of it on the start.
 """
 
 import jax.numpy as jnp
@@ -54,7 +55,28 @@ def class_weights(label, rows, classes, most=jnp.inf):
   return jnp.where(count > 0, jnp.minimum(mean / jnp.maximum(count, 1), most), 0.0)
 
 
-class Strategy(Base):
+class Confident(Base):
+  """What PES and PES (semi) share: which rows are confident, and what their classes weigh.
+
+  Attributes:
+    most: the largest class weight.
+  """
+
+  most = jnp.inf
+
+  def init(self, key, data):
+    return {}, {'class_weight': jnp.ones(data.classes)}
+
+  def score(self, logits, features, batch):
+    return {'guess': logits.argmax(-1)}  # [1, B]
+
+  def refresh(self, state, scores, ctx):
+    rows = confident(scores['guess'][0], state, ctx)
+    weights = class_weights(state.targets.label, rows, ctx.classes, self.most)
+    return state.targets.replace(trust=rows[None].astype(jnp.float32)), {'class_weight': weights}
+
+
+class Strategy(Confident):
   """Trains on the rows whose label the early-stopped network predicts.
 
   Attributes:
@@ -74,19 +96,8 @@ class Strategy(Base):
     stages = (('', self.warmup), (self.block, self.block_epochs), (HEAD, self.head_epochs))
     return plan(name, epochs, stages, self.rate)
 
-  def init(self, key, data):
-    return {}, {'class_weight': jnp.ones(data.classes)}
-
   def members(self, state):
     return {'train': state.targets.trust[0] > 0.5}
-
-  def score(self, logits, features, batch):
-    return {'guess': logits.argmax(-1)}  # [1, B]
-
-  def refresh(self, state, scores, ctx):
-    rows = confident(scores['guess'][0], state, ctx)
-    weights = class_weights(state.targets.label, rows, ctx.classes)
-    return state.targets.replace(trust=rows[None].astype(jnp.float32)), {'class_weight': weights}
 
   def loss(self, params, state, batch, ctx):
     b = batch['train']

@@ -14,7 +14,8 @@ Official (run.sh): ResNet-18, SGD lr 0.05 wd 5e-4 batch 256, 600 epochs cosine t
 T 0.5, Beta(4, 4), fill 0.9, expansion in the last 250 epochs; RandAugment is the strong view. ρ follows the noise.
 Departures: FMix is left out, and both heads see one mixup (official: six passes a network, here three); ρ is constant,
 as in every official run; h' follows the networks' learning rate but not their weight decay; networks vote by mean
-probability; rows without a label take no part; an empty S or U leaves π as it is.
+probability; rows without a label take no part; an empty S or U leaves π as it is; the warm-up's penalty under
+asymmetric noise is naive's, of probabilities (official: of logits cut at 0).
 """
 
 import jax
@@ -23,7 +24,7 @@ import jax.numpy as jnp
 from noisyjax import losses, semi
 from noisyjax.estimate import mixture
 from noisyjax.estimate.rank import place
-from noisyjax.strategy import Out, Strategy as Base, Views
+from noisyjax.strategy import Out, Strategy as Base, Views, row_losses
 
 
 def expanded(probs, chosen, valid, threshold, fill):
@@ -71,6 +72,7 @@ class Strategy(Base):
   unreliable: float = 0.1
   warmup: int = 10
   own_optimizer = staticmethod(semi.paced_sgd)
+  score = staticmethod(row_losses)
 
   @property
   def needs(self):
@@ -87,9 +89,6 @@ class Strategy(Base):
     own = {'kernel': kernel(key, (2, data.features, data.classes)), 'bias': jnp.zeros((2, data.classes))}
     even = lambda: jnp.ones((2, data.classes)) / data.classes
     return own, {'chosen': even(), 'other': even()}  # π and π'
-
-  def score(self, logits, features, batch):
-    return {'loss': losses.cross_entropy(logits, batch['target'])}  # [2, B]
 
   def refresh(self, state, scores, ctx):
     label = state.targets.label
@@ -119,9 +118,8 @@ class Strategy(Base):
     target = jnp.where(known[..., None], label, guess)  # [2, B, C]
 
     lam_key, partner_key = jax.random.split(semi.mixing_key(ctx))
-    lam = jax.random.beta(lam_key, self.alpha, self.alpha, (2,))
-    lam, partner = jnp.maximum(lam, 1 - lam), semi.partners(partner_key, chosen)
-    blend = lambda a, share, mate: share * a + (1 - share) * mate
+    lam, partner = semi.share(lam_key, self.alpha, (2,)), semi.partners(partner_key, chosen)
+    blend = lambda a, part, mate: part * a + (1 - part) * mate
     images = blend(b['weak'][None], lam[:, None, None, None, None], b['weak'][partner])
     mates = jnp.take_along_axis(target, partner[..., None], 1)
     mixed_target = blend(target, lam[:, None, None], mates)

@@ -117,8 +117,8 @@ class Strategy(Base):
     guess = perceptron(own, 'predict', perceptron(own, 'project', strong))
     apart = -optax.losses.cosine_similarity(guess, goal, epsilon=1e-8)  # [1, B]
     twice = lambda a, b: jnp.concatenate([a, b])[None]  # [1, 2B, …]
-    images = twice(chosen['strong'], chosen['strong1'])
     target, weight = twice(chosen['target'], chosen['target']), twice(chosen['weight'], chosen['weight'])
+    images = semi.filled(twice(chosen['strong'], chosen['strong1']), weight, every['strong'][None])
     images, target, _ = semi.mix(semi.mixing_key(ctx), self.alpha, images, target, weight)
     mixed, _ = ctx.net(params, images)
     fit = losses.weighted_mean(losses.cross_entropy(mixed, target), weight)

@@ -4,8 +4,9 @@
 
 10,000 images of CIFAR-10N `worse` (40 % of the labels are wrong), the small CNN, a constant rate, flips alone and no
 weight decay: nothing but the method stands between the network and the mistakes. Every method has the same epochs and
-its recipe's own numbers. Drawn are accuracy on the true labels of 5,000 test images, and on the given labels of the
-training images as the network is trained.
+its recipe's numbers, whose warm-ups and ramps take the same part of these epochs as of the recipe's own. Drawn are
+accuracy on the true labels of 5,000 test images, and on the given labels of the training images as the network is
+trained.
 
 Writes memorisation.json and memorisation.png in --out.
 """
@@ -24,13 +25,13 @@ OUT = flags.DEFINE_string('out', 'benchmarks/results', 'Folder of the figure.')
 METHODS = flags.DEFINE_list('methods', ['naive', 'gce', 'elr', 'sop', 'co_teaching'], 'Strategies; the first is CE.')
 EPOCHS = flags.DEFINE_integer('epochs', 40, 'Epochs.')
 SEEDS = flags.DEFINE_integer('seeds', 1, 'Seeds.')
+CONV = flags.DEFINE_string('conv', 'auto', 'Convolution of the CPU: auto, plain, matmul, onednn or amx.')
 
 
 def config_of(method: str, seed: int):
-  c = importlib.import_module(f'configs.recipes.{method}').get_config('worse-short-held')
+  c = importlib.import_module(f'configs.recipes.{method}').get_config(f'worse-short{EPOCHS.value}-held')
   c.data.train, c.data.val = '0:10000', ''
-  c.seed, c.epochs, c.ema = seed, EPOCHS.value, 0.0
-  c.model.conv = 'amx'
+  c.seed, c.ema, c.model.conv = seed, 0.0, CONV.value
   c.optim.lr, c.optim.decay, c.schedule.name = 0.05, 0.0, 'constant'
   c.augment.weak = ('flip',)
   return c
@@ -40,8 +41,7 @@ def curve(method: str, seed: int) -> dict:
   """Trains, and returns accuracies by epoch."""
   folder = Path(WORKDIR.value) / method / f'seed={seed}'
   result = run.run(config_of(method, seed), folder)
-  audit = [json.loads(line) for line in (folder / 'audit.jsonl').read_text().splitlines()]
-  metrics = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+  audit, metrics = (writer.read_lines(folder / name) for name in ('audit.jsonl', 'metrics.jsonl'))
   return {
     'method': method, 'seed': seed, 'seconds': result['seconds'],
     'true': [line['test_accuracy'] for line in audit], 'given': [line['train_accuracy_given'] for line in audit],

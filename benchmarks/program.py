@@ -2,10 +2,12 @@
 
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 from absl import app, logging
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -34,6 +36,12 @@ def run(main: Callable[[], None]) -> None:
 
 
 def record() -> dict:
-  """Returns what made a table: this program's arguments, without folders of the machine, Python and cores."""
+  """Returns what made a table: this program's arguments, without folders of the machine, its revision and versions.
+
+  Runs that were finished before keep their own: a table that is extended may hold figures of an older revision.
+  """
   arguments = [a for a in sys.argv[1:] if not a.lstrip('-').startswith(('out=', 'workdir='))]
-  return {'command': arguments, 'python': platform.python_version(), 'cores': os.cpu_count()}
+  git = ('git', '-C', str(Path(__file__).parent), 'describe', '--always', '--dirty')
+  revision = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+  versions = {'python': platform.python_version(), 'jax': jax.__version__, 'revision': revision}
+  return {'command': arguments, 'cores': os.cpu_count()} | versions

@@ -57,14 +57,15 @@ PLANS = {
   'promix': ('promix', 0, 2, {'warmup': 1, 'ramp': 2.0, 'rho': 0.39}),
 }
 HEAD = ('method', 'validation', 'best by validation', 'last', 'mean of last 10', 'best by test (oracle)',
-        'AUROC of "label is wrong" (in-sample, margin)', 'n', 'epochs', '10⁶ passes', 'minutes', 'told')  # fmt: skip
+        'AUROC of "label is wrong" (in-sample, margin)', 'n', 'epochs', '10⁶ passes', 'minutes',
+        'told (all: 1,000 verified labels to choose the epoch)')  # fmt: skip
 
 
 def config_of(method: str, minutes: int, seed: int):
   """Returns the method's config, its epochs in proportion to the budget."""
   c = best_cpu.get_config()
   name, start, epochs, own = PLANS[check_choice('--methods', method, PLANS)]
-  start, epochs = (round(n * minutes / 5) for n in (start, epochs))
+  start, epochs = (n and max(round(n * minutes / 5), 1) for n in (start, epochs))
   c.rows, c.labels, c.seed, c.epochs, c.strategy.name = 'all', '', seed, start + epochs, name
   c.model.small_cnn.widths = tuple(map(int, WIDTHS.value))
   own = dict(own)

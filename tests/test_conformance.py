@@ -71,8 +71,8 @@ def walk(plan, data: TrainData) -> Case:
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(train, 'first_targets', dropping)
     for number, phase in enumerate(plan):
-      asked = plan[number - 1].spec.net if number else None
-      previous, state = state, train.enter(phase, number, data, images, ROOT, state, asked)
+      earlier = plan[number - 1] if number else None
+      previous, state = state, train.enter(phase, number, data, images, ROOT, state, earlier)
       if number < len(plan) - 1:
         state = stepped(phase, state, data)
   return Case(list(plan), plan[-1], data, previous, state)
@@ -150,9 +150,11 @@ def test_it_learns_in_one_trace_and_keeps_the_kinds_of_its_state(name):
   late = later(c)
   newer = stepped(c.phase, late, c.data)
   numbers = {f.name for f in dataclasses.fields(c.phase.strategy) if f.type in (float, 'float')}
-  other = {n: 0.9 * getattr(c.phase.strategy, n) + 0.01 for n in numbers}
-  stepped(tiny.replaced(c.phase, other), late, c.data, 1)
+  other = tiny.replaced(c.phase, {n: 0.9 * getattr(c.phase.strategy, n) + 0.01 for n in numbers})
+  between = [f._cache_size() for f in (step.refresh, step.begin_epoch, step._score_chunk)]
+  stepped(other, later(dataclasses.replace(c, phase=other)), c.data, 1)
   assert step.step._cache_size() == traced
+  assert [f._cache_size() for f in (step.refresh, step.begin_epoch, step._score_chunk)] == between
   for state in (new, newer, late):
     assert kinds(state) == kinds(c.state)
   assert finite(learnt(new)) and finite(learnt(newer)) and int(new.bad_step) == int(newer.bad_step) == -1
@@ -184,6 +186,49 @@ def test_every_row_of_the_first_stream_counts_once_an_epoch(name):
   assert mask.any() and not any(m[:, ~USED].any() for m in masks.values())
   if views.labeled and np.asarray(new.dynamics.visits).any():  # the last of the three batches is short
     assert_array_equal(new.dynamics.visits, mask)
+
+
+UNLABELING = [n for n in NAMES if not all(v.labeled for v in phases_of(n)[-1].strategy.streams.values())]
+
+
+def relabeled(state, rows):
+  """The state with other labels on these rows, which otherwise stay what they are."""
+  targets = state.targets
+  label = jnp.where(rows & (targets.label >= 0), (targets.label + 1) % 3, targets.label)
+  soft = targets.soft
+  if soft is not None:
+    soft = jnp.where(rows[:, None], jnp.roll(soft, 1, -1), soft)
+  return state.replace(targets=targets.replace(label=label, soft=soft))
+
+
+def members(c: Case, state, labeled: bool):
+  """Rows that some network meets in some stream with labels, or without: bool [N]."""
+  streams = [s for s, v in c.phase.strategy.streams.items() if v.labeled == labeled]
+  masks = [m if m.dtype == bool else m >= 0 for m in (np.asarray(state.masks[s]) for s in streams)]
+  return np.any([m.any(0) if m.ndim == 2 else m for m in masks], axis=0) if masks else np.zeros(runs.TRAIN, bool)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_first_rows_label_is_learnt_like_any_others(name):
+  """What a label changes is its own row's loss: row 0, which falsy indices lose, must matter as its neighbours do."""
+  c = case(name)
+  targets = c.state.targets  # with nothing selected or pruned, which might leave row 0 out rightly
+  whole = targets.replace(trust=jnp.ones_like(targets.trust), weight=jnp.ones_like(targets.weight))
+  state = begun(c, c.state.replace(targets=whole))
+  plain = stepped(c.phase, state, c.data)
+  row = np.arange(runs.TRAIN)
+  matter = lambda r: not tiny.same(stepped(c.phase, relabeled(state, row == r), c.data).params, plain.params)
+  others = np.flatnonzero(members(c, state, labeled=True))[1:4]
+  assert members(c, state, labeled=True)[0] and matter(0) >= all(map(matter, others))
+
+
+@pytest.mark.parametrize('name', UNLABELING)
+def test_a_label_that_only_unlabeled_streams_could_know_reaches_nothing(name):
+  c = case(name)
+  for state in (c.state, later(c)):
+    hidden = members(c, state, labeled=False) & ~members(c, state, labeled=True)
+    a, b = (stepped(c.phase, s, c.data, 1) for s in (state, relabeled(state, jnp.asarray(hidden))))
+    assert tiny.same((*learnt(a), a.extra), (*learnt(b), b.extra))
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -23,9 +23,13 @@ for name in t.NAMES:
   many = dataclasses.replace(c.phase, spec=dataclasses.replace(c.phase.spec, mesh=config._mesh(4)))
   one = dataclasses.replace(c.phase, spec=dataclasses.replace(c.phase.spec, mesh=None))
   late = t.later(c)
-  a, b = (jax.tree.leaves(t.stepped(phase, late, c.data, 1).params) for phase in (one, many))
-  # Against the largest parameter: the bias before a batch norm is nothing but rounding.
-  worst = float(max(np.abs(x - y).max() for x, y in zip(a, b)) / max(np.abs(x).max() for x in a))
+  a, b = (t.stepped(phase, late, c.data, 1) for phase in (one, many))
+  worst = 0.0
+  for part in ('params', 'stats', 'ema', 'extra', 'dynamics'):
+    x, y = ([np.asarray(v, float) for v in jax.tree.leaves(getattr(s, part)) if v.dtype.kind != 'V'] for s in (a, b))
+    # Against the largest number: the bias before a batch norm is nothing but rounding.
+    largest = max([1e-3, *(np.abs(v).max() for v in x)])
+    worst = max([worst, *(float(np.abs(v - w).max() / largest) for v, w in zip(x, y))])
   print(json.dumps([name, worst]))
 """
 

@@ -263,6 +263,15 @@ def test_promix_steps_as_the_reference_and_no_other():
   notices(check_promix, PROMIX)
 
 
+def test_the_second_head_of_promix_teaches_the_layers_below_it():
+  phase = tiny.phase(PROMIX, tiny.spec(2), tiny.hyper(decay=0.0))
+  state = tiny.start(phase, DATA)
+  own = {**state.params['own'], 'kernel': state.params['own']['kernel'] + 0.5}
+  other = state.replace(params={**state.params, 'own': own})
+  one, two = (tiny.advance(phase, s, DATA)[0].params['net'] for s in (state, other))
+  assert not tiny.same(one['conv'], two['conv']) and tiny.same(one['head'], two['head'])
+
+
 def test_promix_leaves_the_unreliable_rows_after_its_ramp_and_adds_none_before_the_last_part():
   late = tiny.replaced(phase_of(PROMIX), {'ramp': 12.0, 'expand': 0.25}).strategy
   check_promix(late, epoch=14, ramp=12.0, adds=False)  # 24 epochs of 2 · 12; progress 0.7 < 0.75

@@ -19,6 +19,7 @@ import program
 from absl import flags
 
 from noisyjax import run, writer
+from noisyjax.experiments import words
 
 WORKDIR = flags.DEFINE_string('workdir', 'runs/memorisation', 'Folder of the runs.')
 OUT = flags.DEFINE_string('out', 'benchmarks/results', 'Folder of the figure.')
@@ -77,11 +78,12 @@ def main() -> None:
   record = program.record() | {'curves': curves}
   writer.write_text(folder / 'memorisation.json', json.dumps(record, indent=1) + '\n')
   draw(curves, folder / 'memorisation.png')
-  print('| method | best epoch | true labels, best | last | fall | given labels, last |\n|---|---|---|---|---|---|')
+  rows = []
   for c in curves:
     true, best = c['true'], max(c['true'])
     cells = (best, true[-1], best - true[-1], c['given'][-1])
-    print(f'| {c["method"]} | {true.index(best) + 1} | ' + ' | '.join(f'{100 * v:.1f}' for v in cells) + ' |')
+    rows.append((c['method'], str(true.index(best) + 1), *(f'{100 * v:.1f}' for v in cells)))
+  print(words.markdown(('method', 'best epoch', 'true labels, best', 'last', 'fall', 'given labels, last'), rows))
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
-"""The networks of benchmarks/cpu.py as PyTorch and Keras run them fastest: channels last, fused where they know how.
+"""The networks of benchmarks/cpu.py in PyTorch and Keras: channels last, fused optimizer; PyTorch eager, not compiled.
 
+They are written as one would in either: where our small CNN has gelu(-x) as gelu(x) - x, theirs compute both.
 Each function returns two: one that trains a pass over random images and waits for it, one that predicts them. Both
 train by SGD with Nesterov momentum and weight decay on cross-entropy, without augmentation, like ours in cpu.py.
 Needs benchmarks/requirements.txt, in an environment of its own.

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import tiny
 from noisyjax import evaluate, optim, step, train
 from noisyjax.errors import UserError
+from noisyjax.net import Net
 from noisyjax.state import Snapshot
 from noisyjax.strategies import loss_filter, naive
 from tiny import BATCH, CLASSES, ROOT, ROWS
@@ -176,6 +177,17 @@ def test_refresh_asks_the_networks_of_the_phase_before(trained, data):
   said, _ = phase.spec.net.look(previous.params['net'], previous.stats, images)
   assert_allclose(state.extra['said'], said, rtol=1e-4, atol=1e-5)
   assert set(state.params['net']) == {'head'}
+
+
+def test_a_first_layer_that_is_computed_from_images_sees_all_parts_of_the_phases_rows_and_no_others(monkeypatch):
+  sorted_by_class = tiny.data(12000)
+  sorted_by_class.images[:] = np.repeat(np.arange(12, dtype=np.uint8), 1000)[:, None, None, None]
+  rows, seen, real = np.arange(12000) >= 1000, [], Net.init
+  monkeypatch.setattr(Net, 'init', lambda net, key, images: seen.append(images) or real(net, key, images[:2]))
+  tiny.start(tiny.replaced(linear(NAIVE), rows=rows), sorted_by_class)
+  classes, counts = np.unique(seen[0][:, 0, 0, 0], return_counts=True)
+  assert_array_equal(classes, np.arange(1, 12))
+  assert len(seen[0]) <= 5000 and counts.min() > 300
 
 
 def test_the_best_networks_are_asked_where_a_strategy_says_so(trained, data):

@@ -178,15 +178,10 @@ def kfold(config: ConfigDict, k: int, workdir: str) -> tuple[list[dict], str]:
 def _fold_table(results: list[dict], workdir: str, watched: bool) -> str:
   kind = results[0]['validation']['labels']
   end = 'last (stopped or scheduled by these same rows: optimistic)' if watched else 'last'
-  lines = [
-    f'| fold | rows held out ({kind} labels) | {end} | best epoch by these same rows (optimistic) |',
-    '|---|---|---|---|',
-  ]
-  for i, r in enumerate(results):
-    v = r['validation']
-    lines.append(f'| {i} | {v["rows"]} | {100 * v["last"]:.2f} | {100 * v["best"]:.2f} |')
-  last, best = (words.spread((r['validation'][name] for r in results), 100, 2) for name in ('last', 'best'))
-  lines.append(f'| mean ± std ({len(results)}) | | {last} | {best} |')
-  text = '\n'.join(lines) + '\n'
+  head = ('fold', f'rows held out ({kind} labels)', end, 'best epoch by these same rows (optimistic)')
+  found = [r['validation'] for r in results]
+  cells = lambda some: [words.spread([v[name] for v in some], 100, 2) for name in ('last', 'best')]
+  rows = [(str(i), str(v['rows']), *cells([v])) for i, v in enumerate(found)]
+  text = words.markdown(head, [*rows, (f'mean ± std ({len(found)})', '', *cells(found))]) + '\n'
   writer.write_text(Path(workdir) / 'table.md', text)
   return text

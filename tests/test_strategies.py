@@ -1,5 +1,8 @@
 """Each strategy against a reference of its own in float64 numpy; and a strategy that is secretly naive is noticed."""
 
+import ast
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +31,7 @@ from golden import (
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tiny
-from noisyjax import step, train
+from noisyjax import config, plugins, step, train
 from noisyjax.strategies import clean_correction, co_teaching, loss_filter, naive
 from tiny import BATCH, CLASSES, ROOT, ROWS
 
@@ -288,3 +291,11 @@ def test_the_confidence_penalty_is_the_negative_entropy():
   p = softmax(np.asarray(logits, np.float64))
   want = cross_entropy(np.asarray(logits, np.float64), EYE[np.asarray(label)]) + 0.5 * (p * np.log(p)).sum(-1)
   assert_allclose(loss, want.mean(-1).sum(), rtol=1e-5)
+
+
+def test_every_strategy_has_a_golden_step_that_notices_a_secret_naive():
+  texts = (path.read_text() for path in Path(__file__).parent.glob('test_*.py'))
+  trees = [ast.parse(text) for text in texts if 'notices(' in text]
+  lines = [line for tree in trees for line in tree.body if isinstance(line, ast.ImportFrom)]
+  held = {alias.name for line in lines if line.module == 'noisyjax.strategies' for alias in line.names}
+  assert held >= set(plugins.names(config.STRATEGIES, 'Strategy'))

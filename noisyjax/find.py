@@ -123,6 +123,9 @@ def find_label_issues(
   else:
     whole = labels.size and labels.dtype.kind in 'iuf' and np.isfinite(labels).all()
     known = len(classes) if classes is not None else int(labels.max()) + 1 if whole else 0
+  if classes is None and probs is None and known > count:
+    row = int(labels.argmax())
+    raise UserError(f'labels: row {row} is {labels[row]}; expected class numbers smaller than the {count} rows.')
   labels = dataset.labels_of(labels, count, known, 'labels')
   names = tuple(map(str, range(known) if classes is None else classes))
   carried = np.unique(labels[labels >= 0])
@@ -189,6 +192,9 @@ def out_of_fold(
   images = images[..., None] if images.ndim == 3 else images
   if images.ndim != 4:
     raise UserError(f'images: found shape {images.shape}; expected [N, H, W, C] or [N, H, W].')
+  if images.shape[-1] not in (1, 3):
+    hint = ' (channels last: np.moveaxis(images, 1, -1))' if images.shape[1] in (1, 3) else ''
+    raise UserError(f'images: found shape {images.shape}; expected 1 or 3 channels in the last axis{hint}.')
   dataset.check_pixels(images)
   images = images if images.dtype == np.uint8 else np.round(images).astype(np.uint8)
   ids = dataset.unique_ids([decode.digest(image) for image in images])

@@ -79,14 +79,14 @@ def find_files(
 
 
 def _side(path: str) -> int:
-  """Returns the side in pixels that images are cropped to: the smallest side among the first of them, at most SIDE."""
-  sides = [SIDE]
+  """Returns the side in pixels that images are fitted to: the median short side of the first of them, at most SIDE."""
+  sides = []
   with files.open_images(image_source.locate(path)[0]) as found:
     for name in found.names[:PEEK]:
       # One that cannot be read is named when all are read.
       with contextlib.suppress(Exception), Image.open(io.BytesIO(found.read(name))) as image:
-        sides += image.size
-  return min(sides)
+        sides.append(min(image.size))
+  return min(SIDE, int(np.median(sides or [SIDE])))
 
 
 def to_csv(found: LabelIssues, names: Sequence[str]) -> str:

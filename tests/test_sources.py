@@ -630,3 +630,83 @@ def test_cifar_seed(tmp_path):
   np.testing.assert_array_equal(data.verified[:10_000], truth[:10_000])
   with files.open_images(path / 'images.zip') as found:
     np.testing.assert_array_equal(data.images[-1], decode.decode(found.read('50000.png')))
+
+
+# What users really have.
+
+
+def test_a_blank_label_is_no_class(tmp_path):
+  root = named(tmp_path, {'a.png': 'dog', 'b.png': '', 'c.png': 'cat'})
+  fields = {'path': root / 'photos', 'labels': root / 'labels.csv'}
+  with pytest.raises(
+    UserError, match=r"row 3: ''; expected a label, or 'undefined' where there is none \(data\.unlabel"
+  ):
+    load(**fields)
+  data, _ = load(**fields, unlabeled='')  # as pandas writes what it does not know
+  assert (data.classes, data.given.tolist()) == (('cat', 'dog'), [1, -1, 0])
+
+
+def test_a_header_that_names_a_column_twice_is_refused(tmp_path):
+  root = named(tmp_path, {'a.png': 'dog'})
+  (root / 'labels.csv').write_text('image,label,label\na.png,dog,cat\n')
+  with pytest.raises(UserError, match="row 1 has 2 columns 'label'; expected one"):
+    load(path=root / 'photos', labels=root / 'labels.csv')
+
+
+def test_a_row_for_a_missing_image_labels_no_other_of_that_name(tmp_path):
+  root = tree(tmp_path / 'd', ['cat/1.png', 'cat/2.png', 'dog/2.png'])
+  (tmp_path / 'labels.csv').write_text('image,label\ncat/2.png,cat\ndog/1.png,dog\ndog/2.png,dog\n')
+  with pytest.raises(UserError, match=r"first is 'cat/1\.png'; .* Its row 3 names 'dog/1\.png', which is not there"):
+    load(path=root, labels=tmp_path / 'labels.csv')
+
+
+def test_letters_are_one_letter_however_they_are_written(tmp_path):
+  one, two = 'caf\u00e9', 'cafe\u0301'
+  root = named(tmp_path, {f'{two}.png': one, 'b.png': two, 'c.png': 'tea'})
+  (root / 'labels.csv').write_text(f'image,label\n{one}.png,{one}\nb.png,{two}\nc.png,tea\n')
+  data, _ = load(path=root / 'photos', labels=root / 'labels.csv')
+  assert data.classes == (one, 'tea') and sorted(data.given.tolist()) == [0, 0, 1]
+
+
+@pytest.mark.parametrize('folders', [('train', 'val'), ('train', 'val', 'test'), ('Train', 'Test', 'other')])
+def test_parts_of_a_data_set_are_not_classes(tmp_path, folders):
+  root = tree(tmp_path / 't', [f'{part}/{name}/1.png' for part in folders for name in ('cat', 'dog')])
+  with pytest.raises(UserError, match=r'its folders are .*; expected a folder for each class, or train and test'):
+    load(source='folders', path=root)
+
+
+def test_what_a_mac_packs_beside_the_classes_is_no_class(tmp_path):
+  root = tree(tmp_path / 't', ['cat/1.png', 'dog/2.png', '__MACOSX/cat/._1.png'])
+  with zipfile.ZipFile(tmp_path / 't.zip', 'w') as archive:
+    for path in sorted(root.rglob('*.png')):
+      archive.write(path, path.relative_to(root).as_posix())
+  for path in (root, tmp_path / 't.zip'):
+    assert load(source='folders', path=path)[0].classes == ('cat', 'dog')
+
+
+def test_a_link_back_to_its_own_folder_is_not_followed(tmp_path):
+  root = tree(tmp_path / 't', ['cat/1.png', 'dog/2.png'])
+  (root / 'cat' / 'loop').symlink_to(root / 'cat')
+  (tmp_path / 'far').mkdir()
+  (tmp_path / 'far' / '3.png').write_bytes(png(3))
+  (root / 'cat' / 'far').symlink_to(tmp_path / 'far')
+  assert load(source='folders', path=root)[0].names.tolist() == ['cat/1.png', 'cat/far/3.png', 'dog/2.png']
+
+
+def test_files_that_change_places_are_decoded_anew_and_bad_ones_are_not_remembered(tmp_path):
+  root = tree(tmp_path / 't', ['cat/1.png', 'dog/2.png'])
+  one, two = root / 'cat/1.png', root / 'dog/2.png'
+  for path, value in ((one, 10), (two, 200)):
+    Image.fromarray(np.full((6, 6, 3), value, np.uint8)).save(path, 'bmp')
+    os.utime(path, ns=(0, 0))
+  assert load(source='folders', path=root)[0].images[:, 0, 0, 0].tolist() == [10, 200]
+  one.rename(root / 'x')
+  two.rename(one)
+  (root / 'x').rename(two)
+  assert load(source='folders', path=root)[0].images[:, 0, 0, 0].tolist() == [200, 10]
+  with files.open_images(root) as found:
+    wrong = found.__class__(
+      **vars(found) | {'read': lambda name: b'' if '1' in name else found.read(name), 'stamp': 'x'}
+    )
+    assert len(wrong.decoded().bad) == 1
+    assert not found.__class__(**vars(found) | {'stamp': 'x'}).decoded().bad

@@ -59,6 +59,14 @@ def test_fractions_are_stratified_disjoint_and_exact():
     assert np.abs(np.bincount(truth[rows]) - share).max() < 1
 
 
+def test_test_rows_are_the_same_under_any_noise():
+  dataset, truth = data()
+  noisy = np.where(np.random.default_rng(1).random(N) < 0.5, (truth + 1) % 4, truth).astype(np.int32)
+  clean, other = (split(d, truth, config(test='0.2'), truth) for d in (dataset, dataset.with_labels(given=noisy)))
+  np.testing.assert_array_equal(clean.test, other.test)
+  assert (split(dataset.with_labels(given=noisy), truth, config(test='0.2')).test != clean.test).any()
+
+
 def test_a_fraction_for_validation_comes_from_the_training_range_only():
   dataset, truth = data()
   parts = split(dataset, truth, config(train='0:200', val='0.25', test='300:'))

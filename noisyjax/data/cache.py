@@ -29,7 +29,11 @@ def folder() -> Path:
 
 
 def cached(
-  identity: tuple, stamp: str, make: Callable[[], dict[str, np.ndarray]], enabled: bool = True
+  identity: tuple,
+  stamp: str,
+  make: Callable[[], dict[str, np.ndarray]],
+  enabled: bool = True,
+  keep: Callable[[dict[str, np.ndarray]], bool] = lambda arrays: True,
 ) -> dict[str, np.ndarray]:
   """Returns `make()`, from disk if it was stored with the same `identity` and `stamp`.
 
@@ -37,7 +41,7 @@ def cached(
     identity: where the data are and how they are decoded; names the file.
     stamp: a digest of the content.
     make: → arrays without Python objects.
-    enabled: False neither reads nor writes.
+    enabled: False neither reads nor writes. keep: whether what was made may be written.
   """
   if not enabled:
     return make()
@@ -46,7 +50,8 @@ def cached(
   arrays = _read(path, stamp)
   if arrays is None:
     arrays = make()
-    _write(path, stamp, arrays)
+    if keep(arrays):
+      _write(path, stamp, arrays)
   return arrays
 
 
@@ -65,14 +70,17 @@ def _read(path: Path, stamp: str) -> dict[str, np.ndarray] | None:
 
 def _write(path: Path, stamp: str, arrays: dict[str, np.ndarray]) -> None:
   """Writes the entry under another name and renames it: a reader never sees half of one."""
-  part = ''
+  part, written = '', False
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(suffix='.part', dir=path.parent)
     with os.fdopen(handle, 'wb') as file:
       np.savez(file, stamp=np.array(stamp), **arrays)
     Path(part).replace(path)
+    written = True
   except OSError as error:
     log.warning('The decoded images cannot be cached in %s (%s); the next run decodes again.', path.parent, error)
-    with contextlib.suppress(OSError):
-      Path(part).unlink()
+  finally:  # Ctrl-C too
+    if part and not written:
+      with contextlib.suppress(OSError):
+        Path(part).unlink()

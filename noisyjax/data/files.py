@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import hashlib
-import os
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -39,7 +38,8 @@ class ImageFiles:
       return made._replace(digests=made.digests.astype('S64'), bad=np.array(made.bad, dtype='U'))._asdict()
 
     identity = (str(self.root.resolve()), size, fit, channels)
-    arrays = cache.cached(identity, self.stamp, make, use_cache)
+    whole = lambda arrays: not len(arrays['bad'])  # what could not be read may be readable next time
+    arrays = cache.cached(identity, self.stamp, make, use_cache, whole)
     return decode.Decoded(
       arrays['images'], arrays['digests'].astype('U64'), arrays['good'], tuple(arrays['bad'].tolist())
     )
@@ -62,7 +62,7 @@ def open_images(path: str | Path) -> Iterator[ImageFiles]:
     folders = {p.name for p in path.iterdir() if p.is_dir()}
     yield _listing(
       path,
-      {name: f'{stat.st_size} {stat.st_mtime_ns}' for name, stat in stats.items()},
+      {name: f'{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}' for name, stat in stats.items()},
       folders,
       lambda name: found[name].read_bytes(),
     )
@@ -84,9 +84,22 @@ def open_images(path: str | Path) -> Iterator[ImageFiles]:
     raise UserError(f'{path}: no such folder or zip of images.')
 
 
-def _walk(path: Path) -> Iterable[Path]:
-  for root, _, files in os.walk(path, followlinks=True):
-    yield from (Path(root) / file for file in files)
+def _walk(path: Path, above: tuple[Path, ...] = ()) -> Iterable[Path]:
+  """Yields all files below; links are followed, but not to a folder that they lie in.
+
+  Raises:
+    UserError: a folder that cannot be read.
+  """
+  above = (*above, path.resolve())
+  try:
+    inside = list(path.iterdir())
+  except OSError as error:
+    raise UserError(f'{path}: cannot be read: {error.strerror or error}.') from error
+  for entry in inside:
+    if not entry.is_dir():
+      yield entry
+    elif entry.resolve() not in above:
+      yield from _walk(entry, above)
 
 
 def _open_zip(path: Path) -> zipfile.ZipFile:
@@ -94,10 +107,12 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
   except zipfile.BadZipFile as error:
     raise UserError(f'{path}: neither a folder nor a readable zip ({error}). Is the file complete?') from error
+  except OSError as error:
+    raise UserError(f'{path}: cannot be read: {error.strerror or error}.') from error
 
 
 def _kind(name: str) -> str:
-  if name.startswith(('.', '__MACOSX/')) or '/.' in name:
+  if name.startswith('.') or '/.' in name or '__MACOSX' in name.split('/'):
     return 'hidden'
   return 'image' if name.lower().endswith(SUFFIXES) else 'other'
 

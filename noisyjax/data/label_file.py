@@ -9,6 +9,7 @@ what `read_labels(path, order)` returns.
 import csv
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -68,13 +69,16 @@ def _read_array(path: Path) -> Column:
 
 def _read_csv(path: Path) -> Column:
   with path.open(newline='', encoding='utf-8-sig') as file:
-    rows = [([cell.strip() for cell in row], line) for line, row in enumerate(csv.reader(file), 1)]
+    plain = lambda cell: unicodedata.normalize('NFC', cell.strip())  # "é" is one letter or two, by who wrote it
+    rows = [([plain(cell) for cell in row], line) for line, row in enumerate(csv.reader(file), 1)]
   while rows and not any(rows[-1][0]):
     rows.pop()  # trailing blank lines
   if not rows:
     raise UserError(f'{path}: is empty; expected one label a row.')
   header = [cell.lower() for cell in rows[0][0]]
   named = 'image' in header and 'label' in header
+  if named and (again := [name for name in ('image', 'label') if header.count(name) > 1]):
+    raise UserError(f'{path}: row 1 has {header.count(again[0])} columns {again[0]!r}; expected one.')
   width = len(header) if named else 1
   rows = rows[1:] if named else rows
   for row, line in rows:
@@ -130,9 +134,13 @@ def class_names(columns: Iterable[Column], unlabeled: str) -> tuple[str, ...]:
   """Returns the classes that label files speak of: '0'..'C-1' if all labels are integers, else the sorted names.
 
   Raises:
-    UserError: for a label that is no integer in a file without header, or an integer beyond the number of rows.
+    UserError: for an empty label, a label that is no integer in a file without header, or an integer beyond the number
+      of rows.
   """
   columns = list(columns)
+  for column in columns:
+    if blank := [i for i, text in enumerate(column.labels) if not text and unlabeled]:
+      raise column.error(blank, f'a label, or {unlabeled!r} where there is none (data.unlabeled)')
   labels = {text for column in columns for text in column.labels} - {unlabeled, '-1'}
   if any(column.images is None for column in columns) or all(_INTEGER.fullmatch(text) for text in labels):
     largest = -1
@@ -181,12 +189,22 @@ def rows_of(column: Column, names: Sequence[str]) -> tuple[np.ndarray, list[int]
   Raises:
     UserError: if two rows name one image.
   """
+  names = [unicodedata.normalize('NFC', name) for name in names]
   position = {name: i for i, name in enumerate(names)}
   files: dict[str, int] = {}
   for i, name in enumerate(names):
     file = name.rpartition('/')[2]
     files[file] = -1 if file in files else i
-  found = [position.get(image, files.get(image.rpartition('/')[2], -1)) for image in column.images]
+
+  def place(image: str) -> int:
+    if image in position:
+      return position[image]
+    i = files.get(image.rpartition('/')[2], -1)
+    # dog/1.png is not cat/1.png: where the row names folders, the longer path must end in the shorter one.
+    short, long = sorted((image, names[i]), key=len)
+    return i if i >= 0 and ('/' not in image or long.endswith(f'/{short}')) else -1
+
+  found = [place(image) for image in column.images]
   first: dict[int, int] = {}
   for row, i in enumerate(found):
     if i >= 0 and first.setdefault(i, row) != row:

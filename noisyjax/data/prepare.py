@@ -56,8 +56,8 @@ def prepare(config: Any) -> tuple[Prepared, Audit]:
   Args:
     config: the run's config (`data` and `noise` are read).
   """
-  data, truth, injected = load(config)
-  parts = split.split(data, truth, config.data)
+  data, truth, injected, source = load(config)
+  parts = split.split(data, truth, config.data, source)
   verified = split.reveal(data, truth, parts.train, config.data.trusted, config.data.seed)
   data = data.with_labels(verified=verified)
   images = data.images
@@ -75,23 +75,26 @@ def prepare(config: Any) -> tuple[Prepared, Audit]:
   prepared = Prepared(
     train=train, rows=parts.train, val_rows=parts.val, classes=data.classes, record=record,
     validation=(images[parts.val], val_label[parts.val]) if len(parts.val) else None,
-    notes=tuple(data.notes) + tuple(parts.notes), data=dataclasses.replace(data, images=images[:0]),
+    notes=tuple(data.notes) + tuple(parts.notes), data=dataclasses.replace(data, images=images[:0].copy()),
   )  # fmt: skip
   test = (images[parts.test], test_label[parts.test]) if len(parts.test) else None
   return prepared, Audit(truth, test, parts.test, config.data.test_labels, hidden)
 
 
-def load(config: Any) -> tuple[dataset.Dataset, np.ndarray, dict | None]:
-  """Returns the data set under its given labels (noisy, where noise is injected), the truth, and the noise record."""
+def load(config: Any) -> tuple[dataset.Dataset, np.ndarray, dict | None, np.ndarray]:
+  """Returns the data set under its given labels (noisy, where noise is injected), the truth, the noise record, and
+  the labels as the source gives them, by which `split` draws the same test rows under any noise."""
   data, truth = dataset.load(config.data)
+  source = data.given
   if config.noise.kind == 'none':
-    return data, truth, None
+    return data, truth, None, source
   part = np.flatnonzero(~data.test)  # a source's own test part stays clean, and label files do not cover it
-  injected = noise.inject(data.given[part], config.noise, data.images[part], data.classes)
+  images = data.images[part] if config.noise.kind == 'instance' else None
+  injected = noise.inject(data.given[part], config.noise, images, data.classes)
   truth = np.where(truth >= 0, truth, data.given).astype(np.int32)  # a known truth wins over labels that may be wrong
   given = data.given.copy()
   given[part] = injected.labels
-  return data.with_labels(given=given), truth, injected.record
+  return data.with_labels(given=given), truth, injected.record, source
 
 
 def _fingerprint(data: dataset.Dataset, parts: split.Split) -> str:

@@ -32,7 +32,7 @@ class Split:
   notes: tuple[str, ...] = ()
 
 
-def split(dataset: Dataset, truth: np.ndarray, config: Any) -> Split:
+def split(dataset: Dataset, truth: np.ndarray, config: Any, source: np.ndarray | None = None) -> Split:
   """Returns the rows of each part by `data.train`, `data.val` and `data.test`.
 
   A range or a file means exactly the rows it names. A fraction is stratified by label, and is taken of the rows that
@@ -47,6 +47,8 @@ def split(dataset: Dataset, truth: np.ndarray, config: Any) -> Split:
     dataset: N rows.
     truth: int [N], -1 = unknown. Only whether it is known is looked at, never its value.
     config: `config.data`: train, val, test, val_labels, test_labels, seed.
+    source: int [N], the labels before noise was injected, by which test rows are stratified: every noise is then
+      scored on the same ones. None: the given labels.
 
   Raises:
     UserError: a malformed specification, rows outside the data, an empty part, rows without the labels that are to
@@ -69,7 +71,8 @@ def split(dataset: Dataset, truth: np.ndarray, config: Any) -> Split:
       if not len(pool):
         raise UserError(f'data.{field}_labels: {kind!r}, but none of {count} rows has a {kind} label.')
       notes.append(f'data.{field}: {share:g} is of the {len(pool)} of {count} rows that have a {kind} label.')
-    return draw(pool, share, strata(dataset, pool), images, rng(config.seed, field))
+    kinds = dataset.with_labels(given=source) if field == 'test' and source is not None else dataset
+    return draw(pool, share, strata(kinds, pool), images, rng(config.seed, field))
 
   if test_spec is not None:
     test = fraction('test', test_spec, every, test) if isinstance(test_spec, float) else test_spec

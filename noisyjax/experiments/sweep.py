@@ -148,8 +148,8 @@ def kfold(config: ConfigDict, k: int, workdir: str) -> tuple[list[dict], str]:
   configs.check(config)
   whole = config.copy_and_resolve_references()
   whole.data.val = ''
-  data, truth, _ = prepare.load(config)
-  parts = split.split(data, truth, whole.data)
+  data, truth, _, source = prepare.load(config)
+  parts = split.split(data, truth, whole.data, source)
   labels = data.given if config.data.val_labels == 'given' else data.verified
   folds = split.folds(parts.train, labels, data.ids, k, config.data.seed)
   results = []

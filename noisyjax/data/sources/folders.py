@@ -25,6 +25,12 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
   with files.open_images(root) as found:
     parts = [PurePosixPath(name).parts for name in found.names]
     split = {'train', 'test'} == set(found.folders)
+    named = sorted(f for f in found.folders if f.lower() in ('train', 'test', 'val', 'valid', 'validation'))
+    if named and not split:
+      raise UserError(
+        f'{root}: its folders are {", ".join(found.folders)}; expected a folder for each class, or train and test with '
+        f'such folders and nothing beside them. If {named[0]!r} is a class, rename its folder.'
+      )
     depth = 1 if split else 0
     outside = [name for name, part in zip(found.names, parts) if len(part) < depth + 2]
     if outside:

@@ -142,9 +142,12 @@ def _align(
   labels[rows[rows >= 0]] = values[rows >= 0]
   if field == 'labels' and len(rows) - len(missing) != len(names):
     without = sorted(set(range(len(names))) - set(rows.tolist()))
+    lost = (
+      f' Its {column.places[missing[0]]} names {column.images[missing[0]]!r}, which is not there.' if missing else ''
+    )
     raise UserError(
       f'{column.path}: {len(without)} of {len(names)} images in {root} have no row, the first is '
-      f'{names[without[0]]!r}; expected a row for each (label {unlabeled!r} for an unlabeled one).'
+      f'{names[without[0]]!r}; expected a row for each (label {unlabeled!r} for an unlabeled one).{lost}'
     )
   return labels
 

@@ -21,6 +21,7 @@ lint: .venv/installed-dev
 venv: .venv/installed
 
 .venv/installed: requirements.txt
+	$(if $(PYTHON),,$(error noisyjax needs Python 3.11 or 3.12; there is none: make PYTHON=/path/to/python3.12))
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else "noisyjax needs Python 3.11 or 3.12, found %d.%d: make PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt

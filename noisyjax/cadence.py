@@ -1,4 +1,4 @@
-"""How often something happens: '1 epoch', '500 steps', '10 percent' (of the run), '60 seconds'."""
+"""How often something happens: '1 epoch', '500 steps', '10 percent' (of the phase), '60 seconds'."""
 
 import math
 import re
@@ -21,7 +21,8 @@ class Cadence:
     self._every, self._timed, self._turn = Fraction(match[1]) * size, unit == 'second', None
 
   def due(self, step: int, seconds: float) -> bool:
-    """Asks after `step` steps of the run (1, 2, …) and `seconds` of it; a resumed run repeats no turn already taken."""
+    """Asks after `step` steps of the phase (1, 2, …) and `seconds` of the run; a resumed run repeats no turn
+    already taken."""
     turn = math.floor((seconds if self._timed else step) / self._every)
     if self._turn is None:  # the first call: one step was made since, and no time that we know of
       self._turn = turn if self._timed else math.floor((step - 1) / self._every)

@@ -93,8 +93,8 @@ def inspect() -> None:
   from noisyjax.data import inspect as library, prepare, split
 
   config = _needed(_CONFIG)
-  data, truth, _ = prepare.load(config)
-  parts = split.split(data, truth, config.data)
+  data, truth, _, source = prepare.load(config)
+  parts = split.split(data, truth, config.data, source)
   data = data.with_labels(verified=split.reveal(data, truth, parts.train, config.data.trusted, config.data.seed))
   print(library.inspect(data, truth, parts, Path(_needed(_WORKDIR))))
 
@@ -136,6 +136,10 @@ def _needed(flag: flags.FlagHolder):
   return flag.value
 
 
+def _commands() -> str:
+  return 'Commands:\n' + '\n'.join(f'  {c.__doc__}' for c in COMMANDS.values())
+
+
 def main(argv: list[str]) -> None:
   """Runs COMMAND; what a user did wrong is one line on stderr, and exit code 2."""
   from noisyjax import compile_cache
@@ -146,8 +150,7 @@ def main(argv: list[str]) -> None:
     found = argv[1] if len(argv) > 1 else 'nothing'
     near = difflib.get_close_matches(found, COMMANDS, n=1)
     hint = f' Did you mean {near[0]!r}?' if near else ''
-    lines = '\n'.join(f'  {c.__doc__}' for c in COMMANDS.values())
-    raise UserError(f'command: found {found!r}.{hint} Commands:\n{lines}')
+    raise UserError(f'command: found {found!r}.{hint} {_commands()}')
   compile_cache.enable()
   COMMANDS[argv[1]]()
 
@@ -163,6 +166,9 @@ def run() -> None:
 
 def _parse(argv: list[str]) -> list[str]:
   """Parses flags; a recipe or a config field that does not exist is a user's mistake, not a traceback."""
+  if {'--help', '-h', '-help', '-?'} & set(argv):
+    print(_commands() + '\nFlags:\n' + flags.FLAGS.module_help(sys.modules[__name__]))
+    sys.exit(0)
   recipe = ''
   for argument, following in itertools.pairwise([*argv, '']):
     if re.fullmatch('--?config(=.*)?', argument):

@@ -12,12 +12,13 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 
 def processor_flags() -> set[str]:
-  """Returns what the processor can do ("avx2", …), as Linux says on x86; elsewhere nothing."""
+  """Returns what the processor can do ("avx2", "sve", …), as Linux says on x86 and ARM; elsewhere nothing."""
   try:
     lines = Path('/proc/cpuinfo').read_text().splitlines()
   except OSError:
     return set()
-  return set(next((line for line in lines if line.startswith('flags')), '').split()[2:])
+  flags = next((line for line in lines if line.lower().startswith(('flags', 'features'))), '')
+  return set(flags.partition(':')[2].split())
 
 
 def _processor() -> str:

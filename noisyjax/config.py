@@ -201,6 +201,8 @@ def check(config: ConfigDict) -> None:
   for field in ('epochs', 'checkpoint.keep'):
     if (value := flat(config)[field]) < 1:
       raise UserError(f'{field}: expected at least 1, found {value}.')
+  if not 0 <= config.seed < 2**32:
+    raise UserError(f'seed: expected from 0 to {2**32 - 1}, found {config.seed}.')
   if config.devices < 0:
     raise UserError(f'devices: expected at least 0 (all there are), found {config.devices}.')
   planned = phases(config)
@@ -234,6 +236,10 @@ def check(config: ConfigDict) -> None:
   check_choice('model.dtype', config.model.dtype, ('float32', 'bfloat16'))
   check_choice('model.conv', config.model.conv, ('auto', *conv.KINDS))
   check_choice('select', config.select, ('best', 'last'))
+  if config.data.unlabeled in config.data.classes:
+    raise UserError(
+      f'data.classes: {config.data.unlabeled!r} is data.unlabeled, the word for no label; expected classes alone.'
+    )
   if not 0 <= config.data.trusted <= 1:
     raise UserError(f'data.trusted: expected a number in [0, 1], found {config.data.trusted}.')
   try:
@@ -267,6 +273,13 @@ def _check_ranges(config: ConfigDict) -> None:
     if not low <= values[field] < high:
       below = '' if high == math.inf else f' and below {high}'
       raise UserError(f'{field}: expected at least {low}{below}, found {values[field]}.')
+  for field, value in config.model[config.model.name].items():
+    low, high = {'dropout': (0, 1), 'width': (1e-6, math.inf)}.get(field, (-math.inf, math.inf))
+    if isinstance(value, int | float) and not low <= value < high:
+      below = f'at least 0 and below {high}' if field == 'dropout' else 'a number above 0'
+      raise UserError(f'model.{config.model.name}.{field}: expected {below}, found {value}.')
+  if not all(s > 0 for s in config.model.std):
+    raise UserError(f'model.std: expected numbers above 0, found {tuple(config.model.std)}.')
   if not 0 < config.schedule.restart < math.inf:
     raise UserError(f'schedule.restart: expected a number of epochs above 0, found {config.schedule.restart}.')
   for milestone in config.schedule.milestones:

@@ -103,6 +103,7 @@ class Recorder:
     self._epoch_images = position.images
     total = position.steps * phase.epochs
     self._cadence = Cadence(self._config.checkpoint.every, position.steps, total)
+    self._began = self._step - int(state.phase_epoch) * position.steps - int(state.tick)
     if self._bar is not None:
       self._bar.close()
     done = int(state.phase_epoch) * position.steps + int(state.tick)
@@ -122,7 +123,7 @@ class Recorder:
       self._bar.set_postfix_str(f'{rate:.0f} images/s', refresh=False)
     if tick == position.steps:
       return  # the epoch's own lines come before its checkpoint
-    due = self._cadence.due(self._step, self.seconds())
+    due = self._cadence.due(self._step - self._began, self.seconds())
     if due or self._terminated:
       self._save(position, state)
 
@@ -138,7 +139,7 @@ class Recorder:
     rows = {'predicted': state.dynamics.predicted[0], 'chosen': state.dynamics.chosen[0], 'label': state.targets.label}
     self._auditor.epoch(record['epoch'], predict, phase.strategy.networks, jax.tree.map(np.asarray, rows))
     last = int(state.phase_epoch) == phase.epochs or bool(state.control.stopped)
-    if self._cadence.due(self._step, self.seconds()) or last or self._terminated:
+    if self._cadence.due(self._step - self._began, self.seconds()) or last or self._terminated:
       self._save(position, state)
     self._epoch_start, self._epoch_images = time.monotonic(), position.images
 

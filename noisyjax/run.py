@@ -190,13 +190,19 @@ def _result(config, folder, prepared, audit, predict, seconds, selected, extra, 
   return {
     'strategy': config.strategy.name, 'model': configs.phases(config)[-1][2].model.name,
     'seed': config.seed, **extra, 'seconds': seconds,
-    'peak_memory_mb': round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    'peak_memory_mb': round(_peak() / 2**20),
     'peak_device_memory_mb': round(_device_peak() / 2**20) or None,
     'device': jax.devices()[0].device_kind, 'knowledge': knowledge(config, prepared), 'selected': selected,
     'validation': validation, 'noise': prepared.record['noise'],
     'data': {k: v for k, v in prepared.record.items() if k != 'noise'},
     'audit': Auditor(folder, audit, prepared).result(metrics, test_probs, train_probs, val_probs, dynamics),
   }  # fmt: skip
+
+
+def _peak() -> int:
+  """Returns the most bytes of memory that this process held."""
+  unit = 1 if sys.platform == 'darwin' else 1024
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _device_peak() -> int:

@@ -172,7 +172,7 @@ class TensorBoard:
   """The numbers of each record as TensorBoard scalars, through tensorboardX; everything else in a record is skipped.
 
   Raises:
-    UserError: naming the extra to install, if tensorboardX is missing.
+    UserError: naming the package to install, if tensorboardX is missing.
   """
 
   def __init__(self, dir: str | os.PathLike):
@@ -180,7 +180,7 @@ class TensorBoard:
       self._tensorboard = importlib.import_module('tensorboardX')
     except ImportError as error:
       raise UserError(
-        "TensorBoard event files need tensorboardX, which is not installed: pip install 'noisyjax[tensorboard]'."
+        'TensorBoard event files need tensorboardX, which is not installed: pip install tensorboardX.'
       ) from error
     self.dir = Path(dir)
     self._events = None

@@ -298,3 +298,8 @@ def test_kfold_and_sweep_from_the_command_line(data, tmp_path):
     assert code == 0, err
     assert out.startswith((workdir / 'table.md').read_text())
     assert all((workdir / f / 'report.html').exists() for f in folders)
+
+
+def test_help_names_the_commands_and_our_flags():
+  code, out, _ = runs.launch_all([['train', '--help']])[0]
+  assert code == 0 and 'train --config=F' in out and '--workdir' in out and 'predict --workdir' in out

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -310,6 +311,16 @@ def test_without_avx_512_there_is_no_onednn(monkeypatch):
     assert conv.kinds() == ('plain', 'matmul')
   finally:
     onednn.available.cache_clear()
+
+
+@pytest.mark.parametrize('line', ['flags\t\t: fpu avx2', 'Features\t: fpu avx2'])  # x86 and ARM
+def test_the_cache_of_one_processor_is_not_anothers(line, monkeypatch):
+  folders = []
+  for more in ('', ' sve'):
+    monkeypatch.setattr(Path, 'read_text', lambda self, more=more: f'model : x\n{line}{more}\nbugs : y\n')
+    assert compile_cache.processor_flags() == {'fpu', 'avx2', *more.split()}
+    folders.append(compile_cache._processor())
+  assert folders[0] != folders[1]
 
 
 def test_unknown_kind_names_the_choices():

@@ -2,11 +2,10 @@
 
 Loss −log (Tᵀp)_ỹ with T[true, given]. The plan is the paper's: naive training, from whose predictions T is estimated,
 then a new network under the corrected loss. T may also be given, or counted on trusted rows: the plan is then one
-phase. Official (giorgiop/loss-correction): T of the rows at the 97th percentile, or (CIFAR-100) of the argmax.
-The networks asked for T are the naive phase's best by validation, as there (by accuracy; there, by loss): later ones
-have learnt the mistakes by heart, and T of those is the identity. Without validation rows they are the last.
-Departures: the estimates `joint` and `pairs`. (Tᵀp)_ỹ is kept above 1e-30, where the code keeps p above 1e-7, which
-stops the gradient of confident mistakes.
+phase. Official (giorgiop/loss-correction): T of the rows at the 97th percentile, or (CIFAR-100) of the argmax, as the
+naive phase's best network by validation sees them: later ones know the mistakes by heart, and their T is the identity.
+Departures: that best is by accuracy (there: by loss); the estimates `joint` and `pairs`; (Tᵀp)_ỹ is kept above 1e-30,
+where the code keeps p above 1e-7, which stops the gradient of confident mistakes.
 """
 
 import jax.numpy as jnp

@@ -107,7 +107,8 @@ def _stream_batch(spec, hyper, state, views, walk, images, key, mixed):
     hard = jax.nn.one_hot(label, spec.classes)  # an unlabeled row (-1) is all zeros
     target = hard if state.targets.soft is None else state.targets.soft[index]
     batch |= {'label': label, 'target': target}
-    return _mix(batch, views.names, mixed, hyper.mixup, jax.random.fold_in(key, state.step)) if mixed else batch
+    own = jax.random.fold_in(key, ~state.step)  # rows have the numbers from 0 on
+    return _mix(batch, views.names, mixed, hyper.mixup, own) if mixed else batch
 
   if index.ndim == 1:
     return gather(index, visit, valid, state.targets.trust), visit

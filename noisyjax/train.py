@@ -139,10 +139,11 @@ def enter(
 ) -> TrainState:  # fmt: skip
   """Begins a phase.
 
-  Networks, optimizer and targets go over from `previous`; what is learnt beside the networks, `extra` and early
-  stopping begin anew, and so do dynamics and the choice of the best epoch, unless the phase `continues` the earlier
-  one. A strategy that refreshes is asked first, with the networks as the last phase left them (or, where it
-  `asks_best`, with the best of that phase by validation); then the reset happens.
+  Networks, optimizer (where the same parameters are frozen) and targets go over from `previous`; what is learnt
+  beside the networks, `extra` and early stopping begin anew, and so do averages, dynamics and the choice of the best
+  epoch, unless the phase `continues` the earlier one. A strategy that refreshes is asked first, with the networks as
+  the last phase left them (or, where it `asks_best`, with the best of that phase by validation); then the reset
+  happens.
 
   Args:
     phase: which. number: its index, folded into the key. data: what the strategy may know. images: data.images, on the
@@ -172,7 +173,9 @@ def enter(
   same = previous is not None and phase.reset == 'none' and before is not fresh
   fresh_opt = phase.hyper.optimizer.init(after.params)
   own_opt = strategy.own_optimizer().init(own) if jax.tree.leaves(own) else {}
-  carry_opt = same and jax.tree.map(jnp.shape, previous.opt['net']) == jax.tree.map(jnp.shape, fresh_opt)
+  # Adam's counts are of all parameters: those that were frozen would begin with moments that are no one's.
+  thawed = earlier is not None and earlier.hyper.optimizer.freeze != phase.hyper.optimizer.freeze
+  carry_opt = same and not thawed and jax.tree.map(jnp.shape, previous.opt['net']) == jax.tree.map(jnp.shape, fresh_opt)
   state = TrainState(
     **counters, params={'net': before.params, 'own': own}, stats=before.stats,
     opt={'net': previous.opt['net'] if carry_opt else fresh_opt, 'own': own_opt},
@@ -185,7 +188,8 @@ def enter(
   state = state.replace(params={'net': after.params, 'own': own}, stats=after.stats)
   if earlier is not None and continues(phase, earlier):
     chosen = {name: getattr(previous.control, name) for name in ('best_accuracy', 'best_epoch')}
-    state = state.replace(best=previous.best, control=state.control.replace(**chosen))
+    ema = state.ema if previous.ema is None or state.ema is None else previous.ema
+    state = state.replace(best=previous.best, ema=ema, control=state.control.replace(**chosen))
   else:
     state = state.replace(dynamics=record)
   state = step.begin_epoch(strategy, state, phase.rows, phase.balance)

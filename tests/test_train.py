@@ -207,7 +207,7 @@ def test_the_best_networks_are_asked_where_a_strategy_says_so(trained, data):
   ({'name': 'other'}, False), ({'rows': np.arange(ROWS) > 0}, False),
 ])  # fmt: skip
 def test_a_phase_that_only_trains_on_keeps_the_best_epoch_and_the_dynamics(data, fields, together):
-  first = linear(NAIVE, epochs=2)
+  first = tiny.phase(NAIVE, tiny.spec(1, tiny.Linear(), ema=True), epochs=2)
   second = tiny.replaced(first, **fields)
   state, _, _ = fit([first], data, VALIDATION)
   assert int(state.control.best_epoch) >= 1 and state.dynamics.visits.any()
@@ -216,6 +216,7 @@ def test_a_phase_that_only_trains_on_keeps_the_best_epoch_and_the_dynamics(data,
   assert (
     kept == tiny.same(after.best.params, state.best.params) == tiny.same(after.dynamics, state.dynamics) == together
   )
+  assert tiny.same(after.ema, state.ema) == together
   assert after.control.best == np.inf and not after.control.stopped and int(after.phase_epoch) == 0
   assert train.chosen_from([first, second]) == (0 if together else 1)
 

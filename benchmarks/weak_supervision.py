@@ -78,7 +78,7 @@ def config_of(method: str, minutes: int, seed: int):
   else:
     c.batch_size = batch['batch_size']
   if name == 'fine_tune':  # an epoch of the verified rows takes a fifth of the time of one of all
-    first = 3 * epochs // 10
+    first = max(3 * epochs // 10, 1)
     c.phases = (('naive', first, {}), (name, epochs - first, {'optim.lr': own['lr']}))
   return c
 

@@ -276,14 +276,14 @@ def _check_ranges(config: ConfigDict) -> None:
   for field, value in config.model[config.model.name].items():
     low, high = {'dropout': (0, 1), 'width': (1e-6, math.inf)}.get(field, (-math.inf, math.inf))
     if isinstance(value, int | float) and not low <= value < high:
-      below = f'at least 0 and below {high}' if field == 'dropout' else 'a number above 0'
+      below = f'at least 0 and below {high}' if field == 'dropout' else 'a finite number above 0'
       raise UserError(f'model.{config.model.name}.{field}: expected {below}, found {value}.')
-  if not all(s > 0 for s in config.model.std):
+  if not all(isinstance(s, int | float) and s > 0 for s in config.model.std):
     raise UserError(f'model.std: expected numbers above 0, found {tuple(config.model.std)}.')
   if not 0 < config.schedule.restart < math.inf:
     raise UserError(f'schedule.restart: expected a number of epochs above 0, found {config.schedule.restart}.')
   for milestone in config.schedule.milestones:
-    if not isinstance(milestone, int | float) or not milestone >= 0:
+    if isinstance(milestone, bool) or not isinstance(milestone, int | float) or not 0 <= milestone < math.inf:
       raise UserError(f'schedule.milestones: expected epochs, numbers of at least 0, found {milestone!r}.')
 
 

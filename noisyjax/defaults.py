@@ -115,5 +115,5 @@ def get_config() -> ConfigDict:
 
   c.per_call = 0  # steps a call; 0: 1 on CPU, elsewhere about 16, so that an epoch is a whole number of calls
   c.devices = 0  # devices to spread a batch over; 0: all
-  c.tensorboard = False  # event files beside metrics.jsonl; needs noisyjax[tensorboard]
+  c.tensorboard = False  # event files beside metrics.jsonl; needs tensorboardX
   return c.lock()

@@ -51,6 +51,11 @@ class Net:
     """Returns how many images pass through a network when this array is shown to all."""
     return images.shape[0] * images.shape[1] if images.ndim == 5 else images.shape[0] * self.networks
 
+  @property
+  def shown(self) -> int:
+    """How many images `init` wants to see: a first layer may be computed from them."""
+    return 5000 if hasattr(self.model, 'calibrate') else 2
+
   def init(self, key: Array, images: np.ndarray) -> tuple[PyTree, PyTree]:
     """Returns (params, stats), each leaf with a leading axis M; every network has its own key.
 
@@ -59,7 +64,7 @@ class Net:
       images: uint8 [n, H, W, C] training images: the shape, and what a first layer that depends on data is computed
         from, by their pixels alone.
     """
-    return self._plain._init(key, images if hasattr(self.model, 'calibrate') else images[:2])
+    return self._plain._init(key, images)
 
   @property
   def _plain(self) -> 'Net':

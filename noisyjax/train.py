@@ -139,8 +139,8 @@ def enter(
 ) -> TrainState:  # fmt: skip
   """Begins a phase.
 
-  Networks, optimizer (where the same parameters are frozen) and targets go over from `previous`; what is learnt
-  beside the networks, `extra` and early stopping begin anew, and so do averages, dynamics and the choice of the best
+  Networks, optimizer (where the same parameters are frozen) and targets go over from `previous`; averages, what is
+  learnt beside the networks, `extra` and early stopping begin anew, and so do dynamics and the choice of the best
   epoch, unless the phase `continues` the earlier one. A strategy that refreshes is asked first, with the networks as
   the last phase left them (or, where it `asks_best`, with the best of that phase by validation); then the reset
   happens.
@@ -154,7 +154,7 @@ def enter(
   net_key, own_key = jax.random.split(key)
   strategy, spec = phase.strategy, phase.spec
   usable = np.flatnonzero(phase.rows)
-  every = -(-len(usable) // 5000)  # a first layer that is computed from images sees some from all over the data set
+  every = -(-len(usable) // spec.net.shown)  # from all over the data set
   fresh = Snapshot(*spec.net.init(net_key, data.images[usable[::every]]))
   if phase.hyper.optimizer.freeze:
     _check_pattern('freeze', phase.hyper.optimizer.freeze, fresh.params)
@@ -188,8 +188,7 @@ def enter(
   state = state.replace(params={'net': after.params, 'own': own}, stats=after.stats)
   if earlier is not None and continues(phase, earlier):
     chosen = {name: getattr(previous.control, name) for name in ('best_accuracy', 'best_epoch')}
-    ema = state.ema if previous.ema is None or state.ema is None else previous.ema
-    state = state.replace(best=previous.best, ema=ema, control=state.control.replace(**chosen))
+    state = state.replace(best=previous.best, control=state.control.replace(**chosen))
   else:
     state = state.replace(dynamics=record)
   state = step.begin_epoch(strategy, state, phase.rows, phase.balance)

@@ -130,7 +130,9 @@ def test_contradictions_and_values_out_of_range_name_their_field():
   refused(r"schedule\.milestones: expected epochs, .* found 'a'", schedule__milestones=('a',))
   refused(r'model\.cnn9\.dropout: expected at least 0 and below 1, found -0.25', model__name='cnn9',
           model__cnn9__dropout=-0.25)  # fmt: skip
-  refused(r'model\.resnet18\.width: expected a number above 0', model__name='resnet18', model__resnet18__width=-1.0)
+  refused(
+    r'model\.resnet18\.width: expected a finite number above 0', model__name='resnet18', model__resnet18__width=-1.0
+  )
   refused(r'model\.std: expected numbers above 0', model__std=(0.0,))
   refused(r'seed: expected from 0 to 4294967295, found 4294967296', seed=2**32)
   refused(r'per_call: expected at least 0, found -1', per_call=-1)

@@ -203,7 +203,7 @@ def test_a_second_run_in_the_same_workdir_is_told(data, tmp_path):
   runs.fit(runs.recipe(data), tmp_path / 'w')  # the lock went with its holder
 
 
-def test_tensorboard_without_the_package_names_the_extra(data, tmp_path, monkeypatch):
+def test_tensorboard_without_the_package_names_it(data, tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'tensorboardX', None)
   with pytest.raises(UserError, match='pip install tensorboardX'):
     runs.fit(runs.recipe(data, tensorboard=True), tmp_path / 'w')

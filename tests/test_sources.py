@@ -666,6 +666,9 @@ def test_letters_are_one_letter_however_they_are_written(tmp_path):
   (root / 'labels.csv').write_text(f'image,label\n{one}.png,{one}\nb.png,{two}\nc.png,tea\n')
   data, _ = load(path=root / 'photos', labels=root / 'labels.csv')
   assert data.classes == (one, 'tea') and sorted(data.given.tolist()) == [0, 0, 1]
+  root = tree(tmp_path / 'tree', [f'{two}/1.png', 'tea/2.png'])
+  (tmp_path / 'truth.csv').write_text(f'image,label\n{one}/1.png,{two}\n{two}x/2.png,tea\n')
+  assert load(source='folders', path=root, truth=tmp_path / 'truth.csv')[1].tolist() == [0, -1]
 
 
 @pytest.mark.parametrize('folders', [('train', 'val'), ('train', 'val', 'test'), ('Train', 'Test', 'other')])
@@ -705,8 +708,8 @@ def test_files_that_change_places_are_decoded_anew_and_bad_ones_are_not_remember
   (root / 'x').rename(two)
   assert load(source='folders', path=root)[0].images[:, 0, 0, 0].tolist() == [200, 10]
   with files.open_images(root) as found:
-    wrong = found.__class__(
-      **vars(found) | {'read': lambda name: b'' if '1' in name else found.read(name), 'stamp': 'x'}
-    )
-    assert len(wrong.decoded().bad) == 1
+    broken, reads = lambda name: reads.append(name) or (b'' if '1' in name else found.read(name)), []
+    wrong = found.__class__(**vars(found) | {'read': broken, 'stamp': 'x'})
+    assert len(wrong.decoded().bad) == len(wrong.decoded().bad) == 1
+    assert sorted(reads) == ['cat/1.png', 'cat/1.png', 'dog/2.png']  # the second time the bad one alone
     assert not found.__class__(**vars(found) | {'stamp': 'x'}).decoded().bad

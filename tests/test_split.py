@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from noisyjax.data import dataset as datasets
+import runs
+from noisyjax.data import dataset as datasets, prepare
 from noisyjax.data.split import draw, folds, reveal, split
 from noisyjax.errors import UserError
 
@@ -65,6 +66,22 @@ def test_test_rows_are_the_same_under_any_noise():
   clean, other = (split(d, truth, config(test='0.2'), truth) for d in (dataset, dataset.with_labels(given=noisy)))
   np.testing.assert_array_equal(clean.test, other.test)
   assert (split(dataset.with_labels(given=noisy), truth, config(test='0.2')).test != clean.test).any()
+
+
+def test_a_run_is_scored_on_the_same_rows_under_any_noise():
+  found = []
+  for kind, rate, seed in (('none', 0.0, 0), ('symmetric', 0.2, 0), ('symmetric', 0.8, 1)):
+    recipe = runs.recipe(
+      data__source='digits',
+      data__test='0.2',
+      data__val='0.1',
+      data__train=':',
+      noise__kind=kind,
+      noise__rate=rate,
+      noise__seed=seed,
+    )
+    found.append(prepare.prepare(recipe)[1].test_rows.tolist())
+  assert found[0] == found[1] == found[2]
 
 
 def test_a_fraction_for_validation_comes_from_the_training_range_only():

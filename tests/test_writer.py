@@ -186,7 +186,7 @@ def test_a_damaged_parquet_file_is_named(tmp_path):
     writer.read_parquet(tmp_path / 's.parquet')
 
 
-def test_tensorboard_without_its_package_names_the_extra(tmp_path, monkeypatch):
+def test_tensorboard_without_its_package_names_it(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'tensorboardX', None)
   with pytest.raises(UserError, match='pip install tensorboardX'):
     writer.TensorBoard(tmp_path)

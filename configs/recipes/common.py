@@ -146,7 +146,7 @@ def finish(c, form: str, *epochs: str):
     few = min(own[field], max(own[field] * part, LEAST_EPOCHS))
     own[field] = round(few) if isinstance(own[field], int) else float(few)
   c.phases = ()  # a recipe's own are about its optimizer
-  c.epochs = short(form)
+  c.epochs, c.augment.pad = short(form), 4
   c.model.name = 'small_cnn'
   c.batch_size = 128
   sgd(c, 0.1, nesterov=True)

@@ -33,7 +33,7 @@ def cached(
   stamp: str,
   make: Callable[[], dict[str, np.ndarray]],
   enabled: bool = True,
-  keep: Callable[[dict[str, np.ndarray]], bool] = lambda arrays: True,
+  valid: Callable[[dict[str, np.ndarray]], bool] = lambda arrays: True,
 ) -> dict[str, np.ndarray]:
   """Returns `make()`, from disk if it was stored with the same `identity` and `stamp`.
 
@@ -41,17 +41,16 @@ def cached(
     identity: where the data are and how they are decoded; names the file.
     stamp: a digest of the content.
     make: → arrays without Python objects.
-    enabled: False neither reads nor writes. keep: whether what was made may be written.
+    enabled: False neither reads nor writes. valid: whether what was stored still holds.
   """
   if not enabled:
     return make()
   path = folder() / f'{hashlib.sha256(repr(identity).encode()).hexdigest()[:32]}.npz'
   stamp = f'{LAYOUT} {PIL.__version__} {stamp}'
   arrays = _read(path, stamp)
-  if arrays is None:
+  if arrays is None or not valid(arrays):
     arrays = make()
-    if keep(arrays):
-      _write(path, stamp, arrays)
+    _write(path, stamp, arrays)
   return arrays
 
 

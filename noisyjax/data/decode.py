@@ -150,7 +150,9 @@ def decode_all(
   return Decoded(images, np.array([results[i][1] for i in good]), good, bad)
 
 
-def check_bad(bad: Sequence[str], skip_bad: bool, where: str, skip: str = 'data.skip_bad=True') -> list[str]:
+def check_bad(
+  bad: Sequence[str], skip_bad: bool, where: str, skip: str = 'data.skip_bad=True (find: --skip_bad)'
+) -> list[str]:
   """Returns a note about the `bad` images (a sentence each) that were left out, none if there are none.
 
   Args:
@@ -167,6 +169,15 @@ def check_bad(bad: Sequence[str], skip_bad: bool, where: str, skip: str = 'data.
     f'{where}: {len(bad)} image(s) missing or unreadable. Mend them, or set {skip} to go on without them:'
     + ''.join(f'\n  {line}' for line in bad)
   )
+
+
+def readable(read: Callable[[], bytes]) -> bool:
+  """Returns whether `read()` gives an image."""
+  try:
+    decode(read())
+  except Exception:  # as below
+    return False
+  return True
 
 
 def _decode_one(i: int, *, read, size: int, fit: str, channels: int) -> tuple[np.ndarray | None, str]:

@@ -38,11 +38,15 @@ class ImageFiles:
       return made._replace(digests=made.digests.astype('S64'), bad=np.array(made.bad, dtype='U'))._asdict()
 
     identity = (str(self.root.resolve()), size, fit, channels)
-    whole = lambda arrays: not len(arrays['bad'])  # what could not be read may be readable next time
-    arrays = cache.cached(identity, self.stamp, make, use_cache, whole)
+    arrays = cache.cached(identity, self.stamp, make, use_cache, self._as_bad)
     return decode.Decoded(
       arrays['images'], arrays['digests'].astype('U64'), arrays['good'], tuple(arrays['bad'].tolist())
     )
+
+  def _as_bad(self, arrays: dict[str, np.ndarray]) -> bool:
+    """Returns whether the images that could not be read still cannot: a drive may have been away."""
+    bad = set(range(len(self.names))) - set(arrays['good'].tolist())
+    return not any(decode.readable(lambda i=i: self.read(self.names[i])) for i in bad)
 
 
 @contextlib.contextmanager
@@ -92,11 +96,13 @@ def _walk(path: Path, above: tuple[Path, ...] = ()) -> Iterable[Path]:
   """
   above = (*above, path.resolve())
   try:
-    inside = list(path.iterdir())
+    inside = [(entry, entry.is_dir()) for entry in path.iterdir()]
   except OSError as error:
+    if _kind(path.name) == 'hidden' or path.name == 'lost+found':
+      return
     raise UserError(f'{path}: cannot be read: {error.strerror or error}.') from error
-  for entry in inside:
-    if not entry.is_dir():
+  for entry, folder in inside:
+    if not folder:
       yield entry
     elif entry.resolve() not in above:
       yield from _walk(entry, above)

@@ -67,10 +67,13 @@ def _read_array(path: Path) -> Column:
   return Column(path, [str(v) for v in array.tolist()], None, [f'row {i} (from 0)' for i in range(len(array))])
 
 
+def _plain(text: str) -> str:
+  return unicodedata.normalize('NFC', text.strip())  # "é" is one letter or two, by who wrote it
+
+
 def _read_csv(path: Path) -> Column:
   with path.open(newline='', encoding='utf-8-sig') as file:
-    plain = lambda cell: unicodedata.normalize('NFC', cell.strip())  # "é" is one letter or two, by who wrote it
-    rows = [([plain(cell) for cell in row], line) for line, row in enumerate(csv.reader(file), 1)]
+    rows = [([_plain(cell) for cell in row], line) for line, row in enumerate(csv.reader(file), 1)]
   while rows and not any(rows[-1][0]):
     rows.pop()  # trailing blank lines
   if not rows:
@@ -137,7 +140,7 @@ def class_names(columns: Iterable[Column], unlabeled: str) -> tuple[str, ...]:
     UserError: for an empty label, a label that is no integer in a file without header, or an integer beyond the number
       of rows.
   """
-  columns = list(columns)
+  columns, unlabeled = list(columns), _plain(unlabeled)
   for column in columns:
     if blank := [i for i, text in enumerate(column.labels) if not text and unlabeled]:
       raise column.error(blank, f'a label, or {unlabeled!r} where there is none (data.unlabeled)')
@@ -163,8 +166,8 @@ def indices(column: Column, classes: Sequence[str], unlabeled: str) -> np.ndarra
   Raises:
     UserError: naming the rows of labels that are neither.
   """
-  index = {str(c): str(c) for c in range(-1, len(classes))} | {unlabeled: '-1'}
-  index |= {name: str(i) for i, name in enumerate(classes)}
+  index = {str(c): str(c) for c in range(-1, len(classes))} | {_plain(unlabeled): '-1'}
+  index |= {_plain(name): str(i) for i, name in enumerate(classes)}
   # int() unifies '7', '07' and '+7'.
   plain = [t if t in index or not _INTEGER.fullmatch(t) else str(int(t)) for t in column.labels]
   wrong = [i for i, text in enumerate(plain) if text not in index]
@@ -189,7 +192,7 @@ def rows_of(column: Column, names: Sequence[str]) -> tuple[np.ndarray, list[int]
   Raises:
     UserError: if two rows name one image.
   """
-  names = [unicodedata.normalize('NFC', name) for name in names]
+  names = [_plain(name) for name in names]
   position = {name: i for i, name in enumerate(names)}
   files: dict[str, int] = {}
   for i, name in enumerate(names):

@@ -286,7 +286,7 @@ def test_mixup_mixes_what_the_paper_allows(name):
   new, metrics = tiny.advance(phase, state, DATA)
   index = rows_of(LABELED)
   key = jax.random.fold_in(jax.random.fold_in(step.keys(ROOT).views, 0), 0)  # epoch 0, stream 0
-  lam, partner = mixup_pairs(jax.random.fold_in(key, 0), np.float32(1.0), BATCH)
+  lam, partner = mixup_pairs(jax.random.fold_in(key, ~jnp.int32(0)), np.float32(1.0), BATCH)
   lam, partner = float(lam), np.asarray(partner)
   pixels = lam * PIXELS[index] + (1 - lam) * PIXELS[index][partner]
   target = GIVEN[index]

@@ -1,4 +1,4 @@
-"""Our answer to the seed's question on two cores without a GPU, in two or three minutes: 84.1 % (n = 1).
+"""Our answer to the seed's question on two cores without a GPU, in two or three minutes: 83.7 % (n = 1).
 
   python launch.py train --config=configs/weak_supervision/best_cpu.py --workdir=runs/best_cpu
 

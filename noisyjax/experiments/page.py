@@ -30,6 +30,7 @@ AUDIT_TAG = '<span class="audit">audit</span>'
 
 
 def page(record: Record, curves_png: bytes, confusion: bytes) -> str:
+  """Returns the page, both PNGs within it."""
   result = record.result
   data, noise = result['data'], result.get('noise') or {}
   title = f'{result.get("strategy")} · {result.get("model")} · {data.get("source")}'

@@ -84,6 +84,7 @@ PANELS = (
 
 
 def curves(record: Record) -> bytes:
+  """Returns a PNG: loss, accuracy, the labels trained on and the learning rate over epochs."""
   logs = {'metrics': record.metrics, 'audit': record.audit}
   shown = [
     (title, percent, lines)
@@ -149,6 +150,7 @@ def _draw_phases(ax: Axes, metrics: Sequence[Mapping[str, Any]]) -> None:
 
 
 def confusion(record: Record) -> bytes:
+  """Returns a PNG: predictions against the test labels, or the validation labels where there are none."""
   counts, title, labels = _predictions(record)
   return _matrix_png(counts, record.classes, title, ylabel=labels, xlabel='predicted')
 

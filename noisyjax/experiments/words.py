@@ -39,6 +39,7 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def percent(value: float | None) -> str:
+  """Returns "12.34 %" of a part, "-" where it is not known."""
   return '-' if value is None or not np.isfinite(value) else f'{100 * value:.2f} %'
 
 
@@ -50,6 +51,7 @@ def rounded(value: Any) -> Any:
 
 
 def text(value: Any) -> str:
+  """Returns any value of a result as a cell: lists and mappings in one line, "-" for nothing."""
   if value is None or value == '':
     return '-'
   if isinstance(value, int) and not isinstance(value, bool):

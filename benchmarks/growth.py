@@ -25,7 +25,7 @@ import program
 from absl import flags
 from engine import Engine, random_data, seconds
 
-from configs.weak_supervision import best_cpu
+from configs.weak_supervision import clean_only
 from noisyjax import run, step, writer
 from noisyjax.estimate import confident, mixture
 
@@ -34,7 +34,7 @@ PARTS = flags.DEFINE_list('parts', ['rows', 'classes', 'networks', 'memory'], 'W
 LARGEST = flags.DEFINE_integer('largest', 1_000_000, 'Rows at most.')
 CHILD = flags.DEFINE_string('child', '', 'Internal: what this process trains: "resnet18 auto".')
 # recipe or network → kinds of convolution
-PROCESSES = {'best_cpu': ('plain', 'onednn', 'amx'), 'resnet18': ('plain', 'onednn', 'amx')}
+PROCESSES = {'clean_only': ('plain', 'onednn', 'amx'), 'resnet18': ('plain', 'onednn', 'amx')}
 SIDE = 4  # of the images that are many
 TINY = {'model.small_cnn.widths': (4,)}
 
@@ -101,12 +101,12 @@ def by_networks():
 
 
 def child(what: str, conv: str) -> None:
-  """Prints this process's peak memory, MB, after a short run of `best_cpu.py`, four steps, or nothing but a start."""
+  """Prints this process's peak memory, MB, after a short run of `clean_only.py`, four steps, or nothing but a start."""
   import jax
 
   jax.numpy.zeros(1).block_until_ready()
-  if what == 'best_cpu':
-    c = best_cpu.get_config('full')
+  if what == 'clean_only':
+    c = clean_only.get_config('full')
     c.rows, c.labels, c.epochs, c.steps_per_epoch, c.model.conv = 'all', '', 1, 20, conv
     with tempfile.TemporaryDirectory() as folder:
       run.run(c, Path(folder))

@@ -4,8 +4,8 @@
   python benchmarks/weak_supervision.py --minutes=15 --methods=clean_only,clean_fixmatch,… --seeds=3
 
 The data are weak_supervision's in its benchmark form; network, optimizer, schedule and average are those of
-`configs/weak_supervision/best_cpu.py`; a method's own numbers are its defaults unless PLANS says otherwise. PLANS holds
-each method's epochs in five minutes of two AVX-512 cores with AMX, at the default widths; other budgets are in
+`configs/weak_supervision/clean_only.py`; a method's own numbers are its defaults unless PLANS says otherwise. There too
+are each method's epochs in five minutes of two AVX-512 cores with AMX, at the default widths; other budgets are in
 proportion. Two controls never see a given label: `clean_only` (cross-entropy on the verified rows) and `clean_fixmatch`
 (the other rows as images alone). Methods are compared by validation (1,000 verified rows); the audit scores the test
 part.
@@ -20,7 +20,7 @@ import numpy as np
 import program
 from absl import flags
 
-from configs.weak_supervision import best_cpu
+from configs.weak_supervision import clean_only
 from noisyjax import run, writer
 from noisyjax.errors import check_choice
 from noisyjax.experiments.words import markdown, spread
@@ -63,7 +63,7 @@ HEAD = ('method', 'validation', 'best by validation', 'last', 'mean of last 10',
 
 def config_of(method: str, minutes: int, seed: int):
   """Returns the method's config, its epochs in proportion to the budget."""
-  c = best_cpu.get_config()
+  c = clean_only.get_config()
   name, start, epochs, own = PLANS[check_choice('--methods', method, PLANS)]
   start, epochs = (n and max(round(n * minutes / 5), 1) for n in (start, epochs))
   c.rows, c.labels, c.seed, c.epochs, c.strategy.name = 'all', '', seed, start + epochs, name

@@ -1,0 +1,29 @@
+"""The verified rows alone, on two cores without a GPU, in two or three minutes: 83.7 % (n = 1).
+
+  python launch.py train --config=configs/weak_supervision/clean_only.py --workdir=runs/clean_only
+
+A fast network and 9,000 rows. One-cycle SGD, label smoothing, crop + flip + cutout, averaged weights; the epoch is
+chosen on 1,000 verified validation rows. What the 35,000 noisy rows add, given more time, is in `best_cpu.py`. Products
+of convolutions are bfloat16, for cores with AMX; `--config.model.conv=auto` is float32 (83.2 ± 0.1 %, n = 2, measured
+with slower convolutions than today's).
+"""
+
+from configs.weak_supervision import common
+
+
+def get_config(form: str = 'benchmark'):
+  c = common.get_config(form)
+  c.model.name = 'small_cnn'
+  c.model.conv = 'amx'
+  c.rows = 'trusted'
+  c.labels = 'verified'
+  c.epochs = 18
+  c.strategy.naive.smoothing = 0.1
+  c.optim.lr = 0.2
+  c.schedule.name = 'one_cycle'
+  c.schedule.peak = 0.2
+  c.ema = 0.99
+  c.augment.weak = ('crop', 'flip', 'cutout')
+  c.augment.pad = 3
+  c.augment.cutout = 8
+  return c

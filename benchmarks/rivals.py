@@ -1,6 +1,7 @@
 """The networks of benchmarks/cpu.py in PyTorch and Keras: channels last, fused optimizer; PyTorch eager, not compiled.
 
-They are written as one would in either: where our small CNN has gelu(-x) as gelu(x) - x, theirs compute both.
+They are written as one would in either: our small CNN leaves out the odd row and column that its pooling drops, and has
+whitened patches of both signs from one convolution; theirs compute them, and change the sign.
 Each function returns two: one that trains a pass over random images and waits for it, one that predicts them. Both
 train by SGD with Nesterov momentum and weight decay on cross-entropy, without augmentation, like ours in cpu.py.
 Needs benchmarks/requirements.txt, in an environment of its own.

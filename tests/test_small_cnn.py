@@ -1,11 +1,13 @@
 """The small CNN: shapes on small and odd images, whitening from data, and that it learns."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from noisyjax.models.conv import KINDS, kinds
 from noisyjax.models.small_cnn import Model, identity_first, whiten, whitening
 
 
@@ -60,12 +62,51 @@ def test_a_mirrored_prediction_is_the_mean_of_two_and_training_is_as_ever():
   jax.tree.map(np.testing.assert_array_equal, *trained)
 
 
+def written_out(variables, images, train):
+  """The network as its docstring has it: nothing shared, nothing left out."""
+  convolve = lambda x, kernel, padding: jax.lax.conv_general_dilated(
+    x, kernel, (1, 1), padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+  )
+  params, stats = variables['params'], variables['batch_stats']
+  x = convolve(images, stats['whiten'].reshape(2, 2, images.shape[-1], -1), 'VALID')
+  x = nn.gelu(jnp.concatenate([x, -x], -1))
+  for i in range(len(params) // 2):
+    x = convolve(x, params[f'Conv_{i}']['kernel'], 'SAME')
+    x = x if i % 2 else nn.max_pool(x, (2, 2), (2, 2))
+    norm, kept = params[f'BatchNorm_{i}'], stats[f'BatchNorm_{i}']
+    mean, var = (x.mean((0, 1, 2)), x.var((0, 1, 2))) if train else (kept['mean'], kept['var'])
+    x = nn.gelu((x - mean) / jnp.sqrt(var + 1e-5) * norm['scale'] + norm['bias'])
+  return x.max((1, 2)) @ params['head']['kernel'] / 9
+
+
+@pytest.mark.parametrize('train', [True, False])
+@pytest.mark.parametrize('kind', KINDS)
+def test_values_and_gradients_are_those_of_the_network_written_out(kind, train):
+  if kind not in kinds():
+    pytest.skip('this machine has no oneDNN')
+  model, images = Model(5, widths=(6, 8), conv=kind), smooth(4, 17)  # 16 and 8 after whitening and pooling: 15, 7
+  images = images[:, :16, :15]
+  variables = model.calibrate(initial(model, images), images)
+  weight = draw(4, 5, seed=1)
+
+  def loss(params, logits):
+    return (logits({**variables, 'params': params}, images, train) * weight).sum()
+
+  ours = lambda v, x, train: model.apply(v, x, train, mutable=['batch_stats'])[0][0]
+  (value, grads), (want, wanted) = (
+    jax.jit(jax.value_and_grad(loss), static_argnums=1)(variables['params'], f) for f in (ours, written_out)
+  )
+  close = {'rtol': 0.05, 'atol': 0.05} if kind == 'amx' else {'rtol': 1e-3, 'atol': 1e-4}
+  np.testing.assert_allclose(value, want, **close)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **close), grads, wanted)
+
+
 def test_calibrated_layer_whitens_patches():
   images = smooth()
   model = Model(10, widths=(4,))
   before = initial(model, images)
   after = model.calibrate(before, images)
-  y = np.asarray(whiten(images, after['batch_stats']['whiten']), np.float64).reshape(-1, 12)
+  y = np.asarray(whiten(images, after['batch_stats']['whiten'], 'plain'), np.float64).reshape(-1, 12)
   np.testing.assert_allclose(y.T @ y / len(y), np.eye(12), atol=0.01)
   jax.tree.map(np.testing.assert_array_equal, after['params'], before['params'])
 

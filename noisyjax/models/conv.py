@@ -62,20 +62,25 @@ class Conv(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:  # [B, H, W, C] -> [B, H', W', features]
-    check_choice('conv', self.kind, KINDS)
-    if self.kind not in kinds():
-      onednn.refuse(self.kind)
     kernel = self.param('kernel', self.kernel_init, (*self.kernel, x.shape[-1], self.features), jnp.float32)
-    size = x.shape[1:3]
-    padding = self.padding
-    if isinstance(padding, str):
-      padding = tuple(lax.padtype_to_pads(size, self.kernel, self.strides, padding))
-    geometry = (size, self.kernel, self.strides, padding)
-    x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-    y = _convolve(x, kernel, geometry) if self.kind == 'plain' else convolve(x, kernel, geometry, self.kind)
+    y = convolution(x.astype(self.dtype), kernel.astype(self.dtype), self.strides, self.padding, self.kind)
     if self.use_bias:
       y += self.param('bias', self.bias_init, (self.features,), jnp.float32).astype(self.dtype)
     return y
+
+
+def convolution(
+  x: jax.Array, kernel: jax.Array, strides: Pair, padding: str | tuple[Pair, Pair], kind: str
+) -> jax.Array:
+  """Convolves x [B, H, W, C] with kernel [h, w, C, F], of one type -> [B, H', W', F]; the rest is as in `Conv`."""
+  check_choice('conv', kind, KINDS)
+  if kind not in kinds():
+    onednn.refuse(kind)
+  size, window = x.shape[1:3], kernel.shape[:2]
+  if isinstance(padding, str):
+    padding = tuple(lax.padtype_to_pads(size, window, strides, padding))
+  geometry = (size, window, strides, padding)
+  return _convolve(x, kernel, geometry) if kind == 'plain' else convolve(x, kernel, geometry, kind)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from noisyjax.models.conv import Conv
+from noisyjax.models.conv import Conv, convolution
 from noisyjax.models.pool import max_pool_2x2
 
 
@@ -38,19 +38,22 @@ class Model(nn.Module):
       images = jnp.concatenate([images, images[:, :, ::-1]])
     # A statistic of the data, not a parameter: no optimizer, decay or reset of parameters reaches it.
     filters = self.variable('batch_stats', 'whiten', jnp.eye, 4 * images.shape[-1])
-    x = whiten(images.astype(self.dtype), filters.value)
-    active = nn.gelu(x)
-    x = jnp.concatenate([active, active - x], -1)  # [B, H-1, W-1, 8C]: gelu of x and of -x: both signs outlive it
+    both_signs = jnp.concatenate([filters.value, -filters.value], -1)  # so that both outlive the activation
+    # Whitened neighbours are small differences of large numbers: not for bfloat16 products.
+    x = whiten(images.astype(self.dtype), both_signs, 'onednn' if self.conv == 'amx' else self.conv)
+    x = nn.gelu(x)  # [B, H-1, W-1, 8C]
     for width in self.widths:
-      x = max_pool_2x2(self.layer(width, x))
+      x = max_pool_2x2(self.layer(width, x, pooled=True))
       x = self.activate(x, train)
       x = self.activate(self.layer(width, x), train)
     features = x.max((1, 2)).astype(jnp.float32)
     logits = nn.Dense(self.classes, use_bias=False, name='head')(features) * self.scale
     return tuple(a.reshape(2, -1, a.shape[-1]).mean(0) if both else a for a in (logits, features))
 
-  def layer(self, width: int, x: jax.Array) -> jax.Array:
-    return Conv(width, (3, 3), use_bias=False, kernel_init=identity_first, dtype=self.dtype, kind=self.conv)(x)
+  def layer(self, width: int, x: jax.Array, pooled: bool = False) -> jax.Array:
+    # An odd last row or column that pooling drops is not computed.
+    padding = tuple((1, 0 if pooled and n > 1 and n % 2 else 1) for n in x.shape[1:3])
+    return Conv(width, (3, 3), (1, 1), padding, False, identity_first, dtype=self.dtype, kind=self.conv)(x)
 
   def activate(self, x: jax.Array, train: bool) -> jax.Array:
     norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype)
@@ -61,11 +64,10 @@ class Model(nn.Module):
     return {**variables, 'batch_stats': {**variables['batch_stats'], 'whiten': whitening(images)}}
 
 
-def whiten(x: jax.Array, filters: jax.Array) -> jax.Array:
+def whiten(x: jax.Array, filters: jax.Array, conv: str) -> jax.Array:
   """Projects the 2x2 patches of x [B, H, W, C] on filters [4C, F] -> [B, H-1, W-1, F]; an axis of one pixel stays."""
-  x = jnp.pad(x, [(0, int(n == 1)) if axis in (1, 2) else (0, 0) for axis, n in enumerate(x.shape)])
   kernel = filters.astype(x.dtype).reshape(2, 2, x.shape[-1], -1)
-  return jax.lax.conv_general_dilated(x, kernel, (1, 1), 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+  return convolution(x, kernel, (1, 1), tuple((0, int(n == 1)) for n in x.shape[1:3]), conv)
 
 
 def whitening(images: jax.Array, floor: float = 5e-4) -> jax.Array:

@@ -55,7 +55,9 @@ class Auditor:
       record['train_accuracy_given'] = float((predicted == given)[labeled].mean()) if labeled.any() else None
     trained = known & (label >= 0)
     if trained.any():
-      record['target_accuracy'] = float((label == truth)[trained].mean())
+      corrected = trained & (self._prepared.train.verified < 0)  # a verified row's label is no work of the method's
+      if corrected.any():
+        record['target_accuracy'] = float((label == truth)[corrected].mean())
     if trained.any() and not chosen[trained].all():
       found = evaluate.selection_audit(chosen, label, truth)
       record |= {'selection_precision': found['precision'], 'selection_recall': found['recall']}

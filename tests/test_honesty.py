@@ -1,6 +1,7 @@
 """Whatever happens to the truth and to the test images, everything but the audit stays bit for bit the same."""
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 import runs
@@ -51,6 +52,15 @@ def test_no_test_image_and_no_true_label_reaches_a_run(honest, tmp_path, change)
   runs.assert_same(expected, runs.outputs(tmp_path / 'w'))
   # The change is one: what may differ, does.
   assert runs.lines(folder, 'audit.jsonl') != runs.lines(tmp_path / 'w', 'audit.jsonl')
+
+
+def test_target_accuracy_is_of_rows_that_nobody_verified(honest):
+  _, folder, _ = honest
+  rows = pyarrow.parquet.read_table(folder / 'samples.parquet').to_pandas().query('split == "train"')
+  truth = runs.arrays()['true'][rows.row]
+  mine = (rows.label >= 0) & (rows.verified < 0)
+  found = writer.read_json(folder / 'result.json')['audit']['target_accuracy']
+  assert found == pytest.approx((rows.label == truth)[mine].mean()) != (rows.label == truth).mean()
 
 
 def test_without_test_images_a_run_is_the_same_and_scores_nothing(honest, tmp_path):

@@ -206,3 +206,24 @@ def test_pixel_statistics_are_the_training_images_own_unless_given():
 def test_more_devices_than_there_are_is_an_error():
   with pytest.raises(UserError, match=r'devices: found 99, expected at most \d'):
     configs.plan(runs.recipe(devices=99), _rows())
+
+
+def test_every_number_of_a_config_reaches_its_phase():
+  rows = TrainData(np.zeros((4, 8, 8, 1), np.uint8), *np.zeros((2, 4), np.int32), 3)
+  config = runs.recipe(
+    optim__nesterov=False, optim__kernels_only=False, optim__b1=0.11, optim__b2=0.12, optim__eps=0.13, optim__clip=0.14,
+    optim__lr=0.21, optim__decay=0.22, optim__momentum=0.23, freeze='head', stop__metric='val_accuracy',
+    stop__delta=0.15, stop__patience=9, balance=True, steps_per_epoch=7, ema=0.24, mixup=0.25,
+    schedule__name='milestones', schedule__warmup=2.0, schedule__peak=0.3, schedule__factor=0.4, schedule__restart=6.0,
+    schedule__final=0.05, schedule__milestones=(3.0,), augment__weak=('crop',), augment__strong=('cutout',),
+  )  # fmt: skip
+  (phase,) = configs.plan(config, rows)
+  h, spec = phase.hyper, phase.spec
+  o, s = h.optimizer, h.schedule
+  assert (o.nesterov, o.kernels_only, o.freeze, o.schedule) == (False, False, 'head', 'milestones')
+  assert (phase.watch, phase.balance, phase.steps, spec.ema, spec.mixup) == ('val_accuracy', True, 7, True, True)
+  assert dict(spec.pipelines) == {'weak': ('crop',), 'strong': ('cutout',), 'none': ()}
+  found = [o.b1, o.b2, o.eps, o.clip, o.lr, o.decay, o.momentum, *h.stop, h.ema, h.mixup]
+  np.testing.assert_allclose(found, [0.11, 0.12, 0.13, 0.14, 0.21, 0.22, 0.23, 9, 0.15, 0.24, 0.25], rtol=1e-6)
+  found = [s.warmup, s.peak, s.factor, s.restart, s.final, *s.milestones]
+  np.testing.assert_allclose(found, [2, 0.3, 0.4, 6, 0.05, 3], rtol=1e-6)

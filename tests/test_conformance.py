@@ -184,7 +184,7 @@ def test_every_row_of_the_first_stream_counts_once_an_epoch(name):
   mask = masks[first]
   new = stepped(c.phase, c.state, c.data)
   assert mask.any() and not any(m[:, ~USED].any() for m in masks.values())
-  if views.labeled and np.asarray(new.dynamics.visits).any():  # the last of the three batches is short
+  if views.labeled:  # the last of the three batches is short
     assert_array_equal(new.dynamics.visits, mask)
 
 
@@ -209,17 +209,15 @@ def members(c: Case, state, labeled: bool):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_the_first_rows_label_is_learnt_like_any_others(name):
-  """What a label changes is its own row's loss: row 0, which falsy indices lose, must matter as its neighbours do."""
+def test_the_first_rows_label_is_learnt(name):
+  """Row 0, which falsy indices lose, matters: another label for it moves the networks."""
   c = case(name)
   targets = c.state.targets  # with nothing selected or pruned, which might leave row 0 out rightly
   whole = targets.replace(trust=jnp.ones_like(targets.trust), weight=jnp.ones_like(targets.weight))
   state = begun(c, c.state.replace(targets=whole))
-  plain = stepped(c.phase, state, c.data)
-  row = np.arange(runs.TRAIN)
-  matter = lambda r: not tiny.same(stepped(c.phase, relabeled(state, row == r), c.data).params, plain.params)
-  others = np.flatnonzero(members(c, state, labeled=True))[1:4]
-  assert members(c, state, labeled=True)[0] and matter(0) >= all(map(matter, others))
+  assert members(c, state, labeled=True)[0]
+  other = relabeled(state, np.arange(runs.TRAIN) == 0)
+  assert not tiny.same(*(stepped(c.phase, s, c.data).params for s in (state, other)))
 
 
 @pytest.mark.parametrize('name', UNLABELING)

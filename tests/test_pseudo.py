@@ -19,10 +19,12 @@ from golden import (
   entered,
   logits_of,
   mean_error,
+  mirroring,
   notices,
   phase_of,
   rows_of,
   softmax,
+  views as mirrored,
   without,
 )  # fmt: skip
 from numpy.testing import assert_allclose, assert_array_equal
@@ -31,6 +33,8 @@ import runs
 import tiny
 from noisyjax import config as configs, semi, step
 from noisyjax.errors import UserError
+from noisyjax.estimate import transition
+from noisyjax.state import Snapshot
 from noisyjax.strategies import fixmatch, flexmatch, naive, posterior_match, pseudo_label
 from noisyjax.strategy import TrainData
 from tiny import CLASSES, ROWS
@@ -293,3 +297,27 @@ def test_with_verified_labels_alone_a_given_label_reaches_nothing(name):
     state = step.begin_epoch(strategy, state, phase.rows)
     states.append((state.params, state.targets, state.extra, state.masks, state.dynamics, metrics))
   assert tiny.same(*states)
+
+
+def test_posterior_match_asks_the_average_about_the_weak_view_and_trains_the_strong_one():
+  strategy = BUILT['posterior_match']
+  phase, _, state = entered(strategy)
+  phase = mirroring(phase)
+  phase = tiny.replaced(phase, spec=dataclasses.replace(phase.spec, ema=True))
+  net = state.params['net']
+  average = jax.tree.map(lambda a: a + 0.1 * jax.random.normal(jax.random.key(3), a.shape), net)
+  state = state.replace(ema=Snapshot(average, state.stats))
+  seen = mirrored(strategy, phase, state)
+  _, metrics = tiny.advance(phase, state, DATA)
+  z, z_u = logits_of(net, seen['labeled']['weak']), logits_of(net, seen['unlabeled']['strong'])
+  i, j = rows_of(TRUSTED, state), rows_of(REST, state, 2 * BATCH)
+  q = transition.posterior(
+    softmax(logits_of(average, seen['unlabeled']['weak']))[0], DATA.given[j], np.asarray(state.extra['matrix'])
+  )
+  guess, mask = np.asarray(q.argmax(-1)), np.asarray(q.max(-1)) >= 0.6
+  assert 3 < mask.sum() < len(j) - 3
+  assert_allclose(tiny.mean(metrics, 'used'), mask.mean(), rtol=1e-5)
+  guesses = (cross_entropy(z_u, EYE[guess])[0] * mask).mean()
+  assert_allclose(tiny.mean(metrics, 'guesses'), guesses, rtol=1e-4)
+  loss = cross_entropy(z, EYE[DATA.verified[i]]).mean()
+  assert_allclose(tiny.mean(metrics, 'objective'), loss + 0.7 * guesses, rtol=1e-4)

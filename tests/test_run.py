@@ -4,13 +4,14 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import noisyjax
 import runs
-from noisyjax import checkpoint, recorder, run, step, writer
+from noisyjax import checkpoint, dynamics, recorder, run, step, writer
 from noisyjax.data import prepare
 from noisyjax.errors import UserError
 
@@ -408,3 +409,15 @@ def test_the_result_says_what_the_method_was_told(data, overrides, told):
   config = runs.recipe(data, **overrides)
   prepared, _ = prepare.prepare(config)
   assert run.knowledge(config, prepared) == told
+
+
+def test_what_training_saw_of_a_row_is_averaged_over_its_visits():
+  column = lambda *values: np.array(values).reshape(2, 1)  # of two networks, one row
+  seen = dynamics.new(2, 1).replace(
+    visits=column(1, 3), loss=column(2.0, 4.0), confidence=column(0.5, 0.7), margin=column(1.0, 7.0),
+    correct=column(1, 2), forgotten=column(0, 2), chosen=column(True, False),
+  )  # fmt: skip
+  targets = SimpleNamespace(label=np.array([1]), weight=np.ones(1))
+  table = run._row_table(SimpleNamespace(dynamics=seen, targets=targets), np.ones(1, bool))
+  names = ('count', 'mean_loss', 'mean_confidence', 'mean_margin', 'correct', 'forgotten', 'chosen')
+  np.testing.assert_allclose([table[n][0] for n in names], [4, 1.5, 0.3, 2.0, 3, 2, 0.5], rtol=1e-6)

@@ -64,3 +64,9 @@ def test_squared_error():
   target = np.array([0.0, 1.0, 0.0])
   logits = np.log([0.7, 0.2, 0.1])
   assert_allclose(semi.squared_error(jnp.asarray(logits), target), (0.49 + 0.64 + 0.01) / 3, rtol=1e-6)
+
+
+def test_heads_of_their_own_have_momentum():
+  tx = semi.paced_sgd()
+  first, state = tx.update(1.0, tx.init(1.0))
+  assert_allclose([first, tx.update(1.0, state)[0]], [-1.0, -1.9], rtol=1e-6)

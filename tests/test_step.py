@@ -15,6 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tiny
 from noisyjax import losses, step
+from noisyjax.data.stream import rows as rows_at
 from noisyjax.optim import Optimizer
 from noisyjax.state import Snapshot
 from noisyjax.strategies import naive
@@ -569,3 +570,56 @@ def test_prediction_is_the_mean_of_the_networks_and_the_first_alone(pair, data):
   probs = np.asarray(jax.nn.softmax(logits))
   assert_allclose(vote, probs.mean(0), rtol=1e-4)
   assert_allclose(alone, probs[0], rtol=1e-4)
+
+
+class Told(naive.Strategy):
+  """Keeps what the step told its loss, and whether two calls of the networks drop alike."""
+
+  def init(self, key, data):
+    return {}, {'lr': jnp.zeros(()), 'progress': jnp.zeros(()), 'differ': jnp.zeros((), bool)}
+
+  def loss(self, params, state, batch, ctx):
+    loss, out = super().loss(params, state, batch, ctx)
+    images = batch['train']['weak']
+    differ = (ctx.net(params, images)[0] != ctx.net(params, images)[0]).any()
+    return loss, dataclasses.replace(out, extra={'lr': ctx.lr, 'progress': ctx.progress, 'differ': differ})
+
+
+def test_a_loss_is_told_this_step_s_rate_and_progress_and_its_calls_drop_apart(data):
+  hyper = tiny.hyper(Optimizer(schedule='cosine'), lr=0.1, epochs=4)
+  phase = tiny.phase(Told.build(), tiny.spec(model=tiny.Conv(dropout=0.5)), hyper)
+  state = tiny.start(phase, data).replace(phase_epoch=jnp.int32(2), tick=jnp.int32(1))
+  told = tiny.advance(phase, state, data)[0].extra
+  done = (2 + 1 / 3) / 4
+  assert_allclose([told['lr'], told['progress']], [0.05 * (1 + np.cos(np.pi * done)), done], rtol=1e-5)
+  assert told['differ']
+
+
+def test_balanced_sampling_walks_the_allowed_rows_class_by_class():
+  data = tiny.data(unlabeled=range(5))
+  rows = np.arange(ROWS) % 4 > 0
+  state = tiny.start(tiny.phase(NAIVE), data)
+  expected = np.where(rows & (data.given >= 0), data.given, -1)
+  assert_array_equal(step.begin_epoch(NAIVE, state, rows, True).masks['train'], expected)
+  assert_array_equal(step.begin_epoch(NAIVE, state, rows).masks['train'], expected >= 0)
+  soft = jnp.zeros((ROWS, CLASSES)).at[1, 2].set(0.6).at[1, 0].set(0.4)  # row 1 has no label but a belief
+  state = state.replace(targets=state.targets.replace(soft=soft))
+  expected[1] = 2
+  assert_array_equal(step.begin_epoch(NAIVE, state, rows, True).masks['train'], expected)
+  counts = np.bincount(expected[expected >= 0])
+  walk = step.walks({'train': jnp.asarray(expected)}, step.keys(ROOT).walk, jnp.int32(0), CLASSES)['train']
+  index, _, valid = rows_at(walk, 0, 3 * counts.min())
+  assert_array_equal(np.bincount(expected[np.asarray(index)[np.asarray(valid)]]), [counts.min()] * 3)
+
+
+def test_rows_are_scored_by_their_soft_targets(data):
+  class Scores(naive.Strategy):
+    def score(self, logits, features, batch):
+      return {'target': jnp.broadcast_to(batch['target'], logits.shape)}
+
+  phase = tiny.phase(Scores.build(), tiny.spec(model=tiny.Linear()))
+  state = tiny.start(phase, data)
+  soft = jnp.asarray(np.random.default_rng(0).dirichlet(np.ones(CLASSES), ROWS), jnp.float32)
+  state = state.replace(targets=state.targets.replace(soft=soft))
+  found = step.score_rows(phase.spec.net, phase.strategy, state, jnp.asarray(data.images), 20)
+  assert_array_equal(found['target'][0], soft)

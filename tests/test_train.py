@@ -1,6 +1,7 @@
 """Phases, epochs and hooks: resets, early stopping, what carries over, and resuming from anywhere, bit by bit."""
 
 import dataclasses
+import itertools
 import json
 
 import jax
@@ -402,3 +403,42 @@ def test_an_epoch_of_many_calls_is_the_epoch_of_one_step_a_call(data):
   many, _, hooks = fit([linear(NAIVE, epochs=1, steps=20, per_call=0)], data)
   assert hooks.counts == [20]
   jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-4, atol=1e-6), one, many)
+
+
+# --- what an epoch is told, and what is evaluated -------------------------------------------------
+
+
+def test_with_an_average_it_is_what_validation_sees_and_what_is_kept_as_the_best(data):
+  spec = tiny.spec(model=tiny.Linear(), ema=True)
+  phase = tiny.phase(NAIVE, spec, tiny.hyper(lr=1.0, ema=0.99), epochs=3)
+  state, _, hooks = fit([phase], data, VALIDATION)
+  loss = lambda who: evaluate.scores(step.predict(spec.net, NAIVE, who, VALIDATION[0], 7)[0], VALIDATION[1])['loss']
+  ends = [s for kind, s, _ in hooks.seen if kind == 'epoch']
+  for end, record in zip(ends, hooks.records, strict=True):
+    raw = loss(Snapshot(end.params['net'], end.stats))
+    assert record['val_loss'] == pytest.approx(loss(end.ema), rel=1e-4) != pytest.approx(raw, rel=1e-2)
+  best = int(np.argmax([r['val_accuracy'] for r in hooks.records]))
+  assert tiny.same(state.best, ends[best].ema)
+  anew = tiny.start(tiny.replaced(phase, reset='all'), data, state, 1)
+  assert tiny.same(anew.ema.params, anew.params['net'])  # a new network's average begins with it
+
+
+class Shown(naive.Strategy):
+  """Keeps the last step's rows and views; a step is an epoch here."""
+
+  def init(self, key, data):
+    return {}, {'index': jnp.zeros(ROWS, jnp.int32), 'weak': jnp.zeros(data.images.shape)}
+
+  def loss(self, params, state, batch, ctx):
+    loss, out = super().loss(params, state, batch, ctx)
+    return loss, dataclasses.replace(out, extra={k: batch['train'][k] for k in ('index', 'weak')})
+
+
+def test_no_two_epochs_walk_or_augment_alike_whatever_their_phases(data):
+  phase = tiny.phase(Shown.build(), tiny.spec(model=tiny.Linear(), ops=('flip',), batch_size=ROWS), epochs=2)
+  _, _, hooks = fit([phase, phase], data)
+  seen = [s.extra for kind, s, _ in hooks.seen if kind == 'epoch']
+  assert len(seen) == 4
+  for a, b in itertools.combinations(seen, 2):
+    assert (a['index'] != b['index']).any()
+    assert (a['weak'][a['index'].argsort()] != b['weak'][b['index'].argsort()]).any()

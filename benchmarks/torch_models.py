@@ -45,9 +45,7 @@ class ResNet(nn.Module):
 
   def __init__(self, block=Block):
     super().__init__()
-    layers, inputs = [conv(3, 64)], 64
-    if block is Block:
-      layers += [nn.BatchNorm2d(64), nn.ReLU()]
+    layers, inputs = [conv(3, 64), nn.BatchNorm2d(64), nn.ReLU()], 64
     for outputs, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
       layers += [block(inputs, outputs, stride), block(outputs, outputs, 1)]
       inputs = outputs

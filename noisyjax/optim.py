@@ -25,7 +25,7 @@ SCHEDULES = ('constant', 'step', 'cosine', 'one_cycle', 'warm_restarts', 'platea
 @functools.partial(
   jax.tree_util.register_dataclass,
   data_fields=('lr', 'decay', 'momentum', 'b1', 'b2', 'eps', 'clip'),
-  meta_fields=('name', 'schedule', 'nesterov', 'kernels_only', 'freeze'),
+  meta_fields=('name', 'schedule', 'nesterov', 'kernels_only', 'freeze', 'clips'),
 )
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
@@ -40,6 +40,7 @@ class Optimizer:
     clip: global norm per network, 0 = none.
     kernels_only: decay only on leaves called "kernel".
     freeze: regular expression on parameter paths that stay as they are; "" = none.
+    clips: whether there is a norm to clip at; follows from it.
   """
 
   name: str = 'sgd'
@@ -54,6 +55,11 @@ class Optimizer:
   clip: float = 0.0
   kernels_only: bool = True
   freeze: str = ''
+  clips: bool | None = None
+
+  def __post_init__(self):
+    if self.clips is None:
+      object.__setattr__(self, 'clips', bool(self.clip > 0))
 
   @classmethod
   def build(cls, **values) -> 'Optimizer':
@@ -81,9 +87,9 @@ class Optimizer:
       grads = jax.tree.map(lambda g, f: jnp.zeros_like(g) if f else g, grads, frozen)
     decayed = path_matches(r'kernel$' if self.kernels_only else '', params)
     shrink = jax.tree.map(lambda p, on: self.decay * p if on else jnp.zeros_like(p), params, decayed)
-    norm = optax.tree.norm(grads)
-    shorten = jnp.where((self.clip > 0) & (norm > self.clip), self.clip / norm, 1.0)
-    grads = jax.tree.map(lambda g: g * shorten, grads)
+    if self.clips:
+      norm = optax.tree.norm(grads)
+      grads = jax.tree.map(lambda g: g * jnp.minimum(self.clip / norm, 1.0), grads)
     if self.name != 'adamw':
       grads = jax.tree.map(jnp.add, grads, shrink)
     step, opt = self._direction().update(grads, opt, params)

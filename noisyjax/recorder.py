@@ -117,7 +117,7 @@ class Recorder:
     self._bar.update(count)
     done, self._totals = self._totals, position.totals
     if self._step % _CHECK_EVERY < count:
-      if done and not np.isfinite(done['objective'][0]):
+      if done and not np.isfinite(np.asarray(done['objective'])[0]):
         self._check(state)  # waits for this call
       rate = (position.images - self._epoch_images) / max(time.monotonic() - self._epoch_start, 1e-9)
       self._bar.set_postfix_str(f'{rate:.0f} images/s', refresh=False)

@@ -123,11 +123,19 @@ def filled(images: Array, weight: Array, others: Array) -> Array:
   return jnp.where(weight[..., None, None, None] > 0, images, again)
 
 
-def guessed(ctx, unlabeled: dict[str, Array], temperature) -> tuple[Array, Array, Array]:
-  """Returns both views of unlabeled rows [1, 2B, …], the sharpened mean prediction of each, and weights [1, 2B]."""
-  views = jnp.concatenate([unlabeled['weak'], unlabeled['weak1']])
-  probs = jnp.stack(jnp.split(jax.nn.softmax(ctx.look(views)[0]), 2, 1)).mean(0)  # [1, B, C]
-  return views[None], jnp.tile(sharpen(probs, temperature), (1, 2, 1)), jnp.tile(unlabeled['weight'], 2)[None]
+def guessed(ctx, unlabeled: dict[str, Array], temperature, others: Array, keep: bool) -> tuple[Array, Array, Array]:
+  """Guesses the labels of unlabeled rows from two views of each, in training mode.
+
+  Args:
+    ctx: of the loss. unlabeled: the batch. temperature: of the sharpening. others: images that stand in for blanks.
+    keep: whether the running statistics move.
+  Returns:
+    Both views [1, 2B, …], the sharpened mean prediction of each row, and weights [1, 2B].
+  """
+  weight = jnp.tile(unlabeled['weight'], 2)
+  views = filled(jnp.concatenate([unlabeled['weak'], unlabeled['weak1']]), weight, others)
+  probs = jnp.stack(jnp.split(jax.nn.softmax(ctx.guess(views, keep)[0]), 2, 1)).mean(0)  # [1, B, C]
+  return views[None], jnp.tile(sharpen(probs, temperature), (1, 2, 1)), weight[None]
 
 
 def mixmatch(

@@ -33,6 +33,10 @@ class Targets:
     """bool [N]: rows that have a label, hard or soft."""
     return self.label >= 0 if self.soft is None else (self.label >= 0) | (self.soft.sum(-1) > 0)
 
+  def counted(self, rows: Array) -> Array:
+    """Returns bool [N]: those of `rows` (bool [N]) that have a label and a weight."""
+    return rows & (self.weight > 0) & self.labeled
+
 
 @struct.dataclass
 class Control:
@@ -76,7 +80,7 @@ class TrainState:
     stats: running statistics, leading axis M.
     opt: {"net": …, "own": …}.
     targets, extra: see Targets and Strategy.
-    masks: this epoch's members of each stream.
+    masks: this epoch's members of each stream; a strategy's `members` and `refresh` come before, and do not see them.
     ema: Snapshot of averaged networks, or None.
     best: Snapshot at control.best_epoch.
     bad_step: int32, the first step whose loss was not finite, or -1.

@@ -236,13 +236,18 @@ steps = jax.jit(_many_steps, static_argnames=('spec', 'count'), donate_argnames=
 add = jax.jit(lambda a, b: jax.tree.map(jnp.add, a, b))
 
 
-@functools.partial(jax.jit, static_argnames='balance')
 def begin_epoch(strategy: Strategy, state: TrainState, rows: Array, balance: bool = False) -> TrainState:
   """Settles this epoch's members of each stream: the strategy's, less held rows and, for labels, unlabeled ones.
 
   With `balance`, the rows of a labeled stream are walked class by class in turn, so that every class is seen equally
   often; a strategy that names groups of its own keeps them.
   """
+  # Without the masks that end, which a phase's first epoch does not have: one program for all.
+  return _begin_epoch(strategy, state.replace(masks={}), rows, balance)
+
+
+@functools.partial(jax.jit, static_argnames='balance')
+def _begin_epoch(strategy, state, rows, balance):
   t = state.targets
   out = {}
   for name, members in strategy.members(state).items():
@@ -264,9 +269,13 @@ def walks(members: dict[str, Array], key: Array, epoch: Array, classes: int) -> 
   return {name: stream.walk(m, key, classes) for name, m in members.items()}
 
 
-@functools.partial(jax.jit, static_argnames='classes')
 def refresh(strategy, state, scores, rows, key, epochs, classes, previous=None):
   """Runs the strategy's `refresh`; returns (targets, extra). `previous`: on entering, the state before the phase."""
+  return _refresh(strategy, state.replace(masks={}), scores, rows, key, epochs, classes, previous)
+
+
+@functools.partial(jax.jit, static_argnames='classes')
+def _refresh(strategy, state, scores, rows, key, epochs, classes, previous):
   key = jax.random.fold_in(key, state.epoch)
   ctx = Ctx(key, state.phase_epoch, epochs, state.phase_epoch / epochs, classes, rows=rows, previous=previous)
   return strategy.refresh(state, scores, ctx)

@@ -122,6 +122,11 @@ class Ctx:
       self.stats = stats
     return logits, features
 
+  def guess(self, images: Array, keep: bool = True) -> tuple[Array, Array]:
+    """Predicts in training mode, by the batch's own statistics and dropout, without gradient; otherwise as `net`."""
+    self.passes -= 2 * self._net.images(images)  # forward alone
+    return jax.lax.stop_gradient(self.net(self._state.params, images, keep))
+
   def look(self, images: Array, averaged: bool = False) -> tuple[Array, Array]:
     """Predicts with running statistics and no gradient, and moves nothing; arguments and result as in `net`.
 

@@ -232,6 +232,9 @@ class Given:
   def net(self, params, images):
     return self.logits, self.logits
 
+  def guess(self, images, keep=True):
+    return jax.lax.stop_gradient(self.logits), self.logits
+
   def look(self, images, averaged=False):
     return jax.lax.stop_gradient(self.logits), self.logits
 

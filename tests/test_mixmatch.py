@@ -180,7 +180,7 @@ def test_splits_may_be_empty():
 
 # --- DivideMix's loss alone, with views and networks that differ ----------------------------------
 
-LOOK, NET = np.array([2.0, 3.0]), np.array([1.0, 1.5])
+LOOK, GUESS, NET = np.array([2.0, 3.0]), np.array([2.5, 1.7]), np.array([1.0, 1.5])
 
 
 class Echo:
@@ -194,6 +194,9 @@ class Echo:
   def net(self, params, images):
     self.seen = images  # by the training pass
     return params * images.reshape(2, -1, CLASSES) * NET[:, None, None], None
+
+  def guess(self, images):
+    return images.reshape(2, -1, CLASSES) * GUESS[:, None, None], None
 
   def look(self, images):
     return images.reshape(2, -1, CLASSES) * LOOK[:, None, None], None
@@ -226,9 +229,9 @@ def divide_loss(strategy, epoch=8.0, weight=(1, 1), weight_u=(1, 1)):
   (loss, (out, seen)), grad = graded(strategy, jax.tree.map(jnp.float32, batch), epoch)
   flat = lambda a: a.reshape(2, 4, CLASSES)
   asked = lambda a, by: softmax(flat(a) * by[:, None, None])
-  own = (asked(x, LOOK) + asked(x1, LOOK)) / 2
+  own = (asked(x, GUESS) + asked(x1, GUESS)) / 2
   refined = sharpened(trust[..., None] * y + (1 - trust[..., None]) * own)
-  guess = sharpened(sum(asked(a, by) for a in (u, u1) for by in (LOOK, LOOK[::-1])) / 4)
+  guess = sharpened(sum(asked(a, by) for a in (u, u1) for by in (GUESS, LOOK[::-1])) / 4)
   images = np.concatenate([flat(a) for a in (x, x1, u, u1)], 1)
   targets = np.concatenate([refined, refined, guess, guess], 1)
   images, targets = mixed(Echo.key, 4.0, images, targets, np.concatenate([on, on, on_u, on_u], 1))

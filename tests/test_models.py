@@ -101,7 +101,7 @@ def forward(model, variables, images, train=False, key=2):
   [
     ('resnet18', {}, 11_173_962),  # kuangliu/pytorch-cifar
     ('resnet34', {}, 21_282_122),
-    ('preact_resnet18', {}, 11_171_146),
+    ('preact_resnet18', {}, 11_171_274),
     ('resnet18', {'stem': 'imagenet', 'classes': 1000}, 11_689_512),  # torchvision
     ('resnet34', {'stem': 'imagenet', 'classes': 1000}, 21_797_672),
     ('cnn9', {}, 4_434_570),

@@ -135,7 +135,7 @@ def test_every_number_is_traced(name):
   numbers = {'lr': 0.1, 'decay': 0.1, 'momentum': 0.5, 'b1': 0.5, 'b2': 0.6, 'eps': 1e-3, 'clip': 1.0}
   results = []
   for change in ({}, *({k: v} for k, v in numbers.items())):
-    optimizer = Optimizer.build(name=name, **({'lr': 0.2, 'decay': 0.01, 'clip': 0.0} | change))
+    optimizer = Optimizer.build(name=name, **({'lr': 0.2, 'decay': 0.01, 'clip': 2.0} | change))
     new, _ = update(optimizer, grads, optimizer.init(params), params)
     results.append(new)
   assert len(traces) == 1

@@ -352,8 +352,9 @@ def test_folds_are_stratified_and_drawn_from_the_key():
   labels = drawn(0, 997, 5)[1]
   labels[::10] = -1
   draw = lambda key: np.asarray(
-    confident_learning.draw_folds(jax.random.key(key), jnp.array(labels), jnp.ones(len(labels), bool), 4)
+    confident_learning.draw_folds(jax.random.key(key), jnp.array(labels), jnp.array(labels >= 0), twin, 4)
   )
+  twin = jnp.arange(len(labels))
   fold = draw(0)
   assert_array_equal(fold == -1, labels == -1)
   for c in range(5):
@@ -363,6 +364,20 @@ def test_folds_are_stratified_and_drawn_from_the_key():
   assert sizes.max() - sizes.min() <= 1
   assert_array_equal(fold, draw(0))
   assert (fold != draw(1)).any()
+  twin = jnp.arange(len(labels)) // 2  # rows 0 and 1 are one image, and so on; row 0, 10, … have no label
+  fold = draw(0)
+  both = (labels[0:-1:2] >= 0) & (labels[1::2] >= 0)
+  assert_array_equal(fold[0:-1:2][both], fold[1::2][both])
+  assert_array_equal(fold == -1, labels == -1)
+
+
+def test_rows_of_one_image_are_held_out_together():
+  images = DATA.images.copy()
+  images[30:40] = images[20:30]
+  data = dataclasses.replace(DATA, images=images)
+  fold = np.asarray(entered(confident_learning.Strategy.build(), epoch=0, data=data)[-1].extra['fold'])
+  assert_array_equal(fold[30:40], fold[20:30])
+  assert len(np.unique(fold[20:30])) > 1
 
 
 def test_confident_learning_plans_folds_and_one_new_network():

@@ -5,7 +5,8 @@
 4,000 trusted rows are labeled, all others unlabeled: no given label reaches it, and the noise matters to validation
 alone. Official (microsoft/Semi-supervised-learning): WRN-28-2 (here ResNet-18, which departs), SGD 0.03 with Nesterov
 momentum, decay 5e-4 on kernels alone, batch 64 + 448, 1,024 epochs of 1,024 steps, cosine of 7/16 of a half-turn (here
-half a cosine to the same end), averages 0.999. The short form's passes are those of cross-entropy's 20 epochs.
+half a cosine to the same end), averages 0.999. The strong view is the paper's RandAugment, two draws of which each is
+applied with probability 1/2 (USB: three, always). The short form's passes are those of cross-entropy's 20 epochs.
 
 Published: 95.72 (USB, 4,000 labels).
 """

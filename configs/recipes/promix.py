@@ -4,7 +4,8 @@
 
 Official (Justherozen/ProMix, run.sh): two ResNet-18, SGD 0.05, decay 5e-4, batch 256, 600 epochs, cosine to a
 thousandth, 10 epochs of warm-up, ramp 50; the part chosen by loss is 0.7 at 20 % symmetric noise, which it is told,
-and 0.5 otherwise; a warm-up under asymmetric noise has a confidence penalty. The strong view departs: RandAugment with
+and 0.5 otherwise (at 80 %, which run.sh leaves out, 0.5 is ours); a warm-up under asymmetric noise has a confidence
+penalty. The strong view departs: RandAugment with
 2 draws and a cutout of 16 pixels, where the code has 3 draws and a cutout of up to half the image.
 
 Published (worse, best): 96.34 (ProMix's README).

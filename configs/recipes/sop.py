@@ -3,8 +3,8 @@
   python launch.py train --config=configs/recipes/sop.py:worse --workdir=runs/sop-worse
 
 Settings of the rerun on CIFAR-10N (KlemenVovk/noisy-labels): ResNet-34, SGD 0.02, decay 5e-4, batch 128, 120 epochs,
-divided by 10 at 40 and 80. The rates of u and v are 10 and 10; at asymmetric noise v's is 100, ours after CIFAR-100's
-ratio.
+divided by 10 at 40 and 80. The rates of u and v are 10 and 10; at asymmetric noise 1 and 100, ours after CIFAR-100's
+ratios.
 
 Published (worse, best / last): 83.66 / 82.92 (ReScience 2026).
 """
@@ -20,7 +20,7 @@ def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'sop'
   c.told = ('kind of noise',)  # by which numbers are chosen here
-  c.strategy.sop.lr_u, c.strategy.sop.lr_v = 10.0, 100.0 if common.noise(form) == 'asym40' else 10.0
+  c.strategy.sop.lr_u, c.strategy.sop.lr_v = (1.0, 100.0) if common.noise(form) == 'asym40' else (10.0, 10.0)
   c.model.name = 'resnet34'
   c.epochs = 120
   common.sgd(c, 0.02)

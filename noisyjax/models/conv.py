@@ -65,7 +65,8 @@ class Conv(nn.Module):
     kernel = self.param('kernel', self.kernel_init, (*self.kernel, x.shape[-1], self.features), jnp.float32)
     y = convolution(x.astype(self.dtype), kernel.astype(self.dtype), self.strides, self.padding, self.kind)
     if self.use_bias:
-      y += self.param('bias', self.bias_init, (self.features,), jnp.float32).astype(self.dtype)
+      # In float32, which its gradient, a sum over all places, then is too.
+      y = (y + self.param('bias', self.bias_init, (self.features,), jnp.float32)).astype(self.dtype)
     return y
 
 

@@ -1,8 +1,9 @@
-"""PreAct ResNet-18: He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016; 11,171,146 parameters.
+"""PreAct ResNet-18: He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016; 11,171,274 parameters.
 
-The version that the noisy-label literature trains on CIFAR (kuangliu/pytorch-cifar): a bare 3x3 stem, shortcuts taken
-from the activated input without normalization of their own, and, unlike the paper, no normalization or ReLU
-after the last block. Initialisation, padding and batch normalization: see `noisyjax.models.resnet`.
+The version that the noisy-label literature trains on CIFAR (DivideMix, ELR+, SOP, PES, SSR): a 3x3 stem with
+normalization and ReLU, which kuangliu/pytorch-cifar's has not, shortcuts taken from the activated input without
+normalization of their own, and, unlike the paper, no normalization or ReLU after the last block. Initialisation,
+padding and batch normalization: see `noisyjax.models.resnet`.
 """
 
 from collections.abc import Callable
@@ -51,7 +52,7 @@ class Model(nn.Module):
     """Returns logits `[B, classes]` and features `[B, 512 * width]`, both float32, of images `[B, H, W, C]`."""
     conv, norm = layers(self.conv, self.dtype, train)
     widths = stage_widths(self.width)
-    x = conv(widths[0], 3, name='stem_conv')(images)
+    x = nn.relu(norm(name='stem_norm')(conv(widths[0], 3, name='stem_conv')(images)))
     for name, features, strides in block_plan((2, 2, 2, 2), widths):
       x = PreActBlock(features, strides, conv, norm, name=name)(x)
     return pool_and_classify(x, self.classes)

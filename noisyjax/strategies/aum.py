@@ -9,7 +9,8 @@ not measured.
 Departures: the two networks train side by side in one phase. A row is judged by the network for which it was no
 threshold row; where it was none for either, by the mean of its distances to the two percentiles (the code then keeps
 what one of the two keeps). The percentile is interpolated. A threshold set is N/(C + 1) rows as in the paper (the code:
-N/C). Accuracy and dynamics are of the C classes and the given labels.
+N/C). Dropped rows leave the stream (in the code they stay in it, with weight 0, so that its epochs keep their steps).
+Accuracy and dynamics are of the C classes and the given labels.
 """
 
 import dataclasses
@@ -90,7 +91,7 @@ class Strategy(Base):
 
   def refresh(self, state, scores, ctx):
     targets = state.targets
-    counts = (targets.label >= 0) & (targets.weight > 0) & ctx.rows  # [N]
+    counts = targets.counted(ctx.rows)  # [N]
     if self.measure:
       return targets.replace(trust=jnp.ones_like(targets.trust)), self._thresholds(state.extra, counts, ctx)
     found = ctx.previous.extra

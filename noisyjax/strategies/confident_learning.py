@@ -10,22 +10,24 @@ p(true) / p(given = true), which makes up for what was pruned, is an option (`re
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from noisyjax.errors import UserError, check_choice
 from noisyjax.estimate import confident
 from noisyjax.strategy import Strategy as Base, halves, predictions
 
 
-def draw_folds(key, label, rows, count):
+def draw_folds(key, label, rows, twin, count):
   """Returns each row's fold, int32 [N]: as many of a class's rows in each, or one more; -1 for rows that do not count.
 
   Args:
-    key: of the draw. label: int32 [N]. rows: bool [N], those that may be used. count: K.
+    key: of the draw. label: int32 [N]. rows: bool [N], those that count. twin: int32 [N], the first row of the same
+      image; such rows share a fold: a network that has seen one cannot judge the other. count: K.
   """
-  counts = rows & (label >= 0)
-  order = jnp.lexsort((jax.random.uniform(key, label.shape), label, ~counts))
+  order = jnp.lexsort((jax.random.uniform(key, label.shape), label, ~rows))
   fold = jnp.zeros(label.shape, jnp.int32).at[order].set(jnp.arange(len(label)) % count)
-  return jnp.where(counts, fold, -1)
+  shared = jnp.full(label.shape, -1, jnp.int32).at[twin].max(jnp.where(rows, fold, -1))
+  return jnp.where(rows, shared[twin], -1)
 
 
 class Strategy(Base):
@@ -60,7 +62,9 @@ class Strategy(Base):
 
   def init(self, key, data):
     check_choice('strategy.confident_learning.filter', self.filter, confident.FILTERS)
-    return {}, {'fold': jnp.full(len(data.given), -1, jnp.int32)}
+    flat = np.ascontiguousarray(data.images).reshape(len(data.images), -1)
+    _, first, same = np.unique(flat.view(f'V{flat.shape[1]}')[:, 0], return_index=True, return_inverse=True)
+    return {}, {'fold': jnp.full(len(data.given), -1, jnp.int32), 'twin': jnp.asarray(first[same], jnp.int32)}
 
   def members(self, state):
     if self.networks == 1:
@@ -69,9 +73,9 @@ class Strategy(Base):
     return {'train': (fold >= 0) & (fold != jnp.arange(self.networks)[:, None])}  # [K, N]
 
   def _divided(self, state, scores, ctx):
-    rows = ctx.rows & (state.targets.weight > 0)
-    fold = draw_folds(ctx.key, state.targets.label, rows, self.networks)
-    return state.targets, {'fold': jnp.where(ctx.epoch == 0, fold, state.extra['fold'])}
+    rows, extra = state.targets.counted(ctx.rows), state.extra
+    fold = draw_folds(ctx.key, state.targets.label, rows, extra['twin'], self.networks)
+    return state.targets, extra | {'fold': jnp.where(ctx.epoch == 0, fold, extra['fold'])}
 
   def _filtered(self, state, scores, ctx):
     if 'fold' not in ctx.previous.extra:

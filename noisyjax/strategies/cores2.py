@@ -46,7 +46,7 @@ class Strategy(Base):
 
   def refresh(self, state, scores, ctx):
     targets = state.targets
-    counts = (targets.label >= 0) & (targets.weight > 0) & ctx.rows  # [N]
+    counts = targets.counted(ctx.rows)  # [N]
     passed = counts & state.dynamics.chosen[0] & (ctx.epoch > 0)  # on entering nobody has been tried yet
     rows = jnp.where(passed.any(), passed, counts)
     prior = (jax.nn.one_hot(targets.label, ctx.classes) * rows[:, None]).sum(0)

@@ -4,10 +4,9 @@ Every epoch a two-component Gaussian mixture of one network's losses gives w = P
 network, rows with w > τ are labeled, with target sharpen(w y + (1 − w) p) (co-refinement; p its own mean over two
 views), the others unlabeled, with target sharpen(mean p of both networks and views) (co-guessing). MixMatch descends
 CE + λ_u · squared error + Σ_c π_c log(π_c / p̄_c), π uniform and p̄ the mean prediction. Settings: see the recipe.
-Departures: both networks move at once (the code: one epoch each); refinement and guesses are looked up with running
-statistics (the code: in training mode); the mixture starts at the best split in two, not at random; the vote is the
-mean of probabilities; an epoch's steps are fixed by the first split; a row without a label is always unlabeled; a mean
-of several epochs' losses is scaled to [0, 1] again.
+Departures: both networks move at once (the code: one epoch each), with the same order and crops of rows they share;
+all views are guessed in one batch; the mixture starts at the best split in two; the vote is of probabilities; an epoch
+has the first split's steps; a row without a label is always unlabeled; a mean of losses is scaled to [0, 1] again.
 """
 
 import jax
@@ -42,7 +41,8 @@ class Strategy(Base):
 
   def phases(self, name, epochs):
     first = max(min(self.warmup, epochs // 3), 1)
-    return ('naive', first, {'strategy.naive.networks': 2}), (name, max(epochs - first, 1), {})
+    start = ('naive', first, {'strategy.naive.networks': 2, 'schedule.name': 'constant'})
+    return start, (name, max(epochs - first, 1), {})
 
   def init(self, key, data):
     return {}, {'losses': jnp.zeros((2, self.history, len(data.given)))}
@@ -53,7 +53,7 @@ class Strategy(Base):
 
   def refresh(self, state, scores, ctx):
     targets = state.targets
-    counts = targets.labeled & (targets.weight > 0) & ctx.rows  # [N]
+    counts = targets.counted(ctx.rows)  # [N]
     each = lambda f, values: jax.vmap(f, (0, None))(values, counts)  # [2, N] → [2, N]
     kept = state.extra['losses'].at[:, ctx.epoch % self.history].set(each(mixture.unit, scores['loss']))
     clean = each(mixture.gaussian, kept.sum(1) / jnp.minimum(ctx.epoch + 1, self.history))
@@ -62,13 +62,14 @@ class Strategy(Base):
   def loss(self, params, state, batch, ctx):
     x, u = batch['labeled'], batch['unlabeled']
     known, unknown = (jnp.concatenate([s['weak'], s['weak1']], 1) for s in (x, u))  # [2, 2B, H, W, C]
-    look = lambda images, views: ctx.look(images)[0].reshape(2, views, -1, ctx.classes)
-    logits = look(jnp.concatenate([known, unknown], 1), 4)  # [2, views, B, C]
+    weight, weight_u = (jnp.tile(s['weight'], 2) for s in (x, u))
+    known, unknown = semi.filled(known, weight, unknown), semi.filled(unknown, weight_u, known)
+    logits = ctx.guess(jnp.concatenate([known, unknown], 1))[0].reshape(2, 4, -1, ctx.classes)  # [2, views, B, C]
     own, own_u = (probs.mean(1) for probs in jnp.split(jax.nn.softmax(logits), 2, 1))  # [2, B, C]
-    peer = jax.nn.softmax(look(unknown[::-1], 2)).mean(1)[::-1]  # each network on the other's rows
+    peer = ctx.look(unknown[::-1])[0][::-1].reshape(2, 2, -1, ctx.classes)  # each network on the other's rows
+    peer = jax.nn.softmax(peer).mean(1)
     targets = own + x['trust'][..., None] * (x['target'] - own), (own_u + peer) / 2
     refined, guessed = (jnp.tile(semi.sharpen(p, self.temperature), (1, 2, 1)) for p in targets)  # of both views
-    weight, weight_u = (jnp.tile(s['weight'], 2) for s in (x, u))
     mixed, per, gap = semi.mixmatch(ctx, params, self.alpha, (known, refined, weight), (unknown, guessed, weight_u))
     guesses = losses.weighted_mean(gap, weight_u)  # [2]
     penalty = semi.prior_penalty(mixed, jnp.concatenate([weight, weight_u], 1))

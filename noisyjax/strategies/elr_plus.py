@@ -4,8 +4,8 @@ Each network's t follows the *other's* averaged network on the images before mix
 config must set `ema = 0.997` (with 0 the other network itself is asked) and leave `mixup = 0`: the images before it are
 needed here, and λ' = max(λ, 1 − λ), so that mixup has its own field.
 Official: PreActResNet-18, SGD 0.02, momentum 0.9, decay 5e-4, batch 128, α 1. CIFAR-10: β 0.7, λ 3 (asymmetric 0.9 and
-1), 200 epochs, ÷10 at 150. CIFAR-100: β 0.9, λ 7, `reweigh`, λ rising as exp(−5 (1 − t)²) over 40,000 steps (102
-epochs), 250 epochs, ÷10 at 200.
+1), 200 epochs, ÷10 at 150. CIFAR-100: β 0.9, λ 7, `reweigh`, λ rising as exp(−5 (1 − t)²) over 40,000 steps (114
+of its epochs of 45,000 rows), 250 epochs, ÷10 at 200.
 Departures: both networks see the same rows and labels (the code draws order, and by mistake noise, for each) and move
 together, reminded by averages of one step ago (the code: one network's epoch after the other's, by averages of the
 epoch before). The average includes batch statistics, is asked with running ones, and its decay rises as the engine's

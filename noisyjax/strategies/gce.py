@@ -63,7 +63,7 @@ class Strategy(Base):
 
   def _refresh(self, state, scores, ctx):
     targets = state.targets
-    counts = (targets.label >= 0) & (targets.weight > 0) & ctx.rows  # [N]
+    counts = targets.counted(ctx.rows)  # [N]
     kept = (scores['own'] > self.k) & counts
     kept = jnp.where(kept.any(), kept, counts).astype(jnp.float32)
     begun = ctx.epoch >= self.start

@@ -60,6 +60,6 @@ class Strategy(Base):
 
   def refresh(self, state, scores, ctx):
     targets = state.targets
-    counts = targets.labeled & (targets.weight > 0) & ctx.rows  # [N]
+    counts = targets.counted(ctx.rows)  # [N]
     small = SPLITS[self.split](scores['loss'][0], counts, self.rate)
     return targets.replace(trust=jnp.where(ctx.epoch < self.warmup, 1.0, small)[None]), state.extra

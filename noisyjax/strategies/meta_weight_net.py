@@ -8,8 +8,8 @@ Official code (MW-Net.py) on CIFAR-10: V 1-100-1, PyTorch's initial values, Adam
 ResNet-32, batches of 100 and 100, SGD with momentum 0.9, rate 0.1 (÷10 at epochs 80 and 100 of 120), decay
 5e-4, 1,000 verified rows; η is the current rate. It divides by n; the authors' script for WRN-28-10 by Σ_i V, as here
 with `normalise`. Without verified rows V is not taught, but for its decay.
-Departures: the verified rows are in the training stream too, with their given labels (the code takes them out); running
-statistics move by the real step's forward pass alone.
+Departure: the verified rows are in the training stream too, with their given labels (the code takes them out). Running
+statistics move by the real step's forward pass alone, as in the code.
 """
 
 import jax

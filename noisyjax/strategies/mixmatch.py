@@ -5,8 +5,9 @@ loss: mean CE of the labeled part + λ_u · mean (p − q)² of the unlabeled pa
 Hyper-parameters on CIFAR-10: T 0.5, α 0.75, λ_u 75 (microsoft's USB: α 0.5, λ_u 100), λ_u rising linearly over the
 first 16,000 steps of a million (USB: over 0.4 of the training, which is taken here), batch 64, Adam 0.002, parameters
 averaged (0.999).
-Departures: guesses are looked up with running statistics (the official code: training mode, statistics unmoved); one λ
-a step instead of one a row; one forward pass, whose statistics come from all rows (the code's from the labeled batch).
+Departures: both views are guessed in one batch; one λ a step instead of one a row; one forward pass, whose statistics
+come from all rows (the code's from the first of three interleaved batches); labeled images are not among the unlabeled
+ones (in USB they are).
 """
 
 from noisyjax import losses, semi
@@ -30,7 +31,7 @@ class Strategy(semi.SemiSupervised):
 
   def loss(self, params, state, batch, ctx):
     b, u = batch['labeled'], batch['unlabeled']
-    weight, unlabeled = b['weight'][None], semi.guessed(ctx, u, self.temperature)
+    weight, unlabeled = b['weight'][None], semi.guessed(ctx, u, self.temperature, b['weak'], keep=False)
     labeled = (b['weak'][None], b['target'][None], weight)
     logits, per, gap = semi.mixmatch(ctx, params, self.alpha, labeled, unlabeled)
     guesses = losses.weighted_mean(gap, unlabeled[-1])  # [1]

@@ -42,9 +42,8 @@ def plan(name, epochs, stages, rate):
 
 def confident(guess, state, ctx):
   """Returns the rows whose label is guessed, bool [N] (all that have one, where none is): guess [N]."""
-  label = state.targets.label
-  usable = (label >= 0) & (state.targets.weight > 0) & ctx.rows
-  sure = usable & (guess == label)
+  usable = state.targets.counted(ctx.rows)
+  sure = usable & (guess == state.targets.label)
   return jnp.where(sure.any(), sure, usable)
 
 

@@ -10,7 +10,7 @@ Official (CIFAR-10): PreAct-ResNet-18 (CIFAR-10N: ResNet-34), SGD lr 0.02 wd 5e-
 CIFAR-100N), by noise elsewhere: 15 at instance 40 %, 50 for CIFAR-100 pair 45 %.
 Departures: those of `pes`; labeled and unlabeled rows come in equal numbers (official: 128 rows in all, at most half of
 them unlabeled), so `batch_size` 64 is its 128, and an epoch is one turn of the rows that were confident as the phase
-began; guesses are made with running statistics (official: in training mode); the middle is the last phase's.
+began; both views are guessed in one batch; the middle is the last phase's.
 """
 
 import jax.numpy as jnp
@@ -52,7 +52,7 @@ class Strategy(pes.Confident):
     x, u = batch['train'], batch['unlabeled']
     twice = lambda a, b: jnp.concatenate([a, b])[None]  # [1, 2B, …]
     labeled = (twice(x['weak'], x['weak1']), twice(x['target'], x['target']), twice(x['weight'], x['weight']))
-    unlabeled = semi.guessed(ctx, u, self.temperature)
+    unlabeled = semi.guessed(ctx, u, self.temperature, labeled[0][0], keep=True)
     alpha = jnp.where(ctx.progress < 0.5, self.alpha, self.late_alpha)
     logits, per, off = semi.mixmatch(ctx, params, alpha, labeled, unlabeled, state.extra['class_weight'])
     rise = self.penalty * semi.ramp(ctx.progress * ctx.epochs, self.ramp)

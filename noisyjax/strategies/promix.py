@@ -91,8 +91,7 @@ class Strategy(Base):
     return own, {'chosen': even(), 'other': even()}  # π and π'
 
   def refresh(self, state, scores, ctx):
-    label = state.targets.label
-    rows = ctx.rows & (state.targets.weight > 0) & (label >= 0)
+    label, rows = state.targets.label, state.targets.counted(ctx.rows)
     guess = lambda: 1 - mixture.noise_rate(scores['loss'].mean(0), rows)
     rho = jax.lax.cond(self.rho < 0, guess, lambda: self.rho)
     keep = jnp.maximum(jnp.ceil(rho * rows.sum() / ctx.classes - 1e-3), 1)

@@ -110,7 +110,7 @@ class Strategy(Base):
 
   def loss(self, params, state, batch, ctx):
     every, chosen = batch['train'], batch['selected']
-    logits, weak = ctx.net(params, every['weak'])  # [1, B, C], [1, B, F]
+    logits, weak = ctx.guess(every['weak'])  # [1, B, C], [1, B, F]
     _, strong = ctx.net(params, every['strong'])
     own = semi.paced(params['own'], ctx.lr)
     goal = jax.lax.stop_gradient(perceptron(own, 'project', weak))

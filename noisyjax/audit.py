@@ -53,13 +53,11 @@ class Auditor:
       record['train_accuracy_true'] = float((predicted == truth)[seen].mean())
       labeled = seen & (given >= 0)
       record['train_accuracy_given'] = float((predicted == given)[labeled].mean()) if labeled.any() else None
-    trained = known & (label >= 0)
+    trained = known & (label >= 0) & (self._prepared.train.verified < 0)  # a verified label is no work of the method's
     if trained.any():
-      corrected = trained & (self._prepared.train.verified < 0)  # a verified row's label is no work of the method's
-      if corrected.any():
-        record['target_accuracy'] = float((label == truth)[corrected].mean())
+      record['target_accuracy'] = float((label == truth)[trained].mean())
     if trained.any() and not chosen[trained].all():
-      found = evaluate.selection_audit(chosen, label, truth)
+      found = evaluate.selection_audit(chosen, np.where(trained, label, -1), truth)
       record |= {'selection_precision': found['precision'], 'selection_recall': found['recall']}
     return record
 

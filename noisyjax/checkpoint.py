@@ -69,7 +69,9 @@ class Checkpoints:
   """The last few states of a run, by step, each with a record of plain numbers. A save is whole or absent."""
 
   def __init__(self, folder: Path, keep: int):
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=False)
+    options = ocp.CheckpointManagerOptions(
+      max_to_keep=keep, create=True, enable_async_checkpointing=False, cleanup_tmp_directories=True
+    )
     self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
     self.folder = folder
 

@@ -14,7 +14,7 @@ from noisyjax.errors import UserError
 from noisyjax.log import log, show
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'A recipe in configs/; --config.field=value sets a field.')
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; predict takes several, separated by commas.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; predict and report take several, by commas.')
 _IMAGES = flags.DEFINE_string('images', None, 'predict, find: folder or zip of images.')
 _LABELS = flags.DEFINE_string('labels', '', 'predict: label file to score against; find: the labels to judge.')
 _TRUTH = flags.DEFINE_string('truth', '', 'find: label file to score the finding against, for the audit alone.')
@@ -25,6 +25,17 @@ _SKIP_BAD = flags.DEFINE_bool('skip_bad', False, 'predict, find: go on without u
 _FOLDS = flags.DEFINE_integer('folds', 5, 'kfold, find: how many.')
 _GRID = flags.DEFINE_multi_string('grid', [], 'sweep: an axis, field=value,value,…; several make a product.')
 _SWEEP = flags.DEFINE_string('sweep', '', 'sweep: a Python file with sweep(), which yields dicts of field → value.')
+
+
+def _folders(text: str) -> list[str]:
+  """Returns the folders that the text lists; a comma may be of a name, as in a sweep's "lr=0.1,seed=1"."""
+  out, name = [], ''
+  for part in text.split(','):
+    name = f'{name},{part}' if name else part
+    if Path(name).exists():
+      out.append(name)
+      name = ''
+  return out + name.split(',') * bool(name)
 
 
 def train() -> None:
@@ -42,7 +53,7 @@ def predict() -> None:
   from noisyjax import predict as library
 
   images = _needed(_IMAGES)
-  members = library.load_all(_needed(_WORKDIR).split(','))
+  members = library.load_all(_folders(_needed(_WORKDIR)))
   if _ENSEMBLE.value:
     members.append(library.ensemble(members))
   columns, truth, names = library.predict_files(members, images, _LABELS.value, _SKIP_BAD.value)
@@ -101,13 +112,12 @@ def inspect() -> None:
 
 def report() -> None:
   """report --workdir=W1,W2,…: report.html of each finished run anew, and one table of all."""
-  from noisyjax import writer
   from noisyjax.experiments import report as library
 
-  folders = _needed(_WORKDIR).split(',')
+  folders = _folders(_needed(_WORKDIR))
   for folder in folders:
     print(library.write_report(folder))
-  print(library.table([writer.read_json(Path(f) / 'result.json') for f in folders], ('strategy', 'model')), end='')
+  print(library.compare(folders), end='')
 
 
 def strategies() -> None:

@@ -68,6 +68,8 @@ class LabelIssues:
       `evaluate.detection_audit`'s scores, and the accuracy of the labels as given and as corrected.
     """
     given, corrected, truth = _unsorted(self.row, self.given), self.corrected(), np.asarray(truth)
+    if truth.shape != given.shape:
+      raise UserError(f'truth: found shape {truth.shape}, expected {given.shape}, a label an image.')
     score = np.nan_to_num(_unsorted(self.row, self.score))
     found = evaluate.detection_audit(_unsorted(self.row, self.flagged), score, given, truth)
     known = (given >= 0) & (truth >= 0)
@@ -188,7 +190,10 @@ def out_of_fold(
     UserError: bad images; a class with fewer images than folds; a bad config, or one that looks at validation: the
       only rows to validate on would be those that are judged; a loss that is not finite.
   """
-  images = np.asarray(images)
+  try:
+    images = np.asarray(images)
+  except ValueError as error:
+    raise UserError('images: of different shapes; expected one array [N, H, W, C] or [N, H, W].') from error
   images = images[..., None] if images.ndim == 3 else images
   if images.ndim != 4:
     raise UserError(f'images: found shape {images.shape}; expected [N, H, W, C] or [N, H, W].')
@@ -232,7 +237,10 @@ def _held_out(config, images, labels, classes: int, held: np.ndarray, chunk: int
   plan = [dataclasses.replace(phase, rows=phase.rows & free) for phase in configs.plan(config, data)]
   state, _ = train.fit(plan, data, None, jax.random.key(config.seed), _Watch(bar))
   last = plan[-1]
-  return step.predict(last.spec.net, last.strategy, state.current, images[held], chunk)[0]
+  probs = step.predict(last.spec.net, last.strategy, state.current, images[held], chunk)[0]
+  if not np.isfinite(probs).all():  # the last step overflowed: no loss has seen it
+    raise UserError('The predictions are not finite. Try a smaller optim.lr, or optim.clip.')
+  return probs
 
 
 class _Watch:

@@ -1,7 +1,9 @@
 """Finished runs as functions from images to labels. What normalises images is inside, not left to the caller."""
 
+import csv
 import dataclasses
 import functools
+import io
 import itertools
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -81,8 +83,8 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
     config.model.conv = 'auto'
   model = configs.build_model(config, len(facts['classes']) + strategy.extra_classes)
   shape = tuple(facts['shape'])
+  select = check_choice('select', select or facts['selected'], ('best', 'last'))
   if hasattr(model, 'apply'):
-    select = check_choice('select', select or facts['selected'], ('best', 'last'))
     if not (folder / 'weights' / select).exists():
       raise UserError(f'{folder}: has no {select!r} weights; the run had no validation (data.val).')
     net = Net(model, tuple(facts['mean']), tuple(facts['std']), facts['networks'])
@@ -92,7 +94,7 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
   else:
     state = writer.read_npz(folder / 'weights.npz')
     probs = lambda images: model.predict_proba(state, np.round(images).astype(np.uint8))
-  return Predictor(tuple(facts['classes']), shape, folder.name, config.data.fit, config.data.unlabeled, probs)
+  return Predictor(tuple(facts['classes']), shape, folder.resolve().name, config.data.fit, config.data.unlabeled, probs)
 
 
 def load_all(workdirs: list[str]) -> list[Predictor]:
@@ -156,6 +158,7 @@ def predict_files(
       if column.images is None:
         if len(values) != len(found.names):
           raise UserError(f'{labels}: has {len(values)} labels, expected {len(found.names)}, one an image of {images}.')
+        label_file.check_order(column, found.names)
         truth = values[decoded.good]
       else:
         rows, missing = label_file.rows_of(column, found.names)
@@ -166,6 +169,8 @@ def predict_files(
         every = np.full(len(found.names), -1, np.int32)
         every[rows] = values
         truth = every[decoded.good]
+      if not (truth >= 0).any():
+        raise UserError(f'{labels}: has no label for any of the {len(truth)} images; expected some to score against.')
   for note in notes:
     log.warning(note)
   return columns, truth, names
@@ -179,10 +184,10 @@ def _free(name: str, taken: dict) -> str:
 
 def write_csv(path: str | Path, columns: dict[str, np.ndarray], index: Iterable[int]) -> None:
   """Writes `label_prediction.csv`: the images' places (see `predict_files`) and one column of labels per run."""
-  names = [f'"{n}"' if ',' in n else n for n in columns]
-  lines = [',' + ','.join(names)]
-  lines += [f'{i},' + ','.join(map(str, row)) for i, row in zip(index, zip(*columns.values()))]
-  writer.write_text(path, '\n'.join(lines) + '\n')
+  text = io.StringIO()
+  table = csv.writer(text, lineterminator='\n')
+  table.writerows([['', *columns], *([i, *row] for i, row in zip(index, zip(*columns.values())))])
+  writer.write_text(path, text.getvalue())
 
 
 def reports(columns: dict[str, np.ndarray], truth: np.ndarray, classes: tuple[str, ...]) -> str:

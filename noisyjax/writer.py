@@ -36,9 +36,14 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
   """Writes `data` to `path` as a whole: afterwards the file holds either what it held before or all of `data`.
 
   Raises:
-    UserError: naming the file, if the folder is missing or read-only, or the disk is full. The old content stays.
+    UserError: naming the file, if the folder is missing or read-only, the disk is full, or there is something else
+      than a file. The old content stays.
   """
   path = Path(path)
+  if path.is_symlink():
+    path = path.resolve()
+  if path.exists() and not path.is_file():
+    raise UserError(f'{path}: cannot write this file: it is no regular file.')
   part = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.part')
   with _writing(path):
     try:

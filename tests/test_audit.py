@@ -35,7 +35,7 @@ def test_memorisation_targets_and_selection_of_an_epoch(tmp_path):
     'train_accuracy_true': 3 / 5,  # of rows that were seen: 0, 3 and 4
     'train_accuracy_given': 3 / 4,  # rows 0, 2 and 4 of those that have a label
     'target_accuracy': 3 / 4,  # rows 0, 1, 5 of 0, 1, 2, 5: row 4 is verified
-    'selection_precision': 2 / 4,  # rows 0 and 5 of 0, 2, 4, 5
+    'selection_precision': 2 / 3,  # rows 0 and 5 of 0, 2, 5
     'selection_recall': 2 / 3,  # of 0, 1, 5
   })  # fmt: skip
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import runs
-from noisyjax import step, writer
+from noisyjax import cli, step, writer
 from noisyjax.errors import UserError
 from noisyjax.experiments import sweep
 
@@ -303,3 +303,13 @@ def test_kfold_and_sweep_from_the_command_line(data, tmp_path):
 def test_help_names_the_commands_and_our_flags():
   code, out, _ = runs.launch_all([['train', '--help']])[0]
   assert code == 0 and 'train --config=F' in out and '--workdir' in out and 'predict --workdir' in out
+
+
+def test_several_folders_are_told_by_commas_which_may_be_of_their_names(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  for name in ('a', 'lr=0.1,seed=0', 'lr=0.1,seed=1'):
+    (tmp_path / name).mkdir()
+  folders = lambda text: cli._folders(text)
+  assert folders('a') == ['a'] and folders('lr=0.1,seed=1') == ['lr=0.1,seed=1']
+  assert folders('lr=0.1,seed=0,a,lr=0.1,seed=1') == ['lr=0.1,seed=0', 'a', 'lr=0.1,seed=1']
+  assert folders('a,none,other') == ['a', 'none', 'other']

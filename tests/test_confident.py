@@ -345,3 +345,13 @@ def test_shapes_that_do_not_fit_are_refused():
   for probs, labels, keep in [((4, 3), (5,), (4,)), ((4, 3), (4,), (3,)), ((4,), (4,), (4,))]:
     with pytest.raises(ValueError, match=r'probs \[N, C\]'):
       confident.issues(np.ones(probs), np.ones(labels, int), np.ones(keep, bool))
+
+
+def test_a_sure_label_has_the_best_score_of_every_kind():
+  probs = np.array([[1, 0, 0], [1, 0, 0], [1 - 2e-8, 2e-8, 0], [0.9, 0.05, 0.05], [0.2, 0.7, 0.1]], np.float32)
+  labels = np.array([0, 1, 0, 0, 0])
+  for kind in ('self_confidence', 'normalized_margin', 'confidence_weighted_entropy'):
+    sure, wrong, surer, likely, unlikely = np.asarray(confident.scores(probs, labels, kind))
+    assert_allclose([sure, surer], 1, atol=1e-4)
+    assert wrong == 0 or kind == 'normalized_margin'
+    assert sure >= likely > unlikely > wrong

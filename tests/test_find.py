@@ -1,6 +1,7 @@
 import csv
 import json
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from sklearn.datasets import load_digits
 
 import noisyjax
 import runs
-from noisyjax import evaluate, find, find_files, step
+from noisyjax import evaluate, find, find_files, step, train
 from noisyjax.errors import UserError
 from noisyjax.estimate import confident
 from noisyjax.experiments import page
@@ -361,3 +362,19 @@ def test_a_run_without_known_wrong_labels_scores_no_detection(tmp_path, monkeypa
   data = runs.arrays()
   path = runs.npz(tmp_path / 'data.npz', labels=data['true'])
   assert 'detection' not in runs.fit(runs.recipe(path), tmp_path / 'w', monkeypatch)['audit']
+
+
+def test_predictions_that_left_the_numbers_are_no_clean_bill(monkeypatch):
+  images, labels = runs.arrays()['images'], runs.arrays()['labels']
+  monkeypatch.setattr(step, 'predict', lambda *args: (np.full((len(args[3]), 3), np.nan, np.float32), None))
+  monkeypatch.setattr(train, 'fit', lambda *args: (SimpleNamespace(current=None), None))
+  with pytest.raises(UserError, match='predictions are not finite'):
+    noisyjax.find_label_issues(images, labels, folds=2)
+
+
+def test_images_of_different_shapes_and_a_short_truth_are_named():
+  with pytest.raises(UserError, match='images: of different shapes'):
+    noisyjax.find_label_issues([np.zeros((8, 8)), np.zeros((8, 9))], np.array([0, 1]))
+  found = noisyjax.find_label_issues(None, np.array([0, 1, 0]), probs=np.eye(2)[[0, 1, 1]])
+  with pytest.raises(UserError, match=r'truth: found shape \(2,\), expected \(3,\)'):
+    found.audit(np.array([0, 1]))

@@ -260,3 +260,26 @@ def test_the_command_writes_the_csv_and_prints_scikit_learns_report(pair, files,
   vote = np.array([int(row[3]) for row in rows[1:]])
   np.testing.assert_array_equal(vote, predict.ensemble([noisyjax.load(p) for p in pair])(images))
   assert classification_report(runs.arrays()['true'][128:], vote, target_names=runs.CLASSES, zero_division=0) in out
+
+
+def test_labels_without_names_need_one_order_of_the_images(pair, tmp_path):
+  folder = tmp_path / 'images'
+  folder.mkdir()
+  for i in range(12):
+    Image.fromarray(np.full((8, 8), 20 * i, np.uint8)).save(folder / f'{i}.png')
+  labels = tmp_path / 'labels.csv'
+  labels.write_text('0\n' * 12)
+  with pytest.raises(UserError, match=r"labels\.csv: its rows name no images, .*position 2: '10\.png' or '2\.png'"):
+    predict.predict_files([predict.load(pair[0])], str(folder), str(labels))
+
+
+def test_labels_that_are_all_missing_score_nothing(pair, files, tmp_path):
+  labels = tmp_path / 'labels.csv'
+  labels.write_text('undefined\n' * 40)
+  with pytest.raises(UserError, match=r'labels\.csv: has no label for any of the 40 images'):
+    predict.predict_files([predict.load(pair[0])], str(files[0]), str(labels))
+
+
+def test_a_run_in_the_current_folder_has_its_name(pair, monkeypatch):
+  monkeypatch.chdir(pair[0])
+  assert predict.load('.').name == 'seed=0'

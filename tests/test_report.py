@@ -4,6 +4,7 @@ import html
 import html.parser
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -250,3 +251,20 @@ def test_comparison_draws_each_group_in_its_color(tmp_path):
   blind = {'blind': [fake_run(tmp_path / 'blind', audit=False)]}
   with pytest.raises(UserError, match='blind: no run of this group has a test accuracy'):
     report.write_comparison(blind, tmp_path / 'blind.png')
+
+
+def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(tmp_path):
+  folders = [fake_run(tmp_path / f'{rate},{seed}', seed=seed) for rate in (0.1, 0.2) for seed in range(2)]
+  for folder in folders:
+    path = Path(folder) / 'config.json'
+    settings = writer.read_json(path)
+    settings['seed'] = int(folder.name[-1])
+    settings['optim'] = {'lr': float(folder.name[:3])}
+    writer.write_json(path, settings)
+  text = report.compare([*folders, folders[0]])
+  head, _, *rows = [[c.strip() for c in line.split('|')[1:-1]] for line in text.splitlines() if line.startswith('|')]
+  assert 'optim/lr' in head and len(rows) == 2
+  assert [row[head.index('optim/lr')] for row in rows] == ['0.1', '0.2']
+  assert all(row[head.index('last')].endswith('(2)') for row in rows)
+  assert 'runs of one seed' not in text
+  assert 'runs of one seed are averaged' in report.table(results(folders[0], folders[0]), ('strategy',))

@@ -1,10 +1,12 @@
 """Sweeps: what their tables call a setting, and who is held out of a fold."""
 
 import numpy as np
+import pytest
 
 import runs
 from noisyjax import run
 from noisyjax.data import prepare
+from noisyjax.errors import UserError
 from noisyjax.experiments import sweep
 
 
@@ -53,3 +55,35 @@ def test_noise_on_labels_with_a_known_truth_leaves_the_truth_alone(tmp_path):
   prepared, audit = prepare.prepare(config)
   np.testing.assert_array_equal(audit.truth, clean.truth)
   assert (prepared.data.given != audit.truth).mean() > 0.4
+
+
+def test_a_point_that_fails_stops_no_other_and_the_table_has_the_rest(tmp_path, monkeypatch):
+  def fail_at_a_high_rate(config, folder, command=None):
+    if config.optim.lr > 1:
+      raise UserError(f'{folder}: the loss is not finite at step 3.')
+    return {'strategy': 'naive', 'model': 'dense', 'seed': config.seed, 'audit': {'last': 0.5}, 'seconds': 1.0}
+
+  monkeypatch.setattr(run, 'run', fail_at_a_high_rate)
+  points = list(sweep.grid(['optim.lr=0.1,30.0,0.01']))
+  with pytest.raises(UserError, match=r'1 of 3 points failed \(lr=30\.0\); .*table\.md has the others.*step 3'):
+    sweep.sweep(runs.recipe(), points, str(tmp_path))
+  table = (tmp_path / 'table.md').read_text()
+  assert '0.01' in table and '0.1' in table and '30' not in table
+  with pytest.raises(UserError, match='step 3'):
+    sweep.sweep(runs.recipe(), points[1:2], str(tmp_path / 'alone'))
+
+
+def test_folds_hold_out_no_row_that_cannot_be_scored(tmp_path, monkeypatch):
+  data = runs.arrays()
+  data['labels'][::5] = -1
+  held = []
+
+  def own(config, folder):
+    held.extend(map(int, (folder / 'held.txt').read_text().split()))
+    prepare.prepare(config)  # refuses what has no label
+    return {'validation': {'labels': 'given', 'rows': 1, 'last': 0.5, 'best': 0.5}}
+
+  monkeypatch.setattr(run, 'run', own)
+  config = runs.recipe(runs.npz(tmp_path / 'data.npz', **data), data__val='')
+  sweep.kfold(config, 3, str(tmp_path / 'folds'))
+  assert sorted(held) == [row for row in range(96) if row % 5]

@@ -213,3 +213,14 @@ def test_tensorboard_takes_the_numbers_of_a_record(tmp_path, monkeypatch):
     (str(tmp_path), 40), ('epoch', 1, 40), ('loss', 0.5, 40), 'flush',
     ('epoch', 2, 2), ('loss', 0.25, 2), 'flush',
   ]  # fmt: skip
+
+
+def test_a_link_keeps_its_place_and_what_is_no_file_is_refused(tmp_path):
+  target, link = tmp_path / 'target', tmp_path / 'link'
+  target.write_text('old')
+  link.symlink_to(target)
+  writer.write_text(link, 'new')
+  assert link.is_symlink() and target.read_text() == 'new'
+  os.mkfifo(tmp_path / 'pipe')
+  with pytest.raises(UserError, match='pipe: cannot write this file: it is no regular file'):
+    writer.write_text(tmp_path / 'pipe', 'new')

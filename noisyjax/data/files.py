@@ -130,6 +130,11 @@ def _listing(root: Path, stamps: dict[str, str], folders: Iterable[str], read: C
   names = tuple(kinds['image'])
   if not names:
     raise UserError(f'{root}: no images in it ({len(stamps)} other files). Image files end in {", ".join(SUFFIXES)}.')
+  for name in names:
+    try:
+      name.encode()
+    except UnicodeEncodeError:  # no table or page could hold it
+      raise UserError(f'{root}: the name of {name!a} is not UTF-8; expected another name.') from None
   notes = []
   if kinds['hidden']:
     notes.append(f'{root.name}: skipped {len(kinds["hidden"])} hidden file(s).')

@@ -216,3 +216,18 @@ def rows_of(column: Column, names: Sequence[str]) -> tuple[np.ndarray, list[int]
         'expected one row an image.'
       )
   return np.array(found, np.int64), [row for row, i in enumerate(found) if i < 0]
+
+
+def check_order(column: Column, names: Sequence[str]) -> None:
+  """Refuses rows without names where 'sorted' has two meanings: 10.png before 2.png, or after it."""
+
+  def by_number(name: str) -> list:
+    return [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', name)]
+
+  counted = sorted(names, key=by_number)
+  if counted != list(names):
+    i = next(i for i, (a, b) in enumerate(zip(names, counted)) if a != b)
+    raise UserError(
+      f'{column.path}: its rows name no images, and sorting the names as text or by number differs (position {i}: '
+      f"{names[i]!r} or {counted[i]!r}). Give it a header 'image,label', or pad the numbers with zeros."
+    )

@@ -253,11 +253,15 @@ def normalized_margin(probs: Array, labels: Array) -> Array:
 
 
 def confidence_weighted_entropy(probs: Array, labels: Array) -> Array:
-  """Returns log(1 + h) / h of h = H(p) / (log C · p_label): 1 for a sure label, near 0 for an improbable one."""
+  """Returns log(1 + h) / h of h = H(p) / (log C · p_label): 1 for a sure label, near 0 for an improbable one.
+
+  Departure from cleanlab, which has 0 for both: where h is 0, a label that is sure has the limit, 1.
+  """
   probs, _ = _groups(probs, labels, None)
   entropy = -jax.scipy.special.xlogy(probs, probs).sum(-1) / np.log(probs.shape[1])
-  weighted = entropy / jnp.maximum(self_confidence(probs, labels), DUST)
-  return jnp.log1p(weighted) / jnp.maximum(weighted, DUST)
+  own = self_confidence(probs, labels)
+  weighted = entropy / jnp.maximum(own, DUST)
+  return jnp.where((weighted <= DUST) & (own > 0.5), 1.0, jnp.log1p(weighted) / jnp.maximum(weighted, DUST))
 
 
 def adjusted_self_confidence(probs: Array, labels: Array, keep: Array | None = None) -> Array:

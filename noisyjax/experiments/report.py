@@ -4,12 +4,13 @@ Everything is read back from the run's files. Whatever needs true or test labels
 dashed or in the audit color and is called "audit" where it stands; a number chosen on the test labels says "oracle".
 """
 
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from noisyjax import writer
+from noisyjax import config, writer
 from noisyjax.experiments import page, pictures, words
 from noisyjax.experiments.record import nested, read
 
@@ -31,6 +32,23 @@ def write_comparison(groups: Mapping[str, Sequence[str | os.PathLike]], path: st
   return Path(path)
 
 
+def compare(workdirs: Sequence[str | os.PathLike]) -> str:
+  """Returns `table` of finished runs, in which only runs that differ in nothing but the seed share a row."""
+  records = [read(folder) for folder in dict.fromkeys(Path(w).resolve() for w in workdirs)]
+  runs = [(record.result, config.flat(record.config)) for record in records]
+  alike: dict[tuple, list[dict]] = {}
+  for result, settings in runs:
+    alike.setdefault((result['strategy'], result['model']), []).append(settings)
+  own = {
+    field: field.replace('.', '/')  # a dot would look into the result
+    for members in alike.values()
+    for field in sorted(set().union(*members))
+    if field != 'seed' and len({json.dumps(m.get(field)) for m in members}) > 1
+  }
+  rows = [result | {column: settings.get(field) for field, column in own.items()} for result, settings in runs]
+  return table(rows, ('strategy', 'model', *own.values()))
+
+
 def table(results: Sequence[Mapping[str, Any]], by: Sequence[str]) -> str:
   """A Markdown table of results grouped over their seeds, in the order of first appearance.
 
@@ -44,10 +62,11 @@ def table(results: Sequence[Mapping[str, Any]], by: Sequence[str]) -> str:
   """
   groups: dict[tuple, list] = {}
   for result in results:
-    groups.setdefault(tuple(words.text(nested(result, key)) for key in by), []).append(result)
+    groups.setdefault(tuple(json.dumps(nested(result, key)) for key in by), []).append(result)
+  groups = [(tuple(words.text(nested(members[0], key)) for key in by), members) for members in groups.values()]
   head = (*by, 'last', 'mean of last 10', 'best by validation', 'best by test (oracle)', 'seconds', 'told')
   rows = []
-  for key, members in groups.items():
+  for key, members in groups:
     accuracies = [
       _counted([nested(r, f'audit.{rule}') for r in members], 100, 2)
       for rule in ('last', 'mean_last_10', 'best_by_validation', 'oracle')
@@ -56,7 +75,10 @@ def table(results: Sequence[Mapping[str, Any]], by: Sequence[str]) -> str:
       accuracies[-1] += ' (oracle)'
     rows.append((*key, *accuracies, _counted([r.get('seconds') for r in members], 1, 1), _told(members)))
   notes = []
-  for key, members in groups.items():
+  for key, members in groups:
+    seeds = [r.get('seed') for r in members]
+    if len(set(seeds)) < len(seeds):
+      notes.append(f'{", ".join(key)}: runs of one seed are averaged.')
     if nested(members[0], 'audit.one_network'):
       alone = _counted([nested(r, 'audit.one_network.last') for r in members], 100, 2)
       notes.append(f'{", ".join(key)}: the vote of {members[0]["networks"]} networks; the first alone, last: {alone}.')
@@ -72,14 +94,12 @@ def table(results: Sequence[Mapping[str, Any]], by: Sequence[str]) -> str:
     ('passes', 'passes (budget)'),
     ('device', 'device'),
   ):
-    each = [
-      list(dict.fromkeys(words.text(words.rounded(nested(r, field)))[:24] for r in members))
-      for members in groups.values()
-    ]
+    each = [list(dict.fromkeys(words.text(words.rounded(nested(r, field))) for r in members)) for _, members in groups]
     values = list(dict.fromkeys(value for group in each for value in group))
     by_seed = field == 'data.fingerprint' and all(set(group) == set(each[0]) for group in each)  # noise drawn per seed
     if len(values) > 1 and field not in by and not by_seed:
-      shown = values if len(values) <= 4 else [*values[:3], f'… ({len(values)} values)']
+      short = [value[:24] for value in values] if len({value[:24] for value in values}) == len(values) else values
+      shown = short if len(values) <= 4 else [*short[:3], f'… ({len(values)} values)']
       notes.append(f'Not equal: {name}: {", ".join(shown)}.')
   return '\n'.join([words.markdown(head, rows), *([''] if notes else []), *notes]) + '\n'
 

@@ -99,7 +99,8 @@ def sweep(config: ConfigDict, points: list[Overrides], workdir: str) -> tuple[li
   Returns:
     The results, and their table (also written to table.md), grouped over seeds.
   Raises:
-    UserError: before anything runs, for a point that names an unknown field or makes a bad config.
+    UserError: before anything runs, for a point that names an unknown field or makes a bad config; when all else has
+      run and is in the table, for points that failed (a loss that left the numbers).
   """
   built, taken = [], {}
   for i, point in enumerate(points):
@@ -112,33 +113,51 @@ def sweep(config: ConfigDict, points: list[Overrides], workdir: str) -> tuple[li
     built.append((point, own))
   if not built:
     raise UserError('sweep: there is no point to run.')
-  results = []
+  results, done, failed = [], [], []
   for i, (point, own) in enumerate(built):
     log.info('%d of %d: %s', i + 1, len(built), name(point))
-    result = run.run(own, Path(workdir) / name(point))
-    results.append(result)
+    try:
+      results.append(run.run(own, Path(workdir) / name(point)))
+      done.append(point)
+    except UserError as error:
+      log.error('%s', error)
+      failed.append((point, error))
+  if not results:
+    raise failed[0][1]
+  text = _table(results, done, points, workdir)
+  if failed:
+    listed = ', '.join(name(point) for point, _ in failed)
+    raise UserError(
+      f'sweep: {len(failed)} of {len(built)} points failed ({listed}); {Path(workdir) / "table.md"} has the others. '
+      f'The first: {failed[0][1]}'
+    )
+  return results, text
+
+
+def _table(results: list[dict], done: list[Overrides], points: list[Overrides], workdir: str) -> str:
+  """Writes table.md and the picture beside it; `points` are all, of which those `done` have results."""
   fields = list(dict.fromkeys(f for p in points for f in p if f != 'seed'))
   shorts = [short(f) for f in fields]
   # A short name that two fields share, or that means something else in a result, is written out.
   clash = lambda s: shorts.count(s) > 1 or (s in results[0] and s not in ('strategy', 'model', 'epochs'))
   columns = {f: f.replace('.', '/') if clash(s) else s for f, s in zip(fields, shorts)}
-  rows = [r | {c: p.get(f, '') for f, c in columns.items()} for r, (p, _) in zip(results, built)]
+  rows = [r | {c: p.get(f, '') for f, c in columns.items()} for r, p in zip(results, done)]
   text = report.table(rows, tuple(columns.values()) or ('strategy', 'model'))
   writer.write_text(Path(workdir) / 'table.md', text)
   if all(r['audit'].get('test_rows') for r in results):
     groups = {}
-    for point, _ in built:
+    for point in done:
       label = name({k: v for k, v in point.items() if k != 'seed'})
       groups.setdefault(label.removeprefix('strategy='), []).append(Path(workdir) / name(point))
     report.write_comparison(groups, Path(workdir) / 'comparison.png')
-  return results, text
+  return text
 
 
 def kfold(config: ConfigDict, k: int, workdir: str) -> tuple[list[dict], str]:
   """Runs k-fold cross-validation over the training rows; each fold validates where it was held out.
 
   The folds are stratified by given label and keep duplicates together. A held row is scored with the labels that
-  `data.val_labels` names, so the mean over folds is a mean over those.
+  `data.val_labels` names, where it has one, so the mean over folds is a mean over those.
 
   Returns:
     The results, and a table of validation accuracies with their mean and standard deviation (also in table.md).
@@ -154,8 +173,7 @@ def kfold(config: ConfigDict, k: int, workdir: str) -> tuple[list[dict], str]:
   folds = split.folds(parts.train, labels, data.ids, k, config.data.seed)
   results = []
   for i, (kept, held) in enumerate(folds):
-    if config.data.val_labels == 'verified':
-      held = held[data.verified[held] >= 0]
+    held = held[labels[held] >= 0]  # what has no such label cannot be scored, and nobody trains on it here
     folder = Path(workdir) / f'fold={i}'
     try:
       folder.mkdir(parents=True, exist_ok=True)

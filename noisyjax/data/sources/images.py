@@ -42,7 +42,7 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
     names, missing = _expected(found.names, columns)
     unnamed = [column for column in columns.values() if column.images is None]
     if unnamed:
-      _check_order(unnamed[0], names)
+      label_file.check_order(unnamed[0], names)
     labels = {field: _align(field, column, classes, config.unlabeled, names, root) for field, column in columns.items()}
     decoded = found.decoded(config.size, config.fit, config.channels, config.cache)
   left_out = decode.check_bad([*missing, *decoded.bad], config.skip_bad, str(root))
@@ -150,18 +150,3 @@ def _align(
       f'{names[without[0]]!r}; expected a row for each (label {unlabeled!r} for an unlabeled one).{lost}'
     )
   return labels
-
-
-def _check_order(column: label_file.Column, names: Sequence[str]) -> None:
-  """Refuses rows without names where 'sorted' has two meanings: 10.png before 2.png, or after it."""
-
-  def by_number(name: str) -> list:
-    return [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', name)]
-
-  counted = sorted(names, key=by_number)
-  if counted != list(names):
-    i = next(i for i, (a, b) in enumerate(zip(names, counted)) if a != b)
-    raise UserError(
-      f'{column.path}: its rows name no images, and sorting the names as text or by number differs (position {i}: '
-      f"{names[i]!r} or {counted[i]!r}). Give it a header 'image,label', or pad the numbers with zeros."
-    )

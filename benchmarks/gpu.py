@@ -5,7 +5,7 @@
 
 Needs no data: random images, bfloat16, 16 steps a call. Compiling included it takes --minutes: the figures that have
 goals come first, and one that would not be done in time is left out and named in the record, which is written after
-each.
+each. Figures that the record holds already stand, so that a second call goes on where the first ended.
 
   speed       4 networks × batches of 512, 128 and 1024, without augmentation: ours, and the part of the card's measured
               matmul rate that the step's convolutions and products reach
@@ -15,8 +15,9 @@ each.
               views, as in its paper; 391 steps go once through half of the rows, which is what 50 % noise leaves to
               learn. Its 300 epochs: 10 of warm-up (two networks' cross-entropy, batch 128) and 290 such ones; at most,
               290 twice as long, where all rows are taken for clean (782 steps). Each is the median of 3 whole epochs,
-              the scores of all rows included, after one that compiles; nothing is validated
-  replicas    2 to 16 runs of the small CNN in one vmapped step, against one run in the trainer's
+              the scores of all rows included, after two that compile; nothing is validated
+  replicas    2 to 16 runs of the small CNN in one step of a program of its own, vmapped (and 8 of them one after
+              another in it), against one run in the trainer's
   networks    co-teaching's two ResNet-18: one after another in one step, and as one vmapped call
 """
 
@@ -27,6 +28,8 @@ import platform
 import subprocess
 import sys
 import time
+import traceback
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -39,15 +42,16 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # PyTorch needs room on the same card
 
 PARTS = flags.DEFINE_list('parts', ['speed', 'rivals', 'strategies', 'replicas', 'networks'], 'What to measure.')
-MINUTES = flags.DEFINE_float('minutes', 9.5, 'The time there is.')
-RECORD = flags.DEFINE_string('record', '', 'A JSON record to write.')
+MINUTES = flags.DEFINE_float('minutes', 9.0, 'The time there is.')
+RECORD = flags.DEFINE_string('record', '', 'A JSON record to write, and to go on from.')
 SMOKE = flags.DEFINE_boolean('smoke', False, 'Tiny sizes.')
 RIVAL = flags.DEFINE_string('rival', '', 'Internal: network, batch and mode that this process trains in PyTorch.')
 NETWORKS = ('resnet18', 'preact_resnet18', 'cnn9', 'small_cnn')
 BATCHES = (512, 128, 1024)
-MODES = ('reduce-overhead', 'max-autotune-no-cudagraphs')  # of torch.compile: the second where the first fails
-EXPECTED = {'speed': 30, 'rivals': 75, 'strategies': 60, 'replicas': 25, 'networks': 60}  # seconds, until one was seen
-RIVAL_SECONDS = 150  # at most, of one process
+MODES = ('reduce-overhead', 'default')  # of torch.compile: the second where the first fails
+# Seconds that a figure of the part may take, or of the strategy.
+EXPECTED = {'speed': 30, 'rivals': 75, 'strategies': 60, 'replicas': 40, 'networks': 60, 'divide_mix': 150}
+RIVAL_SECONDS = 240  # at most, of one process: the first imports and compiles with cold caches
 REPEATS = 3
 BFLOAT16 = {'model.dtype': 'bfloat16'}
 HALF = 391  # steps of 64 rows once through half of 50,000, and of 128 once through all
@@ -70,8 +74,11 @@ def left() -> float:
   return 60 * MINUTES.value - (time.perf_counter() - STARTED)
 
 
-def rate(call, images: int) -> list[float]:
-  """Returns images per second of `call(times)`, which trains `times · images` and waits once, by repeat."""
+def rate(call, images: int, seen=lambda rates: None) -> list[float]:
+  """Returns images per second of `call(times)`, which trains `times · images` and waits once, by repeat.
+
+  `seen` is shown the rates after each.
+  """
   call(1)  # compiles
   started = time.perf_counter()
   call(1)
@@ -81,7 +88,18 @@ def rate(call, images: int) -> list[float]:
     started = time.perf_counter()
     call(times)
     rates.append(times * images / (time.perf_counter() - started))
+    seen(rates)
   return rates
+
+
+def preflight() -> None:
+  """Trains one convolution in bfloat16: where that fails, all figures would."""
+  import jax
+  import jax.numpy as jnp
+
+  x, kernel = jnp.ones((8, 16, 16, 8), jnp.bfloat16), jnp.ones((3, 3, 8, 8), jnp.bfloat16)
+  convolve = lambda k: jax.lax.conv_general_dilated(x, k, (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+  jax.block_until_ready(jax.jit(jax.grad(lambda k: (convolve(k).astype(jnp.float32) ** 2).sum()))(kernel))
 
 
 def matmul_rate() -> float:
@@ -110,13 +128,14 @@ def engine_rate(engine: Engine) -> list[float]:
 
 def find(record: dict, part: str, **what) -> dict:
   """Returns the figure that was measured before, or nothing."""
-  same = (f for f in record['parts'].get(part, []) if all(f[k] == v for k, v in what.items()) and 'error' not in f)
+  same = (f for f in record['parts'].get(part, []) if all(f.get(k) == v for k, v in what.items()) and 'error' not in f)
   return next(same, {})
 
 
 def speed(record: dict, network: str, batch: int) -> dict:
   engine = Engine(BFLOAT16 | {'model.name': network, 'batch_size': batch}, rows())
-  rates, flops = engine_rate(engine), engine.flops()
+  known = find(record, 'speed', network=network).get('flops_per_image')  # of any batch
+  rates, flops = engine_rate(engine), known or engine.flops()
   part = float(np.median(rates)) * flops / record['matmul_flops_per_second']
   return {'images_per_second': rates, 'flops_per_image': flops, 'part_of_matmul_rate': part}
 
@@ -158,19 +177,23 @@ def torch_rate(network: str, batch: int, mode: str) -> None:
     if device.type == 'cuda':
       torch.cuda.synchronize()
 
-  print(json.dumps({'images_per_second': rate(call, count() * batch), 'torch': torch.__version__}))
+  found = {'torch': torch.__version__, 'cudnn': torch.backends.cudnn.version(), 'cuda': torch.version.cuda}
+  show = lambda rates: print(json.dumps({'images_per_second': rates} | found), flush=True)
+  rate(call, count() * batch, show)
 
 
 def torch_process(network: str, batch: int, mode: str) -> dict:
   """Returns what a process printed that trains in PyTorch, or why it did not."""
   command = [sys.executable, __file__, f'--rival={network} {batch} {mode}', *(['--smoke'] if SMOKE.value else [])]
-  try:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=max(1.0, min(RIVAL_SECONDS, left())))
-  except subprocess.TimeoutExpired as error:
-    return {'error': f'{mode}: not done in {error.timeout:.0f} s'}
-  if done.returncode:
-    return {'error': f'{mode}: {"".join(done.stderr.splitlines()[-1:])}'}
-  return json.loads(done.stdout.splitlines()[-1]) | {'mode': mode}
+  with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    try:
+      out, said = process.communicate(timeout=max(1.0, min(RIVAL_SECONDS, left())))
+    except subprocess.TimeoutExpired as error:
+      process.kill()
+      out, said = process.communicate()
+      said += f'\nnot done in {error.timeout:.0f} s'
+  lines = [line for line in out.splitlines() if line.startswith('{"images_per_second"')]
+  return json.loads(lines[-1]) | {'mode': mode} if lines else {'error': f'{mode}: {said[-2000:]}'}
 
 
 def rivals(record: dict, network: str, batch: int) -> dict:
@@ -189,12 +212,12 @@ def networks(record: dict, network: str, batch: int, vmap: bool) -> dict:
   return {'images_per_second': engine_rate(Engine(BFLOAT16 | fields, rows()))}
 
 
-def replicas(record: dict, replicas: int, batch: int) -> dict:
+def replicas(record: dict, replicas: int, batch: int, vmap: bool = True) -> dict:
   """R runs in one step: state, keys and walks have a leading R; images and hyper-parameters are shared."""
   fields = BFLOAT16 | {'model.name': 'small_cnn', 'batch_size': batch}
   if replicas == 1:
     return {'images_per_second': engine_rate(Engine(fields, rows()))}
-  found = together_rate([Engine(fields, rows(), seed) for seed in range(replicas)])
+  found = together_rate([Engine(fields, rows(), seed) for seed in range(replicas)], vmap)
   one = find(record, 'replicas', replicas=1)
   if not one:
     return {'images_per_second': found}
@@ -202,8 +225,8 @@ def replicas(record: dict, replicas: int, batch: int) -> dict:
   return {'images_per_second': found, 'seconds_by_seconds_of_one': by_one}
 
 
-def together_rate(engines: list[Engine]) -> list[float]:
-  """Returns images per second, over all engines, of one step that trains them all."""
+def together_rate(engines: list[Engine], vmap: bool) -> list[float]:
+  """Returns images per second, over all engines, of one step that trains them all, at once or in turn."""
   import jax
   import jax.numpy as jnp
 
@@ -211,13 +234,21 @@ def together_rate(engines: list[Engine]) -> list[float]:
 
   first = engines[0]
   spec, strategy, hyper, _, _, images, _ = first.arguments()
-  stacked = lambda name: jax.tree.map(lambda *leaves: jnp.stack(leaves), *(getattr(e, name) for e in engines))
-  states, walks, keys = map(stacked, ('state', 'walks', 'keys'))
+  parts = [tuple(getattr(e, name) for e in engines) for name in ('state', 'walks', 'keys')]
+  stacked = jax.jit(lambda trees: jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees))
+  states, walks, keys = map(stacked, parts)
 
   @functools.partial(jax.jit, donate_argnames='states')
   def together(hyper, states, walks, images, keys):
     one = lambda state, walks, keys: step.train_step(spec, strategy, hyper, state, walks, images, keys)
-    return jax.lax.scan(lambda s, _: jax.vmap(one)(s, walks, keys), states, length=count())
+    own = lambda tree, r: jax.tree.map(lambda a: a[r], tree)
+
+    def in_turn(states, walks, keys):
+      done = [one(*(own(tree, r) for tree in (states, walks, keys))) for r in range(len(engines))]
+      return jax.tree.map(lambda *leaves: jnp.stack(leaves), *done)
+
+    each = jax.vmap(one) if vmap else in_turn
+    return jax.lax.scan(lambda s, _: each(s, walks, keys), states, length=count())
 
   def call(times: int):
     nonlocal states
@@ -245,8 +276,8 @@ class Watch:
     self.times[-1].append(time.perf_counter())
 
   def seconds(self) -> list[list[float]]:
-    """Returns those of each phase's epochs, less the first, which compiles."""
-    return [np.diff(times)[1:].tolist() for times in self.times]
+    """Returns those of each phase's epochs, less the first two, which compile (the second what comes between two)."""
+    return [np.diff(times)[2:].tolist() for times in self.times]
 
 
 def strategies(record: dict, strategy: str) -> dict:
@@ -256,16 +287,19 @@ def strategies(record: dict, strategy: str) -> dict:
 
   smoke = {'model.name': 'small_cnn', 'batch_size': 16, 'per_call': 2}
   full = {'model.name': 'preact_resnet18', 'batch_size': 128, 'per_call': PER_CALL}
-  fields = BFLOAT16 | {'augment.weak': ('crop', 'flip')} | (smoke if SMOKE.value else full)
-  phases = ((strategy, 4, {}),)
+  fields = BFLOAT16 | {'augment.weak': ('crop', 'flip'), 'optim.lr': 0.02} | (smoke if SMOKE.value else full)
+  phases = ((strategy, 5, {}),)
   if strategy == 'divide_mix':
     half = {'batch_size': fields['batch_size'] // 2, 'steps_per_epoch': 2 if SMOKE.value else HALF}
-    phases = ('naive', 4, {'strategy.naive.networks': 2}), (strategy, 4, half)
+    phases = ('naive', 5, {'strategy.naive.networks': 2}), (strategy, 5, half)
   data, watch = random_data(64 if SMOKE.value else 50_000), Watch()
-  train.fit(configs.plan(configured(fields | {'phases': phases}), data), data, None, jax.random.key(0), watch)
+  plan = configs.plan(configured(fields | {'phases': phases}), data)
+  state, _ = train.fit(plan, data, None, jax.random.key(0), watch)
   *warm, epochs = watch.seconds()
   epoch = float(np.median(epochs))
-  found = {'network': fields['model.name'], 'steps': watch.steps[-1], 'epoch_seconds': epochs}
+  # A loss that left the numbers, or a split with nothing on one side, would be other work.
+  found = {'network': fields['model.name'], 'steps': watch.steps[-1], 'epoch_seconds': epochs,
+           'bad_step': int(state.bad_step), 'trusted_part': float((state.targets.trust > 0.5).mean())}  # fmt: skip
   unit = epochs if strategy == 'naive' else find(record, 'strategies', strategy='naive').get('epoch_seconds')
   if unit:
     found['by_cross_entropy'] = epoch / float(np.median(unit))
@@ -279,16 +313,18 @@ def figures() -> list[tuple[str, dict]]:
   """Returns what there is to measure, as (part, of what): what has goals first, then batch by batch."""
   names, batches, small = (('small_cnn',), (16,), 16) if SMOKE.value else (NETWORKS, BATCHES, 128)
   grid = [{'network': name, 'batch': batch} for batch in batches for name in names]
+  many = 2 if SMOKE.value else 8
   pairs = lambda grid: [(part, of) for of in grid for part in ('speed', 'rivals')]
   return [
     *pairs(grid[:1]),
     *(('strategies', {'strategy': name}) for name in ('naive', 'divide_mix')),
-    *(('replicas', {'replicas': r, 'batch': small}) for r in ((1, 2) if SMOKE.value else (1, 8, 16, 4, 2))),
+    *(('replicas', {'replicas': r, 'batch': small, 'vmap': v}) for r, v in ((1, True), (many, True), (many, False))),
     ('strategies', {'strategy': 'co_teaching'}),
     *(('speed', of) for of in grid[1 : len(names)]),
     *(('networks', {'network': names[0], 'batch': small, 'vmap': vmap}) for vmap in (False, True)),
     *(('rivals', of) for of in grid[1 : len(names)]),
     *pairs(grid[len(names) :]),
+    *(('replicas', {'replicas': r, 'batch': small, 'vmap': True}) for r in (() if SMOKE.value else (16, 4, 2))),
   ]
 
 
@@ -296,14 +332,12 @@ FIGURES = {'speed': speed, 'rivals': rivals, 'strategies': strategies, 'replicas
 
 
 def measured(part: str, of: dict, record: dict) -> dict:
-  """Returns a figure; one that the card has no memory for, say, is no reason to lose the others."""
-  import jax
-
+  """Returns a figure; one that fails, for whatever reason, is no reason to lose the others."""
   started = time.perf_counter()
   try:
     found = FIGURES[part](record, **of)
-  except jax.errors.JaxRuntimeError as error:
-    found = {'error': str(error)[:500]}
+  except Exception:
+    found = {'error': traceback.format_exc()[-2000:]}
   return of | found | {'seconds': time.perf_counter() - started}
 
 
@@ -315,20 +349,31 @@ def main(argv: list[str]) -> None:
   import jax
 
   from noisyjax import compile_cache
+  from noisyjax.errors import check_choice
 
   if jax.default_backend() == 'cpu' and not SMOKE.value:
     raise SystemExit('there is no GPU here; --smoke runs tiny sizes on the CPU.')
+  for part in PARTS.value:
+    check_choice('--parts', part, FIGURES)
   compile_cache.enable()
-  record = {'device': jax.devices()[0].device_kind, 'jax': jax.__version__, 'python': platform.python_version(),
-            'matmul_flops_per_second': matmul_rate(), 'parts': {}, 'skipped': []}  # fmt: skip
+  preflight()
+  record = {'device': jax.devices()[0].device_kind, 'python': platform.python_version(),
+            'versions': {name: metadata.version(name) for name in ('jax', 'jaxlib', 'flax', 'optax')},
+            'xla_flags': os.environ.get('XLA_FLAGS', ''), 'matmul_flops_per_second': matmul_rate(),
+            'parts': {}, 'skipped': []}  # fmt: skip
+  if RECORD.value and Path(RECORD.value).exists():
+    record['parts'] = json.loads(Path(RECORD.value).read_text())['parts']
   print(f'{record["device"]}: matmul {record["matmul_flops_per_second"] / 1e12:.0f} TFLOP/s in bfloat16', flush=True)
   for part, of in figures():
     if part not in PARTS.value:
       continue
+    if find(record, part, **of):
+      continue
     seen = record['parts'].setdefault(part, [])
-    if max([f['seconds'] for f in seen] or [EXPECTED[part]]) > left():
+    if EXPECTED.get(of.get('strategy'), EXPECTED[part]) > left():
       record['skipped'].append({'part': part} | of)
     else:
+      seen[:] = [f for f in seen if any(f.get(k) != v for k, v in of.items())]  # where an earlier call failed
       seen.append(measured(part, of, record))
       shown = {k: np.round(np.median(v), 3).item() if isinstance(v, list) else v for k, v in seen[-1].items()}
       print(part, json.dumps(shown), flush=True)

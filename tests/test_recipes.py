@@ -11,6 +11,7 @@ import pytest
 from configs import base
 from configs.recipes import common
 from noisyjax import config, plugins
+from noisyjax.experiments import sweep
 from noisyjax.small_loss import keep_rate
 
 NAMES = sorted(plugins.names(config.STRATEGIES, 'Strategy'))
@@ -140,3 +141,31 @@ def test_co_teachings_ramp_is_not_walked_twice(name):
   assert keep_rate(0.0, 0.4, 0.0) == pytest.approx(0.6)
   assert keep_rate(0.0, 0.4, 10.0) == 1.0
   assert (first.optim.b1, second.optim.b1) == (0.9, 0.1)
+
+
+COURSE = sorted(p.stem for p in (Path(common.__file__).parents[1] / 'weak_supervision').glob('[a-z]*.py'))
+
+
+@pytest.mark.parametrize('form', ('benchmark', 'full'))
+@pytest.mark.parametrize('name', [name for name in COURSE if name != 'common'])
+def test_the_course_project_s_recipes_would_train(name, form):
+  c = importlib.import_module(f'configs.weak_supervision.{name}').get_config(form)
+  config.check(c)
+  assert c.data.test == ('45000:50000' if form == 'benchmark' else '')
+  assert not c.data.val or c.data.val_labels == 'verified'  # never the noisy labels
+
+
+def test_the_best_cpu_recipe_is_the_benchmark_s_winner():
+  c = importlib.import_module('configs.weak_supervision.best_cpu').get_config()
+  own = c.strategy.clean_correction
+  assert (own.soft, own.posterior, own.every_epoch) == (True, True, True)
+  assert [(name, rows.get('rows')) for name, _, rows in c.phases] == [('naive', 'trusted'), ('clean_correction', None)]
+
+
+def test_a_sweep_file_s_points_are_of_its_recipe():
+  for path in (Path(common.__file__).parents[1] / 'sweeps').glob('[a-z]*.py'):
+    points = sweep.generated(str(path))
+    assert points
+    for point in points:
+      c = everything().copy_and_resolve_references()
+      config.override(c, point, str(path))

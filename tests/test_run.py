@@ -402,6 +402,13 @@ def test_early_stopping_ends_the_run_and_needs_validation(data, tmp_path):
     ({'strategy__name': 'co_teaching'}, ['noise rate']),
     ({'strategy__name': 'clean_correction'}, ['24 verified labels']),
     ({'rows': 'trusted', 'labels': 'verified'}, ['24 verified labels']),
+    ({'rows': 'untrusted'}, ['24 verified labels']),
+    (
+      {'strategy__name': 'forward', 'strategy__forward__matrix': ((0.8, 0.1, 0.1), (0.1, 0.8, 0.1), (0.1, 0.1, 0.8))},
+      ['transition matrix'],
+    ),
+    ({'strategy__name': 'loss_filter', 'strategy__loss_filter__rate': 0.4}, ['noise rate']),
+    ({'strategy__name': 'loss_filter', 'strategy__loss_filter__rate': -1.0}, []),
     ({'data__val': '96:97,100:101,104:105', 'data__val_labels': 'verified'}, ['3 verified validation labels']),
   ],
 )

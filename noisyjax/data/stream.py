@@ -1,7 +1,9 @@
 """Walks a changing subset of the rows with static shapes: one permutation an epoch, partitioned by each stream's mask.
 
 A mask that changes from epoch to epoch (a clean/noisy split, a fold, the trusted rows) never recompiles anything, and
-two strategies that select different rows see the rows they share in the same order.
+two strategies that select different rows see the rows they share in the same order. A short stream that comes round
+several times in an epoch keeps its order until the next one, where the loaders of most official code shuffle at every
+pass; its rows are augmented anew each time.
 """
 
 import jax

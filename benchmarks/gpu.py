@@ -193,7 +193,8 @@ def torch_process(network: str, batch: int, mode: str) -> dict:
       out, said = process.communicate()
       said += f'\nnot done in {error.timeout:.0f} s'
   lines = [line for line in out.splitlines() if line.startswith('{"images_per_second"')]
-  return json.loads(lines[-1]) | {'mode': mode} if lines else {'error': f'{mode}: {said[-2000:]}'}
+  late = {} if process.returncode == 0 else {'ended': said[-300:]}
+  return json.loads(lines[-1]) | {'mode': mode} | late if lines else {'error': f'{mode}: {said[-2000:]}'}
 
 
 def rivals(record: dict, network: str, batch: int) -> dict:
@@ -201,10 +202,22 @@ def rivals(record: dict, network: str, batch: int) -> dict:
   found = torch_process(network, batch, first)
   if 'error' in found and left() > EXPECTED['rivals']:
     found = {'failed': found['error']} | torch_process(network, batch, second)
-  ours = find(record, 'speed', network=network, batch=batch)
-  if ours and 'error' not in found:
-    found['ours_by_theirs'] = float(np.median(ours['images_per_second']) / np.median(found['images_per_second']))
   return found
+
+
+def compared(record: dict) -> None:
+  """Writes the ratios of figures to one another beside them, as far as there are both."""
+  speed = lambda f: float(np.median(f['images_per_second']))
+  good = lambda part: [f for f in record['parts'].get(part, []) if 'error' not in f]
+  for f in good('rivals'):
+    if ours := find(record, 'speed', network=f['network'], batch=f['batch']):
+      f['ours_by_theirs'] = speed(ours) / speed(f)
+  for f in good('replicas'):
+    if one := find(record, 'replicas', replicas=1):
+      f['seconds_by_seconds_of_one'] = f['replicas'] * speed(one) / speed(f)
+  for f in good('strategies'):
+    if unit := find(record, 'strategies', strategy='naive'):
+      f['by_cross_entropy'] = float(np.median(f['epoch_seconds']) / np.median(unit['epoch_seconds']))
 
 
 def networks(record: dict, network: str, batch: int, vmap: bool) -> dict:
@@ -217,12 +230,7 @@ def replicas(record: dict, replicas: int, batch: int, vmap: bool = True) -> dict
   fields = BFLOAT16 | {'model.name': 'small_cnn', 'batch_size': batch}
   if replicas == 1:
     return {'images_per_second': engine_rate(Engine(fields, rows()))}
-  found = together_rate([Engine(fields, rows(), seed) for seed in range(replicas)], vmap)
-  one = find(record, 'replicas', replicas=1)
-  if not one:
-    return {'images_per_second': found}
-  by_one = replicas * float(np.median(one['images_per_second']) / np.median(found))
-  return {'images_per_second': found, 'seconds_by_seconds_of_one': by_one}
+  return {'images_per_second': together_rate([Engine(fields, rows(), seed) for seed in range(replicas)], vmap)}
 
 
 def together_rate(engines: list[Engine], vmap: bool) -> list[float]:
@@ -300,9 +308,6 @@ def strategies(record: dict, strategy: str) -> dict:
   # A loss that left the numbers, or a split with nothing on one side, would be other work.
   found = {'network': fields['model.name'], 'steps': watch.steps[-1], 'epoch_seconds': epochs,
            'bad_step': int(state.bad_step), 'trusted_part': float((state.targets.trust > 0.5).mean())}  # fmt: skip
-  unit = epochs if strategy == 'naive' else find(record, 'strategies', strategy='naive').get('epoch_seconds')
-  if unit:
-    found['by_cross_entropy'] = epoch / float(np.median(unit))
   if warm:
     hours = lambda times: (10 * float(np.median(warm[0])) + 290 * times * epoch) / 3600
     found |= {'warm_up_epoch_seconds': warm[0], 'hours_of_300_epochs': hours(1), 'hours_at_most': hours(2)}
@@ -359,10 +364,13 @@ def main(argv: list[str]) -> None:
   preflight()
   record = {'device': jax.devices()[0].device_kind, 'python': platform.python_version(),
             'versions': {name: metadata.version(name) for name in ('jax', 'jaxlib', 'flax', 'optax')},
-            'xla_flags': os.environ.get('XLA_FLAGS', ''), 'matmul_flops_per_second': matmul_rate(),
-            'parts': {}, 'skipped': []}  # fmt: skip
+            'xla_flags': os.environ.get('XLA_FLAGS', ''), 'smoke': SMOKE.value,
+            'matmul_flops_per_second': matmul_rate(), 'parts': {}, 'skipped': []}  # fmt: skip
   if RECORD.value and Path(RECORD.value).exists():
-    record['parts'] = json.loads(Path(RECORD.value).read_text())['parts']
+    before, same = json.loads(Path(RECORD.value).read_text()), ('device', 'python', 'versions', 'xla_flags', 'smoke')
+    if any(before.get(field) != record[field] for field in same):
+      raise SystemExit(f'{RECORD.value}: is of another machine or other versions; expected a new file.')
+    record = before | {'skipped': []}
   print(f'{record["device"]}: matmul {record["matmul_flops_per_second"] / 1e12:.0f} TFLOP/s in bfloat16', flush=True)
   for part, of in figures():
     if part not in PARTS.value:
@@ -375,6 +383,7 @@ def main(argv: list[str]) -> None:
     else:
       seen[:] = [f for f in seen if any(f.get(k) != v for k, v in of.items())]  # where an earlier call failed
       seen.append(measured(part, of, record))
+      compared(record)
       shown = {k: np.round(np.median(v), 3).item() if isinstance(v, list) else v for k, v in seen[-1].items()}
       print(part, json.dumps(shown), flush=True)
     if RECORD.value:

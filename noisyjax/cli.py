@@ -29,13 +29,13 @@ _SWEEP = flags.DEFINE_string('sweep', '', 'sweep: a Python file with sweep(), wh
 
 def _folders(text: str) -> list[str]:
   """Returns the folders that the text lists; a comma may be of a name, as in a sweep's "lr=0.1,seed=1"."""
-  out, name = [], ''
-  for part in text.split(','):
-    name = f'{name},{part}' if name else part
-    if Path(name).exists():
-      out.append(name)
-      name = ''
-  return out + name.split(',') * bool(name)
+  out, parts = [], [part for part in text.split(',') if part]
+  while parts:
+    there = (n for n in range(len(parts), 0, -1) if Path(','.join(parts[:n])).exists())  # the longest name first
+    n = next(there, 1)
+    out.append(','.join(parts[:n]))
+    parts = parts[n:]
+  return out
 
 
 def train() -> None:

@@ -11,6 +11,10 @@ class UserError(Exception):
   """
 
 
+class Diverged(UserError):
+  """A loss or a parameter left the numbers: the settings are at fault, and other settings may do."""
+
+
 def check_choice(field: str, value: str, choices: Iterable[str]) -> str:
   """Returns `value` if it is one of `choices`.
 

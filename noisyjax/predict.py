@@ -94,7 +94,8 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
   else:
     state = writer.read_npz(folder / 'weights.npz')
     probs = lambda images: model.predict_proba(state, np.round(images).astype(np.uint8))
-  return Predictor(tuple(facts['classes']), shape, folder.resolve().name, config.data.fit, config.data.unlabeled, probs)
+  name = folder.name or folder.resolve().name  # "." has none
+  return Predictor(tuple(facts['classes']), shape, name, config.data.fit, config.data.unlabeled, probs)
 
 
 def load_all(workdirs: list[str]) -> list[Predictor]:

@@ -15,7 +15,7 @@ from noisyjax import checkpoint, step, train, writer
 from noisyjax.audit import Auditor
 from noisyjax.cadence import Cadence
 from noisyjax.data.prepare import Prepared
-from noisyjax.errors import UserError
+from noisyjax.errors import Diverged, UserError
 from noisyjax.log import log
 
 _CHECK_EVERY = 50  # steps between looks at the loss: each look waits for the device
@@ -150,8 +150,8 @@ class Recorder:
       raise self._diverged('loss is', bad + 1)
     self._seen = self._step
 
-  def _diverged(self, what: str, step: int) -> UserError:
-    return UserError(
+  def _diverged(self, what: str, step: int) -> Diverged:
+    return Diverged(
       f'{self._folder}: the {what} not finite at step {step} (looked at after steps {self._seen} and {self._step}). '
       'The last good checkpoint is kept. Try a smaller optim.lr, or optim.clip.'
     )

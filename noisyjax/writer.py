@@ -40,12 +40,11 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
       than a file. The old content stays.
   """
   path = Path(path)
-  if path.is_symlink():
-    path = path.resolve()
-  if path.exists() and not path.is_file():
-    raise UserError(f'{path}: cannot write this file: it is no regular file.')
-  part = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.part')
   with _writing(path):
+    path = Path(os.path.realpath(path))  # a link keeps its place
+    if path.exists() and not path.is_file():
+      raise UserError(f'{path}: cannot write this file: it is no regular file.')
+    part = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.part')
     try:
       with part.open('xb') as file:
         file.write(data)

@@ -307,9 +307,9 @@ def test_help_names_the_commands_and_our_flags():
 
 def test_several_folders_are_told_by_commas_which_may_be_of_their_names(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  for name in ('a', 'lr=0.1,seed=0', 'lr=0.1,seed=1'):
+  for name in ('a', 'lr=0.1', 'lr=0.1,seed=0', 'lr=0.1,seed=1'):
     (tmp_path / name).mkdir()
   folders = lambda text: cli._folders(text)
   assert folders('a') == ['a'] and folders('lr=0.1,seed=1') == ['lr=0.1,seed=1']
   assert folders('lr=0.1,seed=0,a,lr=0.1,seed=1') == ['lr=0.1,seed=0', 'a', 'lr=0.1,seed=1']
-  assert folders('a,none,other') == ['a', 'none', 'other']
+  assert folders('a,none,,other') == ['a', 'none', 'other']

@@ -623,3 +623,40 @@ def test_rows_are_scored_by_their_soft_targets(data):
   state = state.replace(targets=state.targets.replace(soft=soft))
   found = step.score_rows(phase.spec.net, phase.strategy, state, jnp.asarray(data.images), 20)
   assert_array_equal(found['target'][0], soft)
+
+
+class Guesses(naive.Strategy):
+  """Trains on its own guess beside the labels, and keeps what it saw."""
+
+  keep: bool = True
+
+  def init(self, key, data):
+    return {}, {'guess': jnp.zeros((1, BATCH, CLASSES)), 'passes': jnp.zeros(())}
+
+  def loss(self, params, state, batch, ctx):
+    guess, _ = ctx.guess(batch['train']['weak'], self.keep)
+    extra = {'guess': guess, 'passes': jnp.float32(ctx.passes)}
+    stats = ctx.stats
+    loss, out = super().loss(params, state, batch, ctx)
+    if not self.keep:
+      assert stats is state.stats
+    return loss + guess.sum(), dataclasses.replace(out, extra=extra)
+
+
+def test_a_guess_is_in_training_mode_without_gradient_and_costs_one_pass(data):
+  states = []
+  for strategy in (Guesses.build(), Guesses.build(keep=False), NAIVE):
+    phase = tiny.phase(strategy)
+    state = tiny.start(phase, data)
+    states.append(tiny.advance(phase, state, data)[0])
+  guesses, still, plain = states
+  assert tiny.same(guesses.params['net'], plain.params['net'])  # no gradient comes through it
+  assert tiny.same(still.stats, plain.stats) and not tiny.same(guesses.stats, plain.stats)
+  walk = step.walks(state.masks, step.keys(ROOT).walk, state.epoch, CLASSES)['train']
+  images = jnp.asarray(data.images)[walk.order[:BATCH]]
+  begun = tiny.start(tiny.phase(NAIVE), data)
+  trained, _, _ = phase.spec.net.train(begun.params['net'], begun.stats, images, ROOT)  # without dropout
+  assert_allclose(guesses.extra['guess'], trained, rtol=1e-4, atol=1e-5)
+  looked, _ = phase.spec.net.look(begun.params['net'], begun.stats, images)
+  assert np.abs(np.asarray(looked - trained)).max() > 1e-2
+  assert float(guesses.extra['passes']) == BATCH

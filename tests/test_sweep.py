@@ -6,7 +6,7 @@ import pytest
 import runs
 from noisyjax import run
 from noisyjax.data import prepare
-from noisyjax.errors import UserError
+from noisyjax.errors import Diverged, UserError
 from noisyjax.experiments import sweep
 
 
@@ -60,12 +60,12 @@ def test_noise_on_labels_with_a_known_truth_leaves_the_truth_alone(tmp_path):
 def test_a_point_that_fails_stops_no_other_and_the_table_has_the_rest(tmp_path, monkeypatch):
   def fail_at_a_high_rate(config, folder, command=None):
     if config.optim.lr > 1:
-      raise UserError(f'{folder}: the loss is not finite at step 3.')
+      raise Diverged(f'{folder}: the loss is not finite at step 3.')
     return {'strategy': 'naive', 'model': 'dense', 'seed': config.seed, 'audit': {'last': 0.5}, 'seconds': 1.0}
 
   monkeypatch.setattr(run, 'run', fail_at_a_high_rate)
   points = list(sweep.grid(['optim.lr=0.1,30.0,0.01']))
-  with pytest.raises(UserError, match=r'1 of 3 points failed \(lr=30\.0\); .*table\.md has the others.*step 3'):
+  with pytest.raises(UserError, match=r'1 of 3 points diverged \(lr=30\.0\); .*table\.md has the others.*step 3'):
     sweep.sweep(runs.recipe(), points, str(tmp_path))
   table = (tmp_path / 'table.md').read_text()
   assert '0.01' in table and '0.1' in table and '30' not in table

@@ -444,13 +444,15 @@ def test_no_two_epochs_walk_or_augment_alike_whatever_their_phases(data):
     assert (a['weak'][a['index'].argsort()] != b['weak'][b['index'].argsort()]).any()
 
 
-def test_a_phase_s_second_epoch_compiles_nothing_that_its_first_did_not(data):
+def test_a_first_phase_s_second_epoch_compiles_nothing(data):
   phase = linear(loss_filter.Strategy.build(), epochs=3)
   compiled = []
 
   class Counts(Hooks):
     def epoch(self, phase, position, state, record):
-      compiled.append([f._cache_size() for f in (step.step, step._begin_epoch, step._score_chunk, step.walks)])
+      compiled.append(
+        [f._cache_size() for f in (step.step, step._begin_epoch, step._refresh, step._score_chunk, step.walks)]
+      )
 
   train.fit([phase], data, None, ROOT, Counts())
   assert compiled[0] == compiled[1] == compiled[2]

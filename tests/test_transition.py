@@ -369,6 +369,8 @@ def test_folds_are_stratified_and_drawn_from_the_key():
   both = (labels[0:-1:2] >= 0) & (labels[1::2] >= 0)
   assert_array_equal(fold[0:-1:2][both], fold[1::2][both])
   assert_array_equal(fold == -1, labels == -1)
+  sizes = np.bincount(fold[labels >= 0])  # about 224 each; images are drawn, and their rows come along
+  assert sizes.min() > 170 and sizes.max() < 280
 
 
 def test_rows_of_one_image_are_held_out_together():

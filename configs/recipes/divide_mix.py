@@ -7,6 +7,8 @@ epochs of warm-up with batch 128, with a confidence penalty where the noise is a
 The guesses' weight is 0 at 20 % symmetric and at asymmetric noise, and 25 at 50 and 80 %; for human labels 0, with
 which the rerun found more (25: 92.68 / 92.29 on worse), and the penalty, as there. So it is told the kind of noise.
 
+The phases are written out, so that the warm-up follows `phases` and no flag of the strategy's.
+
 Published (worse, best / last): 93.10 / 92.49 (ReScience 2026).
 """
 

@@ -8,6 +8,8 @@ and 5 epochs, of which the official count leaves out the second. Weight of the g
 15, 25 at 20, 50, 80 % symmetric and 15 at asymmetric noise, so that it is told the noise. A short form spends half of
 it on the stages.
 
+The phases are written out, so that the stages follow `phases` and no flag of the strategy's.
+
 Published (worse, best / last): 92.58 / 92.01 (ReScience 2026).
 """
 

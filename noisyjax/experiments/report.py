@@ -39,12 +39,13 @@ def compare(workdirs: Sequence[str | os.PathLike]) -> str:
   alike: dict[tuple, list[dict]] = {}
   for result, settings in runs:
     alike.setdefault((result['strategy'], result['model']), []).append(settings)
-  own = {
-    field: field.replace('.', '/')  # a dot would look into the result
-    for members in alike.values()
-    for field in sorted(set().union(*members))
-    if field != 'seed' and len({json.dumps(m.get(field)) for m in members}) > 1
-  }
+  own = {}
+  for members in alike.values():
+    for field in sorted(set().union(*members)):
+      values = {json.dumps(m[field]) for m in members if field in m}  # one that an older run lacks is as it was
+      fold = all(value.startswith('"@') for value in values)  # of one cross-validation
+      if field != 'seed' and len(values) > 1 and not fold:
+        own[field] = field.replace('.', '/') if '.' in field else f'config/{field}'  # a dot would look into the result
   rows = [result | {column: settings.get(field) for field, column in own.items()} for result, settings in runs]
   return table(rows, ('strategy', 'model', *own.values()))
 

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from noisyjax import config as configs, run, writer
 from noisyjax.data import prepare, split
-from noisyjax.errors import UserError
+from noisyjax.errors import Diverged, UserError
 from noisyjax.experiments import report, words
 from noisyjax.log import log
 
@@ -100,7 +100,7 @@ def sweep(config: ConfigDict, points: list[Overrides], workdir: str) -> tuple[li
     The results, and their table (also written to table.md), grouped over seeds.
   Raises:
     UserError: before anything runs, for a point that names an unknown field or makes a bad config; when all else has
-      run and is in the table, for points that failed (a loss that left the numbers).
+      run and is in the table, for points whose loss left the numbers.
   """
   built, taken = [], {}
   for i, point in enumerate(points):
@@ -119,7 +119,7 @@ def sweep(config: ConfigDict, points: list[Overrides], workdir: str) -> tuple[li
     try:
       results.append(run.run(own, Path(workdir) / name(point)))
       done.append(point)
-    except UserError as error:
+    except Diverged as error:
       log.error('%s', error)
       failed.append((point, error))
   if not results:
@@ -128,7 +128,7 @@ def sweep(config: ConfigDict, points: list[Overrides], workdir: str) -> tuple[li
   if failed:
     listed = ', '.join(name(point) for point, _ in failed)
     raise UserError(
-      f'sweep: {len(failed)} of {len(built)} points failed ({listed}); {Path(workdir) / "table.md"} has the others. '
+      f'sweep: {len(failed)} of {len(built)} points diverged ({listed}); {Path(workdir) / "table.md"} has the others. '
       f'The first: {failed[0][1]}'
     )
   return results, text

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from noisyjax.models.conv import Conv, convolution
+from noisyjax.models.conv import Conv, convolution, kinds
 from noisyjax.models.pool import max_pool_2x2
 
 
@@ -40,7 +40,9 @@ class Model(nn.Module):
     filters = self.variable('batch_stats', 'whiten', jnp.eye, 4 * images.shape[-1])
     both_signs = jnp.concatenate([filters.value, -filters.value], -1)  # so that both outlive the activation
     # Whitened neighbours are small differences of large numbers: not for bfloat16 products.
-    x = whiten(images.astype(self.dtype), both_signs, 'onednn' if self.conv == 'amx' else self.conv)
+    x = whiten(
+      images.astype(self.dtype), both_signs, 'onednn' if self.conv == 'amx' and self.conv in kinds() else self.conv
+    )
     x = nn.gelu(x)  # [B, H-1, W-1, 8C]
     for width in self.widths:
       x = max_pool_2x2(self.layer(width, x, pooled=True))

@@ -26,8 +26,9 @@ def draw_folds(key, label, rows, twin, count):
   """
   order = jnp.lexsort((jax.random.uniform(key, label.shape), label, ~rows))
   fold = jnp.zeros(label.shape, jnp.int32).at[order].set(jnp.arange(len(label)) % count)
-  shared = jnp.full(label.shape, -1, jnp.int32).at[twin].max(jnp.where(rows, fold, -1))
-  return jnp.where(rows, shared[twin], -1)
+  number = jnp.arange(len(label))
+  leader = jnp.full(label.shape, len(label)).at[twin].min(jnp.where(rows, number, len(label)))[twin]  # of the image
+  return jnp.where(rows, fold[leader], -1)  # where rows do not count, there may be no leader
 
 
 class Strategy(Base):
@@ -62,9 +63,12 @@ class Strategy(Base):
 
   def init(self, key, data):
     check_choice('strategy.confident_learning.filter', self.filter, confident.FILTERS)
+    extra = {'fold': jnp.full(len(data.given), -1, jnp.int32)}
+    if self.networks == 1:
+      return {}, extra
     flat = np.ascontiguousarray(data.images).reshape(len(data.images), -1)
     _, first, same = np.unique(flat.view(f'V{flat.shape[1]}')[:, 0], return_index=True, return_inverse=True)
-    return {}, {'fold': jnp.full(len(data.given), -1, jnp.int32), 'twin': jnp.asarray(first[same], jnp.int32)}
+    return {}, extra | {'twin': jnp.asarray(first[same], jnp.int32)}
 
   def members(self, state):
     if self.networks == 1:

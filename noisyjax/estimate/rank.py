@@ -1,4 +1,4 @@
-"""Places in an order, and within groups, with static shapes."""
+"""Places in an order and within groups, and the groups' sizes, with static shapes."""
 
 import jax
 import jax.numpy as jnp
@@ -21,3 +21,8 @@ def rank(key: Array, group: Array, groups: int) -> Array:
   start = jnp.searchsorted(group[order], jnp.arange(groups + 1))
   place = (jnp.arange(len(group)) - start[group[order]]).astype(jnp.int32)
   return jnp.zeros(group.shape, jnp.int32).at[order].set(place)
+
+
+def sizes(group: Array, rows: Array, groups: int) -> Array:
+  """Returns how many of `rows` (bool [N]) each group has, float32 [groups]: group int [N], below 0 = none."""
+  return jnp.zeros(groups).at[jnp.where(rows & (group >= 0), group, groups)].add(1.0, mode='drop')

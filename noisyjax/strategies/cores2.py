@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax import losses, semi
+from noisyjax.estimate.rank import sizes
 from noisyjax.strategy import Strategy as Base, supervised
 
 
@@ -49,5 +50,5 @@ class Strategy(Base):
     counts = targets.counted(ctx.rows)  # [N]
     passed = counts & state.dynamics.chosen[0] & (ctx.epoch > 0)  # on entering nobody has been tried yet
     rows = jnp.where(passed.any(), passed, counts)
-    prior = (jax.nn.one_hot(targets.label, ctx.classes) * rows[:, None]).sum(0)
+    prior = sizes(targets.label, rows, ctx.classes)
     return targets, {'prior': prior / jnp.maximum(prior.sum(), 1.0)}

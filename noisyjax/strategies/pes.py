@@ -16,6 +16,7 @@ too short for the plan spends half of it on the start.
 import jax.numpy as jnp
 
 from noisyjax import losses
+from noisyjax.estimate.rank import sizes
 from noisyjax.strategy import Strategy as Base, supervised
 
 HEAD = r'(^|/)head(/|$)'
@@ -49,7 +50,7 @@ def confident(guess, state, ctx):
 
 def class_weights(label, rows, classes, most=jnp.inf):
   """Returns w_c = mean of the counts above 0 / n_c, at most `most`, 0 where n_c = 0: label [N], rows bool [N] → [C]."""
-  count = jnp.zeros(classes).at[jnp.where(rows & (label >= 0), label, classes)].add(1.0, mode='drop')
+  count = sizes(label, rows, classes)
   mean = count.sum() / jnp.maximum((count > 0).sum(), 1)
   return jnp.where(count > 0, jnp.minimum(mean / jnp.maximum(count, 1), most), 0.0)
 

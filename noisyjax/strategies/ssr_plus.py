@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import optax
 
 from noisyjax import losses, semi
+from noisyjax.estimate.rank import sizes
 from noisyjax.strategy import Out, Strategy as Base, Views, surest
 
 BLOCK = 256  # rows whose similarities to all others are held at once
@@ -102,8 +103,7 @@ class Strategy(Base):
     label = jnp.where(usable & (sure > self.relabel), guess, given)
     usable &= label >= 0
     votes = neighbour_votes(scores['features'][0], label, usable, self.neighbours, ctx.classes)
-    count = (jax.nn.one_hot(label, ctx.classes) * usable[:, None]).sum(0)
-    votes /= jnp.maximum(count, 1)  # balanced: a frequent class has no more say than a rare one
+    votes /= jnp.maximum(sizes(label, usable, ctx.classes), 1)  # a frequent class has no more say than a rare one
     own = jnp.take_along_axis(votes, jnp.maximum(label, 0)[:, None], 1)[:, 0]
     chosen = usable & (own >= self.select * votes.max(-1))
     return targets.replace(label=label, trust=chosen[None].astype(jnp.float32)), {'given': given}

@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 
 RIVALS = flags.DEFINE_string('rivals', '', 'The Python with PyTorch, TensorFlow and Keras.')
 REPEATS = flags.DEFINE_integer('repeats', 5, 'Passes of each side, in turn.')
-RECORD = flags.DEFINE_string('record', '', 'A JSON record to write.')
+RECORD = flags.DEFINE_string('record', '', 'A JSON record to write, row by row; its other rows stay.')
 ROWS = flags.DEFINE_list('rows', [], 'Rows of PARTS, such as small_cnn-128; empty: all.')
 CHILD = flags.DEFINE_string('child', '', 'Internal: what this process runs, "ours small_cnn 128 2560".')
 KINDS = {'ours': 'auto', 'amx': 'amx', 'matmul': 'matmul'}  # of convolution
@@ -163,7 +163,8 @@ def main(argv: list[str]) -> None:
   names = ('ours', 'torch', 'keras', 'amx', 'torch_low')
   print('| network | batch | | ours | PyTorch | Keras | ratio | ours, amx | PyTorch, bfloat16 | ratio |')
   print('|---|---|---|---|---|---|---|---|---|---|')
-  records = []
+  path = Path(RECORD.value)
+  records = json.loads(path.read_text())['parts'] if RECORD.value and path.exists() else []
   with tempfile.TemporaryDirectory() as cache:
     for part, batch in PARTS:
       if ROWS.value and f'{part}-{batch}' not in ROWS.value:
@@ -179,10 +180,10 @@ def main(argv: list[str]) -> None:
         print('| ' + ' | '.join(row) + ' |', flush=True)
       r['compile_seconds'] = compiling(part, batch)
       print(f'  compiling, cold and from the cache: {r["compile_seconds"]}', flush=True)
-      records.append(r)
-  if RECORD.value:
-    machine = {'cores': os.cpu_count(), 'python': platform.python_version(), 'load': os.getloadavg()[0]}
-    Path(RECORD.value).write_text(json.dumps({'machine': machine, 'parts': records}, indent=1) + '\n')
+      r |= {'cores': os.cpu_count(), 'python': platform.python_version(), 'load': os.getloadavg()[0]}
+      records = [old for old in records if (old['network'], old['batch']) != (part, batch)] + [r]
+      if RECORD.value:
+        path.write_text(json.dumps({'parts': records}, indent=1) + '\n')
 
 
 if __name__ == '__main__':

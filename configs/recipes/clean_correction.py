@@ -6,6 +6,8 @@ All is ours (the course project's own settings and its 10,000 trusted rows are i
 trusted rows, as FixMatch's; corrections count from a confidence of 0.95; ResNet-18, SGD 0.1 with Nesterov momentum,
 batch 128, one-cycle, 60 epochs a phase. An epoch of the corrector has 330 steps, about as many as one of all rows.
 
+Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 35.8 ± 0.3 % (n = 3), 45 s.
+
 Published: none.
 """
 

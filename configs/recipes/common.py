@@ -11,6 +11,10 @@ A recipe's form is the noise, then what to change, joined by dashes: `--config=c
 Without `-held` the images come from TFDS (`cifar10`, prepared beforehand) and its own test set scores the run; the
 label files of CIFAR-10N come from $NOISYJAX_DATA/cifar10n either way. 5 % of the training rows, with noisy labels,
 choose the epoch; every run reports the last epoch, the mean of the last ten and the oracle too.
+
+What a recipe's docstring calls measured is `benchmarks/leaderboard.py`'s, with bfloat16 convolutions, small widths and
+the code of that day (benchmarks/README.md says what changed since): how a method begins. What it calls published is of
+full budgets, none of which was run here.
 """
 
 import os

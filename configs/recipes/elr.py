@@ -6,6 +6,8 @@ Official (shengliu66/ELR): ResNet-34, SGD 0.02, decay 1e-3, batch 128. Symmetric
 epochs, warm restarts every 10 down to a twentieth; asymmetric: 0.9, 1, 120 epochs, divided by 100 at 40 and 80. Human
 labels as symmetric noise. Under warm restarts the mean of the last ten epochs is far below the last one.
 
+Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 62.0 ± 0.2 % (n = 3), 63 s.
+
 Published (worse, best / last): 87.89 / 87.83 (ReScience 2026, 120 epochs).
 """
 

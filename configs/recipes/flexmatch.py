@@ -8,6 +8,8 @@ momentum, decay 5e-4 on kernels alone, batch 64 + 448, 1,024 epochs of 1,024 ste
 half a cosine to the same end), averages 0.999. The strong view is the paper's RandAugment, two draws of which each is
 applied with probability 1/2 (USB: three, always). The short form's passes are those of cross-entropy's 20 epochs.
 
+Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 28.8 % (n = 1), 57 s.
+
 Published: 95.72 (USB, 4,000 labels).
 """
 

@@ -7,6 +7,8 @@ Official (giorgiop/loss-correction): 120 epochs of cross-entropy, from which T i
 and flips; L2 of 1e-4 w² on kernels, which is a decay of 2e-4. The model is the CIFAR-10N paper's ResNet-34 (official:
 ResNets of CIFAR's depths).
 
+Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 40.6 ± 1.0 % (n = 3), 65 s.
+
 Published (worse, best epoch): 79.79 (CIFAR-10N, Wei et al. 2022, which trains 100 epochs).
 """
 

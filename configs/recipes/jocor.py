@@ -7,6 +7,8 @@ linearly to 0) of a 7-layer CNN, in whose place co-teaching's of 9 layers stands
 and 0.65 at 80 %. The forget rate is the part of wrong labels, which it is told (half of the rate where the noise is
 asymmetric), reached over 10 epochs.
 
+Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 31.3 % (n = 1), 92 s.
+
 Published (worse, best epoch): 83.37 (CIFAR-10N, Wei et al. 2022).
 """
 

@@ -5,6 +5,8 @@
 All is ours: a mixture of two Gaussians, which is told nothing, separates the losses after 20 epochs; cross-entropy's
 recipe (ResNet-34, SGD 0.1, batch 128, 100 epochs, divided by 10 at 60).
 
+Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 65.4 ± 0.5 % (n = 3), 67 s.
+
 Published: none.
 """
 

@@ -2,6 +2,8 @@
 
   python launch.py train --config=configs/recipes/naive.py:worse --workdir=runs/naive-worse
 
+Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 64.5 ± 0.6 % (n = 3), 61 s.
+
 Published (worse, best / last): 83.91 / 68.26 (ReScience 2026, whose recipe this is).
 """
 

@@ -4,10 +4,10 @@
 
 Clean-subset correction that also listens to the given labels. A network learns the verified rows; then, with all rows,
 it learns from its own average: at every epoch each row without a verified label gets the soft label
-p(true | image, given), T counted on the verified rows, and verified rows keep theirs. By validation it is first, if by a
-little, of what `benchmarks/weak_supervision.py` compares at 15 minutes; here it has three times the epochs, and predicts
-from an image and its mirror image. The corrected labels are 90 % right at the end. Measured while tests ran beside it: 58
-minutes, its best epoch by validation after 45 (benchmarks/README.md).
+p(true | image, given), T counted on the verified rows, and verified rows keep theirs. By validation it is first, if by
+a little, of what `benchmarks/weak_supervision.py` compares at 15 minutes; here it has three times the epochs, and
+predicts from an image and its mirror image. The corrected labels are 90 % right at the end. Measured while tests ran
+beside it: 58 minutes, the epoch that validation chooses after 45 (benchmarks/README.md).
 """
 
 from configs.weak_supervision import clean_only

@@ -12,6 +12,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from noisyjax.errors import UserError
+from noisyjax.models.dropout import Dropout
 from noisyjax.models.preact_resnet18 import PreActBlock
 from noisyjax.models.resnet import BasicBlock, layers
 
@@ -79,7 +80,7 @@ def small(request):
 @functools.lru_cache
 def compiled(model, train):
   """One compilation serves all tests that run this model in this mode."""
-  is_dropout = lambda module, _: isinstance(module, nn.Dropout)
+  is_dropout = lambda module, _: isinstance(module, Dropout)
   mutable = ['batch_stats', 'intermediates']
   return jax.jit(
     lambda v, x, key: model.apply(

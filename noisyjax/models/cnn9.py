@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from noisyjax.errors import UserError
 from noisyjax.models.conv import Conv
+from noisyjax.models.dropout import Dropout
 from noisyjax.models.pool import max_pool_2x2
 
 # PyTorch's default for convolutions and linear layers: uniform in ±1 / sqrt(fan_in).
@@ -57,7 +58,7 @@ class Model(nn.Module):
       return x
 
     def pool(x: jax.Array) -> jax.Array:
-      return nn.Dropout(self.dropout, broadcast_dims=(1, 2))(max_pool_2x2(x), deterministic=not train)
+      return Dropout(self.dropout, (1, 2))(max_pool_2x2(x), train)
 
     x = pool(group(images, 0, (128, 128, 128), 'SAME'))
     x = pool(group(x, 1, (256, 256, 256), 'SAME'))

@@ -14,15 +14,6 @@ def outputs(geometry: Geometry) -> Pair:
   return tuple((n + sum(p) - k) // s + 1 for n, k, s, p in zip(*geometry))
 
 
-def turned(geometry: Geometry) -> Geometry:
-  """Returns the geometry of the input gradient: a convolution of the gradient, its pixels `strides` apart."""
-  size, window, strides, padding = geometry
-  spread = tuple((n - 1) * s + 1 for n, s in zip(outputs(geometry), strides))
-  before = [k - 1 - p[0] for k, p in zip(window, padding)]
-  after = [n - m - b + k - 1 for n, m, b, k in zip(size, spread, before, window)]
-  return spread, window, (1, 1), tuple(zip(before, after))
-
-
 def blocks(x: jax.Array, numbers: int, most: int) -> jax.Array:
   """Splits x [B, …] into [blocks, block, …], of equal size.
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax.models.conv import Conv
+from noisyjax.models.dropout import Dropout
 from noisyjax.models.pool import max_pool_2x2
 
 glorot = nn.initializers.glorot_uniform()
@@ -46,7 +47,7 @@ class Model(nn.Module):
     x = jnp.tanh(Conv(64, (3, 3), kernel_init=glorot, dtype=dtype, kind=self.conv, name='conv2')(x))
     x = max_pool_2x2(x)
     x = x.reshape(len(x), -1)
-    x = nn.Dropout(self.dropout)(x, deterministic=not train)
+    x = Dropout(self.dropout)(x, train)
     x = nn.relu(nn.Dense(30, kernel_init=glorot, dtype=dtype, name='dense')(x))
     features = x.astype(jnp.float32)  # [B, 30]
     return nn.Dense(self.classes, kernel_init=glorot, name='head')(features), features

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax.models.conv import Conv
+from noisyjax.models.dropout import Dropout
 
 glorot = nn.initializers.glorot_uniform()
 
@@ -40,7 +41,7 @@ class Model(nn.Module):
     dtype = jnp.dtype(self.dtype)
 
     def after(x: jax.Array, number: int) -> jax.Array:
-      x = nn.Dropout(self.dropout)(nn.relu(x), deterministic=not train)
+      x = Dropout(self.dropout)(nn.relu(x), train)
       # The exact variance: raw images make activations whose mean dwarfs their spread.
       return nn.BatchNorm(
         not train, momentum=0.99, epsilon=1e-3, dtype=dtype, use_fast_variance=False, name=f'norm{number}'

@@ -1,83 +1,213 @@
-"""oneDNN's convolution and matrix product, which jaxlib contains but XLA does not choose by itself.
+"""oneDNN's convolution, input gradient and weight gradient as JAX operations on CPUs.
 
-On two AVX-512 cores they are 1.2-3 times as fast as what XLA makes of the same (benchmarks/README.md). jaxlib for
-Linux on x86 hands custom calls of these names to oneDNN; XLA's own option to rewrite convolutions into such calls,
-`xla_cpu_experimental_onednn_custom_call`, does nothing in a released jaxlib. The names and their fields are an
-agreement inside XLA, not an interface: `available` knows the versions it was tested with and tries a small product, and
-elsewhere `conv = auto` does without.
+The kernels that PyTorch trains with on x86, 1.2 to 8 times as fast as XLA's (benchmarks/README.md).
+The library is the PyPI package `onednn-cpu-gomp`, reached through its C interface (oneapi/dnnl/dnnl.h, version 3).
 
-XLA fails to write a program with such a call to a file (std::bad_alloc, jaxlib 0.10.2), so that making one turns the
-persistent compilation cache off for the rest of the process.
+Images stay as JAX has them, [B, H, W, C]; kernels are brought into the order that oneDNN likes best, which is a small
+matter beside the convolution. What a call needs is made when it is traced, and found by its text when it runs, so
+that a program from the compilation cache finds it too.
 """
 
+import ctypes
 import functools
+import importlib.metadata
 import json
-import platform
-import sys
+import os
+import threading
+from collections.abc import Callable
+from ctypes import byref, c_int, c_int64, c_size_t, c_void_p
 
 import jax
 import jax.numpy as jnp
-import jaxlib
-import numpy as np
 
 from noisyjax import compile_cache
 from noisyjax.errors import UserError
+from noisyjax.models import ffi
 from noisyjax.models.geometry import Geometry, outputs
 
-TESTED = ('0.10.', '0.11.')  # of jaxlib
-NEEDED = {'avx512f', 'avx512bw', 'avx512dq', 'avx512vl'}  # of the processor: without them bfloat16 ends the process
-DTYPES = (jnp.float32, jnp.bfloat16)
+PACKAGE, LIBRARY = 'onednn-cpu-gomp', 'libdnnl.so.3'
+_NAME = 'noisyjax_onednn'  # of the calls in XLA's programs
+# Of the processor, for bfloat16: with AVX-512 alone slow, with avx512_bf16 or AMX fast.
+BFLOAT16_NEEDS = {'avx512f', 'avx512bw', 'avx512dq', 'avx512vl'}
+
+# Numbers of dnnl_types.h.
+_CPU, _IN_ORDER, _DIRECT, _TRAINING, _ANY_ORDER, _OWN_MEMORY = 1, 1, 1, 64, 1, c_void_p(-1)
+_DTYPES = {'bfloat16': 2, 'float32': 3}
+_X, _KERNEL, _Y = range(3)
+_ORDER = {  # operands, and what is written
+  'convolve': (_X, _KERNEL, _Y), 'input_gradient': (_Y, _KERNEL, _X), 'kernel_gradient': (_X, _Y, _KERNEL)
+}  # fmt: skip
+# The roles of x, kernel and y among the arguments, and the query for the kernel's description.
+_ROLES = {
+  'convolve': ((1, 33, 17), 131), 'input_gradient': ((129, 33, 145), 131), 'kernel_gradient': ((1, 161, 145), 132)
+}  # fmt: skip
+_FROM, _TO = 1, 17  # roles of a reorder
+_lock = threading.Lock()  # two convolutions at once would ask for twice as many threads as there are cores
+
+
+class _Argument(ctypes.Structure):
+  _fields_ = [('role', c_int), ('memory', c_void_p)]
 
 
 @functools.cache
-def available() -> bool:
-  """Returns whether this jaxlib answers, on this machine's processor."""
-  known = sys.platform == 'linux' and platform.machine() == 'x86_64' and jaxlib.__version__.startswith(TESTED)
-  if not known or jax.default_backend() != 'cpu' or not compile_cache.processor_flags() >= NEEDED:
+def _library() -> ctypes.CDLL | None:
+  """Returns the library, None where it is not installed or does not load."""
+  # Its threads (OpenMP's) would spin for a while after each call, on the cores that XLA wants.
+  os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
+  try:
+    files = importlib.metadata.files(PACKAGE) or ()
+    library = ctypes.CDLL(str(next(f for f in files if f.name == LIBRARY).locate()))
+  except (importlib.metadata.PackageNotFoundError, StopIteration, OSError):
+    return None
+  library.dnnl_primitive_desc_query_md.restype = c_void_p
+  ffi.register(_NAME, lambda what, addresses: _primitive(what)(addresses))
+  return library
+
+
+def available(dtype: str = 'float32') -> bool:
+  """Returns whether oneDNN is installed and can multiply numbers of `dtype` on this machine, whose backend is a CPU."""
+  if dtype not in _DTYPES or jax.default_backend() != 'cpu' or _library() is None:
     return False
-  a = np.arange(6, dtype=np.float32).reshape(2, 3)
-  with jax.ensure_compile_time_eval(), compile_cache.spared():
-    try:
-      return bool((jax.jit(product, static_argnums=2)(a, a, jnp.float32) == a.T @ a).all())
-    except jax.errors.JaxRuntimeError:  # built without oneDNN
-      return False
+  return dtype == 'float32' or compile_cache.processor_flags() >= BFLOAT16_NEEDS
 
 
 def refuse(kind: str) -> None:
   """Raises the UserError of a kind that needs oneDNN where there is none."""
-  versions, here = ' or '.join(v + 'x' for v in TESTED), (jaxlib.__version__, sys.platform, platform.machine())
   raise UserError(
-    f'model.conv: {kind!r} needs oneDNN in jaxlib {versions} for Linux on x86, on a CPU with AVX-512; '
-    f'this is jaxlib {", ".join(here)}, {jax.default_backend()}. Choose auto, matmul or plain.'
+    f'model.conv: {kind!r} needs a CPU and the package {PACKAGE} (Linux on x86)'
+    f'{", and AVX-512" if kind == "amx" else ""}; here the backend is {jax.default_backend()} and the package '
+    f'{"missing" if _library() is None else "installed"}. Choose auto, matmul or plain.'
   )
 
 
 def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, dtype) -> jax.Array:
-  """Convolves x [B, H, W, C] with kernel [h, w, C, F], both of one of DTYPES -> [B, H', W', F] of `dtype`."""
-  _, _, strides, padding = geometry
-  images = {'data': {'batch_dim': 0, 'feature_dim': 3, 'spatial_dims': [1, 2]}}
-  config = {
-    'dims': 4, 'feature_groups': 1, 'input': images, 'output': images,
-    'kernel': {'filter': {'input_feature_dim': 2, 'output_feature_dim': 3, 'spatial_dims': [0, 1]}},
-    'window': {
-      'pad_left': [before for before, _ in padding], 'pad_right': [after for _, after in padding],
-      'strides': strides, 'window_dilations': [1, 1],
-    },
-  }  # fmt: skip
+  """Convolves x [B, H, W, C] with kernel [h, w, C, F], both float32 or both bfloat16 -> [B, H', W', F] of `dtype`."""
   shape = (len(x), *outputs(geometry), kernel.shape[-1])
-  return _call('convolution', {'onednn_conv_config': config}, shape, dtype, x, kernel)
+  return _call('convolve', geometry, (len(x), *kernel.shape[2:]), shape, dtype, x, kernel)
 
 
-def product(a: jax.Array, b: jax.Array, dtype) -> jax.Array:
-  """Returns a' b of a [n, p] and b [n, q], both of one of DTYPES -> [p, q] of `dtype`."""
-  config = {'onednn_matmul_config': {'transpose_a': True, 'transpose_b': False}}
-  return _call('matmul', config, (a.shape[1], b.shape[1]), dtype, a, b)
+def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry, dtype) -> jax.Array:
+  """The gradient of <g, convolve(x, kernel)> in x: g [B, H', W', F], kernel [h, w, C, F] -> [B, H, W, C] of `dtype`."""
+  shape = (len(g), *geometry[0], kernel.shape[2])
+  return _call('input_gradient', geometry, (len(g), *kernel.shape[2:]), shape, dtype, g, kernel)
 
 
-def _call(name: str, config: dict, shape: tuple[int, ...], dtype, *operands: jax.Array) -> jax.Array:
-  compile_cache.forbid()
-  call = jax.ffi.ffi_call(
-    f'__onednn${name}', jax.ShapeDtypeStruct(shape, dtype), vmap_method='sequential',
-    custom_call_api_version=2, legacy_backend_config=json.dumps(config),
+def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, dtype) -> jax.Array:
+  """The gradient of <g, convolve(x, kernel)> in kernel: x [B, H, W, C], g [B, H', W', F] -> [h, w, C, F] of `dtype`."""
+  sizes = (len(x), x.shape[-1], g.shape[-1])
+  return _call('kernel_gradient', geometry, sizes, (*geometry[1], *sizes[1:]), dtype, x, g)
+
+
+def _call(operation: str, geometry: Geometry, sizes, shape, dtype, *operands: jax.Array) -> jax.Array:
+  what = json.dumps([operation, geometry, sizes, operands[0].dtype.name, jnp.dtype(dtype).name])
+  _primitive(what)  # what oneDNN cannot do is said here, not when it runs
+  return ffi.call(_NAME, what, jax.ShapeDtypeStruct(shape, dtype), *operands)
+
+
+@functools.cache
+def _primitive(what: str) -> Callable[[list[int]], None]:
+  """Returns the function, of the addresses of operands and result, that `what` describes."""
+  operation, geometry, (batch, c, f), factor, result = json.loads(what)
+  (height, width), (h, w), *_ = geometry
+  # oneDNN's order of axes, and how far apart their numbers lie in [B, H, W, C] and [h, w, C, F].
+  images = lambda rows, columns, n: ((batch, n, rows, columns), (rows * columns * n, 1, columns * n, n))
+  lays = images(height, width, c), ((f, c, h, w), (1, f, w * c * f, c * f)), images(*outputs(geometry), f)
+  order = _ORDER[operation]
+  dtypes = [result if part == order[-1] else factor for part in (_X, _KERNEL, _Y)]
+  chosen = _convolution(operation, geometry, lays, dtypes, factor)
+
+  outer = [_description(dtype, *lay) for dtype, lay in zip(dtypes, lays)]
+  roles, query = _ROLES[operation]
+  inner = c_void_p(_library().dnnl_primitive_desc_query_md(chosen, query, 0))  # the kernel as oneDNN wants it
+  memories = [_memory(d, None) for d in outer]
+  own = _memory(inner, _OWN_MEMORY)
+  convolution = _Run(chosen, dict(zip(roles, (memories[_X], own, memories[_Y]))))
+  if order[-1] == _KERNEL:
+    runs = convolution, _reorder(inner, outer[_KERNEL], own, memories[_KERNEL])
+  else:
+    runs = _reorder(outer[_KERNEL], inner, memories[_KERNEL], own), convolution
+
+  def run(addresses: list[int]) -> None:
+    with _lock:
+      for part, address in zip(order, addresses, strict=True):
+        _checked('dnnl_memory_set_data_handle', memories[part], c_void_p(address))
+      for each in runs:
+        each()
+      _checked('dnnl_stream_wait', _stream())
+
+  return run
+
+
+def _convolution(operation: str, geometry: Geometry, lays, dtypes: list[str], factor: str) -> c_void_p:
+  """Returns oneDNN's description of its fastest way to do it, the order of the kernel's numbers left to it."""
+  *_, strides, padding = geometry
+  how = [_integers(values) for values in (strides, (0, 0), *zip(*padding))]
+
+  def create(name: str, dtypes: list[str], *arguments, bias=(None,), hint=()) -> c_void_p:
+    x, kernel, y = (_description(dtype, *lay) for dtype, lay in zip(dtypes, (lays[_X], lays[_KERNEL][:1], lays[_Y])))
+    name = f'dnnl_convolution_{name}_primitive_desc_create'
+    return _made(name, _engine(), *arguments, _DIRECT, x, kernel, *bias, y, *how, *hint, None)
+
+  if operation == 'convolve':
+    return create('forward', dtypes, _TRAINING)
+  hint = (create('forward', [factor] * 3, _TRAINING),)  # the pass that it belongs to
+  if operation == 'input_gradient':
+    return create('backward_data', dtypes, bias=(), hint=hint)
+  return create('backward_weights', dtypes, hint=hint)
+
+
+def _reorder(source: c_void_p, target: c_void_p, read: c_void_p, written: c_void_p) -> '_Run':
+  engine = _engine()
+  description = _made('dnnl_reorder_primitive_desc_create', source, engine, target, engine, None)
+  return _Run(description, {_FROM: read, _TO: written})
+
+
+class _Run:
+  """A primitive with the memories that it works on, by role."""
+
+  def __init__(self, description: c_void_p, memories: dict[int, c_void_p]):
+    self.primitive = _made('dnnl_primitive_create', description)
+    self.arguments = (_Argument * len(memories))(*memories.items())
+
+  def __call__(self) -> None:
+    _checked('dnnl_primitive_execute', self.primitive, _stream(), len(self.arguments), self.arguments)
+
+
+@functools.cache
+def _engine() -> c_void_p:
+  return _made('dnnl_engine_create', _CPU, c_size_t(0))
+
+
+@functools.cache
+def _stream() -> c_void_p:
+  return _made('dnnl_stream_create', _engine(), _IN_ORDER)
+
+
+def _description(dtype: str, dims: tuple[int, ...], strides: tuple[int, ...] | None = None) -> c_void_p:
+  """Describes an array; without strides the order of its numbers is left to oneDNN."""
+  if strides is None:
+    return _made('dnnl_memory_desc_create_with_tag', len(dims), _integers(dims), _DTYPES[dtype], _ANY_ORDER)
+  return _made(
+    'dnnl_memory_desc_create_with_strides', len(dims), _integers(dims), _DTYPES[dtype], _integers(strides)
   )  # fmt: skip
-  return call(*operands)
+
+
+def _memory(description: c_void_p, where: c_void_p | None) -> c_void_p:
+  return _made('dnnl_memory_create', description, _engine(), where)
+
+
+def _integers(values) -> ctypes.Array:
+  return (c_int64 * len(values))(*values)
+
+
+def _made(name: str, *arguments) -> c_void_p:
+  """Calls a function of the library that makes something and writes where to its first argument."""
+  handle = c_void_p()
+  _checked(name, byref(handle), *arguments)
+  return handle
+
+
+def _checked(name: str, *arguments) -> None:
+  status = getattr(_library(), name)(*arguments)
+  if status:
+    raise RuntimeError(f'{name} of oneDNN answered {status}.')  # dnnl_status_t: 1 out of memory, 3 unimplemented, …

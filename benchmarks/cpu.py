@@ -3,8 +3,9 @@
   python benchmarks/cpu.py --rivals=RIVALS_ENVIRONMENT/bin/python --record=benchmarks/results/cpu.json
 
 Child processes, of which one works at a time: each trains on a pass of random images, predicts or scores them when told
-to, in turn; its first passes compile and are not counted. Ours is the engine's own step, without augmentation: float32,
-and with `conv = amx` (bfloat16 products) beside PyTorch's bfloat16 autocast. All have their large arrays in huge pages.
+to, in turn, after a pass that is not counted; its first passes compile. Ours is the engine's own step, without
+augmentation: float32, and with `conv = amx` (bfloat16 products) beside PyTorch's bfloat16 autocast. All have their
+large arrays in huge pages.
 Prints medians, and medians of the ratios of neighbouring passes, against the faster rival in float32. A score is the
 loss of every row, as methods ask for it that select rows; the rivals have none, and their predictions stand beside it.
 And the seconds to compile our step, with an empty cache and with a filled one.
@@ -32,17 +33,16 @@ REPEATS = flags.DEFINE_integer('repeats', 5, 'Passes of each side, in turn.')
 RECORD = flags.DEFINE_string('record', '', 'A JSON record to write, row by row; its other rows stay.')
 ROWS = flags.DEFINE_list('rows', [], 'Rows of PARTS, such as small_cnn-128; empty: all.')
 CHILD = flags.DEFINE_string('child', '', 'Internal: what this process runs, "ours small_cnn 128 2560".')
-KINDS = {'ours': 'auto', 'amx': 'amx', 'matmul': 'matmul'}  # of convolution
-OURS = ('ours', 'amx')  # of which this is the speed; the programs of the third alone can be kept in the cache
+KINDS = {'ours': 'auto', 'amx': 'amx'}  # of convolution
 WHAT = ('learn', 'predict', 'score')
 CHUNK = 512  # images a forward pass when predicting: all passes below are a number of whole ones, or shorter than one
 # network, batch → images a pass, sides
 PARTS = {
-  ('resnet18', 128): (384, (*OURS, 'torch', 'torch_low')),
-  ('small_cnn', 128): (2560, (*OURS, 'torch', 'torch_low', 'keras')),
-  ('model_2', 32): (1024, (*OURS, 'torch', 'torch_low', 'keras')),
-  ('model_2', 256): (2048, (*OURS, 'torch', 'torch_low', 'keras')),
-  ('model_1', 256): (10_240, (*OURS, 'keras')),
+  ('resnet18', 128): (384, (*KINDS, 'torch', 'torch_low')),
+  ('small_cnn', 128): (2560, (*KINDS, 'torch', 'torch_low', 'keras')),
+  ('model_2', 32): (1024, (*KINDS, 'torch', 'torch_low', 'keras')),
+  ('model_2', 256): (2048, (*KINDS, 'torch', 'torch_low', 'keras')),
+  ('model_1', 256): (10_240, (*KINDS, 'keras')),
 }
 
 
@@ -77,7 +77,9 @@ def child(side: str, part: str, batch: int, count: int) -> None:
   first, *_ = (timed(call) for call in calls.values())  # all of them compile before the parent is answered
   print(first, flush=True)
   for line in sys.stdin:
-    print(timed(calls[line.strip()]), flush=True)
+    call = calls[line.strip()]
+    call()  # a process that stood still finds its memory given back and its cores asleep
+    print(timed(call), flush=True)
 
 
 def timed(call) -> float:
@@ -122,7 +124,7 @@ def measure(part: str, batch: int, cache: str) -> dict:
   count, names = PARTS[part, batch]
   sides = {name: Side(name, part, batch, count, cache) for name in names}
   record = {'network': part, 'batch': batch, 'first_pass_seconds': {name: s.first for name, s in sides.items()}}
-  record |= {what: {name: [] for name in sides if what != 'score' or name in OURS} for what in WHAT}
+  record |= {what: {name: [] for name in sides if what != 'score' or name in KINDS} for what in WHAT}
   for _ in range(REPEATS.value):
     for what in WHAT:
       for name, rates in record[what].items():

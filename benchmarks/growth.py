@@ -1,4 +1,4 @@
-"""What the engine's parts cost as rows, classes and networks grow, and how much memory a run takes.
+"""What the engine's parts cost as rows, classes, networks and replicas grow, and how much memory a run takes.
 
   python benchmarks/growth.py --out=benchmarks/results
 
@@ -7,11 +7,11 @@
             (both with tiny network and images, so that what is kept per row would show)
   classes   10 to 1,000 classes, 50,000 rows: confident joint, label issues, a training step on hard labels
   networks  1 to 8 networks in one step of the small CNN, per network
+  replicas  1 to 8 seeds of the same, one after another through one compiled step as on CPUs, per seed
   memory    peak resident memory, above a process that only starts Python and JAX: of a run of the small CNN on the
             course project's 50,000 images, and of ResNet-18's step at batch 128, by kind of convolution
 
-Medians of 5 calls after one that compiles. Writes growth.json and growth.png in --out. Replicas, which run side by side
-on GPUs alone, are measured by gpu.py.
+Medians of 5 calls after one that compiles. Writes growth.json and growth.png in --out. gpu.py has replicas at once.
 """
 
 import json
@@ -30,12 +30,13 @@ from noisyjax import run, step, writer
 from noisyjax.estimate import confident, mixture
 
 OUT = flags.DEFINE_string('out', 'benchmarks/results', 'Folder of the record and the figure.')
-PARTS = flags.DEFINE_list('parts', ['rows', 'classes', 'networks', 'memory'], 'What to measure.')
+PARTS = flags.DEFINE_list('parts', ['rows', 'classes', 'networks', 'replicas', 'memory'], 'What to measure.')
 LARGEST = flags.DEFINE_integer('largest', 1_000_000, 'Rows at most.')
 CHILD = flags.DEFINE_string('child', '', 'Internal: what this process trains: "resnet18 auto".')
 # recipe or network → kinds of convolution
 PROCESSES = {'clean_only': ('plain', 'onednn', 'amx'), 'resnet18': ('plain', 'onednn', 'amx')}
 SIDE = 4  # of the images that are many
+SMALL = {'model.small_cnn.widths': (32, 64, 128)}
 TINY = {'model.small_cnn.widths': (4,)}
 
 
@@ -96,8 +97,15 @@ def by_classes():
 def by_networks():
   data = random_data(2_000)
   for networks in (1, 2, 4, 8):
-    engine = Engine({'strategy.naive.networks': networks, 'model.small_cnn.widths': (32, 64, 128)}, data)
+    engine = Engine(SMALL | {'strategy.naive.networks': networks}, data)
     yield {'networks': networks, 'seconds': {'step': seconds(engine.call) / networks}}
+
+
+def by_replicas():
+  data = random_data(2_000)
+  for replicas in (1, 2, 4, 8):
+    engines = [Engine(SMALL, data, seed) for seed in range(replicas)]
+    yield {'replicas': replicas, 'seconds': {'step': seconds(lambda e=engines: [one.call() for one in e]) / replicas}}
 
 
 def child(what: str, conv: str) -> None:
@@ -133,21 +141,28 @@ def memory():
     yield {'process': f'{what}, conv = {conv}', 'megabytes': found, 'above': found - start}
 
 
+MEASURES = {
+  'rows': by_rows, 'classes': by_classes, 'networks': by_networks, 'replicas': by_replicas, 'memory': memory
+}  # fmt: skip
+GROWING = tuple(MEASURES)[:-1]
+
+
 def draw(record: dict, path: Path) -> None:
-  """Draws seconds against rows and against classes, both logarithmic, and against networks."""
+  """Draws seconds against rows and against classes, both logarithmic, and against networks and replicas."""
   import matplotlib
 
   matplotlib.use('agg')
   from matplotlib import pyplot
 
-  parts = [part for part in ('rows', 'classes', 'networks') if part in record['parts']]
+  parts = [part for part in GROWING if part in record['parts']]
   figure, axes = pyplot.subplots(1, len(parts), figsize=(5 * len(parts), 4.5), squeeze=False)
   for axis, part in zip(axes[0], parts):
     found = record['parts'][part]
     for name in found[0]['seconds']:
       axis.plot([f[part] for f in found], [f['seconds'][name] for f in found], marker='o', label=name)
-    axis.set(**({'ylim': (0, None)} if part == 'networks' else {'xscale': 'log', 'yscale': 'log'}))
-    axis.set(xlabel=part, ylabel='seconds a call' if part != 'networks' else 'seconds a step and network')
+    each = {'networks': 'network', 'replicas': 'replica'}.get(part)
+    axis.set(**({'ylim': (0, None)} if each else {'xscale': 'log', 'yscale': 'log'}))
+    axis.set(xlabel=part, ylabel=f'seconds a step and {each}' if each else 'seconds a call')
     axis.grid(alpha=0.3)
     axis.legend(fontsize=7)
   figure.tight_layout()
@@ -161,14 +176,13 @@ def main() -> None:
   record = program.record() | {'parts': {}}
   folder = Path(OUT.value)
   folder.mkdir(parents=True, exist_ok=True)
-  parts = {'rows': by_rows, 'classes': by_classes, 'networks': by_networks, 'memory': memory}
   for part in PARTS.value:
     record['parts'][part] = []
-    for found in parts[part]():
+    for found in MEASURES[part]():
       record['parts'][part].append(found)
       print(part, json.dumps(found), flush=True)
     writer.write_text(folder / 'growth.json', json.dumps(record, indent=1) + '\n')
-  if {'rows', 'classes', 'networks'} & record['parts'].keys():
+  if set(GROWING) & record['parts'].keys():
     draw(record, folder / 'growth.png')
 
 

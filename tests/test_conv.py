@@ -1,5 +1,6 @@
 """The fast convolution against XLA's, over random shapes: values, gradients, gradients of gradients."""
 
+import concurrent.futures
 import functools
 import json
 import os
@@ -249,7 +250,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters():
 
 
 @needs_onednn
-def test_independent_convolutions_at_once_neither_wait_for_each_other_nor_mix():
+def test_independent_convolutions_at_once_do_not_mix():
   """XLA runs them on several threads, and a primitive has one set of memories."""
   modules, variables, images, _ = both((4, 8, 8, 5, 5, (3, 3), 1, 'SAME'))
   scales = jnp.arange(1.0, 9)
@@ -293,9 +294,50 @@ def test_a_program_is_kept_and_may_still_run_when_the_interpreter_ends(tmp_path)
 def test_without_onednn_auto_does_without_and_onednn_says_what_it_needs(monkeypatch):
   assert config.build_model(base.get_config(), 10).conv == ('onednn' if onednn.available() else 'matmul')
   monkeypatch.setattr(onednn, '_library', lambda: None)
-  with pytest.raises(UserError, match=r"model\.conv: 'amx' needs .*onednn-cpu-gomp .*missing\. Choose auto, matmul or"):
+  with pytest.raises(
+    UserError, match=r"model\.conv: 'amx' needs .*onednn-cpu-gomp .*missing or .*\. Choose auto, matmul or"
+  ):
     Conv(4, (3, 3), kind='amx').init(jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
   assert config.build_model(base.get_config(), 10).conv == 'matmul'
+
+
+@needs_onednn
+@pytest.mark.parametrize(
+  'shape', [(2, 16, 16, 8, 8, (3, 3), 1, ((3, 3), (3, 3))), (3, 9, 8, 4, 5, (3, 2), 1, ((0, 2), (1, 0)))]
+)
+def test_unusual_borders_and_many_threads_equal_plain(shape):
+  """Wide borders take oneDNN to other kernels, whose scratchpad would be of the thread that traced."""
+  b, h, w, c, f, kernel, _, padding = shape
+  draw = lambda *size: np.random.default_rng(0).integers(-8, 9, size).astype(np.float32)
+  x, k = draw(b, h, w, c), draw(*kernel, c, f)
+  loss = lambda x, k, kind: (convolution(x, k, (1, 1), padding, kind) ** 2).sum()
+  for_all = lambda kind: jax.jit(lambda x, k: [jax.grad(loss, (0, 1))(x * i, k, kind) for i in range(1, 20)])(x, k)
+  wanted = for_all('plain')
+  for _ in range(5):
+    jax.tree.map(close, for_all('onednn'), wanted)
+
+
+@needs_onednn
+def test_a_primitive_works_in_any_thread():
+  geometry = ((16, 16), (3, 3), (1, 1), ((3, 3), (3, 3)))
+  x, g = (jax.random.normal(jax.random.key(i), (2, n, n, 8)) for i, n in enumerate((16, 20)))
+  run = jax.jit(lambda x, g: onednn.kernel_gradient(x, g, geometry, 'float32')).lower(x, g).compile()
+  with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    found = [f.result() for f in [pool.submit(lambda: jax.block_until_ready(run(x, g))) for _ in range(20)]]
+  close(found[0], conv.kernel_gradient(x, g, geometry, 'matmul'))
+  for y in found[1:]:
+    np.testing.assert_array_equal(y, found[0])
+
+
+@needs_onednn
+@pytest.mark.parametrize(
+  'shapes', [((0, 4, 4, 2), (3, 3, 2, 3)), ((2, 4, 4, 0), (3, 3, 0, 3)), ((2, 1, 1, 2), (2, 2, 2, 3))]
+)
+def test_nothing_convolves_to_nothing(shapes):
+  x, k = (jnp.ones(shape) for shape in shapes)
+  padding = ((0, 0), (0, 0))
+  for kind in KINDS[2:]:
+    np.testing.assert_array_equal(convolution(x, k, (1, 1), padding, kind), convolution(x, k, (1, 1), padding, 'plain'))
 
 
 @needs_onednn

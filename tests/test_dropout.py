@@ -37,8 +37,9 @@ def test_bits_have_the_shape_asked_for(shape):
 def test_bits_are_uniform_and_of_the_key():
   found = np.asarray(bits(jax.random.key(1), (1 << 18,)))
   assert found.min() >= 0 and found.max() < 2**16
-  counts = np.bincount(found >> 8, minlength=256)
-  assert ((counts - 1024) ** 2 / 1024).sum() < 256 + 4 * np.sqrt(2 * 256)  # chi squared
+  for byte in (found >> 8, found & 255):
+    counts = np.bincount(byte, minlength=256)
+    assert ((counts - 1024) ** 2 / 1024).sum() < 256 + 4 * np.sqrt(2 * 256)  # chi squared
   ranks = np.corrcoef(found[:-1], found[1:])[0, 1]
   assert abs(ranks) < 4 / np.sqrt(len(found))
   assert (found == np.asarray(bits(jax.random.key(2), (1 << 18,)))).mean() < 1e-4
@@ -65,8 +66,9 @@ def test_all_or_nothing():
   np.testing.assert_array_equal(drop(1.0, x), jnp.zeros_like(x))
 
 
-def test_channels_share_a_fate():
-  y = np.asarray(drop(0.5, jnp.ones((20, 3, 3, 16)), broadcast_dims=(1, 2)))
+@pytest.mark.parametrize('dims', [(1, 2), (-3, -2)])
+def test_channels_share_a_fate(dims):
+  y = np.asarray(drop(0.5, jnp.ones((20, 3, 3, 16)), broadcast_dims=dims))
   assert (y == y[:, :1, :1]).all()
   assert 0.3 < (y[:, 0, 0] == 0).mean() < 0.7
 

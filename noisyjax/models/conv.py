@@ -131,10 +131,11 @@ kernel_gradient.defvjp(
 
 def _factor(x: jax.Array, geometry: Geometry, kind: str) -> str | None:
   """Returns what oneDNN multiplies; None where it is not asked, or does not know how."""
-  if kind == 'matmul' or min(map(min, geometry[3])) < 0:  # it has no borders that crop
+  # It has no borders that crop, no channels that are none, no image without a pixel.
+  if kind == 'matmul' or min(map(min, geometry[3])) < 0 or min(*x.shape[1:], *outputs(geometry)) < 1:
     return None
   factor = 'bfloat16' if kind == 'amx' else x.dtype.name
-  return factor if onednn.available(factor) else None
+  return factor if onednn.available(factor) and onednn.available(x.dtype.name) else None
 
 
 def _convolve(x, kernel, geometry):

@@ -31,7 +31,9 @@ class Dropout(nn.Module):
     keep = round((1 - self.rate) * 2**16)
     if not train or keep == 2**16:
       return x
-    shape = tuple(1 if axis in self.broadcast_dims else n for axis, n in enumerate(x.shape))
+    shape = tuple(
+      1 if axis in self.broadcast_dims or axis - x.ndim in self.broadcast_dims else n for axis, n in enumerate(x.shape)
+    )
     kept = bits(self.make_rng('dropout'), shape) < keep
     return jnp.where(kept, x * (2**16 / max(keep, 1)), 0)
 

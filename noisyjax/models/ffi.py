@@ -83,7 +83,7 @@ class _Frame(Structure):
 def register(name: str, function: Callable[[str, list[int]], None]) -> None:
   """Lets custom calls of `name` run function(what, addresses of operands and results) on CPUs.
 
-  An exception of the function becomes an error of the program that called.
+  An exception of the function, Ctrl-C among them, becomes an error of the program that called.
   """
 
   def handle(frame: _Frame) -> int | None:  # a pointer to an error, or none
@@ -97,7 +97,7 @@ def register(name: str, function: Callable[[str, list[int]], None]) -> None:
       span = frame.attributes.values[0].contents
       what = ctypes.string_at(span.start, span.length).decode()
       function(what, _addresses(frame.operands) + _addresses(frame.results))
-    except Exception as error:
+    except BaseException as error:  # Ctrl-C too: nothing may leave a callback of C
       text = f'{name}: {type(error).__name__}: {error}'.encode()
       arguments = _ErrorArguments(ctypes.sizeof(_ErrorArguments), None, text, _INTERNAL)
       return frame.api.contents.error(ctypes.byref(arguments))
@@ -111,9 +111,14 @@ def register(name: str, function: Callable[[str, list[int]], None]) -> None:
 
 
 def _end() -> None:
-  """Ends what was dispatched and still runs: a call into an interpreter that is gone would crash."""
+  """Ends what was dispatched and still runs: a call into an interpreter that is gone would never return.
+
+  Programs of one thread run on a device in the order of their dispatch: an empty one there waits for all before it. Of
+  other threads' programs this knows nothing; who dispatches from one should wait for the result.
+  """
   _ending.append(True)
-  jax.block_until_ready(jax.jit(lambda x: x + 1)(np.float32(0)))  # programs run in the order of their dispatch
+  empty = jax.jit(lambda x: x + 1)
+  jax.block_until_ready([empty(jax.device_put(np.float32(0), device)) for device in jax.local_devices(backend='cpu')])
 
 
 def call(name: str, what: str, result: jax.ShapeDtypeStruct, *operands: jax.Array) -> jax.Array:

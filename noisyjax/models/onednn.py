@@ -19,6 +19,7 @@ from ctypes import byref, c_int, c_int64, c_size_t, c_void_p
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from noisyjax import compile_cache
 from noisyjax.errors import UserError
@@ -42,16 +43,24 @@ _ROLES = {
   'convolve': ((1, 33, 17), 131), 'input_gradient': ((129, 33, 145), 131), 'kernel_gradient': ((1, 161, 145), 132)
 }  # fmt: skip
 _FROM, _TO = 1, 17  # roles of a reorder
-_lock = threading.Lock()  # two convolutions at once would ask for twice as many threads as there are cores
+_SCRATCHPAD, _SCRATCHPAD_QUERY, _OF_THE_CALLER = 80, 136, 1
+_ALIGNMENT = 64
+# One at a time: two convolutions at once would ask for twice as many threads as there are cores, and share memory.
+_lock = threading.RLock()
 
 
 class _Argument(ctypes.Structure):
   _fields_ = [('role', c_int), ('memory', c_void_p)]
 
 
-@functools.cache
 def _library() -> ctypes.CDLL | None:
   """Returns the library, None where it is not installed or does not load."""
+  with _lock:
+    return _loaded()
+
+
+@functools.cache
+def _loaded() -> ctypes.CDLL | None:
   # Its threads (OpenMP's) would spin for a while after each call, on the cores that XLA wants.
   os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
   try:
@@ -60,6 +69,7 @@ def _library() -> ctypes.CDLL | None:
   except (importlib.metadata.PackageNotFoundError, StopIteration, OSError):
     return None
   library.dnnl_primitive_desc_query_md.restype = c_void_p
+  library.dnnl_memory_desc_get_size.restype = c_size_t
   ffi.register(_NAME, lambda what, addresses: _primitive(what)(addresses))
   return library
 
@@ -76,7 +86,7 @@ def refuse(kind: str) -> None:
   raise UserError(
     f'model.conv: {kind!r} needs a CPU and the package {PACKAGE} (Linux on x86)'
     f'{", and AVX-512" if kind == "amx" else ""}; here the backend is {jax.default_backend()} and the package '
-    f'{"missing" if _library() is None else "installed"}. Choose auto, matmul or plain.'
+    f'{"is missing or lacks libgomp.so.1" if _library() is None else "is there"}. Choose auto, matmul or plain.'
   )
 
 
@@ -104,8 +114,14 @@ def _call(operation: str, geometry: Geometry, sizes, shape, dtype, *operands: ja
   return ffi.call(_NAME, what, jax.ShapeDtypeStruct(shape, dtype), *operands)
 
 
-@functools.cache
 def _primitive(what: str) -> Callable[[list[int]], None]:
+  """As `_built`, by one thread at a time."""
+  with _lock:
+    return _built(what)
+
+
+@functools.cache
+def _built(what: str) -> Callable[[list[int]], None]:
   """Returns the function, of the addresses of operands and result, that `what` describes."""
   operation, geometry, (batch, c, f), factor, result = json.loads(what)
   (height, width), (h, w), *_ = geometry
@@ -146,7 +162,7 @@ def _convolution(operation: str, geometry: Geometry, lays, dtypes: list[str], fa
   def create(name: str, dtypes: list[str], *arguments, bias=(None,), hint=()) -> c_void_p:
     x, kernel, y = (_description(dtype, *lay) for dtype, lay in zip(dtypes, (lays[_X], lays[_KERNEL][:1], lays[_Y])))
     name = f'dnnl_convolution_{name}_primitive_desc_create'
-    return _made(name, _engine(), *arguments, _DIRECT, x, kernel, *bias, y, *how, *hint, None)
+    return _made(name, _engine(), *arguments, _DIRECT, x, kernel, *bias, y, *how, *hint, _attributes())
 
   if operation == 'convolve':
     return create('forward', dtypes, _TRAINING)
@@ -158,24 +174,42 @@ def _convolution(operation: str, geometry: Geometry, lays, dtypes: list[str], fa
 
 def _reorder(source: c_void_p, target: c_void_p, read: c_void_p, written: c_void_p) -> '_Run':
   engine = _engine()
-  description = _made('dnnl_reorder_primitive_desc_create', source, engine, target, engine, None)
+  description = _made('dnnl_reorder_primitive_desc_create', source, engine, target, engine, _attributes())
   return _Run(description, {_FROM: read, _TO: written})
 
 
 class _Run:
   """A primitive with the memories that it works on, by role."""
 
+  room = np.empty(0, np.uint8)  # in which all primitives work, one at a time
+
   def __init__(self, description: c_void_p, memories: dict[int, c_void_p]):
+    wanted = c_void_p(_library().dnnl_primitive_desc_query_md(description, _SCRATCHPAD_QUERY, 0))
+    size = _library().dnnl_memory_desc_get_size(wanted) + _ALIGNMENT
+    if size > len(_Run.room):
+      _Run.room = np.empty(size, np.uint8)
+    self.scratchpad = _memory(wanted, None)
+    memories = {**memories, _SCRATCHPAD: self.scratchpad}
     self.primitive = _made('dnnl_primitive_create', description)
     self.arguments = (_Argument * len(memories))(*memories.items())
 
   def __call__(self) -> None:
+    start = _Run.room.ctypes.data
+    _checked('dnnl_memory_set_data_handle', self.scratchpad, c_void_p(start + -start % _ALIGNMENT))
     _checked('dnnl_primitive_execute', self.primitive, _stream(), len(self.arguments), self.arguments)
 
 
 @functools.cache
 def _engine() -> c_void_p:
   return _made('dnnl_engine_create', _CPU, c_size_t(0))
+
+
+@functools.cache
+def _attributes() -> c_void_p:
+  """Returns what all primitives share: their scratchpad is ours. oneDNN's would be of the thread that made them."""
+  attributes = _made('dnnl_primitive_attr_create')
+  _checked('dnnl_primitive_attr_set_scratchpad_mode', attributes, _OF_THE_CALLER)
+  return attributes
 
 
 @functools.cache

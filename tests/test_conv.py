@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import jax
@@ -327,6 +328,28 @@ def test_a_primitive_works_in_any_thread():
   close(found[0], conv.kernel_gradient(x, g, geometry, 'matmul'))
   for y in found[1:]:
     np.testing.assert_array_equal(y, found[0])
+  assert [t.name for t in threading.enumerate()].count('onednn') == 1
+
+
+@needs_onednn
+def test_callers_on_many_threads_share_onednns():
+  """OpenMP keeps a team of threads for each that called: on a machine of 64 cores thousands."""
+  code = """
+import concurrent.futures, jax, os
+from noisyjax.models.conv import convolution
+images, kernel = jax.numpy.ones((4, 8, 8, 16)), jax.numpy.ones((3, 3, 16, 16))
+run = jax.jit(lambda x: convolution(x, kernel, (1, 1), 'SAME', 'onednn'))
+run(images).block_until_ready()
+many = lambda: len(os.listdir('/proc/self/task'))
+before = many()
+with concurrent.futures.ThreadPoolExecutor(8) as pool:
+  list(pool.map(lambda i: run(images * i).block_until_ready(), range(64)))
+  print(many() - before)
+"""
+  environment = {**os.environ, 'OMP_NUM_THREADS': '8'}
+  done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=runs.ROOT, env=environment)
+  assert done.returncode == 0, done.stderr[-3000:]
+  assert int(done.stdout) <= 16  # the pool's own eight, and a few of XLA's
 
 
 @needs_onednn

@@ -4,8 +4,8 @@
 
 A fast network and 9,000 rows. One-cycle SGD, label smoothing, crop + flip + cutout, averaged weights; the epoch is
 chosen on 1,000 verified validation rows. What the 35,000 noisy rows add, given more time, is in `best_cpu.py`. Products
-of convolutions are bfloat16, for cores with AMX; `--config.model.conv=auto` is float32 (83.2 ± 0.1 %, n = 2, measured
-with slower convolutions than today's).
+of convolutions are bfloat16, for cores with AMX or avx512_bf16; `--config.model.conv=auto` is float32 (83.2 ± 0.1 %,
+n = 2, measured with slower convolutions than today's).
 """
 
 from configs.weak_supervision import common

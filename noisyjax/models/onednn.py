@@ -13,6 +13,7 @@ import functools
 import importlib.metadata
 import json
 import os
+import queue
 import threading
 from collections.abc import Callable
 from ctypes import byref, c_int, c_int64, c_size_t, c_void_p
@@ -45,8 +46,8 @@ _ROLES = {
 _FROM, _TO = 1, 17  # roles of a reorder
 _SCRATCHPAD, _SCRATCHPAD_QUERY, _OF_THE_CALLER = 80, 136, 1
 _ALIGNMENT = 64
-# One at a time: two convolutions at once would ask for twice as many threads as there are cores, and share memory.
-_lock = threading.RLock()
+_lock = threading.RLock()  # whoever traces makes primitives while another runs
+_calls = queue.SimpleQueue()  # (primitive, addresses, queue of the answer)
 
 
 class _Argument(ctypes.Structure):
@@ -70,8 +71,31 @@ def _loaded() -> ctypes.CDLL | None:
     return None
   library.dnnl_primitive_desc_query_md.restype = c_void_p
   library.dnnl_memory_desc_get_size.restype = c_size_t
-  ffi.register(_NAME, lambda what, addresses: _primitive(what)(addresses))
+  threading.Thread(target=_serve, daemon=True, name='onednn').start()
+  ffi.register(_NAME, _ask)
   return library
+
+
+def _ask(what: str, addresses: list[int]) -> None:
+  """Has the primitive run by the thread that runs all of them, and waits for it.
+
+  XLA calls from as many threads as there are cores. OpenMP would give each of them as many of its own; and two
+  convolutions at once would share the cores and the memory.
+  """
+  answer = queue.SimpleQueue()
+  _calls.put((_primitive(what), addresses, answer))
+  if (error := answer.get()) is not None:
+    raise error
+
+
+def _serve() -> None:
+  while True:
+    run, addresses, answer = _calls.get()
+    try:
+      run(addresses)
+      answer.put(None)
+    except Exception as error:
+      answer.put(error)
 
 
 def available(dtype: str = 'float32') -> bool:

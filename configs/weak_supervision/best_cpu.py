@@ -1,4 +1,4 @@
-"""Our answer to the seed's question on two cores without a GPU, in 45 minutes: 90.7 % (n = 1).
+"""Our answer to the seed's question on two cores without a GPU, in 45 minutes: 90.5 and 90.7 % (n = 2 runs).
 
   python launch.py train --config=configs/weak_supervision/best_cpu.py --workdir=runs/best_cpu
 
@@ -7,7 +7,7 @@ it learns from its own average: at every epoch each row without a verified label
 p(true | image, given), T counted on the verified rows, and verified rows keep theirs. By validation it is first, if by
 a little, of what `benchmarks/weak_supervision.py` compares at 15 minutes; here it has three times the epochs, and
 predicts from an image and its mirror image. The corrected labels are 90 % right at the end. Measured while tests ran
-beside it: 58 minutes, the epoch that validation chooses after 45 (benchmarks/README.md).
+beside it: 40 minutes on two Zen 5 cores, 58 on two Xeon cores with slower convolutions (benchmarks/README.md).
 """
 
 from configs.weak_supervision import clean_only

@@ -1,4 +1,4 @@
-"""Our answer to the seed's question on two cores without a GPU, in 45 minutes: 90.5 and 90.7 % (n = 2 runs).
+"""Our answer to the seed's question on two cores without a GPU, in 45 minutes: 90.5 and 90.7 % (two machines).
 
   python launch.py train --config=configs/weak_supervision/best_cpu.py --workdir=runs/best_cpu
 

@@ -1,6 +1,6 @@
 """oneDNN's convolution, input gradient and weight gradient as JAX operations on CPUs.
 
-The kernels that PyTorch trains with on x86, 1.2 to 8 times as fast as XLA's (benchmarks/README.md).
+The kernels that PyTorch trains with on x86, as fast as XLA's or up to 7 times as fast (benchmarks/README.md).
 The library is the PyPI package `onednn-cpu-gomp`, reached through its C interface (oneapi/dnnl/dnnl.h, version 3).
 
 Images stay as JAX has them, [B, H, W, C]; kernels are brought into the order that oneDNN likes best, which is a small
@@ -21,6 +21,7 @@ from ctypes import byref, c_int, c_int64, c_size_t, c_void_p
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 
 from noisyjax import compile_cache
 from noisyjax.errors import UserError
@@ -66,8 +67,13 @@ def _loaded() -> ctypes.CDLL | None:
   os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
   try:
     files = importlib.metadata.files(PACKAGE) or ()
-    library = ctypes.CDLL(str(next(f for f in files if f.name == LIBRARY).locate()))
-  except (importlib.metadata.PackageNotFoundError, StopIteration, OSError):
+  except importlib.metadata.PackageNotFoundError:
+    return None
+  path = next((f.locate() for f in files if f.name == LIBRARY), LIBRARY)
+  try:
+    library = ctypes.CDLL(str(path))
+  except OSError as error:  # mostly for want of libgomp.so.1
+    logging.warning("%s does not load (%s): convolutions are XLA's, and slower.", PACKAGE, error)
     return None
   library.dnnl_primitive_desc_query_md.restype = c_void_p
   library.dnnl_memory_desc_get_size.restype = c_size_t
@@ -110,7 +116,7 @@ def refuse(kind: str) -> None:
   raise UserError(
     f'model.conv: {kind!r} needs a CPU and the package {PACKAGE} (Linux on x86)'
     f'{", and AVX-512" if kind == "amx" else ""}; here the backend is {jax.default_backend()} and the package '
-    f'{"is missing or lacks libgomp.so.1" if _library() is None else "is there"}. Choose auto, matmul or plain.'
+    f'{"is missing or does not load" if _library() is None else "is there"}. Choose auto, matmul or plain.'
   )
 
 

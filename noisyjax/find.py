@@ -17,9 +17,10 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from noisyjax import config as configs, defaults, evaluate, step, train
-from noisyjax.data import dataset, decode, split
+from noisyjax.data import dataset, decode, pixels, split
 from noisyjax.errors import UserError, check_choice
 from noisyjax.estimate import confident
+from noisyjax.log import log
 from noisyjax.strategy import TrainData
 
 
@@ -102,7 +103,7 @@ def find_label_issues(
   """Ranks labels by how likely they are wrong, and flags those that probably are.
 
   Args:
-    images: [N, H, W, C] or [N, H, W], uint8 or floats in 0-255; not needed with `probs`.
+    images: [N, H, W, C] or [N, H, W], of any type `data.pixels.normalised` takes; not needed with `probs`.
     labels: int [N], -1 = unlabeled.
     probs: [N, C], your own probabilities, of a model that was not trained on the row; nothing is trained then.
     folds: how many networks are trained, each on all folds but one.
@@ -190,18 +191,9 @@ def out_of_fold(
     UserError: bad images; a class with fewer images than folds; a bad config, or one that looks at validation: the
       only rows to validate on would be those that are judged; a loss that is not finite.
   """
-  try:
-    images = np.asarray(images)
-  except ValueError as error:
-    raise UserError('images: of different shapes; expected one array [N, H, W, C] or [N, H, W].') from error
-  images = images[..., None] if images.ndim == 3 else images
-  if images.ndim != 4:
-    raise UserError(f'images: found shape {images.shape}; expected [N, H, W, C] or [N, H, W].')
-  if images.shape[-1] not in (1, 3):
-    hint = ' (channels last: np.moveaxis(images, 1, -1))' if images.shape[1] in (1, 3) else ''
-    raise UserError(f'images: found shape {images.shape}; expected 1 or 3 channels in the last axis{hint}.')
-  dataset.check_pixels(images)
-  images = images if images.dtype == np.uint8 else np.round(images).astype(np.uint8)
+  images, notes = pixels.normalised(images)
+  for note in notes:
+    log.warning('%s', note)
   ids = dataset.unique_ids([decode.digest(image) for image in images])
   _check_folds(labels, dataset.duplicate_groups(ids), classes, folds)
   config = recipe(len(labels), min(images.shape[1:3])) if config is None else config.copy_and_resolve_references()

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from noisyjax import checkpoint, config as configs, evaluate, step, writer
-from noisyjax.data import dataset, files, label_file
+from noisyjax.data import files, label_file, pixels
 from noisyjax.data.decode import check_bad
 from noisyjax.errors import UserError, check_choice
 from noisyjax.log import log
@@ -52,10 +52,8 @@ class Predictor:
     if batch.shape[1:] != self.shape:
       batches = f'(n, {", ".join(map(str, self.shape))})'
       raise UserError(f'images: found shape {images.shape}, expected {self.shape} or {batches}.')
-    dataset.check_pixels(batch)
-    if batch.dtype != np.uint8:
-      batch = batch.astype(np.float32)
-    out = self._probs(batch) if len(batch) else np.zeros((0, len(self.classes)), np.float32)
+    empty = np.zeros((0, len(self.classes)), np.float32)
+    out = self._probs(pixels.normalised(batch)[0]) if len(batch) else empty
     return out[0] if single else out
 
   def __call__(self, images: np.ndarray) -> int | np.ndarray:

@@ -451,6 +451,15 @@ def test_npz(tmp_path):
   assert (least.classes, truth.tolist()) == (('0', '1'), [-1] * 4)
 
 
+def test_npz_of_other_pixels_is_the_same_data_set(tmp_path):
+  images, labels = np.stack([picture(i) for i in range(4)]), [1, 0, 1, 1]
+  want, _ = load(source='npz', path=save(tmp_path / 'a.npz', images=images, labels=labels))
+  for kind in (images.astype(np.int64), images.astype(np.float32), images.transpose(0, 3, 1, 2)):
+    data, _ = load(source='npz', path=save(tmp_path / 'b.npz', images=kind, labels=labels))
+    assert data.fingerprint == want.fingerprint
+  assert 'read with channels last' in data.notes[0]
+
+
 @pytest.mark.parametrize(
   ('change', 'message'),
   [
@@ -466,9 +475,9 @@ def test_npz(tmp_path):
     (dict(verified=[0, 1]), 'verified: has shape'),
     (dict(true=[0, 1, 2]), r'true: row 2 \(from 0\) is 2; .*0..1'),
     (dict(names=['a']), 'names has shape'),
-    (dict(images=np.zeros((3, 4, 4, 3))), 'images has type float64 .*expected uint8'),
+    (dict(images=np.full((3, 4, 4, 3), 0.5)), r'bad\.npz: images: floats in \[0.5, 0.5\]: they seem to be divided'),
     (dict(images=np.zeros((3, 4, 4, 2), np.uint8)), '1 or 3 channels'),
-    (dict(images=np.zeros((0, 4, 4, 3), np.uint8)), 'expected uint8'),
+    (dict(images=np.zeros((0, 4, 4, 3), np.uint8)), 'there are no pixels'),
     (dict(images=np.array([None] * 3)), 'cannot be read as .npz'),
   ],
 )

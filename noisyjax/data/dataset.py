@@ -162,25 +162,6 @@ def labels_of(values: np.ndarray, count: int, classes: int, where: str) -> np.nd
   return values.astype(np.int32)
 
 
-def check_pixels(images: np.ndarray) -> None:
-  """Looks whether pixels lie in 0 to 255.
-
-  Raises:
-    UserError: values out of 0-255, floats that seem to lie in 0-1, or no numbers.
-  """
-  if images.dtype == np.uint8 or not images.size:
-    return
-  if images.dtype.kind in 'OSUMmc':
-    raise UserError(f'images: have type {images.dtype}; expected numbers from 0 to 255.')
-  low, high = float(images.min()), float(images.max())
-  if not (low >= 0 and high <= 255):  # NaN fails both
-    raise UserError(f'images: found values in [{low:g}, {high:g}], expected 0 to 255.')
-  if 0 < high <= 1 and images.dtype.kind == 'f':
-    raise UserError(
-      f'images: floats in [{low:g}, {high:g}]: they seem to be divided by 255; expected values from 0 to 255.'
-    )
-
-
 def validate(dataset: Dataset, truth: np.ndarray) -> None:
   """Checks what every source must deliver.
 

@@ -21,6 +21,7 @@ from PIL import Image, ImageOps
 from noisyjax.errors import UserError, check_choice
 
 FITS = ('exact', 'crop', 'pad')
+Encoded = bytes | Image.Image | np.ndarray
 
 
 class Decoded(NamedTuple):
@@ -118,13 +119,13 @@ def _text(shape: Sequence[int]) -> str:
 
 
 def decode_all(
-  names: Sequence[str], read: Callable[[int], bytes], size: int = 0, fit: str = 'exact', channels: int = 3
+  names: Sequence[str], read: Callable[[int], Encoded], size: int = 0, fit: str = 'exact', channels: int = 3
 ) -> Decoded:
   """Decodes many images; one that cannot be read does not stop the others.
 
   Args:
     names: what each image is called in a message.
-    read: position → bytes of the file.
+    read: position → bytes of the file, an opened image, or its pixels uint8 [H, W, 3].
     size: side of the square that all images are fitted to; 0 asks that all have one size.
     fit: 'exact', 'crop' or 'pad'.
     channels: 3 or 1.
@@ -180,10 +181,18 @@ def readable(read: Callable[[], bytes]) -> bool:
   return True
 
 
+def _pixels(content: Encoded) -> np.ndarray:
+  if isinstance(content, np.ndarray):
+    return content
+  if isinstance(content, Image.Image):
+    return np.asarray(_rgb(ImageOps.exif_transpose(content)))  # the caller's stays as it is
+  return decode(content)
+
+
 def _decode_one(i: int, *, read, size: int, fit: str, channels: int) -> tuple[np.ndarray | None, str]:
   """Returns (image, digest), or (None, reason)."""
   try:
-    image = decode(read(i))
+    image = _pixels(read(i))
   except Exception as error:  # a decoder on damaged bytes may raise anything; what it says goes to the user
     # Pillow names the buffer's address, which says nothing and changes from run to run.
     reason = 'no image that Pillow can read' if isinstance(error, Image.UnidentifiedImageError) else str(error)

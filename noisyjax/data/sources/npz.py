@@ -1,7 +1,8 @@
 """An .npz file of arrays.
 
-Keys: `images` uint8 [N, H, W, C] or [N, H, W]; `labels` (given); optional `verified` and `true` (int [N], -1 = none),
-`classes` (C names), `names` (N names), `test` (bool [N], the source's own test part).
+Keys: `images` [N, H, W, C] or [N, H, W], of any type that `data.pixels.normalised` takes; `labels` (given); optional
+`verified` and `true` (int [N], -1 = none), `classes` (C names), `names` (N names), `test` (bool [N], the source's own
+test part).
 """
 
 import zipfile
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from noisyjax.data import dataset
+from noisyjax.data import dataset, pixels
 from noisyjax.errors import UserError
 
 OPTIONAL = ('verified', 'true', 'classes', 'names', 'test')
@@ -23,15 +24,7 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
   """
   path = Path(config.path).expanduser()
   arrays = _read(path)
-  images = arrays['images']
-  if images.dtype != np.uint8 or images.ndim not in (3, 4) or not images.size:
-    raise UserError(
-      f'{path}: images has type {images.dtype} and shape {images.shape}; expected uint8 [N, H, W, C] or [N, H, W] in '
-      '0..255.'
-    )
-  images = images[..., None] if images.ndim == 3 else images
-  if images.shape[-1] not in (1, 3):
-    raise UserError(f'{path}: images has shape {images.shape}; expected 1 or 3 channels in the last axis.')
+  images, notes = pixels.normalised(arrays['images'], f'{path}: images')
   count = len(images)
   labels = {key: arrays[key] for key in ('labels', 'verified', 'true') if key in arrays}
   classes = tuple(config.classes) or tuple(str(c) for c in arrays.get('classes', ())) or _numbered(labels, count)
@@ -46,6 +39,7 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
     verified=labels.get('verified'),
     names=arrays['names'].astype(str).tolist() if 'names' in arrays else None,
     test=arrays.get('test'),
+    notes=notes,
   )
   return made, labels.get('true', np.full(count, -1, np.int32))
 

@@ -14,7 +14,7 @@ from noisyjax.errors import UserError
 from noisyjax.log import log, show
 
 _CONFIG = config_flags.DEFINE_config_file('config', None, 'A recipe in configs/; --config.field=value sets a field.')
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run; predict and report take several, by commas.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run or sweep; predict, report: several, by commas.')
 _IMAGES = flags.DEFINE_string('images', None, 'predict, find: folder or zip of images.')
 _LABELS = flags.DEFINE_string('labels', '', 'predict: label file to score against; find: the labels to judge.')
 _TRUTH = flags.DEFINE_string('truth', '', 'find: label file to score the finding against, for the audit alone.')
@@ -94,9 +94,12 @@ def sweep() -> None:
     raise UserError('sweep: expected either --grid=field=value,value,… or --sweep=FILE.')
   points = library.generated(_SWEEP.value) if _SWEEP.value else list(library.grid(_GRID.value))
   print(library.sweep(_needed(_CONFIG), points, _needed(_WORKDIR))[1], end='')
-  for name in ('table.md', 'comparison.png'):
-    if (Path(_WORKDIR.value) / name).exists():
-      print(Path(_WORKDIR.value) / name)
+  _print_files(Path(_WORKDIR.value))
+
+
+def _print_files(folder: Path) -> None:
+  names = ('table.md', 'table.csv', 'table.tex', 'comparison.png', 'axes.png')
+  print(*(folder / name for name in names if (folder / name).exists()), sep='\n')
 
 
 def inspect() -> None:
@@ -111,13 +114,19 @@ def inspect() -> None:
 
 
 def report() -> None:
-  """report --workdir=W1,W2,…: report.html of each finished run anew, and one table of all."""
-  from noisyjax.experiments import report as library
+  """report --workdir=W1,W2,…: report.html of each finished run anew, and one table of all; or of a sweep's runs."""
+  from noisyjax.experiments import collection, report as library, sweep as sweeps
 
   folders = _folders(_needed(_WORKDIR))
   for folder in folders:
-    print(library.write_report(folder))
-  print(library.compare(folders), end='')
+    runs = [] if (Path(folder) / 'result.json').exists() else collection.finished(folder)
+    for run in runs or [folder]:
+      print(library.write_report(run))
+    if runs:
+      print(sweeps.rebuild(folder), end='')
+      _print_files(Path(folder))
+  if all((Path(folder) / 'result.json').exists() for folder in folders):
+    print(library.compare(folders), end='')
 
 
 def strategies() -> None:

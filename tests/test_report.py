@@ -207,7 +207,7 @@ def test_table_groups_over_seeds_with_sample_std():
     )
     for i, last in enumerate(lasts)
   ]
-  head, rule, naive, dual, *rest = report.table(runs, ('strategy', 'noise.requested')).splitlines()
+  head, rule, naive, dual, *rest = str(report.table(runs, ('strategy', 'noise.requested'))).splitlines()
   assert not rest
   cells = [[c.strip() for c in re.split(r'(?<!\\)\|', line)[1:-1]] for line in (head, naive, dual)]
   assert cells[0] == [
@@ -225,17 +225,17 @@ def test_table_groups_over_seeds_with_sample_std():
 
 def test_table_says_what_else_differs(tmp_path):
   a, b = fake_run(tmp_path / 'a', epochs=10), fake_run(tmp_path / 'b', strategy='naive', epochs=20)
-  text = report.table(results(a, b), ('strategy',))
+  text = str(report.table(results(a, b), ('strategy',)))
   assert 'Not equal: passes (budget): 7200, 14,400.' in text and 'Not equal: epochs: 10, 20.' in text
   assert 'device' not in text
-  assert 'Not equal' not in report.table(results(a, a), ('strategy',))
+  assert 'Not equal' not in str(report.table(results(a, a), ('strategy',)))
 
 
 def test_table_takes_noise_drawn_per_seed_for_equal_data_if_every_group_has_the_same(tmp_path):
   first, second, other = (fake_run(tmp_path / str(s), seed=s) for s in range(3))
   renamed = [{**r, 'strategy': 'naive'} for r in results(first, second)]
-  assert 'Not equal' not in report.table(results(first, second) + renamed, ('strategy',))
-  assert 'Not equal: data: f000, f002, f001.' in report.table(results(first, other) + renamed, ('strategy',))
+  assert 'Not equal' not in str(report.table(results(first, second) + renamed, ('strategy',)))
+  assert 'Not equal: data: f000, f002, f001.' in str(report.table(results(first, other) + renamed, ('strategy',)))
 
 
 def test_comparison_draws_each_group_in_its_color(tmp_path):
@@ -267,4 +267,4 @@ def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(tmp_path):
   assert [row[head.index('optim/lr')] for row in rows] == ['0.1', '0.2']
   assert all(row[head.index('last')].endswith('(2)') for row in rows)
   assert 'runs of one seed' not in text
-  assert 'runs of one seed are averaged' in report.table(results(folders[0], folders[0]), ('strategy',))
+  assert 'runs of one seed are averaged' in str(report.table(results(folders[0], folders[0]), ('strategy',)))

@@ -4,16 +4,27 @@ import numpy as np
 import pytest
 
 import runs
-from noisyjax import run
+from noisyjax import config as configs, run, writer
 from noisyjax.data import prepare
 from noisyjax.errors import Diverged, UserError
-from noisyjax.experiments import sweep
+from noisyjax.experiments import sweep, words
+
+
+def finish(config, folder, accuracy):
+  """Writes the files of a finished run that a table is made of, and returns its result."""
+  result = {'strategy': config.strategy.name, 'model': config.model.name, 'seed': config.seed, 'seconds': 1.0}
+  result |= {'data': {'fingerprint': 'f00'}, 'audit': {'last': accuracy}, 'epochs': config.epochs}
+  folder.mkdir(parents=True, exist_ok=True)
+  writer.write_json(folder / 'config.json', configs.resolved(config))
+  writer.write_json(folder / 'result.json', result)
+  for name in ('metrics.jsonl', 'audit.jsonl'):
+    writer.JsonLines(folder / name).append({'epoch': 1, 'test_accuracy': accuracy})
+  return result
 
 
 def fake(config, folder):
   """A result that tells its settings by its accuracy."""
-  accuracy = config.noise.rate if config.noise.kind != 'none' else config.noise.seed / 10
-  return {'strategy': 'naive', 'model': 'dense', 'seed': config.seed, 'data': {}, 'audit': {'last': accuracy}}
+  return finish(config, folder, config.noise.rate if config.noise.kind != 'none' else config.noise.seed / 10)
 
 
 def test_settings_of_one_short_name_are_not_averaged_as_seeds(tmp_path, monkeypatch):
@@ -61,7 +72,7 @@ def test_a_point_that_fails_stops_no_other_and_the_table_has_the_rest(tmp_path, 
   def fail_at_a_high_rate(config, folder, command=None):
     if config.optim.lr > 1:
       raise Diverged(f'{folder}: the loss is not finite at step 3.')
-    return {'strategy': 'naive', 'model': 'dense', 'seed': config.seed, 'audit': {'last': 0.5}, 'seconds': 1.0}
+    return finish(config, folder, 0.5)
 
   monkeypatch.setattr(run, 'run', fail_at_a_high_rate)
   points = list(sweep.grid(['optim.lr=0.1,30.0,0.01']))
@@ -87,3 +98,71 @@ def test_folds_hold_out_no_row_that_cannot_be_scored(tmp_path, monkeypatch):
   config = runs.recipe(runs.npz(tmp_path / 'data.npz', **data), data__val='')
   sweep.kfold(config, 3, str(tmp_path / 'folds'))
   assert sorted(held) == [row for row in range(96) if row % 5]
+
+
+def row_of(table, first):
+  return next(line for line in table.splitlines() if line.startswith(f'| {first} '))
+
+
+def test_the_table_is_of_all_finished_runs_whenever_they_joined(tmp_path, monkeypatch):
+  monkeypatch.setattr(run, 'run', fake)
+  config = runs.recipe(noise__kind='symmetric')
+  sweep.sweep(config, list(sweep.grid(['noise.rate=0.2,0.4', 'seed=0,1'])), str(tmp_path))
+  _, text = sweep.sweep(config, list(sweep.grid(['noise.rate=0.4,0.1', 'seed=2'])), str(tmp_path))
+  assert '20.00 ± 0.00 (2)' in row_of(text, '0.2') and '40.00 ± 0.00 (3)' in row_of(text, '0.4')
+  assert '10.00 (1)' in row_of(text, '0.1')
+  (tmp_path / 'table.md').unlink()
+  assert str(sweep.rebuild(tmp_path)) == text == (tmp_path / 'table.md').read_text()
+  (tmp_path / 'rate=0.2,seed=1' / 'result.json').unlink()  # killed, or at work elsewhere
+  assert '20.00 (1)' in row_of(str(sweep.rebuild(tmp_path)), '0.2')
+  (tmp_path / 'sweep.json').unlink()  # of runs that no sweep made
+  assert '40.00 ± 0.00 (3)' in row_of(str(sweep.rebuild(tmp_path)), '0.4')
+
+
+def test_runs_of_other_data_are_never_averaged(tmp_path, monkeypatch):
+  monkeypatch.setattr(run, 'run', fake)
+  config = runs.recipe(noise__kind='symmetric')
+  sweep.sweep(config, list(sweep.grid(['seed=0,1,2'])), str(tmp_path))
+  path = tmp_path / 'seed=1' / 'result.json'
+  writer.write_json(path, writer.read_json(path) | {'data': {'fingerprint': 'beef1234ff'}})
+  text = str(sweep.rebuild(tmp_path))
+  assert 'data seen' in text and '(2)' in row_of(text, 'naive') and '(3)' not in text
+  assert 'beef1234' in text
+
+
+def test_what_a_sweep_varies_is_no_unfair_comparison(tmp_path, monkeypatch):
+  monkeypatch.setattr(run, 'run', fake)
+  config = runs.recipe(noise__kind='symmetric')
+  _, text = sweep.sweep(config, list(sweep.grid(['epochs=1,3', 'noise.rate=0.2,0.4'])), str(tmp_path))
+  assert 'Not equal' not in text
+  for path in tmp_path.glob('*/result.json'):  # another machine is
+    writer.write_json(path, writer.read_json(path) | {'device': path.parent.name})
+  assert 'Not equal: device' in str(sweep.rebuild(tmp_path))
+
+
+def test_a_seed_that_the_noise_follows_is_no_axis(tmp_path, monkeypatch):
+  monkeypatch.setattr(run, 'run', lambda config, folder: finish(config, folder, 0.5))
+  points = [{'seed': s, 'optim.lr': lr} for s in range(2) for lr in (0.1, 0.2)]
+  for s in range(2):
+    config = runs.recipe(noise__kind='symmetric', noise__seed=s)
+    _, text = sweep.sweep(config, [p for p in points if p['seed'] == s], str(tmp_path))
+  assert '50.00 ± 0.00 (2)' in row_of(text, '0.1') and 'noise' not in text
+
+
+def test_a_sweep_file_of_another_format_is_named(tmp_path, monkeypatch):
+  monkeypatch.setattr(run, 'run', fake)
+  writer.write_json(tmp_path / 'sweep.json', {'format': 99})
+  with pytest.raises(UserError, match=r'sweep\.json: is not of format 1'):
+    sweep.sweep(runs.recipe(), [{'seed': 0}], str(tmp_path))
+
+
+def test_folds_are_rebuilt_as_folds_with_the_interval_of_their_rows(tmp_path):
+  for i, (last, rows) in enumerate(((0.5, 40), (0.7, 41))):
+    folder = tmp_path / f'fold={i}'
+    result = finish(runs.recipe(data__val=f'@{folder}/held.txt'), folder, 0.5)
+    validation = {'labels': 'given', 'rows': rows, 'last': last, 'best': last}
+    writer.write_json(folder / 'result.json', result | {'validation': validation})
+  text = str(sweep.rebuild(tmp_path))
+  low, high = words.wilson(0.6, 81)
+  assert f'60.00 ± 14.14 (2) [{100 * low:.2f}, {100 * high:.2f}]' in row_of(text, 'mean ± std (2)')
+  assert (tmp_path / 'table.csv').exists() and (tmp_path / 'table.tex').exists()

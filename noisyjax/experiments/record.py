@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,49 @@ from noisyjax.errors import UserError
 
 @dataclass(frozen=True)
 class Record:
-  """The files of one finished run, read."""
+  """The files of one finished run; what is large is read when it is asked for.
 
+  Raises:
+    UserError: from any attribute, naming the missing or damaged file.
+  """
+
+  folder: Path
   config: dict[str, Any]
-  environment: dict[str, Any]
   result: dict[str, Any]
-  metrics: list[dict[str, Any]]  # one per epoch
-  audit: list[dict[str, Any]]  # one per audited epoch; empty where no truth is known
-  samples: dict[str, np.ndarray]  # columns [N] of training and validation rows
-  truth: dict[str, np.ndarray] | None  # columns [N] of the rows whose truth is known
 
   @property
   def classes(self) -> list[str]:
     return [str(name) for name in self.result['data']['classes']]
 
+  @cached_property
+  def environment(self) -> dict[str, Any]:
+    return writer.read_json(self.folder / 'environment.json')
+
+  @cached_property
+  def metrics(self) -> list[dict[str, Any]]:
+    """One per epoch."""
+    return writer.read_lines(self.folder / 'metrics.jsonl')
+
+  @cached_property
+  def audit(self) -> list[dict[str, Any]]:
+    """One per audited epoch; none where no truth is known."""
+    path = self.folder / 'audit.jsonl'
+    return writer.read_lines(path) if path.exists() else []
+
+  @cached_property
+  def samples(self) -> dict[str, np.ndarray]:
+    """Columns [N] of the training and validation rows."""
+    return writer.read_parquet(self.folder / 'samples.parquet')[0]
+
+  @cached_property
+  def truth(self) -> dict[str, np.ndarray] | None:
+    """Columns [N] of the rows whose truth is known."""
+    path = self.folder / 'audit.parquet'
+    return writer.read_parquet(path)[0] if path.exists() else None
+
 
 def read(workdir: str | os.PathLike) -> Record:
-  """Reads a finished workdir.
+  """Opens a finished workdir.
 
   Raises:
     UserError: naming the missing or damaged file.
@@ -38,16 +65,7 @@ def read(workdir: str | os.PathLike) -> Record:
   folder = Path(workdir)
   if not (folder / 'result.json').exists():
     raise UserError(f'{folder}: not a finished run: it has no result.json.')
-  audit, truth = folder / 'audit.jsonl', folder / 'audit.parquet'
-  return Record(
-    config=writer.read_json(folder / 'config.json'),
-    environment=writer.read_json(folder / 'environment.json'),
-    result=writer.read_json(folder / 'result.json'),
-    metrics=writer.read_lines(folder / 'metrics.jsonl'),
-    audit=writer.read_lines(audit) if audit.exists() else [],
-    samples=writer.read_parquet(folder / 'samples.parquet')[0],
-    truth=writer.read_parquet(truth)[0] if truth.exists() else None,
-  )
+  return Record(folder, writer.read_json(folder / 'config.json'), writer.read_json(folder / 'result.json'))
 
 
 def history(log: Iterable[Mapping[str, Any]], field: str) -> tuple[list[int], list[float]]:

@@ -4,15 +4,20 @@ Everything is read back from the run's files. Whatever needs true or test labels
 dashed or in the audit color and is called "audit" where it stands; a number chosen on the test labels says "oracle".
 """
 
+import dataclasses
+import functools
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from noisyjax import config, writer
 from noisyjax.experiments import page, pictures, words
 from noisyjax.experiments.record import nested, read
+from noisyjax.experiments.tables import Spread, Table
 
 
 def write_report(workdir: str | os.PathLike) -> Path:
@@ -36,78 +41,137 @@ def compare(workdirs: Sequence[str | os.PathLike]) -> str:
   """Returns `table` of finished runs, in which only runs that differ in nothing but the seed share a row."""
   records = [read(folder) for folder in dict.fromkeys(Path(w).resolve() for w in workdirs)]
   runs = [(record.result, config.flat(record.config)) for record in records]
-  alike: dict[tuple, list[dict]] = {}
+  # A dot would look into the result.
+  own = {f: f.replace('.', '/') if '.' in f else f'config/{f}' for f in differing(runs)}
+  rows = [result | {column: settings.get(field) for field, column in own.items()} for result, settings in runs]
+  return str(table(rows, ('strategy', 'model', *own.values()), own))
+
+
+def differing(runs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[str]:
+  """Returns the fields in which runs of one strategy and model differ: those that must not be averaged over.
+
+  The seed is none of them, nor what follows it (a recipe may tie the noise's seed to the run's), nor the folds of one
+  cross-validation.
+
+  Args:
+    runs: result and flat config of each.
+  """
+  alike: dict[tuple, list[Mapping]] = {}
   for result, settings in runs:
     alike.setdefault((result['strategy'], result['model']), []).append(settings)
-  own = {}
+  out = {}
   for members in alike.values():
     for field in sorted(set().union(*members)):
-      values = {json.dumps(m[field]) for m in members if field in m}  # one that an older run lacks is as it was
-      fold = all(value.startswith('"@') for value in values)  # of one cross-validation
-      if field != 'seed' and len(values) > 1 and not fold:
-        own[field] = field.replace('.', '/') if '.' in field else f'config/{field}'  # a dot would look into the result
-  rows = [result | {column: settings.get(field) for field, column in own.items()} for result, settings in runs]
-  return table(rows, ('strategy', 'model', *own.values()))
+      known = [m for m in members if field in m]  # one that an older run lacks is as it was
+      values = {json.dumps(m[field]) for m in known}
+      fold = all(value.startswith('"@') for value in values)
+      tied = all(m[field] == m.get('seed') for m in known)
+      if field != 'seed' and len(values) > 1 and not fold and not tied:
+        out[field] = None
+  return list(out)
 
 
-def table(results: Sequence[Mapping[str, Any]], by: Sequence[str]) -> str:
-  """A Markdown table of results grouped over their seeds, in the order of first appearance.
+# What makes a comparison unfair where runs differ in it, and the fields whose sweep it would be a consequence of.
+NOT_EQUAL = (
+  ('data.fingerprint', 'data', ('data', 'noise')),
+  ('noise.kind', 'noise', ('noise',)),
+  ('noise.requested', 'requested noise rate', ('noise',)),
+  ('audit.test_labels', 'labels of the test rows', ('data.test_labels',)),
+  ('audit.test_rows', 'test rows', ('data',)),
+  ('validation.labels', 'labels of the validation rows', ('data.val_labels',)),
+  ('validation.rows', 'validation rows', ('data',)),
+  ('model', 'model', ('model.name', 'phases')),
+  ('epochs', 'epochs', ('epochs', 'phases', 'stop')),
+  ('passes', 'passes (budget)', ('epochs', 'phases', 'stop', 'batch_size', 'steps_per_epoch', 'data', 'rows')),
+  ('device', 'device', ()),
+)
+
+
+def table(results: Sequence[Mapping[str, Any]], by: Sequence[str], swept: Iterable[str] = ()) -> Table:
+  """A table of results grouped over their seeds, in the order of first appearance.
 
   Args:
     results: the content of each run's result.json.
     by: fields that tell groups apart, dotted where nested: ('strategy', 'noise.requested').
+    swept: the fields of the config that differ on purpose; what follows from them is no surprise.
 
   Returns:
-    The table: mean ± sample standard deviation (n) of each test accuracy in percent, seconds, and what the method was
-    told. Below it, one line for each other thing in which the runs compared differ, since no such comparison is fair.
+    Mean ± sample standard deviation (n) of each test accuracy in percent; where a run has no test rows, of its
+    validation accuracy, with Wilson's 95 % interval of a share of that many rows; seconds, and what the method was
+    told. Below, one line for each other thing in which the runs compared differ, since no such comparison is fair.
   """
   groups: dict[tuple, list] = {}
   for result in results:
     groups.setdefault(tuple(json.dumps(nested(result, key)) for key in by), []).append(result)
   groups = [(tuple(words.text(nested(members[0], key)) for key in by), members) for members in groups.values()]
-  head = (*by, 'last', 'mean of last 10', 'best by validation', 'best by test (oracle)', 'seconds', 'told')
-  rows = []
-  for key, members in groups:
-    accuracies = [
-      _counted([nested(r, f'audit.{rule}') for r in members], 100, 2)
-      for rule in ('last', 'mean_last_10', 'best_by_validation', 'oracle')
-    ]
-    if accuracies[-1] != '-':
-      accuracies[-1] += ' (oracle)'
-    rows.append((*key, *accuracies, _counted([r.get('seconds') for r in members], 1, 1), _told(members)))
+  columns, notes = [], []
+  untested = [r for r in results if nested(r, 'audit.last') is None]
+  if len(untested) < len(results):
+    columns += [(name, functools.partial(_spread, field=f'audit.{field}', mark=mark)) for name, field, mark in TEST]
+  if any(nested(r, 'validation.rows') for r in untested):
+    columns += [(name, functools.partial(_validated, field=field)) for name, field in VALIDATION]
+    columns.append(('validated on', _validated_on))
+    notes.append('[ ]: 95 % interval (Wilson) of an accuracy that is counted on so many validation rows.')
+  elif len(untested) == len(results):
+    notes.append('No test rows and no validation rows: there is no accuracy to show.')
+  columns += [('seconds', functools.partial(_spread, field='seconds', scale=1, digits=1)), ('told', _told)]
+  rows = [(*key, *(cell(members) for _, cell in columns)) for key, members in groups]
+  return Table((*by, *(name for name, _ in columns)), rows, [*notes, *_notes(groups, by, tuple(swept))])
+
+
+TEST = (
+  ('last', 'last', ''),
+  ('mean of last 10', 'mean_last_10', ''),
+  ('best by validation', 'best_by_validation', ''),
+  ('best by test (oracle)', 'oracle', '(oracle)'),
+)
+VALIDATION = (('validation last', 'last'), ('validation best epoch (optimistic)', 'best'))
+
+
+def _notes(groups: list[tuple[tuple, list]], by: Sequence[str], swept: Sequence[str]) -> list[str]:
   notes = []
   for key, members in groups:
     seeds = [r.get('seed') for r in members]
     if len(set(seeds)) < len(seeds):
       notes.append(f'{", ".join(key)}: runs of one seed are averaged.')
     if nested(members[0], 'audit.one_network'):
-      alone = _counted([nested(r, 'audit.one_network.last') for r in members], 100, 2)
+      alone = _spread(members, 'audit.one_network.last').text()
       notes.append(f'{", ".join(key)}: the vote of {members[0]["networks"]} networks; the first alone, last: {alone}.')
-  for field, name in (
-    ('data.fingerprint', 'data'),
-    ('noise.kind', 'noise'),
-    ('noise.requested', 'requested noise rate'),
-    ('audit.test_labels', 'labels of the test rows'),
-    ('audit.test_rows', 'test rows'),
-    ('validation.labels', 'labels of the validation rows'),
-    ('model', 'model'),
-    ('epochs', 'epochs'),
-    ('passes', 'passes (budget)'),
-    ('device', 'device'),
-  ):
+  for field, name, causes in NOT_EQUAL:
     each = [list(dict.fromkeys(words.text(words.rounded(nested(r, field))) for r in members)) for _, members in groups]
     values = list(dict.fromkeys(value for group in each for value in group))
     by_seed = field == 'data.fingerprint' and all(set(group) == set(each[0]) for group in each)  # noise drawn per seed
-    if len(values) > 1 and field not in by and not by_seed:
+    meant = any(f == cause or f.startswith(f'{cause}.') for f in swept for cause in causes)
+    if len(values) > 1 and field not in by and not by_seed and not meant:
       short = [value[:24] for value in values] if len({value[:24] for value in values}) == len(values) else values
       shown = short if len(values) <= 4 else [*short[:3], f'… ({len(values)} values)']
       notes.append(f'Not equal: {name}: {", ".join(shown)}.')
-  return '\n'.join([words.markdown(head, rows), *([''] if notes else []), *notes]) + '\n'
+  return notes
 
 
-def _counted(values: Sequence[float | None], scale: float, digits: int) -> str:
-  known = [v for v in values if v is not None]
-  return words.spread(known, scale, digits) + (f' ({len(known)})' if known else '')
+def _spread(
+  members: Sequence[Mapping], field: str, scale: float = 100, digits: int = 2, mark: str = ''
+) -> Spread | None:
+  known = [v for v in (nested(r, field) for r in members) if v is not None and np.isfinite(v)]
+  if not known:
+    return None
+  mean, std = words.mean_std(known)
+  return Spread(scale * mean, None if std is None else scale * std, len(known), None, digits, mark)
+
+
+def _validated(members: Sequence[Mapping], field: str) -> Spread | None:
+  """A validation accuracy and its interval: of the mean over seeds, on the rows of one run, which they share."""
+  found, rows = _spread(members, f'validation.{field}'), [nested(r, 'validation.rows') for r in members]
+  rows = [n for n in rows if n]
+  if found is None or not rows:
+    return found
+  low, high = words.wilson(found.mean / 100, min(rows))
+  return dataclasses.replace(found, interval=(100 * low, 100 * high))
+
+
+def _validated_on(members: Sequence[Mapping]) -> str:
+  found = [r['validation'] for r in members if nested(r, 'validation.rows')]
+  return '; '.join(dict.fromkeys(f'{words.text(v["rows"])} rows, {v["labels"]} labels' for v in found))
 
 
 def _told(results: Iterable[Mapping[str, Any]]) -> str:

@@ -16,7 +16,8 @@ from ml_collections import ConfigDict
 from noisyjax import config as configs, run, writer
 from noisyjax.data import prepare, split
 from noisyjax.errors import Diverged, UserError
-from noisyjax.experiments import report, words
+from noisyjax.experiments import collection, words
+from noisyjax.experiments.tables import Spread, Table
 from noisyjax.log import log
 
 Overrides = dict[str, Any]
@@ -79,17 +80,11 @@ def generated(path: str) -> list[Overrides]:
   return points
 
 
-def short(field: str) -> str:
-  """Returns what a field is called in tables and folders: "optim.lr" → "lr", "strategy.name" → "strategy"."""
-  parts = field.split('.')
-  return parts[-2] if parts[-1] == 'name' and len(parts) > 1 else parts[-1]
-
-
 def name(overrides: Overrides) -> str:
   """Returns a folder name that tells the point: "lr=0.1,seed=1"."""
-  taken = [short(f) for f in overrides]
+  taken = [collection.short(f) for f in overrides]
   plain = lambda v: re.sub(r'[^\w.+-]+', '_', str(v)).strip('_')
-  label = lambda f: f if taken.count(short(f)) > 1 else short(f)
+  label = lambda f: f if taken.count(collection.short(f)) > 1 else collection.short(f)
   return ','.join(f'{label(k)}={plain(v)}' for k, v in overrides.items()) or 'base'
 
 
@@ -97,7 +92,8 @@ def sweep(config: ConfigDict, points: list[Overrides], workdir: str) -> tuple[li
   """Runs every point in a folder of its own; finished ones are not run twice.
 
   Returns:
-    The results, and their table (also written to table.md), grouped over seeds.
+    The results, and the table of all finished runs in the folder, those of earlier calls too, grouped over seeds (also
+    in table.md, table.csv and table.tex).
   Raises:
     UserError: before anything runs, for a point that names an unknown field or makes a bad config; when all else has
       run and is in the table, for points whose loss left the numbers.
@@ -113,18 +109,19 @@ def sweep(config: ConfigDict, points: list[Overrides], workdir: str) -> tuple[li
     built.append((point, own))
   if not built:
     raise UserError('sweep: there is no point to run.')
-  results, done, failed = [], [], []
+  names = [name(point) for point, _ in built]
+  collection.remember(workdir, names, list(dict.fromkeys(f for point, _ in built for f in point)))
+  results, failed = [], []
   for i, (point, own) in enumerate(built):
     log.info('%d of %d: %s', i + 1, len(built), name(point))
     try:
       results.append(run.run(own, Path(workdir) / name(point)))
-      done.append(point)
     except Diverged as error:
       log.error('%s', error)
       failed.append((point, error))
   if not results:
     raise failed[0][1]
-  text = _table(results, done, points, workdir)
+  text = str(collection.write(workdir))
   if failed:
     listed = ', '.join(name(point) for point, _ in failed)
     raise UserError(
@@ -134,25 +131,6 @@ def sweep(config: ConfigDict, points: list[Overrides], workdir: str) -> tuple[li
   return results, text
 
 
-def _table(results: list[dict], done: list[Overrides], points: list[Overrides], workdir: str) -> str:
-  """Writes table.md and the picture beside it; `points` are all, of which those `done` have results."""
-  fields = list(dict.fromkeys(f for p in points for f in p if f != 'seed'))
-  shorts = [short(f) for f in fields]
-  # A short name that two fields share, or that means something else in a result, is written out.
-  clash = lambda s: shorts.count(s) > 1 or (s in results[0] and s not in ('strategy', 'model', 'epochs'))
-  columns = {f: f.replace('.', '/') if clash(s) else s for f, s in zip(fields, shorts)}
-  rows = [r | {c: p.get(f, '') for f, c in columns.items()} for r, p in zip(results, done)]
-  text = report.table(rows, tuple(columns.values()) or ('strategy', 'model'))
-  writer.write_text(Path(workdir) / 'table.md', text)
-  if all(r['audit'].get('test_rows') for r in results):
-    groups = {}
-    for point in done:
-      label = name({k: v for k, v in point.items() if k != 'seed'})
-      groups.setdefault(label.removeprefix('strategy='), []).append(Path(workdir) / name(point))
-    report.write_comparison(groups, Path(workdir) / 'comparison.png')
-  return text
-
-
 def kfold(config: ConfigDict, k: int, workdir: str) -> tuple[list[dict], str]:
   """Runs k-fold cross-validation over the training rows; each fold validates where it was held out.
 
@@ -160,7 +138,8 @@ def kfold(config: ConfigDict, k: int, workdir: str) -> tuple[list[dict], str]:
   `data.val_labels` names, where it has one, so the mean over folds is a mean over those.
 
   Returns:
-    The results, and a table of validation accuracies with their mean and standard deviation (also in table.md).
+    The results, and a table of validation accuracies with their mean and standard deviation (also in table.md,
+    table.csv and table.tex).
   """
   config = config.copy_and_resolve_references()
   config.data.val = '@'  # each fold's own, below
@@ -189,17 +168,38 @@ def kfold(config: ConfigDict, k: int, workdir: str) -> tuple[list[dict], str]:
     own.data.train, own.data.val = f'@{folder / "kept.txt"}', f'@{rows}'
     log.info('fold %d of %d: %d rows held out', i + 1, k, len(held))
     results.append(run.run(own, folder))
-  watched = any(c.stop.patience or c.schedule.name == 'plateau' for _, _, c in configs.phases(config))
-  return results, _fold_table(results, workdir, watched)
+  return results, str(_fold_table(results, workdir, _watched(config)))
 
 
-def _fold_table(results: list[dict], workdir: str, watched: bool) -> str:
-  kind = results[0]['validation']['labels']
-  end = 'last (stopped or scheduled by these same rows: optimistic)' if watched else 'last'
-  head = ('fold', f'rows held out ({kind} labels)', end, 'best epoch by these same rows (optimistic)')
+def _watched(config: ConfigDict) -> bool:
+  """Returns whether training stops or is scheduled by validation."""
+  return any(c.stop.patience or c.schedule.name == 'plateau' for _, _, c in configs.phases(config))
+
+
+def rebuild(workdir: str | Path) -> Table:
+  """Writes the tables and pictures of a folder of finished runs anew: a sweep's, or the folds of a cross-validation."""
+  paths = collection.finished(workdir)
+  if not paths or not all(re.fullmatch(r'fold=\d+', path.name) for path in paths):
+    return collection.write(workdir)
+  config = configs.restored(writer.read_json(paths[0] / 'config.json'))
+  return _fold_table([writer.read_json(path / 'result.json') for path in paths], workdir, _watched(config))
+
+
+def _fold_table(results: list[dict], workdir: str | Path, watched: bool) -> Table:
   found = [r['validation'] for r in results]
-  cells = lambda some: [words.spread([v[name] for v in some], 100, 2) for name in ('last', 'best')]
-  rows = [(str(i), str(v['rows']), *cells([v])) for i, v in enumerate(found)]
-  text = words.markdown(head, [*rows, (f'mean ± std ({len(found)})', '', *cells(found))]) + '\n'
-  writer.write_text(Path(workdir) / 'table.md', text)
-  return text
+  end = 'last (stopped or scheduled by these same rows: optimistic)' if watched else 'last'
+  names = (f'rows held out ({found[0]["labels"]} labels)', end, 'best epoch by these same rows (optimistic)')
+  rows = [(str(i), words.text(v['rows']), *(_accuracy([v], name) for name in ('last', 'best')))
+          for i, v in enumerate(found)]  # fmt: skip
+  rows.append((f'mean ± std ({len(found)})', words.text(sum(v['rows'] for v in found)),
+               *(_accuracy(found, name) for name in ('last', 'best'))))  # fmt: skip
+  table = Table(('fold', *names), rows, ['[ ]: 95 % interval (Wilson) of an accuracy that is counted on so many rows.'])
+  collection.write_table(workdir, table)
+  return table
+
+
+def _accuracy(folds: list[dict], name: str) -> Spread:
+  """Mean over folds, and the interval of a share of all their rows."""
+  mean, std = words.mean_std([v[name] for v in folds])
+  low, high = words.wilson(mean, sum(v['rows'] for v in folds))
+  return Spread(100 * mean, None if std is None else 100 * std, len(folds), (100 * low, 100 * high))

@@ -1,6 +1,7 @@
 """Values as people read them, in tables and pages."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,16 @@ def spread(values: Iterable[float | None], scale: float = 100.0, digits: int = 1
   if found is None:
     return '-'
   return ' ± '.join(f'{scale * v:.{digits}f}' for v in found if v is not None)
+
+
+def wilson(share: float, rows: int, z: float = 1.96) -> tuple[float, float]:
+  """Returns the interval (95 % for z = 1.96) of a share that was counted on `rows` rows.
+
+  Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference": unlike ± z·σ it stays in 0 to 1.
+  """
+  middle = (share + z**2 / (2 * rows)) / (1 + z**2 / rows)
+  half = z / (1 + z**2 / rows) * math.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2))
+  return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,0 +1,120 @@
+"""A folder of runs, such as a sweep's: one table and the pictures of all that are finished, whenever they joined it."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from noisyjax import config as configs, writer
+from noisyjax.errors import UserError
+from noisyjax.experiments import pictures, report, words
+from noisyjax.experiments.record import nested, read
+from noisyjax.experiments.tables import Table
+
+FORMAT = 1  # of sweep.json
+
+
+def remember(folder: str | Path, names: Sequence[str], fields: Sequence[str]) -> None:
+  """Writes sweep.json: the order of the runs and the fields swept on purpose, after those of earlier calls."""
+  try:
+    Path(folder).mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f'{folder}: cannot use this workdir: {error.strerror or error}.') from error
+  old = _remembered(Path(folder))
+  merged = {key: list(dict.fromkeys([*old[key], *new])) for key, new in (('runs', names), ('fields', fields))}
+  writer.write_json(Path(folder) / 'sweep.json', {'format': FORMAT, **merged})
+
+
+def _remembered(folder: Path) -> dict[str, list[str]]:
+  if not (folder / 'sweep.json').exists():
+    return {'runs': [], 'fields': []}
+  found = writer.read_json(folder / 'sweep.json')
+  if not isinstance(found, dict) or found.get('format') != FORMAT:
+    raise UserError(f'{folder / "sweep.json"}: is not of format {FORMAT}; remove it to have the runs in the order of '
+                    'their names.')  # fmt: skip
+  return {key: list(map(str, found.get(key, ()))) for key in ('runs', 'fields')}
+
+
+def finished(folder: str | Path) -> list[Path]:
+  """Returns the finished runs directly below a folder, in the order of the sweep, then of their names ("2" < "10")."""
+  folder = Path(folder)
+  found = {path.parent.name: path.parent for path in folder.glob('*/result.json')}
+  by_number = lambda name: [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', name)]
+  known = [name for name in _remembered(folder)['runs'] if name in found]
+  return [found[name] for name in (*known, *sorted(found.keys() - set(known), key=by_number))]
+
+
+def short(field: str) -> str:
+  """Returns what a field is called in tables and folders: "optim.lr" → "lr", "strategy.name" → "strategy"."""
+  parts = field.split('.')
+  return parts[-2] if parts[-1] == 'name' and len(parts) > 1 else parts[-1]
+
+
+def write_table(folder: str | Path, table: Table) -> None:
+  """Writes table.md, table.csv and table.tex."""
+  for name, text in (('table.md', str(table)), ('table.csv', table.csv()), ('table.tex', table.latex())):
+    writer.write_text(Path(folder) / name, text)
+
+
+def write(folder: str | Path) -> Table:
+  """Writes the tables and pictures of all finished runs below a folder, and returns the table.
+
+  Runs that differ in their seed share a row. Others differ in a column: a field that was swept, or any other; or the
+  data themselves, which may have been changed between two runs of one config.
+
+  Raises:
+    UserError: no finished run there, or a damaged one.
+  """
+  folder = Path(folder)
+  paths = finished(folder)
+  if not paths:
+    raise UserError(f'{folder}: holds no finished run (a folder with result.json), and is none.')
+  records = [read(path) for path in paths]
+  runs = [(record.result, configs.flat(record.config)) for record in records]
+  fields = _fields(runs, _remembered(folder)['fields'])
+  columns = _columns(fields, runs[0][0])
+  rows = [result | {column: s.get(field, '') for field, column in columns.items()} for result, s in runs]
+  by = [*columns.values()] or ['strategy', 'model']
+  if _other_data(runs):
+    rows = [row | {'data seen': nested(row, 'data.fingerprint')[:8]} for row in rows]  # never averaged
+    by.append('data seen')
+  table = report.table(rows, by, fields)
+  write_table(folder, table)
+  groups: dict[str, list] = {}
+  for row, record in zip(rows, records):
+    groups.setdefault(_label(row, by), []).append(record)
+  if all(nested(row, 'audit.last') is not None for row in rows):
+    writer.write_bytes(folder / 'comparison.png', pictures.comparison(groups))
+  return table
+
+
+def _fields(runs: Sequence[tuple[dict, dict]], swept: Sequence[str]) -> list[str]:
+  """Returns the swept fields, the method and model where they differ, and whatever else must not be averaged over."""
+  settings = [s for _, s in runs]
+  differ = lambda field: len({json.dumps(s.get(field)) for s in settings}) > 1
+  named = [f for f in ('strategy.name', 'model.name') if f not in swept and differ(f)]
+  known = [f for f in swept if f != 'seed' and any(f in s for s in settings)]
+  return [*named, *known, *(f for f in report.differing(runs) if f not in (*named, *known))]
+
+
+def _columns(fields: Sequence[str], result: dict[str, Any]) -> dict[str, str]:
+  """Returns field → column: its short name, or all of it where two share that, or a result means another thing."""
+  shorts = [short(f) for f in fields]
+  clash = lambda s: shorts.count(s) > 1 or (s in result and s not in ('strategy', 'model', 'epochs'))
+  return {f: f.replace('.', '/') if clash(s) else s for f, s in zip(fields, shorts)}
+
+
+def _other_data(runs: Sequence[tuple[dict, dict]]) -> bool:
+  """Returns whether two runs of one data config saw different data."""
+  seen: dict[str, set] = {}
+  for result, settings in runs:
+    own = {k: v for k, v in settings.items() if k.startswith(('data.', 'noise.'))}
+    seen.setdefault(json.dumps(own, sort_keys=True), set()).add(nested(result, 'data.fingerprint'))
+  return any(len(marks) > 1 for marks in seen.values())
+
+
+def _label(row: dict[str, Any], by: Sequence[str]) -> str:
+  if by == ['strategy', 'model']:
+    return str(row['strategy'])
+  return ', '.join(words.text(row[c]) if c == 'strategy' else f'{c}={words.text(row[c])}' for c in by)

@@ -2,7 +2,7 @@
 PYTHON ?= $(firstword $(foreach p,python3.12 python3.11 python3,$(shell $(p) --version >/dev/null 2>&1 && echo $(p))))
 BIN := .venv/bin
 
-.PHONY: demo test test-slow lint venv
+.PHONY: demo test test-slow test-wheel lint venv
 
 # The main job on scikit-learn's digits: four methods on the same noisy labels, one table, one picture.
 demo: .venv/installed
@@ -13,6 +13,10 @@ test: .venv/installed-dev lint
 
 test-slow: .venv/installed-dev
 	$(BIN)/python -m pytest -m slow
+
+# What an installed package does: built, put into an environment of its own, used from another folder.
+test-wheel: .venv/installed-dev
+	$(BIN)/python -m pytest -n 0 -m slow tests/test_wheel.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

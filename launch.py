@@ -1,11 +1,7 @@
 #!/usr/bin/env python3
 """Runs a noisyjax command from a checkout: python launch.py train --config=configs/digits.py --workdir=runs/digits."""
 
-from noisyjax import huge_pages
+from noisyjax.__main__ import main
 
 if __name__ == '__main__':
-  huge_pages.ask()
-
-  from noisyjax.cli import run
-
-  run()
+  main()

@@ -6,14 +6,16 @@ import re
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags
 from ml_collections import config_flags
 
+from noisyjax import recipe_files, version
 from noisyjax.errors import UserError
 from noisyjax.log import log, show
 
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'A recipe in configs/; --config.field=value sets a field.')
+_CONFIG = config_flags.DEFINE_config_file('config', None, 'A recipe: a file, or a name such as digits.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run or sweep; predict, report: several, by commas.')
 _IMAGES = flags.DEFINE_string('images', None, 'predict, find: folder or zip of images.')
 _LABELS = flags.DEFINE_string('labels', '', 'predict: label file to score against; find: the labels to judge.')
@@ -24,7 +26,8 @@ _ENSEMBLE = flags.DEFINE_bool('ensemble', False, 'predict: add the soft vote of 
 _SKIP_BAD = flags.DEFINE_bool('skip_bad', False, 'predict, find: go on without unreadable images.')
 _FOLDS = flags.DEFINE_integer('folds', 5, 'kfold, find: how many.')
 _GRID = flags.DEFINE_multi_string('grid', [], 'sweep: an axis, field=value,value,…; several make a product.')
-_SWEEP = flags.DEFINE_string('sweep', '', 'sweep: a Python file with sweep(), which yields dicts of field → value.')
+_SWEEP = flags.DEFINE_string('sweep', '', 'sweep: a file with sweep(), which yields dicts of field → value, or a name.')
+flags.DEFINE_bool('version', False, 'Print the versions of noisyjax and jax, and the revision of a checkout.')
 
 
 def _folders(text: str) -> list[str]:
@@ -183,21 +186,32 @@ def run() -> None:
     _fail(error)
 
 
+class _Recipes(config_flags.config_flags.ConfigFileFlagParser):
+  """Parses `--config`: a file or the name of a shipped recipe, and after a colon its form."""
+
+  def parse(self, path: str) -> Any:
+    name, colon, form = path.partition(':')
+    file = recipe_files.located(name, '--config')
+    with recipe_files.importing(file):
+      return super().parse(f'{file}{colon}{form}')
+
+
+flags.FLAGS['config'].parser = _Recipes('config')
+
+
 def _parse(argv: list[str]) -> list[str]:
   """Parses flags; a recipe or a config field that does not exist is a user's mistake, not a traceback."""
   if {'--help', '-h', '-help', '-?'} & set(argv):
     print(_commands() + '\nFlags:\n' + flags.FLAGS.module_help(sys.modules[__name__]))
+    sys.exit(0)
+  if {'--version', '-version'} & set(argv):
+    print(version.text())
     sys.exit(0)
   recipe = ''
   for argument, following in itertools.pairwise([*argv, '']):
     if re.fullmatch('--?config(=.*)?', argument):
       recipe = argument.partition('=')[2] or following
   file = recipe.partition(':')[0]
-  if file and not Path(file).is_file():
-    found = ', '.join(map(str, sorted(p for p in Path('configs').glob('**/*.py') if p.name != '__init__.py')))
-    raise UserError(f'--config: there is no file {file!r}.' + (f' Recipes: {found}.' if found else ''))
-  # Recipes import each other as configs.…: from the checkout they lie in, or from this folder.
-  sys.path[:0] = [*[str(p.parent) for p in Path(file).resolve().parents if p.name == 'configs'][:1], str(Path.cwd())]
   try:
     return flags.FLAGS(argv)
   except UserError:
@@ -216,7 +230,7 @@ def _check_fields(argv: list[str], recipe: str) -> None:
   from noisyjax import config as configs
 
   try:
-    known = configs.flat(config_flags.config_flags.ConfigFileFlagParser('config').parse(recipe))
+    known = configs.flat(_Recipes('config').parse(recipe))
   except Exception:  # the recipe itself is wrong
     return
   for argument in argv:

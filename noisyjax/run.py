@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax import checkpoint, config as configs, evaluate, step, train, writer
+from noisyjax import checkpoint, config as configs, evaluate, step, train, version, writer
 from noisyjax.audit import Auditor
 from noisyjax.data.prepare import Audit, Prepared, prepare
 from noisyjax.errors import UserError
@@ -253,19 +252,12 @@ def knowledge(config: ConfigDict, prepared: Prepared) -> list[str]:
 def _environment(command: list[str] | None) -> dict:
   """Returns what else decided the run: command, git revision, versions, device."""
 
-  def git(*args: str) -> str | None:
-    try:
-      done = subprocess.run(['git', *args], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    except OSError:  # no git here
-      return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
   versions = {}
   for name in _PACKAGES:
     with contextlib.suppress(metadata.PackageNotFoundError):
       versions[name] = metadata.version(name)
   return {
-    'command': sys.argv if command is None else command, 'git': git('rev-parse', 'HEAD'),
-    'modified': bool(git('status', '--porcelain')), 'python': platform.python_version(), 'versions': versions,
+    'command': sys.argv if command is None else command, 'git': version.git('rev-parse', 'HEAD'),
+    'modified': bool(version.git('status', '--porcelain')), 'python': platform.python_version(), 'versions': versions,
     'device': [d.device_kind for d in jax.devices()], 'backend': jax.default_backend(), 'cores': os.cpu_count(),
   }  # fmt: skip

@@ -31,7 +31,7 @@ MISTAKES = {
   'missing images': (['predict', '--workdir={dir}/w'], '--images: missing; expected a folder or zip of images'),
   'no such recipe': (
     ['train', '--config', 'configs/digit.py'],
-    "there is no file 'configs/digit.py'. Recipes: configs/",
+    "there is no file 'configs/digit.py', nor does noisyjax ship one of that name. Near names: digits.",
   ),
   'unknown flag': (['train', '--work=w'], "Unknown command line flag 'work'"),
   'unknown field': (

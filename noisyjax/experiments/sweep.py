@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from noisyjax import config as configs, run, writer
+from noisyjax import config as configs, recipe_files, run, writer
 from noisyjax.data import prepare, split
 from noisyjax.errors import Diverged, UserError
 from noisyjax.experiments import collection, words
@@ -59,19 +59,19 @@ def _literal(text: str) -> Any:
 
 
 def generated(path: str) -> list[Overrides]:
-  """Returns what `sweep()` of a Python file yields: dicts of dotted field → value.
+  """Returns what `sweep()` of a Python file, or of a shipped one by name, yields: dicts of dotted field → value.
 
   Raises:
     UserError: no such file, one that cannot be run, no `sweep` in it, or one that yields something else.
   """
-  if not Path(path).is_file():
-    raise UserError(f'--sweep: there is no file {path!r}; expected one such as configs/sweeps/model_2_dropout.py.')
-  spec = importlib.util.spec_from_file_location('sweep', path)
+  file = recipe_files.located(path, '--sweep', 'sweeps')
+  spec = importlib.util.spec_from_file_location('sweep', file)
   module = importlib.util.module_from_spec(spec)
   expected = 'expected a function sweep() that yields dicts of field → value'
   try:
-    spec.loader.exec_module(module)
-    points = list(module.sweep())
+    with recipe_files.importing(file):
+      spec.loader.exec_module(module)
+      points = list(module.sweep())
   except Exception as error:  # a person's file may raise anything; what it says goes to the person
     raise UserError(f'{path}: {type(error).__name__}: {error}; {expected}.') from error
   for i, point in enumerate(points):

@@ -1,0 +1,23 @@
+"""`python -m noisyjax COMMAND --flags`; also what the console script `noisyjax` and launch.py run."""
+
+import os
+import sys
+
+
+def main() -> None:
+  """Runs a command. Nothing is imported from the current folder: a jax.py among downloaded data must not run."""
+  try:
+    here = os.path.realpath('')  # with what is loaded already: pathlib might be the current folder's
+    sys.path[:] = [folder for folder in sys.path if os.path.realpath(folder) != here]  # '' among them
+  except FileNotFoundError:  # it was removed
+    pass
+  from noisyjax import huge_pages
+
+  huge_pages.ask()
+  from noisyjax.cli import run
+
+  run()
+
+
+if __name__ == '__main__':
+  main()

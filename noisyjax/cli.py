@@ -1,7 +1,9 @@
 """The commands: launch.py COMMAND --flags. Thin: each reads its flags and calls the library."""
 
+import contextlib
 import difflib
 import itertools
+import os
 import re
 import sys
 import traceback
@@ -107,27 +109,35 @@ def _print_files(folder: Path) -> None:
 
 def inspect() -> None:
   """inspect --config=F --workdir=W: the data as text and pictures, before anything is trained."""
+  from noisyjax import lock
   from noisyjax.data import inspect as library, prepare, split
 
-  config = _needed(_CONFIG)
+  config, folder = _needed(_CONFIG), Path(_needed(_WORKDIR))
   data, truth, _, source = prepare.load(config)
   parts = split.split(data, truth, config.data, source)
   data = data.with_labels(verified=split.reveal(data, truth, parts.train, config.data.trusted, config.data.seed))
-  print(library.inspect(data, truth, parts, Path(_needed(_WORKDIR))))
+  with lock.held(folder):
+    print(library.inspect(data, truth, parts, folder))
 
 
 def report() -> None:
   """report --workdir=W1,W2,…: report.html of each finished run anew, and one table of all; or of a sweep's runs."""
+  from noisyjax import lock
   from noisyjax.experiments import collection, report as library, sweep as sweeps
 
   folders = _folders(_needed(_WORKDIR))
-  for folder in folders:
-    runs = [] if (Path(folder) / 'result.json').exists() else collection.finished(folder)
-    for run in runs or [folder]:
-      print(library.write_report(run))
-    if runs:
-      print(sweeps.rebuild(folder), end='')
-      _print_files(Path(folder))
+  with contextlib.ExitStack() as stack:
+    for folder in dict.fromkeys(folders):
+      runs = [] if (Path(folder) / 'result.json').exists() else collection.finished(folder)
+      if Path(folder).exists() and not os.access(folder, os.W_OK):
+        log.warning('%s: is read-only; its report stays as it is.', folder)
+        continue
+      stack.enter_context(lock.held(folder, *runs, make=False))
+      for run in runs or [folder]:
+        print(library.write_report(run))
+      if runs:
+        print(sweeps.rebuild(folder), end='')
+        _print_files(Path(folder))
   if all((Path(folder) / 'result.json').exists() for folder in folders):
     print(library.compare(folders), end='')
 

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from noisyjax import config as configs, writer
+from noisyjax import config as configs, lock, writer
 from noisyjax.data import dataset, files
 from noisyjax.data.sources import images as image_source
 from noisyjax.errors import UserError
@@ -62,19 +62,16 @@ def find_files(
     except (OSError, ValueError, EOFError) as error:
       raise UserError(f'--probs: {probs}: cannot be read as an .npy array: {error}.') from error
   log.info('%d images of %dx%d.', len(data.images), data.images.shape[2], data.images.shape[1])
-  found = find_label_issues(
-    data.images, data.given, probs=ours, folds=folds, config=None if config is None else own, classes=data.classes
-  )
   folder = Path(folder)
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise UserError(f'{folder}: cannot use this folder: {error.strerror or error}.') from error
-  buffer = io.BytesIO()
-  np.save(buffer, found.probs)
-  writer.write_bytes(folder / 'probs.npy', buffer.getvalue())
-  writer.write_text(folder / 'issues.csv', to_csv(found, data.names))
-  writer.write_text(folder / 'issues.html', to_html(found, data.names, data.images, Path(images).name))
+  with lock.held(folder):
+    found = find_label_issues(
+      data.images, data.given, probs=ours, folds=folds, config=None if config is None else own, classes=data.classes
+    )
+    buffer = io.BytesIO()
+    np.save(buffer, found.probs)
+    writer.write_bytes(folder / 'probs.npy', buffer.getvalue())
+    writer.write_text(folder / 'issues.csv', to_csv(found, data.names))
+    writer.write_text(folder / 'issues.html', to_html(found, data.names, data.images, Path(images).name))
   return found, found.audit(hidden) if truth else None
 
 

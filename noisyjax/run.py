@@ -1,7 +1,6 @@
 """One run: a workdir, its lock, fit, evaluation and result; finished runs stay, interrupted ones go on."""
 
 import contextlib
-import fcntl
 import io
 import json
 import os
@@ -9,7 +8,6 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax import checkpoint, config as configs, evaluate, step, train, version, writer
+from noisyjax import checkpoint, config as configs, evaluate, lock, step, train, version, writer
 from noisyjax.audit import Auditor
 from noisyjax.data.prepare import Audit, Prepared, prepare
 from noisyjax.errors import UserError
@@ -41,7 +39,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike, command: list[str] | Non
   config = config.copy_and_resolve_references()
   configs.check(config)
   folder = Path(workdir)
-  with _locked(folder):
+  with lock.held(folder):
     wanted = json.loads(json.dumps(configs.resolved(config)))
     if _begun(folder):
       lines = configs.difference(writer.read_json(folder / 'config.json'), wanted)
@@ -78,22 +76,6 @@ def _begun(folder: Path) -> bool:
   traces = ('result.json', 'metrics.jsonl', 'checkpoints/*')
   found = (path for trace in traces for path in folder.glob(trace))
   return (folder / 'config.json').exists() and any(path.is_dir() or path.stat().st_size for path in found)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-  """Holds the workdir; the lock dies with the process, however that ends."""
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-    file = (folder / 'lock').open('w')
-  except OSError as error:
-    raise UserError(f'{folder}: cannot use this workdir: {error.strerror or error}.') from error
-  with file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-      raise UserError(f'{folder}: in use by another process; wait for it, or choose another workdir.') from None
-    yield
 
 
 def _fit_networks(config: ConfigDict, folder: Path, prepared: Prepared, audit: Audit) -> dict:

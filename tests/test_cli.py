@@ -166,7 +166,7 @@ def test_strategies_and_inspect_tell_what_there_is(data, tmp_path):
   code, out, err = inspected
   assert code == 0, err
   assert '168' in out and 'ant' in out
-  assert {p.name for p in (tmp_path / 'w').iterdir()} == {'inspect.txt', 'inspect.png', 'matrix.png'}
+  assert {p.name for p in (tmp_path / 'w').iterdir()} == {'inspect.txt', 'inspect.png', 'matrix.png', 'lock'}
   Image.open(tmp_path / 'w/inspect.png').verify()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from noisyjax import config as configs, recipe_files, run, writer
+from noisyjax import config as configs, lock, recipe_files, run, writer
 from noisyjax.data import prepare, split
 from noisyjax.errors import Diverged, UserError
 from noisyjax.experiments import collection, words
@@ -109,6 +109,11 @@ def sweep(config: ConfigDict, points: list[Overrides], workdir: str) -> tuple[li
     built.append((point, own))
   if not built:
     raise UserError('sweep: there is no point to run.')
+  with lock.held(workdir):
+    return _run_all(built, workdir)
+
+
+def _run_all(built: list[tuple[Overrides, ConfigDict]], workdir: str) -> tuple[list[dict], str]:
   names = [name(point) for point, _ in built]
   collection.remember(workdir, names, list(dict.fromkeys(f for point, _ in built for f in point)))
   results, failed = [], []
@@ -151,24 +156,25 @@ def kfold(config: ConfigDict, k: int, workdir: str) -> tuple[list[dict], str]:
   labels = data.given if config.data.val_labels == 'given' else data.verified
   folds = split.folds(parts.train, labels, data.ids, k, config.data.seed)
   results = []
-  for i, (kept, held) in enumerate(folds):
-    held = held[labels[held] >= 0]  # what has no such label cannot be scored, and nobody trains on it here
-    folder = Path(workdir) / f'fold={i}'
-    try:
-      folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-      raise UserError(f'{folder}: cannot use this workdir: {error.strerror or error}.') from error
-    rows = folder / 'held.txt'
-    text = '\n'.join(map(str, held)) + '\n'
-    if rows.exists() and rows.read_text() != text:
-      raise UserError(f'{folder}: holds a fold of another division of the data; choose another workdir.')
-    writer.write_text(rows, text)
-    writer.write_text(folder / 'kept.txt', '\n'.join(map(str, kept)) + '\n')
-    own = config.copy_and_resolve_references()
-    own.data.train, own.data.val = f'@{folder / "kept.txt"}', f'@{rows}'
-    log.info('fold %d of %d: %d rows held out', i + 1, k, len(held))
-    results.append(run.run(own, folder))
-  return results, str(_fold_table(results, workdir, _watched(config)))
+  with lock.held(workdir):
+    for i, (kept, held) in enumerate(folds):
+      held = held[labels[held] >= 0]  # what has no such label cannot be scored, and nobody trains on it here
+      folder = Path(workdir) / f'fold={i}'
+      try:
+        folder.mkdir(parents=True, exist_ok=True)
+      except OSError as error:
+        raise UserError(f'{folder}: cannot use this workdir: {error.strerror or error}.') from error
+      rows = folder / 'held.txt'
+      text = '\n'.join(map(str, held)) + '\n'
+      if rows.exists() and rows.read_text() != text:
+        raise UserError(f'{folder}: holds a fold of another division of the data; choose another workdir.')
+      writer.write_text(rows, text)
+      writer.write_text(folder / 'kept.txt', '\n'.join(map(str, kept)) + '\n')
+      own = config.copy_and_resolve_references()
+      own.data.train, own.data.val = f'@{folder / "kept.txt"}', f'@{rows}'
+      log.info('fold %d of %d: %d rows held out', i + 1, k, len(held))
+      results.append(run.run(own, folder))
+    return results, str(_fold_table(results, workdir, _watched(config)))
 
 
 def _watched(config: ConfigDict) -> bool:

@@ -94,7 +94,7 @@ def get_config() -> ConfigDict:
   c.data.skip_bad = False  # go on without unreadable images
   c.data.cache = True  # keep decoded images in the user's cache folder
   c.data.train = ':'  # rows: 'a:b', 'a:b,c:d', '0.1' (a stratified fraction) or '@file'
-  c.data.val = '0.1'  # '': no validation
+  c.data.val = '0.1'  # 'source': the data set's own, which goes before a fraction too; '': no validation
   c.data.test = '0.2'  # 'source': the data set's own; '': none. Scored by the audit alone
   c.data.val_labels = 'given'  # which labels validate: given (noisy) or verified
   c.data.test_labels = 'true'  # which labels score the test rows: true, verified, given

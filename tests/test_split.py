@@ -328,3 +328,22 @@ def test_draw_gives_each_stratum_its_rounded_share():
     rows = draw(np.arange(100), 0.5, labels, images, np.random.default_rng(seed))
     # Shares 47.5, 2, 0.5: half a row is left over for the first of the two that tie.
     np.testing.assert_array_equal(np.bincount(labels[rows], minlength=3), [48, 2, 0])
+
+
+def test_a_validation_part_of_the_source_validates():
+  """It goes before a fraction, with a note; a range, a file or none there makes its rows like any other."""
+  own = np.arange(N) % 10 == 3
+  dataset, truth = data(val=own)
+  for spec in ('source', '0.1'):
+    parts = split(dataset, truth, config(val=spec))
+    np.testing.assert_array_equal(parts.val, np.flatnonzero(own))
+    np.testing.assert_array_equal(parts.train, np.flatnonzero(~own))
+    assert any('own validation part (40 rows) goes before the fraction 0.1' in n for n in parts.notes) == (
+      spec == '0.1'
+    )
+  assert len(split(dataset, truth, config()).train) == N
+  np.testing.assert_array_equal(split(dataset, truth, config(val='0:50')).val, range(50))
+  parts = split(dataset, truth, config(val='source', test='0:50'))  # test rows never validate
+  np.testing.assert_array_equal(parts.val, np.flatnonzero(own)[5:])
+  with pytest.raises(UserError, match=r"data\.val: 'source', but this source has no validation part"):
+    split(*data(), config(val='source'))

@@ -31,6 +31,7 @@ class Dataset:
   names: np.ndarray  # str [N]: file name, or the source's own name of the row
   fingerprint: str  # sha256 of ids, given, verified and classes
   test: np.ndarray  # bool [N]: rows that the source itself declares its test part
+  val: np.ndarray  # bool [N]: rows that the source itself declares its validation part
   notes: tuple[str, ...] = ()  # what a person should know: files skipped, rows left out
 
   def with_labels(self, given: np.ndarray | None = None, verified: np.ndarray | None = None) -> 'Dataset':
@@ -49,6 +50,7 @@ def make(
   verified: np.ndarray | None = None,
   names: Sequence[str] | None = None,
   test: np.ndarray | None = None,
+  val: np.ndarray | None = None,
   digests: np.ndarray | None = None,
   notes: Sequence[str] = (),
 ) -> Dataset:
@@ -60,7 +62,7 @@ def make(
     classes: C names.
     verified: int [N], -1 = unchecked; None = nobody checked any.
     names: N names; None = row numbers.
-    test: bool [N]; None = the source declares no test part.
+    test: bool [N]; None = the source declares no test part. val: the same of a validation part.
     digests: str [N], `decode.digest` of the images before they were resized; None = of `images`.
     notes: sentences for a person.
   """
@@ -77,6 +79,7 @@ def make(
     names=np.array([str(i) for i in range(count)] if names is None else list(names)),
     fingerprint=fingerprint(ids, given, verified, classes),
     test=np.zeros(count, bool) if test is None else np.asarray(test, bool),
+    val=np.zeros(count, bool) if val is None else np.asarray(val, bool),
     notes=tuple(notes),
   )
 

@@ -41,7 +41,8 @@ def split(dataset: Dataset, truth: np.ndarray, config: Any, source: np.ndarray |
   is left. Exact duplicates never part: a fraction takes all rows of an image or none, and none of an image that an
   earlier part holds. Ranges and files that part them are obeyed, and noted.
 
-  Rows that the source declares its test part never train or validate.
+  Rows that the source declares its test part never train or validate. Its own validation part goes before a fraction
+  in `data.val`; with a range, a file or none there, its rows are like any other.
 
   Args:
     dataset: N rows.
@@ -59,8 +60,14 @@ def split(dataset: Dataset, truth: np.ndarray, config: Any, source: np.ndarray |
   check_choice('data.test_labels', config.test_labels, scores)
   every, images, notes = np.arange(len(dataset.ids)), duplicate_groups(dataset.ids), []
   train_spec = parse('data.train', config.train, dataset.ids)
-  val_spec = parse('data.val', config.val, dataset.ids) if config.val else None
-  test_spec = _test_spec(dataset, config)
+  val_spec, test_spec = (
+    _spec(field, dataset, config, part) for field, part in (('val', dataset.val), ('test', dataset.test))
+  )
+  if isinstance(val_spec, float) and dataset.val.any():  # someone has drawn a validation part already
+    val_spec = np.flatnonzero(dataset.val)
+    notes.append(
+      f"data.val: the source's own validation part ({len(val_spec)} rows) goes before the fraction {config.val}."
+    )
   test = val = np.zeros(0, np.int64)
 
   def fraction(field: str, share: float, pool: np.ndarray, placed: np.ndarray) -> np.ndarray:
@@ -79,7 +86,9 @@ def split(dataset: Dataset, truth: np.ndarray, config: Any, source: np.ndarray |
     _check_scored('test', test, scores, config)
   spare = np.setdiff1d(np.flatnonzero(dataset.test), test)
   if len(spare):
-    notes.append(f"{len(spare)} rows of the source's own test part are not used (data.test: {config.test!r}).")
+    notes.append(
+      f"{len(spare)} rows of the source's own test part are not used (data.test: {config.test!r}; 'source' scores)."
+    )
   rest = np.setdiff1d(every, np.union1d(test, spare))
   named = rest if isinstance(train_spec, float) else np.intersect1d(rest, train_spec)
 
@@ -257,12 +266,14 @@ def _read_rows(field: str, file: Path, ids: np.ndarray) -> np.ndarray:
   return np.unique(np.array(rows, np.int64))
 
 
-def _test_spec(dataset: Dataset, config: Any) -> float | np.ndarray | None:
-  if config.test != 'source':
-    return parse('data.test', config.test, dataset.ids) if config.test else None
-  if not dataset.test.any():
-    raise UserError("data.test: 'source', but this source has no test part of its own.")
-  return np.flatnonzero(dataset.test)
+def _spec(field: str, dataset: Dataset, config: Any, part: np.ndarray) -> float | np.ndarray | None:
+  """Returns a fraction, the rows that `data.val` or `data.test` names, or None; `part` [N] is the source's own."""
+  if config[field] != 'source':
+    return parse(f'data.{field}', config[field], dataset.ids) if config[field] else None
+  if not part.any():
+    kind = {'val': 'validation', 'test': 'test'}[field]
+    raise UserError(f"data.{field}: 'source', but this source has no {kind} part of its own.")
+  return np.flatnonzero(part)
 
 
 def _check_scored(field: str, rows: np.ndarray, scores: dict[str, np.ndarray], config: Any) -> None:

@@ -3,6 +3,7 @@
 import colorsys
 import dataclasses
 import functools
+import math
 
 import chex
 import jax
@@ -13,7 +14,7 @@ import scipy.ndimage
 from PIL import Image, ImageEnhance, ImageOps
 
 from noisyjax.data import augment
-from noisyjax.data.augment import POOL, Strength
+from noisyjax.data.augment import POOL, RANGES, SUB_POLICIES, Strength
 from noisyjax.errors import UserError
 
 STILL = Strength(
@@ -43,6 +44,17 @@ recolor = jax.jit(augment.recolor)
 warp = jax.jit(augment.warp)
 geometry = jax.jit(augment.geometry, static_argnums=(2, 3))
 rotation = jax.jit(augment.rotation, static_argnums=(1, 2))
+
+
+@jax.jit
+def one_op(image, choice, value):
+  return augment._one_after_another(image, choice[None], value[None], jnp.zeros(1))
+
+
+def amount(name, level):
+  """The pool's amount at a level from -1 to 1."""
+  lowest, highest = RANGES[name]
+  return lowest + level * (highest - lowest)
 
 
 def pil(image):
@@ -92,17 +104,19 @@ def test_gray_oblong_images_keep_shape_type_and_range(name):
 
 
 # rand_augment op by op compiles some hundred small programs
-@pytest.mark.parametrize('name', [pytest.param(n, marks=pytest.mark.slow) if n == 'rand_augment' else n for n in NAMES])
+@pytest.mark.parametrize(
+  'name', [pytest.param(n, marks=pytest.mark.slow) if n in ('rand_augment', 'auto_augment') else n for n in NAMES]
+)
 def test_jit_is_eager(name):
   images = photos(4, 12, 20, channels=1)
   eager = augment.augment((name,), EXTREME, row_keys(np.arange(4)), jnp.asarray(images))
   np.testing.assert_allclose(eager, view((name,), EXTREME, np.arange(4), images), atol=2e-2)
 
 
-@pytest.mark.parametrize('name', [name for name in NAMES if name != 'flip'])
+@pytest.mark.parametrize('name', [name for name in NAMES if name not in ('flip', 'auto_augment')])
 def test_no_strength_no_change(name):
   still = dataclasses.replace(STILL, pad=0) if name == 'crop' else STILL
-  still = dataclasses.replace(still, cutout=0) if name == 'cutout' else still
+  still = dataclasses.replace(still, cutout=0) if 'cutout' in name else still
   np.testing.assert_allclose(view((name,), still, np.arange(12), photos(12)), photos(12), atol=1e-3)
 
 
@@ -215,6 +229,24 @@ def test_cutout_is_one_gray_square_cut_by_the_border_only(size):
   assert abs(full - expected) < 40
 
 
+def test_random_cutout_has_every_side_up_to_the_largest_equally_often():
+  images = np.full((2000, 12, 12, 1), 9.0, np.float32)
+  views = np.asarray(view(('random_cutout',), Strength(cutout=4), np.arange(2000), images))
+  sides = [max(hole.any(0).sum(), hole.any(1).sum()) for hole in (views == augment.GRAY)[..., 0]]
+  # a hole of 4 has its longer side cut in few places; without the cut each side would have 400
+  counts = np.bincount(sides, minlength=5)
+  assert len(counts) == 5 and counts.min() > 300 and abs(counts[0] - 400) < 80
+
+
+@pytest.mark.parametrize('name', ['cutout', 'random_cutout', 'crop'])
+def test_below_one_a_length_is_a_part_of_the_shorter_side(name):
+  images = photos(24, 16, 20)
+  part, pixels = ({'pad': v, 'cutout': v} for v in (0.25, 4))
+  views = [view((name,), Strength(**v), np.arange(24), images) for v in (part, pixels)]
+  np.testing.assert_array_equal(*views)
+  assert not np.array_equal(views[0], view((name,), Strength(pad=0.5, cutout=0.5), np.arange(24), images))
+
+
 @pytest.mark.parametrize(
   'name, level, matrix',
   [
@@ -224,7 +256,7 @@ def test_cutout_is_one_gray_square_cut_by_the_border_only(size):
 )  # fmt: skip
 def test_geometry_agrees_with_pil(name, level, matrix):
   image = photos(1, 30, 20)[0]
-  ours = np.asarray(warp(image, geometry(POOL.index(name), level, 30, 20)))
+  ours = np.asarray(warp(image, geometry(POOL.index(name), amount(name, level), 30, 20)))
   planes = [Image.fromarray(image[..., channel]) for channel in range(3)]
   options = (20, 30), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
   theirs = np.stack([np.asarray(plane.transform(*options)) for plane in planes], -1)
@@ -237,7 +269,7 @@ def test_two_geometric_ops_compose_in_the_order_drawn():
   """One warp by the product shows what a turn and then a shift of the turned image show."""
   image = np.zeros((15, 15, 1), np.float32)
   image[7, 4] = 200.0
-  shift = geometry(POOL.index('translate_x'), 1 / 1.5, 15, 15)  # 3 pixels
+  shift = geometry(POOL.index('translate_x'), 0.2, 15, 15)  # 3 pixels
   turn = rotation(90.0, 15, 15)
   ours = warp(image, turn @ shift)
   np.testing.assert_allclose(ours, warp(warp(image, turn), shift), atol=1e-2)
@@ -306,13 +338,13 @@ def test_recolor_and_geometry_share_the_pool():
   image = photos(1, 24, 24)[0]
   recolored, moved = set(), set()
   for index, name in enumerate(POOL):
-    if not np.allclose(recolor(image, index, 0.9), image, atol=0.5):
+    if not np.allclose(recolor(image, index, amount(name, 0.9)), image, atol=0.5):
       recolored.add(name)
-    if not np.allclose(geometry(index, 0.9, 20, 20), np.eye(3)):
+    if not np.allclose(geometry(index, amount(name, 0.9), 20, 20), np.eye(3)):
       moved.add(name)
-    np.testing.assert_allclose(geometry(index, 0.0, 20, 20), np.eye(3), atol=1e-5)
+    np.testing.assert_allclose(geometry(index, amount(name, 0.0), 20, 20), np.eye(3), atol=1e-5)
     if name not in ('autocontrast', 'equalize'):  # these two have no level
-      np.testing.assert_allclose(recolor(image, index, 0.0), image, atol=1e-3)
+      np.testing.assert_allclose(recolor(image, index, amount(name, 0.0)), image, atol=1e-3)
   assert recolored.isdisjoint(moved) and recolored | moved == set(POOL) - {'identity'}
 
 
@@ -331,21 +363,98 @@ def test_recolor_and_geometry_share_the_pool():
 )
 def test_recolor_at_level_one_half_agrees_with_pil(name, theirs):
   image = photos(1, 24, 24)[0]
-  ours = np.asarray(recolor(image, POOL.index(name), 0.5))
+  ours = np.asarray(recolor(image, POOL.index(name), amount(name, 0.5)))
   assert np.abs(ours - array(theirs(pil(image)), 3)).max() <= 1.5
 
 
-def test_rand_augment_leaves_as_many_images_alone_as_its_draws_say():
-  """A draw acts with probability 1/2 x 13/14 (the identity is one of 14); the change grows with the magnitude."""
+@pytest.mark.parametrize('draws, probability', [(2, 0.5), (3, 1.0)])
+def test_rand_augment_leaves_as_many_images_alone_as_its_draws_say(draws, probability):
+  """A draw acts with `probability` x 13/14 (the identity is one of 14); the change grows with the magnitude."""
   images = np.repeat(photos(1, 8, 8), 600, axis=0)
 
   def change(magnitude):
-    views = view(('rand_augment',), Strength(magnitude=magnitude, draws=2), np.arange(600), images)
-    return np.abs(views - images).max((1, 2, 3))
+    strength = Strength(magnitude=magnitude, draws=draws, probability=probability)
+    return np.abs(view(('rand_augment',), strength, np.arange(600), images) - images).max((1, 2, 3))
 
   kept = (change(10.0) < 1e-3).mean()
-  assert -0.06 < kept - (1 - 13 / 28) ** 2 < 0.14  # small levels of posterize and solarize change nothing either
+  # small levels of posterize and solarize change nothing either
+  assert -0.06 < kept - (1 - probability * 13 / 14) ** draws < 0.14
   assert change(0.0).max() == 0.0 and 0.0 < change(2.0).mean() < change(10.0).mean()
+
+
+@pytest.mark.parametrize(
+  'draws, probability, expected', [(2, 0.5, 13 / 14), (3, 1.0, 39 / 14), (1, 0.3, 0.3 * 13 / 14)]
+)
+def test_rand_augment_applies_as_many_operations_as_it_says(draws, probability, expected, monkeypatch):
+  """Every op planted as "add 1", so that a black image's value counts the operations; a warp of the identity."""
+  monkeypatch.setattr(augment, 'recolor', lambda image, choice, amount: image + (choice != POOL.index('identity')))
+  monkeypatch.setattr(augment, 'geometry', lambda choice, amount, height, width: jnp.eye(3))
+  strength = Strength(draws=draws, probability=probability)
+  views = jax.jit(jax.vmap(augment.rand_augment, in_axes=(0, 0, None)))(
+    row_keys(np.arange(4000)), np.zeros((4000, 2, 2, 1), np.float32), strength
+  )
+  counts = np.asarray(views)[:, 0, 0, 0]
+  assert abs(counts.mean() - expected) < 0.06 and counts.max() == draws
+  rate = probability * 13 / 14
+  np.testing.assert_allclose(
+    np.bincount(counts.astype(int), minlength=draws + 1) / 4000,
+    [math.comb(draws, k) * rate**k * (1 - rate) ** (draws - k) for k in range(draws + 1)],
+    atol=0.03,
+  )
+
+
+def pil_op(image, name, level, sign):
+  """An op of AutoAugment by Pillow, as the authors' code has it."""
+  width = image.size[0]
+  affine = lambda *matrix: image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+  factor = 0.1 + 0.18 * level
+  return {
+    'invert': lambda: ImageOps.invert(image),
+    'contrast': lambda: ImageEnhance.Contrast(image).enhance(factor),
+    'color': lambda: ImageEnhance.Color(image).enhance(factor),
+    'brightness': lambda: ImageEnhance.Brightness(image).enhance(factor),
+    'sharpness': lambda: ImageEnhance.Sharpness(image).enhance(factor),
+    'autocontrast': lambda: ImageOps.autocontrast(image),
+    'equalize': lambda: ImageOps.equalize(image),
+    'solarize': lambda: ImageOps.solarize(image, 256 - int(level * 25.6)),
+    'posterize': lambda: ImageOps.posterize(image, 4 - int(0.4 * level)),
+    'rotate': lambda: image.rotate(sign * 3 * level, Image.Resampling.BILINEAR),
+    'shear_y': lambda: affine(1, 0, 0, sign * 0.03 * level, 1, 0),
+    'translate_x': lambda: affine(1, 0, sign * level * width / 32, 0, 1, 0),
+    'translate_y': lambda: affine(1, 0, 0, 0, 1, sign * level * width / 32),
+  }[name]()
+
+
+def test_auto_augment_draws_each_sub_policy_and_each_op_as_often_as_it_says(monkeypatch):
+  drawn = lambda image, choice, amount, sign: jnp.concatenate([choice, amount, sign])
+  monkeypatch.setattr(augment, '_one_after_another', drawn)
+  draw = jax.jit(jax.vmap(lambda key: augment.auto_augment(key, jnp.zeros((8, 8, 3)), Strength())))
+  choice, amount, sign = np.split(np.asarray(draw(row_keys(np.arange(20000)))), 3, axis=1)
+  assert abs((sign < 0.5).mean() - 0.5) < 0.02
+  applied = choice > 0
+  # of the 25 pairs, each equally likely: the mean probabilities of their first and second ops
+  expected = np.array([[op[1] for op in pair] for pair in SUB_POLICIES]).mean(0)
+  np.testing.assert_allclose(applied.mean(0), expected, atol=0.02)
+  shear_then_posterize = np.isclose(amount, [0.21, 2]).all(1)
+  assert abs(shear_then_posterize.mean() - 1 / 25) < 0.006
+  assert abs(applied[shear_then_posterize].mean(0) - [0.2, 0.3]).max() < 0.06
+
+
+COLOURS = POOL[: POOL.index('rotate')]
+
+
+@pytest.mark.parametrize('name, level', sorted({(n, level) for pair in SUB_POLICIES for n, _, level in pair}))
+def test_auto_augment_s_ops_agree_with_pil(name, level):
+  """Each op that a sub-policy names, at its level, against Pillow with the amounts of the authors' code."""
+  image = photos(1, 32, 32)[0]
+  index, _, value = augment._auto_augment_op(name, 1.0, level)
+  ours = np.asarray(one_op(image, np.int32(index), np.float32(value)))
+  theirs = array(pil_op(pil(image), name, level, 1), 3)
+  if POOL[index] in COLOURS:
+    assert np.abs(ours - theirs).max() <= 2.5
+  else:
+    inside = scipy.ndimage.binary_erosion((theirs > 0).all(-1), iterations=2)  # the two differ where the image ends
+    assert inside.sum() > 400 and np.abs(ours - theirs)[inside].max() <= 1.5
 
 
 def test_rand_augment_moves_in_the_order_drawn():
@@ -353,7 +462,7 @@ def test_rand_augment_moves_in_the_order_drawn():
   rows = np.arange(3000)
   keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(row_keys(rows), 0)
   uniform = np.asarray(jax.vmap(lambda key: jax.random.uniform(key, (2, 4)))(keys))  # [N, draw, 4]
-  choices = np.where(uniform[..., 1] < 0.5, (uniform[..., 2] * len(POOL)).astype(int), 0)
+  choices = (uniform[..., 2] * len(POOL)).astype(int)
   order_matters = (choices >= POOL.index('rotate')).all(1) & (choices[:, 0] != choices[:, 1])
   rows = rows[order_matters & (uniform[..., 0] > 0.5).all(1)][:12]
   assert len(rows) == 12
@@ -365,11 +474,12 @@ def test_rand_augment_moves_in_the_order_drawn():
     mass = np.asarray(image)[..., 0]
     return [(mass * y).sum() / mass.sum(), (mass * x).sum() / mass.sum()]
 
-  views = view(('rand_augment',), Strength(), rows, np.repeat(blob[None], 12, axis=0))
+  views = view(('rand_augment',), Strength(draws=2), rows, np.repeat(blob[None], 12, axis=0))
   for row, moved in zip(rows, views):
     expected = blob
     for choice, (level, _, _, sign) in zip(choices[row], uniform[row]):
-      expected = warp(expected, geometry(choice, level if sign < 0.5 else -level, 16, 16))
+      value = amount(POOL[choice], level if sign < 0.5 else -level)
+      expected = warp(expected, geometry(choice, value, 16, 16))
     if expected.sum() > 0.97 * blob.sum():  # still in the picture
       np.testing.assert_allclose(centroid(moved), centroid(expected), atol=0.25)
 
@@ -407,12 +517,14 @@ def test_check_ops_names_the_field_and_the_nearest():
   [
     ({'rotaton': 3}, "Did you mean 'rotation'"),
     ({'hue': 0.7}, r'augment\.hue: expected a number from 0 to 0.5, found 0.7'),
-    ({'pad': 2.5}, r'augment\.pad: expected a whole number.*2.5'),
+    ({'pad': 2.5}, r'augment\.pad: expected a whole number of pixels or, below 1, a part.*2.5'),
+    ({'draws': 2.5}, r'augment\.draws: expected a whole number.*2.5'),
     ({'scale': (0.9, 0.1)}, r'augment\.scale: expected two numbers, the smaller first'),
     ({'scale': 0.5}, r'augment\.scale'),
     ({'magnitude': 'ten'}, r"augment\.magnitude.*'ten'"),
     ({'rotation': float('nan')}, r'augment\.rotation'),
     ({'cutout': float('inf')}, r'augment\.cutout'),
+    ({'probability': 1.5}, r'augment\.probability: expected a number from 0 to 1, found 1.5'),
   ],
 )
 def test_check_strength_refuses(values, message):
@@ -422,5 +534,5 @@ def test_check_strength_refuses(values, message):
 
 def test_check_strength_casts_once():
   strength = augment.check_strength('augment', {'rotation': 5, 'scale': [0.5, 1], 'pad': 3.0})
-  assert type(strength.rotation) is float and strength.scale == (0.5, 1.0) and type(strength.pad) is int
+  assert type(strength.rotation) is float and strength.scale == (0.5, 1.0) and type(strength.pad) is float
   assert all(type(leaf) is float for leaf in jax.tree.leaves(strength))

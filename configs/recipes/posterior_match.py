@@ -4,7 +4,8 @@
 
 Ours: all as in `fixmatch.py`, and 4,000 trusted rows tell what a given label is worth. Batch 64 + 256; confidence 0.9.
 
-Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 52.7 % (n = 1), 69 s.
+Measured with the weaker strong views that `fixmatch.py` speaks of, `worse-short8-held` on its first 10,000 rows, two
+cores: last 52.7 % (n = 1), 69 s.
 
 Published: none.
 """

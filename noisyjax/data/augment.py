@@ -15,12 +15,20 @@ Sources, and departures for the sake of static shapes, bounded cost and one comp
   image. A box too large for the image is clipped to it where torchvision draws again.
 * `cutout`: DeVries and Taylor 2017 (arXiv:1708.04552): a square whose centre is any pixel, so that the border may cut
   it. It is mid-gray, as in FixMatch-pytorch; the paper's zero after normalisation means much the same.
+  `random_cutout`: the same with a side drawn anew for each image, uniform from 0 to `cutout`, as in
+  microsoft/Semi-supervised-learning (USB) and ProMix.
 * `rand_augment`: Cubuk et al. 2020 (arXiv:1909.13719) as FixMatch uses it: the pool and ranges of Sohn et al. 2020
-  (arXiv:2001.07685, appendix), a new level for every draw, each draw applied with probability 1/2 as in their code.
+  (arXiv:2001.07685, appendix), a new level for every draw. USB and ProMix apply each of 3 draws and then
+  `random_cutout` of up to half the side: the defaults here. google-research/fixmatch applies each of 2 draws with
+  probability 1/2, then `cutout` of half the side.
   Departures: the level is a distance from the identity, continuous in 0..magnitude/10, so that magnitude 0 changes
   nothing and 10 spans the paper's ranges; colours come first, in the order drawn, then all geometry as ONE bilinear
-  warp (there: one after another, nearest), because under `vmap` a switch computes every branch anyway. FixMatch's
-  strong view is `('flip', 'crop', 'rand_augment', 'cutout')`.
+  warp (there: one after another, nearest), because under `vmap` a switch computes every branch anyway.
+* `auto_augment`: the 25 sub-policies of Cubuk et al. 2019 for CIFAR-10 (arXiv:1805.09501, table 7), with the amounts
+  of the authors' code (tensorflow/models, carried on in google-research/fixmatch and shengliu66/SOP). Departures:
+  translations are parts of the width, 1/32 for each of the code's pixels, and colours come before geometry as above.
+  MrChenFeng/SSR_BMVC2022 has the same sub-policies with amounts of another code base (strengths of colours with a
+  random sign, rotation to one side, gray borders).
 * `mixup_pairs`: Zhang et al. 2018 (arXiv:1710.09412).
 """
 
@@ -36,23 +44,57 @@ from noisyjax.errors import UserError, check_choice
 BLACK = 0.0  # outside the image
 GRAY = 127.0  # the hole of cutout
 
-# FixMatch's pool; colours and geometry are told apart in `recolor` and `geometry`.
-POOL = (
-  'identity', 'autocontrast', 'brightness', 'color', 'contrast', 'equalize', 'posterize', 'sharpness', 'solarize',
-  'rotate', 'shear_x', 'shear_y', 'translate_x', 'translate_y',
-)  # fmt: skip
+# FixMatch's pool: colours, then geometry, each with its amount at level 0 (where it changes nothing) and at level 1.
+RANGES = {
+  'identity': (0, 0), 'autocontrast': (0, 0), 'brightness': (1, 0.05), 'color': (1, 0.05), 'contrast': (1, 0.05),
+  'equalize': (0, 0), 'posterize': (8, 3), 'sharpness': (1, 0.05), 'solarize': (256, 0),
+  'rotate': (0, 30), 'shear_x': (0, 0.3), 'shear_y': (0, 0.3), 'translate_x': (0, 0.3), 'translate_y': (0, 0.3),
+}  # fmt: skip
+POOL = tuple(RANGES)
+
+# AutoAugment's sub-policies: two ops one after the other, each with its probability and its level in 0..9.
+SUB_POLICIES = (
+  (('invert', 0.1, 7), ('contrast', 0.2, 6)),
+  (('rotate', 0.7, 2), ('translate_x', 0.3, 9)),
+  (('sharpness', 0.8, 1), ('sharpness', 0.9, 3)),
+  (('shear_y', 0.5, 8), ('translate_y', 0.7, 9)),
+  (('autocontrast', 0.5, 8), ('equalize', 0.9, 2)),
+  (('shear_y', 0.2, 7), ('posterize', 0.3, 7)),
+  (('color', 0.4, 3), ('brightness', 0.6, 7)),
+  (('sharpness', 0.3, 9), ('brightness', 0.7, 9)),
+  (('equalize', 0.6, 5), ('equalize', 0.5, 1)),
+  (('contrast', 0.6, 7), ('sharpness', 0.6, 5)),
+  (('color', 0.7, 7), ('translate_x', 0.5, 8)),
+  (('equalize', 0.3, 7), ('autocontrast', 0.4, 8)),
+  (('translate_y', 0.4, 3), ('sharpness', 0.2, 6)),
+  (('brightness', 0.9, 6), ('color', 0.2, 8)),
+  (('solarize', 0.5, 2), ('invert', 0.0, 3)),
+  (('equalize', 0.2, 0), ('autocontrast', 0.6, 0)),
+  (('equalize', 0.2, 8), ('equalize', 0.6, 4)),
+  (('color', 0.9, 9), ('equalize', 0.6, 6)),
+  (('autocontrast', 0.8, 4), ('solarize', 0.2, 8)),
+  (('brightness', 0.1, 3), ('color', 0.7, 0)),
+  (('solarize', 0.4, 5), ('autocontrast', 0.9, 3)),
+  (('translate_y', 0.9, 9), ('translate_y', 0.7, 9)),
+  (('autocontrast', 0.9, 2), ('solarize', 0.8, 3)),
+  (('equalize', 0.8, 8), ('invert', 0.1, 3)),
+  (('translate_y', 0.7, 9), ('autocontrast', 0.9, 1)),
+)
 
 # What `check_strength` lets through. Beyond magnitude 10 the factors of the pool would turn negative.
 BOUNDS = {
   'rotation': (0, 180), 'brightness': (0, 10), 'contrast': (0, 10), 'saturation': (0, 10), 'hue': (0, 0.5),
-  'scale': (0, 1), 'ratio': (0, 100), 'magnitude': (0, 10), 'pad': (0, 1000), 'cutout': (0, 1000), 'draws': (0, 20),
+  'scale': (0, 1), 'ratio': (0, 100), 'magnitude': (0, 10), 'probability': (0, 1), 'pad': (0, 1000),
+  'cutout': (0, 1000), 'draws': (0, 20),
 }  # fmt: skip
+# Lengths: whole pixels, or below 1 a part of the image's shorter side.
+LENGTHS = ('pad', 'cutout')
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Strength:
-  """How far each op may go. Floats are traced leaves: another strength runs the same program. Ints are static.
+  """How far each op may go. Traced leaves, so that another strength runs the same program, but for `pad` and `draws`.
 
   Build it from a config with `check_strength`, which casts: an int in a float field would trace again.
   """
@@ -65,9 +107,10 @@ class Strength:
   scale: tuple[float, float] = (0.2, 1.0)  # resized_crop: fraction of the area
   ratio: tuple[float, float] = (3 / 4, 4 / 3)  # resized_crop: width / height, log-uniform
   magnitude: float = 10.0  # rand_augment: 0..10
-  pad: int = dataclasses.field(default=4, metadata={'static': True})  # crop: pixels on each side
-  cutout: int = dataclasses.field(default=16, metadata={'static': True})  # cutout: side of the hole in pixels
-  draws: int = dataclasses.field(default=2, metadata={'static': True})  # rand_augment: ops per image
+  probability: float = 1.0  # rand_augment: that a draw is applied
+  cutout: float = 0.5  # cutout: side of the hole; random_cutout: its largest side. A length, see LENGTHS
+  pad: float = dataclasses.field(default=0.125, metadata={'static': True})  # crop: the border's width, a length
+  draws: int = dataclasses.field(default=3, metadata={'static': True})  # rand_augment: ops per image
 
 
 def augment(ops: tuple[str, ...], strength: Strength, keys: jax.Array, images: jax.Array) -> jax.Array:
@@ -92,8 +135,8 @@ def augment(ops: tuple[str, ...], strength: Strength, keys: jax.Array, images: j
 
 
 def crop(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
-  """A window of the image's own size from the image with a black border of `pad` pixels."""
-  pad = strength.pad
+  """A window of the image's own size from the image with a black border of width `pad`."""
+  pad = round(strength.pad * min(image.shape[:2])) if strength.pad < 1 else int(strength.pad)
   framed = jnp.pad(image, ((pad, pad), (pad, pad), (0, 0)), constant_values=BLACK)
   top, left = jax.random.randint(key, (2,), 0, 2 * pad + 1)
   # A slice per row beats index gathers and one-hot products on CPU (32x32x3: 0.4 against 0.5-0.8 and 2.3 ms per 256).
@@ -144,67 +187,125 @@ def resized_crop(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Ar
 
 def cutout(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
   """A gray square of side `cutout` around a random pixel."""
-  height, width, _ = image.shape
-  size = strength.cutout
-  top, left = jax.random.randint(key, (2,), 0, jnp.array([height, width])) - size // 2
-  y, x = jnp.arange(height)[:, None], jnp.arange(width)[None]
-  hole = (y >= top) & (y < top + size) & (x >= left) & (x < left + size)  # [H, W]
-  return jnp.where(hole[..., None], GRAY, image)
+  return _hole(key, image, _length(strength.cutout, image))
+
+
+def random_cutout(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
+  """A gray square of a side uniform in 0..`cutout` around a random pixel."""
+  side_key, place_key = jax.random.split(key)
+  longest = _length(strength.cutout, image)
+  return _hole(place_key, image, jnp.floor(jax.random.uniform(side_key) * (longest + 1.0)))
 
 
 def rand_augment(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
-  """`draws` ops of the pool, colours first, then all geometry in one warp."""
-  height, width, _ = image.shape
-  matrix = jnp.eye(3)
-  for uniform in jax.random.uniform(key, (strength.draws, 4)):
-    level = uniform[0] * (strength.magnitude / 10.0)
-    # autocontrast and equalize know no level: at magnitude 0 nothing is applied
-    applied = (uniform[1] < 0.5) & (strength.magnitude > 0)
-    choice = jnp.where(applied, jnp.floor(uniform[2] * len(POOL)).astype(jnp.int32), POOL.index('identity'))
-    image = recolor(image, choice, level)
-    signed = jnp.where(uniform[3] < 0.5, level, -level)
-    matrix = jnp.matmul(matrix, geometry(choice, signed, height, width), precision='highest')
-  return warp(image, matrix)
+  """`draws` ops of the pool, each applied with `probability`."""
+  uniform = jax.random.uniform(key, (strength.draws, 4))
+  # autocontrast and equalize know no level: at magnitude 0 nothing is applied
+  applied = (uniform[:, 1] < strength.probability) & (strength.magnitude > 0)
+  choice = jnp.where(applied, jnp.floor(uniform[:, 2] * len(POOL)).astype(jnp.int32), POOL.index('identity'))
+  level = uniform[:, 0] * (strength.magnitude / 10.0)
+  lowest, highest = jnp.array(list(RANGES.values()), jnp.float32)[choice].T
+  return _one_after_another(image, choice, _between(level, lowest, highest), uniform[:, 3])
 
 
-OPS = {op.__name__: op for op in (crop, flip, rotate, jitter, resized_crop, cutout, rand_augment)}
+def auto_augment(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
+  """One of the 25 sub-policies for CIFAR-10; its two ops are applied with probabilities of their own."""
+  del strength
+  uniform = jax.random.uniform(key, (5,))
+  policy = jnp.floor(uniform[0] * len(SUB_POLICIES)).astype(jnp.int32)
+  numbers = jnp.array([[_auto_augment_op(*op) for op in pair] for pair in SUB_POLICIES], jnp.float32)  # [25, 2, 3]
+  choice, probability, amount = numbers[policy].T
+  choice = jnp.where(uniform[1:3] < probability, choice.astype(jnp.int32), POOL.index('identity'))
+  return _one_after_another(image, choice, amount, uniform[3:])
+
+
+OPS = {
+  op.__name__: op
+  for op in (crop, flip, rotate, jitter, resized_crop, cutout, random_cutout, rand_augment, auto_augment)
+}
 
 
 def _between(uniform: jax.Array, lo: jax.Array, hi: jax.Array) -> jax.Array:
   return lo + uniform * (hi - lo)  # exactly lo where the two are equal
 
 
-# --- the pool of RandAugment ----------------------------------------------------------------------
+def _length(length: jax.Array, image: jax.Array) -> jax.Array:
+  """Returns pixels; see LENGTHS."""
+  return jnp.where(length < 1, jnp.round(length * min(image.shape[:2])), length)
 
 
-def recolor(image: jax.Array, choice: jax.Array, level: jax.Array) -> jax.Array:
-  """The pool's colour op number `choice` (an index into `POOL`) at `level` in 0..1; geometry leaves the image alone."""
+def _hole(key: jax.Array, image: jax.Array, size: jax.Array) -> jax.Array:
+  height, width, _ = image.shape
+  top, left = jax.random.randint(key, (2,), 0, jnp.array([height, width])) - size // 2
+  y, x = jnp.arange(height)[:, None], jnp.arange(width)[None]
+  hole = (y >= top) & (y < top + size) & (x >= left) & (x < left + size)  # [H, W]
+  return jnp.where(hole[..., None], GRAY, image)
+
+
+# --- the pool of RandAugment and AutoAugment ------------------------------------------------------
+
+
+def _auto_augment_op(name: str, probability: float, level: int) -> tuple[int, float, float]:
+  """Returns index into `POOL`, probability and amount of an op of `SUB_POLICIES`."""
+  if name == 'invert':
+    name, amount = 'solarize', 0  # every value reaches 0
+  else:
+    amount = {
+      'rotate': 3 * level, 'shear_y': 0.03 * level, 'translate_x': level / 32, 'translate_y': level / 32,
+      'solarize': 256 - int(25.6 * level), 'posterize': 4 - int(0.4 * level),
+    }.get(name, 0.1 + 0.18 * level)  # fmt: skip
+  return POOL.index(name), probability, amount
+
+
+def _one_after_another(image: jax.Array, choice: jax.Array, amount: jax.Array, sign: jax.Array) -> jax.Array:
+  """Ops of the pool, colours first, then all geometry in one warp.
+
+  Args:
+    image: [H, W, C]. choice: indices into `POOL` [D]. amount: [D].
+    sign: uniform [D]; from 1/2 on geometry goes the other way.
+  """
+  height, width, _ = image.shape
+  matrix = jnp.eye(3)
+  signed = jnp.where(sign < 0.5, amount, -amount)
+  for which, colour, move in zip(choice, amount, signed):
+    image = recolor(image, which, colour)
+    matrix = jnp.matmul(matrix, geometry(which, move, height, width), precision='highest')
+  return warp(image, matrix)
+
+
+def recolor(image: jax.Array, choice: jax.Array, amount: jax.Array) -> jax.Array:
+  """The pool's colour op number `choice` (an index into `POOL`); geometry leaves the image alone.
+
+  `amount` is a factor (1 changes nothing), bits that posterize keeps (rounded up), or the threshold of solarize.
+  """
   # First and apart: a table look-up fused with the candidates below would make all of them slow on CPU.
   image = jnp.where(choice == POOL.index('equalize'), equalize(image), image)
-  factor = 1.0 - 0.95 * level
-  bits = 8 - jnp.minimum(jnp.floor(5.0 * level), 4.0).astype(jnp.int32)  # 8, 7, 6, 5, 4
   candidates = {
     'autocontrast': autocontrast(image),
-    'brightness': adjust_brightness(image, factor),
-    'color': adjust_saturation(image, factor),
-    'contrast': adjust_contrast(image, factor),
-    'posterize': posterize(image, bits),
-    'sharpness': adjust_sharpness(image, factor),
-    'solarize': solarize(image, 256.0 * (1.0 - level)),
+    'brightness': adjust_brightness(image, amount),
+    'color': adjust_saturation(image, amount),
+    'contrast': adjust_contrast(image, amount),
+    'posterize': posterize(image, jnp.clip(jnp.ceil(amount), 1, 8).astype(jnp.int32)),
+    'sharpness': adjust_sharpness(image, amount),
+    'solarize': solarize(image, amount),
   }
   return jnp.select([choice == POOL.index(name) for name in candidates], list(candidates.values()), image)
 
 
-def geometry(choice: jax.Array, level: jax.Array, height: int, width: int) -> jax.Array:
-  """The matrix [3, 3] of the pool's geometric op number `choice` at `level` in -1..1; the identity for colours."""
+def geometry(choice: jax.Array, amount: jax.Array, height: int, width: int) -> jax.Array:
+  """The matrix [3, 3] of the pool's geometric op number `choice`; the identity for colours.
 
-  def amount(name: str, most: float) -> jax.Array:
-    return jnp.where(choice == POOL.index(name), most * level, 0.0)
+  `amount` is in degrees, a shear's coefficient, or a part of the width or height.
+  """
+
+  def only(name: str, value: jax.Array) -> jax.Array:
+    return jnp.where(choice == POOL.index(name), value, 0.0)
 
   affine = jnp.eye(3)
-  affine = affine.at[0, 1].set(amount('shear_x', 0.3)).at[1, 0].set(amount('shear_y', 0.3))
-  affine = affine.at[0, 2].set(amount('translate_x', 0.3 * width)).at[1, 2].set(amount('translate_y', 0.3 * height))
-  turn = rotation(amount('rotate', 30.0), height, width)
+  affine = affine.at[0, 1].set(only('shear_x', amount)).at[1, 0].set(only('shear_y', amount))
+  affine = affine.at[0, 2].set(only('translate_x', amount * width))
+  affine = affine.at[1, 2].set(only('translate_y', amount * height))
+  turn = rotation(only('rotate', amount), height, width)
   return jnp.matmul(affine, turn, precision='highest')  # at most one of the two is not the identity
 
 
@@ -395,8 +496,11 @@ def check_strength(field: str, values: Mapping[str, Any]) -> Strength:
     lo, hi = BOUNDS[name]
     try:
       checked[name] = _cast(kind, value, lo, hi)
+      if name in LENGTHS and checked[name] >= 1 and checked[name] % 1:
+        raise ValueError
     except (TypeError, ValueError, OverflowError):
       noun = {float: 'a number', int: 'a whole number', tuple: 'two numbers, the smaller first,'}[kind]
+      noun = "a whole number of pixels or, below 1, a part of the image's side," if name in LENGTHS else noun
       raise UserError(f'{field}.{name}: expected {noun} from {lo} to {hi}, found {value!r}.') from None
   return dataclasses.replace(defaults, **checked)
 

@@ -1,0 +1,80 @@
+"""What a person names and we read: a path that may be none, a file that may be damaged; one clear error for each.
+
+Python has a different exception for every way in which a path or a file can be wrong. They meet here.
+"""
+
+import contextlib
+import lzma
+import stat
+import struct
+import tarfile
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from noisyjax.errors import UserError
+
+# What readers raise on damaged bytes; passwords and unknown compression are RuntimeErrors.
+DAMAGE = (
+  OSError, ValueError, TypeError, ArithmeticError, LookupError, EOFError, RuntimeError, MemoryError, SyntaxError,
+  tokenize.TokenError, zlib.error, lzma.LZMAError, struct.error, zipfile.BadZipFile, tarfile.TarError,
+)  # fmt: skip
+
+
+def reason(error: Exception) -> str:
+  """Returns what an exception says, in one line without the path that the message names anyway."""
+  text = getattr(error, 'strerror', None) or str(error) or type(error).__name__
+  return 'needs more memory than there is' if isinstance(error, MemoryError) else ' '.join(text.split())
+
+
+@contextlib.contextmanager
+def reading(path: str | Path, what: str, hint: str = 'Is the file complete?') -> Iterator[None]:
+  """Turns all that a reader raises on a damaged or foreign file into a UserError.
+
+  Args:
+    path: of the file, or what a message calls it. what: it was read as, such as 'a zip'. hint: what to do about it.
+  """
+  try:
+    yield
+  except DAMAGE as error:
+    raise UserError(f'{path}: cannot be read as {what} ({reason(error)}). {hint}'.rstrip()) from error
+
+
+def path_of(text: str | Path, where: str = '') -> Path:
+  """Returns a path as a person writes it, `~` being their home.
+
+  Args:
+    where: the field or flag, for messages.
+
+  Raises:
+    UserError: for `~` where no home is known, or a NUL in it.
+  """
+  mark = f'{where}: ' if where else ''
+  if '\0' in str(text):
+    raise UserError(f'{mark}{str(text)!r}: holds a NUL character; expected the path of a file or folder.')
+  try:
+    return Path(text).expanduser()
+  except RuntimeError as error:
+    raise UserError(f'{mark}{text}: whose home {str(text).split("/")[0]!r} means is not known ({error}).') from error
+
+
+def kind(path: str | Path) -> str:
+  """Returns 'folder', 'file' (also a device or pipe) or '' (nothing is there); links are followed.
+
+  Raises:
+    UserError: where that cannot be known: a name that is too long, a folder that is closed, links in a circle.
+  """
+  try:
+    mode = Path(path).stat().st_mode
+  except (FileNotFoundError, NotADirectoryError):
+    return ''
+  except (OSError, ValueError) as error:
+    raise UserError(f'{_short(path)}: {reason(error)}; expected the path of a file or folder.') from error
+  return 'folder' if stat.S_ISDIR(mode) else 'file'
+
+
+def _short(path: str | Path) -> str:
+  text = str(path)
+  return text if len(text) <= 300 else f'{text[:100]}…{text[-100:]} ({len(text)} characters)'

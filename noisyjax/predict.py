@@ -15,6 +15,7 @@ import numpy as np
 from noisyjax import checkpoint, config as configs, evaluate, step, writer
 from noisyjax.data import files, label_file, pixels
 from noisyjax.data.decode import check_bad
+from noisyjax.data.labels import indices
 from noisyjax.errors import UserError, check_choice
 from noisyjax.log import log
 from noisyjax.models import conv
@@ -153,7 +154,7 @@ def predict_files(
     if labels:
       _same(predictors, 'classes', f'--labels: {labels} cannot score runs of different classes')
       column = label_file.read_column(labels)
-      values = label_file.indices(column, predictors[0].classes, predictors[0].unlabeled)
+      values = indices(column, predictors[0].classes, predictors[0].unlabeled)
       if column.images is None:
         if len(values) != len(found.names):
           raise UserError(f'{labels}: has {len(values)} labels, expected {len(found.names)}, one an image of {images}.')

@@ -15,6 +15,7 @@ import numpy as np
 
 from noisyjax import plugins
 from noisyjax.data import decode
+from noisyjax.data.labels import class_notes, listed
 from noisyjax.errors import UserError
 from noisyjax.log import log
 
@@ -165,31 +166,25 @@ def labels_of(values: np.ndarray, count: int, classes: int, where: str) -> np.nd
   return values.astype(np.int32)
 
 
-def validate(dataset: Dataset, truth: np.ndarray) -> None:
-  """Checks what every source must deliver.
+def validate(dataset: Dataset, truth: np.ndarray) -> list[str]:
+  """Checks what every source must deliver, and returns what a person should know of the classes.
 
   Raises:
-    UserError: for labels out of range, no label at all, one class only, or a class that no row carries.
+    UserError: for labels out of range, no label at all, or one class only.
   """
   count, classes = len(dataset.images), dataset.classes
   if len(set(classes)) != len(classes):
-    raise UserError(f'data.classes: {", ".join(classes)}; expected every name once.')
+    raise UserError(f'data.classes: {listed(classes)}; expected every name once.')
   for where, labels in (('given labels', dataset.given), ('verified labels', dataset.verified), ('truth', truth)):
     labels_of(labels, count, len(classes), where)
   labels = np.concatenate([dataset.given, dataset.verified])
   carried = np.unique(labels[labels >= 0])
   if not len(carried):
     raise UserError(f'All {count} rows are unlabeled; expected labels of at least two classes.')
-  empty = [name for c, name in enumerate(classes) if c not in carried]
   if len(carried) == 1:
     raise UserError(f'All labels are {classes[carried[0]]!r}: one class only; expected labels of at least two classes.')
-  if empty:
-    row = int(labels.argmax()) % count
-    raise UserError(
-      f'{len(empty)} of {len(classes)} classes are empty, no row has their label: {", ".join(empty[:10])}'
-      f'{", …" if len(empty) > 10 else ""}. Remove them from data.classes, or mend the labels (the last class in use '
-      f'is {classes[carried[-1]]!r}, first at row {row}, {dataset.names[row]}).'
-    )
+  empty = [name for c, name in enumerate(classes) if c not in carried]
+  return [f'{len(empty)} of {len(classes)} classes have no row: {listed(empty)}.'] if empty else []
 
 
 def load(config) -> tuple[Dataset, np.ndarray]:
@@ -205,7 +200,9 @@ def load(config) -> tuple[Dataset, np.ndarray]:
   dataset, truth = plugins.find('noisyjax.data.sources', config.source, 'load', 'data.source')(config)
   images = decode.fit_images(dataset.images, config.size, config.fit, dataset.names)
   dataset = dataclasses.replace(dataset, images=images)
-  validate(dataset, truth)
+  notes = validate(dataset, truth) + class_notes(dataset.given, dataset.classes, config.unlabeled)
+  dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *notes))
   for note in dataset.notes:
     log.warning('%s', note)
+  log.info('%d classes, in this order: %s.', len(dataset.classes), listed(dataset.classes))
   return dataset, truth

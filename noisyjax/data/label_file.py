@@ -7,34 +7,15 @@ what `read_labels(path, order)` returns.
 """
 
 import csv
-import difflib
 import re
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from noisyjax.data import labels
+from noisyjax.data.labels import Column
 from noisyjax.errors import UserError
-
-_INTEGER = re.compile(r'[+-]?\d+')
-_SHOWN = 5  # wrong rows named in one message
-
-
-class Column(NamedTuple):
-  """The labels of one file as text, with the place of each for messages."""
-
-  path: Path
-  labels: list[str]
-  images: list[str] | None  # the image each row names; None: rows follow the order of the images
-  places: list[str]  # 'row 3' (a CSV's line, counted from 1) or 'row 2 (from 0)' (an array's index)
-
-  def error(self, wrong: Sequence[int], expected: str) -> UserError:
-    """Returns the error that names the first of the `wrong` rows and says what was `expected`."""
-    shown = ', '.join(f'{self.places[i]}: {self.labels[i]!r}' for i in wrong[:_SHOWN])
-    more = f' and {len(wrong) - _SHOWN} more' if len(wrong) > _SHOWN else ''
-    return UserError(f'{self.path}: {shown}{more}; expected {expected}.')
 
 
 def read_column(path: str | Path) -> Column:
@@ -60,20 +41,12 @@ def _read_array(path: Path) -> Column:
       f'{path}: no plain array ({error}). If it holds a pickled dictionary, as CIFAR-10_human.npy does, save the '
       "labels you want with np.save('labels.npy', file.item()['worse_label'])."
     ) from error
-  if array.ndim != 1:
-    raise UserError(f'{path}: has shape {array.shape}; expected one label a row, shape (N,).')
-  if array.dtype.kind == 'f' and (array == np.rint(array)).all():  # np.genfromtxt makes floats of integers
-    array = array.astype(np.int64)
-  return Column(path, [str(v) for v in array.tolist()], None, [f'row {i} (from 0)' for i in range(len(array))])
-
-
-def _plain(text: str) -> str:
-  return unicodedata.normalize('NFC', text.strip())  # "é" is one letter or two, by who wrote it
+  return labels.column_of(array, str(path))
 
 
 def _read_csv(path: Path) -> Column:
   with path.open(newline='', encoding='utf-8-sig') as file:
-    rows = [([_plain(cell) for cell in row], line) for line, row in enumerate(csv.reader(file), 1)]
+    rows = [([labels.plain(cell) for cell in row], line) for line, row in enumerate(csv.reader(file), 1)]
   while rows and not any(rows[-1][0]):
     rows.pop()  # trailing blank lines
   if not rows:
@@ -90,7 +63,8 @@ def _read_csv(path: Path) -> Column:
       raise UserError(f'{path}: row {line}: {",".join(row)!r}; expected {expected}.')
   label = header.index('label') if named else 0
   images = [row[header.index('image')] for row, _ in rows] if named else None
-  return Column(path, [row[label] for row, _ in rows], images, [f'row {line}' for _, line in rows])
+  cells = [row[label] or None for row, _ in rows]
+  return Column(str(path), cells, [f'row {line}' for _, line in rows], images)
 
 
 def read_labels(path: str | Path, order: str | Path = '') -> np.ndarray:
@@ -108,17 +82,19 @@ def read_labels(path: str | Path, order: str | Path = '') -> np.ndarray:
   """
   column = read_column(path)
   if column.images is not None:
-    raise UserError(f"{column.path}: has a header 'image,label'; expected one integer a row, in the order of the rows.")
-  labels = _integers(column)
-  if not order:
-    return labels
-  rows = _integers(read_column(order))
-  if len(rows) != len(labels) or not np.array_equal(np.sort(rows), np.arange(len(labels))):
     raise UserError(
-      f'{order}: expected every row number 0..{len(labels) - 1} of {path} exactly once; it has {len(rows)} entries, '
+      f"{column.where}: has a header 'image,label'; expected one integer a row, in the order of the rows."
+    )
+  values = _integers(column)
+  if not order:
+    return values
+  rows = _integers(read_column(order))
+  if len(rows) != len(values) or not np.array_equal(np.sort(rows), np.arange(len(values))):
+    raise UserError(
+      f'{order}: expected every row number 0..{len(values) - 1} of {path} exactly once; it has {len(rows)} entries, '
       f'{len(np.unique(rows))} different ones.'
     )
-  return labels[rows]
+  return values[rows]
 
 
 def _integers(column: Column) -> np.ndarray:
@@ -127,58 +103,11 @@ def _integers(column: Column) -> np.ndarray:
   Raises:
     UserError: naming the rows that are not integers of -1 or more.
   """
-  wrong = [i for i, text in enumerate(column.labels) if not _INTEGER.fullmatch(text) or not -1 <= int(text) < 2**31]
+  numbers = [labels.number(text or '') for text in column.labels]
+  wrong = [i for i, text in enumerate(numbers) if text is None or len(text) > 9 or int(text) < -1]
   if wrong:
     raise column.error(wrong, 'an integer, -1 (unlabeled) or a class 0, 1, …')
-  return np.array([int(text) for text in column.labels], np.int32)
-
-
-def class_names(columns: Iterable[Column], unlabeled: str) -> tuple[str, ...]:
-  """Returns the classes that label files speak of: '0'..'C-1' if all labels are integers, else the sorted names.
-
-  Raises:
-    UserError: for an empty label, a label that is no integer in a file without header, or an integer beyond the number
-      of rows.
-  """
-  columns, unlabeled = list(columns), _plain(unlabeled)
-  for column in columns:
-    if blank := [i for i, text in enumerate(column.labels) if not text and unlabeled]:
-      raise column.error(blank, f'a label, or {unlabeled!r} where there is none (data.unlabeled)')
-  labels = {text for column in columns for text in column.labels} - {unlabeled, '-1'}
-  if any(column.images is None for column in columns) or all(_INTEGER.fullmatch(text) for text in labels):
-    largest = -1
-    for column in columns:
-      values = _integers(column._replace(labels=['-1' if text == unlabeled else text for text in column.labels]))
-      largest = max(largest, values.max(initial=-1))
-      # Each class needs a row: an integer above the number of rows is no class but a slip.
-      wrong = np.flatnonzero(values >= max(len(c.labels) for c in columns)).tolist()
-      if wrong:
-        raise column.error(wrong, 'a class number smaller than the number of rows')
-    return tuple(str(c) for c in range(largest + 1))
-  return tuple(sorted(labels))
-
-
-def indices(column: Column, classes: Sequence[str], unlabeled: str) -> np.ndarray:
-  """Returns a column's labels as int32 [N] into `classes`; `unlabeled` and -1 become -1.
-
-  A label is a class name or, if no class is called so, a class number.
-
-  Raises:
-    UserError: naming the rows of labels that are neither.
-  """
-  index = {str(c): str(c) for c in range(-1, len(classes))} | {_plain(unlabeled): '-1'}
-  index |= {_plain(name): str(i) for i, name in enumerate(classes)}
-  # int() unifies '7', '07' and '+7'.
-  plain = [t if t in index or not _INTEGER.fullmatch(t) else str(int(t)) for t in column.labels]
-  wrong = [i for i, text in enumerate(plain) if text not in index]
-  if wrong:
-    text = plain[wrong[0]]
-    near = difflib.get_close_matches(text, [*classes, unlabeled], n=1)
-    listed = ', '.join(classes[:20]) + (', …' if len(classes) > 20 else '')
-    kind = 'an integer' if not _INTEGER.fullmatch(text) and all(map(_INTEGER.fullmatch, classes)) else 'a label'
-    hint = f' (did you mean {near[0]!r}?)' if near and kind == 'a label' else ''
-    raise column.error(wrong, f'{kind} in 0..{len(classes) - 1}, a class of {listed}, or {unlabeled!r}{hint}')
-  return np.array([int(index[text]) for text in plain], np.int32)
+  return np.array(numbers, np.int32)
 
 
 def rows_of(column: Column, names: Sequence[str]) -> tuple[np.ndarray, list[int]]:
@@ -192,7 +121,7 @@ def rows_of(column: Column, names: Sequence[str]) -> tuple[np.ndarray, list[int]
   Raises:
     UserError: if two rows name one image.
   """
-  names = [_plain(name) for name in names]
+  names = [labels.plain(name) for name in names]
   position = {name: i for i, name in enumerate(names)}
   files: dict[str, int] = {}
   for i, name in enumerate(names):
@@ -212,7 +141,7 @@ def rows_of(column: Column, names: Sequence[str]) -> tuple[np.ndarray, list[int]
   for row, i in enumerate(found):
     if i >= 0 and first.setdefault(i, row) != row:
       raise UserError(
-        f'{column.path}: {column.places[first[i]]} and {column.places[row]} both label the image {names[i]}; '
+        f'{column.where}: {column.places[first[i]]} and {column.places[row]} both label the image {names[i]}; '
         'expected one row an image.'
       )
   return np.array(found, np.int64), [row for row, i in enumerate(found) if i < 0]
@@ -228,6 +157,6 @@ def check_order(column: Column, names: Sequence[str]) -> None:
   if counted != list(names):
     i = next(i for i, (a, b) in enumerate(zip(names, counted)) if a != b)
     raise UserError(
-      f'{column.path}: its rows name no images, and sorting the names as text or by number differs (position {i}: '
+      f'{column.where}: its rows name no images, and sorting the names as text or by number differs (position {i}: '
       f"{names[i]!r} or {counted[i]!r}). Give it a header 'image,label', or pad the numbers with zeros."
     )

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from noisyjax.data import dataset, decode, files, label_file
+from noisyjax.data import dataset, decode, files, label_file, labels
 from noisyjax.errors import UserError
 
 
@@ -51,7 +51,7 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
     if column.images is None:
       raise UserError(f"{config.truth}: data.truth of a class-folder tree needs the header 'image,label'.")
     rows, _ = label_file.rows_of(column, found.names)
-    truth[rows[rows >= 0]] = label_file.indices(column, classes, config.unlabeled)[rows >= 0]
+    truth[rows[rows >= 0]] = labels.indices(column, classes, config.unlabeled)[rows >= 0]
   made = dataset.make(
     decoded.images,
     given[decoded.good],

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from noisyjax.data import dataset, decode, files, label_file
+from noisyjax.data.labels import Column, class_names, indices, missing_note
 from noisyjax.errors import UserError
 
 
@@ -38,7 +39,7 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
       if config[field]
     }
     legal = [column for field, column in columns.items() if field != 'truth']  # the truth names no classes
-    classes = tuple(config.classes) or label_file.class_names(legal, config.unlabeled)
+    classes = class_names(legal, config.unlabeled, config.classes)
     names, missing = _expected(found.names, columns)
     unnamed = [column for column in columns.values() if column.images is None]
     if unnamed:
@@ -57,7 +58,7 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
     verified=labels.get('verified', none)[rows],
     names=good_names,
     digests=decoded.digests,
-    notes=[*found.notes, *left_out],
+    notes=[*found.notes, *left_out, *(note for column in legal for note in missing_note(column, config.unlabeled))],
   )
   return made, labels.get('truth', none)[rows]
 
@@ -83,7 +84,7 @@ def _label_path(field: str, value: str, base: Path) -> Path:
   )
 
 
-def _expected(names: Sequence[str], columns: dict[str, label_file.Column]) -> tuple[list[str], list[str]]:
+def _expected(names: Sequence[str], columns: dict[str, Column]) -> tuple[list[str], list[str]]:
   """Returns the images that the label files speak of, in row order, and a sentence for each that does not exist.
 
   A file with header names its images. Without one, a gap in numbered names shows which image is missing, so that the
@@ -93,7 +94,7 @@ def _expected(names: Sequence[str], columns: dict[str, label_file.Column]) -> tu
   if given is not None and given.images is not None:
     _, rows = label_file.rows_of(given, names)
     return list(names), [
-      f'{given.images[row]}: missing, named in {given.path.name} {given.places[row]}' for row in rows
+      f'{given.images[row]}: missing, named in {Path(given.where).name} {given.places[row]}' for row in rows
     ]
   whole = [column for field, column in columns.items() if field != 'verified' and column.images is None]
   count = len(whole[0].labels) if whole else len(names)
@@ -101,7 +102,7 @@ def _expected(names: Sequence[str], columns: dict[str, label_file.Column]) -> tu
   if full is None:
     return list(names), []
   gone = sorted(set(full) - set(names))
-  return full, [f'{name}: missing, {whole[0].path.name} has a row for it' for name in gone]
+  return full, [f'{name}: missing, {Path(whole[0].where).name} has a row for it' for name in gone]
 
 
 def _numbered(names: Sequence[str], count: int) -> list[str] | None:
@@ -118,17 +119,17 @@ def _numbered(names: Sequence[str], count: int) -> list[str] | None:
 
 
 def _align(
-  field: str, column: label_file.Column, classes: Sequence[str], unlabeled: str, names: Sequence[str], root: Path
+  field: str, column: Column, classes: Sequence[str], unlabeled: str, names: Sequence[str], root: Path
 ) -> np.ndarray:
   """Returns a column's labels in the order of `names`, int32 [N], -1 where it has none."""
-  values = label_file.indices(column, classes, unlabeled)
+  values = indices(column, classes, unlabeled)
   labels = np.full(len(names), -1, np.int32)
   if column.images is None:
     short = len(values) > len(names) if field == 'verified' else len(values) != len(names)
     if short:
       most = 'at most one row' if field == 'verified' else 'one row'
       raise UserError(
-        f'{column.path}: has {len(values)} labels for the {len(names)} images in {root}; expected {most} an image.'
+        f'{column.where}: has {len(values)} labels for the {len(names)} images in {root}; expected {most} an image.'
       )
     labels[: len(values)] = values
     return labels
@@ -136,7 +137,7 @@ def _align(
   if missing and field != 'labels':  # those of the given labels are listed with the other bad images
     row = missing[0]
     raise UserError(
-      f'{column.path}: {column.places[row]} names the image {column.images[row]!r}, which is not in {root}'
+      f'{column.where}: {column.places[row]} names the image {column.images[row]!r}, which is not in {root}'
       f' ({len(missing)} such rows).'
     )
   labels[rows[rows >= 0]] = values[rows >= 0]
@@ -146,7 +147,7 @@ def _align(
       f' Its {column.places[missing[0]]} names {column.images[missing[0]]!r}, which is not there.' if missing else ''
     )
     raise UserError(
-      f'{column.path}: {len(without)} of {len(names)} images in {root} have no row, the first is '
+      f'{column.where}: {len(without)} of {len(names)} images in {root} have no row, the first is '
       f'{names[without[0]]!r}; expected a row for each (label {unlabeled!r} for an unlabeled one).{lost}'
     )
   return labels

@@ -1,0 +1,189 @@
+"""What a label means: one rule for every kind of object that holds labels, decided over all columns together."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from noisyjax.data import labels
+from noisyjax.errors import UserError
+
+NONE = 'undefined'
+WANT = ['2', '0', '1', '0']
+
+
+def column(values, where='labels'):
+  return labels.column_of(values, where)
+
+
+def pandas(make):
+  return make(pytest.importorskip('pandas'))
+
+
+NUMBERS = {
+  'list': [2, 0, 1, 0],
+  'tuple': (2, 0, 1, 0),
+  'whole floats': [2.0, 0.0, 1.0, 0.0],
+  'uint8': np.array([2, 0, 1, 0], np.uint8),
+  'int8': np.array([2, 0, 1, 0], np.int8),
+  'uint64': np.array([2, 0, 1, 0], np.uint64),
+  'big endian': np.array([2, 0, 1, 0], '>i8'),
+  'float32': np.array([2, 0, 1, 0], np.float32),
+  'objects': np.array([2, 0, 1.0, False], object),
+  'jax': jnp.array([2, 0, 1, 0]),
+  'list of scalars': [np.int8(2), np.float32(0), jnp.int32(1), 0],
+  'column': np.array([[2], [0], [1], [0]]),
+  'list of lists': [[2], [0], [1], [0]],
+  'one-hot': np.eye(3)[[2, 0, 1, 0]],
+  'one-hot of bool': np.eye(3, dtype=bool)[[2, 0, 1, 0]],
+  'one-hot of lists': np.eye(3, dtype=int)[[2, 0, 1, 0]].tolist(),
+}
+
+
+@pytest.mark.parametrize('kind', NUMBERS)
+def test_numbers_of_any_kind_are_the_same_labels(kind):
+  assert column(NUMBERS[kind]).labels == WANT
+
+
+@pytest.mark.parametrize('values', [
+  np.array(['b', 'a', 'c']), ['b', 'a', 'c'], np.array([b'b', b'a', b'c']), np.array(['b', 'a', 'c'], object),
+  [' b', 'a ', 'c'], (name for name in 'bac'),
+])  # fmt: skip
+def test_names_of_any_kind_are_the_same_labels(values):
+  assert column(values).labels == ['b', 'a', 'c']
+
+
+@pytest.mark.parametrize('make', [
+  lambda pd: pd.Series(['b', 'a', None], index=[9, 3, 5]),
+  lambda pd: pd.Series(pd.Categorical(['b', 'a', None])),
+  lambda pd: pd.array(['b', 'a', pd.NA], dtype='string'),
+  lambda pd: pd.DataFrame({'label': ['b', 'a', None]}),
+  lambda pd: pd.DataFrame({'a': [0, 1, 0], 'b': [1, 0, 0]}),
+])  # fmt: skip
+def test_columns_of_pandas_are_read_by_row_and_not_by_index(make):
+  assert column(pandas(make)).labels == ['b', 'a', None]
+
+
+def test_a_missing_value_is_no_label():
+  assert column([1, None, float('nan')]).labels == ['1', None, None]
+  assert column(np.array([1.0, np.nan])).labels == ['1', None]
+  assert column(np.ma.masked_array([1, 2], [False, True])).labels == ['1', None]
+  assert column(pandas(lambda pd: pd.Series([1, pd.NA], dtype='Int64'))).labels == ['1', None]
+  assert column(pandas(lambda pd: pd.Series([True, None], dtype='boolean'))).labels == ['1', None]
+  late = column(np.where(np.arange(60) == 40, np.nan, 1.0), 'labels.npy')
+  assert labels.missing_note(late, NONE) == [
+    'labels.npy: 1 row has no value and counts as unlabeled, the first is row 40 (from 0).'
+  ]
+
+
+@pytest.mark.parametrize(('values', 'message'), [
+  ([[0], [0, 1]], r'labels: row 0 \(from 0\) holds \[0\]; expected one label an image'),
+  ([1, [0, 1]], r'labels: row 1 \(from 0\) holds \[0, 1\]'),
+  (np.array([[1, 1], [0, 1]]), r'row 0 \(from 0\) has 2 ones \(1 such rows\): several labels an image'),
+  (np.full((4, 3), 1 / 3), 'If these are probabilities, they are `probs`'),
+  (np.zeros((2, 3)), r'shape \(2, 3\)'),
+  (np.zeros((2, 3, 4)), r'shape \(2, 3, 4\)'),
+  (np.zeros(2, complex), 'has type complex128'),
+  ('labels.csv', "found 'labels.csv'; expected a list"),
+  (None, 'found None; expected a list'),
+  (7, 'is a int; expected a list'),
+  ({'a': 1}, r"found \{'a': 1\}; expected a list"),
+  ([10**5000], 'holds 0x'),
+])  # fmt: skip
+def test_what_holds_no_single_label_an_image_is_named(values, message):
+  with pytest.raises(UserError, match=message):
+    column(values)
+
+
+def test_whole_floats_are_integers_and_numbers_sort_as_numbers():
+  given, verified = column(['10.0', '2.0', '1.000e+00']), column([2, 1, 10, 3])
+  assert labels.class_names([given, verified], NONE) == ('1', '2', '3', '10')
+  for each in (given, column(['10', '02', '+1']), column([10, 2, 1])):
+    assert labels.indices(each, ('1', '2', '3', '10'), NONE).tolist() == [3, 1, 0]
+
+
+def test_numbers_with_gaps_are_the_names_of_classes():
+  classes = labels.class_names([column([2191, 166, 176, 166])], NONE)
+  assert classes == ('166', '176', '2191')
+  assert labels.indices(column(['166.0', 2191]), classes, NONE).tolist() == [0, 2]
+  assert any('are not 0..2 but 166, 176, 2191' in note for note in labels.class_notes(np.arange(3), classes, NONE))
+
+
+def test_names_beside_numbers_are_refused_and_both_rows_named():
+  with pytest.raises(UserError, match=r"a: row 2 \(from 0\) is the name 'x', and a: row 0 \(from 0\) the number '1'"):
+    labels.class_names([column([1, 2, 'x'], 'a')], NONE)
+  with pytest.raises(UserError, match=r"a: row 0 \(from 0\) is the name 'cat', and b: row 1 \(from 0\) the number '1'"):
+    labels.class_names([column(['cat', 'dog'], 'a'), column([-1, 1], 'b')], NONE)
+  letters = labels.class_names([column(['A', 1])], NONE, ('1', 'A'))  # declared, both are names
+  assert labels.indices(column(['A', '1', 1.0]), letters, NONE).tolist() == [1, 0, 0]
+  with pytest.raises(UserError, match=r"row 1 \(from 0\): '1'; .*names or numbers, not both \(row 0 .* is 'cat'\)"):
+    labels.indices(column(['cat', 1]), ('cat', 'dog'), NONE)
+
+
+def test_numbers_are_positions_only_where_no_class_is_a_number():
+  assert labels.indices(column([1, 0, 2]), ('c', 'b', 'a'), NONE).tolist() == [1, 0, 2]
+  assert labels.indices(column([1, 10, 2]), ('1', '2', '10'), NONE).tolist() == [0, 2, 1]
+  with pytest.raises(UserError, match=r"row 1 \(from 0\): '0'; expected a class of 1, 2, 3, .* no position"):
+    labels.indices(column([1, 0, 3]), ('1', '2', '3'), NONE)
+  with pytest.raises(UserError, match=r"row 2 \(from 0\): '3'; .*0..2.*they run from 1: subtract 1"):
+    labels.indices(column([1, 2, 3]), ('a', 'b', 'c'), NONE)
+
+
+def test_no_label_is_no_class():
+  given = column(['cat', NONE, '-1', None, 'dog', '-1.0'])
+  classes = labels.class_names([given], NONE)
+  assert classes == ('cat', 'dog')
+  assert labels.indices(given, classes, NONE).tolist() == [0, -1, -1, -1, 1, -1]
+  numbers = column(['0.0', 'nan', '1.0'])  # as np.savetxt writes it
+  assert labels.class_names([numbers], NONE) == ('0', '1')
+  assert labels.indices(numbers, ('0', '1'), NONE).tolist() == [0, -1, 1]
+  assert labels.class_names([column([0, 9, 1, '9.0'])], '9') == ('0', '1')
+
+
+@pytest.mark.parametrize(('wanted', 'message'), [
+  (('a', 'b', 'a'), "'a' comes twice"), ((1, 2, '1.0'), "'1' comes twice"), (('a', NONE), "'undefined' means no label"),
+  ((-1, 1), "'-1' means no label"),
+])  # fmt: skip
+def test_declared_classes_are_checked(wanted, message):
+  with pytest.raises(UserError, match=message):
+    labels.class_names([], NONE, wanted)
+
+
+def test_declared_classes_may_be_numbers():
+  assert labels.class_names([], NONE, (1, 2, 10)) == ('1', '2', '10')
+
+
+@pytest.mark.parametrize('text', ['1.5', '-7', 'inf'])
+def test_a_number_that_is_no_class_is_named(text):
+  with pytest.raises(UserError, match=rf"row 1 \(from 0\).*'{text}'"):
+    labels.class_names([column(['0', text])], NONE)
+
+
+def test_a_number_of_5000_digits_is_a_name_like_any_other():
+  long = '7' * 5000
+  assert labels.class_names([column(['3', long])], NONE) == ('3', long)
+
+
+def test_a_near_name_is_hinted():
+  with pytest.raises(UserError, match=r"row 1 \(from 0\): 'dgo'; .*did you mean 'dog'"):
+    labels.indices(column(['cat', 'dgo']), ('cat', 'dog'), NONE)
+
+
+@pytest.mark.parametrize(('classes', 'text'), [
+  (('Red', 'blue', 'red'), "'Red' and 'red' differ in case"), (('a b', 'a_b', 'c'), "'a b' and 'a_b' differ"),
+  (('Undefined', 'a', 'b'), "'Undefined' (4 images) reads like"), (('a', 'b', 'unlabeled'), 'data.unlabeled=unlabeled'),
+  (('a', 'b', 'nan'), "'nan' (4 images) reads like"), (('test', 'train', 'val'), 'parts of the data set'),
+])  # fmt: skip
+def test_names_that_look_like_slips_are_noted(classes, text):
+  found = labels.class_notes(np.arange(12) % 3, classes, NONE)
+  assert len(found) == 1 and text in found[0]
+  assert labels.class_notes(np.arange(12) % 3, ('bread', 'naan', 'rice'), NONE) == []
+
+
+def test_a_class_an_image_is_noted_once():
+  classes = [f'id{i}' for i in range(60)]
+  assert labels.class_notes(np.arange(60), classes, NONE) == [
+    '60 of 60 classes have one image each: are the labels names of images?'
+  ]
+  assert labels.class_notes(np.array([0, 1, 1, 2, 2]), ('rare', 'x', 'y'), NONE) == [
+    "One image alone has the label 'rare'."
+  ]

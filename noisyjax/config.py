@@ -5,7 +5,9 @@ import difflib
 import functools
 import math
 import re
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,6 +25,13 @@ from noisyjax.train import Phase
 
 STRATEGIES = 'noisyjax.strategies'
 MODELS = 'noisyjax.models'
+SOURCES = 'noisyjax.data.sources'
+OPS = 'noisyjax.data.augment'
+# Fields that name plug-ins: where these lie, and what each defines. A list of them is told by the package OPS.
+_PLUGINS = {
+  'strategy.name': (STRATEGIES, 'Strategy'), 'model.name': (MODELS, 'Model'), 'data.source': (SOURCES, 'load'),
+  'augment.weak': (OPS, 'op'), 'augment.strong': (OPS, 'op'),
+}  # fmt: skip
 # Fields of a model that the engine sets, or that every model shares.
 _SHARED = ('classes', 'dtype', 'conv', 'parent', 'name')
 # What a phase cannot set for itself.
@@ -32,9 +41,17 @@ _WHOLE_RUN = ('seed', 'epochs', 'phases', 'select', 'told', 'data', 'noise', 'ch
 def _fields(package: str, attribute: str, skip: tuple[str, ...] = ()) -> ConfigDict:
   table = ConfigDict({'name': ''})
   for name in plugins.names(package, attribute):
-    cls = plugins.find(package, name, attribute, package)
-    table[name] = ConfigDict({f.name: f.default for f in dataclasses.fields(cls) if f.name not in skip})
+    table[name] = _table(package, name, attribute, skip)
   return table
+
+
+def _table(package: str, name: str, attribute: str, skip: tuple[str, ...]) -> ConfigDict:
+  """Returns the fields of one strategy or model, with their defaults."""
+  cls = plugins.find(package, name, attribute, package)
+  fields = [f for f in dataclasses.fields(cls) if f.name not in skip]
+  if bare := [f.name for f in fields if f.default is dataclasses.MISSING]:
+    raise UserError(f'{sys.modules[cls.__module__].__file__}: {attribute}.{bare[0]} has no default; expected one.')
+  return ConfigDict({f.name: f.default for f in fields})
 
 
 def strategy_fields() -> ConfigDict:
@@ -45,6 +62,54 @@ def strategy_fields() -> ConfigDict:
 def model_fields() -> ConfigDict:
   """Returns `config.model`: name, and a table of defaults per model."""
   return _fields(MODELS, 'Model', _SHARED)
+
+
+def adopt(config: ConfigDict, beside: Path | None = None) -> None:
+  """Loads the plug-ins that a config names by the paths of their files; from here on it names them as it does others.
+
+  Args:
+    config: changed in place; a strategy's or a model's table of fields joins it.
+    beside: the folder in which to look for what the current folder does not hold: the recipe's.
+  Raises:
+    UserError: a file that is missing, or is no such plug-in.
+  """
+  for field in _PLUGINS:
+    table, last = field.split('.')
+    named = _adopted(config, field, config[table][last], beside)
+    if named != config[table][last]:
+      config[table][last] = named
+  phases = config.phases
+  if isinstance(phases, tuple) and any(plugins.is_path(p[0]) for p in phases if isinstance(p, tuple) and p):
+    named = lambda p: (_adopted(config, 'strategy.name', p[0], beside), *p[1:])
+    config.phases = tuple(named(p) if isinstance(p, tuple) and p else p for p in phases)
+
+
+def _adopted(config: ConfigDict, field: str, value: Any, beside: Path | None) -> Any:
+  """Returns the value of a field that names plug-ins, or of a list of such fields, with paths replaced by names."""
+  if isinstance(value, tuple | list):
+    return type(value)(_adopted(config, field, v, beside) for v in value)
+  if _PLUGINS[field][0] == OPS and isinstance(value, str):  # maybe the text of a list
+    return re.sub(r"""[^\s,'"()\[\]]+\.py(?![\w.])""", lambda m: _load(config, field, m[0], beside), value)
+  return _load(config, field, value, beside) if plugins.is_path(value) else value
+
+
+def _load(config: ConfigDict, field: str, path: str, beside: Path | None) -> str:
+  """Loads a plug-in into the config; returns its name."""
+  package, attribute = _PLUGINS[field]
+  table = config[field.split('.')[0]]
+  taken = {OPS: augment.OPS, SOURCES: ()}.get(package, table)
+  file = plugins.load(package, path, attribute, field, beside, taken)
+  if package == OPS:
+    augment.OPS[file.name] = plugins.attribute(file, attribute)
+  elif package != SOURCES and file.name not in table:
+    try:
+      fields = _table(package, file.name, attribute, _SHARED if package == MODELS else ())
+    except UserError:
+      plugins.forget(file)
+      raise
+    with config.unlocked():
+      table[file.name] = fields
+  return file.name
 
 
 def find_strategy(name: str) -> type[strategy.Strategy]:
@@ -100,12 +165,13 @@ def phases(config: ConfigDict) -> list[tuple[str, int, ConfigDict]]:
   return out
 
 
-def override(config: ConfigDict, values: dict[str, Any], where: str) -> None:
-  """Sets dotted fields, each of its field's type.
+def override(config: ConfigDict, values: dict[str, Any], where: str, beside: Path | None = None) -> None:
+  """Sets dotted fields, each of its field's type; plug-ins named by path are loaded, from `beside` too (see `adopt`).
 
   Raises:
     UserError: naming `where`, the field, and the nearest field there is, or the type expected.
   """
+  values = {f: _adopted(config, f, v, beside) if f in _PLUGINS else v for f, v in values.items()}
   known = flat(config)
   for field, value in values.items():
     check_field(where, field, known)
@@ -158,9 +224,12 @@ def flat(config: ConfigDict | dict, prefix: str = '') -> dict[str, Any]:
 
 def difference(old: dict, new: dict) -> list[str]:
   """Returns one line per dotted field that differs between two resolved configs."""
-  a, b = flat(old), flat(new)
+  was, now = old.get('plugins', {}), new.get('plugins', {})
+  shas = ((name, was[name]['sha256'], now[name]['sha256']) for name in sorted(was.keys() & now.keys()))
+  edited = [f'{now[name]["file"]}: {plugins.changed(a, b)}' for name, a, b in shas if a != b]
+  a, b = (flat({k: v for k, v in c.items() if k != 'plugins'}) for c in (old, new))  # a file may be moved
   plain = lambda v: list(v) if isinstance(v, tuple) else v
-  return [f'{k}: {a.get(k)!r} → {b.get(k)!r}' for k in sorted(a | b) if plain(a.get(k)) != plain(b.get(k))]
+  return edited + [f'{k}: {a.get(k)!r} → {b.get(k)!r}' for k in sorted(a | b) if plain(a.get(k)) != plain(b.get(k))]
 
 
 def resolved(config: ConfigDict) -> dict:
@@ -172,11 +241,26 @@ def resolved(config: ConfigDict) -> dict:
   models = {config.model.name, *(own.model.name for _, _, own in phases(config))}
   for field, keep in (('strategy', used), ('model', models)):
     out[field] = {k: v for k, v in out[field].items() if not isinstance(v, dict) or k in keep}
+  views = {op for c in (config, *(own for _, _, own in phases(config))) for op in (*c.augment.weak, *c.augment.strong)}
+  named = ((STRATEGIES, used), (MODELS, models), (SOURCES, {config.data.source}), (OPS, views))
+  if files := [file for package, names in named for file in plugins.loaded(package, sorted(names))]:
+    out['plugins'] = {f'{f.package}.{f.name}': {'file': f.file, 'sha256': f.sha256} for f in files}
   return out
 
 
 def restored(values: dict) -> ConfigDict:
-  """Returns the config that `resolved` wrote, from JSON: lists are tuples again and unused tables have defaults."""
+  """Returns the config that `resolved` wrote, from JSON: lists are tuples again and unused tables have defaults.
+
+  Raises:
+    UserError: a plug-in of the run is gone, or its file is another now.
+  """
+  values = dict(values)
+  attributes = dict(_PLUGINS.values())
+  for name, found in values.pop('plugins', {}).items():
+    package, _, own = name.rpartition('.')
+    plugins.recall(plugins.File(package, own, **found), attributes[package])
+    if package == OPS:
+      augment.OPS[own] = plugins.attribute(plugins.File(package, own, **found), 'op')
 
   def tuples(value):
     if isinstance(value, dict):
@@ -197,6 +281,7 @@ def check(config: ConfigDict) -> None:
   Raises:
     UserError: naming the field, its value and what was expected; unknown names, values out of range, contradictions.
   """
+  adopt(config)
   find_model(config.model.name)
   for field in ('epochs', 'checkpoint.keep'):
     if (value := flat(config)[field]) < 1:

@@ -1,0 +1,190 @@
+"""Plug-ins in files of one's own: found by path, recorded by content, and refused when they are no longer what they
+were."""
+
+import jax
+import numpy as np
+import pytest
+
+import noisyjax
+import runs
+from noisyjax import config as configs, plugins, step
+from noisyjax.data import augment
+from noisyjax.errors import UserError
+
+METHOD = '''
+import jax
+from noisyjax import losses
+from noisyjax.strategy import Strategy as Base, supervised
+
+
+class Strategy(Base):
+  """Cross-entropy times a number.
+
+  Attributes:
+    factor: the number.
+  """
+
+  factor: float = 1.0
+  kind: str = 'plain'
+
+  def loss(self, params, state, batch, ctx):
+    b = batch['train']
+    logits, _ = ctx.net(params, b['weak'])
+    return supervised(self.factor * losses.cross_entropy(logits, b['target']), b, logits)
+'''
+MODEL = """
+from flax import linen as nn
+
+
+class Model(nn.Module):
+  classes: int = 10
+  hidden: int = 8
+
+  @nn.compact
+  def __call__(self, images, train):
+    x = nn.relu(nn.Dense(self.hidden, name='hidden')(images.reshape(len(images), -1)))
+    return nn.Dense(self.classes, name='head')(x), x
+"""
+SOURCE = """
+import numpy as np
+from noisyjax.data import dataset
+
+
+def load(config):
+  rng = np.random.default_rng(0)
+  labels = np.arange(168, dtype=np.int32) % 3
+  images = (rng.integers(0, 100, (168, 8, 8, 1)) + 50 * labels[:, None, None, None]).astype(np.uint8)
+  return dataset.make(images, labels, ('ant', 'bee', 'cat')), labels
+"""
+OP = """
+def op(key, image, strength):
+  return image * 0 + 7.0
+"""
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+  return runs.npz(tmp_path_factory.mktemp('data') / 'data.npz')
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch, tmp_path):
+  """Each test loads into a program that has loaded none, in a folder of its own."""
+  monkeypatch.setattr(plugins, '_files', {})
+  monkeypatch.setattr(augment, 'OPS', dict(augment.OPS))
+  monkeypatch.chdir(tmp_path)
+
+
+def write(path, text):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  path.write_text(text)
+  return path
+
+
+def override(config, **values):
+  configs.override(config, {k.replace('__', '.'): v for k, v in values.items()}, 'test')
+  return config
+
+
+def test_every_kind_of_plug_in_is_found_by_the_path_of_its_file_and_recorded(tmp_path, monkeypatch):
+  for name, text in (('a_method', METHOD), ('a_model', MODEL), ('a_source', SOURCE), ('an_op', OP)):
+    write(tmp_path / f'{name}.py', text)
+  config = override(
+    runs.recipe(), strategy__name='./a_method.py', strategy__a_method__factor=0.5, model__name='a_model.py',
+    model__a_model__hidden=4, data__source=str(tmp_path / 'a_source.py'), augment__weak=('flip', './an_op.py'),
+    augment__strong=('./an_op.py',), data__trusted=0.0, noise__kind='none',
+  )  # fmt: skip
+  assert (config.strategy.name, config.model.name, config.data.source) == ('a_method', 'a_model', 'a_source')
+  assert config.augment.weak == ('flip', 'an_op')
+  result = runs.fit(config, tmp_path / 'w', monkeypatch)
+  assert (result['strategy'], result['model'], result['data']['source']) == ('a_method', 'a_model', 'a_source')
+  recorded = runs.read_json(tmp_path / 'w/config.json')
+  assert recorded['strategy']['a_method'] == {'factor': 0.5, 'kind': 'plain'} and 'naive' not in recorded['strategy']
+  assert {k.rpartition('.')[2]: len(v['sha256']) for k, v in recorded['plugins'].items()} == dict.fromkeys(
+    ('a_method', 'a_model', 'a_source', 'an_op'), 64
+  )
+  keys = jax.random.split(jax.random.key(0), 2)
+  pixels = augment.augment(config.augment.weak, augment.Strength(), keys, np.ones((2, 4, 4, 1)))
+  assert (np.asarray(pixels) == 7).all()
+  assert noisyjax.load(tmp_path / 'w')(np.zeros((8, 8, 1), np.uint8)) in range(3)
+
+
+def test_a_recipes_plug_in_lies_beside_it_and_may_be_one_of_its_phases(tmp_path):
+  write(tmp_path / 'there/mine.py', METHOD)
+  config = runs.recipe()
+  config.phases = (('naive', 1, {}), ('./mine.py', 2, {'optim.lr': 0.01}))
+  with pytest.raises(UserError, match=r"strategy.name: there is no file './mine.py'"):
+    configs.check(config.copy_and_resolve_references())
+  configs.adopt(config, tmp_path / 'there')
+  assert [name for name, _, _ in configs.phases(config)] == ['naive', 'mine']
+  assert config.strategy.mine.factor == 1.0
+
+
+def test_an_edited_plug_in_is_refused_by_resume_and_by_load_and_welcome_again_as_it_was(data, tmp_path, monkeypatch):
+  file = write(tmp_path / 'mine.py', METHOD)
+  config = lambda: override(runs.recipe(data, epochs=1), strategy__name='./mine.py')
+  result = runs.fit(config(), tmp_path / 'w', monkeypatch)
+  file.write_text(METHOD + '# another thought\n')
+  with pytest.raises(UserError, match=r'mine\.py: the plug-in is another \(sha256 \w{12}… → \w{12}…\)'):
+    runs.fit(config(), tmp_path / 'w', monkeypatch)
+  with pytest.raises(UserError, match=r'mine\.py: the plug-in is another .* since the run was trained'):
+    noisyjax.load(tmp_path / 'w')
+  file.unlink()
+  with pytest.raises(UserError, match=r'mine\.py: the run was trained with this plug-in, which is not there'):
+    noisyjax.load(tmp_path / 'w')
+  write(tmp_path / 'elsewhere/mine.py', METHOD)
+  monkeypatch.chdir(tmp_path / 'elsewhere')  # a moved file is the same file
+  assert noisyjax.load(tmp_path / 'w').classes == runs.CLASSES
+  again = override(runs.recipe(data, epochs=1), strategy__name='./mine.py')
+  assert runs.fit(again, tmp_path / 'w', monkeypatch) == result
+
+
+def test_methods_from_files_share_no_compiled_step(data, tmp_path):
+  """Equal fields, other losses: each is traced on its own, and an edited one anew."""
+  write(tmp_path / 'one.py', METHOD)
+  file = write(tmp_path / 'two.py', METHOD.replace('self.factor *', '2 * self.factor *'))
+  loss = lambda folder: runs.lines(folder)[0]['objective']
+  config = lambda name: override(runs.recipe(data, epochs=1, optim__lr=0.0, augment__weak=()), strategy__name=name)
+  for name in ('one', 'two'):
+    runs.fit(config(f'./{name}.py'), tmp_path / name)
+  assert loss(tmp_path / 'two') == pytest.approx(2 * loss(tmp_path / 'one'))
+  assert step.step._cache_size()
+  file.write_text(METHOD.replace('self.factor *', '3 * self.factor *'))
+  runs.fit(config('./two.py'), tmp_path / 'three')
+  assert loss(tmp_path / 'three') == pytest.approx(3 * loss(tmp_path / 'one'))
+
+
+@pytest.mark.parametrize(
+  ('field', 'name', 'text', 'said'),
+  [
+    ('strategy.name', 'none.py', None, r"strategy\.name: there is no file './none\.py'"),
+    ('strategy.name', 'elr.py', METHOD, r"'elr' of its own; expected a file of another name"),
+    ('model.name', 'dtype.py', MODEL, r"'dtype' of its own; expected a file of another name"),
+    ('augment.weak', 'flip.py', OP, r"'flip' of its own; expected a file of another name"),
+    ('strategy.name', 'my-method.py', METHOD, r'expected a file name of letters, digits and _'),
+    ('strategy.name', 'wrong.py', 'x = 1', r'wrong\.py has no Strategy; expected a file that defines it'),
+    ('strategy.name', 'base.py', 'from noisyjax.strategy import Strategy', r'Strategy from noisyjax\.strategy;'),
+    ('model.name', 'broken.py', 'x = 1\ny = z', r"broken\.py, line 2: NameError: name 'z' is not defined"),
+    ('model.name', 'broken.py', 'def f(:', r'broken\.py, line 1: SyntaxError'),
+    ('data.source', 'quits.py', 'raise SystemExit(3)', r'quits\.py, line 1: SystemExit: 3'),
+    ('model.name', 'bare.py',
+     MODEL.replace('  hidden: int = 8\n', '').replace('classes: int = 10', 'hidden: int\n  classes: int = 10'), r'Model\.hidden has no default'),
+    ('augment.weak', 'op.py', 'OP = 1', r'op\.py has no op; expected'),
+  ],
+)  # fmt: skip
+def test_what_is_no_plug_in_is_a_users_mistake(tmp_path, field, name, text, said):
+  if text is not None:
+    write(tmp_path / name, text)
+  value = f'./{name}' if field != 'augment.weak' else ('crop', f'./{name}')
+  with pytest.raises(UserError, match=said):
+    configs.override(runs.recipe(), {field: value}, 'test')
+
+
+def test_two_files_of_one_name_are_told_apart_by_refusal(tmp_path):
+  write(tmp_path / 'a/mine.py', METHOD)
+  write(tmp_path / 'b/mine.py', METHOD + '# other\n')
+  write(tmp_path / 'c/mine.py', METHOD)
+  config = override(runs.recipe(), strategy__name='a/mine.py')
+  override(config, strategy__name='c/mine.py')  # the same content
+  with pytest.raises(UserError, match=r'b/mine\.py and .*a/mine\.py have one name; expected files of different names'):
+    override(config, strategy__name='b/mine.py')

@@ -45,6 +45,7 @@ class Model(nn.Module):
     x = nn.relu(nn.Dense(self.hidden, name='hidden')(images.reshape(len(images), -1)))
     return nn.Dense(self.classes, name='head')(x), x
 """
+BARE = MODEL.replace('  hidden: int = 8\n', '').replace('classes: int = 10', 'hidden: int\n  classes: int = 10')
 SOURCE = """
 import numpy as np
 from noisyjax.data import dataset
@@ -168,7 +169,7 @@ def test_methods_from_files_share_no_compiled_step(data, tmp_path):
     ('model.name', 'broken.py', 'def f(:', r'broken\.py, line 1: SyntaxError'),
     ('data.source', 'quits.py', 'raise SystemExit(3)', r'quits\.py, line 1: SystemExit: 3'),
     ('model.name', 'bare.py',
-     MODEL.replace('  hidden: int = 8\n', '').replace('classes: int = 10', 'hidden: int\n  classes: int = 10'), r'Model\.hidden has no default'),
+     BARE, r'Model\.hidden has no default'),
     ('augment.weak', 'op.py', 'OP = 1', r'op\.py has no op; expected'),
   ],
 )  # fmt: skip

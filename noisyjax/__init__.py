@@ -15,3 +15,12 @@ def find_label_issues(images, labels, **options):
   from noisyjax.find import find_label_issues
 
   return find_label_issues(images, labels, **options)
+
+
+def __getattr__(name: str):
+  """Gives `NoisyClassifier` when it is asked for: scikit-learn takes a second to import."""
+  if name == 'NoisyClassifier':
+    from noisyjax.classifier import NoisyClassifier
+
+    return NoisyClassifier
+  raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -402,6 +402,7 @@ def plan(config: ConfigDict, data: strategy.TrainData) -> list[Phase]:
   for name, epochs, c in phases(config):
     method = build_strategy(c, name)
     rows = ROWS[c.rows](data.given, data.verified)
+    rows = rows if data.weight is None else rows & (data.weight > 0)
     if not rows.any():
       raise UserError(f'rows: {c.rows!r} leaves no row to phase {name!r}; no training row is verified.')
     if 'verified' in method.needs and not (data.verified >= 0).any():

@@ -70,6 +70,7 @@ class TrainData:
     verified: int32 [N], -1 = unchecked.
     classes: number of classes.
     features: width F of the networks' features, known to `init` alone.
+    weight: float32 [N], what each row counts in the losses; rows of weight 0 enter nothing. None: all count 1.
   """
 
   images: np.ndarray
@@ -77,6 +78,7 @@ class TrainData:
   verified: np.ndarray
   classes: int
   features: int = 0
+  weight: np.ndarray | None = None
 
 
 class Ctx:

@@ -74,13 +74,13 @@ class Hooks(Protocol):
 
 
 def first_targets(phase: Phase, data: TrainData) -> Targets:
-  """Returns targets from the given or the verified labels; all rows weigh 1 and are trusted."""
+  """Returns targets from the given or the verified labels; rows weigh what the data say, and all are trusted."""
   label = {'given': data.given, 'verified': data.verified}[phase.labels or 'given']
   label = jnp.array(label, jnp.int32)
   return Targets(
     label=label,
     soft=jax.nn.one_hot(label, data.classes) if phase.strategy.soft else None,
-    weight=jnp.ones(len(label), jnp.float32),
+    weight=jnp.ones(len(label), jnp.float32) if data.weight is None else jnp.array(data.weight, jnp.float32),
     trust=jnp.ones((phase.strategy.networks, len(label)), jnp.float32),
   )
 

@@ -16,7 +16,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from noisyjax import config as configs, defaults, evaluate, step, train
+from noisyjax import config as configs, defaults, evaluate, progress, step, train
 from noisyjax.data import dataset, decode, pixels, split
 from noisyjax.errors import UserError, check_choice
 from noisyjax.estimate import confident
@@ -207,11 +207,14 @@ def out_of_fold(
   chunk = min(config.eval_batch_size, *map(len, parts))  # one shape for all folds
   total = folds * sum(epochs for _, epochs, _ in configs.phases(config))
   probs = np.zeros((len(labels), len(classes)), np.float32)
+  clock, lines = progress.Clock(), progress.Lines()
   form = '{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total:.0f} epochs [{elapsed}<{remaining}]'
   with tqdm(total=total, bar_format=form, mininterval=1.0, disable=None, dynamic_ncols=True) as bar:
     for fold, held in enumerate(parts):
       bar.set_description(f'fold {fold + 1} of {folds}')
       probs[held] = _held_out(config, images, labels, len(classes), held, chunk, bar)
+      clock.tick()
+      lines.say(f'fold {fold + 1} of {folds}', clock.left(folds - fold - 1))
   return probs
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from noisyjax import checkpoint, step, train, writer
+from noisyjax import checkpoint, progress, step, train, writer
 from noisyjax.audit import Auditor
 from noisyjax.cadence import Cadence
 from noisyjax.data.prepare import Prepared
@@ -37,7 +37,7 @@ class Recorder:
     self._start = self._epoch_start = time.monotonic()
     self._epoch_images = self._step = self._seen = 0
     self._terminated = False
-    self._bar = None
+    self._bar, self._lines, self._clock = None, progress.Lines(), progress.Clock()
     self._totals = {}  # of the call before, which the device has done
 
   def __enter__(self):
@@ -106,6 +106,7 @@ class Recorder:
     self._began = self._step - int(state.phase_epoch) * position.steps - int(state.tick)
     if self._bar is not None:
       self._bar.close()
+    self._clock = progress.Clock()
     done = int(state.phase_epoch) * position.steps + int(state.tick)
     self._bar = tqdm(
       total=total, initial=done, desc=phase.name, unit='step', mininterval=1.0, disable=None, dynamic_ncols=True
@@ -139,9 +140,23 @@ class Recorder:
     rows = {'predicted': state.dynamics.predicted[0], 'chosen': state.dynamics.chosen[0], 'label': state.targets.label}
     self._auditor.epoch(record['epoch'], predict, phase.strategy.networks, jax.tree.map(np.asarray, rows))
     last = int(state.phase_epoch) == phase.epochs or bool(state.control.stopped)
+    self._say(record, 0 if last else phase.epochs - int(state.phase_epoch))
     if self._cadence.due(self._step - self._began, self.seconds()) or last or self._terminated:
       self._save(position, state)
     self._epoch_start, self._epoch_images = time.monotonic(), position.images
+
+  def _say(self, record: dict, left: int) -> None:
+    """Tells of an epoch; `left` are to come in its phase."""
+    self._clock.tick()
+    left += sum(phase.epochs for phase in self._plan[record['phase'] + 1 :])
+    loss, accuracy = record.get('loss', record.get('objective')), record.get('val_accuracy')
+    self._lines.say(
+      f'epoch {record["epoch"]}/{record["epoch"] + left}' + (f' ({record["strategy"]})' if len(self._plan) > 1 else ''),
+      '' if loss is None else f'loss {loss:.3f}',
+      '' if accuracy is None else f'val {100 * accuracy:.1f} % ({self._config.data.val_labels})',
+      f'{record["images_per_second"]:.0f} images/s',
+      self._clock.left(left),
+    )
 
   def _check(self, state) -> None:
     """Stops a run whose loss left the numbers; no checkpoint is ever written of such a state."""

@@ -23,7 +23,12 @@ _IMAGES = flags.DEFINE_string('images', None, 'predict, find: folder or zip of i
 _LABELS = flags.DEFINE_string('labels', '', 'predict: label file to score against; find: the labels to judge.')
 _TRUTH = flags.DEFINE_string('truth', '', 'find: label file to score the finding against, for the audit alone.')
 _PROBS = flags.DEFINE_string('probs', '', 'find: .npy of your own out-of-sample probabilities; nothing is trained.')
-_OUT = flags.DEFINE_string('out', 'label_prediction.csv', 'predict: file of the predictions.')
+_OUT = flags.DEFINE_string(
+  'out', '', "predict: file of the predictions; '': label_prediction.csv in the (first) workdir."
+)
+_FORMAT = flags.DEFINE_enum(
+  'format', 'names', ['names', 'course'], 'predict: names of images and classes, or indices and integers.'
+)
 _ENSEMBLE = flags.DEFINE_bool('ensemble', False, 'predict: add the soft vote of all runs.')
 _SKIP_BAD = flags.DEFINE_bool('skip_bad', False, 'predict, find: go on without unreadable images.')
 _FOLDS = flags.DEFINE_integer('folds', 5, 'kfold, find: how many.')
@@ -54,18 +59,20 @@ def train() -> None:
 
 
 def predict() -> None:
-  """predict --workdir=W1,W2 [--ensemble] --images=FOLDER|ZIP [--labels=CSV]: label_prediction.csv and reports."""
-  from noisyjax import predict as library
+  """predict --workdir=W1,W2 [--ensemble] --images=FOLDER|ZIP [--probs] [--labels=CSV]: label_prediction.csv, counts."""
+  from noisyjax import predict as library, predict_files as files, writer
 
-  images = _needed(_IMAGES)
-  members = library.load_all(_folders(_needed(_WORKDIR)))
+  images, folders = _needed(_IMAGES), _folders(_needed(_WORKDIR))
+  members = library.load_all(folders)
   if _ENSEMBLE.value:
     members.append(library.ensemble(members))
-  columns, truth, names = library.predict_files(members, images, _LABELS.value, _SKIP_BAD.value)
-  library.write_csv(_OUT.value, columns, names)
-  if truth is not None:
-    print(library.reports(columns, truth, members[0].classes))
-  print(_OUT.value)
+  found = files.predict_files(members, images, _LABELS.value, _SKIP_BAD.value)
+  course, out = _FORMAT.value == 'course', Path(_OUT.value or Path(folders[0]) / 'label_prediction.csv')
+  writer.write_text(out, files.course_csv(found) if course else files.to_csv(found, bool(_PROBS.value)))
+  print(files.counts(found))
+  if found.truth is not None:
+    print(files.reports(found))
+  print(out)
 
 
 def find() -> None:

@@ -1,21 +1,19 @@
 """Finished runs as functions from images to labels. What normalises images is inside, not left to the caller."""
 
-import csv
 import dataclasses
 import functools
-import io
-import itertools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
+from PIL import Image
 
-from noisyjax import checkpoint, config as configs, evaluate, step, writer
-from noisyjax.data import files, label_file, pixels
-from noisyjax.data.decode import check_bad
-from noisyjax.data.labels import indices
+from noisyjax import checkpoint, config as configs, step, writer
+from noisyjax.data import origin as origins, pixels
+from noisyjax.data.origin import Origin
 from noisyjax.errors import UserError, check_choice
 from noisyjax.log import log
 from noisyjax.models import conv
@@ -27,9 +25,12 @@ from noisyjax.state import Snapshot
 class Predictor:
   """A finished run, callable.
 
+  Images are what `probs` says: one gives one answer, several give as many.
+
   Attributes:
-    classes: names. shape: (H, W, C) of the images it takes. name: of the run.
+    classes: names. shape: (H, W, C) of the images it was trained on. name: of the run.
     fit: how it brings other sizes to its own. unlabeled: the word for "no label" in its label files.
+    origin: what its training images were as files; None: not known.
   """
 
   classes: tuple[str, ...]
@@ -38,29 +39,88 @@ class Predictor:
   fit: str
   unlabeled: str
   _probs: Callable[[np.ndarray], np.ndarray]
+  origin: Origin | None = None
+  _told: set[str] = dataclasses.field(default_factory=set, compare=False, repr=False)
 
-  def probs(self, images: np.ndarray) -> np.ndarray:
-    """Returns class probabilities: [C] for one image [H, W, C], [n, C] for a batch [n, H, W, C].
+  def probs(self, images: Any) -> np.ndarray:
+    """Returns class probabilities: [C] for one image, [n, C] for several.
 
     Args:
-      images: uint8, or floats in 0-255.
+      images: a path, a PIL image, encoded bytes or an array [H, W, C] or [H, W]; a list of such; or an array
+        [n, H, W, C] or [n, H, W]. Arrays are uint8, or what `noisyjax.data.pixels.normalised` takes. Another size is
+        fitted as in training, which is said once.
     Raises:
-      UserError: another shape, values out of 0-255, or floats that seem to lie in 0-1.
+      UserError: an image that cannot be read, another shape, values out of 0-255, or floats that seem to lie in 0-1.
     """
-    images = np.asarray(images)
-    single = images.ndim == 3
-    batch = images[None] if single else images
-    if batch.shape[1:] != self.shape:
-      batches = f'(n, {", ".join(map(str, self.shape))})'
-      raise UserError(f'images: found shape {images.shape}, expected {self.shape} or {batches}.')
-    empty = np.zeros((0, len(self.classes)), np.float32)
-    out = self._probs(pixels.normalised(batch)[0]) if len(batch) else empty
+    items, single = self._items(images)
+    out = self._probs(self._fitted(items)) if len(items) else np.zeros((0, len(self.classes)), np.float32)
     return out[0] if single else out
 
-  def __call__(self, images: np.ndarray) -> int | np.ndarray:
-    """Returns the label: an int for one image, int32 [n] for a batch; arguments as in `probs`."""
+  def __call__(self, images: Any) -> int | np.ndarray:
+    """Returns the label: an int for one image, int32 [n] for several; arguments as in `probs`."""
     probs = self.probs(images)
     return int(probs.argmax()) if probs.ndim == 1 else probs.argmax(1).astype(np.int32)
+
+  def names(self, images: Any) -> str | list[str]:
+    """Returns the name of the class: one for one image, a list for several; arguments as in `probs`."""
+    labels = self(images)
+    return self.classes[labels] if isinstance(labels, int) else [self.classes[label] for label in labels]
+
+  def _items(self, images: Any) -> tuple[Any, bool]:
+    """Returns several images, as an array or a list, and whether only one was asked for."""
+    if isinstance(images, str | Path | bytes | dict | Image.Image):
+      return [images], True
+    if not hasattr(images, '__array__') or getattr(images.dtype, 'kind', 'O') in 'OUST':  # a list or column of images
+      return list(images), False
+    array = np.asarray(images)
+    gray = array.ndim == 3 and self.shape == (*array.shape[1:], 1)
+    channels = {1, 3, 4} & ({array.shape[0], array.shape[-1]} if array.ndim == 3 else set())
+    if array.ndim == 2 or (channels and not gray):
+      return array[None], True
+    return array, False
+
+  def _fitted(self, items: Any) -> np.ndarray:
+    """Returns images uint8 [n, H, W, C] of the shape that the network takes."""
+    notes = []
+    if isinstance(items, np.ndarray):
+      items, notes = pixels.normalised(items)
+    if not isinstance(items, np.ndarray) or items.shape[1:] != self.shape:
+      self.tell(origins.of(origins.some(items)))
+      height, width, channels = self.shape
+      size, fit = self.fitting
+      items, more = pixels.gathered(list(items), size, fit, channels)
+      notes = [*notes, *more]
+      if items.shape[1:] != self.shape:
+        raise UserError(
+          f'images: found {items.shape[2]}x{items.shape[1]} pixels; {self.name} takes {width}x{height} alone (only '
+          'squares are fitted).'
+        )
+    for note in notes:
+      self._say(note, note)
+    return items
+
+  @property
+  def fitting(self) -> tuple[int, str]:
+    """Size and fit of the images it takes, as `decode.decode_all` wants them."""
+    height, width, _ = self.shape
+    if height != width:
+      return 0, 'exact'  # only squares are fitted
+    return height, 'crop' if self.fit == 'exact' else self.fit
+
+  def tell(self, asked: Origin | None) -> None:
+    """Says, once, what differs between the training images and those asked, and what is fitted."""
+    if text := origins.differences(self.origin, asked):
+      self._say('differ', f'These images {text}')
+    height, width, _ = self.shape
+    if asked is not None and (asked.sides[0], asked.sides[2]) != (height, height) and height == width:
+      how = f'by {self.fit}, as in training' if self.fit != 'exact' else 'by crop; in training all had that size'
+      self._say('fitted', f'Images of another size are fitted to {width}x{height} {how}.')
+
+  def _say(self, kind: str, note: str) -> None:
+    """Says the first note of a kind."""
+    if kind not in self._told:
+      self._told.add(kind)
+      log.warning('%s: %s', self.name, note)
 
 
 def load(workdir: str | Path, select: str = '') -> Predictor:
@@ -92,9 +152,10 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
     probs = lambda images: step.predict(net, strategy, snapshot, images, config.eval_batch_size)[0]
   else:
     state = writer.read_npz(folder / 'weights.npz')
-    probs = lambda images: model.predict_proba(state, np.round(images).astype(np.uint8))
+    probs = lambda images: model.predict_proba(state, images)
   name = folder.name or folder.resolve().name  # "." has none
-  return Predictor(tuple(facts['classes']), shape, name, config.data.fit, config.data.unlabeled, probs)
+  origin = facts.get('origin') and Origin(**facts['origin'])
+  return Predictor(tuple(facts['classes']), shape, name, config.data.fit, config.data.unlabeled, probs, origin)
 
 
 def load_all(workdirs: list[str]) -> list[Predictor]:
@@ -116,83 +177,14 @@ def ensemble(members: Sequence[Predictor]) -> Predictor:
   members = tuple(members)  # the caller may go on with the list
   first = members[0]
   for field in ('classes', 'shape'):
-    _same(members, field, 'ensemble: only runs of the same classes and image shape can vote together')
-  vote = lambda images: functools.reduce(np.add, (m.probs(images) for m in members)) / len(members)
-  return dataclasses.replace(first, name='ensemble', _probs=vote)
+    check_same(members, field, 'ensemble: only runs of the same classes and image shape can vote together')
+  vote = lambda images: functools.reduce(np.add, (m._probs(images) for m in members)) / len(members)
+  return dataclasses.replace(first, name='ensemble', _probs=vote, _told=set())
 
 
-def _same(predictors: Sequence[Predictor], field: str, why: str) -> None:
+def check_same(predictors: Sequence[Predictor], field: str, why: str) -> None:
   first = predictors[0]
   for other in predictors[1:]:
     found, expected = getattr(other, field), getattr(first, field)
     if found != expected:
       raise UserError(f'{why}: {other.name} has {field} {found}, and {first.name} {expected}.')
-
-
-def predict_files(
-  predictors: list[Predictor], images: str, labels: str = '', skip_bad: bool = False
-) -> tuple[dict[str, np.ndarray], np.ndarray | None, dict[int, str]]:
-  """Predicts a folder or zip of images, in the sorted order of their names.
-
-  Args:
-    predictors: whose columns. images: folder or zip.
-    labels: a label file in either form that `data.labels` takes, or "". skip_bad: go on without unreadable images.
-  Returns:
-    name → int32 [n] predictions, in the order of the predictors; the labels int32 [n] or None; place → image name of
-    the n images, where one that was left out keeps its place.
-  """
-  columns, truth, names, notes = {}, None, {}, []
-  with files.open_images(images) as found:
-    for p in predictors:
-      height, width, channels = p.shape
-      if height != width:
-        raise UserError(f'{p.name}: takes images of {width}x{height}; a folder can be fitted to squares only.')
-      decoded = found.decoded(height, p.fit, channels)
-      notes = check_bad(decoded.bad, skip_bad, str(images), '--skip_bad')
-      names = {int(i): found.names[i] for i in decoded.good}
-      columns[_free(p.name, columns)] = p(decoded.images)
-    if labels:
-      _same(predictors, 'classes', f'--labels: {labels} cannot score runs of different classes')
-      column = label_file.read_column(labels)
-      values = indices(column, predictors[0].classes, predictors[0].unlabeled)
-      if column.images is None:
-        if len(values) != len(found.names):
-          raise UserError(f'{labels}: has {len(values)} labels, expected {len(found.names)}, one an image of {images}.')
-        label_file.check_order(column, found.names)
-        truth = values[decoded.good]
-      else:
-        rows, missing = label_file.rows_of(column, found.names)
-        if missing:
-          raise UserError(
-            f'{labels}: names {len(missing)} images that are not in {images}, first {column.images[missing[0]]!r}.'
-          )
-        every = np.full(len(found.names), -1, np.int32)
-        every[rows] = values
-        truth = every[decoded.good]
-      if not (truth >= 0).any():
-        raise UserError(f'{labels}: has no label for any of the {len(truth)} images; expected some to score against.')
-  for note in notes:
-    log.warning(note)
-  return columns, truth, names
-
-
-def _free(name: str, taken: dict) -> str:
-  """Returns the name, numbered where another run has it."""
-  numbered = (f'{name}_{i}' for i in itertools.count(2))
-  return next(n for n in itertools.chain([name], numbered) if n not in taken)
-
-
-def write_csv(path: str | Path, columns: dict[str, np.ndarray], index: Iterable[int]) -> None:
-  """Writes `label_prediction.csv`: the images' places (see `predict_files`) and one column of labels per run."""
-  text = io.StringIO()
-  table = csv.writer(text, lineterminator='\n')
-  table.writerows([['', *columns], *([i, *row] for i, row in zip(index, zip(*columns.values())))])
-  writer.write_text(path, text.getvalue())
-
-
-def reports(columns: dict[str, np.ndarray], truth: np.ndarray, classes: tuple[str, ...]) -> str:
-  """Returns scikit-learn's classification report of each column."""
-  return '\n'.join(
-    f'--- {name} ---\n{evaluate.report(truth[truth >= 0], predicted[truth >= 0], classes)[0]}'
-    for name, predicted in columns.items()
-  )

@@ -1,6 +1,7 @@
 """One run: a workdir, its lock, fit, evaluation and result; finished runs stay, interrupted ones go on."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -98,7 +99,7 @@ def _fit_networks(config: ConfigDict, folder: Path, prepared: Prepared, audit: A
   writer.write_json(folder / 'model.json', {
     'classes': list(prepared.classes), 'shape': list(data.images.shape[1:]), 'mean': phase.spec.net.mean,
     'std': phase.spec.net.std, 'networks': phase.strategy.networks, 'strategy': phase.name,
-    'selected': 'best' if best else 'last',
+    'selected': 'best' if best else 'last', 'origin': prepared.origin and dataclasses.asdict(prepared.origin),
   })  # fmt: skip
   extra = {
     'networks': phase.strategy.networks, 'epochs': int(state.epoch), 'steps': int(state.step),
@@ -133,7 +134,7 @@ def _fit_at_once(config: ConfigDict, folder: Path, prepared: Prepared, audit: Au
   writer.write_bytes(folder / 'weights.npz', buffer.getvalue())
   writer.write_json(folder / 'model.json', {
     'classes': list(prepared.classes), 'shape': list(data.images.shape[1:]), 'networks': 1, 'strategy': 'naive',
-    'selected': 'last',
+    'selected': 'last', 'origin': prepared.origin and dataclasses.asdict(prepared.origin),
   })  # fmt: skip
   extra = {'networks': 1, 'epochs': 1, 'steps': 1, 'images_seen': len(data.given), 'passes': float(len(data.given)),
            'parameters': sum(a.size for k, a in state.items() if k != 'classes'), 'best_epoch': 1}  # fmt: skip

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 import noisyjax
 import runs
-from noisyjax import predict, writer
+from noisyjax import predict_files, writer
 from noisyjax.data import prepare
 from noisyjax.errors import UserError
 from noisyjax.models import histogram
@@ -41,7 +41,7 @@ def test_a_run_is_evaluated_with_its_own_networks(data, tmp_path):
   folder.mkdir()
   for i, image in enumerate(images[128:], 1):
     Image.fromarray(image[..., 0]).save(folder / f'test{i:05}.png')
-  columns, _, _ = predict.predict_files(members, str(folder))
+  columns = predict_files.predict_files(members, str(folder)).labels
   for name in predicted:
     np.testing.assert_array_equal(columns[name], predicted[name][128:])
 
@@ -135,6 +135,7 @@ def test_features_and_test_images_stay_in_order(data, tmp_path):
   folder.mkdir()
   for i in order:  # made in another order than that of their names
     Image.fromarray(arrays['images'][128 + i, ..., 0]).save(folder / f'test{i + 1:05}.png')
-  columns, _, names = predict.predict_files([predictor], str(folder))
+  found = predict_files.predict_files([predictor], str(folder))
+  columns, names = found.labels, found.names
   assert list(names.values()) == sorted(names.values())
   np.testing.assert_array_equal(columns['w'], predictor(arrays['images'][128:]))

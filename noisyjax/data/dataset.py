@@ -9,6 +9,7 @@ The true labels never enter a `Dataset`: sources return them beside it, and only
 import dataclasses
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,7 @@ class Dataset:
   test: np.ndarray  # bool [N]: rows that the source itself declares its test part
   val: np.ndarray  # bool [N]: rows that the source itself declares its validation part
   notes: tuple[str, ...] = ()  # what a person should know: files skipped, rows left out
+  root: str = ''  # the folder or zip that the names lie in; '': they name no files
 
   def with_labels(self, given: np.ndarray | None = None, verified: np.ndarray | None = None) -> 'Dataset':
     """Returns the same images under other labels, with the fingerprint that belongs to them."""
@@ -54,6 +56,7 @@ def make(
   val: np.ndarray | None = None,
   digests: np.ndarray | None = None,
   notes: Sequence[str] = (),
+  root: str | Path = '',
 ) -> Dataset:
   """Builds a Dataset.
 
@@ -66,6 +69,7 @@ def make(
     test: bool [N]; None = the source declares no test part. val: the same of a validation part.
     digests: str [N], `decode.digest` of the images before they were resized; None = of `images`.
     notes: sentences for a person.
+    root: the folder or zip of images that the names lie in, if they do.
   """
   count = len(images)
   given = np.asarray(given, np.int32)
@@ -82,6 +86,7 @@ def make(
     test=np.zeros(count, bool) if test is None else np.asarray(test, bool),
     val=np.zeros(count, bool) if val is None else np.asarray(val, bool),
     notes=tuple(notes),
+    root=str(root),
   )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from noisyjax.data import dataset, noise, split
+from noisyjax.data.origin import Origin, of_rows
 from noisyjax.strategy import TrainData
 
 
@@ -19,7 +20,7 @@ class Prepared:
     validation: images and labels, or None. val_rows: row numbers. val_given, val_verified: its labels of both kinds.
     classes: names. record: JSON-ready facts for the result (source, fingerprint, rows, noise).
     notes: sentences a person should read.
-    data: the whole data set, under its (noisy) given labels.
+    data: the whole data set, under its (noisy) given labels. origin: what the training images were as files.
   """
 
   train: TrainData
@@ -30,6 +31,7 @@ class Prepared:
   record: dict[str, Any]
   notes: tuple[str, ...]
   data: dataset.Dataset
+  origin: Origin | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +78,7 @@ def prepare(config: Any) -> tuple[Prepared, Audit]:
     train=train, rows=parts.train, val_rows=parts.val, classes=data.classes, record=record,
     validation=(images[parts.val], val_label[parts.val]) if len(parts.val) else None,
     notes=tuple(data.notes) + tuple(parts.notes), data=dataclasses.replace(data, images=images[:0].copy()),
+    origin=of_rows(data.root, data.names, parts.train, images),
   )  # fmt: skip
   test = (images[parts.test], test_label[parts.test]) if len(parts.test) else None
   return prepared, Audit(truth, test, parts.test, config.data.test_labels, hidden)

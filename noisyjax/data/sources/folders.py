@@ -60,6 +60,7 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
     test=test[decoded.good],
     digests=decoded.digests,
     notes=[*found.notes, *left_out],
+    root=root,
   )
   return made, truth[decoded.good]
 

@@ -1,0 +1,157 @@
+"""What runs say of the images of a folder or zip: a CSV, counts of each class, and a report where labels are known."""
+
+import csv
+import io
+import itertools
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from noisyjax import evaluate
+from noisyjax.data import files, label_file, origin as origins
+from noisyjax.data.decode import check_bad
+from noisyjax.data.labels import indices
+from noisyjax.errors import UserError
+from noisyjax.experiments import words
+from noisyjax.log import log
+from noisyjax.predict import Predictor, check_same
+
+
+class Predicted(NamedTuple):
+  """What runs say of n images.
+
+  Attributes:
+    names: place → image, of the n images, where one that was left out keeps its place.
+    probs: run → float32 [n, C]. classes: run → C names. truth: int32 [n], -1 = unknown; None: nothing to score.
+  """
+
+  names: dict[int, str]
+  probs: dict[str, np.ndarray]
+  classes: dict[str, tuple[str, ...]]
+  truth: np.ndarray | None
+
+  @property
+  def labels(self) -> dict[str, np.ndarray]:
+    """Run → int32 [n]."""
+    return {name: probs.argmax(1).astype(np.int32) for name, probs in self.probs.items()}
+
+
+def predict_files(predictors: list[Predictor], images: str, labels: str = '', skip_bad: bool = False) -> Predicted:
+  """Predicts a folder or zip of images, in the sorted order of their names.
+
+  Args:
+    predictors: whose columns. images: folder or zip.
+    labels: a label file in either form that `data.labels` takes, or "". skip_bad: go on without unreadable images.
+  Returns:
+    Everything in the order of the predictors; names that two runs share are numbered.
+  """
+  probs, classes, truth, names, notes = {}, {}, None, {}, []
+  with files.open_images(images) as found:
+    asked = origins.of_files(found, found.names)
+    for p in predictors:
+      size, fit = p.fitting
+      decoded = found.decoded(size, fit, p.shape[-1])
+      if decoded.images.shape[1:] != p.shape:
+        height, width = decoded.images.shape[1:3]
+        raise UserError(
+          f'{p.name}: takes images of {p.shape[1]}x{p.shape[0]} alone, those of {images} are {width}x{height}; only '
+          'squares are fitted.'
+        )
+      notes = check_bad(decoded.bad, skip_bad, str(images), '--skip_bad')
+      names = {int(i): found.names[i] for i in decoded.good}
+      if p.name != 'ensemble':
+        p.tell(asked)
+      name = _free(p.name, probs)
+      probs[name], classes[name] = p._probs(decoded.images), p.classes
+    if labels:
+      check_same(predictors, 'classes', f'--labels: {labels} cannot score runs of different classes')
+      column = label_file.read_column(labels)
+      values = indices(column, predictors[0].classes, predictors[0].unlabeled)
+      if column.images is None:
+        if len(values) != len(found.names):
+          raise UserError(f'{labels}: has {len(values)} labels, expected {len(found.names)}, one an image of {images}.')
+        label_file.check_order(column, found.names)
+        truth = values[decoded.good]
+      else:
+        rows, missing = label_file.rows_of(column, found.names)
+        if missing:
+          raise UserError(
+            f'{labels}: names {len(missing)} images that are not in {images}, first {column.images[missing[0]]!r}.'
+          )
+        every = np.full(len(found.names), -1, np.int32)
+        every[rows] = values
+        truth = every[decoded.good]
+      if not (truth >= 0).any():
+        raise UserError(f'{labels}: has no label for any of the {len(truth)} images; expected some to score against.')
+  for note in notes:
+    log.warning(note)
+  return Predicted(names, probs, classes, truth)
+
+
+def _free(name: str, taken: dict) -> str:
+  """Returns the name, numbered where another run has it."""
+  numbered = (f'{name}_{i}' for i in itertools.count(2))
+  return next(n for n in itertools.chain([name], numbered) if n not in taken)
+
+
+def to_csv(found: Predicted, with_probs: bool = False) -> str:
+  """Returns `image,label,confidence` with names, a row an image; and a column a class, if wished.
+
+  Of several runs the columns are `label_RUN,confidence_RUN` (and `CLASS_RUN`), side by side: a row stays an image.
+  """
+  head, columns = ['image'], [found.names.values()]
+  for run, probs in found.probs.items():
+    classes = found.classes[run]
+    own = ['label', 'confidence', *(f'{c} (class)' if c in RESERVED else c for c in classes if with_probs)]
+    head += own if len(found.probs) == 1 else [f'{name}_{run}' for name in own]
+    columns += [[classes[i] for i in probs.argmax(1)], map(_share, probs.max(1))]
+    columns += [map(_share, column) for column in probs.T if with_probs]
+  return _csv([head, *zip(*columns)])
+
+
+RESERVED = ('image', 'label', 'confidence')
+
+
+def _share(value: float) -> str:
+  return f'{value:.6f}'
+
+
+def course_csv(found: Predicted) -> str:
+  """Returns the course project's `label_prediction.csv`: the images' places, and a column of class numbers a run."""
+  labels = found.labels
+  return _csv([['', *labels], *([i, *row] for i, row in zip(found.names, zip(*labels.values())))])
+
+
+def _csv(rows: Iterable[Iterable]) -> str:
+  text = io.StringIO()
+  csv.writer(text, lineterminator='\n').writerows(rows)
+  return text.getvalue()
+
+
+SHOWN = 20  # classes in a table of counts
+
+
+def counts(found: Predicted) -> str:
+  """Returns how many images each run gives each class and how sure it is of them; of many classes, the largest."""
+  out = []
+  for run, probs in found.probs.items():
+    labels, classes = probs.argmax(1), found.classes[run]
+    number = np.bincount(labels, minlength=len(classes))
+    rows = []
+    for c in np.sort(np.argsort(-number, kind='stable')[:SHOWN]):
+      sure = f'{100 * probs[labels == c, c].mean():.1f} %' if number[c] else '-'
+      rows.append((classes[c], str(number[c]), f'{100 * number[c] / max(len(labels), 1):.1f} %', sure))
+    table = words.markdown(('class', 'images', 'share', 'mean confidence'), rows)
+    left = [] if len(rows) == len(classes) else [f'and {len(classes) - len(rows)} more classes']
+    out += [f'{run}: {len(labels)} images', table, *left]
+  return '\n'.join(out)
+
+
+def reports(found: Predicted) -> str:
+  """Returns scikit-learn's classification report of each run, on the images whose label is known."""
+  known = found.truth >= 0
+  return '\n'.join(
+    f'--- {run} ---\n{evaluate.report(found.truth[known], labels[known], found.classes[run])[0]}'
+    for run, labels in found.labels.items()
+  )

@@ -65,7 +65,7 @@ def get_config() -> ConfigDict:
   c.stop.delta = 0.0  # least improvement that counts
 
   c.augment = ConfigDict()
-  c.augment.weak = ('crop', 'flip')  # any of crop, flip, rotate, jitter, resized_crop, cutout, random_cutout,
+  c.augment.weak = ('crop', 'flip')  # any of crop, flip, rotate, jitter, resized_crop, cutout, random_cutout, jpeg,
   c.augment.strong = ('crop', 'flip', 'rand_augment', 'random_cutout')  # rand_augment and auto_augment, in order
   c.augment.rotation = 15.0  # degrees
   c.augment.brightness = 0.4
@@ -77,6 +77,7 @@ def get_config() -> ConfigDict:
   c.augment.magnitude = 10.0  # of rand_augment, 0-10
   c.augment.draws = 3  # ops of rand_augment
   c.augment.probability = 1.0  # that a drawn op is applied
+  c.augment.quality = (50.0, 95.0)  # of jpeg, 1-100: the worst and the best
   c.augment.pad = 0.125  # border of crop: whole pixels; below 1: a part of the image's side (4 pixels of 32)
   c.augment.cutout = 0.5  # side of the hole of cutout, largest side of random_cutout's: pixels or a part, as pad
 

@@ -3,6 +3,7 @@
 import colorsys
 import dataclasses
 import functools
+import io
 import math
 
 import chex
@@ -13,7 +14,7 @@ import pytest
 import scipy.ndimage
 from PIL import Image, ImageEnhance, ImageOps
 
-from noisyjax.data import augment
+from noisyjax.data import augment, jpeg
 from noisyjax.data.augment import POOL, RANGES, SUB_POLICIES, Strength
 from noisyjax.errors import UserError
 
@@ -113,7 +114,7 @@ def test_jit_is_eager(name):
   np.testing.assert_allclose(eager, view((name,), EXTREME, np.arange(4), images), atol=2e-2)
 
 
-@pytest.mark.parametrize('name', [name for name in NAMES if name not in ('flip', 'auto_augment')])
+@pytest.mark.parametrize('name', [name for name in NAMES if name not in ('flip', 'auto_augment', 'jpeg')])
 def test_no_strength_no_change(name):
   still = dataclasses.replace(STILL, pad=0) if name == 'crop' else STILL
   still = dataclasses.replace(still, cutout=0) if 'cutout' in name else still
@@ -484,6 +485,45 @@ def test_rand_augment_moves_in_the_order_drawn():
       np.testing.assert_allclose(centroid(moved), centroid(expected), atol=0.25)
 
 
+# --- JPEG ------------------------------------------------------------------------------------------------------------
+
+stored = jax.jit(jax.vmap(jpeg.compressed, in_axes=(0, None)))
+
+
+def stored_by_pil(image, quality):
+  file = io.BytesIO()
+  pil(image).save(file, 'JPEG', quality=int(quality))
+  return array(Image.open(file), image.shape[-1])
+
+
+@pytest.mark.parametrize('shape', [(32, 32, 3), (37, 51, 3), (12, 10, 3), (4, 3, 3), (20, 33, 1)])
+def test_jpeg_agrees_with_pil(shape):
+  images = photos(6, *shape, seed=3)
+  for quality in (1, 20, 49, 50, 75, 95, 100):
+    ours, theirs = np.asarray(stored(images, float(quality))), np.stack([stored_by_pil(i, quality) for i in images])
+    apart, changed = np.abs(ours - theirs).mean(), np.abs(images - theirs).mean()
+    assert apart < 1.0 and (apart < changed / 5 or changed < 2), (quality, apart, changed)
+    assert ours.min() >= 0 and ours.max() <= 255 and np.array_equal(ours, np.round(ours))
+
+
+def test_jpeg_keeps_flat_images_and_halves_chroma():
+  flat = np.full((1, 16, 16, 3), 93.0, np.float32)
+  np.testing.assert_array_equal(stored(flat, 95.0), flat)
+  stripes = np.zeros((1, 16, 16, 3), np.float32)
+  stripes[:, :, ::2, 0], stripes[:, :, 1::2] = 150.0, (0.0, 76.4, 0.0)  # red and green of one luma
+  assert np.ptp(stored(stripes, 100.0)[0, ..., 0], axis=1).max() < 12 < np.ptp(stripes[0, ..., 0], axis=1).min()
+
+
+def test_jpeg_stores_half_of_the_rows_at_qualities_within_the_bounds():
+  image = photos(1, 16, 16, seed=5)
+  views = np.asarray(view(('jpeg',), Strength(quality=(60.0, 64.0)), np.arange(400), np.repeat(image, 400, axis=0)))
+  lossless = (views == image).all((1, 2, 3))
+  assert 160 < lossless.sum() < 240
+  copies = [np.asarray(stored(image, float(quality)))[0] for quality in range(60, 65)]
+  which = [[np.abs(view - copy).max() < 0.5 for copy in copies] for view in views[~lossless]]
+  assert np.sum(which, 0).min() > 20 and np.sum(which, 1).min() >= 1  # each of the five, and no other
+
+
 # --- mixup -----------------------------------------------------------------------------------------------------------
 
 
@@ -524,6 +564,7 @@ def test_check_ops_names_the_field_and_the_nearest():
     ({'magnitude': 'ten'}, r"augment\.magnitude.*'ten'"),
     ({'rotation': float('nan')}, r'augment\.rotation'),
     ({'cutout': float('inf')}, r'augment\.cutout'),
+    ({'quality': (95, 50)}, r'augment\.quality: expected two numbers, the smaller first'),
     ({'probability': 1.5}, r'augment\.probability: expected a number from 0 to 1, found 1.5'),
   ],
 )

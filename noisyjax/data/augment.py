@@ -29,6 +29,8 @@ Sources, and departures for the sake of static shapes, bounded cost and one comp
   translations are parts of the width, 1/32 for each of the code's pixels, and colours come before geometry as above.
   MrChenFeng/SSR_BMVC2022 has the same sub-policies with amounts of another code base (strengths of colours with a
   random sign, rotation to one side, gray borders).
+* `jpeg`: every second image as it comes back from a JPEG file, of a quality drawn anew; see `jpeg.py`. The others stay
+  as they are, so that a network sees both.
 * `mixup_pairs`: Zhang et al. 2018 (arXiv:1710.09412).
 """
 
@@ -39,6 +41,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from noisyjax.data.jpeg import compressed
 from noisyjax.errors import UserError, check_choice
 
 BLACK = 0.0  # outside the image
@@ -85,7 +88,7 @@ SUB_POLICIES = (
 BOUNDS = {
   'rotation': (0, 180), 'brightness': (0, 10), 'contrast': (0, 10), 'saturation': (0, 10), 'hue': (0, 0.5),
   'scale': (0, 1), 'ratio': (0, 100), 'magnitude': (0, 10), 'probability': (0, 1), 'pad': (0, 1000),
-  'cutout': (0, 1000), 'draws': (0, 20),
+  'cutout': (0, 1000), 'draws': (0, 20), 'quality': (0, 100),
 }  # fmt: skip
 # Lengths: whole pixels, or below 1 a part of the image's shorter side.
 LENGTHS = ('pad', 'cutout')
@@ -108,6 +111,7 @@ class Strength:
   ratio: tuple[float, float] = (3 / 4, 4 / 3)  # resized_crop: width / height, log-uniform
   magnitude: float = 10.0  # rand_augment: 0..10
   probability: float = 1.0  # rand_augment: that a draw is applied
+  quality: tuple[float, float] = (50.0, 95.0)  # jpeg: 1..100, the worst and the best
   cutout: float = 0.5  # cutout: side of the hole; random_cutout: its largest side. A length, see LENGTHS
   pad: float = dataclasses.field(default=0.125, metadata={'static': True})  # crop: the border's width, a length
   draws: int = dataclasses.field(default=3, metadata={'static': True})  # rand_augment: ops per image
@@ -219,9 +223,17 @@ def auto_augment(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Ar
   return _one_after_another(image, choice, amount, uniform[3:])
 
 
+def jpeg(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
+  """Every second image stored as JPEG once, at a quality uniform in `quality`."""
+  uniform = jax.random.uniform(key, (2,))
+  worst, best = strength.quality
+  quality = jnp.clip(jnp.floor(_between(uniform[1], worst, best + 1.0)), 1.0, best)
+  return jnp.where(uniform[0] < 0.5, compressed(image, quality), image)
+
+
 OPS = {
   op.__name__: op
-  for op in (crop, flip, rotate, jitter, resized_crop, cutout, random_cutout, rand_augment, auto_augment)
+  for op in (crop, flip, rotate, jitter, resized_crop, cutout, random_cutout, rand_augment, auto_augment, jpeg)
 }
 
 

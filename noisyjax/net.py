@@ -13,6 +13,8 @@ from flax import linen as nn
 Array = jax.Array
 PyTree = Any
 
+PIXELS = 2**23  # of the images that a first layer is computed from, such as 8,192 of 32 x 32; as float32 100 MB
+
 
 @dataclasses.dataclass(frozen=True)
 class Net:
@@ -51,10 +53,9 @@ class Net:
     """Returns how many images pass through a network when this array is shown to all."""
     return images.shape[0] * images.shape[1] if images.ndim == 5 else images.shape[0] * self.networks
 
-  @property
-  def shown(self) -> int:
-    """How many images `init` wants to see: a first layer may be computed from them."""
-    return 5000 if hasattr(self.model, 'calibrate') else 2
+  def shown(self, shape: tuple[int, ...]) -> int:
+    """Returns how many images [H, W, C] `init` wants to see: a first layer may be computed from their pixels."""
+    return max(2, PIXELS // (shape[0] * shape[1])) if hasattr(self.model, 'calibrate') else 2
 
   def init(self, key: Array, images: np.ndarray) -> tuple[PyTree, PyTree]:
     """Returns (params, stats), each leaf with a leading axis M; every network has its own key.
@@ -64,7 +65,11 @@ class Net:
       images: uint8 [n, H, W, C] training images: the shape, and what a first layer that depends on data is computed
         from, by their pixels alone.
     """
-    return self._plain._init(key, images)
+    variables = self._plain._init(key, images[:2])
+    if hasattr(self.model, 'calibrate'):
+      images = self._normalise(images)  # not under jit: what is computed from many pixels may want the host's float64
+      variables = jax.vmap(lambda own: self.model.calibrate(own, images))(variables)
+    return variables['params'], variables.get('batch_stats', {})
 
   @property
   def _plain(self) -> 'Net':
@@ -74,13 +79,7 @@ class Net:
   @functools.partial(jax.jit, static_argnums=0)  # op by op it takes seconds, in every process anew
   def _init(self, key, images):
     images = self._normalise(images)
-
-    def one(key):
-      variables = self.model.init({'params': key}, images[:2], train=False)
-      if hasattr(self.model, 'calibrate'):
-        variables = self.model.calibrate(variables, images)
-      return variables['params'], variables.get('batch_stats', {})
-
+    one = lambda key: self.model.init({'params': key}, images, train=False)
     trees = [one(jax.random.fold_in(key, m)) for m in range(self.networks)]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 

@@ -154,7 +154,7 @@ def enter(
   net_key, own_key = jax.random.split(key)
   strategy, spec = phase.strategy, phase.spec
   usable = np.flatnonzero(phase.rows)
-  every = -(-len(usable) // spec.net.shown)  # from all over the data set
+  every = -(-len(usable) // spec.net.shown(data.images.shape[1:]))  # from all over the data set
   fresh = Snapshot(*spec.net.init(net_key, data.images[usable[::every]]))
   if phase.hyper.optimizer.freeze:
     _check_pattern('freeze', phase.hyper.optimizer.freeze, fresh.params)

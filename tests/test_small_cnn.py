@@ -9,6 +9,7 @@ import pytest
 
 from noisyjax.models.conv import KINDS, kinds
 from noisyjax.models.small_cnn import Model, identity_first, whiten, whitening
+from noisyjax.net import PIXELS, Net
 
 
 def draw(*shape, seed=0):
@@ -99,6 +100,122 @@ def test_values_and_gradients_are_those_of_the_network_written_out(kind, train):
   close = {'rtol': 0.05, 'atol': 0.05} if kind == 'amx' else {'rtol': 1e-3, 'atol': 1e-4}
   np.testing.assert_allclose(value, want, **close)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **close), grads, wanted)
+
+
+def photos(n, size, seed=0):
+  """uint8 images as smooth and as gray as photos are: white noise would hide what float32 loses."""
+  rng = np.random.default_rng(seed)
+  coarse = rng.standard_normal((n, size // 8 + 2, size // 8 + 2, 1), np.float32)
+  coarse = coarse + 0.15 * rng.standard_normal((*coarse.shape[:3], 3), np.float32)
+  at = np.arange(size) / 8
+  low, part = at.astype(int), (at % 1).astype(np.float32)
+  rows = coarse[:, low] * (1 - part)[:, None, None] + coarse[:, low + 1] * part[:, None, None]
+  x = rows[:, :, low] * (1 - part)[:, None] + rows[:, :, low + 1] * part[:, None]
+  return np.clip(125 + 60 * x, 0, 255).astype(np.uint8)
+
+
+def normalised(images):
+  """Returns images as a network is shown them, and its pixel mean and deviation."""
+  pixels = images.reshape(-1, images.shape[-1])
+  mean = np.round(pixels.mean(0, dtype=np.float64)).astype(np.float32)
+  std = np.maximum(np.round(pixels.std(0, dtype=np.float64)), 1).astype(np.float32)
+  return (images.astype(np.float32) - mean) / std, tuple(mean.tolist()), tuple(std.tolist())
+
+
+def second_moment(images):
+  """The mean outer product of the 2x2 patches [4C, 4C], in float64, image by image."""
+  total = 0
+  for image in images.astype(np.float64):
+    views = [image[i : len(image) - 1 + i, j : image.shape[1] - 1 + j] for i in (0, 1) for j in (0, 1)]
+    patches = np.concatenate(views, -1).reshape(-1, 4 * image.shape[-1])
+    total = total + patches.T @ patches / len(patches)
+  return total / len(images)
+
+
+def assert_whitens(filters, images):
+  """The mean square of each output is λ/(λ + floor), and no two outputs go together."""
+  moment, filters = second_moment(images), np.asarray(filters, np.float64)
+  variance = np.maximum(np.linalg.eigvalsh(moment), 0)
+  found = filters.T @ moment @ filters
+  np.testing.assert_allclose(np.diag(found), variance / (variance + 5e-4), rtol=0.01, atol=1e-4)
+  np.testing.assert_allclose(found - np.diag(np.diag(found)), 0, atol=1e-4)
+
+
+@pytest.mark.parametrize(('n', 'size'), [(5000, 32), (2000, 64), (200, 224)])
+def test_filters_of_as_many_images_as_users_have_are_float64s(n, size):
+  images = normalised(photos(n, size))[0]
+  filters = whitening(images)
+  assert_whitens(filters, images)
+  np.testing.assert_array_equal(jax.jit(whitening)(images), filters)
+
+
+def near_duplicates():
+  images = np.repeat(photos(2, 64), 100, 0)
+  images[::3, 5, 5] ^= 1
+  return images
+
+
+@pytest.mark.parametrize(
+  'images',
+  [
+    np.full((300, 32, 32, 3), 255, np.uint8),
+    np.zeros((5, 32, 32, 3), np.uint8),
+    np.arange(256, dtype=np.uint8)[:, None, None, None] * np.ones((1, 16, 16, 3), np.uint8),  # each of one gray
+    photos(500, 64)[..., :1].repeat(3, -1),
+    photos(500, 64)[..., :1],
+    near_duplicates(),
+    photos(50, 64) // 128 * 255,
+  ],
+  ids=['constant', 'black', 'flat', 'gray', 'one channel', 'near duplicates', 'two levels'],
+)
+def test_filters_of_odd_images_are_float64s(images):
+  images = normalised(images)[0]
+  filters = whitening(images)
+  assert_whitens(filters, images)
+  np.testing.assert_array_equal(jax.jit(whitening)(images), filters)
+  assert (filters.max(0) >= -0.9999 * filters.min(0)).all()  # a sign that no library chooses
+
+
+@pytest.mark.parametrize('kind', [k for k in KINDS if k != 'amx'])  # under amx this layer is onednn's
+@pytest.mark.parametrize('gray', [False, True])
+def test_projections_of_every_kind_are_white(kind, gray):
+  if kind not in kinds():
+    pytest.skip('this machine has no oneDNN')
+  images = photos(200, 64)
+  images = normalised(images[..., :1].repeat(3, -1) if gray else images)[0]
+  y = np.asarray(jax.jit(whiten, static_argnums=2)(images, whitening(images), kind), np.float64).reshape(-1, 12)
+  variance = np.maximum(np.linalg.eigvalsh(second_moment(images)), 0)
+  np.testing.assert_allclose((y**2).mean(0), variance / (variance + 5e-4), rtol=0.01, atol=1e-4)
+
+
+def test_the_projection_asks_for_all_of_float32():
+  """On GPUs XLA rounds the factors of a convolution to TF32 unless it is told not to."""
+  text = jax.jit(whiten, static_argnums=2).lower(draw(2, 8, 8, 3), np.eye(12, dtype=np.float32), 'plain').as_text()
+  assert text.count('stablehlo.convolution') == text.count('precision HIGHEST>, #stablehlo<precision HIGHEST>') == 1
+
+
+def test_networks_begin_with_the_filters_of_what_init_is_shown():
+  images = photos(1582, 64)
+  shown, mean, std = normalised(images)
+  net = Net(Model(10, widths=(4,)), mean, std, networks=2)
+  _, stats = net.init(jax.random.key(0), images)
+  assert stats['whiten'].shape == (2, 12, 12) and stats['whiten'].dtype == jnp.float32
+  for filters in stats['whiten']:
+    assert_whitens(filters, shown)
+
+
+@pytest.mark.parametrize('size', [8, 32, 64, 224, 1024])
+def test_init_looks_at_no_more_pixels_however_large_the_images(size):
+  shown = Net(Model(10), (0.0,), (1.0,)).shown((size, size, 3))
+  assert 2 <= shown and shown * size**2 <= PIXELS < (shown + 1) * size**2
+  assert Net(Model(10), (0.0,), (1.0,)).shown((9999, 9999, 3)) == 2
+
+
+def test_images_of_one_row_are_whitened_too():
+  images = smooth(100)[:, :1]
+  y = np.asarray(whiten(images, whitening(images), 'plain'), np.float64).reshape(-1, 12)
+  np.testing.assert_allclose((y**2).mean(0)[:6], 0, atol=1e-4)  # the row below is not there
+  np.testing.assert_allclose((y**2).mean(0)[6:], 1, atol=0.01)
 
 
 def test_calibrated_layer_whitens_patches():

@@ -5,11 +5,13 @@ its batch norm, so that norm and activation see a quarter of the pixels; logits 
 flax's batch-norm constants with a learned scale, and a whitening layer without bias.
 """
 
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from noisyjax.models.conv import Conv, convolution, kinds
 from noisyjax.models.pool import max_pool_2x2
@@ -69,20 +71,39 @@ class Model(nn.Module):
 def whiten(x: jax.Array, filters: jax.Array, conv: str) -> jax.Array:
   """Projects the 2x2 patches of x [B, H, W, C] on filters [4C, F] -> [B, H-1, W-1, F]; an axis of one pixel stays."""
   kernel = filters.astype(x.dtype).reshape(2, 2, x.shape[-1], -1)
-  return convolution(x, kernel, (1, 1), tuple((0, int(n == 1)) for n in x.shape[1:3]), conv)
+  with jax.default_matmul_precision('highest'):  # on GPUs XLA would round the factors to TF32
+    return convolution(x, kernel, (1, 1), tuple((0, int(n == 1)) for n in x.shape[1:3]), conv)
 
 
-def whitening(images: jax.Array, floor: float = 5e-4) -> jax.Array:
-  """Returns filters W [4C, 4C], columns = principal axes of the 2x2 patches of images [N, H, W, C], unit variance.
+def whitening(images: jax.Array | np.ndarray, floor: float = 5e-4) -> jax.Array | np.ndarray:
+  """Returns filters W float32 [4C, 4C], columns = principal axes of the 2x2 patches of images [N, H, W, C], unit
+  variance.
 
-  `floor` is added to the variances, so that directions without signal are not blown up. Patches are not centred.
+  `floor` is added to the variances, so that directions without signal are not blown up. Patches are not centred. It is
+  computed in float64 on the host: float32 sums over millions of pixels are off by more than the small variances. Images
+  that are not finite make filters that are not.
   """
-  h, w = images.shape[1] - 1, images.shape[2] - 1
-  views = [images[:, i : i + h, j : j + w].reshape(-1, images.shape[-1]) for i in (0, 1) for j in (0, 1)]
-  # View by view: the patches themselves, [N (H-1) (W-1), 4C], would be the largest array of a run.
-  products = jnp.block([[a.T @ b for b in views] for a in views])
-  variance, axes = jnp.linalg.eigh(products / max(1, len(views[0])))
-  return axes / jnp.sqrt(variance + floor)
+  if not isinstance(images, jax.core.Tracer):
+    return _whitening(np.asarray(images), floor)
+  shape = jax.ShapeDtypeStruct((4 * images.shape[-1],) * 2, np.float32)
+  return jax.pure_callback(functools.partial(_whitening, floor=floor), shape, images, vmap_method='sequential')
+
+
+def _whitening(images: np.ndarray, floor: float) -> np.ndarray:
+  images = np.asarray(images)  # of a callback: an array of JAX's
+  images = np.pad(images, [(0, 0), *((0, int(n == 1)) for n in images.shape[1:3]), (0, 0)])  # as `whiten` does
+  count, h, w, channels = images.shape
+  total, size = np.zeros((4 * channels, 4 * channels)), max(1, 2**17 // (h * w))
+  for start in range(0, count, size):  # in parts: the patches of all would be the largest array of a run
+    part = images[start : start + size].astype(np.float64)
+    views = [part[:, i : h - 1 + i, j : w - 1 + j] for i in (0, 1) for j in (0, 1)]
+    patches = np.concatenate(views, -1).reshape(-1, 4 * channels)
+    total += patches.T @ patches
+  if not np.isfinite(total).all():
+    return np.full(total.shape, np.nan, np.float32)
+  variance, axes = np.linalg.eigh(total / max(1, count * (h - 1) * (w - 1)))
+  largest = np.take_along_axis(axes, np.abs(axes).argmax(0)[None], 0)  # eigh leaves the signs open: these are positive
+  return (axes * np.sign(largest) / np.sqrt(np.maximum(variance, 0) + floor)).astype(np.float32)
 
 
 def identity_first(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:

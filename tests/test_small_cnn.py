@@ -207,7 +207,7 @@ def test_networks_begin_with_the_filters_of_what_init_is_shown():
 @pytest.mark.parametrize('size', [8, 32, 64, 224, 1024])
 def test_init_looks_at_no_more_pixels_however_large_the_images(size):
   shown = Net(Model(10), (0.0,), (1.0,)).shown((size, size, 3))
-  assert 2 <= shown and shown * size**2 <= PIXELS < (shown + 1) * size**2
+  assert shown >= 2 and shown * size**2 <= PIXELS < (shown + 1) * size**2
   assert Net(Model(10), (0.0,), (1.0,)).shown((9999, 9999, 3)) == 2
 
 

@@ -61,7 +61,7 @@ def path_of(text: str | Path, where: str = '') -> Path:
 
 
 def kind(path: str | Path) -> str:
-  """Returns 'folder', 'file' (also a device or pipe) or '' (nothing is there); links are followed.
+  """Returns 'folder', 'file', 'device' (or a pipe, which may never end) or '' (nothing is there); links are followed.
 
   Raises:
     UserError: where that cannot be known: a name that is too long, a folder that is closed, links in a circle.
@@ -72,7 +72,7 @@ def kind(path: str | Path) -> str:
     return ''
   except (OSError, ValueError) as error:
     raise UserError(f'{_short(path)}: {reason(error)}; expected the path of a file or folder.') from error
-  return 'folder' if stat.S_ISDIR(mode) else 'file'
+  return 'folder' if stat.S_ISDIR(mode) else 'file' if stat.S_ISREG(mode) else 'device'
 
 
 def _short(path: str | Path) -> str:

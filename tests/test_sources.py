@@ -215,13 +215,13 @@ def test_nothing_there(tmp_path):
   with pytest.raises(UserError, match=r"data.path: there is no folder or zip '.*absent'"):
     load(path=tmp_path / 'absent')
   (tmp_path / 'noisy_labels.csv').write_text('0\n')
-  with pytest.raises(UserError, match=r'no images in it \(1 other files\)'):
+  with pytest.raises(UserError, match=r'no images in it \(1 file\(s\) that are no images \(\.csv: 1\)\)'):
     load(path=tmp_path)
   root = seed_layout(tmp_path / 'd')
   with pytest.raises(UserError, match=r"data.verified: there is no file 'nope.csv'.*data.verified='' if there is none"):
     load(path=root, verified='nope.csv')
   (root / 'cut.zip').write_bytes(b'PK\x03\x04 and then nothing')
-  with pytest.raises(UserError, match=r'cut.zip: neither a folder nor a readable zip'):
+  with pytest.raises(UserError, match=r'cut\.zip: cannot be read as a zip .*Is the file complete'):
     load(path=root / 'cut.zip')
 
 
@@ -400,11 +400,10 @@ def test_mistakes_in_class_folders(tmp_path):
   with pytest.raises(UserError, match=r"the folder 'dog' is none of data.classes \(cat, bird\)"):
     load(source='folders', path=root, classes=('cat', 'bird'))
   (root / 'owl').mkdir()
-  assert '1 of 3 classes have no row: owl.' in load(source='folders', path=root)[0].notes
   (root / 'owl' / '1.png').write_bytes(b'')
   with pytest.raises(UserError, match=r'(?s)1 image\(s\) missing or unreadable.*owl/1.png'):
     load(source='folders', path=root)
-  assert '1 of 3 classes have no row: owl.' in load(source='folders', path=root, skip_bad=True)[0].notes
+  assert load(source='folders', path=root, skip_bad=True)[0].classes == ('cat', 'dog')
   with pytest.raises(UserError, match="All labels are 'dog': one class only"):
     load(source='folders', path=tree(tmp_path / 'one', ['dog/1.png', 'undefined/2.png']))
 
@@ -672,11 +671,67 @@ def test_letters_are_one_letter_however_they_are_written(tmp_path):
   assert load(source='folders', path=root, truth=tmp_path / 'truth.csv')[1].tolist() == [0, -1]
 
 
-@pytest.mark.parametrize('folders', [('train', 'val'), ('train', 'val', 'test'), ('Train', 'Test', 'other')])
-def test_parts_of_a_data_set_are_not_classes(tmp_path, folders):
+@pytest.mark.parametrize(
+  ('train', 'val', 'test'),
+  [
+    ('train', 'val', 'test'),
+    ('Train', 'valid', 'Test'),
+    ('Training', 'Validation', 'Testing'),
+    ('seg_train/seg_train', 'seg_val', 'seg_test/seg_test'),
+    ('photos/archive/train', 'photos/archive/val', 'photos/archive/test'),
+    ('train_set', 'images_val', 'test-images'),
+  ],
+)
+def test_parts_of_a_data_set_are_not_classes(tmp_path, train, val, test):
+  root = tree(tmp_path / 't', [f'{part}/{name}/1.png' for part in (train, val, test) for name in ('cat', 'dog')])
+  data, _ = load(source='folders', path=root)
+  assert data.classes == ('cat', 'dog')
+  part = lambda rows: {name.rpartition('/')[0].rpartition('/')[0] for name in data.names[rows]}
+  assert (part(data.val), part(data.test), part(~data.val & ~data.test)) == ({val}, {test}, {train})
+  assert data.given.tolist() == [0, 1] * 3
+  assert any('its folders are parts of the data set' in note and '(2 images)' in note for note in data.notes)
+
+
+def test_parts_without_class_folders_are_not_used(tmp_path):
+  """As Kaggle gives them: the test images have no labels."""
+  names = ['seg_train/cat/1.png', 'seg_train/dog/2.png', 'seg_test/seg_test/3.png', 'seg_pred/4.png', 'seg_pred/5.png']
+  data, _ = load(source='folders', path=tree(tmp_path / 't', names))
+  assert data.names.tolist() == names[:2] and not data.test.any()
+  assert [note for note in data.notes if 'lie in no class folder' in note] == [
+    't: 2 images in seg_pred lie in no class folder and are not used.',
+    't: 1 images in seg_test lie in no class folder and are not used.',
+  ]
+
+
+@pytest.mark.parametrize('folders', [('Train', 'Test', 'other'), ('test', 'val'), ('cat', 'train')])
+def test_parts_beside_classes_are_refused(tmp_path, folders):
   root = tree(tmp_path / 't', [f'{part}/{name}/1.png' for part in folders for name in ('cat', 'dog')])
-  with pytest.raises(UserError, match=r'its folders are .*; expected a folder for each class, or train and test'):
+  with pytest.raises(UserError, match=r'its folders are .*; expected a folder for each class, or train, val and test'):
     load(source='folders', path=root)
+
+
+def test_classes_called_train_and_test_hold_images(tmp_path):
+  root = tree(tmp_path / 't', ['train/1.png', 'test/2.png', 'car/3.png', 'trains/4.png'])
+  assert load(source='folders', path=root)[0].classes == ('car', 'test', 'train', 'trains')
+
+
+def test_folders_that_only_wrap_are_seen_through(tmp_path):
+  root = tree(tmp_path / 't', ['a/b/c/cat/1.png', 'a/b/c/dog/2.png'])
+  assert load(source='folders', path=root)[0].classes == ('cat', 'dog')
+
+
+def test_empty_class_folders_are_noted(tmp_path):
+  root = tree(tmp_path / 't', ['cat/1.png', 'cat/2.png', 'dog/3.png', 'dog/4.png'])
+  (root / 'owl').mkdir()
+  (root / '.git' / 'hooks').mkdir(parents=True)
+  data, _ = load(source='folders', path=root)
+  assert data.classes == ('cat', 'dog')
+  assert data.notes == ('t: 1 folder(s) without images are no classes: owl.',)
+
+
+def test_a_folder_without_classes_says_what_to_do(tmp_path):
+  with pytest.raises(UserError, match=r'has no class folders: its 2 images lie side by side\. .*data\.source=images'):
+    load(source='folders', path=tree(tmp_path / 't', ['1.png', '2.png']))
 
 
 def test_what_a_mac_packs_beside_the_classes_is_no_class(tmp_path):

@@ -19,7 +19,7 @@ import PIL
 
 from noisyjax.log import log
 
-LAYOUT = 1  # raise it when `decode` changes what it returns
+LAYOUT = 2  # raise it when `decode` changes what it returns
 
 
 def folder() -> Path:
@@ -45,7 +45,12 @@ def cached(
   """
   if not enabled:
     return make()
-  path = folder() / f'{hashlib.sha256(repr(identity).encode()).hexdigest()[:32]}.npz'
+  try:
+    place = folder()
+  except RuntimeError as error:  # a user without a home, as in some containers
+    log.warning('The decoded images cannot be cached (%s); the next run decodes again.', error)
+    return make()
+  path = place / f'{hashlib.sha256(repr(identity).encode()).hexdigest()[:32]}.npz'
   stamp = f'{LAYOUT} {PIL.__version__} {stamp}'
   arrays = _read(path, stamp)
   if arrays is None or not valid(arrays):

@@ -6,13 +6,16 @@ rest, `pad` shows everything on black, `exact` refuses.
 """
 
 import concurrent.futures
+import contextlib
 import functools
 import hashlib
 import io
+import logging
 import os
+import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, NamedTuple
 
 import numpy as np
 import tqdm
@@ -21,6 +24,10 @@ from PIL import Image, ImageOps
 from noisyjax.errors import UserError, check_choice
 
 FITS = ('exact', 'crop', 'pad')
+LISTED = 10  # images named in one message
+# What photos come in. Others that Pillow knows may start other programs (EPS) or mean no pixels.
+FORMATS = ('PNG', 'JPEG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'PPM', 'AVIF', 'JPEG2000')
+NO_HEIC = "HEIC cannot be read here; install pillow-heif (pip install 'noisyjax[heic]')"
 Encoded = bytes | Image.Image | np.ndarray
 
 
@@ -31,17 +38,75 @@ class Decoded(NamedTuple):
   digests: np.ndarray  # str [G]: `digest` of each image before it was resized
   good: np.ndarray  # int64 [G]: position in the list that was asked for
   bad: tuple[str, ...]  # 'name: reason'
+  sizes: np.ndarray  # int32 [G, 2]: height and width before the resize
+  notes: tuple[str, ...]  # what a person should know of the files
 
 
 def decode(data: bytes) -> np.ndarray:
-  """Decodes one image file to RGB, uint8 [H, W, 3].
+  """Decodes one image file to RGB, uint8 [H, W, 3]; of several pages or frames the first.
 
   Raises:
     Exception: whatever Pillow raises on bytes that are corrupt, truncated or no image.
   """
-  with Image.open(io.BytesIO(data)) as image:
+  return _decoded(data)[0]
+
+
+def _decoded(data: bytes) -> tuple[np.ndarray, bool]:
+  """Returns RGB, uint8 [H, W, 3], and whether there are more pages or frames."""
+  with _opened(io.BytesIO(data)) as image:
+    several = image.format != 'GIF' and getattr(image, 'is_animated', False)  # a GIF seeks to know
     ImageOps.exif_transpose(image, in_place=True)
-    return np.asarray(_rgb(image))
+    pixels = np.asarray(_rgb(image))
+  if image.format == 'GIF':
+    with contextlib.suppress(Exception), _opened(io.BytesIO(data)) as image:  # a later frame may be damaged
+      several = image.is_animated
+  return pixels, several and image.format != 'MPO'  # a phone's photo with a preview
+
+
+def _opened(file: IO[bytes]) -> Image.Image:
+  try:
+    return Image.open(file, formats=_formats())
+  except Image.UnidentifiedImageError:
+    file.seek(4)
+    if file.read(8) in (b'ftypheic', b'ftypheix', b'ftypmif1', b'ftyphevc', b'ftypmsf1'):
+      raise ValueError(NO_HEIC) from None
+    raise
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+  """Returns the formats that this Pillow reads, HEIC among them where pillow-heif is installed."""
+  try:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+  except ImportError:
+    pass
+  Image.init()
+  return tuple(name for name in (*FORMATS, 'HEIF') if name in Image.OPEN)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+  """Keeps Pillow's own warnings off the terminal: what a person should know of them is in notes and errors."""
+  logger = logging.getLogger('PIL')
+  level = logger.level
+  logger.setLevel(logging.CRITICAL)
+  try:
+    with warnings.catch_warnings():  # of all threads
+      warnings.simplefilter('ignore')
+      yield
+  finally:
+    logger.setLevel(level)
+
+
+def identified(opened: Callable[[], IO[bytes]]) -> bool:
+  """Returns whether a file is an image by its first bytes."""
+  try:
+    with quiet(), opened() as file, _opened(file):
+      return True
+  except Exception:  # as in `_decode_one`
+    return False
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -109,9 +174,15 @@ def stack(images: Sequence[np.ndarray], names: Sequence[str], size: int) -> np.n
     raise UserError(
       f'{len(wrong)} of {len(images)} images are not {_text(usual)}, which {wanted}. Set data.size and choose '
       f'data.fit=crop (fill the square, cut the rest) or data.fit=pad (black borders). Their sizes (width x height):'
-      + ''.join(f'\n  {line}' for line in wrong)
+      + _lines(wrong)
     )
   return np.stack(images)
+
+
+def _lines(texts: Sequence[str]) -> str:
+  """Returns a line for each, cut at ten."""
+  more = [f'and {len(texts) - LISTED} more'] if len(texts) > LISTED else []
+  return ''.join(f'\n  {text}' for text in [*texts[:LISTED], *more])
 
 
 def _text(shape: Sequence[int]) -> str:
@@ -140,15 +211,22 @@ def decode_all(
   try:
     # A bar only on a terminal, and only once the wait is worth one.
     bar = tqdm.tqdm(pool.map(one, range(len(names))), 'decode', len(names), unit=' images', disable=None, delay=1)
-    results = list(bar)
+    with quiet():
+      results = list(bar)
   finally:
     pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the images that are left
-  good = np.array([i for i, (image, _) in enumerate(results) if image is not None], np.int64)
-  bad = tuple(f'{names[i]}: {text}' for i, (image, text) in enumerate(results) if image is None)
+  good = np.array([i for i, result in enumerate(results) if isinstance(result, _One)], np.int64)
+  bad = tuple(f'{names[i]}: {result}' for i, result in enumerate(results) if isinstance(result, str))
   if not len(good):
-    raise UserError('None of the images can be read:' + ''.join(f'\n  {line}' for line in bad))
-  images = stack([results[i][0] for i in good], [names[i] for i in good], size)
-  return Decoded(images, np.array([results[i][1] for i in good]), good, bad)
+    raise UserError('None of the images can be read:' + _lines(bad))
+  made = [results[i] for i in good]
+  images = stack([one.image for one in made], [names[i] for i in good], size)
+  several = [names[i] for i, one in zip(good, made) if one.several]
+  notes = [
+    f'{len(several)} image(s) have several pages or frames, such as {several[0]}; the first is used.'
+  ] if several else []  # fmt: skip
+  digests, sizes = np.array([one.digest for one in made]), np.array([one.size for one in made], np.int32)
+  return Decoded(images, digests, good, bad, sizes, tuple(notes))
 
 
 def check_bad(
@@ -160,44 +238,49 @@ def check_bad(
     skip: what a person sets to leave them out.
 
   Raises:
-    UserError: listing all of them, unless `skip_bad`.
+    UserError: listing them, unless `skip_bad`.
   """
   if not bad:
     return []
   if skip_bad:
-    return [f'{where}: left out {len(bad)} bad image(s): {"; ".join(bad)}.']
+    more = '; …' if len(bad) > LISTED else ''
+    return [f'{where}: left out {len(bad)} bad image(s): {"; ".join(bad[:LISTED])}{more}.']
   raise UserError(
-    f'{where}: {len(bad)} image(s) missing or unreadable. Mend them, or set {skip} to go on without them:'
-    + ''.join(f'\n  {line}' for line in bad)
+    f'{where}: {len(bad)} image(s) missing or unreadable. Mend them, or set {skip} to go on without them:' + _lines(bad)
   )
 
 
 def readable(read: Callable[[], bytes]) -> bool:
   """Returns whether `read()` gives an image."""
   try:
-    decode(read())
+    with quiet():
+      decode(read())
   except Exception:  # as below
     return False
   return True
 
 
-def _pixels(content: Encoded) -> np.ndarray:
-  if isinstance(content, np.ndarray):
-    return content
-  if isinstance(content, Image.Image):
-    return np.asarray(_rgb(ImageOps.exif_transpose(content)))  # the caller's stays as it is
-  return decode(content)
+class _One(NamedTuple):
+  image: np.ndarray
+  digest: str
+  size: tuple[int, int]
+  several: bool
 
 
-def _decode_one(i: int, *, read, size: int, fit: str, channels: int) -> tuple[np.ndarray | None, str]:
-  """Returns (image, digest), or (None, reason)."""
+def _decode_one(i: int, *, read, size: int, fit: str, channels: int) -> _One | str:
+  """Returns the image, or the reason why there is none."""
+  several = False
   try:
-    image = _pixels(read(i))
+    image = read(i)
+    if isinstance(image, bytes):
+      image, several = _decoded(image)
+    elif isinstance(image, Image.Image):
+      image = np.asarray(_rgb(ImageOps.exif_transpose(image)))  # the caller's stays as it is
   except Exception as error:  # a decoder on damaged bytes may raise anything; what it says goes to the user
     # Pillow names the buffer's address, which says nothing and changes from run to run.
     reason = 'no image that Pillow can read' if isinstance(error, Image.UnidentifiedImageError) else str(error)
-    return None, reason or type(error).__name__
-  name = digest(image)  # before it is made gray or resized
+    return reason or type(error).__name__
+  name, shape = digest(image), image.shape[:2]  # before it is made gray or resized
   if channels == 1:
     image = np.asarray(Image.fromarray(image).convert('L'))[..., None]
-  return (fit_image(image, size, fit) if size else image), name
+  return _One(fit_image(image, size, fit) if size else image, name, shape, several)

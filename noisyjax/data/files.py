@@ -1,22 +1,26 @@
-"""The image files of a folder or a zip: which there are, their bytes, and a stamp that changes with them."""
+"""The image files of a folder, a zip or a tar: which there are, their bytes, and a stamp that changes with them."""
 
 import contextlib
 import dataclasses
 import hashlib
-import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import numpy as np
 
+from noisyjax import reading
 from noisyjax.data import cache, decode
+from noisyjax.data.archive import open_archive
 from noisyjax.errors import UserError
+from noisyjax.log import log
 
 SUFFIXES = (
-  '.png', '.jpg', '.jpeg', '.jpe', '.jfif', '.bmp', '.gif', '.webp', '.tif', '.tiff', '.ppm', '.pgm', '.pbm', '.avif',
-  '.jp2',
+  '.png', '.jpg', '.jpeg', '.jpe', '.jfif', '.bmp', '.gif', '.webp', '.tif', '.tiff', '.ppm', '.pgm', '.pbm', '.pnm',
+  '.avif', '.jp2',
 )  # fmt: skip
+HEIC = ('.heic', '.heif')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,23 +29,31 @@ class ImageFiles:
 
   root: Path
   names: tuple[str, ...]
-  folders: tuple[str, ...]  # folders directly below the root, also those without images
+  folders: tuple[str, ...]  # all folders below the root that are not hidden, also those without images
   notes: tuple[str, ...]  # what was left out
-  stamp: str  # sha256 of names, sizes and times (folder) or checksums (zip)
+  unread: dict[str, str]  # name → why: photos in a format that cannot be read here
+  stamp: str  # sha256 of names, sizes and times (folder, tar) or checksums (zip)
   read: Callable[[str], bytes]
+
+  def take(self, names: Sequence[str]) -> 'ImageFiles':
+    """Returns the same files without those that `names` does not name."""
+    if tuple(names) == self.names:
+      return self
+    stamp = hashlib.sha256('\n'.join([self.stamp, *names]).encode()).hexdigest()
+    return dataclasses.replace(self, names=tuple(names), stamp=stamp)
 
   def decoded(self, size: int = 0, fit: str = 'exact', channels: int = 3, use_cache: bool = True) -> decode.Decoded:
     """Decodes all files (see `decode.decode_all`), or takes them from the cache."""
 
     def make():
       made = decode.decode_all(self.names, lambda i: self.read(self.names[i]), size, fit, channels)
-      return made._replace(digests=made.digests.astype('S64'), bad=np.array(made.bad, dtype='U'))._asdict()
+      texts = {key: np.array(getattr(made, key), dtype='U') for key in ('bad', 'notes')}
+      return made._replace(digests=made.digests.astype('S64'), **texts)._asdict()
 
     identity = (str(self.root.resolve()), size, fit, channels)
     arrays = cache.cached(identity, self.stamp, make, use_cache, self._as_bad)
-    return decode.Decoded(
-      arrays['images'], arrays['digests'].astype('U64'), arrays['good'], tuple(arrays['bad'].tolist())
-    )
+    texts = {key: tuple(arrays[key].tolist()) for key in ('bad', 'notes')}
+    return decode.Decoded(**arrays | texts | {'digests': arrays['digests'].astype('U64')})
 
   def _as_bad(self, arrays: dict[str, np.ndarray]) -> bool:
     """Returns whether the images that could not be read still cannot: a drive may have been away."""
@@ -51,96 +63,134 @@ class ImageFiles:
 
 @contextlib.contextmanager
 def open_images(path: str | Path) -> Iterator[ImageFiles]:
-  """Lists the images of a folder (with its sub-folders) or a zip; `read` works inside the context.
+  """Lists the images of a folder (with its sub-folders), a zip or a tar; `read` works inside the context.
 
-  Hidden files (`.DS_Store`, `._x.png`, `__MACOSX/`) and files that are no images by their suffix are left out and
-  counted in `notes`. A folder that wraps all of a zip is not part of the names.
+  A file is an image by its suffix, in any case, or, without a suffix, by its first bytes; so is a link that leads
+  nowhere, by its suffix, and cannot be read later. Hidden files (`.DS_Store`, `._x.png`, `__MACOSX/`) and files that
+  are no images are left out and counted in `notes`, which are also logged before an error ends the context. A folder
+  that wraps all of a zip or tar is not part of the names.
 
   Raises:
-    UserError: if there is no such folder or zip, or no image in it.
+    UserError: if there is no such folder, zip or tar, or no image in it.
   """
-  path = Path(path).expanduser()
-  if path.is_dir():
-    found = {p.relative_to(path).as_posix(): p for p in sorted(_walk(path))}
-    stats = {name: p.stat() for name, p in found.items() if p.is_file()}
-    folders = {p.name for p in path.iterdir() if p.is_dir()}
-    yield _listing(
-      path,
-      {name: f'{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}' for name, stat in stats.items()},
-      folders,
-      lambda name: found[name].read_bytes(),
-    )
-  elif path.is_file():
-    with _open_zip(path) as archive:
-      infos = {info.filename: info for info in archive.infolist()}
-      files = {name: f'{info.file_size} {info.CRC}' for name, info in infos.items() if not info.is_dir()}
-      images = [name for name in files if _kind(name) == 'image']
-      top = images[0].split('/')[0] + '/' if images else ''
-      prefix = top if all(name.startswith(top) for name in images) else ''
-      below = [name.removeprefix(prefix) for name in infos if name.startswith(prefix)]
-      yield _listing(
-        path,
-        {name.removeprefix(prefix): stamp for name, stamp in files.items()},
-        {name.split('/')[0] for name in below if '/' in name},
-        lambda name: archive.read(prefix + name),
-      )
-  else:
-    raise UserError(f'{path}: no such folder or zip of images.')
+  path = reading.path_of(path)
+  kind = reading.kind(path)
+  if kind == 'file' and path.suffix.lower() in SUFFIXES + HEIC:
+    raise UserError(f'{path}: is one image; expected a folder, zip or tar of images.')
+  if kind not in ('folder', 'file'):
+    raise UserError(f'{path}: no such folder, zip or tar of images.')
+  with _folder(path) if kind == 'folder' else _archive(path) as (files, folders, notes, opened):
+    found = _listing(path, files, folders, notes, opened)
+    try:
+      yield found
+    except UserError:
+      for note in found.notes:
+        log.warning('%s', note)
+      raise
 
 
-def _walk(path: Path, above: tuple[Path, ...] = ()) -> Iterable[Path]:
-  """Yields all files below; links are followed, but not to a folder that they lie in.
+Found = tuple[
+  dict[str, str], set[str], list[str], Callable[[str], IO[bytes]]
+]  # files with stamps, folders, notes, open
+GONE = 'gone'  # the stamp of a link that leads nowhere
+
+
+@contextlib.contextmanager
+def _folder(path: Path) -> Iterator[Found]:
+  files, folders = {}, set()
+  for entry, is_folder in _walk(path):
+    name = entry.relative_to(path).as_posix()
+    if is_folder:
+      folders.add(name)
+    elif entry.is_symlink() and not entry.exists():
+      files[name] = GONE
+    elif entry.is_file():  # no pipe, which may never end
+      stat = entry.stat()
+      files[name] = f'{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}'
+  yield files, folders, [], lambda name: (path / name).open('rb')
+
+
+@contextlib.contextmanager
+def _archive(path: Path) -> Iterator[Found]:
+  with open_archive(path) as archive:
+    images = [name for name in archive.files if _kind(name) == 'image']
+    top = images[0].split('/')[0] + '/' if images else ''
+    prefix = top if all(name.startswith(top) for name in images) else ''
+    below = lambda name: name.removeprefix(prefix)
+    files = {below(name): stamp for name, stamp in archive.files.items()}
+    folders = {below(name) for name in archive.folders if name + '/' != prefix}
+    yield files, folders, archive.notes, lambda name: archive.open(prefix + name)
+
+
+def _walk(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, bool]]:
+  """Yields all that lies below, and whether it is a folder; links are followed, but not to a folder that they lie in.
 
   Raises:
     UserError: a folder that cannot be read.
   """
   above = (*above, path.resolve())
   try:
-    inside = [(entry, entry.is_dir()) for entry in path.iterdir()]
+    inside = [(entry, entry.is_dir()) for entry in sorted(path.iterdir())]
   except OSError as error:
     if _kind(path.name) == 'hidden' or path.name == 'lost+found':
       return
     raise UserError(f'{path}: cannot be read: {error.strerror or error}.') from error
   for entry, folder in inside:
     if not folder:
-      yield entry
+      yield entry, False
     elif entry.resolve() not in above:
+      yield entry, True
       yield from _walk(entry, above)
-
-
-def _open_zip(path: Path) -> zipfile.ZipFile:
-  try:
-    return zipfile.ZipFile(path)
-  except zipfile.BadZipFile as error:
-    raise UserError(f'{path}: neither a folder nor a readable zip ({error}). Is the file complete?') from error
-  except OSError as error:
-    raise UserError(f'{path}: cannot be read: {error.strerror or error}.') from error
 
 
 def _kind(name: str) -> str:
   if name.startswith('.') or '/.' in name or '__MACOSX' in name.split('/'):
     return 'hidden'
-  return 'image' if name.lower().endswith(SUFFIXES) else 'other'
+  suffix = PurePosixPath(name).suffix.lower()
+  return 'image' if suffix in SUFFIXES else 'heic' if suffix in HEIC else 'other' if suffix else 'unnamed'
 
 
-def _listing(root: Path, stamps: dict[str, str], folders: Iterable[str], read: Callable[[str], bytes]) -> ImageFiles:
-  kinds = {'image': [], 'hidden': [], 'other': []}
-  for name in sorted(stamps):
+def _listing(
+  root: Path, files: dict[str, str], folders: set[str], notes: list[str], opened: Callable[[str], IO[bytes]]
+) -> ImageFiles:
+  kinds = {'image': [], 'hidden': [], 'other': [], 'heic': [], 'unnamed': []}
+  for name in sorted(files):
     kinds[_kind(name)].append(name)
-  names = tuple(kinds['image'])
+  for name in kinds['unnamed'] + kinds['heic']:  # a .heic is a JPEG, at times
+    if files[name] != GONE and decode.identified(lambda name=name: opened(name)):
+      kinds['image'].append(name)
+    elif _kind(name) == 'unnamed':
+      kinds['other'].append(name)
+  names = tuple(sorted(kinds['image']))
+  heic = sorted(set(kinds['heic']) - set(names))
+  skipped = _skipped(kinds['hidden'], kinds['other'], heic)
   if not names:
-    raise UserError(f'{root}: no images in it ({len(stamps)} other files). Image files end in {", ".join(SUFFIXES)}.')
+    raise UserError(
+      f'{root}: no images in it ({"; ".join(skipped) or "no files"}). Image files end in {", ".join(SUFFIXES)}.'
+    )
   for name in names:
     try:
       name.encode()
     except UnicodeEncodeError:  # no table or page could hold it
       raise UserError(f'{root}: the name of {name!a} is not UTF-8; expected another name.') from None
-  notes = []
-  if kinds['hidden']:
-    notes.append(f'{root.name}: skipped {len(kinds["hidden"])} hidden file(s).')
-  if kinds['other']:
-    suffixes = Counter(PurePosixPath(name).suffix or 'no suffix' for name in kinds['other'])
-    listed = ', '.join(f'{suffix}: {n}' for suffix, n in sorted(suffixes.items()))
-    notes.append(f'{root.name}: skipped {len(kinds["other"])} file(s) that are no images ({listed}).')
-  stamp = hashlib.sha256('\n'.join(f'{name}\t{stamps[name]}' for name in names).encode()).hexdigest()
-  return ImageFiles(root, names, tuple(sorted(f for f in folders if _kind(f) != 'hidden')), tuple(notes), stamp, read)
+  stamp = hashlib.sha256('\n'.join(f'{name}\t{files[name]}' for name in names).encode()).hexdigest()
+  folders = tuple(sorted(folder for folder in folders if _kind(folder) != 'hidden'))
+
+  def read(name: str) -> bytes:
+    if files[name] == GONE:
+      raise FileNotFoundError('the link leads nowhere')
+    with opened(name) as file:
+      return file.read()
+
+  notes = (*notes, *(f'{root.name}: skipped {text}.' for text in skipped))
+  return ImageFiles(root, names, folders, notes, dict.fromkeys(heic, decode.NO_HEIC), stamp, read)
+
+
+def _skipped(hidden: list[str], other: list[str], heic: list[str]) -> list[str]:
+  """Returns what is said of files that are left out."""
+  out = [f'{len(hidden)} hidden file(s)'] if hidden else []
+  if other:
+    suffixes = Counter(PurePosixPath(name).suffix or 'no suffix' for name in other).most_common()
+    listed = ', '.join(f'{suffix}: {n}' for suffix, n in sorted(suffixes[:10])) + (', …' if suffixes[10:] else '')
+    out.append(f'{len(other)} file(s) that are no images ({listed})')
+  return out + ([f'{len(heic)} photo(s) such as {heic[0]}: {decode.NO_HEIC}'] if heic else [])

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from noisyjax.data import files
+from noisyjax.data import decode, files
 
 PEEK = 100  # images looked at, evenly spaced
 HEAD = 2**18  # bytes that hold the head of an image file
@@ -44,12 +44,13 @@ def of(items: Iterable[Any]) -> Origin | None:
     items: paths, encoded bytes, PIL images, or arrays [H, W, C] or [H, W].
   """
   formats, sides, gray = Counter(), [], []
-  for item in items:
-    with contextlib.suppress(Exception):  # whoever decodes a bad image names it
-      form, size, is_gray = _look(item)
-      formats[form] += 1
-      sides.append(min(size))
-      gray.append(is_gray)
+  with decode.quiet():
+    for item in items:
+      with contextlib.suppress(Exception):  # whoever decodes a bad image names it
+        form, size, is_gray = _look(item)
+        formats[form] += 1
+        sides.append(min(size))
+        gray.append(is_gray)
   if not sides:
     return None
   shares = {name: n / len(sides) for name, n in formats.most_common()}

@@ -1,72 +1,186 @@
-"""A tree with a folder for each class, as a folder or a zip: `cat/1.jpg`, `dog/2.jpg`, `undefined/3.jpg`.
+"""A tree with a folder for each class, as a folder, zip or tar: `cat/1.jpg`, `dog/2.jpg`, `undefined/3.jpg`.
 
-Images of the folder `config.unlabeled` are unlabeled. A tree whose top folders are `train` and `test` declares its test
-part. Class numbers follow the sorted folder names, or `config.classes`.
+Images of the folder `config.unlabeled` are unlabeled. Class numbers follow the class names, or `config.classes`. A tree
+may have such folders in each of its parts: `train/cat/1.jpg`, `val/cat/2.jpg`, `test/cat/3.jpg`, under any of their
+usual names (`Training`, `valid`, `seg_test`, …). The source's own test and validation rows are these. Folders that do
+nothing but wrap another (`seg_train/seg_train/cat`) are seen through, class folders without images are left out.
 """
 
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 
+from noisyjax import reading
 from noisyjax.data import dataset, decode, files, label_file, labels
 from noisyjax.errors import UserError
+
+_PART = re.compile(
+  r'(?:(?:seg|images?|imgs?|data|dataset)[ _-]?)?(train|test|val|pred)(?:ing|id|idation|iction)?'
+  r'(?:[ _-]?(?:set|data|images?|imgs?))?',
+  re.IGNORECASE,
+)
+_USE = {'train': 'trains', 'val': 'validates', 'test': 'tests'}
+
+
+class Placed(NamedTuple):
+  """Where the images of a tree belong, each [n], and what a person should know of the tree."""
+
+  names: tuple[str, ...]
+  classes: list[str]
+  parts: list[str]  # train, val or test; '' where the tree has no parts
+  notes: list[str]
 
 
 def load(config) -> tuple[dataset.Dataset, np.ndarray]:
   """Loads the tree at `config.path`; `config.truth` is a CSV `image,label` with paths below it, for the audit.
 
   Raises:
-    UserError: listing all images that cannot be read, unless `config.skip_bad`; for images outside class folders, and
-      for class folders that `config.classes` does not name.
+    UserError: listing images that cannot be read, unless `config.skip_bad`; for images outside class folders, parts
+      beside classes, and class folders that `config.classes` does not name.
   """
   if not config.path:
     raise UserError('data.path is empty; expected a folder or zip with a folder for each class.')
-  root = Path(config.path).expanduser()
+  root = reading.path_of(config.path, 'data.path')
   with files.open_images(root) as found:
-    parts = [PurePosixPath(name).parts for name in found.names]
-    split = {'train', 'test'} == set(found.folders)
-    named = sorted(f for f in found.folders if f.lower() in ('train', 'test', 'val', 'valid', 'validation'))
-    if named and not split:
-      raise UserError(
-        f'{root}: its folders are {", ".join(found.folders)}; expected a folder for each class, or train and test with '
-        f'such folders and nothing beside them. If {named[0]!r} is a class, rename its folder.'
-      )
-    depth = 1 if split else 0
-    outside = [name for name, part in zip(found.names, parts) if len(part) < depth + 2]
-    if outside:
-      raise UserError(
-        f'{root}: {len(outside)} images lie outside the class folders: {", ".join(outside[:5])}'
-        f'{", …" if len(outside) > 5 else ""}.'
-      )
-    folders = {part[depth] for part in parts} | (set() if split else set(found.folders))
-    classes = _classes(root, folders - {config.unlabeled}, tuple(config.classes))
-    decoded = found.decoded(config.size, config.fit, config.channels, config.cache)
-  left_out = decode.check_bad(decoded.bad, config.skip_bad, str(root))
+    placed = place(found)
+    wanted = tuple(map(str, config.classes))
+    _check_wanted(root, placed.classes, wanted, config.unlabeled)
+    decoded = found.take(placed.names).decoded(config.size, config.fit, config.channels, config.cache)
+    left_out = decode.check_bad(decoded.bad, config.skip_bad, str(root))
+  folders = [placed.classes[i] for i in decoded.good]
+  parts = np.array([placed.parts[i] for i in decoded.good])
+  names = [placed.names[i] for i in decoded.good]
+  classes = wanted or labels.in_order(set(folders) - {config.unlabeled})
   number = {name: c for c, name in enumerate(classes)} | {config.unlabeled: -1}
-  given = np.array([number[part[depth]] for part in parts], np.int32)
-  test = np.array([split and part[0] == 'test' for part in parts])
-  truth = np.full(len(parts), -1, np.int32)
+  truth = np.full(len(names), -1, np.int32)
   if config.truth:
     column = label_file.read_column(config.truth)
     if column.images is None:
       raise UserError(f"{config.truth}: data.truth of a class-folder tree needs the header 'image,label'.")
-    rows, _ = label_file.rows_of(column, found.names)
+    rows, _ = label_file.rows_of(column, names)
     truth[rows[rows >= 0]] = labels.indices(column, classes, config.unlabeled)[rows >= 0]
   made = dataset.make(
     decoded.images,
-    given[decoded.good],
+    np.array([number[folder] for folder in folders], np.int32),
     classes,
-    names=[found.names[i] for i in decoded.good],
-    test=test[decoded.good],
+    names=names,
+    test=parts == 'test',
+    val=parts == 'val',
     digests=decoded.digests,
-    notes=[*found.notes, *left_out],
+    notes=[*found.notes, *placed.notes, *decoded.notes, *left_out],
     root=root,
   )
-  return made, truth[decoded.good]
+  return made, truth
 
 
-def _classes(root: Path, folders: set[str], wanted: tuple[str, ...]) -> tuple[str, ...]:
-  unknown = sorted(folders - set(wanted)) if wanted else []
+def part_of(folder: str) -> str:
+  """Returns the part of a data set that a folder's name means: train, val, test or pred; '' for any other name."""
+  found = _PART.fullmatch(folder)
+  return found[1].lower() if found else ''
+
+
+def place(found: files.ImageFiles) -> Placed:
+  """Finds the class folders of a tree, and the parts they lie in.
+
+  Raises:
+    UserError: no class folders, images outside them, classes beside parts, or parts without a part to train on.
+  """
+  tree = _Tree(found)
+  top = tree.unwrapped('')
+  parts = {folder: part_of(_last(folder)) for folder in tree.full(top)}
+  classed = {folder: part for folder, part in parts.items() if part and tree.has_classes(folder)}
+  if not classed:  # a folder called test that holds images is a class, called so
+    bases = {top: ''}
+    if not tree.full(top):
+      raise UserError(
+        f'{found.root}: has no class folders: its {len(found.names)} images lie side by side. Expected a folder for '
+        'each class (cat/1.jpg); images with a label file are data.source=images.'
+      )
+  elif '' in parts.values() or 'train' not in classed.values():
+    first, all_ = _last(next(iter(classed))), labels.listed(map(_last, parts))
+    raise UserError(
+      f'{found.root}: its folders are {all_}; expected a folder for each class, or train, val and test with such '
+      f'folders and nothing beside them. If {first!r} is a class, rename its folder.'
+    )
+  else:
+    bases = {tree.unwrapped(folder): part for folder, part in classed.items() if part != 'pred'}
+  names, classes, kinds, flat = [], [], [], Counter()
+  strays = set() if top in bases else set(tree.images[top])
+  outside = sorted(strays)
+  for name in found.names:
+    base = next((b for b in bases if not b or name.startswith(b + '/')), None)
+    below = name[len(base) + 1 if base else 0 :].split('/') if base is not None else ()
+    if len(below) > 1:
+      names.append(name)
+      classes.append(labels.plain(below[0]))
+      kinds.append(bases[base])
+    elif base is not None:
+      outside.append(name)
+    elif name not in strays:  # a part without class folders
+      flat[_last(next(f for f in parts if name.startswith(f + '/')))] += 1
+  if outside:
+    raise UserError(
+      f'{found.root}: {len(outside)} images lie outside the class folders: {labels.listed(outside)}. Move them into one, '
+      'or out of the tree.'
+    )
+  notes = []
+  if classed:
+    count = lambda folder: sum(name.startswith(folder + '/') for name in names)
+    uses = [
+      f'{_last(f)} {use} ({count(f)} images)' for part, use in _USE.items() for f, p in classed.items() if p == part
+    ]
+    notes.append(f'{found.root.name}: its folders are parts of the data set: {", ".join(uses)}.')
+  for part, count in flat.items():
+    notes.append(f'{found.root.name}: {count} images in {part} lie in no class folder and are not used.')
+  empty = sorted({_last(f) for base in bases for f in tree.folders[base] if f not in tree.filled} - {*classes})
+  if empty:
+    notes.append(f'{found.root.name}: {len(empty)} folder(s) without images are no classes: {labels.listed(empty)}.')
+  return Placed(tuple(names), classes, kinds, notes)
+
+
+class _Tree:
+  """The folders of a set of image files: which lie in which, and which hold images.
+
+  Attributes:
+    folders: folder → the folders in it, '' = the root. images: folder → the images in it. filled: folders that have
+      images somewhere below.
+  """
+
+  def __init__(self, found: files.ImageFiles):
+    self.folders, self.images, self.filled = defaultdict(list), defaultdict(list), set()
+    for folder in found.folders:
+      self.folders[folder.rpartition('/')[0]].append(folder)
+    for name in found.names:
+      folder = name.rpartition('/')[0]
+      self.images[folder].append(name)
+      while folder and folder not in self.filled:
+        self.filled.add(folder)
+        folder = folder.rpartition('/')[0]
+
+  def full(self, folder: str) -> list[str]:
+    """Returns the folders in a folder that have images below."""
+    return [f for f in self.folders[folder] if f in self.filled]
+
+  def unwrapped(self, folder: str) -> str:
+    """Returns the folder, or the one in it that holds all, if that has folders with images itself; and so on."""
+    while not self.images[folder] and len(inner := self.full(folder)) == 1 and self.full(inner[0]):
+      folder = inner[0]
+    return folder
+
+  def has_classes(self, folder: str) -> bool:
+    """Returns whether a part of a data set has class folders: test/test/1.jpg has none."""
+    return any(not part_of(_last(f)) for f in self.full(self.unwrapped(folder)))
+
+
+def _last(path: str) -> str:
+  return PurePosixPath(path).name
+
+
+def _check_wanted(root: Path, folders: Sequence[str], wanted: tuple[str, ...], unlabeled: str) -> None:
+  unknown = sorted({*folders} - {*wanted, unlabeled}) if wanted else []
   if unknown:
-    raise UserError(f'{root}: the folder {unknown[0]!r} is none of data.classes ({", ".join(wanted)}).')
-  return wanted or tuple(sorted(folders))
+    raise UserError(f'{root}: the folder {unknown[0]!r} is none of data.classes ({labels.listed(wanted)}).')

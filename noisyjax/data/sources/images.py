@@ -58,7 +58,12 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
     verified=labels.get('verified', none)[rows],
     names=good_names,
     digests=decoded.digests,
-    notes=[*found.notes, *left_out, *(note for column in legal for note in missing_note(column, config.unlabeled))],
+    notes=[
+      *found.notes,
+      *decoded.notes,
+      *left_out,
+      *(note for column in legal for note in missing_note(column, config.unlabeled)),
+    ],
     root=root,
   )
   return made, labels.get('truth', none)[rows]

@@ -50,7 +50,7 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
     names=arrays['names'].astype(str).tolist(),
     test=arrays['test'],
     digests=arrays['digests'].astype('U64'),
-    notes=left_out,
+    notes=[*arrays['notes'].tolist(), *left_out],
   )
   return made, made.given.copy()
 
@@ -113,6 +113,7 @@ def _read(
     'names': np.array(names)[decoded.good],
     'test': np.array(test)[decoded.good],
     'bad': np.array(decoded.bad, dtype='U'),
+    'notes': np.array(decoded.notes, dtype='U'),
   }
 
 

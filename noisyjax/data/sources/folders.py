@@ -124,8 +124,8 @@ def place(found: files.ImageFiles) -> Placed:
       flat[_last(next(f for f in parts if name.startswith(f + '/')))] += 1
   if outside:
     raise UserError(
-      f'{found.root}: {len(outside)} images lie outside the class folders: {labels.listed(outside)}. Move them into one, '
-      'or out of the tree.'
+      f'{found.root}: {len(outside)} images lie outside the class folders: {labels.listed(outside)}. Move them '
+      'into one, or out of the tree.'
     )
   notes = []
   if classed:

@@ -2,7 +2,7 @@
 
   python launch.py find --config=configs/find.py --config.epochs=40 --images=photos.zip --labels=labels.csv
 
-Without `--config`, few images are walked several times an epoch and small ones are shifted less: see `recipe`.
+As it stands, it does what `find` does without `--config`.
 """
 
 from noisyjax.find import recipe

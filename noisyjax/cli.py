@@ -2,22 +2,29 @@
 
 import contextlib
 import difflib
-import itertools
 import os
-import re
 import sys
-import traceback
 from pathlib import Path
-from typing import Any
 
 from absl import app, flags
-from ml_collections import config_flags
 
-from noisyjax import recipe_files, version
+from noisyjax import version
 from noisyjax.errors import UserError
 from noisyjax.log import log, show
 
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'A recipe: a file, or a name such as digits.')
+
+class _Recipe(flags.ArgumentParser):
+  """The text of --config as a ConfigDict."""
+
+  def parse(self, argument):
+    from noisyjax import recipe
+
+    return recipe.load(argument) if isinstance(argument, str) else argument
+
+
+_CONFIG = flags.DEFINE(
+  _Recipe(), 'config', None, 'A recipe: a file, or a name such as digits; --config.field=value changes it.'
+)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run or sweep; predict, report: several, by commas.')
 _IMAGES = flags.DEFINE_string('images', None, 'predict, find: folder or zip of images.')
 _LABELS = flags.DEFINE_string('labels', '', 'predict: label file to score against; find: the labels to judge.')
@@ -203,19 +210,6 @@ def run() -> None:
     _fail(error)
 
 
-class _Recipes(config_flags.config_flags.ConfigFileFlagParser):
-  """Parses `--config`: a file or the name of a shipped recipe, and after a colon its form."""
-
-  def parse(self, path: str) -> Any:
-    name, colon, form = path.partition(':')
-    file = recipe_files.located(name, '--config')
-    with recipe_files.importing(file):
-      return super().parse(f'{file}{colon}{form}')
-
-
-flags.FLAGS['config'].parser = _Recipes('config')
-
-
 def _parse(argv: list[str]) -> list[str]:
   """Parses flags; a recipe or a config field that does not exist is a user's mistake, not a traceback."""
   if {'--help', '-h', '-help', '-?'} & set(argv):
@@ -224,36 +218,16 @@ def _parse(argv: list[str]) -> list[str]:
   if {'--version', '-version'} & set(argv):
     print(version.text())
     sys.exit(0)
-  recipe = ''
-  for argument, following in itertools.pairwise([*argv, '']):
-    if re.fullmatch('--?config(=.*)?', argument):
-      recipe = argument.partition('=')[2] or following
-  file = recipe.partition(':')[0]
+  from noisyjax import config, recipe
+
+  argv, fields = recipe.take_fields(argv)
   try:
-    return flags.FLAGS(argv)
-  except UserError:
-    raise
+    rest = flags.FLAGS(argv)
   except flags.Error as error:
-    raise UserError(f'{error}'.strip().splitlines()[-1]) from error  # of a broken recipe: without its traceback
-  except Exception as error:
-    if isinstance(error, AttributeError | KeyError) and file:
-      _check_fields(argv, recipe)
-    lines = [f', line {t.lineno}' for t in traceback.extract_tb(error.__traceback__) if t.filename == file]
-    raise UserError(f'{file or "flags"}{"".join(lines[-1:])}: {type(error).__name__}: {error}') from error
-
-
-def _check_fields(argv: list[str], recipe: str) -> None:
-  """Names the --config.field of the command line that the recipe does not have, if that is what is wrong."""
-  from noisyjax import config as configs
-
-  try:
-    known = configs.flat(_Recipes('config').parse(recipe))
-  except Exception:  # the recipe itself is wrong
-    return
-  for argument in argv:
-    found = re.match(r'--?(?:no)?config\.([^=]+)', argument)
-    if found and not any(k.startswith(f'{found[1]}.') for k in known):  # a whole table is left to config_flags
-      configs.check_field('--config', found[1], known)
+    raise UserError(f'{error}'.strip().splitlines()[-1]) from error
+  if fields:
+    config.override(_needed(_CONFIG), fields, '--config')
+  return rest
 
 
 def _guarded(argv: list[str]) -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 import functools
-import math
 import re
 import sys
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax import optim, plugins, step, strategy
+from noisyjax import fields, optim, plugins, step, strategy
 from noisyjax.cadence import Cadence
 from noisyjax.data import augment
 from noisyjax.errors import UserError, check_choice
@@ -175,20 +174,26 @@ def override(config: ConfigDict, values: dict[str, Any], where: str, beside: Pat
   known = flat(config)
   for field, value in values.items():
     check_field(where, field, known)
-    old = known[field]
-    if isinstance(old, float) and type(value) is int:
-      value = float(value)
-    elif isinstance(old, str) and type(value) in (int, float):  # a split such as 0.1
-      value = str(value)
-    elif isinstance(old, tuple) and isinstance(value, list):
-      value = tuple(value)
-    if old is not None and (not isinstance(value, type(old)) or isinstance(value, bool) != isinstance(old, bool)):
-      raise UserError(f'{where}: {field}={value!r}: expected {type(old).__name__}, such as {old!r}.')
-    node = config
-    *path, last = field.split('.')
-    for part in path:
-      node = node[part]
-    node[last] = value
+    try:
+      _set(config, field, fields.converted(field, _defaults().get(field, known[field]), value))
+    except ValueError as error:
+      raise UserError(f'{where}: {field}={fields.shown(value)}: expected {error}.') from None
+
+
+def _set(config: ConfigDict, field: str, value: Any) -> None:
+  *path, last = field.split('.')
+  for part in path:
+    config = config[part]
+  with config.ignore_type():  # a recipe may have put a value of another type there
+    config[last] = value
+
+
+@functools.cache
+def _defaults() -> dict[str, Any]:
+  """Returns dotted name → default."""
+  from noisyjax import defaults  # which reads the fields of strategies and models from here
+
+  return flat(defaults.get_config())
 
 
 def check_field(where: str, field: str, known: Iterable[str]) -> None:
@@ -275,21 +280,18 @@ def restored(values: dict) -> ConfigDict:
   return config
 
 
-def check(config: ConfigDict) -> None:
-  """Looks at a config before anything is loaded.
+def check(config: ConfigDict) -> ConfigDict:
+  """Looks at a config before anything is loaded or written.
 
+  Returns:
+    A copy in which every value is of its field's kind: 1 is 1.0, a list is a tuple, a class 7 is "7".
   Raises:
     UserError: naming the field, its value and what was expected; unknown names, values out of range, contradictions.
   """
   adopt(config)
+  config = _settled(config)
+  _check_values(config)
   find_model(config.model.name)
-  for field in ('epochs', 'checkpoint.keep'):
-    if (value := flat(config)[field]) < 1:
-      raise UserError(f'{field}: expected at least 1, found {value}.')
-  if not 0 <= config.seed < 2**32:
-    raise UserError(f'seed: expected from 0 to {2**32 - 1}, found {config.seed}.')
-  if config.devices < 0:
-    raise UserError(f'devices: expected at least 0 (all there are), found {config.devices}.')
   planned = phases(config)
   if build_strategy(planned[0][2], planned[0][0]).refresh_on == 'phase':
     raise UserError(
@@ -299,18 +301,16 @@ def check(config: ConfigDict) -> None:
   for name, _, own in planned:
     if not hasattr(find_model(own.model.name), 'apply') and own.model.name != config.model.name:
       raise UserError(f'phases: model {own.model.name!r} is fitted in one go, and cannot be a phase.')
+    _check_values(own)
     check_choice('optim.name', own.optim.name, optim.OPTIMIZERS)
     check_choice('schedule.name', own.schedule.name, optim.SCHEDULES)
     check_choice('rows', own.rows, ROWS)
-    check_choice('stop.metric', own.stop.metric, ('val_loss', 'val_accuracy'))
-    check_choice('labels', own.labels, ('', 'given', 'verified'))
     if own.mixup and build_strategy(own, name).mix is None:
       raise UserError(f'mixup: {own.mixup} contradicts strategy {name!r}, for which mixup is not defined; expected 0.')
     if own.schedule.name == 'plateau' and not own.data.val:
       raise UserError("schedule.name: 'plateau' looks at validation, and data.val is empty.")
     if own.stop.patience and not own.data.val:
       raise UserError(f'stop.patience: {own.stop.patience} looks at validation, and data.val is empty.')
-    _check_ranges(own)
     for field in ('reset', 'freeze'):
       try:
         re.compile(own[field])
@@ -318,15 +318,12 @@ def check(config: ConfigDict) -> None:
         raise UserError(f'{field}: {own[field]!r} is not a regular expression: {error}.') from None
     for view in ('weak', 'strong'):
       augment.check_ops(f'augment.{view}', own.augment[view])
-  check_choice('model.dtype', config.model.dtype, ('float32', 'bfloat16'))
+    augment.check_strength('augment', _strength(own))
   check_choice('model.conv', config.model.conv, ('auto', *conv.KINDS))
-  check_choice('select', config.select, ('best', 'last'))
   if config.data.unlabeled in config.data.classes:
     raise UserError(
       f'data.classes: {config.data.unlabeled!r} is data.unlabeled, the word for no label; expected classes alone.'
     )
-  if not 0 <= config.data.trusted <= 1:
-    raise UserError(f'data.trusted: expected a number in [0, 1], found {config.data.trusted}.')
   try:
     Cadence(config.checkpoint.every, 1, 1)
   except UserError as error:
@@ -338,38 +335,39 @@ def check(config: ConfigDict) -> None:
       f'model.name: {config.model.name!r} is fitted in one go, to the given labels of all rows; expected '
       "strategy.name='naive', rows='all' and no phases, labels or mixup."
     )
+  return config
 
 
-# The least value of a phase's number, and the value that it stays below.
-RANGES = {
-  'batch_size': (1, math.inf), 'eval_batch_size': (1, math.inf), 'steps_per_epoch': (0, math.inf),
-  'per_call': (0, math.inf), 'mixup': (0, math.inf), 'ema': (0, 1), 'stop.patience': (0, math.inf),
-  'optim.lr': (0, math.inf), 'optim.decay': (0, math.inf), 'optim.clip': (0, math.inf), 'optim.eps': (0, math.inf),
-  'optim.momentum': (0, 1), 'optim.b1': (0, 1), 'optim.b2': (0, 1), 'schedule.warmup': (0, math.inf),
-  'schedule.final': (0, math.inf), 'schedule.factor': (0, math.inf), 'schedule.peak': (0, 1),
-  'schedule.patience': (0, math.inf),
-}  # fmt: skip
+def complete(config: ConfigDict, where: str) -> None:
+  """Raises UserError, naming `where` and a field that the config does not have, unless it has every field."""
+  known = flat(config)
+  missing = [field for field in _defaults() if field not in known]
+  if missing:
+    raise UserError(
+      f'{where}: the config has no field {missing[0]!r} ({len(missing)} missing); expected one that begins with '
+      'base.get_config() of configs/base.py.'
+    )
 
 
-def _check_ranges(config: ConfigDict) -> None:
-  """Raises UserError for a number out of its range."""
-  values = flat(config)
-  for field, (low, high) in RANGES.items():
-    if not low <= values[field] < high:
-      below = '' if high == math.inf else f' and below {high}'
-      raise UserError(f'{field}: expected at least {low}{below}, found {values[field]}.')
-  for field, value in config.model[config.model.name].items():
-    low, high = {'dropout': (0, 1), 'width': (1e-6, math.inf)}.get(field, (-math.inf, math.inf))
-    if isinstance(value, int | float) and not low <= value < high:
-      below = f'at least 0 and below {high}' if field == 'dropout' else 'a finite number above 0'
-      raise UserError(f'model.{config.model.name}.{field}: expected {below}, found {value}.')
-  if not all(isinstance(s, int | float) and s > 0 for s in config.model.std):
-    raise UserError(f'model.std: expected numbers above 0, found {tuple(config.model.std)}.')
-  if not 0 < config.schedule.restart < math.inf:
-    raise UserError(f'schedule.restart: expected a number of epochs above 0, found {config.schedule.restart}.')
-  for milestone in config.schedule.milestones:
-    if isinstance(milestone, bool) or not isinstance(milestone, int | float) or not 0 <= milestone < math.inf:
-      raise UserError(f'schedule.milestones: expected epochs, numbers of at least 0, found {milestone!r}.')
+def _settled(config: ConfigDict) -> ConfigDict:
+  """Returns a copy with every value brought to its field's kind."""
+  config = config.copy_and_resolve_references()
+  for field, found in flat(config).items():
+    try:
+      _set(config, field, fields.converted(field, _defaults().get(field, found), found))
+    except ValueError as error:
+      raise UserError(f'{field}: expected {error}, found {fields.shown(found)}.') from None
+  return config
+
+
+def _check_values(config: ConfigDict) -> None:
+  """Raises UserError for a value out of its field's range or choices."""
+  for field, value in flat(config).items():
+    fields.check(field, value)
+
+
+def _strength(config: ConfigDict) -> dict[str, Any]:
+  return {k: v for k, v in config.augment.items() if k not in ('weak', 'strong')}
 
 
 # Which training rows a phase may use, from given and verified labels [N].
@@ -419,13 +417,14 @@ def plan(config: ConfigDict, data: strategy.TrainData) -> list[Phase]:
       eps=o.eps, clip=o.clip, kernels_only=o.kernels_only, freeze=c.freeze,
     )  # fmt: skip
     pipelines = (('weak', tuple(c.augment.weak)), ('strong', tuple(c.augment.strong)), ('none', ()))
-    strength = {k: v for k, v in c.augment.items() if k not in ('weak', 'strong')}
-    if config.devices and c.batch_size % devices:
-      raise UserError(f'batch_size: {c.batch_size} cannot be spread over devices={devices}; expected a multiple of it.')
-    if c.batch_size % devices:
-      log.info('batch_size: %d cannot be spread over %d devices; phase %r uses one.', c.batch_size, devices, name)
-    mesh = _mesh(devices if c.batch_size % devices == 0 else 1)
-    spec = step.Spec(net, data.classes, c.batch_size, pipelines, c.mixup > 0, c.ema > 0, mesh)
+    strength = _strength(c)
+    size = _batch_size(c, name, method, rows, data, first=not out)
+    if config.devices and size % devices:
+      raise UserError(f'batch_size: {size} cannot be spread over devices={devices}; expected a multiple of it.')
+    if size % devices:
+      log.info('batch_size: %d cannot be spread over %d devices; phase %r uses one.', size, devices, name)
+    mesh = _mesh(devices if size % devices == 0 else 1)
+    spec = step.Spec(net, data.classes, size, pipelines, c.mixup > 0, c.ema > 0, mesh)
     numbers = {f: s[f] for f in ('warmup', 'final', 'factor', 'milestones', 'restart', 'peak')}
     schedule = optim.Schedule(**{f: np.asarray(v, np.float32) for f, v in numbers.items()})
     hyper = step.Hyper(
@@ -441,6 +440,34 @@ def plan(config: ConfigDict, data: strategy.TrainData) -> list[Phase]:
             c.eval_batch_size, c.balance)
     )  # fmt: skip
   return out
+
+
+def _batch_size(
+  config: ConfigDict, name: str, method: strategy.Strategy, rows: np.ndarray, data: strategy.TrainData, first: bool
+) -> int:
+  """Returns the rows of a step: `batch_size`, or less where an epoch goes once through fewer rows than that.
+
+  A phase that names the steps of its epochs walks the rows as often as it takes.
+  """
+  if config.steps_per_epoch > 0:
+    return config.batch_size
+  views = next(iter(method.streams.values()))
+  labels = config.labels or ('given' if first else '')  # '': those that the phase before this one leaves
+  if views.labeled and labels:
+    rows = rows & ({'given': data.given, 'verified': data.verified}[labels] >= 0)
+  usable = int(rows.sum()) // views.ratio
+  size = fitting(config.batch_size, usable)
+  if size < config.batch_size:
+    log.info(
+      'batch_size: %d is larger than the %d rows that phase %r trains on; %d is used.',
+      config.batch_size, usable, name, size,
+    )  # fmt: skip
+  return size
+
+
+def fitting(batch_size: int, rows: int) -> int:
+  """Returns the batch size, or the largest power of two that `rows` fill: folds of about a size then share a step."""
+  return batch_size if batch_size <= rows else 1 << max(rows.bit_length() - 1, 0)
 
 
 def pixel_statistics(config: ConfigDict, model: Any, images: np.ndarray) -> tuple[tuple, tuple]:

@@ -12,9 +12,9 @@ def get_config() -> ConfigDict:
   c = ConfigDict()
   c.seed = 0  # of initialisation, order, augmentation and dropout (data and noise have their own)
   c.epochs = 20  # of the whole run, where `phases` does not say otherwise
-  c.batch_size = 128  # rows a step
+  c.batch_size = 128  # rows a step; less where there are fewer rows
   c.eval_batch_size = 500  # rows a forward pass when scoring
-  c.steps_per_epoch = 0  # 0: once through the rows of the strategy's first stream
+  c.steps_per_epoch = 0  # 0: once through the rows of the strategy's first stream; -10: that, and 10 or more
   c.phases = ()  # ((strategy, epochs, {'optim.lr': 0.1, …}), …); (): what the strategy plans for `epochs`
   c.rows = 'all'  # rows a phase may use: all, labeled (a given label), trusted (a verified one), untrusted
   c.labels = ''  # labels a phase begins with: given, verified; '': those it finds (the first phase: given)

@@ -157,22 +157,19 @@ def _judged(probs, labels, keep, kind: str, score: str):
   )
 
 
-def recipe(rows: int = 0, side: int = 32) -> ConfigDict:
+def recipe() -> ConfigDict:
   """Returns the config that `find_label_issues` trains by: a small CNN, 20 epochs of mixup, shifted images, no flips.
 
-  mixup keeps the networks from learning wrong labels by heart, which costs most of the detection otherwise.
-
-  Args:
-    rows: how many there are; few are walked more than once an epoch. side: of the images, in pixels.
+  mixup keeps the networks from learning wrong labels by heart, which costs most of the detection otherwise. Few images
+  are walked several times an epoch, and small ones are shifted less.
   """
   c = defaults.get_config()
   c.batch_size = 64
-  c.steps_per_epoch = max(10, -(-rows // c.batch_size)) if rows else 0
+  c.steps_per_epoch = -10
   c.model.small_cnn.widths = (32, 64, 128)
   c.optim.lr = 0.1
   c.mixup = 1.0
   c.augment.weak = ('crop',)
-  c.augment.pad = max(1, side // 8)
   c.data.val = c.data.test = ''
   return c
 
@@ -196,14 +193,21 @@ def out_of_fold(
     log.warning('%s', note)
   ids = dataset.unique_ids([decode.digest(image) for image in images])
   _check_folds(labels, dataset.duplicate_groups(ids), classes, folds)
-  config = recipe(len(labels), min(images.shape[1:3])) if config is None else config.copy_and_resolve_references()
+  config = recipe() if config is None else config.copy_and_resolve_references()
   config.data.val = ''
   if seed is not None:
     config.seed = config.data.seed = seed
-  configs.check(config)
+  config = configs.check(config)
+  if config.steps_per_epoch < 0:  # in rows of the whole data set, not of four fifths
+    config.steps_per_epoch = max(-config.steps_per_epoch, -(-len(labels) // config.batch_size))
   with warnings.catch_warnings():
     warnings.simplefilter('ignore', UserWarning)  # of scikit-learn, where there are fewer unlabeled rows than folds
     parts = [held for _, held in split.folds(np.arange(len(labels)), labels, ids, folds, config.data.seed)]
+  fewest = min(int((np.delete(labels, held) >= 0).sum()) for held in parts)
+  if not config.steps_per_epoch and fewest < config.batch_size:  # here, for all folds together
+    size = configs.fitting(config.batch_size, fewest)
+    log.info('batch_size: %d is larger than the %d rows of a fold; %d is used.', config.batch_size, fewest, size)
+    config.batch_size = size
   chunk = min(config.eval_batch_size, *map(len, parts))  # one shape for all folds
   total = folds * sum(epochs for _, epochs, _ in configs.phases(config))
   probs = np.zeros((len(labels), len(classes)), np.float32)

@@ -37,8 +37,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike, command: list[str] | Non
     UserError: bad config or data; a workdir of another config, or in use by another process; a loss that is NaN.
     Preempted: after SIGTERM, with everything saved.
   """
-  config = config.copy_and_resolve_references()
-  configs.check(config)
+  config = configs.check(config)
   folder = Path(workdir)
   with lock.held(folder):
     wanted = json.loads(json.dumps(configs.resolved(config)))
@@ -103,6 +102,7 @@ def _fit_networks(config: ConfigDict, folder: Path, prepared: Prepared, audit: A
   })  # fmt: skip
   extra = {
     'networks': phase.strategy.networks, 'epochs': int(state.epoch), 'steps': int(state.step),
+    'batch_size': phase.spec.batch_size,  # of the last phase
     'conv': getattr(phase.spec.net.model, 'conv', None),  # the kind that "auto" became
     'images_seen': position.images, 'passes': position.passes,
     'parameters': sum(a.size for a in jax.tree.leaves(state.params['net'])),

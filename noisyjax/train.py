@@ -30,8 +30,8 @@ class Phase:
     rows: bool [N], the rows this phase may use. labels: "given" or "verified" begins the targets anew; "" keeps them.
     reset: which parameters begin anew on entering: "none", "all", "head" or a regular expression on their paths.
     watch: "val_loss" or "val_accuracy", what early stopping and the plateau look at.
-    steps: an epoch's steps, 0 = once through the first stream. per_call: steps a call, 0 = about 16. chunk: rows a
-      forward pass.
+    steps: an epoch's steps, 0 = once through the first stream, -n = that, and n or more. per_call: steps a call,
+      0 = about 16. chunk: rows a forward pass.
     balance: whether labeled streams walk class by class in turn.
   """
 
@@ -239,14 +239,10 @@ def _steps(phase: Phase, state: TrainState) -> int:
   usable = phase.rows & (np.asarray(state.targets.weight) > 0)
   if views.labeled:
     usable &= np.asarray(state.targets.labeled)
-  size, usable = phase.spec.batch_size * views.ratio, int(usable.sum())
-  if not usable:
+  size = phase.spec.batch_size * views.ratio
+  if not usable.any():
     raise UserError(f'phase {phase.name!r}: no row has a label to train on (of {mask.shape[-1]} training rows).')
-  if size > usable and not phase.steps:
-    raise UserError(
-      f'batch_size: {phase.spec.batch_size} is larger than the {usable} rows that phase {phase.name!r} trains on.'
-    )
-  return phase.steps or max(1, -(-count // size))
+  return phase.steps if phase.steps > 0 else max(1, -(-count // size), -phase.steps)
 
 
 def even_call(steps: int, about: int = 16) -> int:

@@ -56,6 +56,18 @@ def test_a_difference_names_each_field_once():
   [
     ('optim.lr', 1, 1.0), ('data.val', 0.1, '0.1'), ('augment.weak', ['crop'], ('crop',)), ('epochs', 7, 7),
     ('optim.nesterov', False, False), ('data.test', '', ''),
+    # The texts of flags.
+    ('optim.lr', '1e-3', 1e-3), ('epochs', '7', 7), ('optim.nesterov', 'false', False), ('data.unlabeled', '7', '7'),
+    ('augment.weak', 'crop,flip', ('crop', 'flip')), ('augment.weak', 'crop', ('crop',)), ('augment.weak', '', ()),
+    ('augment.weak', '()', ()), ('augment.weak', '("crop", "flip")', ('crop', 'flip')),
+    ('augment.weak', '[crop, flip]', ('crop', 'flip')), ('data.classes', '1,2,10', ('1', '2', '10')),
+    ('data.classes', ' blue, light green ,red', ('blue', 'light green', 'red')),
+    ('data.classes', '07,1e3', ('07', '1e3')),
+    ('data.classes', (1, 2, 10), ('1', '2', '10')), ('data.classes', "rock'n'roll,jazz", ("rock'n'roll", 'jazz')),
+    ('data.classes', '"a,b",c', ('a,b', 'c')), ('schedule.milestones', '50,75', (50.0, 75.0)),
+    ('model.mean', '0.5, 1', (0.5, 1.0)), ('model.small_cnn.widths', [8, 16, 32], (8, 16, 32)),
+    ('noise.map', 'cifar10', ('cifar10',)), ('noise.map', '(0,1),(2,0)', ((0, 1), (2, 0))),
+    ('phases', '(("naive", 2, {"optim.lr": 0.1}),)', (('naive', 2, {'optim.lr': 0.1}),)),
   ],
 )  # fmt: skip
 def test_an_override_takes_the_type_of_its_field(field, value, stored):
@@ -72,7 +84,7 @@ def test_an_override_takes_the_type_of_its_field(field, value, stored):
     ('epochs', 1.5),
     ('epochs', True),
     ('optim.nesterov', 1),
-    ('augment.weak', 'crop'),
+    ('augment.weak', 3),
     ('seed', ''),
   ],
 )
@@ -122,23 +134,21 @@ def test_contradictions_and_values_out_of_range_name_their_field():
   refused(r'batch_size: expected at least 1, found 0', phases=(('naive', 1, {'batch_size': 0}),))
   refused(r'ema: expected at least 0 and below 1, found 1.0', ema=1.0)
   refused(r'optim\.lr: expected at least 0, found -0.1', optim__lr=-0.1)
-  refused(r'optim\.lr: expected at least 0, found nan', optim__lr=float('nan'))
+  refused(r'optim\.lr=nan: expected a finite number', optim__lr=float('nan'))
   refused(r'optim\.lr: expected at least 0, found -1.0', phases=(('naive', 1, {'optim.lr': -1.0}),))
   refused(r'optim\.momentum: expected at least 0 and below 1, found 5.0', optim__momentum=5.0)
   refused(r'schedule\.factor: expected at least 0, found -1.0', schedule__factor=-1.0)
-  refused(r'schedule\.restart: expected a number of epochs above 0, found 0.0', schedule__restart=0.0)
-  refused(r"schedule\.milestones: expected epochs, .* found 'a'", schedule__milestones=('a',))
+  refused(r'schedule\.restart: expected at least 1e-06, found 0.0', schedule__restart=0.0)
+  refused(r"schedule\.milestones=\('a',\): expected a list, each .* a finite number", schedule__milestones=('a',))
   refused(r'model\.cnn9\.dropout: expected at least 0 and below 1, found -0.25', model__name='cnn9',
           model__cnn9__dropout=-0.25)  # fmt: skip
-  refused(
-    r'model\.resnet18\.width: expected a finite number above 0', model__name='resnet18', model__resnet18__width=-1.0
-  )
-  refused(r'model\.std: expected numbers above 0', model__std=(0.0,))
-  refused(r'seed: expected from 0 to 4294967295, found 4294967296', seed=2**32)
+  refused(r'model\.resnet18\.width: expected from 0.01 to 100', model__name='resnet18', model__resnet18__width=-1.0)
+  refused(r'model\.std: expected at least 1e-06', model__std=(0.0,))
+  refused(r'seed: expected at most 4294967295, found 4294967296', seed=2**32)
   refused(r'per_call: expected at least 0, found -1', per_call=-1)
-  refused(r'devices: expected at least 0 \(all there are\), found -1', devices=-1)
+  refused(r'devices: expected at least 0, found -1', devices=-1)
   refused("data.classes: 'undefined' is data.unlabeled", data__classes=('cat', 'undefined'))
-  refused(r'data\.trusted: expected a number in \[0, 1\]', data__trusted=1.5)
+  refused(r'data\.trusted: expected from 0 to 1', data__trusted=1.5)
   refused(r"checkpoint\.every: .*'often'; expected such as '1 epoch'", checkpoint__every='often')
   refused(r'checkpoint\.keep: expected at least 1, found 0', checkpoint__keep=0)
   refused(r"freeze: '\(conv' is not a regular expression", freeze='(conv')

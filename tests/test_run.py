@@ -193,9 +193,22 @@ def test_a_workdir_of_another_config_is_refused_and_the_difference_shown(finishe
 
 
 def test_a_run_that_was_refused_at_once_does_not_hold_its_workdir(data, tmp_path):
-  with pytest.raises(UserError, match='batch_size: 100 is larger than the 96 rows'):
-    runs.fit(runs.recipe(data, batch_size=100), tmp_path / 'w')
+  with pytest.raises(UserError, match=r"freeze: 'nothing' matches no parameter"):
+    runs.fit(runs.recipe(data, freeze='nothing'), tmp_path / 'w')
   runs.fit(runs.recipe(data, batch_size=32), tmp_path / 'w')
+
+
+@pytest.mark.parametrize(
+  ('overrides', 'size', 'steps'),
+  [({'batch_size': 100}, 64, 2), ({'batch_size': 100, 'steps_per_epoch': -5}, 64, 5), ({'batch_size': 96}, 96, 1),
+   ({'batch_size': 100, 'steps_per_epoch': 3}, 100, 3)],
+)  # fmt: skip
+def test_a_batch_larger_than_the_rows_shrinks_and_is_told(data, tmp_path, caplog, monkeypatch, overrides, size, steps):
+  with caplog.at_level(logging.INFO, 'noisyjax'):
+    result = runs.fit(runs.recipe(data, epochs=1, **overrides), tmp_path / 'w', monkeypatch)
+  assert (result['batch_size'], result['steps'], result['images_seen']) == (size, steps, size * steps)
+  said = f"batch_size: 100 is larger than the 96 rows that phase 'naive' trains on; {size} is used." in caplog.text
+  assert said == (size == 64)
 
 
 def test_a_second_run_in_the_same_workdir_is_told(data, tmp_path):

@@ -381,10 +381,11 @@ def test_resuming_from_anywhere_ends_in_the_same_bits():
 # --- mistakes -------------------------------------------------------------------------------------
 
 
-def test_a_batch_larger_than_the_data_is_refused():
-  data = tiny.data(unlabeled=range(40))
-  with pytest.raises(UserError, match=r"batch_size: 16 is larger than the 8 rows that phase 'test' trains on"):
-    fit([linear(NAIVE)], data)
+@pytest.mark.parametrize(('steps', 'expected'), [(0, 1), (-3, 3), (2, 2)])
+def test_a_batch_larger_than_the_labeled_rows_walks_them_again(steps, expected):
+  state, position, _ = fit([linear(NAIVE, steps=steps)], tiny.data(unlabeled=range(40)))
+  assert int(state.step) == 2 * expected and position.images == 2 * expected * BATCH
+  assert (np.asarray(state.dynamics.visits)[0, 40:] == 2).all()  # all 8 rows, in both epochs
 
 
 @pytest.mark.parametrize('steps', [0, 2])

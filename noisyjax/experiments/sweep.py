@@ -4,7 +4,6 @@ Here one after another in this process, where runs that differ in numbers alone 
 """
 
 import ast
-import importlib.util
 import itertools
 import re
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from noisyjax import config as configs, lock, recipe_files, run, writer
+from noisyjax import config as configs, lock, recipe, recipe_files, run, writer
 from noisyjax.data import prepare, split
 from noisyjax.errors import Diverged, UserError
 from noisyjax.experiments import collection, words
@@ -64,16 +63,10 @@ def generated(path: str) -> list[Overrides]:
   Raises:
     UserError: no such file, one that cannot be run, no `sweep` in it, or one that yields something else.
   """
-  file = recipe_files.located(path, '--sweep', 'sweeps')
-  spec = importlib.util.spec_from_file_location('sweep', file)
-  module = importlib.util.module_from_spec(spec)
+  points = recipe.run(recipe_files.located(path, '--sweep', 'sweeps'), 'sweep')
   expected = 'expected a function sweep() that yields dicts of field → value'
-  try:
-    with recipe_files.importing(file):
-      spec.loader.exec_module(module)
-      points = list(module.sweep())
-  except Exception as error:  # a person's file may raise anything; what it says goes to the person
-    raise UserError(f'{path}: {type(error).__name__}: {error}; {expected}.') from error
+  if not isinstance(points, list | tuple):
+    raise UserError(f'{path}: sweep() returns a {type(points).__name__}; {expected}.')
   for i, point in enumerate(points):
     if not isinstance(point, dict):
       raise UserError(f'{path}: point {i} is {point!r}; {expected}.')
@@ -102,7 +95,7 @@ def sweep(config: ConfigDict, points: list[Overrides], workdir: str) -> tuple[li
   for i, point in enumerate(points):
     own = config.copy_and_resolve_references()
     configs.override(own, point, f'sweep point {i} ({name(point)})')
-    configs.check(own)
+    own = configs.check(own)
     if (other := taken.setdefault(name(point), i)) != i:
       what = 'are the same' if points[other] == point else f'would share a folder: {points[other]} and {point}'
       raise UserError(f'sweep: points {other} and {i} ({name(point)}) {what}; expected every point once.')
@@ -148,7 +141,7 @@ def kfold(config: ConfigDict, k: int, workdir: str) -> tuple[list[dict], str]:
   """
   config = config.copy_and_resolve_references()
   config.data.val = '@'  # each fold's own, below
-  configs.check(config)
+  config = configs.check(config)
   whole = config.copy_and_resolve_references()
   whole.data.val = ''
   data, truth, _, source = prepare.load(config)

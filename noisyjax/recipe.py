@@ -1,0 +1,78 @@
+"""Recipes: Python files with a function `get_config()`, and the flags `--config.field=value` that change its config.
+
+A recipe is a program: loading one runs it.
+"""
+
+import importlib.machinery
+import importlib.util
+import re
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from noisyjax import config as configs, recipe_files
+from noisyjax.errors import UserError
+
+
+def load(text: str) -> ConfigDict:
+  """Returns the config of a recipe.
+
+  Args:
+    text: a file or the name of a shipped recipe; what follows a colon is passed to its get_config.
+  Raises:
+    UserError: no such file, or one that cannot be run or gives no config; naming the file and line.
+  """
+  name, colon, argument = text.partition(':')
+  file = recipe_files.located(name, '--config')
+  config = run(file, 'get_config', *([argument] if colon else []))
+  if not isinstance(config, ConfigDict):
+    raise UserError(
+      f'{file}: get_config() returns a {type(config).__name__}; expected a ConfigDict, as base.get_config().'
+    )
+  configs.complete(config, str(file))
+  configs.adopt(config, file.parent)
+  return config
+
+
+def run(file: Path, function: str, *arguments: str):
+  """Runs a Python file and returns what its `function` returns.
+
+  Raises:
+    UserError: whatever the file raises, in one line that names the file and the line.
+  """
+  loader = importlib.machinery.SourceFileLoader(file.stem, str(file))
+  module = importlib.util.module_from_spec(importlib.util.spec_from_loader(file.stem, loader))
+  try:
+    with recipe_files.importing(file):
+      loader.exec_module(module)
+      if not hasattr(module, function):
+        raise UserError(f'{file}: has no function {function}().')
+      found = getattr(module, function)(*arguments)
+      return list(found) if isinstance(found, Iterator) else found
+  except UserError:
+    raise
+  except SyntaxError as error:
+    raise UserError(f'{error.filename or file}, line {error.lineno}: {type(error).__name__}: {error.msg}.') from error
+  except (Exception, SystemExit) as error:  # a person's file may raise anything; what it says goes to the person
+    lines = [f', line {t.lineno}' for t in traceback.extract_tb(error.__traceback__) if t.filename == str(file)]
+    raise UserError(f'{file}{"".join(lines[-1:])}: {type(error).__name__}: {error}') from error
+
+
+def take_fields(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
+  """Parts a command line into all else and field → text of its `--config.field=value`, `--config.field value`,
+  `--config.field` (true) and `--noconfig.field` (false); the last word on a field counts."""
+  rest, fields, queue = [], {}, list(arguments)
+  while queue:
+    argument = queue.pop(0)
+    found = re.fullmatch(r'--?(no)?config\.([^=]*)(?:=(.*))?', argument, re.DOTALL)
+    if not found:
+      rest.append(argument)
+    elif found[3] is not None:
+      fields[found[2]] = found[3]
+    elif found[1]:
+      fields[found[2]] = 'false'
+    else:
+      fields[found[2]] = queue.pop(0) if queue and not queue[0].startswith('--') else 'true'
+  return rest, fields

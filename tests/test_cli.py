@@ -121,11 +121,6 @@ def test_mistakes_are_one_sentence_exit_code_2_and_no_traceback(tmp_path):
       {'data__test_labels': 'given'},
       "among its 96 is of one class, 'ant'",
     ),
-    (
-      {'labels': np.arange(168) % 2, 'verified': np.full(168, -1)},
-      {},
-      '1 of 3 classes are empty, no row has their label: cat',
-    ),
     ({'labels': np.full(168, 3)}, {}, r'labels: row 0 \(from 0\) is 3 .*a class in 0\.\.2'),
     ({'labels': np.zeros(167, int)}, {}, 'expected one label for each of the 168 images'),
     ({}, {'data__train': '0:200'}, "data.train: '0:200' reaches outside the data, which has 168 rows"),

@@ -88,6 +88,9 @@ def get_config() -> ConfigDict:
   c.data.labels = 'noisy_labels.csv'  # given labels, inside path or a path of its own
   c.data.verified = 'clean_labels.csv'  # verified labels of the first rows; '': none
   c.data.truth = ''  # true labels, for the audit alone
+  c.data.image_column = ''  # of label files: the column that names the image; '': by its name (image, file, id, …)
+  c.data.label_column = ''  # and the column of the label; '': by its name (label, class, …)
+  c.data.unlisted = 'unlabeled'  # images without a row in data.labels: unlabeled, skip or refuse
   c.data.classes = ()  # names; (): from the data
   c.data.unlabeled = 'undefined'  # the name that means "no label"
   c.data.size = 0  # side in pixels; 0: all images have one size already

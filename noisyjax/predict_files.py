@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from noisyjax import evaluate
-from noisyjax.data import files, label_file, origin as origins
+from noisyjax.data import files, label_file, match, origin as origins
 from noisyjax.data.decode import check_bad
-from noisyjax.data.labels import indices
+from noisyjax.data.labels import indices, position_note
 from noisyjax.errors import UserError
 from noisyjax.experiments import words
 from noisyjax.log import log
@@ -37,12 +37,20 @@ class Predicted(NamedTuple):
     return {name: probs.argmax(1).astype(np.int32) for name, probs in self.probs.items()}
 
 
-def predict_files(predictors: list[Predictor], images: str, labels: str = '', skip_bad: bool = False) -> Predicted:
+def predict_files(
+  predictors: list[Predictor],
+  images: str,
+  labels: str = '',
+  skip_bad: bool = False,
+  image_column: str = '',
+  label_column: str = '',
+) -> Predicted:
   """Predicts a folder or zip of images, in the sorted order of their names.
 
   Args:
     predictors: whose columns. images: folder or zip.
-    labels: a label file in either form that `data.labels` takes, or "". skip_bad: go on without unreadable images.
+    labels: a label file of any kind that `data.labels` takes, or "". skip_bad: go on without unreadable images.
+    image_column, label_column: of the label file, where their names do not tell.
   Returns:
     Everything in the order of the predictors; names that two runs share are numbered.
   """
@@ -66,22 +74,11 @@ def predict_files(predictors: list[Predictor], images: str, labels: str = '', sk
       probs[name], classes[name] = p._probs(decoded.images), p.classes
     if labels:
       check_same(predictors, 'classes', f'--labels: {labels} cannot score runs of different classes')
-      column = label_file.read_column(labels)
-      values = indices(column, predictors[0].classes, predictors[0].unlabeled)
-      if column.images is None:
-        if len(values) != len(found.names):
-          raise UserError(f'{labels}: has {len(values)} labels, expected {len(found.names)}, one an image of {images}.')
-        label_file.check_order(column, found.names)
-        truth = values[decoded.good]
-      else:
-        rows, missing = label_file.rows_of(column, found.names)
-        if missing:
-          raise UserError(
-            f'{labels}: names {len(missing)} images that are not in {images}, first {column.images[missing[0]]!r}.'
-          )
-        every = np.full(len(found.names), -1, np.int32)
-        every[rows] = values
-        truth = every[decoded.good]
+      column = match.aligned(label_file.read_column(labels, image_column, label_column), found.names, images)
+      truth = indices(column, predictors[0].classes, predictors[0].unlabeled)[decoded.good]
+      notes += [*column.notes, *position_note(column, predictors[0].classes)]
+      if without := match.without_row(column):
+        notes.append(f'{labels}: {len(without)} of {len(found.names)} images have no row and are not scored.')
       if not (truth >= 0).any():
         raise UserError(f'{labels}: has no label for any of the {len(truth)} images; expected some to score against.')
   for note in notes:

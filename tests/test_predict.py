@@ -257,10 +257,10 @@ def test_labels_may_name_their_images_and_must_fit_them(pair, files, tmp_path):
   np.testing.assert_array_equal(truth, [-1, *true[1:]])  # the image without a label is not scored
   short = tmp_path / 'short.csv'
   short.write_text('\n'.join(map(str, true[:-1])) + '\n')
-  with pytest.raises(UserError, match=r'short\.csv: has 39 labels, expected 40, one an image'):
+  with pytest.raises(UserError, match=r'short\.csv: has 39 labels for the 40 images'):
     predict_files.predict_files([member], str(folder), str(short))
   named.write_text('image,label\ntest99999.png,ant\n')
-  with pytest.raises(UserError, match=r"names 1 images that are not in .*'test99999\.png'"):
+  with pytest.raises(UserError, match=r"none of its 1 rows names an image in .*'test99999\.png'"):
     predict_files.predict_files([member], str(folder), str(named))
   named.write_text('image,label\ntest00001.png,dog\n')
   with pytest.raises(UserError, match=r"named\.csv: row 2: 'dog'"):

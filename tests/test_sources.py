@@ -2,6 +2,7 @@
 
 import io
 import os
+import pickle
 import re
 import zipfile
 from pathlib import Path
@@ -25,7 +26,8 @@ def own_cache(tmp_path, monkeypatch):
 def load(**fields) -> tuple[dataset.Dataset, np.ndarray]:
   defaults = dict(
     source='images', path='', name='', labels='noisy_labels.csv', verified='', truth='', classes=(),
-    unlabeled='undefined', size=0, fit='exact', channels=3, skip_bad=False, cache=True,
+    unlabeled='undefined', size=0, fit='exact', channels=3, skip_bad=False, cache=True, image_column='',
+    label_column='', unlisted='unlabeled',
   )  # fmt: skip
   assert set(fields) <= set(defaults)
   return dataset.load(ConfigDict(defaults | {k: str(v) if isinstance(v, Path) else v for k, v in fields.items()}))
@@ -274,16 +276,21 @@ def test_mistakes_in_named_labels(tmp_path):
   with pytest.raises(UserError, match=r"labels.csv: row 3: 'dgo'; .*did you mean 'dog'"):
     load(**fields)
   table.write_text('image,label\na.png,cat\nb.png,dog\nb.png,cat\nc.png,cat\n')
-  with pytest.raises(UserError, match=r'row 3 and row 4 both label the image b.png'):
+  with pytest.raises(UserError, match=r"row 3 \('dog'\) and row 4 \('cat'\) both label the image b.png"):
     load(**fields)
-  table.write_text('image,label\na.png,cat\nb.png,dog\n')
-  with pytest.raises(UserError, match=r"1 of 3 images in .* have no row, the first is 'c.png'"):
-    load(**fields)
+  table.write_text('image,label\na.png,cat\nb.png,dog\nb.png,dog\n')
+  data, _ = load(**fields)
+  assert data.given.tolist() == [0, 1, -1]
+  notes = '\n'.join(data.notes)
+  assert '1 rows repeat another, the first is row 4' in notes
+  assert "1 of 3 images have no row, the first is 'c.png'; they count as unlabeled" in notes
+  assert load(**fields, unlisted='skip')[0].names.tolist() == ['a.png', 'b.png']
+  with pytest.raises(UserError, match=r"1 of 3 images have no row, the first is 'c.png'; expected a row for each"):
+    load(**fields, unlisted='refuse')
+  with pytest.raises(UserError, match=r"data.unlisted: unknown value 'drop'"):
+    load(**fields, unlisted='drop')
   table.write_text('image,label\na.png,cat\nb.png\nc.png,cat\n')
   with pytest.raises(UserError, match=r"row 3: 'b.png'; expected 2 fields"):
-    load(**fields)
-  table.write_text('file,class\na.png,cat\nb.png,dog\nc.png,cat\n')
-  with pytest.raises(UserError, match=r"row 1: 'file,class'; .*header 'image,label'"):
     load(**fields)
 
 
@@ -293,12 +300,11 @@ def test_images_that_a_table_names_but_nobody_has(tmp_path):
   (root / 'photos' / 'b.png').unlink()
   (root / 'photos' / 'c.png').write_bytes(b'no image')
   fields = dict(path=root / 'photos', labels=root / 'labels.csv')
-  with pytest.raises(
-    UserError, match=r'(?s)2 image\(s\).*b.png: missing, named in labels.csv row 3\n  c.png: no image'
-  ):
+  with pytest.raises(UserError, match=r'(?s)1 image\(s\).*\n  c.png: no image'):
     load(**fields)
   data, _ = load(**fields, skip_bad=True)
   assert (data.names.tolist(), data.given.tolist()) == (['a.png', 'd.png'], [0, 1])
+  assert any('1 of 4 rows name images that are not in' in n and "the first is row 3: 'b.png'" in n for n in data.notes)
 
 
 def test_sizes(tmp_path):
@@ -458,15 +464,17 @@ def test_npz_of_other_pixels_is_the_same_data_set(tmp_path):
   ('change', 'message'),
   [
     (dict(labels=None), "has no key 'labels'; its keys are images"),
-    (dict(labels=[0, 1]), r'labels: has shape \(2,\); expected one label for each of the 3 images'),
-    (dict(labels=[0, 1, 2], classes=['a', 'b']), r'labels: row 2 \(from 0\) is 2; .*0..1'),
-    (dict(labels=[0, 1, 99]), r'labels: row 2 \(from 0\) is 99'),
-    (dict(labels=[0, 1, 0.5]), r'labels: row 2 \(from 0\) is 0.5'),
-    (dict(labels=['a', 'b', 'a'], classes=['a', 'b']), 'labels: has type .*; expected integers'),
+    (dict(labels=[0, 1]), r'labels: has 2 labels for 3 images'),
+    (dict(labels=[0, 1, 2], classes=['a', 'b']), r"labels: row 2 \(from 0\): '2'; .*0..1"),
+    (dict(labels=[0, 1, 0.5]), r"labels: row 2 \(from 0\): '0.5'"),
+    (dict(labels=['a', 'b', 'c'], classes=['a', 'b']), r"labels: row 2 \(from 0\): 'c'; expected a class of a, b"),
+    (dict(labels=[1, 2, 3], classes=['a', 'b', 'c']), r'they run from 1: subtract 1'),
+    (dict(labels=np.full((3, 2), 0.5)), 'labels: has shape .* one-hot rows of 0 and 1'),
+    (dict(labels=np.array([0, None, 1])), r'cannot be read as .npz \(Object arrays'),
     (dict(labels=[-1, -1, -1]), 'All 3 rows are unlabeled'),
     (dict(labels=[0, 0, 0]), 'one class only'),
-    (dict(verified=[0, 1]), 'verified: has shape'),
-    (dict(true=[0, 1, 2]), r'true: row 2 \(from 0\) is 2; .*0..1'),
+    (dict(verified=[0, 1]), 'verified: has 2 labels'),
+    (dict(true=[0, 1, 2]), r"true: row 2 \(from 0\): '2'; .*a class of 0, 1"),
     (dict(names=['a']), 'names has shape'),
     (dict(images=np.full((3, 4, 4, 3), 0.5)), r'bad\.npz: images: floats in \[0.5, 0.5\]: they seem to be divided'),
     (dict(images=np.zeros((3, 4, 4, 2), np.uint8)), '1 or 3 channels'),
@@ -479,6 +487,55 @@ def test_bad_npz(tmp_path, change, message):
   arrays = {key: value for key, value in (good | change).items() if value is not None}
   with pytest.raises(UserError, match=message):
     load(source='npz', path=save(tmp_path / 'bad.npz', **arrays))
+
+
+NPZ_LABELS = [1, 0, 2, 1]
+
+
+@pytest.mark.parametrize('labels', [
+  np.uint8(NPZ_LABELS), np.int8(NPZ_LABELS), np.float32(NPZ_LABELS), np.array(NPZ_LABELS)[:, None],
+  np.eye(3)[NPZ_LABELS], np.eye(3, dtype=bool)[NPZ_LABELS], np.array(list('bacb')), np.array([b'b', b'a', b'c', b'b']),
+], ids=['uint8', 'int8', 'float', 'column', 'one-hot', 'bool one-hot', 'names', 'bytes'])  # fmt: skip
+def test_npz_labels_of_any_kind(tmp_path, labels):
+  images = np.stack([picture(i) for i in range(4)])
+  assert load(source='npz', path=save(tmp_path / 'a.npz', images=images, labels=labels))[0].given.tolist() == NPZ_LABELS
+  named = save(tmp_path / 'b.npz', images=images, labels=labels, classes=np.array([b'a', b'b', b'c']))
+  data, _ = load(source='npz', path=named)
+  assert (data.given.tolist(), data.classes) == (NPZ_LABELS, ('a', 'b', 'c'))
+
+
+def test_npz_labels_that_are_bool_one_based_or_missing(tmp_path):
+  images = np.stack([picture(i) for i in range(4)])
+  at = lambda labels: load(source='npz', path=save(tmp_path / 'a.npz', images=images, labels=labels))[0]
+  assert (at([True, False, True, True]).given.tolist(), at([1, 0, 1, 1]).classes) == ([1, 0, 1, 1], ('0', '1'))
+  one = at([1, 2, 3, 2])
+  assert (one.given.tolist(), one.classes) == ([0, 1, 2, 1], ('1', '2', '3'))
+  assert any('are not 0..2 but 1, 2, 3' in note for note in one.notes)
+  some = at([1, np.nan, 0, 0])
+  assert some.given.tolist() == [1, -1, 0, 0]
+  assert any('1 row has no value and counts as unlabeled, the first is row 1 (from 0)' in n for n in some.notes)
+
+
+@pytest.mark.parametrize('form', [
+  ('x_{}', 'y_{}', 'val'), ('X_{}', 'y_{}', 'valid'), ('{}_images', '{}_labels', 'val'), ('{}_x', '{}_y', 'validation'),
+])  # fmt: skip
+def test_npz_in_parts(tmp_path, form):
+  images = np.stack([picture(i) for i in range(9)])
+  rows = {'train': slice(0, 4), form[2]: slice(4, 6), 'test': slice(6, 9)}
+  labels = np.arange(9) % 3
+  arrays = {form[0].format(part): images[at] for part, at in rows.items()}
+  arrays |= {form[1].format(part): labels[at, None] for part, at in rows.items()}
+  data, _ = load(source='npz', path=save(tmp_path / 'a.npz', **arrays))
+  np.testing.assert_array_equal(data.images, images)
+  assert data.given.tolist() == labels.tolist()
+  assert np.flatnonzero(data.val).tolist() == [4, 5] and np.flatnonzero(data.test).tolist() == [6, 7, 8]
+  assert 'a.npz: train 4, val 2, test 3 rows.' in data.notes
+
+
+def test_npz_that_is_a_pickle_is_never_loaded(tmp_path):
+  (tmp_path / 'data_batch_1').write_bytes(pickle.dumps({b'data': np.zeros((2, 3072), np.uint8), b'labels': [0, 1]}))
+  with pytest.raises(UserError, match=r'data_batch_1: is a pickle, as the batches of CIFAR.*is coming.*numpy.savez'):
+    load(source='npz', path=tmp_path / 'data_batch_1')
 
 
 def test_npz_that_is_none(tmp_path):
@@ -656,8 +713,9 @@ def test_a_header_that_names_a_column_twice_is_refused(tmp_path):
 def test_a_row_for_a_missing_image_labels_no_other_of_that_name(tmp_path):
   root = tree(tmp_path / 'd', ['cat/1.png', 'cat/2.png', 'dog/2.png'])
   (tmp_path / 'labels.csv').write_text('image,label\ncat/2.png,cat\ndog/1.png,dog\ndog/2.png,dog\n')
-  with pytest.raises(UserError, match=r"first is 'cat/1\.png'; .* Its row 3 names 'dog/1\.png', which is not there"):
-    load(path=root, labels=tmp_path / 'labels.csv')
+  data, _ = load(path=root, labels=tmp_path / 'labels.csv')
+  assert data.given.tolist() == [-1, 0, 1]
+  assert any("row 3: 'dog/1.png'" in note for note in data.notes)
 
 
 def test_letters_are_one_letter_however_they_are_written(tmp_path):

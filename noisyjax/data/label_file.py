@@ -1,4 +1,4 @@
-"""Files of labels: a CSV or .npy with one label a row, or a CSV `image,label` that names its images.
+"""Files of labels → one `labels.Column`: which column names the image, which holds the label.
 
 CIFAR-10N/100N publish their labels in the order of the python version of CIFAR; TFDS shuffles. Its order is a sort of
 the python rows by a keyed hash, the same on every machine, and `image_order_c10.npy` writes it down: entry t is the
@@ -6,65 +6,217 @@ python row that TFDS puts at its row t (16399, 1680, 47917, …). So `labels_tfd
 what `read_labels(path, order)` returns.
 """
 
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from noisyjax.data import labels
+from noisyjax import reading
+from noisyjax.data import files, labels, table
 from noisyjax.data.labels import Column
 from noisyjax.errors import UserError
 
+# Names of columns without case, spaces and dashes; the first that is there counts.
+IMAGES = (
+  'image', 'imagepath', 'imagefile', 'imagefilename', 'imagename', 'img', 'imgpath', 'imgname', 'imgfile', 'filename',
+  'file', 'filepath', 'path', 'imageid', 'imgid', 'imageindex', 'photo', 'picture', 'url', 'id', 'name',
+)  # fmt: skip
+LABELS = (
+  'label', 'labels', 'class', 'classname', 'classlabel', 'category', 'categoryname', 'target', 'choice', 'labelname',
+  'given', 'givenlabel', 'noisylabel', 'y', 'classid', 'labelid', 'categoryid', 'targets', 'classes', 'truth', 'true',
+  'truelabel', 'cleanlabel',
+)  # fmt: skip
+_INDEX = ('', 'index', 'unnamed0')  # pandas' own column of row numbers
 
-def read_column(path: str | Path) -> Column:
+
+def read_column(path: str | Path, image_column: str = '', label_column: str = '') -> Column:
   """Reads a label file without judging what its labels mean.
 
+  Args:
+    path: .npy, .npz with one array or `labels`, CSV (separated by , ; tab or |, with or without header), lines "path
+      label", JSON (records, Label Studio's exports), JSON Lines or Parquet.
+    image_column: the column that names the image; '' = by its name or content. label_column: that of the label.
+
   Raises:
-    UserError: if the file cannot be read, a row is empty or has another number of fields.
+    UserError: if the file cannot be read, or naming its columns where none is evidently the image or the label.
   """
-  path = Path(path).expanduser()
-  try:
-    return _read_array(path) if path.suffix == '.npy' else _read_csv(path)
-  except FileNotFoundError:
-    raise UserError(f'{path}: no such label file.') from None
-  except (OSError, UnicodeDecodeError, csv.Error) as error:
-    raise UserError(f'{path}: cannot be read as labels ({error}). Expected a CSV in UTF-8 or an .npy file.') from error
+  path = reading.path_of(path)
+  with reading.reading(path, 'labels', ''):
+    if not reading.kind(path):
+      raise UserError(f'{path}: no such label file.')
+    with path.open('rb') as file:
+      start = file.read(6)
+  if path.suffix.lower() in ('.npy', '.npz') or start == b'\x93NUMPY':
+    return _read_array(path)
+  found = table.read(path)
+  column = _column(str(path), found, image_column, label_column)
+  if not column.labels:
+    raise UserError(f'{path}: has a header and no rows; expected a label for each image.')
+  return column._replace(notes=(*found.notes, *column.notes))
 
 
 def _read_array(path: Path) -> Column:
-  try:
-    array = np.load(path, allow_pickle=False)
-  except (ValueError, EOFError) as error:
+  if not path.stat().st_size:
+    raise UserError(f'{path}: is empty (0 bytes); was it downloaded to its end?')
+  hint = (
+    'If it holds a pickled dictionary, as CIFAR-10_human.npy does, save the labels you want with '
+    "np.save('labels.npy', file.item()['worse_label'])."
+  )
+  with reading.reading(path, 'a plain array', hint):
+    found = np.load(path, allow_pickle=False)
+    if isinstance(found, np.lib.npyio.NpzFile):
+      with found:
+        keys = found.files
+        key = keys[0] if len(keys) == 1 else 'labels'
+        if key not in keys:
+          raise UserError(f'{path}: holds {", ".join(keys[:10])}; expected one array, or one called labels.')
+        found = found[key]
+  return labels.column_of(found, str(path))
+
+
+def _column(where: str, found: table.Table, image_column: str, label_column: str) -> Column:
+  header, rows, places, notes = found.header, found.rows, found.places, ()
+  if header is None and rows and _is_header(rows, image_column, label_column):
+    header, rows, places = [str(cell or '') for cell in rows[0]], rows[1:], places[1:]
+  if header is None:
+    image, label = _by_content(where, rows)
+  else:
+    image, label = _by_name(where, header, rows, image_column, label_column)
+    keys = [_key(name) for name in header]
+    if not (image_column and label_column) and sum(key in IMAGES or key in LABELS for key in keys) > 2:
+      shown = ' and '.join(repr(header[i]) for i in (image, label) if isinstance(i, int))
+      notes = (f'{where}: of its columns {labels.listed(header)}, {shown} are read.',)
+  images = None if image is None else [_image(where, row[image], place) for row, place in zip(rows, places)]
+  if isinstance(label, list):
+    column = _one_hot(where, [header[i] for i in label], [[row[i] for i in label] for row in rows], places)
+  else:
+    column = Column(where, [labels.cell(row[label], where, place) for row, place in zip(rows, places)], places)
+  return column._replace(images=images, notes=notes)
+
+
+def _key(name: str) -> str:
+  return re.sub(r'[\s_.:-]+', '', name.casefold())
+
+
+def _is_header(rows: list[list[Any]], *wanted: str) -> bool:
+  """Returns whether the first row names the columns."""
+  first, below = [str(cell or '') for cell in rows[0]], rows[1:]
+  if {_key(cell) for cell in first} & {_key(name) for name in wanted if name}:
+    return True
+  if _pictures(first):
+    return False
+  if len(first) == 1 and len(below) > 1 and not _is_number(first[0]) and all(_is_number(row[0]) for row in below):
+    return True  # a name above numbers
+  known = [i for i, cell in enumerate(first) if _key(cell) in (*IMAGES, *LABELS)]  # a word that comes again is a label
+  return (
+    any(all(row[i] != first[i] for row in below) for i in known)
+    or _pictures([cell for row in below for cell in row]) > 0
+  )
+
+
+def _is_number(cell: Any) -> bool:
+  return cell is None or labels.number(str(cell)) is not None or str(cell).lower() == 'nan'
+
+
+def _pictures(cells: list[Any]) -> int:
+  """Returns how many of the cells end like the name of an image file."""
+  return sum(str(cell or '').lower().endswith(files.SUFFIXES) for cell in cells)
+
+
+def _by_content(where: str, rows: list[list[Any]]) -> tuple[int | None, int]:
+  """Returns the columns of a file without header: one of labels, or two of which one names images."""
+  width = len(rows[0]) if rows else 1
+  if width == 1:
+    return None, 0
+  if width == 2:
+    image = int(_pictures([row[1] for row in rows]) > _pictures([row[0] for row in rows]))
+    return image, 1 - image
+  raise UserError(
+    f'{where}: row 1 is {labels.listed(str(cell or "") for cell in rows[0])!r}: {width} columns, none of them called '
+    'image or label. Write a header such as image,label above them, or name the two in it '
+    '(data.image_column, data.label_column).'
+  )
+
+
+def _by_name(
+  where: str, header: list[str], rows: list[list[Any]], image_column: str, label_column: str
+) -> tuple[int | None, int | list[int]]:
+  """Returns the column of the image (None: rows follow the order of the images) and that of the label, or those of
+  one-hot labels."""
+  keys = [_key(name) for name in header]
+  image = _named(where, header, image_column, 'image') if image_column else _first(where, header, IMAGES)
+  label = _named(where, header, label_column, 'label') if label_column else _first(where, header, LABELS)
+  pictures = [_pictures([row[i] for row in rows]) for i in range(len(header))]
+  counted = [key in _INDEX and _counts([row[i] for row in rows]) for i, key in enumerate(keys)]
+  rest = [i for i in range(len(header)) if i not in (image, label) and not counted[i]]
+  if image is None and label is not None:
+    named = [i for i in rest if pictures[i] > len(rows) / 2]
+    image = named[0] if named else rest[0] if len(rest) == 1 else None
+    if image is None and rest:
+      raise _unclear(where, header, 'the image', 'image_column')
+  elif label is None:
+    if image is None and len(header) == 1:
+      return None, 0
+    if image is None and len(rest) == 2:
+      image = max(rest, key=lambda i: pictures[i])
+      rest = [i for i in rest if i != image]
+    if len(rest) == 1 and image is not None:
+      label = rest[0]
+    elif image is not None and len(rest) > 1 and all(_is_bit(row[i]) for row in rows for i in rest):
+      label = rest
+    else:
+      raise _unclear(where, header, 'the label', 'label_column')
+  return image, label
+
+
+def _counts(cells: list[Any]) -> bool:
+  """Returns whether the cells are the numbers of the rows, from 0 or from 1."""
+  numbers = [labels.number(str(cell)) for cell in cells]
+  return any(numbers == [str(i + start) for i in range(len(cells))] for start in (0, 1))
+
+
+def _named(where: str, header: list[str], name: str, kind: str) -> int:
+  at = [i for i, found in enumerate(header) if found == name]
+  at = at or [i for i, found in enumerate(header) if _key(found) == _key(name)]
+  if len(at) != 1:
     raise UserError(
-      f'{path}: no plain array ({error}). If it holds a pickled dictionary, as CIFAR-10_human.npy does, save the '
-      "labels you want with np.save('labels.npy', file.item()['worse_label'])."
-    ) from error
-  return labels.column_of(array, str(path))
+      f'{where}: has {len(at) or "no"} columns {name!r} (data.{kind}_column); its columns are {labels.listed(header)}.'
+    )
+  return at[0]
 
 
-def _read_csv(path: Path) -> Column:
-  with path.open(newline='', encoding='utf-8-sig') as file:
-    rows = [([labels.plain(cell) for cell in row], line) for line, row in enumerate(csv.reader(file), 1)]
-  while rows and not any(rows[-1][0]):
-    rows.pop()  # trailing blank lines
-  if not rows:
-    raise UserError(f'{path}: is empty; expected one label a row.')
-  header = [cell.lower() for cell in rows[0][0]]
-  named = 'image' in header and 'label' in header
-  if named and (again := [name for name in ('image', 'label') if header.count(name) > 1]):
-    raise UserError(f'{path}: row 1 has {header.count(again[0])} columns {again[0]!r}; expected one.')
-  width = len(header) if named else 1
-  rows = rows[1:] if named else rows
-  for row, line in rows:
-    if len(row) != width or not any(row):
-      expected = f'{width} fields as in the header' if named else "one integer, or a header 'image,label' in row 1"
-      raise UserError(f'{path}: row {line}: {",".join(row)!r}; expected {expected}.')
-  label = header.index('label') if named else 0
-  images = [row[header.index('image')] for row, _ in rows] if named else None
-  cells = [row[label] or None for row, _ in rows]
-  return Column(str(path), cells, [f'row {line}' for _, line in rows], images)
+def _first(where: str, header: list[str], known: Sequence[str]) -> int | None:
+  keys = [_key(name) for name in header]
+  found = next((key for key in known if key in keys), None)
+  if found is not None and keys.count(found) > 1:
+    raise UserError(f'{where}: row 1 has {keys.count(found)} columns {found!r}; expected one.')
+  return None if found is None else keys.index(found)
+
+
+def _unclear(where: str, header: list[str], what: str, field: str) -> UserError:
+  return UserError(
+    f'{where}: which of its columns is {what}? They are {labels.listed(header)}; call two of them image and label, or '
+    f'say --config.data.{field}=NAME (find, predict: --{field}=NAME).'
+  )
+
+
+def _is_bit(cell: Any) -> bool:
+  return (labels.number(str(cell)) if not isinstance(cell, bool) else '1') in ('0', '1')
+
+
+def _one_hot(where: str, names: list[str], rows: list[list[Any]], places: list[str]) -> Column:
+  bits = np.array([[float(cell) for cell in row] for row in rows]).reshape(len(rows), len(names))
+  return labels.one_hot(bits, where, places, [labels.plain(name) for name in names])
+
+
+def _image(where: str, value: Any, place: str) -> str:
+  """Returns the image that a row names; Hugging Face's Parquet files have it as {'path': …, 'bytes': …}."""
+  value = value.get('path') if isinstance(value, dict) else value
+  if value is None or value == '':
+    raise UserError(f'{where}: {place} names no image; expected its file name.')
+  return labels.plain(f'{value:.0f}' if isinstance(value, float) and value.is_integer() else str(value))
 
 
 def read_labels(path: str | Path, order: str | Path = '') -> np.ndarray:
@@ -80,21 +232,25 @@ def read_labels(path: str | Path, order: str | Path = '') -> np.ndarray:
   Raises:
     UserError: naming the row of a label that is not an integer or below -1, or if `order` is no permutation.
   """
+  return _integers(read_rows(path, order))
+
+
+def read_rows(path: str | Path, order: str | Path = '') -> Column:
+  """Reads labels of any kind in the order of the rows of a data set; arguments and errors as in `read_labels`."""
   column = read_column(path)
   if column.images is not None:
     raise UserError(
       f"{column.where}: has a header 'image,label'; expected one integer a row, in the order of the rows."
     )
-  values = _integers(column)
   if not order:
-    return values
-  rows = _integers(read_column(order))
-  if len(rows) != len(values) or not np.array_equal(np.sort(rows), np.arange(len(values))):
+    return column
+  rows, count = _integers(read_column(order)), len(column.labels)
+  if len(rows) != count or not np.array_equal(np.sort(rows), np.arange(count)):
     raise UserError(
-      f'{order}: expected every row number 0..{len(values) - 1} of {path} exactly once; it has {len(rows)} entries, '
+      f'{order}: expected every row number 0..{count - 1} of {path} exactly once; it has {len(rows)} entries, '
       f'{len(np.unique(rows))} different ones.'
     )
-  return values[rows]
+  return column.take(rows.tolist())
 
 
 def _integers(column: Column) -> np.ndarray:
@@ -108,55 +264,3 @@ def _integers(column: Column) -> np.ndarray:
   if wrong:
     raise column.error(wrong, 'an integer, -1 (unlabeled) or a class 0, 1, …')
   return np.array(numbers, np.int32)
-
-
-def rows_of(column: Column, names: Sequence[str]) -> tuple[np.ndarray, list[int]]:
-  """Returns, for a file with header, the position in `names` of each row's image, and the rows whose image is missing.
-
-  A row may name an image by its path below the data's root, or by its file name where that is unique.
-
-  Returns:
-    int64 [rows], -1 where the image is missing; and those rows.
-
-  Raises:
-    UserError: if two rows name one image.
-  """
-  names = [labels.plain(name) for name in names]
-  position = {name: i for i, name in enumerate(names)}
-  files: dict[str, int] = {}
-  for i, name in enumerate(names):
-    file = name.rpartition('/')[2]
-    files[file] = -1 if file in files else i
-
-  def place(image: str) -> int:
-    if image in position:
-      return position[image]
-    i = files.get(image.rpartition('/')[2], -1)
-    # dog/1.png is not cat/1.png: where the row names folders, the longer path must end in the shorter one.
-    short, long = sorted((image, names[i]), key=len)
-    return i if i >= 0 and ('/' not in image or long.endswith(f'/{short}')) else -1
-
-  found = [place(image) for image in column.images]
-  first: dict[int, int] = {}
-  for row, i in enumerate(found):
-    if i >= 0 and first.setdefault(i, row) != row:
-      raise UserError(
-        f'{column.where}: {column.places[first[i]]} and {column.places[row]} both label the image {names[i]}; '
-        'expected one row an image.'
-      )
-  return np.array(found, np.int64), [row for row, i in enumerate(found) if i < 0]
-
-
-def check_order(column: Column, names: Sequence[str]) -> None:
-  """Refuses rows without names where 'sorted' has two meanings: 10.png before 2.png, or after it."""
-
-  def by_number(name: str) -> list:
-    return [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', name)]
-
-  counted = sorted(names, key=by_number)
-  if counted != list(names):
-    i = next(i for i, (a, b) in enumerate(zip(names, counted)) if a != b)
-    raise UserError(
-      f'{column.where}: its rows name no images, and sorting the names as text or by number differs (position {i}: '
-      f"{names[i]!r} or {counted[i]!r}). Give it a header 'image,label', or pad the numbers with zeros."
-    )

@@ -111,14 +111,14 @@ def column_of(values: Any, where: str) -> Column:
     array = array[:, 0]
   rows = [f'row {i} (from 0)' for i in range(len(array) if array.ndim else 0)]
   if array.ndim == 2 and array.shape[1] > 1:
-    return _one_hot(array, where, rows, names)
+    return one_hot(array, where, rows, names)
   if array.ndim != 1:
     raise UserError(f'{where}: has shape {array.shape}; expected one label an image, (N,), (N, 1) or one-hot (N, C).')
   if array.dtype.kind in 'OUS':
-    cells = [_cell(value, where, place) for value, place in zip(array.tolist(), rows)]
+    cells = [cell(value, where, place) for value, place in zip(array.tolist(), rows)]
   else:  # few different values: each is written once
     unique, inverse = np.unique(array, return_inverse=True)
-    texts = [_cell(value, where, '') for value in unique.tolist()]
+    texts = [cell(value, where, '') for value in unique.tolist()]
     cells = [texts[i] for i in inverse.tolist()]
   return Column(where, cells, rows)
 
@@ -148,7 +148,7 @@ def _array(values: Any, where: str) -> np.ndarray:
   return array
 
 
-def _cell(value: Any, where: str, place: str) -> str | None:
+def cell(value: Any, where: str, place: str) -> str | None:
   """Returns one label as text, None where it is missing."""
   if isinstance(value, np.generic):
     value = value.item()
@@ -163,12 +163,12 @@ def _cell(value: Any, where: str, place: str) -> str | None:
   if isinstance(value, str):
     return plain(value) or None
   if getattr(value, 'shape', None) == ():  # an array of one value
-    return _cell(value.item(), where, place)
+    return cell(value.item(), where, place)
   shown = hex(value) if isinstance(value, int) else repr(value)  # Python writes no integer of 5,000 digits
   raise UserError(f'{where}: {place} holds {_cut(shown)}; expected one label an image.')
 
 
-def _one_hot(array: np.ndarray, where: str, rows: list[str], names: list[str] | None) -> Column:
+def one_hot(array: np.ndarray, where: str, rows: list[str], names: list[str] | None) -> Column:
   """Returns the column that one-hot rows [N, C] stand for; a row of zeros has no label."""
   shown = f'{where}: has shape {array.shape}'
   try:
@@ -235,7 +235,7 @@ def class_names(columns: Iterable[Column], unlabeled: str, wanted: Sequence[Any]
 
 
 def _declared(wanted: Sequence[Any], unlabeled: str) -> tuple[str, ...]:
-  names = tuple(_cell(name, 'data.classes', f'name {i}') or '' for i, name in enumerate(wanted))
+  names = tuple(cell(name, 'data.classes', f'name {i}') or '' for i, name in enumerate(wanted))
   meant = [number(name) or name for name in names]
   if twice := [name for name, meaning in zip(names, meant) if meant.count(meaning) > 1]:
     raise UserError(f'data.classes: {listed(names)}: {twice[0]!r} comes twice; expected every name once.')
@@ -294,13 +294,27 @@ def _expected(column: Column, wrong: list[int], known: dict, classes: Sequence[s
   return f'a position in 0..{len(classes) - 1}, {expected}' + (' (they run from 1: subtract 1)' if one_based else '')
 
 
-def missing_note(column: Column, unlabeled: str) -> list[str]:
-  """Returns a sentence about the rows that have no value, none where nothing is the sign of "no label"."""
-  rows = [i for i, text in enumerate(column.labels) if text is None]
+def missing_note(column: Column, unlabeled: str, apart: Iterable[int] = ()) -> list[str]:
+  """Returns a sentence about the rows that have no value, none where nothing is the sign of "no label".
+
+  Args:
+    apart: rows that are not meant.
+  """
+  apart = set(apart)
+  rows = [i for i, text in enumerate(column.labels) if text is None and i not in apart]
   if not rows or not unlabeled:
     return []
   count = '1 row has no value and counts' if len(rows) == 1 else f'{len(rows)} rows have no value and count'
   return [f'{column.where}: {count} as unlabeled, the first is {column.places[rows[0]]}.']
+
+
+def position_note(column: Column, classes: Sequence[str]) -> list[str]:
+  """Returns a sentence that says what the numbers of a column stand for, none where they are names of classes."""
+  values = {number(text) for text in column.labels if text is not None} - {'-1'}
+  if not values or None in values or any(map(number, classes)):
+    return []
+  shown = listed(f'{i} = {name}' for i, name in enumerate(classes))
+  return [f'{column.where}: its numbers are positions in the order of the classes: {shown}.']
 
 
 def class_notes(labels: np.ndarray, classes: Sequence[str], unlabeled: str) -> list[str]:

@@ -22,6 +22,7 @@ depend on the split, the training seed or other rows' labels; the first n rows g
 rate is wrong, with the same label, at every higher rate.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import truncnorm
 
-from noisyjax.data.dataset import labels_of
-from noisyjax.data.label_file import read_labels
+from noisyjax.data.label_file import read_rows
+from noisyjax.data.labels import indices
 from noisyjax.errors import UserError, check_choice
 
 KINDS = ('none', 'symmetric', 'symmetric_inclusive', 'asymmetric', 'pair', 'instance', 'matrix', 'file')
@@ -89,7 +90,7 @@ def inject(labels: np.ndarray, config: Any, images: np.ndarray | None = None, cl
   if kind == 'none':
     noisy, expected, requested, definition = labels.copy(), 0.0, 0.0, 'Labels are used as they are.'
   elif kind == 'file':
-    noisy, expected, requested = _file(labels, config, C), None, None
+    noisy, expected, requested = _file(labels, config, classes or [str(c) for c in range(C)]), None, None
     order = f' in the order of {Path(config.order).name}' if config.order else ''
     definition = f'Labels come from the file {Path(config.path).name}{order}.'
   elif kind == 'instance':
@@ -286,9 +287,11 @@ def _read_matrix(path: str, C: int) -> np.ndarray:
   return T / sums[:, None]  # files round: 0.333, 0.333, 0.333
 
 
-def _file(labels: np.ndarray, config: Any, C: int) -> np.ndarray:
+def _file(labels: np.ndarray, config: Any, classes: Sequence[str]) -> np.ndarray:
   """Reads a label file that covers the same rows in the same order; unlabeled rows stay so."""
   if not config.path:
     raise UserError("noise.path: kind 'file' needs a label file, found ''.")
-  noisy = labels_of(read_labels(config.path, config.order), len(labels), C, f'noise.path: {config.path}')
-  return np.where(labels < 0, np.int32(-1), noisy)
+  column = read_rows(config.path, config.order)
+  if len(column.labels) != len(labels):
+    raise UserError(f'noise.path: {config.path}: has {len(column.labels)} labels for {len(labels)} rows.')
+  return np.where(labels < 0, np.int32(-1), indices(column, classes, ''))

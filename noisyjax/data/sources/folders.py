@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from noisyjax import reading
-from noisyjax.data import dataset, decode, files, label_file, labels
+from noisyjax.data import dataset, decode, files, label_file, labels, match
 from noisyjax.errors import UserError
 
 _PART = re.compile(
@@ -58,11 +58,10 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
   number = {name: c for c, name in enumerate(classes)} | {config.unlabeled: -1}
   truth = np.full(len(names), -1, np.int32)
   if config.truth:
-    column = label_file.read_column(config.truth)
+    column = label_file.read_column(config.truth, config.image_column, config.label_column)
     if column.images is None:
       raise UserError(f"{config.truth}: data.truth of a class-folder tree needs the header 'image,label'.")
-    rows, _ = label_file.rows_of(column, names)
-    truth[rows[rows >= 0]] = labels.indices(column, classes, config.unlabeled)[rows >= 0]
+    truth = labels.indices(match.aligned(column, names, root), classes, config.unlabeled)
   made = dataset.make(
     decoded.images,
     np.array([number[folder] for folder in folders], np.int32),

@@ -1,19 +1,25 @@
 """An .npz file of arrays.
 
-Keys: `images` [N, H, W, C] or [N, H, W], of any type that `data.pixels.normalised` takes; `labels` (given); optional
-`verified` and `true` (int [N], -1 = none), `classes` (C names), `names` (N names), `test` (bool [N], the source's own
-test part).
+Keys: `images` [N, H, W, C] or [N, H, W], of any type that `data.pixels.normalised` takes; `labels` (given), of any that
+`data.labels.column_of` takes; optional `verified` and `true` (None, NaN or -1 = none), `classes` (C names), `names` (N
+names), `test` (bool [N], the source's own test part). Or the parts by themselves, as Keras (`x_train`, `y_train`,
+`x_test`, …) and MedMNIST (`train_images`, `train_labels`, `val_images`, …) store them.
 """
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from noisyjax.data import dataset, pixels
+from noisyjax import reading
+from noisyjax.data import dataset, labels, pixels, table
 from noisyjax.errors import UserError
 
 OPTIONAL = ('verified', 'true', 'classes', 'names', 'test')
+PAIRS = (
+  ('images', 'labels'), ('x', 'y'), ('X', 'y'), ('data', 'labels'), ('data', 'target'), ('image', 'label'),
+  ('images', 'targets'), ('images', 'y'),
+)  # fmt: skip
+PARTS = {'train': ('train',), 'val': ('val', 'valid', 'validation'), 'test': ('test',)}
 
 
 def load(config) -> tuple[dataset.Dataset, np.ndarray]:
@@ -22,46 +28,84 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
   Raises:
     UserError: naming the file and key of what is missing or malformed.
   """
-  path = Path(config.path).expanduser()
-  arrays = _read(path)
-  images, notes = pixels.normalised(arrays['images'], f'{path}: images')
+  path = reading.path_of(config.path, 'data.path')
+  arrays, notes = _read(path)
+  images, seen = pixels.normalised(arrays['images'], f'{path}: images')
   count = len(images)
-  labels = {key: arrays[key] for key in ('labels', 'verified', 'true') if key in arrays}
-  classes = tuple(config.classes) or tuple(str(c) for c in arrays.get('classes', ())) or _numbered(labels, count)
-  labels = {key: dataset.labels_of(v, count, len(classes), f'{path}: {key}') for key, v in labels.items()}
-  for key in ('names', 'test'):
+  columns = {
+    key: labels.column_of(arrays[key], f'{path}: {key}') for key in ('labels', 'verified', 'true') if key in arrays
+  }
+  for column in columns.values():
+    if len(column.labels) != count:
+      raise UserError(f'{column.where}: has {len(column.labels)} labels for {count} images; expected one an image.')
+  legal = [column for key, column in columns.items() if key != 'true']  # the truth names no classes
+  wanted = tuple(config.classes) or tuple(arrays.get('classes', np.zeros(0)).tolist())
+  classes = labels.class_names(legal, config.unlabeled, wanted)
+  values = {key: labels.indices(column, classes, config.unlabeled) for key, column in columns.items()}
+  for key in ('names', 'test', 'val'):
     if key in arrays and arrays[key].shape != (count,):
       raise UserError(f'{path}: {key} has shape {arrays[key].shape}; expected one entry for each of {count} images.')
+  names = arrays.get('names')
   made = dataset.make(
     images,
-    labels['labels'],
+    values['labels'],
     classes,
-    verified=labels.get('verified'),
-    names=arrays['names'].astype(str).tolist() if 'names' in arrays else None,
+    verified=values.get('verified'),
+    names=None if names is None else [labels.cell(name, f'{path}: names', '') or '' for name in names.tolist()],
     test=arrays.get('test'),
-    notes=notes,
+    val=arrays.get('val'),
+    notes=[*notes, *seen, *labels.missing_note(columns['labels'], config.unlabeled)],
   )
-  return made, labels.get('true', np.full(count, -1, np.int32))
+  return made, values.get('true', np.full(count, -1, np.int32))
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-  try:
+def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+  """Returns the arrays under our own keys, and what was done to get them."""
+  if not reading.kind(path):
+    raise UserError(f'data.path: there is no file {str(path)!r}.')
+  with reading.reading(path, '.npz'):
+    with path.open('rb') as file:
+      start = file.read(8)
+    if table.is_pickle(start):
+      raise UserError(
+        f'{path}: is a pickle, as the batches of CIFAR are, and is not read: loading one runs the program in it. '
+        'Reading them is coming; until then, if you trust it, make an .npz of it: d = pickle.load(open(FILE, "rb"), '
+        'encoding="latin1"); numpy.savez("data.npz", images=d["data"].reshape(-1, 3, 32, 32), labels=d["labels"]).'
+      )
     file = np.load(path, allow_pickle=False)
     if not isinstance(file, np.lib.npyio.NpzFile):
       raise UserError(f'{path}: is a single array; expected an .npz file with the keys images and labels.')
     with file:
-      missing = [key for key in ('images', 'labels') if key not in file.files]
-      if missing:
-        raise UserError(f'{path}: has no key {missing[0]!r}; its keys are {", ".join(file.files) or "none"}.')
-      return {key: file[key] for key in ('images', 'labels', *OPTIONAL) if key in file.files}
-  except FileNotFoundError:
-    raise UserError(f'data.path: there is no file {str(path)!r}.') from None
-  except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-    raise UserError(f'{path}: cannot be read as .npz ({error}). Is the file complete?') from error
+      keys = _keys(path, file.files)
+      arrays = {key: np.concatenate([file[k] for k in found]) for key, found in keys.items() if key != 'parts'}
+      sizes = {part: len(file[key]) for part, key in zip(keys.get('parts', ()), keys['images'])}
+  if len(sizes) > 1:
+    which = np.repeat(list(sizes), list(sizes.values()))
+    arrays |= {part: which == part for part in ('val', 'test') if part in sizes}
+  notes = [f'{path.name}: {", ".join(f"{part} {n}" for part, n in sizes.items())} rows.'] if sizes else []
+  return arrays, notes
 
 
-def _numbered(labels: dict[str, np.ndarray], count: int) -> tuple[str, ...]:
-  """Returns '0'..'C-1' for the largest given or verified label; each class needs a row, so C is at most `count`."""
-  numbers = [v for key, v in labels.items() if key != 'true' and v.dtype.kind in 'iuf']
-  largest = max((np.minimum(v[v >= 0], count - 1).max(initial=-1) for v in numbers), default=-1)
-  return tuple(str(c) for c in range(int(largest) + 1))
+def _keys(path: Path, found: list[str]) -> dict[str, list[str]]:
+  """Returns our keys → the file's (several are the parts of one), and `parts` → which these are."""
+  for images, labels_ in PAIRS:
+    if images in found and labels_ in found:
+      return {'images': [images], 'labels': [labels_]} | {key: [key] for key in OPTIONAL if key in found}
+    parts = {
+      part: pair
+      for part, names in PARTS.items()
+      for name in names
+      for pair in ((f'{images}_{name}', f'{labels_}_{name}'), (f'{name}_{images}', f'{name}_{labels_}'))
+      if {*pair} <= {*found}
+    }
+    if 'train' in parts:
+      return {
+        'images': [pair[0] for pair in parts.values()],
+        'labels': [pair[1] for pair in parts.values()],
+        'parts': list(parts),
+      } | {key: [key] for key in ('classes',) if key in found}
+  missing = [key for key in ('images', 'labels') if key not in found]
+  raise UserError(
+    f'{path}: has no key {missing[0]!r}; its keys are {labels.listed(found) or "none"}. Expected images and labels, or '
+    'the parts of Keras (x_train, y_train, …) or MedMNIST (train_images, train_labels, …).'
+  )

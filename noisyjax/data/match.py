@@ -1,0 +1,221 @@
+"""Which row of a label file belongs to which image.
+
+A row names its image by its path, a longer or a shorter one; failing that without regard to case, to the suffix, to the
+prefix that Label Studio puts before an upload, to zeros before a number. What fits two images fits none.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from noisyjax.data import files, labels
+from noisyjax.data.labels import Column
+from noisyjax.errors import UserError
+
+NO_ROW = 'no row'  # the place of an image that a file does not name
+
+
+def _same(path: str) -> str:
+  return path
+
+
+def _stem(path: str) -> str:
+  return path[: path.rindex('.')] if path.lower().endswith(files.SUFFIXES) else path
+
+
+def _upload(path: str) -> str:
+  return re.sub(r'(^|/)[0-9a-f]{8}-(?=[^/]+$)', r'\1', _stem(path).casefold())
+
+
+def _number(path: str) -> str:
+  folder, slash, name = _stem(path).casefold().rpartition('/')
+  return folder + slash + (labels.number(name) or name)
+
+
+WAYS: tuple[tuple[Callable[[str], str], str], ...] = (
+  (_same, ''),
+  (str.casefold, 'case'),
+  (lambda path: _stem(path).casefold(), 'case and suffix'),
+  (_upload, "case, suffix and the prefix of Label Studio's uploads"),
+  (_number, 'case, suffix and the zeros before a number'),
+)
+
+
+class Names:
+  """The names of the images, found by what a table calls them."""
+
+  def __init__(self, names: Sequence[str]):
+    self.names = [labels.plain(name) for name in names]
+    self._tables: list[tuple[dict[str, list[int]], dict[str, list[int]]]] = []
+
+  def find(self, image: str) -> tuple[list[int], str]:
+    """Returns the places of the images that `image` may mean, and what was not regarded ('' = nothing)."""
+    path = _path(image)
+    for way, (key, what) in enumerate(WAYS):
+      if way == len(self._tables):
+        self._tables.append(self._table(key))
+      whole, tails = self._tables[way]
+      parts = key(path).split('/')
+      shorter = ('/'.join(parts[k:]) for k in range(1, len(parts)))
+      found = whole.get('/'.join(parts)) or tails.get('/'.join(parts))
+      found = found or next((whole[tail] for tail in shorter if tail in whole), None)
+      if found:
+        return found, what
+    return [], ''
+
+  def _table(self, key: Callable[[str], str]) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+    whole, tails = {}, {}
+    for i, name in enumerate(self.names):
+      parts = key(name).split('/')
+      whole.setdefault('/'.join(parts), []).append(i)
+      for k in range(1, len(parts)):
+        tails.setdefault('/'.join(parts[k:]), []).append(i)
+    return whole, tails
+
+
+def _path(image: str) -> str:
+  """Returns a path with / alone, without drive, scheme, query or dots."""
+  text = image.replace('\\', '/')
+  if text.startswith('/data/upload/'):  # a folder of Label Studio's own
+    return unquote(text.rpartition('/')[2])
+  if '?d=' in text or '://' in text:  # Label Studio's local files, or an address
+    text = unquote(text.partition('?d=')[2] or text.partition('://')[2].partition('?')[0] or text)
+  text = re.sub(r'^[A-Za-z]:', '', text)
+  return '/'.join(part for part in text.split('/') if part not in ('', '.', '..'))
+
+
+def rows_of(column: Column, names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
+  """Returns for each row of a column the place of its image in `names`, -1 where there is none, and notes.
+
+  Raises:
+    UserError: a row that fits several images; two rows with different labels for one image.
+  """
+  table, rows, loose = Names(names), [], {}
+  for image, place in zip(column.images, column.places):
+    found, what = table.find(image)
+    if len(found) > 1:
+      fits = [table.names[i] for i in found]
+      folders = [str(PurePosixPath(name).parent) for name in fits]
+      many = len({PurePosixPath(name).name for name in fits}) == 1
+      where = f'is in {len(fits)} folders: {labels.listed(folders)}' if many else f'may be {labels.listed(fits)}'
+      raise UserError(f'{column.where}: {place}: {image!r} {where}; expected its path, such as {fits[0]!r}.')
+    rows.append(found[0] if found else -1)
+    if what:
+      loose.setdefault(what, []).append((image, table.names[found[0]]))
+  notes = [
+    f'{column.where}: {len(pairs)} rows name their image but for {what}, such as {pairs[0][0]!r} for {pairs[0][1]!r}.'
+    for what, pairs in loose.items()
+  ]
+  first: dict[int, int] = {}
+  again = []
+  for row, i in enumerate(rows):
+    if i >= 0 and (other := first.setdefault(i, row)) != row:
+      again.append(row)
+      if column.labels[row] != column.labels[other]:
+        raise UserError(
+          f'{column.where}: {column.places[other]} ({column.labels[other]!r}) and {column.places[row]} '
+          f'({column.labels[row]!r}) both label the image {table.names[i]}; expected one label an image.'
+        )
+  if again:
+    notes.append(f'{column.where}: {len(again)} rows repeat another, the first is {column.places[again[0]]}.')
+  return rows, tuple(notes)
+
+
+def aligned(column: Column, names: Sequence[str], root: str | Path, part: bool = False) -> Column:
+  """Returns the column with a label for each image, in the order of `names`: None, at the place 'no row', where it has
+  none; its `images` are `names`.
+
+  Args:
+    names: of the images, below `root`. part: whether rows without names may be of the first images alone.
+
+  Raises:
+    UserError: rows without names that are more or fewer than the images, or whose order has two meanings; rows with
+      names of which none fits; and as `rows_of` does.
+  """
+  if column.images is None:
+    return _in_order(column, names, root, part)
+  rows, notes = rows_of(column, names)
+  place = {i: row for row, i in reversed(list(enumerate(rows))) if i >= 0}
+  if not place:
+    raise _none_fits(column, names, root)
+  notes += tuple(_strangers(column, rows, names, root))
+  return Column(
+    column.where,
+    [column.labels[place[i]] if i in place else None for i in range(len(names))],
+    [column.places[place[i]] if i in place else NO_ROW for i in range(len(names))],
+    list(names),
+    (*column.notes, *notes),
+  )
+
+
+def without_row(column: Column) -> list[int]:
+  """Returns the images that an aligned column has no row for."""
+  return [i for i, place in enumerate(column.places) if place == NO_ROW]
+
+
+def _in_order(column: Column, names: Sequence[str], root: str | Path, part: bool) -> Column:
+  count = len(column.labels)
+  if count > len(names) or (count < len(names) and not part):
+    hint = ''
+    if count == len(names) + 1 and column.places[0] == 'row 1':
+      hint = f' Is row 1, {column.labels[0]!r}, a header? Then call it label.'
+    raise UserError(
+      f'{column.where}: has {count} labels for the {len(names)} images in {root}; expected '
+      f'{"at most one row" if part else "one row"} an image.{hint}{" ".join(["", *column.notes])}'
+    )
+  check_order(column, names)
+  rest = len(names) - count
+  return column._replace(
+    labels=[*column.labels, *[None] * rest], places=[*column.places, *[NO_ROW] * rest], images=list(names)
+  )
+
+
+def _near(image: str, names: Sequence[str]) -> str:
+  near = difflib.get_close_matches(_path(image), names[:2000], n=1, cutoff=0.5)
+  return f' Did you mean {near[0]!r}?' if near else ''
+
+
+def _none_fits(column: Column, names: Sequence[str], root: str | Path) -> UserError:
+  return UserError(
+    f'{column.where}: none of its {len(column.images)} rows names an image in {root}: {column.places[0]} names '
+    f'{column.images[0]!r}, the images are called {", ".join(map(repr, names[:3]))}, …{_near(column.images[0], names)}'
+  )
+
+
+def _strangers(column: Column, rows: Sequence[int], names: Sequence[str], root: str | Path) -> list[str]:
+  """Returns a note about rows whose image is not there."""
+  missing = [row for row, i in enumerate(rows) if i < 0]
+  if not missing:
+    return []
+  image = column.images[missing[0]]
+  return [
+    f'{column.where}: {len(missing)} of {len(rows)} rows name images that are not in {root}; the first is '
+    f'{column.places[missing[0]]}: {image!r}.{_near(image, names)}'
+  ]
+
+
+def _valued(part: str) -> tuple[int, int, str]:
+  value = part.lstrip('0')
+  return (0, len(value), value) if part.isdecimal() else (1, 0, part)
+
+
+def check_order(column: Column, names: Sequence[str]) -> None:
+  """Refuses rows without names where "sorted" has two meanings: 10.png before 2.png or after it, folder by folder or
+  by whole paths, with or without regard to case."""
+  parts = lambda name: tuple(name.split('/'))
+  orders = {
+    'by number': lambda name: [_valued(part) for part in re.split(r'(\d+)', name)],
+    'folder by folder': parts,
+    'files before folders': lambda name: (parts(name)[:-1], parts(name)[-1]),
+    'without regard to case': str.casefold,
+  }
+  for what, key in orders.items():
+    other = sorted(names, key=key)
+    if other != list(names):
+      i = next(i for i, (a, b) in enumerate(zip(names, other)) if a != b)
+      raise UserError(
+        f'{column.where}: its rows name no images, and sorting these as text or {what} differs (position {i}: '
+        f"{names[i]!r} or {other[i]!r}). Give it a header 'image,label' and the name of the image in each row."
+      )

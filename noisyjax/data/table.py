@@ -1,0 +1,253 @@
+"""Tables as people have them, read as rows of cells: CSV in any common dialect, JSON, Parquet, lists of paths.
+
+What a file is, its content says; its name only helps to explain. Nothing is unpickled.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import re
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from noisyjax import reading
+from noisyjax.data import files
+from noisyjax.data.labels import plain
+from noisyjax.errors import UserError
+
+SEPARATORS = ',;\t|'
+_SAMPLE = 50  # rows by which the separator is chosen
+_FOREIGN = (  # what files of other kinds begin with
+  (b'PK\x03\x04', 'a zip', 'unpack it; expected a table of labels (CSV, .npy, JSON or Parquet)'),
+  (b'\xd0\xcf\x11\xe0', 'an Excel file', 'save it as CSV UTF-8 (File > Save as)'),
+  (b'\x1f\x8b', 'compressed by gzip', 'unpack it: gunzip FILE'),
+  (b'\x89PNG', 'an image', 'expected a table of labels'),
+  (b'\xff\xd8\xff', 'an image', 'expected a table of labels'),
+  (b'%PDF', 'a PDF', 'save the table as CSV'),
+)
+
+
+class Table(NamedTuple):
+  """Cells of a file: None where one is empty.
+
+  Attributes:
+    header: names of the columns; None: there may be one in the first row, or none. rows: of equal length.
+    places: 'row 3', counted from 1 as an editor or a spreadsheet does. notes: what was left out.
+  """
+
+  header: list[str] | None
+  rows: list[list[Any]]
+  places: list[str]
+  notes: tuple[str, ...] = ()
+
+
+def read(path: Path) -> Table:
+  """Reads a table.
+
+  Raises:
+    UserError: for a file that is damaged, empty or no table, with what to do about it.
+  """
+  with reading.reading(path, 'a table', ''):
+    data = path.read_bytes()
+  if not data.strip():
+    raise UserError(f'{path}: is empty ({len(data)} bytes); expected a label for each image.')
+  if data.startswith(b'PAR1'):
+    return _parquet(path, data)
+  refuse_foreign(path, data)
+  text = decoded(path, data)
+  if path.suffix.lower() in ('.json', '.jsonl', '.ndjson') or text.lstrip()[:1] in ('{', '['):
+    found = _json(path, text)
+    if found is not None:
+      return found
+  return _csv(path, text)
+
+
+def refuse_foreign(path: Path, data: bytes) -> None:
+  """Refuses, by its first bytes, a file that is neither a table nor a plain array, and says how to make one of it."""
+  load = 'torch.load' if path.suffix.lower() in ('.pt', '.pth') or _inside(data, '/data.pkl') else ''
+  if load or is_pickle(data):
+    what = 'a PyTorch file, a pickle,' if load else 'a pickle'
+    load = f"{load}('{path.name}', weights_only=False)" if load else f"pickle.load(open('{path.name}', 'rb'))"
+    raise UserError(
+      f'{path}: is {what} and is not read: loading one runs the program in it. Reading the .pt files of CIFAR-N is '
+      'coming; until then, if you trust it, save the labels you want as an array: '
+      f"numpy.save('labels.npy', {load}['worse_label'])."
+    )
+  if path.suffix.lower() in ('.xlsx', '.xlsm') or _inside(data, 'xl/'):
+    raise UserError(f'{path}: is an Excel file; expected a table as text. Save it as CSV UTF-8 (File > Save as).')
+  for start, what, then in _FOREIGN:
+    if data.startswith(start):
+      raise UserError(f'{path}: is {what}; {then}.')
+
+
+def is_pickle(data: bytes) -> bool:
+  """Returns whether a file begins as a pickle of protocol 2 to 5 does."""
+  return re.match(rb'\x80[\x02-\x05]', data) is not None
+
+
+def _inside(data: bytes, part: str) -> bool:
+  """Returns whether the file is a zip of which a name holds `part`."""
+  if not data.startswith(b'PK\x03\x04'):
+    return False
+  with contextlib.suppress(*reading.DAMAGE), zipfile.ZipFile(io.BytesIO(data)) as archive:
+    return any(part in name for name in archive.namelist())
+  return False
+
+
+def decoded(path: Path, data: bytes) -> str:
+  """Returns the text of a file in UTF-8 or UTF-16, with or without a byte order mark.
+
+  Raises:
+    UserError: naming the line that is neither.
+  """
+  if data.startswith((b'\xff\xfe', b'\xfe\xff')):
+    encoding = 'utf-16'
+  elif (odd := data[1::2].count(0)) + (even := data[::2].count(0)) > len(data) / 4:  # half of ASCII's bytes are 0
+    encoding = 'utf-16-le' if odd > even else 'utf-16-be'
+  else:
+    encoding = 'utf-8-sig'
+  try:
+    text = data.decode(encoding)
+  except UnicodeDecodeError as error:
+    line = data.count(b'\n', 0, error.start) + 1
+    raise UserError(
+      f'{path}: line {line} is no text in {encoding.removesuffix("-sig").upper()} ({error.reason}). Save the file as '
+      'UTF-8.'
+    ) from error
+  if '\0' in text:
+    raise UserError(f'{path}: line {text[: text.index(chr(0))].count(chr(10)) + 1} holds a NUL; is the file damaged?')
+  return text
+
+
+def _csv(path: Path, text: str) -> Table:
+  separator = _separator(text)
+  try:
+    if separator == ' ':
+      parsed = [_path_label(line) for line in text.splitlines()]
+    else:
+      parsed = list(csv.reader(io.StringIO(text, newline=''), delimiter=separator))
+  except csv.Error as error:
+    raise UserError(f'{path}: cannot be read as CSV ({error}).') from error
+  rows = [([plain(cell) for cell in row], row, f'row {line}') for line, row in enumerate(parsed, 1)]
+  while rows and not any(rows[-1][0]):
+    rows.pop()  # blank lines at the end
+  kept = [(cells, place) for cells, row, place in rows if any(cells) or row == ['']]  # "" alone is an empty cell
+  blank = [place for cells, row, place in rows if not (any(cells) or row == [''])]
+  notes = (f'{path}: {len(blank)} blank row(s) are skipped, the first is {blank[0]}.',) if blank else ()
+  width = _width([cells for cells, _ in kept])
+  for cells, place in kept:
+    if len(cells) < width or any(cells[width:]):
+      expected = f'{width} fields as in the first row' if width > 1 else "one label, or a header 'image,label' in row 1"
+      raise UserError(f'{path}: {place}: {separator.join(cells)[:200]!r}; expected {expected}.')
+  return Table(None, [[cell or None for cell in cells[:width]] for cells, _ in kept], [p for _, p in kept], notes)
+
+
+def _width(rows: list[list[str]]) -> int:
+  """Returns how many fields the first row has, or where that is one, most rows; Excel adds empty ones at the end."""
+  used = [max((i + 1 for i, cell in enumerate(cells) if cell), default=1) for cells in rows]
+  return used[0] if used[0] > 1 else Counter(used).most_common(1)[0][0]
+
+
+def _separator(text: str) -> str:
+  """Returns the separator under which the first rows have one width of two or more; ' ' for lines "path label"."""
+  lines = [line for line in text.splitlines() if line.strip()][:_SAMPLE]
+  if all(_path_label(line)[1:] for line in lines):
+    return ' '
+  share = dict.fromkeys(SEPARATORS, 0.5)  # of the rows that have the most common width, where that is two or more
+  for separator in SEPARATORS:
+    with contextlib.suppress(csv.Error):
+      widths = Counter(len(row) for row in csv.reader(lines, delimiter=separator) if row)
+      width, count = max(widths.items(), key=lambda item: item[1])
+      share[separator] = count / len(lines) if width > 1 else 0.0
+  return max(share, key=share.get)
+
+
+def _path_label(line: str) -> list[str]:
+  """Returns [path, label] of a line "images/0/a.jpg 3", else the line alone."""
+  found = re.fullmatch(r'\s*([^,;|\t"]*?\.(\w{2,5})) +([^,;|\t"]+)', line)
+  return [found[1], found[3]] if found and f'.{found[2].lower()}' in files.SUFFIXES else [line]
+
+
+def _parquet(path: Path, data: bytes) -> Table:
+  import pyarrow as pa
+  import pyarrow.parquet as pq
+
+  with reading.reading(path, 'Parquet'):
+    table = pq.read_table(pa.BufferReader(data))
+    rows = [list(row.values()) for row in table.to_pylist()]
+  names = _class_labels(table.schema)
+  for column, classes in names.items():
+    at = table.column_names.index(column)
+    for row in rows:
+      row[at] = classes[row[at]] if isinstance(row[at], int) and 0 <= row[at] < len(classes) else row[at]
+  return Table(table.column_names, rows, [f'row {i} (from 0)' for i in range(len(rows))])
+
+
+def _class_labels(schema) -> dict[str, list[str]]:
+  """Returns the class names of the columns that Hugging Face's `datasets` wrote as numbers."""
+  try:
+    features = json.loads((schema.metadata or {})[b'huggingface'])['info']['features']
+    return {name: found['names'] for name, found in features.items() if found.get('_type') == 'ClassLabel'}
+  except (KeyError, ValueError, TypeError, AttributeError):
+    return {}
+
+
+def _json(path: Path, text: str) -> Table | None:
+  """Reads a list of records, one record a line, {image: label}, {column: [values]} or Label Studio's tasks."""
+  try:
+    found = json.loads(text)
+    records = found if isinstance(found, list) else None
+  except ValueError:
+    records, found = [], None
+    for line, row in enumerate(text.splitlines(), 1):
+      try:
+        records += [json.loads(row)] if row.strip() else []
+      except ValueError as error:
+        if path.suffix.lower() not in ('.json', '.jsonl', '.ndjson'):
+          return None  # a CSV that begins with a bracket
+        raise UserError(f'{path}: line {line} is no JSON ({error}).') from error
+  except RecursionError as error:
+    raise UserError(f'{path}: is nested too deeply; expected a list of records.') from error
+  if isinstance(found, dict):
+    records = _records(path, found)
+  if records and not any(isinstance(record, dict | list) for record in records):  # a list of labels
+    return Table(None, [[value] for value in records], [f'entry {i} (from 0)' for i in range(len(records))])
+  if not records or not all(isinstance(record, dict) for record in records):
+    raise UserError(f'{path}: expected records such as {{"image": "a.png", "label": "cat"}}.')
+  records = [flat for record in records for flat in _tasks(record)]
+  header = list(dict.fromkeys(key for record in records for key in record))
+  rows = [[record.get(key) for key in header] for record in records]
+  return Table(header, rows, [f'record {i}' for i in range(1, len(rows) + 1)])
+
+
+def _records(path: Path, found: dict) -> list[dict]:
+  if 'annotations' in found and 'images' in found:
+    raise UserError(f'{path}: is a COCO file, of objects in images; expected one label an image.')
+  if found and all(isinstance(values, list) for values in found.values()):
+    if len({len(values) for values in found.values()}) > 1:
+      raise UserError(f'{path}: its columns {", ".join(found)} have different lengths.')
+    return [dict(zip(found, row)) for row in zip(*found.values())]
+  if any(isinstance(value, dict | list) for value in found.values()):
+    return [found]
+  if any(str(key).lower().endswith(files.SUFFIXES) for key in found) or len(found) > 2:
+    return [{'image': key, 'label': value} for key, value in found.items()]
+  return [found]
+
+
+def _tasks(record: dict) -> list[dict]:
+  """Returns the rows of a task of Label Studio's JSON export, one an annotation; other records are rows already."""
+  if not isinstance(record.get('data'), dict):
+    return [record]
+  image = next((v for k, v in record['data'].items() if isinstance(v, str) and k.lower() in ('image', 'img')), None)
+  image = image or next((v for v in record['data'].values() if isinstance(v, str)), None)
+  done = [a for a in record.get('annotations') or () if isinstance(a, dict) and not a.get('was_cancelled')]
+  return [{'image': image, 'label': _choice(a)} for a in done] or [{'image': image, 'label': None}]
+
+
+def _choice(annotation: dict) -> Any:
+  results = [r.get('value', {}).get('choices') for r in annotation.get('result') or () if isinstance(r, dict)]
+  chosen = [choice for choices in results if choices for choice in choices]
+  return chosen[0] if len(chosen) == 1 else chosen or None

@@ -1,0 +1,281 @@
+"""Label files as people have them: every dialect gives the same labels, and what cannot be read says what to do."""
+
+import io
+import json
+import pickle
+import zipfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from noisyjax.data import label_file, match
+from noisyjax.errors import UserError
+
+NAMES = [f'{i:03d}.png' for i in range(6)]
+LABELS = ['cat', 'dog', 'owl', 'cat', 'dog', 'owl']
+
+
+def rows(form: str, names=NAMES, labels=LABELS) -> str:
+  return ''.join(form.format(a, b) + '\n' for a, b in zip(names, labels))
+
+
+def table(**columns) -> bytes:
+  buffer = io.BytesIO()
+  pq.write_table(pa.table(columns), buffer)
+  return buffer.getvalue()
+
+
+def labels_in(path, content, names=NAMES, **columns) -> list:
+  path.write_bytes(content if isinstance(content, bytes) else content.encode())
+  return match.aligned(label_file.read_column(path, **columns), names, 'photos').labels
+
+
+CSV = 'image,label\n' + rows('{},{}')
+TASKS = [
+  {'id': i, 'data': {'image': f'/data/upload/3/{i:08x}-{a}'}, 'annotations': [{'result': [
+    {'type': 'choices', 'value': {'choices': [b]}}]}]}
+  for i, (a, b) in enumerate(zip(NAMES, LABELS))
+]  # fmt: skip
+
+FILES = {
+  'comma.csv': CSV,
+  'semicolon of Excel.csv': CSV.replace(',', ';').replace('\n', '\r\n').encode('utf-8-sig'),
+  'tab.tsv': CSV.replace(',', '\t'),
+  'bar.txt': CSV.replace(',', '|'),
+  'utf16.csv': CSV.encode('utf-16'),
+  'utf16 big endian.csv': b'\xfe\xff' + CSV.encode('utf-16-be'),
+  'utf16 without a mark.csv': CSV.encode('utf-16-le'),
+  'old mac.csv': CSV.replace('\n', '\r'),
+  'quoted.csv': '"image","label"\n' + rows('"{}","{}"'),
+  'reversed.csv': 'label,image\n' + ''.join(f'{b},{a}\n' for a, b in zip(NAMES, LABELS)),
+  'no header.csv': rows('{},{}'),
+  'no header, label first.csv': rows('{1},{0}'),
+  'pandas.csv': ',filename,class\n' + ''.join(f'{i},{a},{b}\n' for i, (a, b) in enumerate(zip(NAMES, LABELS))),
+  'pandas with the names as index.csv': ',label\n' + rows('{},{}'),
+  'blank lines.csv': CSV.replace('001', '\n\n001') + '\n\n',
+  'trailing commas.csv': 'image,label\n' + rows('{},{},,'),
+  'trailing commas everywhere.csv': 'image,label,,\n' + rows('{},{},,') + ',,,\n',
+  'repeated.csv': CSV + '003.png,cat\n',
+  'spaces.csv': ' image , label \n' + rows(' {} ,  {} '),
+  'unknown names.csv': 'photo_name,kind\n' + rows('{},{}'),
+  'list.txt': rows('images/{} {}'),
+  'windows.csv': 'image,label\n' + rows('C:\\Users\\me\\photos\\{},{}'),
+  'backslash.csv': 'image,label\n' + rows('images\\{},{}'),
+  'dot.csv': 'path,label\n' + rows('./images/{},{}'),
+  'absolute.csv': 'path,label\n' + rows('/home/me/photos/{},{}'),
+  'address.csv': 'url,label\n' + rows('https://host/a%20b/{}?x=1,{}'),
+  'stem.csv': 'Id,label\n' + ''.join(f'{a[:-4]},{b}\n' for a, b in zip(NAMES, LABELS)),
+  'number.csv': 'id,label\n' + ''.join(f'{i},{b}\n' for i, b in enumerate(LABELS)),
+  'float number.csv': 'id,label\n' + ''.join(f'{i}.0,{b}\n' for i, b in enumerate(LABELS)),
+  'case.csv': CSV.replace('.png', '.PNG'),
+  'suffix.csv': CSV.replace('.png', '.jpg'),
+  'one-hot.csv': 'image,cat,dog,owl\n' + ''.join(
+    f'{a},' + ','.join(str(float(b == c)) for c in ('cat', 'dog', 'owl')) + '\n' for a, b in zip(NAMES, LABELS)
+  ),
+  'label studio.csv': 'annotation_id,annotator,choice,created_at,id,image,lead_time\n' + ''.join(
+    f'{i},1,{b},2024-02-08T10:00:00Z,{i},/data/upload/3/{i:08x}-{NAMES[i]},2.5\n' for i, b in enumerate(LABELS)
+  ),
+  'label studio, local.csv': 'image,choice\n' + rows('/data/local-files/?d=photos/{},{}'),
+  'label studio.json': json.dumps(TASKS),
+  'label studio, minimal.json': json.dumps(
+    [{'image': f'/data/upload/1/{i:08x}-{a}', 'id': i, 'choice': b} for i, (a, b) in enumerate(zip(NAMES, LABELS))]
+  ),
+  'metadata.jsonl': ''.join(json.dumps({'file_name': a, 'label': b}) + '\n' for a, b in zip(NAMES, LABELS)),
+  'records.json': json.dumps([{'file_name': a, 'label': b} for a, b in zip(NAMES, LABELS)], indent=1),
+  'columns.json': json.dumps({'image': NAMES, 'label': LABELS}),
+  'pairs.json': json.dumps(dict(zip(NAMES, LABELS))),
+  'labels.json': json.dumps(LABELS),
+  'labels.parquet': table(image=NAMES, label=LABELS),
+  'hugging face.parquet': table(image=[{'path': a, 'bytes': b''} for a in NAMES], label=LABELS),
+  'issues.csv': 'file,given,suggested,score,flagged\n' + rows('{},{},owl,0.5,1'),
+  'names alone.csv': '\n'.join(LABELS),
+  'names alone with header.csv': 'label\n' + '\n'.join(LABELS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_every_common_file_gives_the_same_labels(tmp_path, name):
+  assert labels_in(tmp_path / name, FILES[name]) == LABELS
+
+
+@pytest.mark.parametrize(
+  'header', ['image', 'file', 'filename', 'File Name', 'file_name', 'path', 'image_id', 'ID', 'img']
+)
+@pytest.mark.parametrize('label', ['label', 'class', 'Category', 'target', 'y', 'choice'])
+def test_common_names_of_columns(tmp_path, header, label):
+  content = f'{header},split,{label}\n' + rows('{},train,{}')
+  assert labels_in(tmp_path / 'a.csv', content) == LABELS
+
+
+def test_columns_may_be_named(tmp_path):
+  content = 'where,label,what\n' + ''.join(f'{a},train,{b}\n' for a, b in zip(NAMES, LABELS))
+  assert labels_in(tmp_path / 'a.csv', content, image_column='Where', label_column='what') == LABELS
+  with pytest.raises(
+    UserError, match=r"has no columns 'kind' \(data.label_column\); its columns are where, label, what"
+  ):
+    labels_in(tmp_path / 'a.csv', content, label_column='kind')
+  content = 'a,b,c\n' + rows('{},x,{}')
+  with pytest.raises(UserError, match=r'which of its columns is the label\? They are a, b, c;.*--label_column=NAME'):
+    labels_in(tmp_path / 'a.csv', content, image_column='a')
+
+
+def test_a_list_of_numbers_is_read_with_or_without_header(tmp_path):
+  numbers = '\n'.join(map(str, [0, 1, 2, 0, 1, 2]))
+  for content in (numbers, f'label\n{numbers}', f'species\n{numbers}', numbers.replace('\n', '.0\n'),
+                  f',label\n{rows("{},{}", range(6), [0, 1, 2, 0, 1, 2])}'):  # fmt: skip
+    found = labels_in(tmp_path / 'a.csv', content)
+    assert [label[0] for label in found] == list('012012')
+
+
+def test_a_word_that_is_also_a_label_is_no_header(tmp_path):
+  assert labels_in(tmp_path / 'a.csv', 'true\nfalse\ntrue\n', NAMES[:3]) == ['true', 'false', 'true']
+  assert labels_in(tmp_path / 'a.csv', '000,y\n001,n\n002,y\n', NAMES[:3]) == ['y', 'n', 'y']
+
+
+def test_hugging_face_stores_class_names_beside_their_numbers(tmp_path):
+  features = {'info': {'features': {'label': {'names': ['cat', 'dog', 'owl'], '_type': 'ClassLabel'}}}}
+  made = pa.table({'file_name': NAMES, 'label': [0, 1, 2, 0, 1, 2]})
+  pq.write_table(made.replace_schema_metadata({'huggingface': json.dumps(features)}), tmp_path / 'a.parquet')
+  assert match.aligned(label_file.read_column(tmp_path / 'a.parquet'), NAMES, '').labels == LABELS
+
+
+def test_an_empty_cell_is_no_label_and_a_task_without_annotation_too(tmp_path):
+  assert labels_in(tmp_path / 'a.csv', CSV.replace(',owl', ','))[2] is None
+  assert labels_in(tmp_path / 'a.csv', '0\n""\n1\n', NAMES[:3]) == ['0', None, '1']  # as pandas writes one column
+  assert labels_in(tmp_path / 'a.json', json.dumps([*TASKS[:5], TASKS[5] | {'annotations': []}]))[5] is None
+
+
+PICKLED = pickle.dumps({'labels': [0, 1]})
+
+
+def zipped(name: str) -> bytes:
+  buffer = io.BytesIO()
+  with zipfile.ZipFile(buffer, 'w') as archive:
+    archive.writestr(name, b'x')
+  return buffer.getvalue()
+
+
+@pytest.mark.parametrize(('name', 'content', 'message'), [
+  ('a.csv', '', r'is empty \(0 bytes\)'),
+  ('a.npy', b'', r'is empty \(0 bytes\); was it downloaded'),
+  ('a.csv', 'image,label\n', 'has a header and no rows'),
+  ('a.xlsx', b'PK\x03\x04' + bytes(range(200)), 'is an Excel file.*Save it as CSV'),
+  ('a.csv', zipped('xl/workbook.xml'), 'is an Excel file.*Save it as CSV'),
+  ('a.xls', b'\xd0\xcf\x11\xe0' + bytes(20), 'is an Excel file; save it as CSV'),
+  ('a.pt', zipped('archive/data.pkl'), r"is a PyTorch file.*coming.*numpy.save\('labels.npy', torch.load\('a.pt'"),
+  ('labels', zipped('archive/data.pkl'), 'is a PyTorch file'),
+  ('a.pkl', PICKLED, r"is a pickle and is not read.*numpy.save\('labels.npy', pickle.load\(open\('a.pkl'"),
+  ('a.zip', zipped('labels.csv'), 'is a zip; unpack it'),
+  ('a.csv.gz', b'\x1f\x8b' + bytes(20), 'is compressed by gzip; unpack it'),
+  ('a.csv', CSV.encode() + b'006.png,caf\xe9\n', r'line 8 is no text in UTF-8 .*Save the file as UTF-8'),
+  ('a.csv', CSV + '00\x007.png,x\n', r'line 8 holds a NUL'),
+  ('a.csv', CSV.replace('cat', 'cat,x', 1), "row 2: '000.png,cat,x'; expected 2 fields as in the first row"),
+  ('a.csv', 'Image-batch,Worker1-id,Work-time-in-seconds\n00000 -- 00009,12,30\n', 'row 1 is .*3 columns, none'),
+  ('a.csv', 'image,label,label\na.png,x,y\n', "row 1 has 2 columns 'label'"),
+  ('a.jsonl', '{"file_name": "a.png", "label": "x"}\n{"file_name"\n', 'line 2 is no JSON'),
+  ('a.json', '{"images": [], "annotations": []}', 'is a COCO file'),
+  ('a.json', '3', 'expected records such as'),
+  ('a.json', '[' * 100_000, 'is nested too deeply|is no JSON'),
+  ('a.json', json.dumps([{'image': 'a.png', 'label': ['x', 'y']}]), r"record 1 holds \['x', 'y'\]; expected one label"),
+  ('a.parquet', b'PAR1' + bytes(30), 'cannot be read as Parquet'),
+  ('a.csv', 'image,label\n,x\n', 'row 2 names no image'),
+  ('a.npy', b'\x93NUMPY', 'cannot be read as a plain array'),
+  ('a.csv', 'image,a,b\nx.png,1,1\n', r'row 2 has 2 ones'),
+])  # fmt: skip
+def test_what_cannot_be_read_says_what_to_do(tmp_path, name, content, message):
+  with pytest.raises(UserError, match=message) as caught:
+    labels_in(tmp_path / name, content)
+  assert str(tmp_path / name) in str(caught.value)
+
+
+def test_nothing_is_unpickled(tmp_path):
+  class Trap:
+    def __reduce__(self):
+      return (open, (str(tmp_path / 'sprung'), 'w'))
+
+  for name in ('a.npy', 'a.pkl', 'a.csv', 'a.pt'):
+    with pytest.raises(UserError):
+      labels_in(tmp_path / name, pickle.dumps(Trap()))
+  np.save(tmp_path / 'b.npy', np.array([Trap()]), allow_pickle=True)
+  with pytest.raises(UserError, match='pickled dictionary'):
+    label_file.read_column(tmp_path / 'b.npy')
+  assert not (tmp_path / 'sprung').exists()
+
+
+# Which image a row means.
+
+
+def aligned(images, names, labels=None, notes=False):
+  column = label_file.Column(
+    'a.csv', labels or [str(i) for i in range(len(images))], [f'row {i + 2}' for i in range(len(images))], images
+  )
+  found = match.aligned(column, names, 'photos')
+  return found.notes if notes else found.labels
+
+
+@pytest.mark.parametrize(('images', 'names', 'expected'), [
+  (['dog/2.png', 'cat/1.png'], ['cat/1.png', 'dog/2.png'], ['1', '0']),
+  (['2.png', '1.png'], ['cat/1.png', 'dog/2.png'], ['1', '0']),  # a shorter path
+  (['x/cat/1.png', 'x/dog/1.png'], ['cat/1.png', 'dog/1.png'], ['0', '1']),  # a longer one
+  (['cat/2.png', 'dog/1.png', 'dog/2.png'], ['cat/1.png', 'cat/2.png', 'dog/2.png'], [None, '0', '2']),
+  (['A', 'b'], ['a.PNG', 'B.jpg'], ['0', '1']),
+  (['a.png', 'a.jpg'], ['a.jpg', 'a.png'], ['1', '0']),  # exact names go first
+  (['1', '2', '10'], ['0001.png', '0002.png', '0010.png'], ['0', '1', '2']),
+  (['x.y', 'z'], ['x.y.png', 'z.png'], ['0', '1']),
+  (['../p/caf\u00e9.png', 'b.png'], ['b.png', 'cafe\u0301.png'], ['1', '0']),
+])  # fmt: skip
+def test_a_row_names_its_image(images, names, expected):
+  assert aligned(images, names) == expected
+
+
+def test_what_fits_two_images_fits_none():
+  with pytest.raises(UserError, match=r"a.csv: row 2: '0.png' is in 2 folders: a, b; expected its path, such as 'a/0"):
+    aligned(['0.png'], ['a/0.png', 'b/0.png'])
+  with pytest.raises(UserError, match=r"row 2: '0' may be 0.jpg, 0.png; expected its path"):
+    aligned(['0'], ['0.jpg', '0.png'])
+
+
+def test_rows_that_fit_nothing_are_noted_unless_none_fits():
+  (note,) = aligned(['a.png', 'bat1.png'], ['a.png', 'cat1.png'], notes=True)
+  assert (
+    "1 of 2 rows name images that are not in photos; the first is row 3: 'bat1.png'. Did you mean 'cat1.png'?" in note
+  )
+  with pytest.raises(UserError, match=r"none of its 2 rows names an image in photos: row 2 names 'x1', .* 'cat1.png'"):
+    aligned(['x1', 'x2'], ['cat1.png', 'cat2.png'])
+
+
+def test_what_was_not_regarded_is_said():
+  for image, what in (('A.PNG', 'case'), ('a', 'case and suffix'), ('0000abcd-a.jpg', 'the prefix')):
+    (note,) = aligned([image], ['a.png'], notes=True)
+    assert f'1 rows name their image but for {what}' in note or what in note
+    assert f"such as '{image}' for 'a.png'" in note
+  assert aligned(['a.png'], ['a.png'], notes=True) == ()
+
+
+def test_repeats_are_noted_and_conflicts_refused():
+  assert aligned(['a.png', 'a.png'], ['a.png'], ['x', 'x'], notes=True) == (
+    'a.csv: 1 rows repeat another, the first is row 3.',
+  )
+  with pytest.raises(UserError, match=r"row 2 \('x'\) and row 3 \('y'\) both label the image a.png"):
+    aligned(['a.png', 'A.PNG'], ['a.png'], ['x', 'y'])
+
+
+@pytest.mark.parametrize(('names', 'what'), [
+  (['cat-2/0.png', 'cat/0.png'], 'folder by folder'), (['B.png', 'a.png'], 'without regard to case'),
+  (['10.png', '2.png'], 'by number'), (['a/1.png', 'b.png'], 'files before folders'),
+  (['1\u00b22.png', '10.png', '2.png'], 'by number'),
+])  # fmt: skip
+def test_rows_without_names_need_an_order_with_one_meaning(names, what):
+  column = label_file.Column('a.csv', ['0'] * len(names), [f'row {i + 1}' for i in range(len(names))])
+  with pytest.raises(UserError, match=rf"sorting these as text or {what} differs.*header 'image,label'"):
+    match.aligned(column, sorted(names), 'photos')
+
+
+def test_rows_without_names_must_be_as_many_as_the_images():
+  column = label_file.Column('a.csv', ['kind', 'x', 'y'], ['row 1', 'row 2', 'row 3'])
+  with pytest.raises(UserError, match=r"3 labels for the 2 images.*Is row 1, 'kind', a header\?"):
+    match.aligned(column, ['0.png', '1.png'], 'photos')
+  names = [f'{i}.png' for i in range(5)]
+  assert match.aligned(column, names, 'photos', part=True).labels == ['kind', 'x', 'y', None, None]

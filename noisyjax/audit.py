@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from noisyjax import evaluate, writer
+from noisyjax import evaluate, formats, writer
 from noisyjax.data.prepare import Audit, Prepared
 
 # uint8 [n, H, W, C] → probabilities [n, C] of the vote, and of the first network alone.
@@ -73,7 +73,9 @@ class Auditor:
       dynamics: name → [N] of the training rows: what these epochs saw of each, and its last target.
     """
     lines = {r['epoch']: r for r in writer.read_lines(self._log.path)}
-    result = {'noise': self._audit.noise, 'test_rows': len(self._audit.test_rows), 'test_labels': self._audit.labels}
+    a = self._audit
+    result = {'noise': a.noise, 'test_rows': len(a.test_rows), 'test_labels': a.labels, 'fingerprint': a.fingerprint,
+              'source': a.source}  # fmt: skip
     if self._audit.test is not None:
       labels, classes = self._audit.test[1], self._prepared.classes
       result['selected'] = evaluate.scores(probs, labels)['accuracy']
@@ -159,4 +161,5 @@ class Auditor:
     if keep.any():
       columns = {'row': rows, 'id': p.data.ids[rows], 'name': p.data.names[rows], 'split': splits, 'true': true,
                  'predicted': votes.argmax(1).astype(np.int32), 'confidence': votes.max(1)}  # fmt: skip
-      writer.write_parquet(self._folder / 'audit.parquet', {k: v[keep] for k, v in columns.items()})
+      kept = {k: v[keep] for k, v in columns.items()}
+      writer.write_parquet(self._folder / 'audit.parquet', kept, formats.stamped(formats.RUN, {}))

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from noisyjax import formats, seal
 from noisyjax.errors import UserError
 from noisyjax.log import log
 
@@ -54,6 +56,7 @@ def _writing(folder: Path, what: str, flat: dict[str, np.ndarray]) -> Iterator[N
   try:
     yield
   except Exception as error:
+    _hush()
     for part in folder.glob('*.orbax-checkpoint-tmp'):
       shutil.rmtree(part, ignore_errors=True)
     refused = re.search(r': ([^:]*) \[os_error_code', str(error))
@@ -63,6 +66,20 @@ def _writing(folder: Path, what: str, flat: dict[str, np.ndarray]) -> Iterator[N
     raise UserError(f'{folder}: cannot write {what}: {reason}.') from error
   finally:
     log_of_orbax.setLevel(level)
+
+
+def _hush() -> None:
+  """Keeps tensorstore's threads quiet, which answer a write that was refused when orbax no longer listens."""
+  shown = sys.unraisablehook
+  if getattr(shown, 'hushed', False):
+    return
+
+  def hook(found: Any) -> None:
+    if not isinstance(found.exc_value, RuntimeError) or str(found.exc_value) != 'Event loop is closed':
+      shown(found)
+
+  hook.hushed = True
+  sys.unraisablehook = hook
 
 
 class Checkpoints:
@@ -84,12 +101,13 @@ class Checkpoints:
     if step in self._manager.all_steps():
       return
     flat = _flatten(state)
+    record = seal.sealed(formats.CHECKPOINT, flat, record)
     items = ocp.args.Composite(state=ocp.args.StandardSave(flat), record=ocp.args.JsonSave(record))
     with _writing(self.folder, f'checkpoint {step}', flat):
       self._manager.save(step, args=items)
 
   def record(self, step: int) -> dict:
-    """Returns the record of one checkpoint."""
+    """Returns the record of one checkpoint, with its seal."""
     return self._manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))['record']
 
   def latest(self, template) -> tuple[PyTree, dict] | None:
@@ -98,7 +116,7 @@ class Checkpoints:
     Args:
       template: record → a state of the structure that was saved.
     Raises:
-      UserError: checkpoints of another kind of run, or none that can be read: nothing is deleted then.
+      UserError: checkpoints of another format or kind of run, or none that can be read: nothing is deleted then.
     """
     damaged = []
     for step in sorted(self._manager.all_steps(), reverse=True):
@@ -106,6 +124,9 @@ class Checkpoints:
         record = self.record(step)
         items = ocp.args.Composite(state=ocp.args.StandardRestore())
         flat = self._manager.restore(step, args=items)['state']
+        record = seal.opened(formats.CHECKPOINT, flat, record, f'{self.folder}: checkpoint {step}')
+      except UserError:  # of another version
+        raise
       except Exception as error:  # orbax and tensorstore raise many kinds for a damaged file
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         log.warning('checkpoint %d cannot be read (%s); falling back to the one before.', step, reason)
@@ -131,27 +152,42 @@ class Checkpoints:
     self._manager.close()
 
 
-def save_weights(folder: Path, tree: PyTree) -> None:
+def save_weights(folder: Path, tree: PyTree, facts: dict) -> None:
   """Writes finished weights to a folder of their own, replacing what was there.
 
+  Args:
+    folder: of the weights. tree: of arrays. facts: what they are of, JSON-ready; sealed with them.
   Raises:
     UserError: naming the folder, when the disk is full or read-only.
   """
   flat = _flatten(tree)
+  sealed = seal.sealed(formats.WEIGHTS, flat, facts)
+  items = ocp.args.Composite(state=ocp.args.StandardSave(flat), seal=ocp.args.JsonSave(sealed))
   folder.parent.mkdir(parents=True, exist_ok=True)
-  saver = ocp.Checkpointer(ocp.StandardCheckpointHandler())
+  saver = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
   with _writing(folder.parent, f'weights {folder.name!r}', flat), saver:
-    saver.save(folder.resolve(), args=ocp.args.StandardSave(flat), force=True)
+    saver.save(folder.resolve(), args=items, force=True)
 
 
-def load_weights(folder: Path, template: PyTree) -> PyTree:
+def load_weights(folder: Path, template: PyTree) -> tuple[PyTree, dict]:
   """Reads finished weights.
 
+  Returns:
+    The tree, and the facts that were sealed with it; none where they were written before there were seals.
   Raises:
-    UserError: naming the folder, if they are missing or damaged.
+    UserError: naming the folder, if they are missing, damaged, changed, or of another format.
   """
   try:
-    with ocp.StandardCheckpointer() as saver:
-      return _fill(template, saver.restore(folder.resolve()))
+    if not (folder / 'seal').exists():  # format 0
+      with ocp.StandardCheckpointer() as saver:
+        return _fill(template, saver.restore(folder.resolve())), {}
+    items = ocp.args.Composite(state=ocp.args.StandardRestore(), seal=ocp.args.JsonRestore())
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as saver:
+      found = saver.restore(folder.resolve(), args=items)
+    facts = seal.opened(formats.WEIGHTS, found['state'], found['seal'], folder)
+    return _fill(template, found['state']), facts
+  except UserError:
+    raise
   except Exception as error:
-    raise UserError(f'{folder}: no readable weights: {str(error).splitlines()[0][:200]}') from error
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    raise UserError(f'{folder}: no readable weights: {reason}') from error

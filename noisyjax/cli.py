@@ -38,6 +38,9 @@ _FORMAT = flags.DEFINE_enum(
 )
 _ENSEMBLE = flags.DEFINE_bool('ensemble', False, 'predict: add the soft vote of all runs.')
 _SKIP_BAD = flags.DEFINE_bool('skip_bad', False, 'predict, find: go on without unreadable images.')
+_RERUN = flags.DEFINE_bool(
+  'rerun', False, 'train, sweep, kfold, find: run anew what is of other data, another config or other code.'
+)
 _FOLDS = flags.DEFINE_integer('folds', 5, 'kfold, find: how many.')
 _GRID = flags.DEFINE_multi_string('grid', [], 'sweep: an axis, field=value,value,…; several make a product.')
 _SWEEP = flags.DEFINE_string('sweep', '', 'sweep: a file with sweep(), which yields dicts of field → value, or a name.')
@@ -60,7 +63,7 @@ def train() -> None:
   from noisyjax import run
   from noisyjax.experiments import report
 
-  result = run.run(_needed(_CONFIG), _needed(_WORKDIR), sys.argv)
+  result = run.run(_needed(_CONFIG), _needed(_WORKDIR), sys.argv, rerun=_RERUN.value)
   print(report.table([result], ('strategy', 'model')), end='')
   print(f'{Path(_WORKDIR.value) / "report.html"}')
 
@@ -102,7 +105,7 @@ def kfold() -> None:
   """kfold --config=F --workdir=W --folds=5: cross-validation over the training rows."""
   from noisyjax.experiments import sweep as library
 
-  print(library.kfold(_needed(_CONFIG), _FOLDS.value, _needed(_WORKDIR))[1], end='')
+  print(library.kfold(_needed(_CONFIG), _FOLDS.value, _needed(_WORKDIR), _RERUN.value)[1], end='')
 
 
 def sweep() -> None:
@@ -112,7 +115,7 @@ def sweep() -> None:
   if bool(_GRID.value) == bool(_SWEEP.value):
     raise UserError('sweep: expected either --grid=field=value,value,… or --sweep=FILE.')
   points = library.generated(_SWEEP.value) if _SWEEP.value else list(library.grid(_GRID.value))
-  print(library.sweep(_needed(_CONFIG), points, _needed(_WORKDIR))[1], end='')
+  print(library.sweep(_needed(_CONFIG), points, _needed(_WORKDIR), _RERUN.value)[1], end='')
   _print_files(Path(_WORKDIR.value))
 
 

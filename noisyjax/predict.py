@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from noisyjax import checkpoint, config as configs, step, writer
+from noisyjax import checkpoint, config as configs, formats, seal, step, writer
 from noisyjax.data import origin as origins, pixels
 from noisyjax.data.origin import Origin
 from noisyjax.errors import UserError, check_choice
@@ -134,8 +135,10 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
   folder = Path(workdir)
   if not (folder / 'result.json').exists():
     raise UserError(f'{folder}: not a finished run: it has no result.json.')
-  config = configs.restored(writer.read_json(folder / 'config.json'))
-  facts = writer.read_json(folder / 'model.json')
+  settings, facts, result = (
+    formats.read_json(formats.RUN, folder / name) for name in ('config.json', 'model.json', 'result.json')
+  )
+  config = configs.restored(settings)
   config = configs.phases(config)[-1][2]  # what the last phase overrode is part of its networks
   strategy = configs.build_strategy(config, facts['strategy'])
   if config.model.conv not in conv.kinds():  # auto, or of the machine that trained it: parameters are the same
@@ -148,14 +151,29 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
       raise UserError(f'{folder}: has no {select!r} weights; the run had no validation (data.val).')
     net = Net(model, tuple(facts['mean']), tuple(facts['std']), facts['networks'])
     template = jax.eval_shape(lambda: Snapshot(*net.init(jax.random.key(0), np.zeros((2, *shape), np.uint8))))
-    snapshot = checkpoint.load_weights(folder / 'weights' / select, template)
+    snapshot, sealed = checkpoint.load_weights(folder / 'weights' / select, template)
     probs = lambda images: step.predict(net, strategy, snapshot, images, config.eval_batch_size)[0]
   else:
-    state = writer.read_npz(folder / 'weights.npz')
+    state, sealed = _read_npz(folder / 'weights.npz')
     probs = lambda images: model.predict_proba(state, images)
+  here = {'config': seal.digest(settings), 'model': seal.digest(facts), 'data': result['data']['fingerprint']}
+  if other := [name for name in sealed if sealed[name] != here[name]]:
+    names = {'config': 'config.json', 'model': 'model.json', 'data': 'result.json'}
+    raise UserError(f'{folder / names[other[0]]}: is not the one that the weights beside it were written with.')
   name = folder.name or folder.resolve().name  # "." has none
   origin = facts.get('origin') and Origin(**facts['origin'])
   return Predictor(tuple(facts['classes']), shape, name, config.data.fit, config.data.unlabeled, probs, origin)
+
+
+def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+  """Returns the weights of a classic estimator, and the facts sealed with them; none of those before format 1."""
+  state = writer.read_npz(path)
+  if 'seal' not in state:
+    return state, {}
+  try:
+    return state, seal.opened(formats.WEIGHTS, state, json.loads(str(state.pop('seal'))), path)
+  except ValueError as error:
+    raise UserError(f'{path}: no readable weights: {error}') from error
 
 
 def load_all(workdirs: list[str]) -> list[Predictor]:

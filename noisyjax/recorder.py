@@ -1,6 +1,7 @@
 """What watches a run as it trains: its logs, checkpoints, progress and ends."""
 
 import dataclasses
+import json
 import signal
 import threading
 import time
@@ -11,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from noisyjax import checkpoint, progress, step, train, writer
+from noisyjax import checkpoint, config as configs, progress, seal, step, train, writer
 from noisyjax.audit import Auditor
 from noisyjax.cadence import Cadence
 from noisyjax.data.prepare import Prepared
@@ -30,6 +31,7 @@ class Recorder:
 
   def __init__(self, config: ConfigDict, folder: Path, prepared: Prepared, auditor: Auditor, plan: list[train.Phase]):
     self._config, self._folder, self._prepared, self._auditor, self._plan = config, folder, prepared, auditor, plan
+    self._digest = seal.digest(json.loads(json.dumps(configs.resolved(config))))
     self._metrics = writer.JsonLines(folder / 'metrics.jsonl')
     self._board = writer.TensorBoard(folder / 'tensorboard') if config.tensorboard else None
     self._checkpoints = checkpoint.Checkpoints(folder / 'checkpoints', config.checkpoint.keep)
@@ -65,11 +67,12 @@ class Recorder:
     """Returns the newest readable state and its position, with the logs cut back to it; None starts from scratch."""
 
     def template(record):
-      if record['data'] != self._prepared.record['fingerprint']:
-        raise UserError(
-          f'{self._folder}: the data (images, labels or splits) are not those the run began with, though the config is '
-          'the same. Bring them back, or choose another workdir.'
-        )
+      for name, here in (('data', self._prepared.record['fingerprint']), ('config', self._digest)):
+        if record.get(name, here) != here:  # before format 1 there was no config
+          raise UserError(
+            f'{self._folder}: the {name} here are not those of its checkpoint, though config.json is the same. Bring '
+            'them back, or choose another workdir.'
+          )
       number = record['position']['phase']
       state = train.enter(self._plan[number], number, data, None, root, None, template=True)
       if record['soft'] and state.targets.soft is None:  # soft targets of a phase before this one
@@ -179,7 +182,7 @@ class Recorder:
     plain['totals'] = {k: np.asarray(v).tolist() for k, v in position.totals.items()}
     self._checkpoints.save(self._step, state, {
       'position': plain, 'soft': state.targets.soft is not None, 'seconds': self.seconds(),
-      'data': self._prepared.record['fingerprint'],
+      'data': self._prepared.record['fingerprint'], 'config': self._digest,
     })  # fmt: skip
     if self._terminated:
       raise Preempted(f'{self._folder}: stopped by SIGTERM at step {self._step}; the same command goes on.')

@@ -2,13 +2,16 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import os
 import platform
 import resource
+import shutil
 import sys
 import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -16,7 +19,19 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax import checkpoint, config as configs, evaluate, lock, step, train, version, writer
+from noisyjax import (
+  checkpoint,
+  config as configs,
+  evaluate,
+  formats,
+  identity,
+  lock,
+  seal,
+  step,
+  train,
+  version,
+  writer,
+)
 from noisyjax.audit import Auditor
 from noisyjax.data.prepare import Audit, Prepared, prepare
 from noisyjax.errors import UserError
@@ -24,58 +39,121 @@ from noisyjax.experiments import report
 from noisyjax.log import log
 from noisyjax.recorder import Recorder
 
+Load = Callable[[ConfigDict], tuple[Prepared, Audit]]
 _PACKAGES = ('noisyjax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scikit-learn')
 
 
-def run(config: ConfigDict, workdir: str | os.PathLike, command: list[str] | None = None) -> dict:
+def run(
+  config: ConfigDict, workdir: str | os.PathLike, command: list[str] | None = None, *, rerun: bool = False,
+  load: Load | None = None,
+) -> dict:  # fmt: skip
   """Trains one run in `workdir` and returns its result; returns the old result at once if it is finished.
 
   Args:
     config: as `configs/base.py` builds it.
     workdir: made if missing. command: what to record as the command line.
+    rerun: removes what lies there of another config, of other data or (if finished) by other code, and begins anew.
+    load: `prepare`, or what remembers what it returned.
   Raises:
-    UserError: bad config or data; a workdir of another config, or in use by another process; a loss that is NaN.
+    Stale: a run of another config or of other data in `workdir`, without `rerun`.
+    UserError: bad config or data; a workdir in use by another process; a loss that is NaN.
     Preempted: after SIGTERM, with everything saved.
   """
   config = configs.check(config)
   folder = Path(workdir)
   with lock.held(folder):
-    wanted = json.loads(json.dumps(configs.resolved(config)))
-    if _begun(folder):
-      lines = configs.difference(writer.read_json(folder / 'config.json'), wanted)
-      if lines:
-        raise UserError(
-          f'{folder}: holds a run of another config; choose another workdir, or mend what differs (there → here):\n  '
-          + '\n  '.join(lines)
-        )
-    if (folder / 'result.json').exists():
-      log.info('%s: already finished.', folder)
-      if not (folder / 'report.html').exists():  # killed between the two
-        report.write_report(folder)
-      return writer.read_json(folder / 'result.json')
     with contextlib.suppress(OSError):  # the peak of this run, not of the runs before it in this process (Linux)
       Path('/proc/self/clear_refs').write_text('5')
-    prepared, audit = prepare(config)
+    load = functools.cache(functools.partial(load or prepare, config))
+    environment = _environment(command)
+    try:
+      result = finished(config, folder, lambda config: load())
+      changed = _other_code(folder, environment) if result else []
+      if changed and rerun:
+        raise identity.stale(folder, 'was run by other code')
+    except identity.Stale:
+      if not rerun:
+        raise
+      prepared, audit = load()  # data that cannot be read spoil no run
+      _clear(folder)
+      result = None
+    if result:
+      return _believed(folder, result, changed)
+    prepared, audit = load()
     for note in prepared.notes:
       log.info('data: %s', note)
-    environment = _environment(command)
-    if _begun(folder):  # a resume: what the earlier attempts ran under is part of the record
-      before = writer.read_json(folder / 'environment.json')
+    environment['data'] = identity.parts(prepared)
+    if _traces(folder):  # a resume: what the earlier attempts ran under is part of the record
+      before = formats.read_json(formats.RUN, folder / 'environment.json')
       environment['earlier'] = [*before.pop('earlier', []), before]
-    writer.write_json(folder / 'environment.json', environment)
-    writer.write_json(folder / 'config.json', wanted)
+    formats.write_json(formats.RUN, folder / 'environment.json', environment)
+    formats.write_json(formats.RUN, folder / 'config.json', _plain(config))
     fit = _fit_networks if hasattr(configs.find_model(config.model.name), 'apply') else _fit_at_once
-    result = fit(config, folder, prepared, audit)
-    writer.write_json(folder / 'result.json', result)
+    result = fit(config, folder, prepared, audit) | {'code': identity.code(environment)}
+    formats.write_json(formats.RUN, folder / 'result.json', result)
     report.write_report(folder)
-    return result
+    return formats.read_json(formats.RUN, folder / 'result.json')
 
 
-def _begun(folder: Path) -> bool:
-  """Whether there is anything that another config must not touch; one that was refused at once left nothing."""
+def finished(config: ConfigDict, folder: Path, load: Load) -> dict | None:
+  """Returns the result of a run that is finished, and None where it is not; what it is of is looked at either way.
+
+  Args:
+    config: of today. folder: the workdir. load: config → its data; only called where a run lies there.
+  Raises:
+    Stale: a run of another config, or of other data.
+  """
+  if not _traces(folder):
+    return None
+  identity.check_config(folder, _plain(config))
+  identity.check_data(folder, *load(config))
+  path = folder / 'result.json'
+  return formats.read_json(formats.RUN, path) if path.exists() else None
+
+
+def _plain(config: ConfigDict) -> dict:
+  return json.loads(json.dumps(configs.resolved(config)))
+
+
+def _believed(folder: Path, result: dict, changed: list[str]) -> dict:
+  """Returns the result of a finished run, and says so."""
+  log.info('%s: already finished.', folder)
+  if changed:
+    log.warning('%s: was run by other code (%s); --rerun runs it anew.', folder, '; '.join(changed))
+  if not (folder / 'report.html').exists():  # killed between the two
+    report.write_report(folder)
+  return result
+
+
+def _other_code(folder: Path, environment: dict) -> list[str]:
+  path = folder / 'environment.json'
+  return identity.code_difference(formats.read_json(formats.RUN, path), environment) if path.exists() else []
+
+
+def _traces(folder: Path) -> list[Path]:
+  """Returns what another config must not touch; a run that was refused at once left nothing."""
   traces = ('result.json', 'metrics.jsonl', 'checkpoints/*')
   found = (path for trace in traces for path in folder.glob(trace))
-  return (folder / 'config.json').exists() and any(path.is_dir() or path.stat().st_size for path in found)
+  return [path for path in found if path.is_dir() or path.stat().st_size]
+
+
+# What a run writes: first what makes it finished, last what says of which config the rest is.
+FILES = (
+  'result.json', 'checkpoints', 'metrics.jsonl', 'audit.jsonl', 'weights', 'weights.npz', 'model.json', 'report.html',
+  'samples.parquet', 'audit.parquet', 'tensorboard', 'environment.json', 'config.json',
+)  # fmt: skip
+
+
+def _clear(folder: Path) -> None:
+  """Removes a run; a kill in between leaves an unfinished one, of the config it was of."""
+  for path in (folder / name for name in FILES):
+    try:
+      if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+      else:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+      raise UserError(f'{path}: cannot remove it: {error.strerror or error}.') from error
 
 
 def _fit_networks(config: ConfigDict, folder: Path, prepared: Prepared, audit: Audit) -> dict:
@@ -91,15 +169,16 @@ def _fit_networks(config: ConfigDict, folder: Path, prepared: Prepared, audit: A
   phase = plan[-1]
   best = config.select == 'best' and prepared.validation is not None
   chosen = state.best if best else state.current
-  checkpoint.save_weights(folder / 'weights' / 'last', state.current)
-  if prepared.validation is not None:
-    checkpoint.save_weights(folder / 'weights' / 'best', state.best)
   predict = lambda images: step.predict(phase.spec.net, phase.strategy, chosen, images, phase.chunk)[0]
-  writer.write_json(folder / 'model.json', {
+  facts = {
     'classes': list(prepared.classes), 'shape': list(data.images.shape[1:]), 'mean': phase.spec.net.mean,
     'std': phase.spec.net.std, 'networks': phase.strategy.networks, 'strategy': phase.name,
     'selected': 'best' if best else 'last', 'origin': prepared.origin and dataclasses.asdict(prepared.origin),
-  })  # fmt: skip
+  }  # fmt: skip
+  sealed = _write_model(folder, config, prepared, facts)
+  checkpoint.save_weights(folder / 'weights' / 'last', state.current, sealed)
+  if prepared.validation is not None:
+    checkpoint.save_weights(folder / 'weights' / 'best', state.best, sealed)
   extra = {
     'networks': phase.strategy.networks, 'epochs': int(state.epoch), 'steps': int(state.step),
     'batch_size': phase.spec.batch_size,  # of the last phase
@@ -129,16 +208,24 @@ def _fit_at_once(config: ConfigDict, folder: Path, prepared: Prepared, audit: Au
     writer.truncate(folder / name, 0)
   writer.JsonLines(folder / 'metrics.jsonl').append(record)
   Auditor(folder, audit, prepared).epoch(1, lambda images: (predict(images), None))
-  buffer = io.BytesIO()
-  np.savez(buffer, **state)
-  writer.write_bytes(folder / 'weights.npz', buffer.getvalue())
-  writer.write_json(folder / 'model.json', {
+  sealed = _write_model(folder, config, prepared, {
     'classes': list(prepared.classes), 'shape': list(data.images.shape[1:]), 'networks': 1, 'strategy': 'naive',
     'selected': 'last', 'origin': prepared.origin and dataclasses.asdict(prepared.origin),
   })  # fmt: skip
+  buffer = io.BytesIO()
+  np.savez(buffer, seal=np.array(json.dumps(seal.sealed(formats.WEIGHTS, state, sealed))), **state)
+  writer.write_bytes(folder / 'weights.npz', buffer.getvalue())
   extra = {'networks': 1, 'epochs': 1, 'steps': 1, 'images_seen': len(data.given), 'passes': float(len(data.given)),
            'parameters': sum(a.size for k, a in state.items() if k != 'classes'), 'best_epoch': 1}  # fmt: skip
   return _result(config, folder, prepared, audit, predict, seconds, 'last', extra, {})
+
+
+def _write_model(folder: Path, config: ConfigDict, prepared: Prepared, facts: dict) -> dict[str, str]:
+  """Writes model.json, and returns what the weights beside it are of."""
+  path = folder / 'model.json'
+  formats.write_json(formats.RUN, path, facts)
+  return {'config': seal.digest(_plain(config)), 'data': prepared.record['fingerprint'],
+          'model': seal.digest(formats.read_json(formats.RUN, path))}  # fmt: skip
 
 
 def _row_table(state, rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -211,7 +298,8 @@ def _write_samples(folder: Path, prepared: Prepared, train_probs, val_probs, dyn
   for name, values in dynamics.items():
     unseen = np.full(held, -1 if values.dtype.kind == 'i' else np.nan, values.dtype)
     columns[name] = np.concatenate([values, unseen])
-  writer.write_parquet(folder / 'samples.parquet', columns, {'fingerprint': prepared.record['fingerprint']})
+  notes = formats.stamped(formats.RUN, {'fingerprint': prepared.record['fingerprint']})
+  writer.write_parquet(folder / 'samples.parquet', columns, notes)
 
 
 def knowledge(config: ConfigDict, prepared: Prepared) -> list[str]:
@@ -240,7 +328,8 @@ def _environment(command: list[str] | None) -> dict:
     with contextlib.suppress(metadata.PackageNotFoundError):
       versions[name] = metadata.version(name)
   return {
-    'command': sys.argv if command is None else command, 'git': version.git('rev-parse', 'HEAD'),
+    'command': sys.argv if command is None else command, 'source': identity.source(),
+    'git': version.git('rev-parse', 'HEAD'),
     'modified': bool(version.git('status', '--porcelain')), 'python': platform.python_version(), 'versions': versions,
     'device': [d.device_kind for d in jax.devices()], 'backend': jax.default_backend(), 'cores': os.cpu_count(),
   }  # fmt: skip

@@ -81,6 +81,14 @@ def write_parquet(
   write_bytes(path, buffer.getvalue())
 
 
+def read_text(path: str | os.PathLike) -> str:
+  """Reads UTF-8 text; raises UserError, naming the file, if it is missing or no text."""
+  try:
+    return _read(Path(path)).decode()
+  except UnicodeDecodeError as error:
+    raise UserError(f'{path}: not UTF-8 text: {error}.') from error
+
+
 def read_json(path: str | os.PathLike) -> Any:
   """Reads one JSON file.
 

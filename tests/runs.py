@@ -85,7 +85,7 @@ def weights(folder) -> dict[str, np.ndarray]:
   found = {}
   for part in sorted((Path(folder) / 'weights').iterdir()):
     with ocp.StandardCheckpointer() as reader:
-      found |= {f'{part.name}{path}': array for path, array in reader.restore(part.resolve()).items()}
+      found |= {f'{part.name}{path}': array for path, array in reader.restore(part.resolve() / 'state').items()}
   return found
 
 

@@ -126,7 +126,7 @@ def test_another_split_of_the_same_rows_is_not_gone_on_with(data, tmp_path, mome
     run.run(config, tmp_path / 'w')
   held.write_text('\n'.join(map(str, range(20, 40))))
   moments.at = None
-  with pytest.raises(UserError, match=r'the data .* are not those the run began with'):
+  with pytest.raises(UserError, match=r'the data here are not those the run began with[\s\S]*the splits differ'):
     run.run(config, tmp_path / 'w')
 
 

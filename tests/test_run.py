@@ -53,7 +53,7 @@ def test_a_run_writes_every_promised_file(finished):
 
 def test_result_json_says_what_was_done_and_what_the_method_was_told(finished):
   folder, result = finished
-  assert result == writer.read_json(folder / 'result.json')
+  assert {'format': 1, **result} == writer.read_json(folder / 'result.json')
   expected = {'strategy': 'naive', 'model': 'dense', 'seed': 0, 'networks': 1, 'epochs': 3, 'steps': 9, 'knowledge': [],
               'selected': 'best', 'images_seen': 288, 'noise': {'kind': 'none'}}  # fmt: skip
   assert {k: result[k] for k in expected} == expected
@@ -81,7 +81,15 @@ def test_environment_json_and_config_json_are_enough_to_repeat_the_run(finished)
   facts = runs.read_json(folder / 'environment.json')
   assert facts['command'] == ['test'] and facts['backend'] == 'cpu' and facts['versions']['jax']
   config = runs.read_json(folder / 'config.json')
-  assert set(config['model']) == {'name', 'dtype', 'conv', 'mean', 'std', 'vmap', 'dense'}  # no other model's fields
+  assert config['format'] == 1 and set(config['model']) == {
+    'name',
+    'dtype',
+    'conv',
+    'mean',
+    'std',
+    'vmap',
+    'dense',
+  }  # no other model's fields
   assert config['optim']['lr'] == 0.05
 
 
@@ -175,7 +183,8 @@ def test_a_sweep_over_numbers_traces_the_step_once(data, tmp_path):
 def test_a_finished_workdir_is_not_run_twice(finished, monkeypatch):
   folder, result = finished
   before = {p: p.stat().st_mtime_ns for p in folder.rglob('*') if p.name != 'lock'}
-  monkeypatch.setattr(run, 'prepare', lambda config: pytest.fail('it ran again'))
+  for name in ('_fit_networks', '_clear'):
+    monkeypatch.setattr(run, name, lambda *arguments: pytest.fail('it ran again'))
   assert runs.fit(runs.recipe(runs.read_json(folder / 'config.json')['data']['path']), folder) == result
   assert {p: p.stat().st_mtime_ns for p in folder.rglob('*') if p.name != 'lock'} == before
 
@@ -295,7 +304,7 @@ def test_a_disk_that_fills_up_within_a_checkpoint_leaves_no_half_of_it(tmp_path)
     with pytest.raises(UserError, match='checkpoints: cannot write checkpoint 2: File too large'):
       kept.save(2, state, {'data': 2})
     with pytest.raises(UserError, match="cannot write weights 'last': File too large"):
-      checkpoint.save_weights(tmp_path / 'weights/last', state)
+      checkpoint.save_weights(tmp_path / 'weights/last', state, {})
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     signal.signal(signal.SIGXFSZ, ignored)
@@ -359,7 +368,7 @@ def test_a_run_does_not_go_on_with_other_data_under_the_same_name(tmp_path, monk
   labels = runs.arrays()['labels']
   labels[0] = (labels[0] + 1) % 3
   runs.npz(path, labels=labels)
-  with pytest.raises(UserError, match=r'the data .* are not those the run began with'):
+  with pytest.raises(UserError, match=r'the data here are not those the run began with[\s\S]*the given labels differ'):
     runs.fit(config, tmp_path / 'w')
 
 

@@ -22,7 +22,7 @@ def finish(config, folder, accuracy):
   return result
 
 
-def fake(config, folder):
+def fake(config, folder, **unused):
   """A result that tells its settings by its accuracy."""
   return finish(config, folder, config.noise.rate if config.noise.kind != 'none' else config.noise.seed / 10)
 
@@ -43,7 +43,7 @@ def test_a_fold_trains_on_no_row_it_holds_out(tmp_path, monkeypatch):
   path = runs.npz(tmp_path / 'data.npz')
   seen = []
 
-  def watch(config, folder):
+  def watch(config, folder, **unused):
     prepared, _ = prepare.prepare(config)
     seen.append((set(prepared.rows.tolist()), set(prepared.val_rows.tolist())))
     return {'validation': {'labels': 'verified', 'rows': len(prepared.val_rows), 'last': 0.5, 'best': 0.5}}
@@ -69,7 +69,7 @@ def test_noise_on_labels_with_a_known_truth_leaves_the_truth_alone(tmp_path):
 
 
 def test_a_point_that_fails_stops_no_other_and_the_table_has_the_rest(tmp_path, monkeypatch):
-  def fail_at_a_high_rate(config, folder, command=None):
+  def fail_at_a_high_rate(config, folder, **unused):
     if config.optim.lr > 1:
       raise Diverged(f'{folder}: the loss is not finite at step 3.')
     return finish(config, folder, 0.5)
@@ -89,7 +89,7 @@ def test_folds_hold_out_no_row_that_cannot_be_scored(tmp_path, monkeypatch):
   data['labels'][::5] = -1
   held = []
 
-  def own(config, folder):
+  def own(config, folder, **unused):
     held.extend(map(int, (folder / 'held.txt').read_text().split()))
     prepare.prepare(config)  # refuses what has no label
     return {'validation': {'labels': 'given', 'rows': 1, 'last': 0.5, 'best': 0.5}}
@@ -141,7 +141,7 @@ def test_what_a_sweep_varies_is_no_unfair_comparison(tmp_path, monkeypatch):
 
 
 def test_a_seed_that_the_noise_follows_is_no_axis(tmp_path, monkeypatch):
-  monkeypatch.setattr(run, 'run', lambda config, folder: finish(config, folder, 0.5))
+  monkeypatch.setattr(run, 'run', lambda config, folder, **unused: finish(config, folder, 0.5))
   points = [{'seed': s, 'optim.lr': lr} for s in range(2) for lr in (0.1, 0.2)]
   for s in range(2):
     config = runs.recipe(noise__kind='symmetric', noise__seed=s)

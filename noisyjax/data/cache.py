@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 import PIL
 
+from noisyjax import formats
 from noisyjax.log import log
-
-LAYOUT = 2  # raise it when `decode` changes what it returns
 
 
 def folder() -> Path:
@@ -51,7 +50,7 @@ def cached(
     log.warning('The decoded images cannot be cached (%s); the next run decodes again.', error)
     return make()
   path = place / f'{hashlib.sha256(repr(identity).encode()).hexdigest()[:32]}.npz'
-  stamp = f'{LAYOUT} {PIL.__version__} {stamp}'
+  stamp = f'{formats.WRITTEN[formats.DECODED]} {PIL.__version__} {stamp}'
   arrays = _read(path, stamp)
   if arrays is None or not valid(arrays):
     arrays = make()

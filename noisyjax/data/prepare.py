@@ -41,6 +41,8 @@ class Audit:
   Attributes:
     truth: int32 [N of the data set], -1 = unknown. test: images and labels, or None. test_rows: row numbers.
     labels: which labels score the test rows. noise: realised rate and matrix, JSON-ready.
+    fingerprint: of the test rows and their labels, and of the truth; no part of a run but its audit holds it.
+    source: of the whole data set before noise and splits, which are drawn from it.
   """
 
   truth: np.ndarray
@@ -48,6 +50,8 @@ class Audit:
   test_rows: np.ndarray
   labels: str
   noise: dict[str, Any]
+  fingerprint: str = ''
+  source: str = ''
 
 
 def prepare(config: Any) -> tuple[Prepared, Audit]:
@@ -59,6 +63,7 @@ def prepare(config: Any) -> tuple[Prepared, Audit]:
     config: the run's config (`data` and `noise` are read).
   """
   data, truth, injected, source = load(config)
+  whole = dataset.fingerprint(data.ids, source, data.verified, data.classes)
   parts = split.split(data, truth, config.data, source)
   verified = split.reveal(data, truth, parts.train, config.data.trusted, config.data.seed)
   data = data.with_labels(verified=verified)
@@ -81,7 +86,8 @@ def prepare(config: Any) -> tuple[Prepared, Audit]:
     origin=of_rows(data.root, data.names, parts.train, images),
   )  # fmt: skip
   test = (images[parts.test], test_label[parts.test]) if len(parts.test) else None
-  return prepared, Audit(truth, test, parts.test, config.data.test_labels, hidden)
+  mark = _audit_fingerprint(data, parts, truth, test_label)
+  return prepared, Audit(truth, test, parts.test, config.data.test_labels, hidden, mark, whole)
 
 
 def load(config: Any) -> tuple[dataset.Dataset, np.ndarray, dict | None, np.ndarray]:
@@ -104,6 +110,15 @@ def _fingerprint(data: dataset.Dataset, parts: split.Split) -> str:
   """Names the images and labels of the training and the validation rows, and which is which."""
   each = (
     dataset.fingerprint(data.ids[r], data.given[r], data.verified[r], data.classes) for r in (parts.train, parts.val)
+  )
+  return hashlib.sha256(' '.join(each).encode()).hexdigest()
+
+
+def _audit_fingerprint(data: dataset.Dataset, parts: split.Split, truth: np.ndarray, scores: np.ndarray) -> str:
+  """Names all that scores a run: the truth of its rows, and the test rows with the labels that score them."""
+  each = (
+    dataset.fingerprint(data.ids[r], labels[r], truth[r], data.classes)
+    for r, labels in ((parts.train, truth), (parts.val, truth), (parts.test, scores))
   )
   return hashlib.sha256(' '.join(each).encode()).hexdigest()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from noisyjax import writer
+from noisyjax import formats, writer
 from noisyjax.errors import UserError
 
 
@@ -31,7 +31,7 @@ class Record:
 
   @cached_property
   def environment(self) -> dict[str, Any]:
-    return writer.read_json(self.folder / 'environment.json')
+    return formats.read_json(formats.RUN, self.folder / 'environment.json')
 
   @cached_property
   def metrics(self) -> list[dict[str, Any]]:
@@ -65,7 +65,7 @@ def read(workdir: str | os.PathLike) -> Record:
   folder = Path(workdir)
   if not (folder / 'result.json').exists():
     raise UserError(f'{folder}: not a finished run: it has no result.json.')
-  return Record(folder, writer.read_json(folder / 'config.json'), writer.read_json(folder / 'result.json'))
+  return Record(folder, *(formats.read_json(formats.RUN, folder / name) for name in ('config.json', 'result.json')))
 
 
 def history(log: Iterable[Mapping[str, Any]], field: str) -> tuple[list[int], list[float]]:

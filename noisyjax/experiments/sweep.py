@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax import config as configs, lock, recipe, recipe_files, run, writer
+from noisyjax import config as configs, identity, lock, recipe, recipe_files, run, writer
 from noisyjax.data import prepare, split
 from noisyjax.errors import Diverged, UserError
 from noisyjax.experiments import collection, words
@@ -81,15 +82,16 @@ def name(overrides: Overrides) -> str:
   return ','.join(f'{label(k)}={plain(v)}' for k, v in overrides.items()) or 'base'
 
 
-def sweep(config: ConfigDict, points: list[Overrides], workdir: str) -> tuple[list[dict], str]:
-  """Runs every point in a folder of its own; finished ones are not run twice.
+def sweep(config: ConfigDict, points: list[Overrides], workdir: str, rerun: bool = False) -> tuple[list[dict], str]:
+  """Runs every point in a folder of its own; finished ones are not run twice, unless `rerun` finds them of the past.
 
   Returns:
     The results, and the table of all finished runs in the folder, those of earlier calls too, grouped over seeds (also
     in table.md, table.csv and table.tex).
   Raises:
-    UserError: before anything runs, for a point that names an unknown field or makes a bad config; when all else has
-      run and is in the table, for points whose loss left the numbers.
+    UserError: before anything runs, for a point that names an unknown field or makes a bad config, and for folders that
+      hold runs of another config or other data (see `run.run`); when all else has run and is in the table, for points
+      whose loss left the numbers.
   """
   built, taken = [], {}
   for i, point in enumerate(points):
@@ -103,17 +105,20 @@ def sweep(config: ConfigDict, points: list[Overrides], workdir: str) -> tuple[li
   if not built:
     raise UserError('sweep: there is no point to run.')
   with lock.held(workdir):
-    return _run_all(built, workdir)
+    return _run_all(built, workdir, rerun)
 
 
-def _run_all(built: list[tuple[Overrides, ConfigDict]], workdir: str) -> tuple[list[dict], str]:
+def _run_all(built: list[tuple[Overrides, ConfigDict]], workdir: str, rerun: bool) -> tuple[list[dict], str]:
+  load = _remembering()
+  if not rerun:
+    _check_old(built, workdir, load)
   names = [name(point) for point, _ in built]
   collection.remember(workdir, names, list(dict.fromkeys(f for point, _ in built for f in point)))
   results, failed = [], []
   for i, (point, own) in enumerate(built):
     log.info('%d of %d: %s', i + 1, len(built), name(point))
     try:
-      results.append(run.run(own, Path(workdir) / name(point)))
+      results.append(run.run(own, Path(workdir) / name(point), rerun=rerun, load=load))
     except Diverged as error:
       log.error('%s', error)
       failed.append((point, error))
@@ -129,7 +134,37 @@ def _run_all(built: list[tuple[Overrides, ConfigDict]], workdir: str) -> tuple[l
   return results, text
 
 
-def kfold(config: ConfigDict, k: int, workdir: str) -> tuple[list[dict], str]:
+def _remembering() -> run.Load:
+  """Returns `prepare` with a memory of its last call: points that share their data load them once."""
+  memory = {}
+
+  def load(config: ConfigDict) -> tuple[prepare.Prepared, prepare.Audit]:
+    key = config.data.to_json() + config.noise.to_json()  # all that it looks at
+    if key not in memory:
+      memory.clear()
+      memory[key] = prepare.prepare(config)
+    return memory[key]
+
+  return load
+
+
+def _check_old(built: list[tuple[Overrides, ConfigDict]], workdir: str, load: run.Load) -> None:
+  """Raises Stale for all points that lie there of another config or other data, before any is run."""
+  found = {}
+  for point, own in built:
+    try:
+      run.finished(own, Path(workdir) / name(point), load)
+    except identity.Stale as error:
+      found[name(point)] = error
+  if found:
+    listed = ', '.join([*found][:10]) + (', …' if len(found) > 10 else '')
+    raise identity.Stale(
+      f'{workdir}: {len(found)} of {len(built)} points are of other data or another config, and nothing is run beside '
+      f'them: {listed}. The first: {next(iter(found.values()))}'
+    )
+
+
+def kfold(config: ConfigDict, k: int, workdir: str, rerun: bool = False) -> tuple[list[dict], str]:
   """Runs k-fold cross-validation over the training rows; each fold validates where it was held out.
 
   The folds are stratified by given label and keep duplicates together. A held row is scored with the labels that
@@ -148,26 +183,51 @@ def kfold(config: ConfigDict, k: int, workdir: str) -> tuple[list[dict], str]:
   parts = split.split(data, truth, whole.data, source)
   labels = data.given if config.data.val_labels == 'given' else data.verified
   folds = split.folds(parts.train, labels, data.ids, k, config.data.seed)
-  results = []
+  scored = [(kept, held[labels[held] >= 0]) for kept, held in folds]  # what has no such label cannot be scored
   with lock.held(workdir):
-    for i, (kept, held) in enumerate(folds):
-      held = held[labels[held] >= 0]  # what has no such label cannot be scored, and nobody trains on it here
+    if not rerun:
+      _check_division(config, Path(workdir), scored)
+    results = []
+    for i, (kept, held) in enumerate(scored):
       folder = Path(workdir) / f'fold={i}'
       try:
         folder.mkdir(parents=True, exist_ok=True)
       except OSError as error:
         raise UserError(f'{folder}: cannot use this workdir: {error.strerror or error}.') from error
-      rows = folder / 'held.txt'
-      text = '\n'.join(map(str, held)) + '\n'
-      if rows.exists() and rows.read_text() != text:
-        raise UserError(f'{folder}: holds a fold of another division of the data; choose another workdir.')
-      writer.write_text(rows, text)
-      writer.write_text(folder / 'kept.txt', '\n'.join(map(str, kept)) + '\n')
-      own = config.copy_and_resolve_references()
-      own.data.train, own.data.val = f'@{folder / "kept.txt"}', f'@{rows}'
+      for path, text in _row_files(folder, kept, held).items():
+        writer.write_text(path, text)
       log.info('fold %d of %d: %d rows held out', i + 1, k, len(held))
-      results.append(run.run(own, folder))
+      results.append(run.run(_fold_config(config, folder), folder, rerun=rerun))
     return results, str(_fold_table(results, workdir, _watched(config)))
+
+
+def _row_files(folder: Path, kept: np.ndarray, held: np.ndarray) -> dict[Path, str]:
+  """Returns path → content of the files that name a fold's rows: those that train, and those that validate."""
+  return {
+    folder / f'{name}.txt': ''.join(f'{row}\n' for row in rows) for name, rows in (('kept', kept), ('held', held))
+  }
+
+
+def _fold_config(config: ConfigDict, folder: Path) -> ConfigDict:
+  own = config.copy_and_resolve_references()
+  own.data.train, own.data.val = f'@{folder / "kept.txt"}', f'@{folder / "held.txt"}'
+  return own
+
+
+def _check_division(config: ConfigDict, workdir: Path, folds: list[tuple[np.ndarray, np.ndarray]]) -> None:
+  """Raises Stale for a fold of another division of the data, before any is run or its rows are overwritten."""
+  for i, (kept, held) in enumerate(folds):
+    folder = workdir / f'fold={i}'
+    for path, text in _row_files(folder, kept, held).items():
+      if path.exists() and (there := writer.read_text(path)) != text:
+        try:  # changed labels change the division: then it is they that are to be told
+          run.finished(_fold_config(config, folder), folder, prepare.prepare)
+        except identity.Stale:
+          raise
+        except UserError:  # its rows are not even there
+          pass
+        line = f'rows in {path.name}: {there.count(chr(10)):,} → {text.count(chr(10)):,}'
+        raise identity.stale(folder, 'holds a fold of another division of the data', [line])
 
 
 def _watched(config: ConfigDict) -> bool:

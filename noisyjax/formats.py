@@ -1,0 +1,63 @@
+"""The format number of each kind of file, in this one place: a file of another one is read or refused by name.
+
+Raise a number when a file's meaning changes, and its `OLDEST` when what was written before cannot be read any more.
+0 is what had no number yet. A log, CSV or picture has none of its own: that of the JSON beside it is its number, too.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from noisyjax import writer
+from noisyjax.errors import UserError
+
+RUN = 'run'  # config, environment, result and model.json; samples and audit.parquet; with them metrics and audit.jsonl
+CHECKPOINT = 'checkpoint'
+WEIGHTS = 'weights'
+FIND = 'find'  # find.json; with it issues.csv, issues.html and probs.npy
+TABLE = 'table'  # table.json; with it the tables and pictures of a sweep or a cross-validation
+DECODED = 'decoded'  # entries of the cache, which are decoded anew where `decode` changed what it returns
+
+WRITTEN = {RUN: 1, CHECKPOINT: 1, WEIGHTS: 1, FIND: 1, TABLE: 1, DECODED: 2}
+OLDEST = {RUN: 0, CHECKPOINT: 0, WEIGHTS: 0, FIND: 1, TABLE: 1, DECODED: 2}
+
+
+def stamped(kind: str, value: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the content of a file with its format number."""
+  return {'format': WRITTEN[kind], **value}
+
+
+def read(kind: str, value: Mapping[str, Any], where: Any) -> dict[str, Any]:
+  """Returns the content of a file without its format number.
+
+  Args:
+    kind: of the file. value: its content. where: what a message calls it.
+  Raises:
+    UserError: another format than those that this version reads, or no JSON object.
+  """
+  if not isinstance(value, Mapping):
+    raise UserError(f'{where}: holds {type(value).__name__}, expected a JSON object.')
+  number = value.get('format', 0)
+  oldest, newest = OLDEST[kind], WRITTEN[kind]
+  if type(number) is not int or not oldest <= number <= newest:
+    age = 'an older' if type(number) is int and number < oldest else 'a newer'
+    known = f'format {newest}' if oldest == newest else f'formats {oldest} to {newest}'
+    raise UserError(
+      f'{where}: written by {age} noisyjax, format {number!r}; this version reads {known}. Use the version that wrote '
+      'it, or another folder.'
+    )
+  return {k: v for k, v in value.items() if k != 'format'}
+
+
+def write_json(kind: str, path: Path, value: Mapping[str, Any]) -> None:
+  """Writes a JSON file with its format number; raises like `writer.write_bytes`."""
+  writer.write_json(path, stamped(kind, value))
+
+
+def read_json(kind: str, path: Path) -> dict[str, Any]:
+  """Reads a JSON file, without its format number.
+
+  Raises:
+    UserError: naming the file, if it is missing, damaged or of another format.
+  """
+  return read(kind, writer.read_json(path), path)

@@ -15,7 +15,7 @@ RUN = 'run'  # config, environment, result and model.json; samples and audit.par
 CHECKPOINT = 'checkpoint'
 WEIGHTS = 'weights'
 FIND = 'find'  # find.json; with it issues.csv, issues.html and probs.npy
-TABLE = 'table'  # table.json; with it the tables and pictures of a sweep or a cross-validation
+TABLE = 'table'  # sweep.json; with it the tables and pictures of a sweep or a cross-validation
 DECODED = 'decoded'  # entries of the cache, which are decoded anew where `decode` changed what it returns
 
 WRITTEN = {RUN: 1, CHECKPOINT: 1, WEIGHTS: 1, FIND: 1, TABLE: 1, DECODED: 2}

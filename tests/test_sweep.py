@@ -152,7 +152,7 @@ def test_a_seed_that_the_noise_follows_is_no_axis(tmp_path, monkeypatch):
 def test_a_sweep_file_of_another_format_is_named(tmp_path, monkeypatch):
   monkeypatch.setattr(run, 'run', fake)
   writer.write_json(tmp_path / 'sweep.json', {'format': 99})
-  with pytest.raises(UserError, match=r'sweep\.json: is not of format 1'):
+  with pytest.raises(UserError, match=r'sweep\.json: written by a newer noisyjax, format 99; this .* format 1'):
     sweep.sweep(runs.recipe(), [{'seed': 0}], str(tmp_path))
 
 

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from noisyjax import config as configs, writer
+from noisyjax import config as configs, formats, writer
 from noisyjax.errors import UserError
 from noisyjax.experiments import pictures, report, words
 from noisyjax.experiments.record import nested, read
 from noisyjax.experiments.tables import Table
-
-FORMAT = 1  # of sweep.json
 
 
 def remember(folder: str | Path, names: Sequence[str], fields: Sequence[str]) -> None:
@@ -23,16 +21,13 @@ def remember(folder: str | Path, names: Sequence[str], fields: Sequence[str]) ->
     raise UserError(f'{folder}: cannot use this workdir: {error.strerror or error}.') from error
   old = _remembered(Path(folder))
   merged = {key: list(dict.fromkeys([*old[key], *new])) for key, new in (('runs', names), ('fields', fields))}
-  writer.write_json(Path(folder) / 'sweep.json', {'format': FORMAT, **merged})
+  formats.write_json(formats.TABLE, Path(folder) / 'sweep.json', merged)
 
 
 def _remembered(folder: Path) -> dict[str, list[str]]:
   if not (folder / 'sweep.json').exists():
     return {'runs': [], 'fields': []}
-  found = writer.read_json(folder / 'sweep.json')
-  if not isinstance(found, dict) or found.get('format') != FORMAT:
-    raise UserError(f'{folder / "sweep.json"}: is not of format {FORMAT}; remove it to have the runs in the order of '
-                    'their names.')  # fmt: skip
+  found = formats.read_json(formats.TABLE, folder / 'sweep.json')
   return {key: list(map(str, found.get(key, ()))) for key in ('runs', 'fields')}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax import config as configs, identity, lock, recipe, recipe_files, run, writer
+from noisyjax import config as configs, formats, identity, lock, recipe, recipe_files, run, writer
 from noisyjax.data import prepare, split
 from noisyjax.errors import Diverged, UserError
 from noisyjax.experiments import collection, words
@@ -240,8 +240,10 @@ def rebuild(workdir: str | Path) -> Table:
   paths = collection.finished(workdir)
   if not paths or not all(re.fullmatch(r'fold=\d+', path.name) for path in paths):
     return collection.write(workdir)
-  config = configs.restored(writer.read_json(paths[0] / 'config.json'))
-  return _fold_table([writer.read_json(path / 'result.json') for path in paths], workdir, _watched(config))
+  config = configs.restored(formats.read_json(formats.RUN, paths[0] / 'config.json'))
+  return _fold_table(
+    [formats.read_json(formats.RUN, path / 'result.json') for path in paths], workdir, _watched(config)
+  )
 
 
 def _fold_table(results: list[dict], workdir: str | Path, watched: bool) -> Table:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from noisyjax import version
+from noisyjax import recipe_files, version
 from noisyjax.errors import UserError
 from noisyjax.log import log, show
 
@@ -16,10 +16,15 @@ from noisyjax.log import log, show
 class _Recipe(flags.ArgumentParser):
   """The text of --config as a ConfigDict."""
 
+  folder: Path | None = None  # of the recipe
+
   def parse(self, argument):
     from noisyjax import recipe
 
-    return recipe.load(argument) if isinstance(argument, str) else argument
+    if not isinstance(argument, str):
+      return argument
+    self.folder = recipe_files.located(argument.partition(':')[0], '--config').parent
+    return recipe.load(argument)
 
 
 _CONFIG = flags.DEFINE(
@@ -229,7 +234,7 @@ def _parse(argv: list[str]) -> list[str]:
   except flags.Error as error:
     raise UserError(f'{error}'.strip().splitlines()[-1]) from error
   if fields:
-    config.override(_needed(_CONFIG), fields, '--config')
+    config.override(_needed(_CONFIG), fields, '--config', beside=flags.FLAGS['config'].parser.folder)
   return rest
 
 

@@ -288,7 +288,6 @@ def check(config: ConfigDict) -> ConfigDict:
   Raises:
     UserError: naming the field, its value and what was expected; unknown names, values out of range, contradictions.
   """
-  adopt(config)
   config = _settled(config)
   _check_values(config)
   find_model(config.model.name)
@@ -350,8 +349,9 @@ def complete(config: ConfigDict, where: str) -> None:
 
 
 def _settled(config: ConfigDict) -> ConfigDict:
-  """Returns a copy with every value brought to its field's kind."""
+  """Returns a copy with plug-ins loaded and every value brought to its field's kind."""
   config = config.copy_and_resolve_references()
+  adopt(config)
   for field, found in flat(config).items():
     try:
       _set(config, field, fields.converted(field, _defaults().get(field, found), found))

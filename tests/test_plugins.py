@@ -121,6 +121,22 @@ def test_a_recipes_plug_in_lies_beside_it_and_may_be_one_of_its_phases(tmp_path)
   assert config.strategy.mine.factor == 1.0
 
 
+def test_flags_name_plug_ins_and_their_fields_from_the_current_folder_or_beside_the_recipe(data, tmp_path):
+  write(tmp_path / 'there/mine.py', METHOD)
+  recipe = runs.recipe_file(tmp_path / 'there/recipe.py', runs.recipe(data))
+  write(tmp_path / 'an_op.py', OP)
+  named = ('--config.strategy.mine.factor=0.5', '--config.strategy.name=./mine.py')  # in any order
+  ops = '--config.augment.weak=crop,./an_op.py'
+  train = ['train', f'--config={recipe}']
+  wrong = runs.launch_all([[*train, '--config.strategy.name=./mien.py', '--workdir=wrong']], cwd=tmp_path)[0]
+  code, out, err = runs.launch(*train, *named, ops, '--config.epochs=1', f'--workdir={tmp_path / "w"}', cwd=tmp_path)
+  assert code == 0 and '| mine ' in out, err
+  config = runs.read_json(tmp_path / 'w/config.json')
+  assert config['strategy'] == {'name': 'mine', 'mine': {'factor': 0.5, 'kind': 'plain'}}
+  assert config['augment']['weak'] == ['crop', 'an_op'] and len(config['plugins']) == 2
+  assert wrong[0] == 2 and "there is no file './mien.py', nor in" in wrong[2] and not (tmp_path / 'wrong').exists()
+
+
 def test_an_edited_plug_in_is_refused_by_resume_and_by_load_and_welcome_again_as_it_was(data, tmp_path, monkeypatch):
   file = write(tmp_path / 'mine.py', METHOD)
   config = lambda: override(runs.recipe(data, epochs=1), strategy__name='./mine.py')

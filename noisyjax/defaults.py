@@ -93,7 +93,7 @@ def get_config() -> ConfigDict:
   c.data.unlisted = 'unlabeled'  # images without a row in data.labels: unlabeled, skip or refuse
   c.data.classes = ()  # names; (): from the data
   c.data.unlabeled = 'undefined'  # the name that means "no label"
-  c.data.size = 0  # side in pixels; 0: all images have one size already
+  c.data.size = 0  # side in pixels; 0: all images have one size already, or of files, with crop and pad, their median
   c.data.fit = 'exact'  # images of another size: exact (refuse), crop, pad
   c.data.channels = 3  # 3: colour, 1: gray
   c.data.skip_bad = False  # go on without unreadable images

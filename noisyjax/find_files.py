@@ -1,7 +1,6 @@
 """Wrong labels of image files: a ranked CSV, a page of pictures, and the probabilities behind them."""
 
 import base64
-import contextlib
 import csv
 import io
 from collections.abc import Iterator, Sequence
@@ -13,14 +12,11 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from noisyjax import config as configs, lock, writer
-from noisyjax.data import dataset, files
-from noisyjax.data.sources import images as image_source
+from noisyjax.data import dataset
 from noisyjax.errors import UserError
 from noisyjax.find import LabelIssues, find_label_issues, recipe
 from noisyjax.log import log
 
-SIDE = 64  # pixels: images of a folder are made no larger, unless the config says so
-PEEK = 100  # images whose size is looked at for that
 SHOWN = 300  # labels in the picture page
 
 
@@ -53,7 +49,7 @@ def find_files(
     'data.skip_bad': skip_bad or own.data.skip_bad,
   }, 'find')  # fmt: skip
   if not own.data.size:
-    own.data.size, own.data.fit = _side(images), 'crop'
+    own.data.fit = 'crop'
   data, hidden = dataset.load(own.data)
   ours = None
   if probs:
@@ -73,17 +69,6 @@ def find_files(
     writer.write_text(folder / 'issues.csv', to_csv(found, data.names))
     writer.write_text(folder / 'issues.html', to_html(found, data.names, data.images, Path(images).name))
   return found, found.audit(hidden) if truth else None
-
-
-def _side(path: str) -> int:
-  """Returns the side in pixels that images are fitted to: the median short side of the first of them, at most SIDE."""
-  sides = []
-  with files.open_images(image_source.locate(path)[0]) as found:
-    for name in found.names[:PEEK]:
-      # One that cannot be read is named when all are read.
-      with contextlib.suppress(Exception), Image.open(io.BytesIO(found.read(name))) as image:
-        sides.append(min(image.size))
-  return min(SIDE, int(np.median(sides or [SIDE])))
 
 
 def to_csv(found: LabelIssues, names: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from noisyjax.errors import Diverged, UserError
 from noisyjax.log import log
 
 _CHECK_EVERY = 50  # steps between looks at the loss: each look waits for the device
+_FEW_STEPS = 10  # an epoch of fewer is worth a note
 
 
 class Preempted(Exception):
@@ -105,6 +106,12 @@ class Recorder:
     self._step = int(state.step)
     self._epoch_images = position.images
     total = position.steps * phase.epochs
+    if position.steps < _FEW_STEPS and not int(state.phase_epoch) and not int(state.tick):
+      log.info(
+        'phase %r: an epoch is only %d step(s) (batch_size %d), %d in all; steps_per_epoch=-50 walks the rows more '
+        'often, and a smaller batch_size makes more steps of them.',
+        phase.name, position.steps, phase.spec.batch_size, total,
+      )  # fmt: skip
     self._cadence = Cadence(self._config.checkpoint.every, position.steps, total)
     self._began = self._step - int(state.phase_epoch) * position.steps - int(state.tick)
     if self._bar is not None:

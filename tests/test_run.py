@@ -201,6 +201,13 @@ def test_a_workdir_of_another_config_is_refused_and_the_difference_shown(finishe
   assert 'optim.lr: 0.05 → 0.1' in text and 'epochs: 3 → 4' in text and text.count('→') == 3  # one in the sentence
 
 
+@pytest.mark.parametrize('batch, said', [(32, True), (8, False)])
+def test_an_epoch_of_few_steps_is_said(data, tmp_path, caplog, batch, said):
+  with caplog.at_level('INFO', logger='noisyjax'):
+    runs.fit(runs.recipe(data, batch_size=batch, epochs=2), tmp_path / 'w')
+  assert ('an epoch is only 3 step(s) (batch_size 32), 6 in all; steps_per_epoch=-50' in caplog.text) == said
+
+
 def test_a_run_that_was_refused_at_once_does_not_hold_its_workdir(data, tmp_path):
   with pytest.raises(UserError, match=r"freeze: 'nothing' matches no parameter"):
     runs.fit(runs.recipe(data, freeze='nothing'), tmp_path / 'w')

@@ -321,6 +321,8 @@ def test_sizes(tmp_path):
     assert data.ids[1] == decode.digest(picture(1, 12, 18))  # before the resize
     assert data.images[1, 0].any() == (fit == 'crop')  # the border of `pad` is black
   assert load(**fields, size=6, fit='pad', channels=1)[0].images.shape == (3, 6, 6, 1)
+  for fit in ('crop', 'pad'):  # without a size: the median short side
+    assert load(**fields, fit=fit)[0].images.shape == (3, 6, 6, 3)
 
 
 # The cache, through a source.

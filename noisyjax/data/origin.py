@@ -16,8 +16,10 @@ import numpy as np
 from PIL import Image
 
 from noisyjax.data import decode, files
+from noisyjax.log import log
 
 PEEK = 100  # images looked at, evenly spaced
+LARGEST = 64  # pixels: images are fitted to no larger a square, unless data.size says so
 HEAD = 2**18  # bytes that hold the head of an image file
 LOSSY = ('JPEG', 'MPO', 'WEBP', 'AVIF', 'HEIF')
 GRAY = ('1', 'L', 'LA', 'I', 'I;16', 'F')
@@ -77,6 +79,19 @@ def of_files(found: files.ImageFiles, names: Sequence[str]) -> Origin | None:
     with contextlib.suppress(Exception):
       contents.append(found.read(name)[:HEAD])
   return of(contents)
+
+
+def usual_side(found: files.ImageFiles, fit: str) -> int:
+  """Returns the side that files are fitted to where no size is asked for: their median short side, at most LARGEST.
+
+  With fit `exact` it is 0: all are expected to have one size.
+  """
+  if fit == 'exact':
+    return 0
+  seen = of_files(found, found.names)
+  side = min(LARGEST, seen.sides[1]) if seen else LARGEST
+  log.info('data.size: images are fitted to %dx%d (fit %s).', side, side, fit)
+  return side
 
 
 def of_rows(root: str, names: np.ndarray, rows: np.ndarray, images: np.ndarray) -> Origin | None:

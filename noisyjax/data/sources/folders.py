@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from noisyjax import reading
-from noisyjax.data import dataset, decode, files, label_file, labels, match
+from noisyjax.data import dataset, decode, files, label_file, labels, match, origin
 from noisyjax.errors import UserError
 
 _PART = re.compile(
@@ -49,7 +49,8 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
     placed = place(found)
     wanted = tuple(map(str, config.classes))
     _check_wanted(root, placed.classes, wanted, config.unlabeled)
-    decoded = found.take(placed.names).decoded(config.size, config.fit, config.channels, config.cache)
+    size = config.size or origin.usual_side(found, config.fit)
+    decoded = found.take(placed.names).decoded(size, config.fit, config.channels, config.cache)
     left_out = decode.check_bad(decoded.bad, config.skip_bad, str(root))
   folders = [placed.classes[i] for i in decoded.good]
   parts = np.array([placed.parts[i] for i in decoded.good])

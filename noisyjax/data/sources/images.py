@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from noisyjax import reading
-from noisyjax.data import dataset, decode, files, label_file, match
+from noisyjax.data import dataset, decode, files, label_file, match, origin
 from noisyjax.data.labels import Column, class_names, indices, missing_note, position_note
 from noisyjax.errors import UserError, check_choice
 
@@ -42,7 +42,8 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
     names, missing = _expected(found.names, read)
     columns = {field: match.aligned(c, names, root, part=field == 'verified') for field, c in read.items()}
     classes, labels = _labels(columns, config)
-    decoded = found.decoded(config.size, config.fit, config.channels, config.cache)
+    size = config.size or origin.usual_side(found, config.fit)
+    decoded = found.decoded(size, config.fit, config.channels, config.cache)
   unlisted, notes = _unlisted(columns.get('labels'), config)
   left_out = decode.check_bad([*missing, *decoded.bad], config.skip_bad, str(root))
   position = {name: i for i, name in enumerate(names)}

@@ -239,15 +239,15 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _guarded(argv: list[str]) -> None:
-  from noisyjax.recorder import Preempted
+  from noisyjax.interrupt import Stopped
 
   try:
     main(argv)
   except UserError as error:
     _fail(error)
-  except Preempted as error:
+  except Stopped as error:
     log.info('%s', error)
-    sys.exit(128 + 15)
+    sys.exit(128 + error.signal)
   except KeyboardInterrupt:
     kept = argv[1] in ('train', 'kfold', 'sweep')
     log.info('Interrupted; %s', 'the same command goes on from the last checkpoint.' if kept else 'nothing is kept.')

@@ -16,7 +16,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from noisyjax import config as configs, defaults, evaluate, progress, step, train
+from noisyjax import config as configs, defaults, evaluate, interrupt, progress, step, train
 from noisyjax.data import dataset, decode, pixels, split
 from noisyjax.errors import UserError, check_choice
 from noisyjax.estimate import confident
@@ -213,7 +213,8 @@ def out_of_fold(
   probs = np.zeros((len(labels), len(classes)), np.float32)
   clock, lines = progress.Clock(), progress.Lines()
   form = '{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total:.0f} epochs [{elapsed}<{remaining}]'
-  with tqdm(total=total, bar_format=form, mininterval=1.0, disable=None, dynamic_ncols=True) as bar:
+  bar = tqdm(total=total, bar_format=form, mininterval=1.0, disable=None, dynamic_ncols=True)
+  with interrupt.watched(), bar:
     for fold, held in enumerate(parts):
       bar.set_description(f'fold {fold + 1} of {folds}')
       probs[held] = _held_out(config, images, labels, len(classes), held, chunk, bar)
@@ -253,6 +254,7 @@ class _Watch:
 
   def step(self, phase, position, state, count: int, tick: int) -> None:
     self._bar.update(count / position.steps)
+    interrupt.check('find', f'in {self._bar.desc.rstrip(": ")}; nothing is kept.')
 
   def epoch(self, phase, position, state, record: dict) -> None:
     if int(state.bad_step) >= 0:

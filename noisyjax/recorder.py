@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import signal
-import threading
 import time
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from noisyjax import checkpoint, config as configs, progress, seal, step, train, writer
+from noisyjax import checkpoint, config as configs, interrupt, progress, seal, step, train, writer
 from noisyjax.audit import Auditor
 from noisyjax.cadence import Cadence
 from noisyjax.data.prepare import Prepared
@@ -23,12 +21,8 @@ _CHECK_EVERY = 50  # steps between looks at the loss: each look waits for the de
 _FEW_STEPS = 10  # an epoch of fewer is worth a note
 
 
-class Preempted(Exception):
-  """SIGTERM came: the run saved a checkpoint and stopped; the same command goes on."""
-
-
 class Recorder:
-  """The hooks of a run: logs, checkpoints, progress, SIGTERM, and a loss that is not finite."""
+  """The hooks of a run: logs, checkpoints, progress, signals, and a loss that is not finite."""
 
   def __init__(self, config: ConfigDict, folder: Path, prepared: Prepared, auditor: Auditor, plan: list[train.Phase]):
     self._config, self._folder, self._prepared, self._auditor, self._plan = config, folder, prepared, auditor, plan
@@ -39,26 +33,17 @@ class Recorder:
     self._before = 0.0  # seconds of earlier attempts
     self._start = self._epoch_start = time.monotonic()
     self._epoch_images = self._step = self._seen = 0
-    self._terminated = False
     self._bar, self._lines, self._clock = None, progress.Lines(), progress.Clock()
     self._totals = {}  # of the call before, which the device has done
 
   def __enter__(self):
-    self._old = None
-    if threading.current_thread() is threading.main_thread():
-      self._old = signal.signal(signal.SIGTERM, self._on_term)
     self._start = self._epoch_start = time.monotonic()
     return self
 
   def __exit__(self, *unused):
-    if self._old is not None:
-      signal.signal(signal.SIGTERM, self._old)
     if self._bar is not None:
       self._bar.close()
     self._checkpoints.close()
-
-  def _on_term(self, *unused):
-    self._terminated = True
 
   def seconds(self) -> float:
     """Returns the seconds of training so far, earlier attempts included."""
@@ -135,7 +120,7 @@ class Recorder:
     if tick == position.steps:
       return  # the epoch's own lines come before its checkpoint
     due = self._cadence.due(self._step - self._began, self.seconds())
-    if due or self._terminated:
+    if due or interrupt.asked():
       self._save(position, state)
 
   def epoch(self, phase, position, state, record: dict) -> None:
@@ -151,7 +136,7 @@ class Recorder:
     self._auditor.epoch(record['epoch'], predict, phase.strategy.networks, jax.tree.map(np.asarray, rows))
     last = int(state.phase_epoch) == phase.epochs or bool(state.control.stopped)
     self._say(record, 0 if last else phase.epochs - int(state.phase_epoch))
-    if self._cadence.due(self._step - self._began, self.seconds()) or last or self._terminated:
+    if self._cadence.due(self._step - self._began, self.seconds()) or last or interrupt.asked():
       self._save(position, state)
     self._epoch_start, self._epoch_images = time.monotonic(), position.images
 
@@ -191,5 +176,4 @@ class Recorder:
       'position': plain, 'soft': state.targets.soft is not None, 'seconds': self.seconds(),
       'data': self._prepared.record['fingerprint'], 'config': self._digest,
     })  # fmt: skip
-    if self._terminated:
-      raise Preempted(f'{self._folder}: stopped by SIGTERM at step {self._step}; the same command goes on.')
+    interrupt.check(f'{self._folder}', f'at step {self._step}; the same command goes on.')

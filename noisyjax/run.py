@@ -25,6 +25,7 @@ from noisyjax import (
   evaluate,
   formats,
   identity,
+  interrupt,
   lock,
   seal,
   step,
@@ -57,7 +58,7 @@ def run(
   Raises:
     Stale: a run of another config or of other data in `workdir`, without `rerun`.
     UserError: bad config or data; a workdir in use by another process; a loss that is NaN.
-    Preempted: after SIGTERM, with everything saved.
+    Stopped: after Ctrl-C or SIGTERM while it trains, with everything saved.
   """
   config = configs.check(config)
   folder = Path(workdir)
@@ -162,9 +163,10 @@ def _fit_networks(config: ConfigDict, folder: Path, prepared: Prepared, audit: A
   plan = configs.plan(config, data)
   root = jax.random.key(config.seed)
   recorder = Recorder(config, folder, prepared, Auditor(folder, audit, prepared), plan)
-  resume = recorder.resume(data, root)
-  with recorder:
-    state, position = train.fit(plan, data, prepared.validation, root, recorder, resume)
+  with interrupt.watched():
+    resume = recorder.resume(data, root)
+    with recorder:
+      state, position = train.fit(plan, data, prepared.validation, root, recorder, resume)
   seconds = recorder.seconds()
   phase = plan[-1]
   best = config.select == 'best' and prepared.validation is not None

@@ -301,7 +301,7 @@ def fit(
           state, sums = step.step(phase.spec, strategy, hyper, state, walks, images, keys)
         else:
           state, sums = step.steps(phase.spec, strategy, hyper, state, walks, images, keys, count)
-        # One call ahead of the device and no more: it never waits for us, and the hooks' clock and SIGTERM are on time.
+        # One call ahead of the device and no more: it never waits for us, and the hooks' clock and signals are on time.
         jax.block_until_ready(ahead)
         ahead = sums
         position.totals = step.add(position.totals, sums) if position.totals else sums

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax import config as configs, formats, identity, lock, recipe, recipe_files, run, writer
+from noisyjax import config as configs, formats, identity, interrupt, lock, recipe, recipe_files, run, writer
 from noisyjax.data import prepare, split
 from noisyjax.errors import Diverged, UserError
 from noisyjax.experiments import collection, words
@@ -115,13 +115,15 @@ def _run_all(built: list[tuple[Overrides, ConfigDict]], workdir: str, rerun: boo
   names = [name(point) for point, _ in built]
   collection.remember(workdir, names, list(dict.fromkeys(f for point, _ in built for f in point)))
   results, failed = [], []
-  for i, (point, own) in enumerate(built):
-    log.info('%d of %d: %s', i + 1, len(built), name(point))
-    try:
-      results.append(run.run(own, Path(workdir) / name(point), rerun=rerun, load=load))
-    except Diverged as error:
-      log.error('%s', error)
-      failed.append((point, error))
+  with interrupt.watched():
+    for i, (point, own) in enumerate(built):
+      interrupt.check(f'{workdir}', f'after {i} of {len(built)} points; the same command goes on.')
+      log.info('%d of %d: %s', i + 1, len(built), name(point))
+      try:
+        results.append(run.run(own, Path(workdir) / name(point), rerun=rerun, load=load))
+      except Diverged as error:
+        log.error('%s', error)
+        failed.append((point, error))
   if not results:
     raise failed[0][1]
   text = str(collection.write(workdir))
@@ -184,11 +186,12 @@ def kfold(config: ConfigDict, k: int, workdir: str, rerun: bool = False) -> tupl
   labels = data.given if config.data.val_labels == 'given' else data.verified
   folds = split.folds(parts.train, labels, data.ids, k, config.data.seed)
   scored = [(kept, held[labels[held] >= 0]) for kept, held in folds]  # what has no such label cannot be scored
-  with lock.held(workdir):
+  with lock.held(workdir), interrupt.watched():
     if not rerun:
       _check_division(config, Path(workdir), scored)
     results = []
     for i, (kept, held) in enumerate(scored):
+      interrupt.check(f'{workdir}', f'after {i} of {k} folds; the same command goes on.')
       folder = Path(workdir) / f'fold={i}'
       try:
         folder.mkdir(parents=True, exist_ok=True)

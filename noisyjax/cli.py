@@ -179,7 +179,14 @@ def strategies() -> None:
   print('image (forward 1, with backward 3), the mean over these phases')
 
 
-COMMANDS = {c.__name__: c for c in (train, kfold, sweep, predict, find, inspect, report, strategies)}
+def fields(word: str = '') -> None:
+  """fields [WORD]: every --config.field with its default, what it may hold and what it is for; or those about WORD."""
+  from noisyjax import field_list
+
+  print(field_list.text(word))
+
+
+COMMANDS = {c.__name__: c for c in (train, kfold, sweep, predict, find, inspect, report, strategies, fields)}
 
 
 def _needed(flag: flags.FlagHolder):
@@ -198,15 +205,16 @@ def main(argv: list[str]) -> None:
   """Runs COMMAND; what a user did wrong is one line on stderr, and exit code 2."""
   from noisyjax import compile_cache
 
-  if len(argv) > 2:
-    raise UserError(f'{argv[1]}: found {argv[2]!r} beside the command; expected only flags, such as --workdir=W.')
+  words = argv[2:]
+  if len(words) > (argv[1:2] == ['fields']):
+    raise UserError(f'{argv[1]}: found {words[-1]!r} beside the command; expected only flags, such as --workdir=W.')
   if len(argv) < 2 or argv[1] not in COMMANDS:
     found = argv[1] if len(argv) > 1 else 'nothing'
     near = difflib.get_close_matches(found, COMMANDS, n=1)
     hint = f' Did you mean {near[0]!r}?' if near else ''
     raise UserError(f'command: found {found!r}.{hint} {_commands()}')
   compile_cache.enable()
-  COMMANDS[argv[1]]()
+  COMMANDS[argv[1]](*words)
 
 
 def run() -> None:

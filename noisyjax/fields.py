@@ -199,6 +199,14 @@ def shown(value: Any) -> str:
   return text if len(text) <= SHOWN else f'{text[:SHOWN]}…'
 
 
+def range_of(field: str) -> Range:
+  """Returns the numbers that a field may hold, as far as this table knows."""
+  if field in RANGES:
+    return RANGES[field]
+  own = field.startswith(('strategy.', 'model.'))
+  return SHARED_RANGES.get(field.rpartition('.')[2], ANY) if own else Range()
+
+
 def check(field: str, value: Any) -> None:
   """Looks whether a value of the right kind is one that the field may hold.
 
@@ -209,10 +217,7 @@ def check(field: str, value: Any) -> None:
     if value not in CHOICES[field]:
       check_choice(field, str(value), map(str, CHOICES[field]))
     return
-  allowed = RANGES.get(field)
-  if allowed is None:
-    own = field.startswith(('strategy.', 'model.'))
-    allowed = SHARED_RANGES.get(field.rpartition('.')[2], ANY) if own else Range()
+  allowed = range_of(field)
   for number in value if isinstance(value, tuple) else (value,):
     if isinstance(number, int | float) and not isinstance(number, bool) and number not in allowed:
       expected = f'at most {allowed.high}' if number > allowed.high >= 10**4 else f'{allowed}'

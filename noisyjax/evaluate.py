@@ -5,6 +5,7 @@ with nothing in its denominator is NaN, which the writer stores as null: "not kn
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from sklearn import metrics
@@ -41,19 +42,40 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, n: int) -> np.ndarray:
   return np.bincount(labels[both].astype(np.int64) * n + predicted[both], minlength=n * n).reshape(n, n)
 
 
-def calibration_error(probs: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
-  """Expected calibration error of `probs [N, C]`: mean |accuracy - confidence|, weighted by rows per bin.
+class Reliability(NamedTuple):
+  """Rows by their confidence, in equal bins (low, high] of 0 to 1; NaN in a bin without rows.
 
-  Guo et al. 2017, "On Calibration of Modern Neural Networks", eq. 5: equal-width bins (low, high] of the confidence.
+  Attributes:
+    rows: int [bins]. confidence: mean [bins]. accuracy: [bins].
   """
-  probs, labels = _labeled(np.asarray(probs), labels)
-  if not len(labels):
-    return float('nan')
-  confidence = probs.max(-1).astype(np.float64)
-  right = probs.argmax(-1) == labels
+
+  rows: np.ndarray
+  confidence: np.ndarray
+  accuracy: np.ndarray
+
+  def error(self) -> float:
+    """Returns the expected calibration error: mean |accuracy - confidence|, weighted by rows per bin."""
+    gap = np.abs(np.nan_to_num(self.accuracy - self.confidence))
+    return float((gap * self.rows).sum() / self.rows.sum()) if self.rows.any() else float('nan')
+
+
+def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> Reliability:
+  """Bins rows by confidence [N] and counts how many of them are right, bool [N].
+
+  Guo et al. 2017, "On Calibration of Modern Neural Networks", eq. 3 to 5.
+  """
+  confidence = np.asarray(confidence, np.float64)
   bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-  gap = np.bincount(bin_of, weights=right - confidence, minlength=bins)  # rows in the bin x (accuracy - confidence)
-  return float(np.abs(gap).sum() / len(labels))
+  rows = np.bincount(bin_of, minlength=bins)
+  mean = lambda values: np.divide(np.bincount(bin_of, weights=values, minlength=bins), rows,
+                                  out=np.full(bins, np.nan), where=rows > 0)  # fmt: skip
+  return Reliability(rows, mean(confidence), mean(np.asarray(right, np.float64)))
+
+
+def calibration_error(probs: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
+  """Expected calibration error of `probs [N, C]`; NaN where nothing is labeled."""
+  probs, labels = _labeled(np.asarray(probs), labels)
+  return reliability(probs.max(-1), probs.argmax(-1) == labels, bins).error()
 
 
 def margin(values: np.ndarray, labels: np.ndarray) -> np.ndarray:

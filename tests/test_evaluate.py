@@ -162,3 +162,13 @@ def test_epoch_summary_of_nothing():
   assert set(evaluate.epoch_summary([], []).values()) == {None}
   with pytest.raises(ValueError):
     evaluate.epoch_summary([0.1], [0.1, 0.2])
+
+
+def test_reliability_counts_each_bin():
+  confidence = np.array([0.05, 0.1, 0.15, 0.95, 0.96, 1.0])
+  right = np.array([True, False, True, True, True, False])
+  found = evaluate.reliability(confidence, right, 10)
+  assert found.rows.tolist() == [2, 1, 0, 0, 0, 0, 0, 0, 0, 3] and np.isnan(found.accuracy[2:9]).all()
+  np.testing.assert_allclose(found.accuracy[[0, 1, 9]], [0.5, 1, 2 / 3])
+  np.testing.assert_allclose(found.confidence[[0, 9]], [0.075, 0.97])
+  assert found.error() == pytest.approx((2 * 0.425 + 0.85 + 3 * (0.97 - 2 / 3)) / 6)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from noisyjax import evaluate, writer
 from noisyjax.errors import UserError
-from noisyjax.experiments import page, pictures, record, report
+from noisyjax.experiments import page, pictures, record, report, words
 
 
 def fake_run(folder, strategy='co_teaching', seed=0, epochs=30, top=0.9, classes=None, validation=True, audit=True):
@@ -53,17 +53,20 @@ def fake_run(folder, strategy='co_teaching', seed=0, epochs=30, top=0.9, classes
   truth = rng.integers(0, c, n)
   given = np.where(rng.random(n) < 0.4, rng.integers(0, c, n), truth).astype(np.int32)
   predicted = np.where(rng.random(n) < 0.8, truth, rng.integers(0, c, n)).astype(np.int32)
+  confidence = np.where(predicted == truth, rng.beta(6, 1.5, n), rng.beta(3, 3, n)).astype(np.float32)
   split = np.where(np.arange(n) < 240, 'train', np.where(np.arange(n) < 280, 'val', 'test'))
   seen = split != 'test'
   row, label = np.arange(n), np.where(seen, given, -1)
   writer.write_parquet(
     folder / 'samples.parquet',
     {'row': row[seen], 'id': row[seen].astype(str), 'split': split[seen], 'given': given[seen]}
-    | {'verified': np.full(seen.sum(), -1), 'label': label[seen], 'predicted': predicted[seen]},
+    | {'verified': np.full(seen.sum(), -1), 'label': label[seen], 'predicted': predicted[seen]}
+    | {'confidence': confidence[seen]},
   )
   summary = evaluate.epoch_summary(list(val) if validation else [None] * epochs, list(test))
   if audit:
-    writer.write_parquet(folder / 'audit.parquet', {'row': row, 'split': split, 'true': truth, 'predicted': predicted})
+    columns = {'row': row, 'split': split, 'true': truth, 'predicted': predicted, 'confidence': confidence}
+    writer.write_parquet(folder / 'audit.parquet', columns)
     per_class = evaluate.report(truth[~seen], predicted[~seen], classes)[1]
   writer.write_json(
     folder / 'result.json',
@@ -84,6 +87,121 @@ def fake_run(folder, strategy='co_teaching', seed=0, epochs=30, top=0.9, classes
   writer.write_json(folder / 'config.json', {'strategy': strategy, 'optimizer': {'lr': 0.1, 'note': '<script>'}})
   writer.write_json(folder / 'environment.json', {'command': 'launch.py train --x="<&>"', 'versions': {'jax': '1'}})
   return folder
+
+
+def without_class(folder, c):
+  """Takes a class out of all rows of a run's tables: no label and no prediction has it."""
+  for name in ('samples.parquet', 'audit.parquet'):
+    columns, notes = writer.read_parquet(folder / name)
+    keep = np.ones(len(columns['row']), bool)
+    for field in ('given', 'true', 'predicted'):
+      keep &= columns.get(field, np.zeros(len(keep))) != c
+    writer.write_parquet(folder / name, {k: v[keep] for k, v in columns.items()}, notes)
+  return folder
+
+
+KINDS = {
+  'one epoch': {'epochs': 1}, 'two classes': {'classes': ['cat', 'dog']}, 'no test rows': {'audit': False},
+  'one class': {'classes': ['cat']},
+  'hundred classes': {'classes': [f'a rather long class name {i}' for i in range(100)]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('kind', [*KINDS, 'class missing'])
+def test_every_picture_and_page_survives(tmp_path, kind, monkeypatch):
+  folder = fake_run(tmp_path / 'run', **KINDS.get(kind, {}))
+  if kind == 'class missing':
+    without_class(folder, 1)
+  run = record.read(folder)
+  for draw in (pictures.curves, pictures.confusion, pictures.calibration):
+    height, width, _ = picture(draw(run)).shape
+    assert 200 < height < 1600 and 200 < width < 1600
+  if kind in ('one epoch', 'no test rows'):  # classes are not in it
+    assert picture(pictures.comparison({'a': [run], 'b' * 90: [run]})).shape[1] < 1300
+    return
+  monkeypatch.setattr(pictures, 'confusion', lambda run: b'')
+  assert Page(report.write_report(folder).read_text()).open == []
+
+
+def figure_of(monkeypatch, draw, *arguments):
+  """The figure behind a PNG, before it was printed."""
+  kept = []
+  monkeypatch.setattr(pictures, '_png', lambda figure: kept.append(figure) or b'')
+  draw(*arguments)
+  return kept[0]
+
+
+def test_every_panel_has_its_axes_named(tmp_path, monkeypatch):
+  run = record.read(fake_run(tmp_path / 'run'))
+  groups = [({'lr': lr}, [run.result]) for lr in (0.1, 0.2)]
+  for draw, arguments in (
+    (pictures.curves, (run,)), (pictures.confusion, (run,)), (pictures.calibration, (run,)),
+    (pictures.axes, (groups, ['lr'])), (pictures.comparison, ({'a': [run]},)),
+  ):  # fmt: skip
+    axes = figure_of(monkeypatch, draw, *arguments).axes
+    named = [bool(ax.get_ylabel() or any(t.get_text() for t in ax.get_yticklabels())) for ax in axes]
+    assert axes and all(named), draw
+
+
+def test_no_two_curves_of_a_panel_look_alike_even_in_gray(tmp_path, monkeypatch):
+  figure = figure_of(monkeypatch, pictures.curves, record.read(fake_run(tmp_path / 'run')))
+  for ax in figure.axes:
+    lines = [
+      line for line in ax.get_lines() if line.get_linestyle() != 'None' and line.get_xdata()[0] != line.get_xdata()[-1]
+    ]
+    assert len({str(line._unscaled_dash_pattern) for line in lines}) == len(lines)
+
+
+def test_a_cell_of_the_matrix_holds_rows_and_percent(tmp_path, monkeypatch):
+  run = record.read(fake_run(tmp_path / 'run', classes=['cat', 'dog']))
+  figure = figure_of(monkeypatch, pictures.confusion, run)
+  counts = evaluate.confusion(run.scored.labels, run.scored.predicted, 2)
+  share = 100 * counts / counts.sum(1, keepdims=True)
+  assert [t.get_text() for t in figure.axes[0].texts] == [
+    f'{counts[i, j]}\n{share[i, j]:.0f} %' for i in range(2) for j in range(2)
+  ]
+  assert figure.axes[0].get_ylabel() == 'true label'
+
+
+def test_calibration_shows_the_rows_of_each_bin(tmp_path, monkeypatch):
+  folder = fake_run(tmp_path / 'run', audit=False)
+  columns, _ = writer.read_parquet(folder / 'samples.parquet')
+  held = columns['split'] == 'val'
+  columns['confidence'] = np.where(np.arange(len(held)) % 2, 0.95, 0.55).astype(np.float32)
+  writer.write_parquet(folder / 'samples.parquet', columns)
+  figure = figure_of(monkeypatch, pictures.calibration, record.read(folder))
+  assert [t.get_text() for t in figure.axes[1].texts] == ['20', '20'] and held.sum() == 40
+  assert 'given labels' in figure.axes[0].get_title(loc='left')
+  right = (columns['predicted'] == columns['given'])[held]
+  sure = columns['confidence'][held] > 0.9
+  points = figure.axes[0].get_lines()[1].get_xydata()
+  np.testing.assert_allclose(points, [[0.55, right[~sure].mean()], [0.95, right[sure].mean()]], atol=1e-6)
+  del columns['confidence']  # a run of old
+  writer.write_parquet(folder / 'samples.parquet', columns)
+  assert pictures.calibration(record.read(folder)) is None and report.write_report(folder).exists()
+
+
+def test_without_test_rows_the_page_scores_the_classes_on_validation(tmp_path):
+  folder = fake_run(tmp_path / 'run', audit=False)
+  text = ' '.join(Page(report.write_report(folder).read_text()).text)
+  run = record.read(folder)
+  held = run.samples['split'] == 'val'
+  own = evaluate.report(run.samples['given'][held], run.samples['predicted'][held], run.classes)[1]
+  assert 'Validation rows (given labels)' in text and f'{100 * own["cat"]["recall"]:.2f} %' in text
+  low, high = words.wilson(run.result['validation']['best'], 40)
+  assert f'[{100 * low:.2f}, {100 * high:.2f}]' in text and 'audit' not in text.split('Per class')[1].split('Calib')[0]
+
+
+@pytest.mark.parametrize(('values', 'scale'), [((0.1, 0.2), 'linear'), ((0.01, 0.1), 'log'), ((0, 100), 'linear')])
+def test_a_swept_number_is_an_axis(monkeypatch, values, scale):
+  one = lambda v: {'validation': {'best': v}, 'audit': {'selected': v - 0.1}}
+  groups = [({'lr': x, 'name': 'a'}, [one(0.5 + i / 10), one(0.6 + i / 10)]) for i, x in enumerate(values)]
+  figure = figure_of(monkeypatch, pictures.axes, groups, ['lr'])
+  ax = figure.axes[0]
+  assert ax.get_xscale() == scale and len(figure.axes) == 1
+  solid, dotted = (container.lines[0].get_xydata() for container in ax.containers)
+  np.testing.assert_allclose(solid, [(values[0], 0.55), (values[1], 0.65)])
+  np.testing.assert_allclose(dotted, [(values[0], 0.45), (values[1], 0.55)])
 
 
 def results(*folders):
@@ -126,15 +244,15 @@ def test_the_page_is_self_contained_escaped_and_complete(tmp_path):
   page = Page(text)
   assert page.open == []
   sources = [value for _, name, value in page.attributes if name in ('src', 'href')]
-  assert len(sources) == 2 and all(s.startswith('data:image/png;base64,') for s in sources)
+  assert len(sources) == 3 and all(s.startswith('data:image/png;base64,') for s in sources)
   assert not re.search(r'https?:|@import|url\(|<script|<b>ship', text)
   shown = ' '.join(page.text)
-  for words in (
+  for said in (
     'noise rate 0.4', 'oracle: best by test', 'not a result', 'mean of last 10', 'validated on given labels',
     'optimizer.lr', '"<script>"', 'versions.jax', '<b>ship</b> & $\\x$', 'realised 39.10 %', '120 test rows', '123,456',
     '240 train, 40 val', 'Symmetric, exclusive.',
   ):  # fmt: skip
-    assert words in shown, words
+    assert said in shown, said
   assert {'curves.png', 'confusion.png', 'report.html'} <= {p.name for p in path.parent.iterdir()}
 
 
@@ -160,7 +278,7 @@ def test_curves_draw_what_there_is_and_only_that(tmp_path):
 
 def test_no_audit_no_validation_is_said_not_drawn(tmp_path):
   text = report.write_report(fake_run(tmp_path / 'run', audit=False, validation=False)).read_text()
-  assert text.count('there is nothing to audit') == 2 and 'No validation rows' in text
+  assert 'there is nothing to audit' in text and 'No validation rows' in text
   assert 'test rows, scored' not in text and 'given wrong' not in text
 
 
@@ -181,11 +299,9 @@ def test_null_metrics_are_gaps(tmp_path):
   assert record.history([{'epoch': 1, 'loss': None}], 'loss') == ([], [])
 
 
-def test_many_classes_and_pictures_repeat_bit_for_bit(tmp_path):
-  run = record.read(fake_run(tmp_path / 'run', classes=[f'a rather long class name {i}' for i in range(100)]))
-  first = pictures.confusion(run)
-  assert pictures.confusion(run) == first
-  assert max(Image.open(io.BytesIO(first)).size) < 1600
+def test_pictures_repeat_bit_for_bit(tmp_path):
+  run = record.read(fake_run(tmp_path / 'run', classes=['cat', 'dog']))
+  assert pictures.confusion(run) == pictures.confusion(run)
 
 
 def test_an_unfinished_workdir_is_named(tmp_path):
@@ -248,8 +364,10 @@ def test_comparison_draws_each_group_in_its_color(tmp_path):
   assert not has_color(png, pictures.GROUPS[2])
   columns = np.flatnonzero((np.abs(picture(png) - [0x2A, 0x6F, 0xBB]).max(-1) < 12).any(0)) / picture(png).shape[1]
   assert columns.min() < 0.15 and ((columns > 0.2) & (columns < 0.4)).any() and columns.max() > 0.7  # curve; bar, name
-  blind = {'blind': [fake_run(tmp_path / 'blind', audit=False)]}
-  with pytest.raises(UserError, match='blind: no run of this group has a test accuracy'):
+  alone = {'alone': [fake_run(tmp_path / 'alone', audit=False)]}  # no test rows: on validation
+  assert has_color(report.write_comparison(alone, tmp_path / 'alone.png').read_bytes(), pictures.GROUPS[0])
+  blind = {'blind': [fake_run(tmp_path / 'blind', audit=False, validation=False)]}
+  with pytest.raises(UserError, match='blind: no run of this group has a test or validation accuracy'):
     report.write_comparison(blind, tmp_path / 'blind.png')
 
 

@@ -17,7 +17,7 @@ from noisyjax.errors import UserError
 
 FILES = (
   'config.json', 'environment.json', 'metrics.jsonl', 'audit.jsonl', 'samples.parquet', 'audit.parquet', 'result.json',
-  'model.json', 'curves.png', 'confusion.png', 'report.html', 'weights', 'checkpoints',
+  'model.json', 'curves.png', 'confusion.png', 'calibration.png', 'report.html', 'weights', 'checkpoints',
 )  # fmt: skip
 
 

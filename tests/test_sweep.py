@@ -10,10 +10,22 @@ from noisyjax.errors import Diverged, UserError
 from noisyjax.experiments import sweep, words
 
 
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch, request):
+  """Text in pictures is slow: one test draws them."""
+  if 'drawn' not in request.node.name:
+    for name in ('comparison', 'axes'):
+      monkeypatch.setattr(f'noisyjax.experiments.pictures.{name}', lambda *arguments: b'png')
+
+
 def finish(config, folder, accuracy):
   """Writes the files of a finished run that a table is made of, and returns its result."""
   result = {'strategy': config.strategy.name, 'model': config.model.name, 'seed': config.seed, 'seconds': 1.0}
-  result |= {'data': {'fingerprint': 'f00'}, 'audit': {'last': accuracy}, 'epochs': config.epochs}
+  result |= {
+    'data': {'fingerprint': 'f00'},
+    'audit': {'last': accuracy, 'selected': accuracy, 'test_rows': 9},
+    'epochs': config.epochs,
+  }
   folder.mkdir(parents=True, exist_ok=True)
   writer.write_json(folder / 'config.json', configs.resolved(config))
   writer.write_json(folder / 'result.json', result)
@@ -166,3 +178,14 @@ def test_folds_are_rebuilt_as_folds_with_the_interval_of_their_rows(tmp_path):
   low, high = words.wilson(0.6, 81)
   assert f'60.00 ± 14.14 (2) [{100 * low:.2f}, {100 * high:.2f}]' in row_of(text, 'mean ± std (2)')
   assert (tmp_path / 'table.csv').exists() and (tmp_path / 'table.tex').exists()
+
+
+def test_a_swept_number_is_drawn_and_a_picture_of_old_goes(tmp_path, monkeypatch):
+  monkeypatch.setattr(run, 'run', fake)
+  config = runs.recipe(noise__kind='symmetric')
+  sweep.sweep(config, list(sweep.grid(['noise.rate=0.2,0.4', 'seed=0,1'])), str(tmp_path))
+  assert (tmp_path / 'axes.png').exists() and (tmp_path / 'comparison.png').exists()
+  for path in tmp_path.glob('rate=0.4*/result.json'):
+    path.unlink()
+  sweep.rebuild(tmp_path)
+  assert not (tmp_path / 'axes.png').exists()  # one value is no axis

@@ -76,12 +76,26 @@ def write(folder: str | Path) -> Table:
     by.append('data seen')
   table = report.table(rows, by, fields)
   write_table(folder, table)
-  groups: dict[str, list] = {}
-  for row, record in zip(rows, records):
-    groups.setdefault(_label(row, by), []).append(record)
-  if all(nested(row, 'audit.last') is not None for row in rows):
-    writer.write_bytes(folder / 'comparison.png', pictures.comparison(groups))
+  labels, settings = [_label(row, by) for row in rows], [{c: row[c] for c in by} for row in rows]
+  groups = {label: [r for r, own in zip(records, labels) if own == label] for label in labels}
+  numbers = [c for c in columns.values() if _numeric([own[c] for own in settings])]
+  swept = [(settings[labels.index(label)], [record.result for record in groups[label]]) for label in groups]
+  drawn = any(all(nested(row, field) for row in rows) for field in ('audit.test_rows', 'validation.rows'))
+  _write(folder / 'comparison.png', pictures.comparison(groups) if drawn else None)
+  _write(folder / 'axes.png', pictures.axes(swept, numbers) if drawn and numbers else None)
   return table
+
+
+def _write(path: Path, png: bytes | None) -> None:
+  """Writes a picture, or removes that of an earlier call where there is nothing to draw."""
+  if png is None:
+    path.unlink(missing_ok=True)
+  else:
+    writer.write_bytes(path, png)
+
+
+def _numeric(values: Sequence[Any]) -> bool:
+  return len({*map(str, values)}) > 1 and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
 
 
 def _fields(runs: Sequence[tuple[dict, dict]], swept: Sequence[str]) -> list[str]:

@@ -29,18 +29,20 @@ details summary{cursor:pointer;font-weight:600}details[open] summary{margin-bott
 AUDIT_TAG = '<span class="audit">audit</span>'
 
 
-def page(record: Record, curves_png: bytes, confusion: bytes) -> str:
-  """Returns the page, both PNGs within it."""
+def page(record: Record, curves: bytes, confusion: bytes, calibration: bytes | None = None) -> str:
+  """Returns the page, the PNGs within it."""
   result = record.result
   data, noise = result['data'], result.get('noise') or {}
+  tag = ' ' + AUDIT_TAG if record.scored.part == 'test' else ''
   title = f'{result.get("strategy")} · {result.get("model")} · {data.get("source")}'
   sections = [
     _section('Test accuracy ' + AUDIT_TAG, _result_table(result)),
     _section('Validation', _validation_table(result)),
     _section('What the method was told', _told_list(result)),
-    _section('Curves', _image(curves_png, 'Curves over epochs')),
-    _section('Confusion matrix', _image(confusion, 'Confusion matrix')),
-    _section('Per class ' + AUDIT_TAG, _class_table(nested(result, 'audit.report'))),
+    _section('Curves', _image(curves, 'Curves over epochs')),
+    _section('Confusion matrix' + tag, _image(confusion, 'Confusion matrix') + _confusions(record)),
+    _section('Per class' + tag, _class_table(record)),
+    _section('Calibration' + tag, _image(calibration, 'Calibration') + SURE) if calibration else '',
     _noise_section(record),
     _detection_section(nested(result, 'audit.detection')),
     _section('Budget', _pairs({k: result.get(k) for k in BUDGET})),
@@ -80,7 +82,7 @@ def _tiles(result: Mapping[str, Any]) -> str:
 def _result_table(result: Mapping[str, Any]) -> str:
   audit = result.get('audit') or {}
   if audit.get('last') is None:
-    return '<p>No true labels are known: there is nothing to audit.</p>'
+    return '<p>No test rows with a label: there is nothing to audit, and validation stands for it below.</p>'
   labels = nested(result, 'validation.labels')
   chosen, few = audit.get('best_epoch'), audit.get('epochs_chosen_from', 10)
   rows = (
@@ -114,11 +116,19 @@ def _validation_table(result: Mapping[str, Any]) -> str:
   shown = {
     'labels': validation.get('labels'),
     'rows': validation.get('rows'),
-    'last': words.percent(validation.get('last')),
-    'best': words.percent(validation.get('best')),
-    'best epoch': result.get('best_epoch'),
+    'last epoch': _with_interval(validation, 'last'),
+    'best epoch': _with_interval(validation, 'best') + ' (chosen by these same rows: optimistic)',
+    'which is': result.get('best_epoch'),
   }
-  return _pairs(shown)
+  return _pairs(shown) + '<p class="faint">In brackets: 95 % interval (Wilson) of a share of so many rows.</p>'
+
+
+def _with_interval(validation: Mapping[str, Any], which: str) -> str:
+  value = validation.get(which)
+  if value is None or not np.isfinite(value):
+    return '-'
+  low, high = words.wilson(value, validation['rows'])
+  return f'{words.percent(value)} [{100 * low:.2f}, {100 * high:.2f}]'
 
 
 def _told_list(result: Mapping[str, Any]) -> str:
@@ -126,19 +136,47 @@ def _told_list(result: Mapping[str, Any]) -> str:
   return '<ul>' + ''.join(f'<li>{escape(words.text(item))}</li>' for item in items) + '</ul>'
 
 
-def _class_table(report: Mapping[str, Any] | None) -> str:
-  if not report:
-    return '<p>No true labels are known: there is nothing to audit.</p>'
+LISTED = 10  # confusions
+SURE = (
+  '<p class="faint">Above: how often the run is right, by how sure it is, with 95 % intervals; on the dashed line it '
+  'is as sure as it is right. Below: rows. Confidence that was learned from wrong labels is often too low.</p>'
+)
+
+
+def _confusions(record: Record) -> str:
+  """The most frequent mistakes, by name: of many classes the matrix shows only where they lie."""
+  rows = record.scored
+  counts = evaluate.confusion(rows.labels, rows.predicted, len(record.classes))
+  np.fill_diagonal(counts, 0)
+  order = np.argsort(-counts, axis=None, kind='stable')[:LISTED]
+  found = [(*divmod(int(i), len(counts)), int(counts.flat[i])) for i in order if counts.flat[i]]
+  if not found:
+    return ''
+  body = ''.join(
+    f'<tr><td>{escape(record.classes[i])}</td><td>{escape(record.classes[j])}</td><td class="n">{n:,}</td></tr>'
+    for i, j, n in found
+  )
+  head = f'<tr><th>{rows.kind} label</th><th>predicted</th><th class="n">rows</th></tr>'
+  return f'<p>Most frequent mistakes</p><table>{head}{body}</table>'
+
+
+def _class_table(record: Record) -> str:
+  """Precision, recall and F1 of each class, on the test rows or, where there are none, on the validation rows."""
+  rows = record.scored
+  if not (rows.labels >= 0).any():
+    return '<p>Neither test nor validation rows with a label: there is nothing to score.</p>'
+  report = nested(record.result, 'audit.report') if rows.part == 'test' else None
+  report = report or evaluate.report(rows.labels, rows.predicted, record.classes)[1]
   fields = ('precision', 'recall', 'f1-score')
   body = ''
   for name, row in report.items():
     if not isinstance(row, Mapping):  # the accuracy, which stands above
       continue
     cells = ''.join(f'<td class="n">{words.percent(row.get(field))}</td>' for field in fields)
-    rows = escape(words.text(words.rounded(row.get('support'))))
-    body += f'<tr><td>{escape(str(name))}</td>{cells}<td class="n">{rows}</td></tr>'
+    count = escape(words.text(words.rounded(row.get('support'))))
+    body += f'<tr><td>{escape(str(name))}</td>{cells}<td class="n">{count}</td></tr>'
   head = ''.join(f'<th class="n">{field}</th>' for field in (*fields, 'rows'))
-  return f'<table><tr><th>class</th>{head}</tr>{body}</table>'
+  return f'<p>{escape(rows.title)}.</p><table><tr><th>class</th>{head}</tr>{body}</table>'
 
 
 def _noise_section(record: Record) -> str:

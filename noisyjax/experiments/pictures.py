@@ -1,12 +1,13 @@
 """The pictures of runs: curves over epochs, a confusion matrix, and several groups of runs side by side.
 
-What needs true or test labels is drawn dashed or in the audit colors, and called "audit" where it stands.
+What needs true or test labels is drawn dotted in the audit colors, and called "audit" where it stands.
 """
 
 import io
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -14,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator, PercentFormatter
 
 from noisyjax import evaluate
 from noisyjax.errors import UserError
@@ -47,10 +48,17 @@ STYLE = {
   'lines.linewidth': 1.8,
 }
 
-# One panel each: title, percent?, and its lines (file, field, label).
+# A second curve must show where it lies on the first: no two of one panel have both color and dashes in common.
+SOLID, LONG = '-', (0, (7, 2))
+DOTS = ((0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (3, 1.5)), (0, (5, 1.2, 1.2, 1.2, 1.2, 1.2)))
+BINS = 10  # of the calibration plot
+SWEPT = ('#2a6fbb', '#12876f', '#9a3f8f', '#4b5563', '#0891b2', '#b8860b')  # lines of a swept field
+
+# One panel each: title, label of the y axis, percent?, and its lines (file, field, label).
 PANELS = (
   (
     'Loss',
+    'loss',
     False,
     (
       ('metrics', 'loss', 'training targets'),
@@ -60,6 +68,7 @@ PANELS = (
   ),
   (
     'Accuracy',
+    'accuracy',
     True,
     (
       ('metrics', 'accuracy', 'training targets'),
@@ -71,6 +80,7 @@ PANELS = (
   ),
   (
     'Labels trained on',
+    'share of rows',
     True,
     (
       ('metrics', 'chosen', 'fraction chosen'),
@@ -79,7 +89,7 @@ PANELS = (
       ('audit', 'selection_recall', 'selection recall (audit)'),
     ),
   ),
-  ('Learning rate', False, (('metrics', 'lr', 'learning rate'),)),
+  ('Learning rate', 'learning rate', False, (('metrics', 'lr', 'learning rate'),)),
 )
 
 
@@ -87,8 +97,8 @@ def curves(record: Record) -> bytes:
   """Returns a PNG: loss, accuracy, the labels trained on and the learning rate over epochs."""
   logs = {'metrics': record.metrics, 'audit': record.audit}
   shown = [
-    (title, percent, lines)
-    for title, percent, lines in PANELS
+    (title, axis, percent, lines)
+    for title, axis, percent, lines in PANELS
     if any(history(logs[source], field)[0] for source, field, _ in lines)
   ]
   with matplotlib.rc_context(STYLE):
@@ -99,20 +109,20 @@ def curves(record: Record) -> bytes:
     if not shown:
       axes[0].set_axis_off()
       axes[0].text(0.5, 0.5, 'No epochs: nothing to draw.', ha='center', color=FAINT)
-    for ax, (title, percent, lines) in zip(axes, shown):
-      colors = {'metrics': iter((TRAIN, VALIDATION)), 'audit': iter(AUDITS)}
+    for ax, (title, axis, percent, lines) in zip(axes, shown):
+      styles = {'metrics': zip((TRAIN, VALIDATION), (SOLID, LONG)), 'audit': zip(AUDITS, DOTS)}
       for source, field, label in lines:
-        color = next(colors[source])
+        color, dashes = next(styles[source])
         epochs, values = history(logs[source], field)
         if not epochs:
           continue
         if field.startswith('val_') and (labels := nested(record.result, 'validation.labels')):
           label = f'{label} ({labels} labels)'
-        style = {'linestyle': (0, (4, 1.5)) if source == 'audit' else '-', 'marker': 'o' if len(epochs) == 1 else None}
-        ax.plot(epochs, values, color=color, label=_plain(label), markersize=5, **style)
+        marker = 'o' if len(epochs) == 1 else None
+        ax.plot(epochs, values, color=color, linestyle=dashes, label=_plain(label), marker=marker, markersize=5)
       if title == 'Accuracy':
         _mark_selected(ax, record)
-      ax.set(title=title, xlabel='epoch')
+      ax.set(title=title, xlabel='epoch', ylabel=axis)
       if title == 'Labels trained on':
         ax.set_ylim(0, 1.02)
       if percent:
@@ -140,108 +150,233 @@ def _draw_phases(ax: Axes, metrics: Sequence[Mapping[str, Any]]) -> None:
   ]
   if len(starts) < 2:
     return
-  for start in starts:
-    if start is not starts[0]:
-      ax.axvline(start['epoch'] - 0.5, color=FAINT, linewidth=0.8, zorder=0)
-    if len(starts) <= 4:
-      place = {'xytext': (3, 2), 'textcoords': 'offset points', 'xycoords': ax.get_xaxis_transform()}
+  for start in starts[1:]:
+    ax.axvline(start['epoch'] - 0.5, color=FAINT, linewidth=0.8, zorder=0)
+  if len(starts) <= 4:
+    ax.set_title(ax.get_title(loc='left'), pad=18)
+    for start in starts:  # above the panel, where no curve is
+      place = {'xytext': (0, 3), 'textcoords': 'offset points', 'xycoords': ax.get_xaxis_transform()}
       left = start['epoch'] - (0.5 if start is not starts[0] else 0)
-      ax.annotate(_plain(start.get('strategy', '')), (left, 0), color='#57606a', fontsize=8, **place)
+      ax.annotate(_plain(start.get('strategy', '')), (left, 1), color='#57606a', fontsize=8, **place)
 
 
 def confusion(record: Record) -> bytes:
   """Returns a PNG: predictions against the test labels, or the validation labels where there are none."""
-  counts, title, labels = _predictions(record)
-  return _matrix_png(counts, record.classes, title, ylabel=labels, xlabel='predicted')
+  rows, n = record.scored, len(record.classes)
+  counts = evaluate.confusion(rows.labels, rows.predicted, n)
+  return _matrix_png(counts, record.classes, rows.title, ylabel=f'{rows.kind} label', xlabel='predicted label')
 
 
-def _predictions(record: Record) -> tuple[np.ndarray, str, str]:
-  """Counts [C, C] of labels against predictions, what they are counted on, and which labels these are."""
-  n = len(record.classes)
-  if record.truth is not None and (test := record.truth['split'] == 'test').any():
-    labels = nested(record.result, 'audit.test_labels') or 'true'
-    counts = evaluate.confusion(record.truth['true'][test], record.truth['predicted'][test], n)
-    return counts, 'Test rows (audit)', f'{labels} label'
-  validation = record.samples['split'] == 'val'
-  kind = nested(record.result, 'validation.labels') or 'given'
-  counts = evaluate.confusion(record.samples[kind][validation], record.samples['predicted'][validation], n)
-  return counts, 'Validation rows', f'{kind} label'
+NAMED, COUNTED = 110, 20  # classes: names and numbers fit, up to so many
 
 
 def _matrix_png(counts: np.ndarray, classes: Sequence[str], title: str, ylabel: str, xlabel: str) -> bytes:
-  """Rows of `counts [C, C]` in percent of the row; numbers in the cells and all names as long as they can be read."""
+  """Rows of `counts [C, C]` in percent of the row, with counts in the cells where they can be read."""
   n = len(classes)
   share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
   with matplotlib.rc_context(STYLE):
-    size = min(max(4.6, 2.2 + 0.56 * n), 11)
-    figure = Figure(figsize=(size + 0.6, size), layout='constrained')
+    size = min(max(4.4, 2.4 + 0.6 * n), 13)
+    figure = Figure(figsize=(size + 0.8, size), layout='constrained')
     ax = figure.subplots()
     image = ax.imshow(share, cmap='Blues', vmin=0, vmax=1)
-    for i, j in np.ndindex(n, n) if n <= 20 else ():
+    for i, j in np.ndindex(n, n) if n <= COUNTED else ():
       if counts[i, j]:
-        text = f'{100 * share[i, j]:.0f}' if share[i, j] >= 0.005 else '<1'
+        percent = f'{100 * share[i, j]:.0f} %' if share[i, j] >= 0.005 else '<1 %'
         color = 'white' if share[i, j] > 0.55 else INK
-        ax.text(j, i, text, ha='center', va='center', color=color, fontsize=9 if n <= 12 else 7)
-    every = max(1, -(-n // 40))
-    names = [_plain(name if len(name) <= 18 else name[:17] + '…') for name in classes][::every]
-    fontsize = 9 if n <= 20 else 7
-    ax.set_xticks(
-      range(0, n, every), names, rotation=45 if n > 2 else 0, ha='right' if n > 2 else 'center', fontsize=fontsize
-    )
+        size = 9 if n <= 8 else 7.5 if n <= 14 else 6.5
+        ax.text(j, i, f'{counts[i, j]:,}\n{percent}', ha='center', va='center', color=color, fontsize=size)
+    every = -(-n // NAMED)
+    names = [_plain(_short(name)) for name in classes][::every]
+    fontsize = 9 if n <= 14 else 8 if n <= 40 else 6
+    long = n > 2 and max(map(len, names)) > 3
+    ax.set_xticks(range(0, n, every), names, rotation=90 if n > COUNTED else 45 if long else 0, fontsize=fontsize)
+    if long and n <= COUNTED:
+      for label in ax.get_xticklabels():
+        label.set(ha='right', rotation_mode='anchor')
     ax.set_yticks(range(0, n, every), names, fontsize=fontsize)
     ax.tick_params(length=0)
     ax.grid(visible=False)
     for spine in ax.spines.values():
       spine.set_visible(False)
     ax.set(xlabel=xlabel, ylabel=_plain(ylabel))
-    ax.set_title(f'{title}: {counts.sum():,}, rows in %')
-    bar = figure.colorbar(image, shrink=0.7, format=PercentFormatter(1, decimals=0))
+    right = np.trace(counts) / max(counts.sum(), 1)
+    text = f'{title}\n{counts.sum():,} rows, {100 * right:.1f} % right'
+    ax.set_title(text + ('; in a cell: rows, % of the label' if n <= COUNTED else '') + '\n', fontsize=10)
+    bar = figure.colorbar(image, shrink=0.7, format=PercentFormatter(1, decimals=0), label='share of the label')
     bar.outline.set_visible(False)
     return _png(figure)
+
+
+def _short(name: str, width: int = 18) -> str:
+  """Returns a name cut in its middle: those of many classes begin alike."""
+  return name if len(name) <= width else f'{name[: width // 2]}…{name[width // 2 + 1 - width :]}'
+
+
+def calibration(record: Record) -> bytes | None:
+  """Returns a PNG: how often the run is right, by how sure it is; None where no row has a label and a confidence.
+
+  Above, accuracy against confidence with Wilson's 95 % interval of each bin; below, the rows of each bin.
+  """
+  rows = record.scored
+  known = rows.labels >= 0
+  if rows.confidence is None or not known.any():
+    return None
+  right = (rows.predicted == rows.labels)[known]
+  found = evaluate.reliability(rows.confidence[known], right, BINS)
+  some = np.flatnonzero(found.rows)
+  color = AUDIT if rows.part == 'test' else VALIDATION
+  with matplotlib.rc_context(STYLE):
+    figure = Figure(figsize=(6, 5.6), layout='constrained')
+    top, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1))
+    top.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 2)), label='as sure as right')
+    interval = np.array([words.wilson(found.accuracy[i], found.rows[i]) for i in some]).T  # [2, bins]
+    whiskers = np.abs(interval - found.accuracy[some])
+    top.errorbar(found.confidence[some], found.accuracy[some], whiskers, color=color, ecolor=FAINT, marker='o',
+                 markersize=5, linewidth=1.4, elinewidth=1.2, capsize=2.5)  # fmt: skip
+    error = evaluate.reliability(rows.confidence[known], right).error()
+    top.set_title(f'{rows.title}\ncalibration error (15 bins) {100 * error:.1f} %\n', fontsize=10)
+    top.set(ylabel='accuracy', xlim=(0, 1), ylim=(-0.03, 1.03))
+    top.legend(loc='best')
+    below.bar((np.arange(BINS) + 0.5) / BINS, found.rows, width=0.92 / BINS, color=color, alpha=0.75)
+    for i in some:
+      below.annotate(f'{found.rows[i]:,}', ((i + 0.5) / BINS, found.rows[i]), xytext=(0, 2), ha='center',
+                     textcoords='offset points', fontsize=8)  # fmt: skip
+    below.set(xlabel='confidence (largest probability)', ylabel='rows', ylim=(0, 1.22 * found.rows.max()))
+    below.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    for axis in (top.yaxis, below.xaxis):
+      axis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return _png(figure)
+
+
+def axes(groups: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]], fields: Sequence[str]) -> bytes:
+  """Returns a PNG: accuracy against each swept number, mean ± sample standard deviation over seeds.
+
+  One line for each setting of the other fields: solid on the validation rows, by which a value may be chosen; dotted on
+  the test rows (audit).
+
+  Args:
+    groups: what was swept (name → value) and the results of each group. fields: the numbers among the names.
+  """
+  with matplotlib.rc_context(STYLE):
+    figure = Figure(figsize=(6.2 * min(len(fields), 2), 4.2 * -(-len(fields) // 2)), layout='constrained')
+    panels = figure.subplots(-(-len(fields) // 2), min(len(fields), 2), squeeze=False).ravel()
+    for ax in panels[len(fields) :]:
+      ax.set_axis_off()
+    for ax, field in zip(panels, fields):
+      lines: dict[str, list] = {}
+      for values, results in groups:
+        rest = ', '.join(f'{k} = {words.text(v)}' for k, v in values.items() if k != field)
+        lines.setdefault(rest, []).append((values[field], results))
+      for rank, (rest, points) in enumerate(lines.items()):
+        for part, (rule, name, dashes) in enumerate(AXES):
+          _draw_axis(ax, points, rule, f'{rest}: {name}' if rest else name, SWEPT[rank % len(SWEPT)],
+                     dashes, 'os^Dv'[(rank // len(SWEPT)) % 5], filled=not part)  # fmt: skip
+      ticks = sorted({values[field] for values, _ in groups})
+      if min(ticks) > 0 and max(ticks) / min(ticks) >= 10:
+        ax.set_xscale('log')
+        ax.xaxis.set_minor_formatter(NullFormatter())
+      if len(ticks) <= 8:
+        ax.set_xticks(ticks, [f'{t:g}' for t in ticks])
+        ax.xaxis.set_minor_locator(NullLocator())
+      ax.set(title=_plain(field), xlabel=_plain(field), ylabel='accuracy, mean ± std over seeds')
+      ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+      if 0 < len(ax.get_legend_handles_labels()[0]) <= 16:  # of more lines the table tells
+        ax.legend(loc='upper center', bbox_to_anchor=(0.5, -0.16), ncols=2)
+    return _png(figure)
+
+
+AXES = (
+  ('validation.best', 'validation, best epoch', SOLID),
+  ('audit.selected', 'test, same epoch (audit)', DOTS[0]),
+)
+
+
+def _draw_axis(
+  ax: Axes, points: Sequence, rule: str, label: str, color: str, dashes: Any, marker: str, filled: bool
+) -> None:
+  known = [(x, words.mean_std([nested(r, rule) for r in results])) for x, results in sorted(points, key=lambda p: p[0])]
+  known = [(x, found) for x, found in known if found is not None]
+  if known:
+    x, mean, std = [k for k, _ in known], [m for _, (m, _) in known], [s or 0 for _, (_, s) in known]
+    face = color if filled else 'white'
+    ax.errorbar(x, mean, std, color=color, linestyle=dashes, marker=marker, markersize=5, markerfacecolor=face,
+                capsize=3, elinewidth=1, label=_plain(label))  # fmt: skip
 
 
 def comparison(groups: Mapping[str, Sequence[Record]]) -> bytes:
   """Returns one picture of several groups of runs that differ by seed within a group.
 
-  Left: test accuracy per epoch, the mean over seeds and a band of one standard deviation. Right: the last epoch as a
-  bar, the epoch chosen by validation as a diamond, the oracle as a ring. All of it is audit.
+  Left: accuracy per epoch, the mean over seeds and a band of one standard deviation. Right: the last epoch as a bar,
+  the epoch chosen by validation as a diamond, the oracle as a ring. On the test rows, all of it audit; where a group
+  has none, on the validation rows, and there is no oracle.
 
   Raises:
-    UserError: naming the group that has no run with a test accuracy.
+    UserError: naming the group that has no run with either.
   """
-  for name, runs in groups.items():
-    if not any(history(run.audit, 'test_accuracy')[0] for run in runs):
-      raise UserError(f'{name}: no run of this group has a test accuracy to compare.')
+  scores = next((s for s in (ON_TEST, ON_VALIDATION) if all(_has(runs, s) for runs in groups.values())), None)
+  if scores is None:
+    lacking = next(name for name, runs in groups.items() if not _has(runs, ON_VALIDATION))
+    raise UserError(f'{lacking}: no run of this group has a test or validation accuracy that all groups have.')
   with matplotlib.rc_context(STYLE):
-    figure = Figure(figsize=(11.5, max(3.8, 1.6 + 0.46 * len(groups))), layout='constrained')
+    tall = 0.62 if max(map(len, groups)) > 28 else 0.46
+    figure = Figure(figsize=(11.5, max(3.8, 1.6 + tall * len(groups))), layout='constrained')
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
     for rank, runs in enumerate(groups.values()):
       color, dashes = GROUPS[rank % len(GROUPS)], ('-', '--', ':')[rank // len(GROUPS) % 3]
-      _draw_band(left, runs, color, dashes)
-      _draw_bar(right, len(groups) - 1 - rank, [run.result for run in runs], color)
-    left.set(title='Test accuracy per epoch (audit)', xlabel='epoch')
+      _draw_band(left, runs, scores, color, dashes)
+      _draw_bar(right, len(groups) - 1 - rank, [run.result for run in runs], scores, color)
+    left.set(title=f'{scores.name} per epoch', xlabel='epoch', ylabel=scores.name)
     _epoch_axis(left)
     left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    right.set(title='Last epoch: mean ± std over seeds (audit)', ylim=(-0.6, len(groups) - 0.4), xlim=(0, 1.28))
+    right.set(title='Last epoch: mean ± std over seeds', ylim=(-0.6, len(groups) - 0.4), xlim=(0, 1.28))
+    right.set_xlabel(scores.name, loc='left')
     right.set_xticks(np.linspace(0, 1, 6))
     right.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    right.set_yticks(range(len(groups)), [f'{_plain(n)}\nn = {len(r)}' for n, r in reversed(groups.items())])
+    wrapped = lambda name: textwrap.fill(_plain(_short(name, 56)), 28)
+    names = [f'{wrapped(name)}\nn = {len(runs)}' for name, runs in reversed(groups.items())]
+    right.set_yticks(range(len(groups)), names)
     for rank, label in enumerate(reversed(right.get_yticklabels())):
       label.set(color=GROUPS[rank % len(GROUPS)], fontweight='bold')
     right.grid(axis='y', visible=False)
     right.tick_params(axis='y', length=0)
     right.spines['left'].set_visible(False)
     right.spines['bottom'].set_bounds(0, 1)
-    marks = [Line2D([], [], **BEST), Line2D([], [], **ORACLE)]
-    names = ['best by validation', 'best by test (oracle: not a result)']
-    figure.legend(marks, names, loc='outside lower right', ncols=2)
+    marks = [(Line2D([], [], **BEST), scores.best_name)]
+    marks += [(Line2D([], [], **ORACLE), 'best by test (oracle: not a result)')] if scores.oracle else []
+    figure.legend(*zip(*marks), loc='outside lower right', ncols=2)
     return _png(figure)
 
 
-def _draw_band(ax: Axes, runs: Sequence[Record], color: str, dashes: str) -> None:
+class Scores(NamedTuple):
+  """Which numbers of a run a comparison is of: a log and its field, and fields of the result."""
+
+  name: str
+  log: str
+  field: str
+  last: str
+  best: str
+  best_name: str
+  oracle: str
+
+
+ON_TEST = Scores(
+  'Test accuracy (audit)', 'audit', 'test_accuracy', 'audit.last', 'audit.best_by_validation', 'best by validation',
+  'audit.oracle',
+)  # fmt: skip
+ON_VALIDATION = Scores(
+  'Validation accuracy', 'metrics', 'val_accuracy', 'validation.last', 'validation.best',
+  'best epoch by these same rows (optimistic)', '',
+)  # fmt: skip
+
+
+def _has(runs: Sequence[Record], scores: Scores) -> bool:
+  return any(history(getattr(run, scores.log), scores.field)[0] for run in runs)
+
+
+def _draw_band(ax: Axes, runs: Sequence[Record], scores: Scores, color: str, dashes: str) -> None:
   at: dict[int, list[float]] = {}
   for run in runs:
-    for epoch, value in zip(*history(run.audit, 'test_accuracy')):
+    for epoch, value in zip(*history(getattr(run, scores.log), scores.field)):
       at.setdefault(epoch, []).append(value)
   epochs = sorted(at)
   mean = np.array([np.nanmean(at[e]) if np.isfinite(at[e]).any() else np.nan for e in epochs])
@@ -250,9 +385,9 @@ def _draw_band(ax: Axes, runs: Sequence[Record], color: str, dashes: str) -> Non
   ax.fill_between(epochs, mean - std, np.minimum(mean + std, 1), color=color, alpha=0.16, linewidth=0)
 
 
-def _draw_bar(ax: Axes, y: int, results: Sequence[Mapping[str, Any]], color: str) -> None:
-  rules = ('last', 'best_by_validation', 'oracle')
-  last, best, oracle = (words.mean_std([nested(r, f'audit.{rule}') for r in results]) for rule in rules)
+def _draw_bar(ax: Axes, y: int, results: Sequence[Mapping[str, Any]], scores: Scores, color: str) -> None:
+  rules = (scores.last, scores.best, scores.oracle)
+  last, best, oracle = (words.mean_std([nested(r, rule) for r in results]) if rule else None for rule in rules)
   if last is not None:
     ax.barh(y, last[0], height=0.52, color=color, xerr=last[1] or None, error_kw={'ecolor': INK, 'capsize': 3})
     text = f'{100 * last[0]:.1f}' + (f' ± {100 * last[1]:.1f}' if last[1] is not None else '')
@@ -264,7 +399,10 @@ def _draw_bar(ax: Axes, y: int, results: Sequence[Mapping[str, Any]], color: str
 
 
 def _epoch_axis(ax: Axes) -> None:
-  ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+  low, high = ax.get_xlim()
+  if high - low < 1:  # one epoch
+    ax.set_xlim((low + high) / 2 - 0.5, (low + high) / 2 + 0.5)
+  ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _png(figure: Figure) -> bytes:

@@ -5,12 +5,31 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from noisyjax import formats, writer
 from noisyjax.errors import UserError
+
+
+class Scored(NamedTuple):
+  """Rows that score a run.
+
+  Attributes:
+    part: 'test' (of the audit) or 'validation'. kind: of the labels: true, verified or given.
+    labels: int [n], -1 = none. predicted: int [n]. confidence: [n], None in runs of old.
+  """
+
+  part: str
+  kind: str
+  labels: np.ndarray
+  predicted: np.ndarray
+  confidence: np.ndarray | None
+
+  @property
+  def title(self) -> str:
+    return 'Test rows (audit)' if self.part == 'test' else f'Validation rows ({self.kind} labels)'
 
 
 @dataclass(frozen=True)
@@ -28,6 +47,18 @@ class Record:
   @property
   def classes(self) -> list[str]:
     return [str(name) for name in self.result['data']['classes']]
+
+  @cached_property
+  def scored(self) -> 'Scored':
+    """What the predictions are held against: the test rows, or the validation rows where there are none."""
+    if self.truth is not None and (test := self.truth['split'] == 'test').any():
+      kind = nested(self.result, 'audit.test_labels') or 'true'
+      rows = {name: column[test] for name, column in self.truth.items()}
+      return Scored('test', kind, rows['true'], rows['predicted'], rows.get('confidence'))
+    validation = self.samples['split'] == 'val'
+    kind = nested(self.result, 'validation.labels') or 'given'
+    rows = {name: column[validation] for name, column in self.samples.items()}
+    return Scored('validation', kind, rows[kind], rows['predicted'], rows.get('confidence'))
 
   @cached_property
   def environment(self) -> dict[str, Any]:

@@ -21,12 +21,17 @@ from noisyjax.experiments.tables import Spread, Table
 
 
 def write_report(workdir: str | os.PathLike) -> Path:
-  """Writes curves.png, confusion.png and report.html (one file, no external resources); returns the page's path."""
+  """Writes curves.png, confusion.png, calibration.png and report.html (one file, no external resources).
+
+  Returns:
+    The page's path.
+  """
   record, folder = read(workdir), Path(workdir)
-  drawn = {'curves.png': pictures.curves(record), 'confusion.png': pictures.confusion(record)}
+  drawn = {name: getattr(pictures, name)(record) for name in ('curves', 'confusion', 'calibration')}
   for name, png in drawn.items():
-    writer.write_bytes(folder / name, png)
-  writer.write_text(folder / 'report.html', page.page(record, *drawn.values()))
+    if png is not None:
+      writer.write_bytes(folder / f'{name}.png', png)
+  writer.write_text(folder / 'report.html', page.page(record, **drawn))
   return folder / 'report.html'
 
 

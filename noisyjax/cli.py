@@ -27,6 +27,13 @@ class _Recipe(flags.ArgumentParser):
     return recipe.load(argument)
 
 
+class _Timed(flags.BooleanParser):
+  """A flag without value, or with the value "timed"."""
+
+  def parse(self, argument):
+    return argument if argument == 'timed' else super().parse(argument)
+
+
 _CONFIG = flags.DEFINE(
   _Recipe(), 'config', None, 'A recipe: a file, or a name such as digits; --config.field=value changes it.'
 )
@@ -49,6 +56,10 @@ _RERUN = flags.DEFINE_bool(
 _FOLDS = flags.DEFINE_integer('folds', 5, 'kfold, find: how many.')
 _GRID = flags.DEFINE_multi_string('grid', [], 'sweep: an axis, field=value,value,…; several make a product.')
 _SWEEP = flags.DEFINE_string('sweep', '', 'sweep: a file with sweep(), which yields dicts of field → value, or a name.')
+_DRY_RUN = flags.DEFINE_bool(
+  'dry_run', False, 'train: print the plan of the run; =timed runs a few steps for its time.'
+)
+flags.FLAGS['dry_run'].parser = _Timed()
 flags.DEFINE_bool('version', False, 'Print the versions of noisyjax and jax, and the revision of a checkout.')
 
 
@@ -65,9 +76,12 @@ def _folders(text: str) -> list[str]:
 
 def train() -> None:
   """train --config=F [--config.field=value …] --workdir=W: one run; finished, it stays; interrupted, it goes on."""
-  from noisyjax import run
+  from noisyjax import dry_run, run
   from noisyjax.experiments import report
 
+  if _DRY_RUN.value:
+    print(dry_run.text(_needed(_CONFIG), timed=_DRY_RUN.value == 'timed'))
+    return
   result = run.run(_needed(_CONFIG), _needed(_WORKDIR), sys.argv, rerun=_RERUN.value)
   print(report.table([result], ('strategy', 'model')), end='')
   print(f'{Path(_WORKDIR.value) / "report.html"}')
@@ -213,7 +227,8 @@ def main(argv: list[str]) -> None:
     near = difflib.get_close_matches(found, COMMANDS, n=1)
     hint = f' Did you mean {near[0]!r}?' if near else ''
     raise UserError(f'command: found {found!r}.{hint} {_commands()}')
-  compile_cache.enable()
+  if _DRY_RUN.value is not True:  # which writes nothing, and compiles next to nothing
+    compile_cache.enable()
   COMMANDS[argv[1]](*words)
 
 

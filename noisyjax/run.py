@@ -261,7 +261,7 @@ def _result(config, folder, prepared, audit, predict, seconds, selected, extra, 
   return {
     'strategy': config.strategy.name, 'model': configs.phases(config)[-1][2].model.name,
     'seed': config.seed, **extra, 'seconds': seconds,
-    'peak_memory_mb': round(_peak() / 2**20),
+    'peak_memory_mb': round(peak_memory() / 2**20),
     'peak_device_memory_mb': round(_device_peak() / 2**20) or None,
     'device': jax.devices()[0].device_kind, 'knowledge': knowledge(config, prepared), 'selected': selected,
     'validation': validation, 'noise': prepared.record['noise'],
@@ -270,7 +270,7 @@ def _result(config, folder, prepared, audit, predict, seconds, selected, extra, 
   }  # fmt: skip
 
 
-def _peak() -> int:
+def peak_memory() -> int:
   """Returns the most bytes of memory that this process held."""
   unit = 1 if sys.platform == 'darwin' else 1024
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -231,7 +231,7 @@ def refreshed(
   return state.replace(targets=targets, extra=extra)
 
 
-def _steps(phase: Phase, state: TrainState) -> int:
+def epoch_steps(phase: Phase, state: TrainState) -> int:
   """Returns an epoch's steps: once through the first stream as the phase finds it, be it as good as empty."""
   name, views = next(iter(phase.strategy.streams.items()))
   mask = np.asarray(state.masks[name])
@@ -279,7 +279,7 @@ def fit(
     if resume is None or number > position.phase:
       earlier = plan[number - 1] if number else None
       state = enter(phase, number, data, images, root, state, earlier)
-      position = dataclasses.replace(position, phase=number, steps=_steps(phase, state), totals={})
+      position = dataclasses.replace(position, phase=number, steps=epoch_steps(phase, state), totals={})
       if strategy.refresh is not None and strategy.score is not None:
         position.passes += (earlier or phase).spec.net.networks * len(data.given)
     resume = None

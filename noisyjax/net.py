@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from flax.traverse_util import flatten_dict
 
 Array = jax.Array
 PyTree = Any
@@ -103,6 +104,20 @@ class Net:
       return self.model.apply({'params': params, 'batch_stats': stats}, images, train=False)
 
     return self._run(one, images, params, stats)
+
+  def layers(self, params: PyTree, stats: PyTree, images: Array, key: Array) -> list[tuple[str, Array]]:
+    """Returns (path, output) of each layer of each network in training mode, in their order, one by one: for people."""
+    images = self._normalise(images)
+    out = []
+    for m in range(self.networks):
+      own = jax.tree.map(lambda a, m=m: a[m], {'params': params, 'batch_stats': stats})
+      _, kept = self.model.apply(
+        own, images[m] if images.ndim == 5 else images, train=True, rngs={'dropout': key},
+        mutable=['batch_stats', 'intermediates'], capture_intermediates=True,
+      )  # fmt: skip
+      flat = flatten_dict(kept['intermediates'], keep_empty_nodes=False)  # as called: JAX's trees are sorted by name
+      out += [('/'.join(path[:-1]), leaf) for path, calls in flat.items() for leaf in jax.tree.leaves(calls)]
+    return out
 
   def width(self, params: PyTree, stats: PyTree, images: np.ndarray) -> int:
     """Returns F, the width of the features, without running a network."""

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisyjax import dynamics, evaluate, step
+from noisyjax import dynamics, evaluate, first_loss, step
 from noisyjax.errors import UserError
 from noisyjax.net import Net, path_matches
 from noisyjax.state import Snapshot, Targets, TrainState, new_control
@@ -286,6 +286,9 @@ def fit(
     state = everywhere(state)  # as a step leaves it; a state that came from elsewhere would compile the step again
     hyper = phase.hyper.replace(steps=np.float32(position.steps))
     hooks.begin(phase, position, state)
+    new = int(state.phase_epoch) == int(state.tick) == 0 and (number == 0 or phase.reset == 'all')
+    if new:
+      first_loss.check_networks(phase, state.best)  # `best` is as they began until an epoch ends
     while int(state.phase_epoch) < phase.epochs and not bool(state.control.stopped):
       tick = int(state.tick)
       if tick == 0 and int(state.phase_epoch) > 0:
@@ -301,6 +304,9 @@ def fit(
           state, sums = step.step(phase.spec, strategy, hyper, state, walks, images, keys)
         else:
           state, sums = step.steps(phase.spec, strategy, hyper, state, walks, images, keys, count)
+        if new:
+          first_loss.check_step(phase, state.best, state, count, walks, images, keys)
+          new = False
         # One call ahead of the device and no more: it never waits for us, and the hooks' clock and signals are on time.
         jax.block_until_ready(ahead)
         ahead = sums

@@ -50,13 +50,13 @@ def _writing(folder: Path, what: str, flat: dict[str, np.ndarray]) -> Iterator[N
   needed, free = sum(a.nbytes for a in flat.values()), shutil.disk_usage(folder).free
   if free < needed:
     raise UserError(f'{folder}: cannot write {what}: it takes {needed / 1e6:.1f} MB, and {free / 1e6:.1f} MB are free.')
+  _hush()
   log_of_orbax = logging.getLogger('absl')
   level = log_of_orbax.level
   log_of_orbax.setLevel(logging.CRITICAL)
   try:
     yield
   except Exception as error:
-    _hush()
     for part in folder.glob('*.orbax-checkpoint-tmp'):
       shutil.rmtree(part, ignore_errors=True)
     refused = re.search(r': ([^:]*) \[os_error_code', str(error))
@@ -69,7 +69,7 @@ def _writing(folder: Path, what: str, flat: dict[str, np.ndarray]) -> Iterator[N
 
 
 def _hush() -> None:
-  """Keeps tensorstore's threads quiet, which answer a write that was refused when orbax no longer listens."""
+  """Keeps tensorstore's threads quiet, which tell of a failure when orbax no longer listens."""
   shown = sys.unraisablehook
   if getattr(shown, 'hushed', False):
     return
@@ -118,6 +118,7 @@ class Checkpoints:
     Raises:
       UserError: checkpoints of another format or kind of run, or none that can be read: nothing is deleted then.
     """
+    _hush()
     damaged = []
     for step in sorted(self._manager.all_steps(), reverse=True):
       try:
@@ -177,6 +178,7 @@ def load_weights(folder: Path, template: PyTree) -> tuple[PyTree, dict]:
   Raises:
     UserError: naming the folder, if they are missing, damaged, changed, or of another format.
   """
+  _hush()
   try:
     if not (folder / 'seal').exists():  # format 0
       with ocp.StandardCheckpointer() as saver:

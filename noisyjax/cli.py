@@ -111,7 +111,7 @@ def find() -> None:
   folder = Path(_WORKDIR.value or 'label_issues')
   found, audit = library.find_files(
     _needed(_IMAGES), _needed(_LABELS), folder, probs=_PROBS.value, truth=_TRUTH.value, folds=_FOLDS.value,
-    config=_CONFIG.value, skip_bad=_SKIP_BAD.value,
+    config=_CONFIG.value, skip_bad=_SKIP_BAD.value, rerun=_RERUN.value,
   )  # fmt: skip
   print(found)
   if audit is not None:

@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from noisyjax import config as configs, lock, writer
+from noisyjax import config as configs, find_state, lock, writer
 from noisyjax.data import dataset
 from noisyjax.errors import UserError
 from noisyjax.find import LabelIssues, find_label_issues, recipe
@@ -30,8 +30,11 @@ def find_files(
   folds: int = 5,
   config: ConfigDict | None = None,
   skip_bad: bool = False,
+  rerun: bool = False,
 ) -> tuple[LabelIssues, dict[str, float] | None]:
   """Finds label issues of image files, and writes issues.csv, issues.html and probs.npy.
+
+  Where a folder is finished, with the same config and data, its probabilities are judged anew and nothing is trained.
 
   Args:
     images: a folder or zip. labels: a label file in either form that `data.labels` takes. folder: made if missing.
@@ -39,9 +42,11 @@ def find_files(
       the classes (numbers, or sorted names); probs.npy of an earlier call is one.
     truth: a label file for the audit alone: it is looked at when all else is decided and written.
     folds: as in `find_label_issues`. config: None: `recipe`; its data.classes, unlabeled, size, fit and channels count.
-    skip_bad: go on without unreadable images.
+    skip_bad: go on without unreadable images. rerun: replaces issues of other data, another config or other code.
   Returns:
     The issues, and their audit or None.
+  Raises:
+    Stale: the folder holds issues of other data or another config, or of what cannot be told, without `rerun`.
   """
   own = (recipe() if config is None else config).copy_and_resolve_references()
   configs.override(own, {
@@ -60,14 +65,17 @@ def find_files(
   log.info('%d images of %dx%d.', len(data.images), data.images.shape[2], data.images.shape[1])
   folder = Path(folder)
   with lock.held(folder):
+    here = find_state.today(own, folds, ours, data)
+    kept = find_state.begin(folder, here, data, rerun)
+    if kept is not None:
+      log.info('%s: already finished; its probabilities are judged anew.', folder)
+      ours = kept
     found = find_label_issues(
       data.images, data.given, probs=ours, folds=folds, config=None if config is None else own, classes=data.classes
     )
-    buffer = io.BytesIO()
-    np.save(buffer, found.probs)
-    writer.write_bytes(folder / 'probs.npy', buffer.getvalue())
     writer.write_text(folder / 'issues.csv', to_csv(found, data.names))
     writer.write_text(folder / 'issues.html', to_html(found, data.names, data.images, Path(images).name))
+    find_state.end(folder, here, found.probs, data)
   return found, found.audit(hidden) if truth else None
 
 

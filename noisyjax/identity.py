@@ -1,18 +1,21 @@
 """What work that lies in a folder is of: config, data and code; and in what that differs from today's."""
 
+import contextlib
 import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from noisyjax import config as configs, formats, writer
+from noisyjax import config as configs, formats, version, writer
 from noisyjax.data.prepare import Audit, Prepared
 from noisyjax.errors import UserError
 
 Columns = Mapping[str, np.ndarray]
+_PACKAGES = ('noisyjax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scikit-learn')
 
 
 class Stale(UserError):
@@ -75,13 +78,13 @@ def _trained_on(folder: Path, there: Mapping[str, Any], prepared: Prepared) -> l
   split = np.repeat(['train', 'val'], [len(prepared.rows), len(prepared.val_rows)])
   here = {'row': rows, 'id': data.ids[rows], 'name': data.names[rows], 'split': split, 'given': data.given[rows],
           'verified': data.verified[rows]}  # fmt: skip
-  lines = _classes(there['classes'], data.classes)
-  if (old := _table(folder / 'samples.parquet')) is not None:
+  lines = class_difference(there['classes'], data.classes)
+  if (old := table(folder / 'samples.parquet')) is not None:
     old, here = (
       _named(table, names, 'given', 'verified') for table, names in ((old, there['classes']), (here, data.classes))
     )
     titles = {'id': 'images', 'given': 'given labels', 'verified': 'verified labels', 'split': 'splits'}
-    lines += _differing(old, here, titles)
+    lines += row_difference(old, here, titles)
   return lines or ['images, labels, or the order of the rows differ']
 
 
@@ -91,7 +94,7 @@ def _scored_on(folder: Path, there: Mapping[str, Any], prepared: Prepared, audit
   split = np.repeat(['train', 'test'], [len(prepared.rows), len(audit.test_rows)])
   true = np.concatenate([audit.truth[prepared.rows], audit.test[1] if audit.test else np.zeros(0, np.int32)])
   here = {'row': rows, 'id': data.ids[rows], 'name': data.names[rows], 'split': split, 'true': true}
-  old = _table(folder / 'audit.parquet') or {k: v[:0] for k, v in here.items()}
+  old = table(folder / 'audit.parquet') or {k: v[:0] for k, v in here.items()}
   lines = []
   for part, titles in (
     ('test', {'id': 'test images', 'true': 'labels of the test rows'}),
@@ -100,11 +103,13 @@ def _scored_on(folder: Path, there: Mapping[str, Any], prepared: Prepared, audit
     pick = lambda table, names, part=part: _named(
       {k: v[(table['split'] == part) & (table['true'] >= 0)] for k, v in table.items()}, names, 'true'
     )
-    lines += _differing(pick(old, there['classes']), pick(here, data.classes), titles, f'{part} rows of known truth')
+    lines += row_difference(
+      pick(old, there['classes']), pick(here, data.classes), titles, f'{part} rows of known truth'
+    )
   return lines or ['test rows, or the true labels, differ']
 
 
-def _table(path: Path) -> Columns | None:
+def table(path: Path) -> Columns | None:
   """Returns a table of rows; None where it is lost, which only costs the counts."""
   try:
     return writer.read_parquet(path)[0]
@@ -118,12 +123,12 @@ def _named(table: Columns, classes: Sequence[str], *columns: str) -> Columns:
   return {**table, **{column: names[table[column]] for column in columns}}
 
 
-def _classes(there: Sequence[str], here: Sequence[str]) -> list[str]:
+def class_difference(there: Sequence[str], here: Sequence[str]) -> list[str]:
   cut = lambda names: ', '.join(map(repr, names[:10])) + (', …' if len(names) > 10 else '')
   return [] if list(there) == list(here) else [f'classes: {cut(list(there))} → {cut(list(here))}']
 
 
-def _differing(there: Columns, here: Columns, titles: Mapping[str, str], rows: str = 'rows') -> list[str]:
+def row_difference(there: Columns, here: Columns, titles: Mapping[str, str], rows: str = 'rows') -> list[str]:
   """Returns a line for each column (of `titles`) in which rows of one name differ, and one for rows come and gone."""
   named = all(len(np.unique(table['name'])) == len(table['name']) for table in (there, here))
   key = 'name' if named else 'row'
@@ -144,6 +149,18 @@ def _differing(there: Columns, here: Columns, titles: Mapping[str, str], rows: s
         f'{title}: {len(changed):,} of {len(old):,} rows differ, first {str(here["name"][new[first]])!r}{values}'
       )
   return lines
+
+
+def versions() -> dict[str, Any]:
+  """Returns the code of today: versions of packages, digest of noisyjax's own source, revision where there is one."""
+  found = {}
+  for name in _PACKAGES:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+      found[name] = metadata.version(name)
+  return {
+    'source': source(), 'git': version.git('rev-parse', 'HEAD'), 'modified': bool(version.git('status', '--porcelain')),
+    'versions': found,
+  }  # fmt: skip
 
 
 @functools.cache
@@ -172,3 +189,9 @@ def code(environment: Mapping[str, Any]) -> str:
   mark = next((f' ({m} {environment[m][:12]})' for m in ('source', 'git') if environment.get(m)), '')
   own = f'noisyjax {versions.get("noisyjax", "?")}{mark}'
   return ', '.join([own, *(f'{name} {versions[name]}' for name in ('jax', 'jaxlib') if name in versions)])
+
+
+@functools.cache
+def code_today() -> str:
+  """Returns `code` of this process."""
+  return code(versions())

@@ -8,11 +8,9 @@ import json
 import os
 import platform
 import resource
-import shutil
 import sys
 import time
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 
 import jax
@@ -30,18 +28,15 @@ from noisyjax import (
   seal,
   step,
   train,
-  version,
   writer,
 )
 from noisyjax.audit import Auditor
 from noisyjax.data.prepare import Audit, Prepared, prepare
-from noisyjax.errors import UserError
 from noisyjax.experiments import report
 from noisyjax.log import log
 from noisyjax.recorder import Recorder
 
 Load = Callable[[ConfigDict], tuple[Prepared, Audit]]
-_PACKAGES = ('noisyjax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scikit-learn')
 
 
 def run(
@@ -147,14 +142,8 @@ FILES = (
 
 def _clear(folder: Path) -> None:
   """Removes a run; a kill in between leaves an unfinished one, of the config it was of."""
-  for path in (folder / name for name in FILES):
-    try:
-      if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-      else:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-      raise UserError(f'{path}: cannot remove it: {error.strerror or error}.') from error
+  for name in FILES:
+    writer.remove(folder / name)
 
 
 def _fit_networks(config: ConfigDict, folder: Path, prepared: Prepared, audit: Audit) -> dict:
@@ -324,14 +313,7 @@ def knowledge(config: ConfigDict, prepared: Prepared) -> list[str]:
 
 def _environment(command: list[str] | None) -> dict:
   """Returns what else decided the run: command, git revision, versions, device."""
-
-  versions = {}
-  for name in _PACKAGES:
-    with contextlib.suppress(metadata.PackageNotFoundError):
-      versions[name] = metadata.version(name)
   return {
-    'command': sys.argv if command is None else command, 'source': identity.source(),
-    'git': version.git('rev-parse', 'HEAD'),
-    'modified': bool(version.git('status', '--porcelain')), 'python': platform.python_version(), 'versions': versions,
+    'command': sys.argv if command is None else command, **identity.versions(), 'python': platform.python_version(),
     'device': [d.device_kind for d in jax.devices()], 'backend': jax.default_backend(), 'cores': os.cpu_count(),
   }  # fmt: skip

@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import shutil
 import uuid
 import zipfile
 import zlib
@@ -57,6 +58,22 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
       raise
 
 
+def remove(path: str | os.PathLike) -> None:
+  """Removes a file or folder, a link without what it leads to; what is not there is no matter.
+
+  Raises:
+    UserError: naming what the operating system does not let go.
+  """
+  path = Path(path)
+  try:
+    if path.is_dir() and not path.is_symlink():
+      shutil.rmtree(path)
+    else:
+      path.unlink(missing_ok=True)
+  except OSError as error:
+    raise UserError(f'{path}: cannot remove it: {error.strerror or error}.') from error
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
   """Writes UTF-8 text as a whole; raises like `write_bytes`."""
   write_bytes(path, text.encode())
@@ -84,7 +101,7 @@ def write_parquet(
 def read_text(path: str | os.PathLike) -> str:
   """Reads UTF-8 text; raises UserError, naming the file, if it is missing or no text."""
   try:
-    return _read(Path(path)).decode()
+    return read_bytes(path).decode()
   except UnicodeDecodeError as error:
     raise UserError(f'{path}: not UTF-8 text: {error}.') from error
 
@@ -95,7 +112,7 @@ def read_json(path: str | os.PathLike) -> Any:
   Raises:
     UserError: naming the file (and line), if it is missing or not JSON.
   """
-  return _parse(_read(Path(path)), f'{path}')
+  return _parse(read_bytes(path), f'{path}')
 
 
 def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -105,7 +122,7 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
     UserError: naming the file, if it is missing or damaged.
   """
   try:
-    with np.load(io.BytesIO(_read(Path(path)))) as arrays:
+    with np.load(io.BytesIO(read_bytes(path))) as arrays:
       return dict(arrays)
   except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
     raise UserError(f'{path}: not a readable npz: {error}.') from error
@@ -121,7 +138,7 @@ def read_parquet(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[s
   import pyarrow.parquet as pq
 
   try:
-    table = pq.read_table(io.BytesIO(_read(Path(path))))
+    table = pq.read_table(io.BytesIO(read_bytes(path)))
   except (pa.ArrowException, OSError) as error:
     raise UserError(f'{path}: not a readable Parquet file: {error}') from error
   columns = {}
@@ -141,7 +158,7 @@ class JsonLines:
   def __init__(self, path: str | os.PathLike):
     self.path = Path(path)
     if self.path.exists():
-      data = _read(self.path)
+      data = read_bytes(self.path)
       if data and not data.endswith(b'\n'):
         write_bytes(self.path, b''.join(_whole_lines(data)))
 
@@ -160,7 +177,7 @@ def read_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
   Raises:
     UserError: naming the file and line, if it is missing or a whole line is not JSON.
   """
-  lines = _whole_lines(_read(Path(path)))
+  lines = _whole_lines(read_bytes(path))
   return [_parse(line, f'{path}, line {i}') for i, line in enumerate(lines, start=1)]
 
 
@@ -173,7 +190,7 @@ def truncate(path: str | os.PathLike, n_lines: int) -> list[dict[str, Any]]:
   path = Path(path)
   if not path.exists():
     return []
-  data = _read(path)
+  data = read_bytes(path)
   kept = b''.join(_whole_lines(data)[:n_lines])
   if kept != data:
     write_bytes(path, kept)
@@ -227,9 +244,10 @@ def _plain(value: Any) -> Any:
   raise TypeError(f'not a JSON value: {value!r}')
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: str | os.PathLike) -> bytes:
+  """Reads a file; raises UserError, naming it, where it cannot be read."""
   try:
-    return path.read_bytes()
+    return Path(path).read_bytes()
   except OSError as error:
     raise UserError(f'{path}: cannot read this file: {error.strerror or error}.') from error
 

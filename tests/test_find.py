@@ -274,7 +274,9 @@ def test_the_command_ranks_a_folder_of_images(folder, tmp_path):
     f'--workdir={out}', f'--truth={folder / "truth.csv"}', '--folds=3',
   )  # fmt: skip
   assert code == 0, err
-  assert sorted(p.name for p in out.iterdir()) == ['issues.csv', 'issues.html', 'lock', 'probs.npy']
+  assert sorted(p.name for p in out.iterdir()) == [
+    'find.json', 'find.parquet', 'issues.csv', 'issues.html', 'lock', 'probs.npy',
+  ]  # fmt: skip
   table = rows_of(out / 'issues.csv')
   assert list(table[0]) == ['file', 'given', 'suggested', 'score', 'flagged'] and len(table) == 48
   assert {r['file'] for r in table[:4]} == {f'a&<{i:02d}>.png' for i in (4, 9, 16, 33)}

@@ -377,7 +377,7 @@ def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(tmp_path):
     path = Path(folder) / 'config.json'
     settings = writer.read_json(path)
     settings['seed'] = int(folder.name[-1])
-    settings['optim'] = {'lr': float(folder.name[:3])}
+    settings['optim'], settings['noise'] = {'lr': float(folder.name[:3])}, {'seed': settings['seed']}
     writer.write_json(path, settings)
   text = report.compare([*folders, folders[0]])
   head, _, *rows = [[c.strip() for c in line.split('|')[1:-1]] for line in text.splitlines() if line.startswith('|')]

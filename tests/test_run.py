@@ -2,6 +2,7 @@ import errno
 import logging
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -319,6 +320,26 @@ def test_a_disk_that_fills_up_within_a_checkpoint_leaves_no_half_of_it(tmp_path)
   kept.save(3, state, {'data': 3})
   found, record = kept.latest(lambda record: state)
   assert record == {'data': 3} and (found['a'] == state['a']).all()
+
+
+def test_a_quota_within_a_checkpoint_is_told_without_the_noise_of_threads(tmp_path):
+  code = """
+import resource, signal, sys, numpy as np
+from pathlib import Path
+from noisyjax import checkpoint
+from noisyjax.errors import UserError
+kept, state = checkpoint.Checkpoints(Path(sys.argv[1]), 2), {name: np.random.rand(99_999) for name in 'abcd'}
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, -1))
+for step in range(4):
+  try:
+    kept.save(step, state, {})
+  except UserError as error:
+    print(error)
+"""
+  done = subprocess.run([sys.executable, '-c', code, tmp_path / 'c'], cwd=runs.ROOT, capture_output=True, text=True)
+  assert done.stdout.count('cannot write checkpoint') == 4, done.stderr
+  assert 'Event loop' not in done.stderr and 'Traceback' not in done.stderr
 
 
 def _stopped(config, folder, monkeypatch, at):

@@ -71,9 +71,8 @@ def write(folder: str | Path) -> Table:
   columns = _columns(fields, runs[0][0])
   rows = [result | {column: s.get(field, '') for field, column in columns.items()} for result, s in runs]
   by = [*columns.values()] or ['strategy', 'model']
-  if _other_data(runs):
-    rows = [row | {'data seen': nested(row, 'data.fingerprint')[:8]} for row in rows]  # never averaged
-    by.append('data seen')
+  rows, seen = report.with_data(rows, runs)
+  by += seen
   table = report.table(rows, by, fields)
   write_table(folder, table)
   labels, settings = [_label(row, by) for row in rows], [{c: row[c] for c in by} for row in rows]
@@ -112,15 +111,6 @@ def _columns(fields: Sequence[str], result: dict[str, Any]) -> dict[str, str]:
   shorts = [short(f) for f in fields]
   clash = lambda s: shorts.count(s) > 1 or (s in result and s not in ('strategy', 'model', 'epochs'))
   return {f: f.replace('.', '/') if clash(s) else s for f, s in zip(fields, shorts)}
-
-
-def _other_data(runs: Sequence[tuple[dict, dict]]) -> bool:
-  """Returns whether two runs of one data config saw different data."""
-  seen: dict[str, set] = {}
-  for result, settings in runs:
-    own = {k: v for k, v in settings.items() if k.startswith(('data.', 'noise.'))}
-    seen.setdefault(json.dumps(own, sort_keys=True), set()).add(nested(result, 'data.fingerprint'))
-  return any(len(marks) > 1 for marks in seen.values())
 
 
 def _label(row: dict[str, Any], by: Sequence[str]) -> str:

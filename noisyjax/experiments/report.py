@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from noisyjax import config, writer
+from noisyjax import config, identity, writer
 from noisyjax.experiments import page, pictures, words
 from noisyjax.experiments.record import nested, read
 from noisyjax.experiments.tables import Spread, Table
@@ -49,7 +49,8 @@ def compare(workdirs: Sequence[str | os.PathLike]) -> str:
   # A dot would look into the result.
   own = {f: f.replace('.', '/') if '.' in f else f'config/{f}' for f in differing(runs)}
   rows = [result | {column: settings.get(field) for field, column in own.items()} for result, settings in runs]
-  return str(table(rows, ('strategy', 'model', *own.values()), own))
+  rows, seen = with_data(rows, runs)
+  return str(table(rows, ('strategy', 'model', *own.values(), *seen), own))
 
 
 def differing(runs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[str]:
@@ -74,6 +75,37 @@ def differing(runs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> li
       if field != 'seed' and len(values) > 1 and not fold and not tied:
         out[field] = None
   return list(out)
+
+
+def with_data(rows: list[dict], runs: Sequence[tuple[Mapping, Mapping]]) -> tuple[list[dict], list[str]]:
+  """Tells runs of other data apart, which may have been changed between two runs of one config: never averaged.
+
+  Runs of one config of data and noise saw the same rows and are scored on the same ones; those that only draw their
+  noise or splits anew, from the same source.
+
+  Args:
+    rows: of a table to be. runs: result and flat config of each.
+  Returns:
+    The rows, with the column "data seen" where it is needed, and the name of that column, or none.
+  """
+  drawn = ('data.seed', 'data.train', 'data.val', 'data.test', 'data.trusted')
+  of = lambda settings, but=(), groups=('data.', 'noise.'): json.dumps(
+    {k: v for k, v in settings.items() if k.startswith(groups) and k not in but}, sort_keys=True
+  )
+  telling = []
+  for field, key in (
+    ('data.fingerprint', of), ('audit.fingerprint', of),
+    ('audit.source', functools.partial(of, but=drawn, groups=('data.',))),
+  ):  # fmt: skip
+    seen: dict[str, set] = {}
+    for result, settings in runs:
+      if (mark := nested(result, field)) is not None:  # before format 1 only the first is there
+        seen.setdefault(key(settings), set()).add(mark)
+    telling += [field] * any(len(marks) > 1 for marks in seen.values())
+  if not telling:
+    return rows, []
+  name = lambda result: ' / '.join(str(nested(result, field))[:8] for field in telling)
+  return [row | {'data seen': name(result)} for row, (result, _) in zip(rows, runs)], ['data seen']
 
 
 # What makes a comparison unfair where runs differ in it, and the fields whose sweep it would be a consequence of.
@@ -109,7 +141,8 @@ def table(results: Sequence[Mapping[str, Any]], by: Sequence[str], swept: Iterab
   for result in results:
     groups.setdefault(tuple(json.dumps(nested(result, key)) for key in by), []).append(result)
   groups = [(tuple(words.text(nested(members[0], key)) for key in by), members) for members in groups.values()]
-  columns, notes = [], []
+  groups, notes = _marked(groups)
+  columns = []
   untested = [r for r in results if nested(r, 'audit.last') is None]
   if len(untested) < len(results):
     columns += [(name, functools.partial(_spread, field=f'audit.{field}', mark=mark)) for name, field, mark in TEST]
@@ -122,6 +155,17 @@ def table(results: Sequence[Mapping[str, Any]], by: Sequence[str], swept: Iterab
   columns += [('seconds', functools.partial(_spread, field='seconds', scale=1, digits=1)), ('told', _told)]
   rows = [(*key, *(cell(members) for _, cell in columns)) for key, members in groups]
   return Table((*by, *(name for name, _ in columns)), rows, [*notes, *_notes(groups, by, tuple(swept))])
+
+
+def _marked(groups: list[tuple[tuple, list]]) -> tuple[list[tuple[tuple, list]], list[str]]:
+  """Marks the rows of runs that were made by other code than today's, and says by which."""
+  codes = dict.fromkeys(r['code'] for _, members in groups for r in members if r.get('code'))
+  others = [code for code in codes if code != identity.code_today()]
+  if not others:
+    return groups, []
+  marked = [((f'{key[0]} †', *key[1:]) if any(r.get('code') in others for r in members) else key, members)
+            for key, members in groups]  # fmt: skip
+  return marked, [f'† by other code than {identity.code_today()}: {"; ".join(others)}.']
 
 
 TEST = (

@@ -3,14 +3,16 @@
 import contextlib
 import difflib
 import os
+import re
 import sys
 from pathlib import Path
 
 from absl import app, flags
 
-from noisyjax import recipe_files, version
+from noisyjax import reading, recipe_files, version
 from noisyjax.errors import UserError
-from noisyjax.log import log, show
+from noisyjax.fields import shown
+from noisyjax.log import log, plain, say, show
 
 
 class _Recipe(flags.ArgumentParser):
@@ -67,7 +69,7 @@ def _folders(text: str) -> list[str]:
   """Returns the folders that the text lists; a comma may be of a name, as in a sweep's "lr=0.1,seed=1"."""
   out, parts = [], [part for part in text.split(',') if part]
   while parts:
-    there = (n for n in range(len(parts), 0, -1) if Path(','.join(parts[:n])).exists())  # the longest name first
+    there = (n for n in range(len(parts), 0, -1) if reading.kind(','.join(parts[:n])))  # the longest name first
     n = next(there, 1)
     out.append(','.join(parts[:n]))
     parts = parts[n:]
@@ -80,11 +82,11 @@ def train() -> None:
   from noisyjax.experiments import report
 
   if _DRY_RUN.value:
-    print(dry_run.text(_needed(_CONFIG), timed=_DRY_RUN.value == 'timed'))
+    say(dry_run.text(_needed(_CONFIG), timed=_DRY_RUN.value == 'timed'))
     return
   result = run.run(_needed(_CONFIG), _needed(_WORKDIR), sys.argv, rerun=_RERUN.value)
-  print(report.table([result], ('strategy', 'model')), end='')
-  print(f'{Path(_WORKDIR.value) / "report.html"}')
+  say(report.table([result], ('strategy', 'model')), end='')
+  say(f'{Path(_WORKDIR.value) / "report.html"}')
 
 
 def predict() -> None:
@@ -98,10 +100,10 @@ def predict() -> None:
   found = files.predict_files(members, images, _LABELS.value, _SKIP_BAD.value)
   course, out = _FORMAT.value == 'course', Path(_OUT.value or Path(folders[0]) / 'label_prediction.csv')
   writer.write_text(out, files.course_csv(found) if course else files.to_csv(found, bool(_PROBS.value)))
-  print(files.counts(found))
+  say(files.counts(found))
   if found.truth is not None:
-    print(files.reports(found))
-  print(out)
+    say(files.reports(found))
+  say(out)
 
 
 def find() -> None:
@@ -113,18 +115,18 @@ def find() -> None:
     _needed(_IMAGES), _needed(_LABELS), folder, probs=_PROBS.value, truth=_TRUTH.value, folds=_FOLDS.value,
     config=_CONFIG.value, skip_bad=_SKIP_BAD.value, rerun=_RERUN.value,
   )  # fmt: skip
-  print(found)
+  say(found)
   if audit is not None:
-    print('audit: ' + ', '.join(f'{name} {value:.4f}' for name, value in audit.items()))
+    say('audit: ' + ', '.join(f'{name} {value:.4f}' for name, value in audit.items()))
   for name in ('issues.csv', 'issues.html', 'probs.npy'):
-    print(folder / name)
+    say(folder / name)
 
 
 def kfold() -> None:
   """kfold --config=F --workdir=W --folds=5: cross-validation over the training rows."""
   from noisyjax.experiments import sweep as library
 
-  print(library.kfold(_needed(_CONFIG), _FOLDS.value, _needed(_WORKDIR), _RERUN.value)[1], end='')
+  say(library.kfold(_needed(_CONFIG), _FOLDS.value, _needed(_WORKDIR), _RERUN.value)[1], end='')
 
 
 def sweep() -> None:
@@ -134,13 +136,13 @@ def sweep() -> None:
   if bool(_GRID.value) == bool(_SWEEP.value):
     raise UserError('sweep: expected either --grid=field=value,value,… or --sweep=FILE.')
   points = library.generated(_SWEEP.value) if _SWEEP.value else list(library.grid(_GRID.value))
-  print(library.sweep(_needed(_CONFIG), points, _needed(_WORKDIR), _RERUN.value)[1], end='')
+  say(library.sweep(_needed(_CONFIG), points, _needed(_WORKDIR), _RERUN.value)[1], end='')
   _print_files(Path(_WORKDIR.value))
 
 
 def _print_files(folder: Path) -> None:
   names = ('table.md', 'table.csv', 'table.tex', 'comparison.png', 'axes.png')
-  print(*(folder / name for name in names if (folder / name).exists()), sep='\n')
+  say(*(folder / name for name in names if (folder / name).exists()))
 
 
 def inspect() -> None:
@@ -153,7 +155,7 @@ def inspect() -> None:
   parts = split.split(data, truth, config.data, source)
   data = data.with_labels(verified=split.reveal(data, truth, parts.train, config.data.trusted, config.data.seed))
   with lock.held(folder):
-    print(library.inspect(data, truth, parts, folder))
+    say(library.inspect(data, truth, parts, folder))
 
 
 def report() -> None:
@@ -170,34 +172,34 @@ def report() -> None:
         continue
       stack.enter_context(lock.held(folder, *runs, make=False))
       for run in runs or [folder]:
-        print(library.write_report(run))
+        say(library.write_report(run))
       if runs:
-        print(sweeps.rebuild(folder), end='')
+        say(sweeps.rebuild(folder), end='')
         _print_files(Path(folder))
   if all((Path(folder) / 'result.json').exists() for folder in folders):
-    print(library.compare(folders), end='')
+    say(library.compare(folders), end='')
 
 
 def strategies() -> None:
   """strategies: every method, its networks, what it must be told, its passes per image (measured), and its paper."""
   from noisyjax import config, cost, plugins
 
-  print(f'{"strategy":22} {"networks":8}  {"must be told":16} {"passes":>6}  what it is')
+  say(f'{"strategy":22} {"networks":8}  {"must be told":16} {"passes":>6}  what it is')
   for name in plugins.names(config.STRATEGIES, 'Strategy'):
     found = config.find_strategy(name).build()
     title = sys.modules[type(found).__module__].__doc__.splitlines()[0]
     told = ', '.join(found.needs) or 'nothing'
     networks, passes = cost.planned(found, name)
-    print(f'{name:22} {networks:8}  {told:16} {passes:6.4g}  {title}')
-  print("\nof the method's own phases, without warm-up on all rows; passes: images through a network for each training")
-  print('image (forward 1, with backward 3), the mean over these phases')
+    say(f'{name:22} {networks:8}  {told:16} {passes:6.4g}  {title}')
+  say("\nof the method's own phases, without warm-up on all rows; passes: images through a network for each training")
+  say('image (forward 1, with backward 3), the mean over these phases')
 
 
 def fields(word: str = '') -> None:
   """fields [WORD]: every --config.field with its default, what it may hold and what it is for; or those about WORD."""
   from noisyjax import field_list
 
-  print(field_list.text(word))
+  say(field_list.text(word))
 
 
 COMMANDS = {c.__name__: c for c in (train, kfold, sweep, predict, find, inspect, report, strategies, fields)}
@@ -227,33 +229,54 @@ def main(argv: list[str]) -> None:
     near = difflib.get_close_matches(found, COMMANDS, n=1)
     hint = f' Did you mean {near[0]!r}?' if near else ''
     raise UserError(f'command: found {found!r}.{hint} {_commands()}')
+  _check_flags(argv[1])
   if _DRY_RUN.value is not True:  # which writes nothing, and compiles next to nothing
     compile_cache.enable()
   COMMANDS[argv[1]](*words)
 
 
+def _check_flags(name: str) -> None:
+  """Raises UserError for a flag that the command does not read."""
+  holders = [globals().get(used) for used in COMMANDS[name].__code__.co_names]
+  taken = sorted(holder.name for holder in holders if isinstance(holder, flags.FlagHolder))
+  ours = [flag.name for flag in flags.FLAGS.get_key_flags_for_module(sys.modules[__name__]) if flag.present]
+  for flag in ours:
+    if flag not in taken:
+      data = ' Its data are --config.data.path and --config.data.labels.' if flag in ('images', 'labels') else ''
+      expected = ', '.join(f'--{flag}' for flag in taken)
+      expected = f'expected flags of {expected}' if taken else 'expected no flag at all'
+      raise UserError(f'{name}: found --{flag}, which it does not read; {expected}.{data if "config" in taken else ""}')
+
+
 def run() -> None:
-  """The entry point of `noisyjax` and launch.py."""
+  """The entry point of `noisyjax` and launch.py: a user's mistake is one line on stderr and exit code 2."""
   show()
   try:
     app.run(_guarded, flags_parser=_parse)
   except UserError as error:  # a flag or config file that cannot be read
     _fail(error)
+  except KeyboardInterrupt:
+    sys.exit(128 + 2)
 
 
 def _parse(argv: list[str]) -> list[str]:
   """Parses flags; a recipe or a config field that does not exist is a user's mistake, not a traceback."""
   if {'--help', '-h', '-help', '-?'} & set(argv):
-    print(_commands() + '\nFlags:\n' + flags.FLAGS.module_help(sys.modules[__name__]))
+    say(_commands() + '\nFlags:\n' + flags.FLAGS.module_help(sys.modules[__name__]))
     sys.exit(0)
   if {'--version', '-version'} & set(argv):
-    print(version.text())
+    say(version.text())
     sys.exit(0)
   from noisyjax import config, recipe
 
-  argv, fields = recipe.take_fields(argv)
+  for argument in argv:
+    if any('\ud800' <= c <= '\udfff' for c in argument):
+      raise UserError(f'{argument}: is not UTF-8; expected flags and paths in UTF-8.')
   try:
+    argv, fields = recipe.take_fields(flags.FLAGS.read_flags_from_files(argv))
     rest = flags.FLAGS(argv)
+  except flags.IllegalFlagValueError as error:
+    raise UserError(_illegal(str(error))) from error
   except flags.Error as error:
     raise UserError(f'{error}'.strip().splitlines()[-1]) from error
   if fields:
@@ -261,11 +284,20 @@ def _parse(argv: list[str]) -> list[str]:
   return rest
 
 
+def _illegal(text: str) -> str:
+  """Returns what is wrong with the value of a flag, from absl's words for it."""
+  found = re.match(r'flag --(\w+)=(.*?): (.*)', text, re.DOTALL)
+  expected = {'int': 'a whole number such as 5', 'bool': 'true or false'}.get(flags.FLAGS[found[1]].flag_type())
+  said = f'expected {expected}' if expected else found[3]
+  return f'--{found[1]}: found {shown(found[2])}, {said}.'
+
+
 def _guarded(argv: list[str]) -> None:
   from noisyjax.interrupt import Stopped
 
   try:
     main(argv)
+    sys.stdout.flush()
   except UserError as error:
     _fail(error)
   except Stopped as error:
@@ -275,8 +307,24 @@ def _guarded(argv: list[str]) -> None:
     kept = argv[1] in ('train', 'kfold', 'sweep')
     log.info('Interrupted; %s', 'the same command goes on from the last checkpoint.' if kept else 'nothing is kept.')
     sys.exit(128 + 2)
+  except BrokenPipeError:  # who read our output went away: head, less
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)
+  except OSError as error:  # of a path or a device that nobody asked in time
+    where = f'{error.filename}: ' if error.filename else ''
+    _fail(UserError(f'{where}{error.strerror or error}.'))
+  except (MemoryError, RuntimeError) as error:
+    if not isinstance(error, MemoryError) and 'RESOURCE_EXHAUSTED' not in str(error):
+      raise
+    _fail(UserError(f'{argv[1]}: not enough memory ({" ".join(str(error).split())[:200]}). Expected {_less(argv[1])}.'))
+
+
+def _less(command: str) -> str:
+  """Returns what a command can be given less of."""
+  taken = COMMANDS[command].__code__.co_names
+  return 'a smaller batch_size or data.size, or fewer images' if '_CONFIG' in taken else 'fewer images'
 
 
 def _fail(error: UserError) -> None:
-  print(f'error: {error}', file=sys.stderr)
+  print(f'error: {plain(str(error))}', file=sys.stderr)
   sys.exit(2)

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from noisyjax import fields, optim, plugins, step, strategy
 from noisyjax.cadence import Cadence
 from noisyjax.data import augment
-from noisyjax.errors import UserError, check_choice
+from noisyjax.errors import UserError, check_choice, listed
 from noisyjax.log import log
 from noisyjax.models import conv
 from noisyjax.net import Net
@@ -213,7 +213,7 @@ def check_field(where: str, field: str, known: Iterable[str]) -> None:
   near = difflib.get_close_matches(field, known, n=1)
   hint = f' Did you mean {near[0]!r}?' if near else ''
   table = f' of {".".join(path)}' if path else ''
-  raise UserError(f'{where}: there is no field {field!r}.{hint} Fields{table}: {", ".join(beside)}.')
+  raise UserError(f'{where}: there is no field {field!r}.{hint} Fields{table}: {listed(beside)}.')
 
 
 def flat(config: ConfigDict | dict, prefix: str = '') -> dict[str, Any]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisyjax import dynamics, evaluate, first_loss, step
-from noisyjax.errors import UserError
+from noisyjax.errors import UserError, listed
 from noisyjax.net import Net, path_matches
 from noisyjax.state import Snapshot, Targets, TrainState, new_control
 from noisyjax.strategy import Strategy, TrainData
@@ -105,7 +105,7 @@ def _check_pattern(field: str, pattern: str, params: PyTree) -> None:
     raise UserError(f'{field}: {pattern!r} is not a regular expression: {error}.') from None
   if not any(found):
     paths = (jax.tree_util.keystr(path, simple=True, separator='/') for path, _ in jax.tree.leaves_with_path(params))
-    raise UserError(f'{field}: {pattern!r} matches no parameter. Expected a part of one of: {", ".join(paths)}.')
+    raise UserError(f'{field}: {pattern!r} matches no parameter. Expected a part of one of: {listed(paths)}.')
 
 
 def _carried_networks(phase: Phase, fresh: Snapshot, previous: TrainState) -> tuple[Snapshot, Snapshot]:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import runs
-from noisyjax import cli, step, writer
+from noisyjax import cli, log, step, writer
 from noisyjax.errors import UserError
 from noisyjax.experiments import sweep
 
@@ -34,6 +34,31 @@ MISTAKES = {
     "there is no file 'configs/digit.py', nor does noisyjax ship one of that name. Near names: digits.",
   ),
   'unknown flag': (['train', '--work=w'], "Unknown command line flag 'work'"),
+  'flag of another command': (
+    ['train', '--images=photos'],
+    'train: found --images, which it does not read; expected flags of --config, ',
+  ),
+  'text for a number': (['kfold', '--folds=x'], "--folds: found 'x', expected a whole number such as 5."),
+  'number of many digits': (['kfold', f'--folds={"9" * 5000}'], "--folds: found '99999"),
+  'flag that is not UTF-8': (['find', '--images=\udcff.zip'], '--images=\\udcff.zip: is not UTF-8'),
+  'control characters': (['train', '--config=\x1b[31mdigits'], "there is no file '\\x1b[31mdigits'"),
+  'field without recipe': (['train', '--config.epochs=3'], '--config: missing; expected a recipe such as'),
+  'a whole table': (['train', DIGITS, '--config.optim=3'], "--config: there is no field 'optim'. Did you mean 'optim."),
+  'element of a list': (
+    ['train', DIGITS, '--config.told=(1,None)', '--workdir={dir}/w'],
+    "--config: told='(1,None)': expected a list, each element text, such as a,b,c.",
+  ),
+  'unknown word in a list': (
+    ['train', DIGITS, '--config.augment.weak=crop,flop', '--workdir={dir}/w'],
+    "augment.weak[1]: unknown value 'flop'. Did you mean 'flip'?",
+  ),
+  'name too long': (['report', f'--workdir={"w" * 5000}'], 'File name too long'),
+  'recipe that is no Python': (['train', '--config={dir}/syntax.py'], '{dir}/syntax.py, line 2: IndentationError: '),
+  'recipe without a config': (['train', '--config={dir}/none.py'], '{dir}/none.py: get_config() returns a NoneType;'),
+  'recipe of its own fields': (
+    ['train', '--config={dir}/own.py'],
+    "{dir}/own.py: the config has no field '",
+  ),
   'unknown field': (
     ['train', DIGITS, '--config.optim.lrr=1'],
     "--config: there is no field 'optim.lrr'. Did you mean 'optim.lr'? Fields of optim: b1, b2",
@@ -96,6 +121,11 @@ def test_mistakes_are_one_sentence_exit_code_2_and_no_traceback(tmp_path):
   for path, line in ((invented, '  c.epoch = 3'), (broken, '  c.epochs = n')):
     path.write_text(f'from configs import base\n\n\ndef get_config():\n  c = base.get_config()\n{line}\n  return c\n')
   file.write_text('')
+  (tmp_path / 'syntax.py').write_text('def get_config():\nreturn\n')
+  (tmp_path / 'none.py').write_text('def get_config():\n  pass\n')
+  (tmp_path / 'own.py').write_text(
+    'from ml_collections import ConfigDict\n\n\ndef get_config():\n  return ConfigDict({"lr": 1.0})\n'
+  )
   filled = lambda text: text.replace('{dir}', str(tmp_path))
   commands = [[filled(argument) for argument in command] for command, _ in MISTAKES.values()]
   found = runs.launch_all(commands)
@@ -104,6 +134,50 @@ def test_mistakes_are_one_sentence_exit_code_2_and_no_traceback(tmp_path):
     assert err.startswith('error: ') and filled(expected) in err, (name, err)
     assert 'Traceback' not in out + err and not out, (name, out, err)
   assert not list(tmp_path.glob('w/*.json'))
+
+
+@pytest.mark.parametrize(
+  ('error', 'said'),
+  [
+    (
+      MemoryError('Unable to allocate 9 TiB'),
+      'train: not enough memory (Unable to allocate 9 TiB). Expected a smaller',
+    ),
+    (
+      RuntimeError('RESOURCE_EXHAUSTED: Out of memory\nallocating'),
+      'not enough memory (RESOURCE_EXHAUSTED: Out of mem',
+    ),
+    (OSError(28, 'No space left on device', 'w/x'), 'w/x: No space left on device.'),
+    (UserError('class \x1b]0;title\x07 \u202etxt.exe'), 'class \\x1b]0;title\\x07 \\u202etxt.exe'),
+  ],
+)
+def test_what_the_machine_refuses_is_one_sentence_too(monkeypatch, capsys, error, said):
+  def command():
+    raise error
+
+  monkeypatch.setattr(cli, 'main', lambda argv: command())
+  with pytest.raises(SystemExit) as exit:
+    cli._guarded(['launch.py', 'train'])
+  assert exit.value.code == 2
+  err = capsys.readouterr().err
+  assert err.startswith('error: ') and said in err and err.count('\n') == 1
+
+
+def test_a_defect_of_ours_keeps_its_traceback(monkeypatch):
+  def broken(argv):
+    raise RuntimeError('a defect')
+
+  monkeypatch.setattr(cli, 'main', broken)
+  with pytest.raises(RuntimeError, match='a defect'):
+    cli._guarded(['launch.py', 'train'])
+
+
+def test_no_name_moves_the_cursor_of_a_terminal(capsys, caplog):
+  name = 'a\tb\nc \x1b[2J \x9b1m \r \x07 \u202e \udcff é 🐈'
+  log.say(name, 7)
+  assert capsys.readouterr().out == 'a\tb\nc \\x1b[2J \\x9b1m \\r \\x07 \\u202e \\udcff é 🐈\n7\n'
+  record = logging.LogRecord('noisyjax', logging.INFO, '', 0, '%s: read', ('\x1b[2J',), None)
+  assert log._Plain('%(message)s').format(record) == '\\x1b[2J: read'
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
-from PIL import Image
 
 from noisyjax import config as configs, find_state, lock, writer
 from noisyjax.data import dataset
+from noisyjax.data.thumbnail import thumbnails
 from noisyjax.errors import UserError
 from noisyjax.find import LabelIssues, find_label_issues, recipe
 from noisyjax.log import log
 
 SHOWN = 300  # labels in the picture page
+SIDE = 200  # pixels of a picture there, at most
 
 
 def find_files(
@@ -74,7 +75,7 @@ def find_files(
       data.images, data.given, probs=ours, folds=folds, config=None if config is None else own, classes=data.classes
     )
     writer.write_text(folder / 'issues.csv', to_csv(found, data.names))
-    writer.write_text(folder / 'issues.html', to_html(found, data.names, data.images, Path(images).name))
+    writer.write_text(folder / 'issues.html', to_html(found, data, Path(images).name))
     find_state.end(folder, here, found.probs, data)
   return found, found.audit(hidden) if truth else None
 
@@ -95,17 +96,20 @@ def to_csv(found: LabelIssues, names: Sequence[str]) -> str:
 CSS = """
 body{font:15px/1.5 system-ui,sans-serif;color:#22272e;background:#f6f7f9;margin:0}
 main{max-width:1080px;margin:0 auto;padding:28px 20px 60px}h1{font-size:26px;margin:0 0 2px}
-.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(132px,1fr));gap:12px;margin:20px 0}
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:12px;margin:20px 0}
 figure{background:#fff;border:1px solid #e1e4e8;border-radius:10px;padding:10px;margin:0;overflow-wrap:anywhere}
-img{width:100%;aspect-ratio:1;object-fit:contain;image-rendering:pixelated;background:#22272e}
+img{width:100%;aspect-ratio:1;object-fit:contain;background:#22272e}.pixels{image-rendering:pixelated}
 figcaption{font-size:13px}figcaption span{color:#6a737d}del{color:#b00020}ins{color:#12876f;text-decoration:none}
 """
 
 
-def to_html(found: LabelIssues, names: Sequence[str], images: np.ndarray, title: str) -> str:
-  """Returns one page without external resources: the flagged labels, most suspicious first, with their images."""
+def to_html(found: LabelIssues, data: dataset.Dataset, title: str) -> str:
+  """Returns one page without external resources: the flagged labels, most suspicious first, with their images.
+
+  Images are shown as their files are, small; the page holds at most SHOWN of them, about 5 MB.
+  """
   flagged = np.flatnonzero(found.flagged)
-  figures = ''.join(_figures(found, names, images, flagged[:SHOWN]))
+  figures = ''.join(_figures(found, data, flagged[:SHOWN]))
   more = f'<p>The first {SHOWN:,} of {len(flagged):,}; all are in issues.csv.</p>' if len(flagged) > SHOWN else ''
   return (
     '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -117,14 +121,15 @@ def to_html(found: LabelIssues, names: Sequence[str], images: np.ndarray, title:
   )
 
 
-def _figures(found: LabelIssues, names: Sequence[str], images: np.ndarray, places: np.ndarray) -> Iterator[str]:
-  for place in places:
-    row, given, suggested = found.row[place], found.given[place], found.suggested[place]
-    image, name = images[row], escape(str(names[row]))
-    buffer = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, 'PNG')
+def _figures(found: LabelIssues, data: dataset.Dataset, places: np.ndarray) -> Iterator[str]:
+  for place, picture in zip(places, thumbnails(data, found.row[places], SIDE)):
+    given, suggested, name = found.given[place], found.suggested[place], escape(str(data.names[found.row[place]]))
+    buffer, small = io.BytesIO(), max(picture.size) <= 64  # whose pixels are worth seeing
+    picture.save(buffer, 'PNG' if small else 'JPEG', **({} if small else {'quality': 85}))
+    kind = ('png' if small else 'jpeg') + ';base64,'
     yield (
-      f'<figure><img alt="{name}" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+      f'<figure><img alt="{name}"{" class=pixels" if small else ""} '
+      f'src="data:image/{kind}{base64.b64encode(buffer.getvalue()).decode()}">'
       f'<figcaption><del>{escape(found.classes[given])}</del> → <ins>{escape(found.classes[suggested])}</ins> '
       f'{found.score[place]:.3f}<br><span>{name}</span></figcaption></figure>\n'
     )

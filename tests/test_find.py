@@ -1,5 +1,8 @@
+import base64
 import csv
+import io
 import json
+import re
 import zipfile
 from types import SimpleNamespace
 
@@ -298,6 +301,26 @@ def test_the_command_ranks_a_folder_of_images(folder, tmp_path):
   assert audit is None and issues.classes == NAMES
   for name in ('issues.csv', 'issues.html'):
     assert (tmp_path / 'again' / name).read_text().replace('images.zip', 'images') == (out / name).read_text()
+
+
+def test_the_page_shows_the_originals_and_stays_small(tmp_path):
+  (tmp_path / 'images').mkdir()
+  rng = np.random.default_rng(0)
+  for i in range(12):
+    pixels = rng.integers(0, 256, (600, 900, 3), dtype=np.uint8) if i < 2 else np.full((9, 9, 3), 20 * i, np.uint8)
+    Image.fromarray(pixels).save(tmp_path / f'images/{i:02}.png')
+  (tmp_path / 'labels.csv').write_text('image,label\n' + ''.join(f'{i:02}.png,{"ab"[i % 2]}\n' for i in range(12)))
+  probs = np.eye(2)[np.arange(12) % 2].astype(np.float32)
+  probs[[0, 3]] = probs[[0, 3], ::-1]
+  np.save(tmp_path / 'probs.npy', np.clip(probs, 0.05, 0.95))
+  find_files.find_files(
+    str(tmp_path / 'images'), str(tmp_path / 'labels.csv'), tmp_path / 'out', probs=str(tmp_path / 'probs.npy')
+  )
+  page = (tmp_path / 'out/issues.html').read_text()
+  found = re.findall(r'src="data:image/(\w+);base64,([^"]+)"', page)
+  pictures = [Image.open(io.BytesIO(base64.b64decode(data))) for _, data in found]
+  assert sorted(p.size for p in pictures) == [(9, 9), (200, 133)] and {kind for kind, _ in found} == {'png', 'jpeg'}
+  assert len(page) < 60_000  # of 1.6 MB
 
 
 def test_the_truth_changes_nothing_but_the_audit(folder, tmp_path):

@@ -1,12 +1,16 @@
 """The inspection says what is in the data: counts, duplicates, contradictions; and shows no test rows."""
 
+import dataclasses
+
 import matplotlib.image
 import numpy as np
 import pytest
+from PIL import Image
 
 from noisyjax.data import dataset as datasets
 from noisyjax.data.inspect import GRID, image_grid, inspect, label_counts, matrix_figure, shown
 from noisyjax.data.split import Split
+from noisyjax.data.thumbnail import thumbnails
 from noisyjax.errors import UserError
 
 NAMES = ('cat', 'd$o$^g', 'a very long class name')  # no formula in a name is set as one
@@ -127,7 +131,46 @@ def test_the_picture_shows_checked_rows_first_and_no_test_rows():
   assert len(rows) == GRID[0] * GRID[1] and rows.max() < 300
   assert np.isin(np.setdiff1d(np.arange(30), [8]), rows).all()
   few = shown(dataset, Split(np.arange(5), np.arange(0), np.arange(5, 400)))
-  np.testing.assert_array_equal(few, range(5))
+  np.testing.assert_array_equal(few, [0, 3, 1, 4, 2])  # class by class
+
+
+def test_the_picture_shows_every_class_alike_and_unlabeled_rows_last():
+  given = np.where(np.arange(400) < 350, -1, 0)  # 350 unlabeled rows, then 44 of the first class and 3 of each other
+  given[394:397], given[397:] = 1, 2
+  dataset = data(400, verified=None).with_labels(given=given)
+  rows = shown(dataset, Split(np.arange(400), np.arange(0), np.arange(0)))
+  assert len(set(rows.tolist())) == GRID[0] * GRID[1] and dataset.given[rows].tolist() == [0] * 34 + [1] * 3 + [2] * 3
+  few = dataset.with_labels(given=np.where(np.arange(400) % 20 == 19, given, -1))
+  rows = shown(few, Split(np.arange(400), np.arange(0), np.arange(0)))
+  assert (few.given[rows] >= 0).tolist() == [True] * 3 + [False] * 37  # three labeled ones, before all others
+
+
+@pytest.fixture
+def photos(tmp_path):
+  """A data set of 8x8 crops of a wide photo, a turned one, and one that is gone."""
+  folder = tmp_path / 'photos'
+  folder.mkdir()
+  Image.new('RGB', (300, 100), 'red').save(folder / 'wide.png')
+  turned = Image.Exif()
+  turned[0x0112] = 6  # a quarter turn
+  Image.new('RGB', (90, 30), 'blue').save(folder / 'turned.jpg', exif=turned)
+  names = ['wide.png', 'turned.jpg', 'gone.png']
+  return datasets.make(np.full((3, 8, 8, 3), 7, np.uint8), [0, 1, 0], NAMES, names=names, root=folder)
+
+
+def test_thumbnails_are_of_the_originals_whole_and_turned(photos):
+  pictures = list(thumbnails(photos, [1, 2, 0], 60))
+  assert [p.size for p in pictures] == [(20, 60), (8, 8), (60, 20)]
+  assert pictures[2].getpixel((30, 10)) == (255, 0, 0) and pictures[1].getpixel((0, 0)) == (7, 7, 7)
+  moved = dataclasses.replace(photos, root=photos.root + '-elsewhere')
+  assert [p.size for p in thumbnails(moved, [0, 1], 60)] == [(8, 8)] * 2
+  gray = datasets.make(np.full((1, 100, 50, 1), 7, np.uint8), [0], NAMES)
+  assert [(p.size, p.mode) for p in thumbnails(gray, [0], 60)] == [((30, 60), 'L')]
+
+
+def test_the_picture_of_images_shows_the_originals(photos):
+  axes = image_grid(photos, np.array([0, 2])).axes
+  assert [axis.images[0].get_array().shape for axis in axes] == [(67, 200, 3), (8, 8, 3)]
 
 
 def test_matrix_figure_has_verified_labels_down():

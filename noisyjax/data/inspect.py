@@ -1,5 +1,8 @@
 """What is in a data set, before anything is trained: counts, duplicates, and labels that contradict each other."""
 
+import io
+import itertools
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -7,13 +10,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from noisyjax import writer
 from noisyjax.data.dataset import Dataset, Duplicates, conflicting_duplicates, duplicates
 from noisyjax.data.split import Split
+from noisyjax.data.thumbnail import thumbnails
 from noisyjax.errors import UserError
 
 WIDE = 20  # classes: beyond it a matrix cannot be read as text, and only its largest entries are listed
 LISTED = 10  # duplicates or confusions, at most
 GRID = (5, 8)  # rows and columns of the picture of images
+SIDE = 200  # pixels of one of them, at most
 WRONG = '#b00020'
 
 
@@ -45,14 +51,22 @@ def inspect(dataset: Dataset, truth: np.ndarray, split: Split, out_dir: str | Pa
   out = Path(out_dir)
   try:
     out.mkdir(parents=True, exist_ok=True)
-    (out / 'inspect.txt').write_text(text + '\n', encoding='utf-8')
-    image_grid(dataset, shown(dataset, split)).savefig(out / 'inspect.png')
     (out / 'matrix.png').unlink(missing_ok=True)  # one of an earlier inspection may be of other labels
-    if counts.any():
-      matrix_figure(counts, dataset.classes).savefig(out / 'matrix.png')
   except OSError as error:
     raise UserError(f'{out}: cannot write the inspection: {error.strerror or error}.') from None
+  writer.write_text(out / 'inspect.txt', text + '\n')
+  writer.write_bytes(out / 'inspect.png', _png(image_grid(dataset, shown(dataset, split))))
+  if counts.any():
+    writer.write_bytes(out / 'matrix.png', _png(matrix_figure(counts, dataset.classes)))
   return text
+
+
+def _png(figure: Figure) -> bytes:
+  buffer = io.BytesIO()
+  with warnings.catch_warnings():
+    warnings.filterwarnings('ignore', 'Glyph .* missing')  # names in scripts that the font lacks; the text has them
+    figure.savefig(buffer, format='png')
+  return buffer.getvalue()
 
 
 def label_counts(verified: np.ndarray, given: np.ndarray, C: int) -> np.ndarray:
@@ -64,27 +78,36 @@ def label_counts(verified: np.ndarray, given: np.ndarray, C: int) -> np.ndarray:
 
 
 def shown(dataset: Dataset, split: Split) -> np.ndarray:
-  """Chooses the rows of the picture: spread evenly over the rows with both labels, filled up with others; sorted."""
-  rows = np.union1d(split.train, split.val)
-  both = (dataset.given[rows] >= 0) & (dataset.verified[rows] >= 0)
-  chosen = _spread(rows[both], GRID[0] * GRID[1])
-  return np.union1d(chosen, _spread(rows[~both], GRID[0] * GRID[1] - len(chosen)))
+  """Chooses the rows of the picture, labeled ones first, class by class, each in equal number as far as they go.
+
+  The class is the given label, or the verified one where none is given. Rows with both labels go before others of
+  their class; unlabeled rows fill what is left.
+  """
+  rows, most = np.union1d(split.train, split.val), GRID[0] * GRID[1]
+  label = np.where(dataset.given >= 0, dataset.given, dataset.verified)[rows]
+  both = ((dataset.given >= 0) & (dataset.verified >= 0))[rows]
+  queues = [[*_spread(rows[own & both], most), *_spread(rows[own & ~both], most)]
+            for c in range(len(dataset.classes)) if (own := label == c).any()]  # fmt: skip
+  turns = [row for turn in itertools.zip_longest(*queues) for row in turn if row is not None]
+  chosen = set(turns[:most])
+  labeled = [row for queue in queues for row in sorted(chosen.intersection(queue))]
+  return np.array([*labeled, *_spread(rows[label < 0], most - len(labeled))], int)
 
 
 def image_grid(dataset: Dataset, rows: np.ndarray) -> Figure:
   """Draws images with their given and verified labels; where the two differ, both and the frame are red."""
   columns = min(GRID[1], len(rows))
   lines = -(-len(rows) // columns)
-  figure = Figure(figsize=(1.5 * columns, 1.9 * lines), dpi=100)
-  space = dict(left=0.01, right=0.99, bottom=0.01, top=1 - 0.36 / (1.9 * lines), wspace=0.12, hspace=0.3)
+  figure = Figure(figsize=(1.6 * columns, 2 * lines), dpi=100)
+  space = dict(left=0.01, right=0.99, bottom=0.01, top=1 - 0.4 / (2 * lines), wspace=0.12, hspace=0.34)
   axes = figure.subplots(lines, columns, squeeze=False, gridspec_kw=space).ravel()
   for axis in axes:
     axis.set_axis_off()
-  for axis, row in zip(axes, rows):
-    image, given, verified = dataset.images[row], dataset.given[row], dataset.verified[row]
-    axis.imshow(
-      image[..., 0] if image.shape[-1] == 1 else image, cmap='gray', vmin=0, vmax=255, interpolation='nearest'
-    )
+    axis.set_anchor('N')  # titles of a line of images at one height
+  for axis, row, picture in zip(axes, rows, thumbnails(dataset, rows, SIDE)):
+    given, verified = dataset.given[row], dataset.verified[row]
+    smooth = 'nearest' if max(picture.size) <= 64 else 'antialiased'  # the pixels of small ones are what is trained on
+    axis.imshow(np.asarray(picture), cmap='gray', vmin=0, vmax=255, interpolation=smooth)
     wrong = given >= 0 and verified >= 0 and given != verified
     title = f'given {_name(dataset.classes, given)}'
     title += f'\nverified {_name(dataset.classes, verified)}' if verified >= 0 else '\n'
@@ -117,7 +140,7 @@ def matrix_figure(counts: np.ndarray, classes: tuple[str, ...]) -> Figure:
   axis.set_xlabel('given label')
   axis.set_ylabel('verified label')
   axis.set_title(f'{counts.sum()} rows with both labels: % of the verified class, and rows', fontsize=9)
-  figure.colorbar(picture, ax=axis, shrink=0.8)
+  figure.colorbar(picture, ax=axis, shrink=0.8, label='share of the verified class')
   return figure
 
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisyjax.estimate.rank import place, rank
+from noisyjax.estimate.rank import means, place, rank
 
 Array = jax.Array
 
@@ -57,12 +57,8 @@ def thresholds(probs: Array, labels: Array, keep: Array | None = None) -> Array:
   """Returns t_j, the mean probability of class j among rows labeled j, float32 [C]."""
   probs, group = _groups(probs, labels, keep)
   classes = probs.shape[1]
-  count = _sum(jnp.ones_like(probs[:, 0]), group, classes)
-  own, share = _own(probs, group), 1 / jnp.maximum(count, 1)
-  mean = _sum(own, group, classes) * share
-  # The mean of what is left takes out most of float32's rounding, which may exceed DUST in a long sum.
-  mean += _sum(own - mean[jnp.minimum(group, classes - 1)], group, classes) * share
-  return jnp.where(count > 0, jnp.maximum(mean, FLOOR), NEVER)
+  mean = means(_own(probs, group), group, classes)
+  return jnp.where(label_counts(probs, labels, keep) > 0, jnp.maximum(mean, FLOOR), NEVER)
 
 
 def guesses(probs: Array, labels: Array, keep: Array | None = None) -> Array:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from noisyjax.errors import UserError
+from noisyjax.estimate.rank import means
 
 Array = jax.Array
 
@@ -72,7 +73,7 @@ def gold(probs: Array, verified: Array, classes: int, keep: Array | None = None)
   """
   trusted = verified >= 0 if keep is None else (verified >= 0) & keep
   probs = jnp.where(trusted[:, None], probs, 0.0)
-  return _rows(jax.ops.segment_sum(probs, jnp.where(trusted, verified, classes), classes + 1)[:-1])
+  return _rows(means(probs, jnp.where(trusted, verified, classes), classes))
 
 
 def posterior(probs: Array, given: Array, matrix: Array) -> Array:

@@ -43,7 +43,9 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run or sweep; pre
 _IMAGES = flags.DEFINE_string('images', None, 'predict, find: folder or zip of images.')
 _LABELS = flags.DEFINE_string('labels', '', 'predict: label file to score against; find: the labels to judge.')
 _TRUTH = flags.DEFINE_string('truth', '', 'find: label file to score the finding against, for the audit alone.')
-_PROBS = flags.DEFINE_string('probs', '', 'find: .npy of your own out-of-sample probabilities; nothing is trained.')
+_PROBS = flags.DEFINE_string(
+  'probs', '', 'find: .npy of your own probabilities, out of sample; predict: a column a class.'
+)
 _OUT = flags.DEFINE_string(
   'out', '', "predict: file of the predictions; '': label_prediction.csv in the (first) workdir."
 )
@@ -94,6 +96,8 @@ def predict() -> None:
   from noisyjax import predict as library, predict_files as files, writer
 
   images, folders = _needed(_IMAGES), _folders(_needed(_WORKDIR))
+  if _PROBS.value not in ('', 'yes'):
+    raise UserError(f'--probs: found {_PROBS.value!r}; predict takes --probs without a value, for a column a class.')
   members = library.load_all(folders)
   if _ENSEMBLE.value:
     members.append(library.ensemble(members))
@@ -269,6 +273,8 @@ def _parse(argv: list[str]) -> list[str]:
     sys.exit(0)
   from noisyjax import config, recipe
 
+  if 'predict' in argv:  # there it is a switch, and no file is named
+    argv = ['--probs=yes' if argument in ('--probs', '-probs') else argument for argument in argv]
   for argument in argv:
     if any('\ud800' <= c <= '\udfff' for c in argument):
       raise UserError(f'{argument}: is not UTF-8; expected flags and paths in UTF-8.')

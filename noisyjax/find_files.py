@@ -1,7 +1,6 @@
 """Wrong labels of image files: a ranked CSV, a page of pictures, and the probabilities behind them."""
 
 import base64
-import csv
 import io
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -82,15 +81,11 @@ def find_files(
 
 def to_csv(found: LabelIssues, names: Sequence[str]) -> str:
   """Returns file,given,suggested,score,flagged of all rows, ranked, with class names; an unlabeled row has no score."""
-  text = io.StringIO()
-  table = csv.writer(text, lineterminator='\n')
-  table.writerow(['file', 'given', 'suggested', 'score', 'flagged'])
+  rows = [['file', 'given', 'suggested', 'score', 'flagged']]
   for row, given, suggested, score, flagged in zip(*found.columns().values()):
     label = found.classes[given] if given >= 0 else ''
-    table.writerow(
-      [names[row], label, found.classes[suggested], f'{score:.6f}' if given >= 0 else '', int(flagged)]
-    )  # fmt: skip
-  return text.getvalue()
+    rows.append([names[row], label, found.classes[suggested], f'{score:.6f}' if given >= 0 else '', int(flagged)])
+  return writer.csv_text(rows)
 
 
 CSS = """

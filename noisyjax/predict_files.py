@@ -1,14 +1,11 @@
 """What runs say of the images of a folder or zip: a CSV, counts of each class, and a report where labels are known."""
 
-import csv
-import io
 import itertools
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-from noisyjax import evaluate
+from noisyjax import evaluate, writer
 from noisyjax.data import files, label_file, match, origin as origins
 from noisyjax.data.decode import check_bad
 from noisyjax.data.labels import indices, position_note
@@ -104,7 +101,7 @@ def to_csv(found: Predicted, with_probs: bool = False) -> str:
     head += own if len(found.probs) == 1 else [f'{name}_{run}' for name in own]
     columns += [[classes[i] for i in probs.argmax(1)], map(_share, probs.max(1))]
     columns += [map(_share, column) for column in probs.T if with_probs]
-  return _csv([head, *zip(*columns)])
+  return writer.csv_text([head, *zip(*columns)])
 
 
 RESERVED = ('image', 'label', 'confidence')
@@ -117,13 +114,7 @@ def _share(value: float) -> str:
 def course_csv(found: Predicted) -> str:
   """Returns the course project's `label_prediction.csv`: the images' places, and a column of class numbers a run."""
   labels = found.labels
-  return _csv([['', *labels], *([i, *row] for i, row in zip(found.names, zip(*labels.values())))])
-
-
-def _csv(rows: Iterable[Iterable]) -> str:
-  text = io.StringIO()
-  csv.writer(text, lineterminator='\n').writerows(rows)
-  return text.getvalue()
+  return writer.csv_text([['', *labels], *([i, *row] for i, row in zip(found.names, zip(*labels.values())))])
 
 
 SHOWN = 20  # classes in a table of counts

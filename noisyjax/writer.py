@@ -6,16 +6,18 @@ the next writer. JSON holds floats that read back bit for bit and no NaN or infi
 """
 
 import contextlib
+import csv
 import importlib
 import io
 import json
 import math
 import os
+import re
 import shutil
 import uuid
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,23 @@ def remove(path: str | os.PathLike) -> None:
 def write_text(path: str | os.PathLike, text: str) -> None:
   """Writes UTF-8 text as a whole; raises like `write_bytes`."""
   write_bytes(path, text.encode())
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+  """Returns rows as CSV, in which no text is a formula that a spreadsheet would run: "=…" becomes "'=…"."""
+  text = io.StringIO()
+  csv.writer(text, lineterminator='\n').writerows([_harmless(cell) for cell in row] for row in rows)
+  return text.getvalue()
+
+
+_NUMBER = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?')
+
+
+def _harmless(cell: Any) -> Any:
+  if not isinstance(cell, str):
+    return cell
+  cell = cell.replace('\r', ' ')  # which the csv module would leave unquoted, and others take for a line's end
+  return f"'{cell}" if cell.strip()[:1] in tuple('=+-@|%') and not _NUMBER.fullmatch(cell) else cell
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

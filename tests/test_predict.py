@@ -236,6 +236,12 @@ def test_a_class_called_label_has_a_column_of_its_own():
   ]  # fmt: skip
 
 
+def test_names_that_a_spreadsheet_would_run_are_text():
+  found = said({'run': [[0.75, 0.25]] * 2}, names=('=cmd.png', 'b.png'), classes=('@a', 'dog'))
+  head, first, _ = table(predict_files.to_csv(found, True))
+  assert head[3] == "'@a" and first == ["'=cmd.png", "'@a", '0.750000', '0.750000', '0.250000']
+
+
 def test_counts_name_each_class_and_cut_long_lists():
   text = predict_files.counts(said({'run': [[0.75, 0.25], [0.5, 0.5]]}))
   cells = [[c.strip() for c in line.split('|')[1:-1]] for line in text.splitlines()]
@@ -375,15 +381,18 @@ def test_the_command_writes_the_csv_and_prints_scikit_learns_report(pair, files,
   folder, labels = files
   code, out, err = runs.launch(
     'predict', f'--workdir={pair[0]},{pair[1]}', '--ensemble', f'--images={folder}', f'--labels={labels}',
-    '--out=out.csv', cwd=tmp_path,
+    '--out=out.csv', '--probs', cwd=tmp_path,
   )  # fmt: skip
   assert code == 0, err
   assert out.splitlines()[-1] == 'out.csv'
   rows = table((tmp_path / 'out.csv').read_text())
-  assert rows[0][:3] == ['image', 'label_seed=0', 'confidence_seed=0'] and rows[0][-2:-1] == ['label_ensemble']
+  assert rows[0][:3] == ['image', 'label_seed=0', 'confidence_seed=0'] and rows[0][-5:-3] == [
+    'label_ensemble',
+    'confidence_ensemble',
+  ]
   assert [row[0] for row in rows[1:]] == sorted(p.name for p in folder.iterdir())
   vote = predict.ensemble([noisyjax.load(p) for p in pair])(images)
-  assert [row[-2] for row in rows[1:]] == [runs.CLASSES[v] for v in vote]
+  assert [row[-5] for row in rows[1:]] == [runs.CLASSES[v] for v in vote]
   assert f'| {runs.CLASSES[0]}' in out and 'ensemble: 40 images' in out
   assert classification_report(runs.arrays()['true'][128:], vote, target_names=runs.CLASSES, zero_division=0) in out
 

@@ -1,4 +1,6 @@
 import contextlib
+import csv
+import io
 import json
 import os
 import resource
@@ -224,3 +226,11 @@ def test_a_link_keeps_its_place_and_what_is_no_file_is_refused(tmp_path):
   os.mkfifo(tmp_path / 'pipe')
   with pytest.raises(UserError, match='pipe: cannot write this file: it is no regular file'):
     writer.write_text(tmp_path / 'pipe', 'new')
+
+
+def test_no_cell_of_a_csv_is_a_formula():
+  formulas = ["=cmd|'/C calc'!A0", '+1+cmd', '-2+3', '@SUM(1)', ' =1', '\t=1', '\n=1']
+  others = ['a=b', '', '-0.5', '+7', '-1e-3', -3, 0.5, 'a, "b"\nc']
+  (row,) = csv.reader(io.StringIO(writer.csv_text([formulas + others]), newline=''))
+  assert row == [f"'{cell}" for cell in formulas] + list(map(str, others))
+  assert writer.csv_text([['a\r=1', 'é']]) == 'a =1,é\n'

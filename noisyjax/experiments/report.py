@@ -121,7 +121,6 @@ NOT_EQUAL = (
   ('epochs', 'epochs', ('epochs', 'phases', 'stop')),
   ('passes', 'passes (budget)', ('epochs', 'phases', 'stop', 'batch_size', 'steps_per_epoch', 'data', 'rows')),
   ('device', 'device', ()),
-  ('code', 'code', ()),
 )
 
 

@@ -1,11 +1,10 @@
 """A table of results, as Markdown for a person, CSV for a program and LaTeX for a paper."""
 
-import csv
 import dataclasses
-import io
 import re
 from collections.abc import Sequence
 
+from noisyjax import writer
 from noisyjax.experiments import words
 
 
@@ -54,11 +53,8 @@ class Table:
     """Returns CSV: a measured column is followed by its std, n and, where it is known, its interval."""
     parts = [self._parts(i) for i in range(len(self.head))]
     head = [f'{name} {part}'.rstrip() for name, own in zip(self.head, parts) for part in own]
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator='\n')
-    table.writerow(head)
-    table.writerows([value for cell, own in zip(row, parts) for value in _values(cell, own)] for row in self.rows)
-    return text.getvalue()
+    rows = [[value for cell, own in zip(row, parts) for value in _values(cell, own)] for row in self.rows]
+    return writer.csv_text([head, *rows])
 
   def _parts(self, column: int) -> tuple[str, ...]:
     measured = [row[column] for row in self.rows if isinstance(row[column], Spread)]
@@ -96,7 +92,7 @@ def _values(cell: Cell, parts: Sequence[str]) -> list:
 _LATEX = {
   '\\': r'\textbackslash{}', '~': r'\textasciitilde{}', '^': r'\textasciicircum{}', '<': r'\textless{}',
   '>': r'\textgreater{}', '|': r'\textbar{}', '"': r'\textquotedbl{}', '±': r'$\pm$', '→': r'$\rightarrow$',
-  '≥': r'$\geq$', '≤': r'$\leq$', '…': r'\dots{}', **{c: f'\\{c}' for c in '&%$#_{}'},
+  '≥': r'$\geq$', '≤': r'$\leq$', '…': r'\dots{}', '†': r'$\dagger$', **{c: f'\\{c}' for c in '&%$#_{}'},
 }  # fmt: skip
 
 

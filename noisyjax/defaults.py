@@ -65,8 +65,9 @@ def get_config() -> ConfigDict:
   c.stop.delta = 0.0  # least improvement that counts
 
   c.augment = ConfigDict()
-  c.augment.weak = ('crop', 'flip')  # any of crop, flip, rotate, jitter, resized_crop, cutout, random_cutout, jpeg,
-  c.augment.strong = ('crop', 'flip', 'rand_augment', 'random_cutout')  # rand_augment and auto_augment, in order
+  # Ops in order: crop, flip, rotate, jitter, resized_crop, cutout, random_cutout, rand_augment, auto_augment, jpeg.
+  c.augment.weak = ('crop', 'flip')  # the view that every method learns from
+  c.augment.strong = ('crop', 'flip', 'rand_augment', 'random_cutout')  # the second one of FixMatch, SOP+, SSR+, ProMix
   c.augment.rotation = 15.0  # degrees
   c.augment.brightness = 0.4
   c.augment.contrast = 0.4
@@ -93,7 +94,7 @@ def get_config() -> ConfigDict:
   c.data.unlisted = 'unlabeled'  # images without a row in data.labels: unlabeled, skip or refuse
   c.data.classes = ()  # names; (): from the data
   c.data.unlabeled = 'undefined'  # the name that means "no label"
-  c.data.size = 0  # side in pixels; 0: all images have one size already, or of files, with crop and pad, their median
+  c.data.size = 0  # side in pixels; 0: all have one size already; with fit crop or pad, the median of the files
   c.data.fit = 'exact'  # images of another size: exact (refuse), crop, pad
   c.data.channels = 3  # 3: colour, 1: gray
   c.data.skip_bad = False  # go on without unreadable images

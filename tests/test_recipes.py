@@ -6,11 +6,14 @@ import itertools
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from configs import base
 from configs.recipes import common
-from noisyjax import config, plugins
+from noisyjax import config, plugins, run
+from noisyjax.data import prepare
 from noisyjax.experiments import sweep
 from noisyjax.small_loss import keep_rate
 
@@ -153,6 +156,34 @@ def test_the_course_project_s_recipes_would_train(name, form):
   config.check(c)
   assert c.data.test == ('45000:50000' if form == 'benchmark' else '')
   assert not c.data.val or c.data.val_labels == 'verified'  # never the noisy labels
+
+
+def photo_folder(root, labeled=12, unlabeled=6):
+  """Makes a folder of photos of several sizes, dark and bright ones, and labels.csv; returns it."""
+  random = np.random.default_rng(0)
+  (root / 'images').mkdir(parents=True)
+  lines = ['image,label']
+  for i in range(labeled + unlabeled):
+    pixels = random.integers(0, 100, (14 + i % 3, 17, 3)) + 150 * (i % 2)
+    Image.fromarray(pixels.astype(np.uint8)).save(root / 'images' / f'{i:02d}.jpg')
+    lines.append(f'{i:02d}.jpg,{("dark", "bright")[i % 2] if i < labeled else "undefined"}')
+  (root / 'labels.csv').write_text('\n'.join(lines) + '\n')
+  return root
+
+
+def test_the_photo_recipe_fits_itself_to_a_folder_of_photos(tmp_path):
+  c = importlib.import_module('configs.photos').get_config()
+  config.override(c, {
+    'data.path': str(photo_folder(tmp_path / 'photos')), 'epochs': 2, 'steps_per_epoch': -3, 'data.cache': False,
+    'augment.weak': ('crop',), 'augment.strong': ('crop',), 'model.small_cnn.widths': (4, 4, 4),
+  }, 'test')  # fmt: skip
+  config.check(c)
+  prepared, audit = prepare.prepare(c)
+  assert prepared.train.images.shape[1:] == (15, 15, 3)  # the median short side
+  assert len(prepared.val_rows) == 2 and set(prepared.validation[1]) == {0, 1} and audit.test is None
+  assert (prepared.train.given < 0).sum() == 6  # the photos without a label train
+  result = run.run(c, tmp_path / 'run')
+  assert (result['epochs'], result['steps']) == (2, 6)
 
 
 def test_the_best_cpu_recipe_is_the_benchmark_s_winner():

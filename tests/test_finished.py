@@ -9,7 +9,7 @@ from PIL import Image
 
 import noisyjax
 import runs
-from noisyjax import find, find_files, identity, run, seal, writer
+from noisyjax import checkpoint, find, find_files, identity, run, seal, writer
 from noisyjax.errors import UserError
 from noisyjax.experiments import report, sweep
 from noisyjax.identity import Stale
@@ -237,6 +237,22 @@ def test_a_seal_breaks_with_any_array_name_type_shape_or_fact():
     seal.opened('weights', arrays, sealed | {'data': 'bee'}, 'here')
   with pytest.raises(ValueError, match='not what was written'):
     seal.opened('weights', arrays, {k: v for k, v in sealed.items() if k != 'sha256'}, 'here')
+
+
+def test_a_checkpoint_with_a_changed_bit_is_passed_over_by_name(tmp_path, caplog):
+  state = {'a': np.arange(20_000, dtype=np.float32), 'b': np.zeros((), np.int32)}
+  kept = checkpoint.Checkpoints(tmp_path / 'c', 2)
+  for step in (1, 2):
+    kept.save(step, state | {'b': np.int32(step)}, {'seconds': 0.5 * step})
+  real = seal.sealed
+  with pytest.MonkeyPatch.context() as patch:  # a bit changed on its way to the disk: every checksum below is right
+    patch.setattr(seal, 'sealed', lambda kind, arrays, facts: real(kind, arrays | {"['b']": np.int32(7)}, facts))
+    kept.save(3, state, {})
+  with caplog.at_level(logging.WARNING, 'noisyjax'):
+    found, record = kept.latest(lambda record: state)
+  assert 'checkpoint 3 cannot be read (the content is not what was written' in caplog.text
+  assert int(found['b']) == 2 and record == {'seconds': 1.0}
+  assert kept.record(2)['format'] == 1
 
 
 # Sweeps and folds.

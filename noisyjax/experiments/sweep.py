@@ -189,6 +189,7 @@ def kfold(config: ConfigDict, k: int, workdir: str, rerun: bool = False) -> tupl
   with lock.held(workdir), interrupt.watched():
     if not rerun:
       _check_division(config, Path(workdir), scored)
+    collection.remember(workdir, [f'fold={i}' for i in range(k)], [])
     results = []
     for i, (kept, held) in enumerate(scored):
       interrupt.check(f'{workdir}', f'after {i} of {k} folds; the same command goes on.')

@@ -123,6 +123,7 @@ def test_the_table_is_of_all_finished_runs_whenever_they_joined(tmp_path, monkey
   _, text = sweep.sweep(config, list(sweep.grid(['noise.rate=0.4,0.1', 'seed=2'])), str(tmp_path))
   assert '20.00 ± 0.00 (2)' in row_of(text, '0.2') and '40.00 ± 0.00 (3)' in row_of(text, '0.4')
   assert '10.00 (1)' in row_of(text, '0.1')
+  assert [line[2:5] for line in text.splitlines() if line.startswith('| 0')] == ['0.1', '0.2', '0.4']  # by number
   (tmp_path / 'table.md').unlink()
   assert str(sweep.rebuild(tmp_path)) == text == (tmp_path / 'table.md').read_text()
   (tmp_path / 'rate=0.2,seed=1' / 'result.json').unlink()  # killed, or at work elsewhere

@@ -73,6 +73,8 @@ def write(folder: str | Path) -> Table:
   by = [*columns.values()] or ['strategy', 'model']
   rows, seen = report.with_data(rows, runs)
   by += seen
+  order = _sorted(rows, by)
+  rows, records = [rows[i] for i in order], [records[i] for i in order]
   table = report.table(rows, by, fields)
   write_table(folder, table)
   labels, settings = [_label(row, by) for row in rows], [{c: row[c] for c in by} for row in rows]
@@ -91,6 +93,16 @@ def _write(path: Path, png: bytes | None) -> None:
     path.unlink(missing_ok=True)
   else:
     writer.write_bytes(path, png)
+
+
+def _sorted(rows: Sequence[dict], columns: Sequence[str]) -> list[int]:
+  """Returns the order of rows by number where a column holds numbers, and by first appearance where it does not."""
+  ranks = []
+  for column in columns:
+    values = [row[column] for row in rows]
+    first = list(dict.fromkeys(map(str, values)))
+    ranks.append(values if _numeric(values) else [first.index(str(value)) for value in values])
+  return sorted(range(len(rows)), key=lambda i: [rank[i] for rank in ranks])
 
 
 def _numeric(values: Sequence[Any]) -> bool:

@@ -91,7 +91,7 @@ def _values(cell: Cell, parts: Sequence[str]) -> list:
 
 _LATEX = {
   '\\': r'\textbackslash{}', '~': r'\textasciitilde{}', '^': r'\textasciicircum{}', '<': r'\textless{}',
-  '>': r'\textgreater{}', '|': r'\textbar{}', '"': r'\textquotedbl{}', '±': r'$\pm$', '→': r'$\rightarrow$',
+  '>': r'\textgreater{}', '|': r'\textbar{}', '[': '{[}', ']': '{]}', '±': r'$\pm$', '→': r'$\rightarrow$',
   '≥': r'$\geq$', '≤': r'$\leq$', '…': r'\dots{}', '†': r'$\dagger$', **{c: f'\\{c}' for c in '&%$#_{}'},
 }  # fmt: skip
 

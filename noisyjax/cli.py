@@ -41,7 +41,9 @@ _CONFIG = flags.DEFINE(
 )
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run or sweep; predict, report: several, by commas.')
 _IMAGES = flags.DEFINE_string('images', None, 'predict, find: folder or zip of images.')
-_LABELS = flags.DEFINE_string('labels', '', 'predict: label file to score against; find: the labels to judge.')
+_LABELS = flags.DEFINE_string(
+  'labels', '', "predict: label file to score against; find: the labels to judge, '': the class folders."
+)
 _TRUTH = flags.DEFINE_string('truth', '', 'find: label file to score the finding against, for the audit alone.')
 _PROBS = flags.DEFINE_string(
   'probs', '', 'find: .npy of your own probabilities, out of sample; predict: a column a class.'
@@ -111,12 +113,12 @@ def predict() -> None:
 
 
 def find() -> None:
-  """find --images=FOLDER|ZIP --labels=CSV [--workdir=W] [--probs=NPY] [--truth=CSV]: labels that are probably wrong."""
+  """find --images=FOLDER|ZIP [--labels=CSV] [--workdir=W] [--probs=NPY] [--truth=CSV]: labels that may be wrong."""
   from noisyjax import find_files as library
 
   folder = Path(_WORKDIR.value or 'label_issues')
   found, audit = library.find_files(
-    _needed(_IMAGES), _needed(_LABELS), folder, probs=_PROBS.value, truth=_TRUTH.value, folds=_FOLDS.value,
+    _needed(_IMAGES), _LABELS.value, folder, probs=_PROBS.value, truth=_TRUTH.value, folds=_FOLDS.value,
     config=_CONFIG.value, skip_bad=_SKIP_BAD.value, rerun=_RERUN.value,
   )  # fmt: skip
   say(found)
@@ -211,8 +213,7 @@ COMMANDS = {c.__name__: c for c in (train, kfold, sweep, predict, find, inspect,
 
 def _needed(flag: flags.FlagHolder):
   if not flag.value:
-    what = {'config': 'a recipe such as configs/digits.py', 'images': 'a folder or zip of images',
-            'labels': 'a label file such as labels.csv'}  # fmt: skip
+    what = {'config': 'a recipe such as configs/digits.py', 'images': 'a folder or zip of images'}
     raise UserError(f'--{flag.name}: missing; expected {what.get(flag.name, "a folder such as runs/digits")}.')
   return flag.value
 

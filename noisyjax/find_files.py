@@ -10,7 +10,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from noisyjax import config as configs, find_state, lock, writer
-from noisyjax.data import dataset
+from noisyjax.data import dataset, files
+from noisyjax.data.sources import folders
 from noisyjax.data.thumbnail import thumbnails
 from noisyjax.errors import UserError
 from noisyjax.find import LabelIssues, find_label_issues, recipe
@@ -37,7 +38,8 @@ def find_files(
   Where a folder is finished, with the same config and data, its probabilities are judged anew and nothing is trained.
 
   Args:
-    images: a folder or zip. labels: a label file in either form that `data.labels` takes. folder: made if missing.
+    images: a folder, zip or tar. labels: a label file as `data.labels` takes; '': the class folders that the images lie
+      in are their labels. folder: made if missing.
     probs: an .npy [N, C] of your own, its rows in the sorted order of the image names and its columns in the order of
       the classes (numbers, or sorted names); probs.npy of an earlier call is one.
     truth: a label file for the audit alone: it is looked at when all else is decided and written.
@@ -50,12 +52,20 @@ def find_files(
   """
   own = (recipe() if config is None else config).copy_and_resolve_references()
   configs.override(own, {
-    'data.source': 'images', 'data.path': str(images), 'data.labels': labels, 'data.verified': '', 'data.truth': truth,
-    'data.skip_bad': skip_bad or own.data.skip_bad,
+    'data.source': 'images' if labels else 'folders', 'data.path': str(images), 'data.labels': labels,
+    'data.verified': '', 'data.truth': truth, 'data.skip_bad': skip_bad or own.data.skip_bad,
   }, 'find')  # fmt: skip
+  if not labels:
+    with files.open_images(images) as found:
+      if not folders.has_classes(found):
+        raise UserError(
+          f'--labels: missing; expected a label file such as labels.csv, or a folder for each class in {images}.'
+        )
   if not own.data.size:
     own.data.fit = 'crop'
   data, hidden = dataset.load(own.data)
+  if not labels:
+    log.info('The class folders in %s are the labels.', images)
   ours = None
   if probs:
     try:

@@ -334,6 +334,29 @@ def test_the_truth_changes_nothing_but_the_audit(folder, tmp_path):
     assert (tmp_path / 'a' / name).read_bytes() == (tmp_path / 'b' / name).read_bytes()
 
 
+def test_class_folders_are_the_labels(folder, tmp_path):
+  """A tree and its zip say what a label file of the same images says."""
+  lines = ['image,label']
+  for i, image in enumerate(sorted((folder / 'images').iterdir())[:20]):
+    label = ('cat', 'dog', 'undefined')[2 if i == 5 else i % 2]
+    (tmp_path / 'tree' / label).mkdir(parents=True, exist_ok=True)
+    (tmp_path / 'tree' / label / image.name).write_bytes(image.read_bytes())
+    lines.append(f'{label}/{image.name},{label}')
+  (tmp_path / 'labels.csv').write_text('\n'.join(lines))
+  with zipfile.ZipFile(tmp_path / 'tree.zip', 'w') as archive:
+    for path in (tmp_path / 'tree').rglob('*.png'):
+      archive.write(path, path.relative_to(tmp_path).as_posix())
+  np.save(tmp_path / 'probs.npy', random_probs(np.arange(20) // 10, classes=2))  # in the order of the paths
+  texts = []
+  for images, labels in (('tree', str(tmp_path / 'labels.csv')), ('tree', ''), ('tree.zip', '')):
+    found, _ = find_files.find_files(str(tmp_path / images), labels, tmp_path / 'w', probs=str(tmp_path / 'probs.npy'))
+    assert found.classes == ('cat', 'dog')
+    texts.append((tmp_path / 'w' / 'issues.csv').read_text())
+  assert texts[0] == texts[1] == texts[2]
+  rows = rows_of(tmp_path / 'w' / 'issues.csv')
+  assert all(row['file'].startswith((row['given'] or 'undefined') + '/') for row in rows) and len(rows) == 20
+
+
 def test_mistakes_on_the_command_line(folder, tmp_path):
   (tmp_path / 'no.npy').write_text('x')
   images, labels = f'--images={folder / "images"}', f'--labels={folder / "labels.csv"}'

@@ -155,9 +155,9 @@ def _open_tar(path: Path, head: bytes, stack: contextlib.ExitStack):
     packed, file = stack.enter_context(opener(file)), stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
     most = LARGEST + GROWTH * path.stat().st_size
     while chunk := packed.read(2**20):
+      file.write(chunk)
       if file.tell() > most:
         raise UserError(f'{path}: unpacks to more than {GROWTH} times its size; that is no set of images.')
-      file.write(chunk)
     file.seek(0)
   archive = stack.enter_context(tarfile.open(fileobj=file, mode='r:'))  # noqa: SIM115
   state, lock = path.stat(), threading.Lock()

@@ -207,14 +207,14 @@ def decode_all(
   check_choice('data.fit', fit, FITS)
   check_choice('data.channels', str(channels), ('1', '3'))
   one = functools.partial(_decode_one, read=read, size=size, fit=fit, channels=channels)
-  pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())  # Pillow decodes outside the interpreter's lock
-  try:
-    # A bar only on a terminal, and only once the wait is worth one.
-    bar = tqdm.tqdm(pool.map(one, range(len(names))), 'decode', len(names), unit=' images', disable=None, delay=1)
-    with quiet():
+  with quiet():
+    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())  # Pillow decodes outside the interpreter's lock
+    try:
+      # A bar only on a terminal, and only once the wait is worth one.
+      bar = tqdm.tqdm(pool.map(one, range(len(names))), 'decode', len(names), unit=' images', disable=None, delay=1)
       results = list(bar)
-  finally:
-    pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the images that are left
+    finally:
+      pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the images that are left
   good = np.array([i for i, result in enumerate(results) if isinstance(result, _One)], np.int64)
   bad = tuple(f'{names[i]}: {result}' for i, result in enumerate(results) if isinstance(result, str))
   if not len(good):

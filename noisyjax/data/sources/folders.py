@@ -83,6 +83,12 @@ def part_of(folder: str) -> str:
   return found[1].lower() if found else ''
 
 
+def has_classes(found: files.ImageFiles) -> bool:
+  """Returns whether there are folders that can be classes."""
+  tree = _Tree(found)
+  return bool(tree.full(tree.unwrapped('')))
+
+
 def place(found: files.ImageFiles) -> Placed:
   """Finds the class folders of a tree, and the parts they lie in.
 

@@ -31,7 +31,6 @@ class ImageFiles:
   names: tuple[str, ...]
   folders: tuple[str, ...]  # all folders below the root that are not hidden, also those without images
   notes: tuple[str, ...]  # what was left out
-  unread: dict[str, str]  # name → why: photos in a format that cannot be read here
   stamp: str  # sha256 of names, sizes and times (folder, tar) or checksums (zip)
   read: Callable[[str], bytes]
 
@@ -183,7 +182,7 @@ def _listing(
       return file.read()
 
   notes = (*notes, *(f'{root.name}: skipped {text}.' for text in skipped))
-  return ImageFiles(root, names, folders, notes, dict.fromkeys(heic, decode.NO_HEIC), stamp, read)
+  return ImageFiles(root, names, folders, notes, stamp, read)
 
 
 def _skipped(hidden: list[str], other: list[str], heic: list[str]) -> list[str]:

@@ -44,12 +44,12 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
     classes, labels = _labels(columns, config)
     size = config.size or origin.usual_side(found, config.fit)
     decoded = found.decoded(size, config.fit, config.channels, config.cache)
-  unlisted, notes = _unlisted(columns.get('labels'), config)
-  left_out = decode.check_bad([*missing, *decoded.bad], config.skip_bad, str(root))
+    unlisted, notes = _unlisted(columns.get('labels'), config)
+    left_out = decode.check_bad([*missing, *decoded.bad], config.skip_bad, str(root))
   position = {name: i for i, name in enumerate(names)}
   if unlisted:
     kept = [k for k, i in enumerate(decoded.good) if position[found.names[i]] not in unlisted]
-    decoded = decoded._replace(images=decoded.images[kept], digests=decoded.digests[kept], good=decoded.good[kept])
+    decoded = decoded.take(kept)
   good_names = [found.names[i] for i in decoded.good]
   rows = np.array([position[name] for name in good_names], np.int64)  # the label rows of the images that are left
   none = np.full(len(names), -1, np.int32)

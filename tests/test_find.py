@@ -348,12 +348,12 @@ def test_class_folders_are_the_labels(folder, tmp_path):
       archive.write(path, path.relative_to(tmp_path).as_posix())
   np.save(tmp_path / 'probs.npy', random_probs(np.arange(20) // 10, classes=2))  # in the order of the paths
   texts = []
-  for images, labels in (('tree', str(tmp_path / 'labels.csv')), ('tree', ''), ('tree.zip', '')):
-    found, _ = find_files.find_files(str(tmp_path / images), labels, tmp_path / 'w', probs=str(tmp_path / 'probs.npy'))
+  for out, images, labels in (('a', 'tree', str(tmp_path / 'labels.csv')), ('b', 'tree', ''), ('c', 'tree.zip', '')):
+    found, _ = find_files.find_files(str(tmp_path / images), labels, tmp_path / out, probs=str(tmp_path / 'probs.npy'))
     assert found.classes == ('cat', 'dog')
-    texts.append((tmp_path / 'w' / 'issues.csv').read_text())
+    texts.append((tmp_path / out / 'issues.csv').read_text())
   assert texts[0] == texts[1] == texts[2]
-  rows = rows_of(tmp_path / 'w' / 'issues.csv')
+  rows = rows_of(tmp_path / 'a' / 'issues.csv')
   assert all(row['file'].startswith((row['given'] or 'undefined') + '/') for row in rows) and len(rows) == 20
 
 

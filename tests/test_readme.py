@@ -10,15 +10,13 @@ from configs import digits
 from noisyjax import config, run
 
 
-def test_example_strategy_runs(tmp_path, monkeypatch):
+def test_example_strategy_runs(tmp_path):
   readme = (Path(__file__).parent.parent / 'README.md').read_text()
   (source,) = [code for code in re.findall(r'```python\n(.*?)```', readme, re.S) if 'class Strategy' in code]
   (tmp_path / 'hard_bootstrap.py').write_text(source)
-  monkeypatch.setattr(noisyjax.strategies, '__path__', [*noisyjax.strategies.__path__, str(tmp_path)])
   c = digits.get_config()
-  c.strategy = config.strategy_fields()
-  c.strategy.name = 'hard_bootstrap'
-  c.strategy.hard_bootstrap.beta = 0.6
+  named = {'strategy.name': str(tmp_path / 'hard_bootstrap.py'), 'strategy.hard_bootstrap.beta': 0.6}
+  config.override(c, named, 'test')
   c.epochs = 12
   c.noise.kind = 'none'
   result = run.run(c, tmp_path / 'run')

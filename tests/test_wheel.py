@@ -1,5 +1,7 @@
 """noisyjax as a person installs it: a wheel in an environment of its own, used from another folder."""
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,8 +20,14 @@ ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ('noisyjax', 'configs', 'pyproject.toml', 'setup.py', 'README.md', 'LICENSE')
 
 
+def run(*command, **options) -> subprocess.CompletedProcess:
+  bare = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
+  words = list(map(str, command))
+  return subprocess.run(words, env=bare, capture_output=True, text=True, check=False, **options)
+
+
 def output(*command, **options) -> str:
-  done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **options)
+  done = run(*command, **options)
   assert done.returncode == 0, done.stderr
   return done.stdout
 
@@ -78,10 +86,11 @@ def foreign(tmp_path) -> Path:
 
 def test_the_wheel_holds_the_recipes_and_installs_one_package(installed):
   code = 'import importlib.metadata as m; print(*sorted({str(f).split("/")[0] for f in m.files("noisyjax")}))'
-  top = output(installed / 'python', '-c', code).split()
+  top = output(installed / 'python', '-I', '-c', code).split()
   assert 'noisyjax' in top and 'configs' not in top
-  code = 'from noisyjax import recipe_files as r; print(*r.names(), *r.names("sweeps"), sep="\\n")'
-  assert output(installed / 'python', '-c', code).split() == recipe_files.names() + recipe_files.names('sweeps')
+  code = 'from noisyjax import recipe_files as r; print(r.__file__, *r.names(), *r.names("sweeps"), sep="\\n")'
+  file, *names = output(installed / 'python', '-I', '-c', code).split()
+  assert 'site-packages' in file and names == recipe_files.names() + recipe_files.names('sweeps')
 
 
 def test_python_m_and_the_console_script_work_from_another_folder(installed, foreign):
@@ -91,7 +100,16 @@ def test_python_m_and_the_console_script_work_from_another_folder(installed, for
     installed / 'noisyjax', 'train', '--config=digits', '--config.epochs=1', '--workdir=runs/digits', cwd=foreign
   )
   assert '| naive' in out and (foreign / 'runs/digits/report.html').exists()
-  text = output(
-    installed / 'python', '-m', 'noisyjax', 'sweep', '--config=digits', '--sweep=digits', '--help', cwd=foreign
-  )
-  assert 'Commands' in text
+
+
+def test_a_method_in_a_file_of_ones_own(installed, foreign):
+  (foreign / 'my_method.py').write_text(METHOD)
+  flags = ('--config.strategy.name=./my_method.py', '--config.strategy.my_method.smooth=0.25', '--config.epochs=1')
+  python = (installed / 'python', '-m', 'noisyjax')
+  out = output(*python, 'train', '--config=digits', *flags, '--workdir=runs/mine', cwd=foreign)
+  assert '| my_method' in out
+  config = json.loads((foreign / 'runs/mine/config.json').read_text())
+  assert config['strategy'] == {'name': 'my_method', 'my_method': {'smooth': 0.25}}
+  (foreign / 'my_method.py').write_text(METHOD + '\n')
+  again = run(*python, 'train', '--config=digits', *flags, '--workdir=runs/mine', cwd=foreign)
+  assert again.returncode == 2 and 'my_method.py: the plug-in is another (sha256' in again.stderr

@@ -37,7 +37,8 @@ SMALL = (
     f'{ROWS} --config.phases="((\'naive\',1,{{\'rows\':\'trusted\',\'labels\':\'verified\'}}),'
     '(\'clean_correction\',1,{\'reset\':\'all\'}))"',
   ),
-  ('weak_supervision/corrector.py', f'{ROWS} --config.phases="((\'naive\',1,{{}}),)" --folds=2'),
+  ('launch.py kfold', f'{ROWS} --folds=2 --config.phases="((\'naive\',1,{{}}),)"'),
+  ('weak_supervision/corrector.py', f'{ROWS} --config.phases="((\'naive\',1,{{}}),)"'),
   ('configs/find.py', '--config.epochs=2'),
   ('launch.py find', '--config=find --config.epochs=2'),
   ('--dry_run', ''),

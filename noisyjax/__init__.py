@@ -10,7 +10,7 @@ def load(workdir, select: str = ''):
   return load(workdir, select)
 
 
-def find_label_issues(images, labels, **options):
+def find_label_issues(images=None, labels=None, **options):
   """Returns the labels that are probably wrong, ranked; see `noisyjax.find.find_label_issues`."""
   from noisyjax.find import find_label_issues
 

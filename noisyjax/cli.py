@@ -46,8 +46,11 @@ _LABELS = flags.DEFINE_string(
 )
 _TRUTH = flags.DEFINE_string('truth', '', 'find: label file to score the finding against, for the audit alone.')
 _PROBS = flags.DEFINE_string(
-  'probs', '', 'find: .npy of your own probabilities, out of sample; predict: a column a class.'
+  'probs', '', 'find: your own probabilities, out of sample (.npy, .npz, CSV, Parquet); predict: a column a class.'
 )
+_CLASSES = flags.DEFINE_list('classes', [], 'find: the classes, in the order of the columns of --probs.')
+_IMAGE_COLUMN = flags.DEFINE_string('image_column', '', 'find, predict: column of the label file that names the image.')
+_LABEL_COLUMN = flags.DEFINE_string('label_column', '', 'find, predict: column of the label file with the label.')
 _OUT = flags.DEFINE_string(
   'out', '', "predict: file of the predictions; '': label_prediction.csv in the (first) workdir."
 )
@@ -103,7 +106,7 @@ def predict() -> None:
   members = library.load_all(folders)
   if _ENSEMBLE.value:
     members.append(library.ensemble(members))
-  found = files.predict_files(members, images, _LABELS.value, _SKIP_BAD.value)
+  found = files.predict_files(members, images, _LABELS.value, _SKIP_BAD.value, _IMAGE_COLUMN.value, _LABEL_COLUMN.value)
   course, out = _FORMAT.value == 'course', Path(_OUT.value or Path(folders[0]) / 'label_prediction.csv')
   writer.write_text(out, files.course_csv(found) if course else files.to_csv(found, bool(_PROBS.value)))
   say(files.counts(found))
@@ -120,6 +123,8 @@ def find() -> None:
   found, audit = library.find_files(
     _needed(_IMAGES), _LABELS.value, folder, probs=_PROBS.value, truth=_TRUTH.value, folds=_FOLDS.value,
     config=_CONFIG.value, skip_bad=_SKIP_BAD.value, rerun=_RERUN.value,
+    classes=[name.strip() for name in _CLASSES.value],
+    image_column=_IMAGE_COLUMN.value, label_column=_LABEL_COLUMN.value,
   )  # fmt: skip
   say(found)
   if audit is not None:

@@ -10,18 +10,21 @@ import functools
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from noisyjax import config as configs, defaults, evaluate, interrupt, progress, step, train
-from noisyjax.data import dataset, decode, pixels, split
+from noisyjax import config as configs, defaults, evaluate, interrupt, probs as own_probs, progress, step, train
+from noisyjax.data import dataset, decode, labels as labels_, pixels, plausible, split
 from noisyjax.errors import UserError, check_choice
 from noisyjax.estimate import confident
 from noisyjax.log import log
 from noisyjax.strategy import TrainData
+
+UNLABELED = 'undefined'  # the word for "no label" among names, beside None, NaN and -1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,14 +66,18 @@ class LabelIssues:
     return sorted(((*pair, n) for pair, n in Counter(pairs).items()), key=lambda found: (-found[2], found))
 
   def audit(self, truth: np.ndarray) -> dict[str, float]:
-    """Scores the detection against true labels int [N], -1 = unknown, in the order of what was passed.
+    """Scores the detection against true labels [N] (numbers or names, None or -1 = unknown), in the order passed.
 
     Returns:
       `evaluate.detection_audit`'s scores, and the accuracy of the labels as given and as corrected.
     """
-    given, corrected, truth = _unsorted(self.row, self.given), self.corrected(), np.asarray(truth)
-    if truth.shape != given.shape:
-      raise UserError(f'truth: found shape {truth.shape}, expected {given.shape}, a label an image.')
+    given, corrected = _unsorted(self.row, self.given), self.corrected()
+    column = labels_.column_of(truth, 'truth')
+    if len(column.labels) != len(given):
+      raise UserError(f'truth: has {len(column.labels)} labels for {len(given)} images; expected a label an image.')
+    truth = labels_.indices(column, self.classes, UNLABELED)
+    if found := plausible.doubt(given, truth, self.classes, 'the truth'):
+      log.warning('%s', found)
     score = np.nan_to_num(_unsorted(self.row, self.score))
     found = evaluate.detection_audit(_unsorted(self.row, self.flagged), score, given, truth)
     known = (given >= 0) & (truth >= 0)
@@ -89,10 +96,10 @@ class LabelIssues:
 
 
 def find_label_issues(
-  images: np.ndarray | None,
-  labels: np.ndarray,
+  images: np.ndarray | None = None,
+  labels: Any = None,
   *,
-  probs: np.ndarray | None = None,
+  probs: Any = None,
   folds: int = 5,
   config: ConfigDict | None = None,
   seed: int | None = None,
@@ -104,39 +111,48 @@ def find_label_issues(
 
   Args:
     images: [N, H, W, C] or [N, H, W], of any type `data.pixels.normalised` takes; not needed with `probs`.
-    labels: int [N], -1 = unlabeled.
-    probs: [N, C], your own probabilities, of a model that was not trained on the row; nothing is trained then.
+    labels: [N], numbers or names in anything `data.labels.column_of` takes; None, NaN and -1 = unlabeled.
+    probs: [N, C], your own probabilities, of a model that was not trained on the row; nothing is trained then. A data
+      frame's columns may be called as the classes are.
     folds: how many networks are trained, each on all folds but one.
     config: how; None: `recipe`. Its data (but for `data.seed`, of the folds) and noise fields are not looked at.
     seed: of training and folds; None: the config's.
     kind: which filter flags, of `noisyjax.estimate.confident.FILTERS`. score: what ranks, of `SCORES` there.
-    classes: names; None: numbers.
+    classes: names, in the order of the columns of `probs`; None: those of the data frame, else of the labels (numbers
+      by value, names as text), which is said.
   Raises:
     UserError: naming what is wrong with images, labels or probs.
   """
   check_choice('kind', kind, confident.FILTERS)
   check_choice('score', score, confident.SCORES)
-  labels = np.asarray(labels)
-  count = len(labels) if images is None else len(images)
+  if labels is None:
+    raise UserError('labels: missing; expected one an image.')
+  column = labels_.column_of(labels, 'labels')
+  count = len(column.labels)
+  if images is not None and len(images) != count:
+    raise UserError(f'labels: has {count} labels for {len(images)} images; expected one an image.')
   if probs is not None:
-    probs = _checked(probs, count, None if classes is None else len(classes))
-    known = probs.shape[1]
+    own = own_probs.probs_of(probs)
+    if own.values.ndim == 2 and len(own.values) != count and images is None:
+      raise UserError(f'labels: has {count} labels, and {own.where} {len(own.values)} rows; expected one label a row.')
+    probs = own_probs.checked(own, count)
+    names, note = own_probs.classes_of(own, column, UNLABELED, () if classes is None else classes)
   elif images is None:
     raise UserError('images: missing; expected images to train on, or probs.')
   else:
-    whole = labels.size and labels.dtype.kind in 'iuf' and np.isfinite(labels).all()
-    known = len(classes) if classes is not None else int(labels.max()) + 1 if whole else 0
-  if classes is None and probs is None and known > count:
-    row = int(labels.argmax())
-    raise UserError(f'labels: row {row} is {labels[row]}; expected class numbers smaller than the {count} rows.')
-  labels = dataset.labels_of(labels, count, known, 'labels')
-  names = tuple(map(str, range(known) if classes is None else classes))
+    names, note = labels_.class_names([column], UNLABELED, () if classes is None else classes), ''
+  labels = labels_.indices(column, names, UNLABELED)
   carried = np.unique(labels[labels >= 0])
   if len(carried) < 2:
     found = f'all labels are {names[carried[0]]!r}' if len(carried) else f'all {count} rows are unlabeled'
     raise UserError(f'labels: {found}; expected labels of two classes or more.')
+  notes = [note, *labels_.position_note(column, names), *labels_.missing_note(column, UNLABELED)]
   if probs is None:
     probs = out_of_fold(images, labels, names, folds, config, seed)
+  else:
+    notes.append(plausible.doubt(labels, probs.argmax(1), names, own.where, own.option))
+  for note in filter(None, notes):
+    log.warning('%s', note)
   keep = labels >= 0
   flagged, quality, joint = map(np.asarray, _judged(probs, labels, keep, kind, score))
   wrong = 1 - quality  # NaN without a label
@@ -267,32 +283,17 @@ def _check_folds(labels: np.ndarray, groups: np.ndarray, classes: Sequence[str],
   if folds < 2:
     raise UserError(f'folds: found {folds}, expected 2 or more.')
   counts = [len(np.unique(groups[labels == c])) for c in range(len(classes))]
-  few = [f'{name!r} ({n})' for name, n in zip(classes, counts) if n < folds]
-  if few:
+  few = [f'{name!r} ({n})' for name, n in zip(classes, counts) if 0 < n < folds]
+  if max(counts) < folds:
     raise UserError(
-      f'labels: {len(few)} of {len(classes)} classes have fewer different images than folds={folds}: '
-      f'{", ".join(few[:10])}{", …" if len(few) > 10 else ""}. Expected at least as many in each class.'
+      f'labels: no class has {folds} different images, one a fold (folds={folds}): {labels_.listed(few)}. Expected '
+      'more images or fewer folds.'
     )
-
-
-def _checked(probs: np.ndarray, count: int, classes: int | None) -> np.ndarray:
-  """Returns probabilities from outside as float32 [N, C], or raises UserError naming what is wrong with which row."""
-  probs = np.asarray(probs)
-  if probs.ndim != 2 or len(probs) != count or (classes or max(probs.shape[1], 2)) != probs.shape[1]:
-    raise UserError(f'probs: found shape {probs.shape}; expected ({count}, {classes or "C"}), a row an image.')
-  if probs.dtype.kind not in 'iuf':
-    raise UserError(f'probs: have type {probs.dtype}; expected numbers from 0 to 1.')
-  total = probs.sum(1, dtype=np.float64)
-  for bad, what in (
-    (~np.isfinite(probs).all(1), 'is not finite'),
-    ((probs < 0).any(1), 'has a negative number'),
-    (np.abs(total - 1) > 5e-3, 'does not sum to 1'),  # float16 rounds that much
-  ):
-    if bad.any():
-      row = int(bad.argmax())
-      shown = np.array2string(probs[row], precision=3, threshold=8)
-      raise UserError(f'probs: row {row} (from 0) {what}: {shown} ({bad.sum()} such rows); expected probabilities.')
-  return probs.astype(np.float32)
+  if few:
+    log.warning(
+      'labels: %d of %d classes have fewer different images than folds (%d): %s. Some networks that judge them saw '
+      'few or none; a flag on such a label says little.', len(few), len(classes), folds, labels_.listed(few),
+    )  # fmt: skip
 
 
 def _unsorted(row: np.ndarray, values: np.ndarray) -> np.ndarray:

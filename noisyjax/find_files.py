@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax import config as configs, find_state, lock, writer
+from noisyjax import config as configs, find_state, lock, probs as own_probs, writer
 from noisyjax.data import dataset, files
 from noisyjax.data.sources import folders
 from noisyjax.data.thumbnail import thumbnails
@@ -32,16 +32,21 @@ def find_files(
   config: ConfigDict | None = None,
   skip_bad: bool = False,
   rerun: bool = False,
+  classes: Sequence[str] = (),
+  image_column: str = '',
+  label_column: str = '',
 ) -> tuple[LabelIssues, dict[str, float] | None]:
   """Finds label issues of image files, and writes issues.csv, issues.html and probs.npy.
 
   Where a folder is finished, with the same config and data, its probabilities are judged anew and nothing is trained.
 
   Args:
-    images: a folder, zip or tar. labels: a label file as `data.labels` takes; '': the class folders that the images lie
-      in are their labels. folder: made if missing.
-    probs: an .npy [N, C] of your own, its rows in the sorted order of the image names and its columns in the order of
-      the classes (numbers, or sorted names); probs.npy of an earlier call is one.
+    images: a folder, zip or tar. labels: a label file of any kind that `data.labels` takes; '': the class folders that
+      the images lie in are their labels. folder: made if missing.
+    probs: a file of your own probabilities (`probs.read`), its rows in the sorted order of the image names unless it
+      names them; probs.npy of an earlier call is one.
+    classes: the classes in the order of the columns of `probs`; (): as the file calls them, else numbers by value or
+      sorted names, which is said. image_column, label_column: of the label file.
     truth: a label file for the audit alone: it is looked at when all else is decided and written.
     folds: as in `find_label_issues`. config: None: `recipe`; its data.classes, unlabeled, size, fit and channels count.
     skip_bad: go on without unreadable images. rerun: replaces issues of other data, another config or other code.
@@ -54,6 +59,8 @@ def find_files(
   configs.override(own, {
     'data.source': 'images' if labels else 'folders', 'data.path': str(images), 'data.labels': labels,
     'data.verified': '', 'data.truth': truth, 'data.skip_bad': skip_bad or own.data.skip_bad,
+    'data.image_column': image_column or own.data.image_column,
+    'data.label_column': label_column or own.data.label_column,
   }, 'find')  # fmt: skip
   if not labels:
     with files.open_images(images) as found:
@@ -63,30 +70,37 @@ def find_files(
         )
   if not own.data.size:
     own.data.fit = 'crop'
+  ours = own_probs.read(probs) if probs else None
+  if classes or (ours and ours.classes):
+    own.data.classes = tuple(classes or ours.classes)
   data, hidden = dataset.load(own.data)
   if not labels:
     log.info('The class folders in %s are the labels.', images)
-  ours = None
-  if probs:
-    try:
-      ours = np.load(probs, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-      raise UserError(f'--probs: {probs}: cannot be read as an .npy array: {error}.') from error
+  if ours is not None:
+    ours = own_probs.in_order(ours, data.names.tolist(), images)
+  if twice := dataset.conflicting_duplicates(data):
+    shown = ', '.join(f'{name} ({data.classes[c]})' for name, c in zip(twice[0].names, twice[0].given) if c >= 0)
+    log.warning('%d images have exact copies under another label, such as %s.', len(twice), shown)
   log.info('%d images of %dx%d.', len(data.images), data.images.shape[2], data.images.shape[1])
   folder = Path(folder)
   with lock.held(folder):
-    here = find_state.today(own, folds, ours, data)
+    here = find_state.today(own, folds, None if ours is None else ours.values, data)
     kept = find_state.begin(folder, here, data, rerun)
     if kept is not None:
       log.info('%s: already finished; its probabilities are judged anew.', folder)
       ours = kept
     found = find_label_issues(
-      data.images, data.given, probs=ours, folds=folds, config=None if config is None else own, classes=data.classes
-    )
+      data.images, _names(data.given, data.classes), probs=ours, folds=folds, config=None if config is None else own,
+      classes=own.data.classes if probs else data.classes,
+    )  # fmt: skip
     writer.write_text(folder / 'issues.csv', to_csv(found, data.names))
     writer.write_text(folder / 'issues.html', to_html(found, data, Path(images).name))
     find_state.end(folder, here, found.probs, data)
-  return found, found.audit(hidden) if truth else None
+  return found, found.audit(_names(hidden, data.classes)) if truth else None
+
+
+def _names(labels: np.ndarray, classes: Sequence[str]) -> list[str | None]:
+  return [classes[c] if c >= 0 else None for c in labels.tolist()]
 
 
 def to_csv(found: LabelIssues, names: Sequence[str]) -> str:

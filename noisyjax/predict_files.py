@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from noisyjax import evaluate, writer
-from noisyjax.data import files, label_file, match, origin as origins
+from noisyjax.data import files, label_file, match, origin as origins, plausible
 from noisyjax.data.decode import check_bad
 from noisyjax.data.labels import indices, position_note
 from noisyjax.errors import UserError
@@ -78,6 +78,9 @@ def predict_files(
         notes.append(f'{labels}: {len(without)} of {len(found.names)} images have no row and are not scored.')
       if not (truth >= 0).any():
         raise UserError(f'{labels}: has no label for any of the {len(truth)} images; expected some to score against.')
+      for name in probs:
+        doubt = plausible.doubt(truth, probs[name].argmax(1), classes[name], f'the predictions of {name}')
+        notes += [doubt] if doubt else []
   for note in notes:
     log.warning(note)
   return Predicted(names, probs, classes, truth)

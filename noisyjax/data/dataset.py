@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from noisyjax import plugins
-from noisyjax.data import decode
+from noisyjax.data import decode, plausible
 from noisyjax.data.labels import class_notes, listed
 from noisyjax.errors import UserError
 from noisyjax.log import log
@@ -206,7 +206,8 @@ def load(config) -> tuple[Dataset, np.ndarray]:
   images = decode.fit_images(dataset.images, config.size, config.fit, dataset.names)
   dataset = dataclasses.replace(dataset, images=images)
   notes = validate(dataset, truth) + class_notes(dataset.given, dataset.classes, config.unlabeled)
-  dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *notes))
+  doubt = plausible.doubt(dataset.given, dataset.verified, dataset.classes, 'the verified ones')
+  dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *notes, *([doubt] if doubt else [])))
   for note in dataset.notes:
     log.warning('%s', note)
   log.info('%d classes, in this order: %s.', len(dataset.classes), listed(dataset.classes))

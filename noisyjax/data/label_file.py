@@ -96,6 +96,11 @@ def _column(where: str, found: table.Table, image_column: str, label_column: str
   return column._replace(images=images, notes=notes)
 
 
+def names_images(name: str) -> bool:
+  """Returns whether a column so called names images."""
+  return _key(name) in IMAGES
+
+
 def _key(name: str) -> str:
   return re.sub(r'[\s_.:-]+', '', name.casefold())
 

@@ -164,6 +164,8 @@ def cell(value: Any, where: str, place: str) -> str | None:
     return plain(value) or None
   if getattr(value, 'shape', None) == ():  # an array of one value
     return cell(value.item(), where, place)
+  if isinstance(value, list | tuple | np.ndarray) and len(value) == 1:
+    return cell(value[0], where, place)
   shown = hex(value) if isinstance(value, int) else repr(value)  # Python writes no integer of 5,000 digits
   raise UserError(f'{where}: {place} holds {_cut(shown)}; expected one label an image.')
 

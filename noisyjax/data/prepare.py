@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from noisyjax.data import dataset, noise, split
+from noisyjax.data import dataset, noise, plausible, split
 from noisyjax.data.origin import Origin, of_rows
+from noisyjax.log import log
 from noisyjax.strategy import TrainData
 
 
@@ -94,6 +95,8 @@ def load(config: Any) -> tuple[dataset.Dataset, np.ndarray, dict | None, np.ndar
   """Returns the data set under its given labels (noisy, where noise is injected), the truth, the noise record, and
   the labels as the source gives them, by which `split` draws the same test rows under any noise."""
   data, truth = dataset.load(config.data)
+  if doubt := plausible.doubt(data.given, truth, data.classes, 'the true ones'):
+    log.warning('%s', doubt)  # and nowhere else: the truth reaches no output of a run but its audit
   source = data.given
   if config.noise.kind == 'none':
     return data, truth, None, source

@@ -6,6 +6,7 @@ these numbers: a row cannot part from its own label.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -14,11 +15,16 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
+from noisyjax import reading
+from noisyjax.data import match, table
 from noisyjax.data.dataset import Dataset, duplicate_groups
+from noisyjax.data.labels import plain
 from noisyjax.errors import UserError, check_choice
 
+HEADERS = ('image', 'file', 'filename', 'file_name', 'path', 'id', 'row', 'name')
 GRAMMAR = (
-  "index ranges 'a:b' or 'a:b,c:d', a fraction between 0 and 1 such as '0.1', or '@file' with row numbers or ids"
+  "index ranges 'a:b' or 'a:b,c:d', a fraction between 0 and 1 such as '0.1', or '@file' with row numbers, ids or "
+  'names of images'
 )
 
 
@@ -59,7 +65,7 @@ def split(dataset: Dataset, truth: np.ndarray, config: Any, source: np.ndarray |
   check_choice('data.val_labels', config.val_labels, ('given', 'verified'))
   check_choice('data.test_labels', config.test_labels, scores)
   every, images, notes = np.arange(len(dataset.ids)), duplicate_groups(dataset.ids), []
-  train_spec = parse('data.train', config.train, dataset.ids)
+  train_spec = parse('data.train', config.train, dataset.ids, dataset.names)
   val_spec, test_spec = (
     _spec(field, dataset, config, part) for field, part in (('val', dataset.val), ('test', dataset.test))
   )
@@ -211,11 +217,11 @@ def draw(
   return np.sort(order[taken[of.reshape(-1)]]).astype(np.int64)
 
 
-def parse(field: str, spec: Any, ids: np.ndarray) -> float | np.ndarray:
+def parse(field: str, spec: Any, ids: np.ndarray, names: Sequence[str] = ()) -> float | np.ndarray:
   """Reads a specification: a fraction as float, anything else as the sorted row numbers it names, int64."""
   text, n = str(spec).strip(), len(ids)
   if text.startswith('@'):
-    return _read_rows(field, Path(text[1:]).expanduser(), ids)
+    return _read_rows(field, reading.path_of(text[1:], field), ids, names if len(names) else ids)
   if ':' in text:
     return np.unique(np.concatenate([_range(field, part, n) for part in text.split(',')]))
   try:
@@ -239,27 +245,31 @@ def _range(field: str, text: str, n: int) -> np.ndarray:
   return np.arange(start, stop, dtype=np.int64)
 
 
-def _read_rows(field: str, file: Path, ids: np.ndarray) -> np.ndarray:
-  """Reads a text file of row numbers or sample ids, one a line; empty lines and '#' comments are skipped."""
-  try:
-    lines = file.read_text(encoding='utf-8').splitlines()
-  except (OSError, UnicodeDecodeError) as error:
-    raise UserError(f'{field}: {file}: cannot read it: {error}.') from None
-  place = {str(name): row for row, name in enumerate(ids)}
+def _read_rows(field: str, file: Path, ids: np.ndarray, names: Sequence[str]) -> np.ndarray:
+  """Reads a text file of row numbers, sample ids or names of images, one a line; empty lines, a header and '#' comments
+  are skipped."""
+  with reading.reading(f'{field}: {file}', 'a list of rows', ''):
+    lines = table.decoded(file, file.read_bytes()).splitlines()
+  place, found = {str(name): row for row, name in enumerate(ids)}, match.Names(names)
   rows, bad = [], []
   for number, line in enumerate(lines, 1):
-    word = line.partition('#')[0].strip()
-    if not word:
+    word = plain(line.partition('#')[0]).strip('"')
+    if not word or (not rows and not bad and word.lower() in HEADERS):
       continue
-    row = place.get(word, int(word) if word.isascii() and word.isdigit() and len(word) < 19 else -1)
+    if word not in place and (not word.isdecimal() or str(int(word[:18])) != word):  # 00012 is a name, 12 a row
+      fits = found.find(plain(line).strip('"'))[0] or found.find(word)[0]
+      row = fits[0] if len(fits) == 1 else -1
+    else:
+      row = place.get(word, int(word) if len(word) < 19 else -1)
     if 0 <= row < len(ids):
       rows.append(row)
     else:
-      bad.append(f'line {number}: {word!r}')
+      bad.append(f'line {number}: {word[:200]!r}')
   if bad:
     more = f' and {len(bad) - 5} more' if len(bad) > 5 else ''
     raise UserError(
-      f'{field}: {file}: {"; ".join(bad[:5])}{more}; expected row numbers 0..{len(ids) - 1} or sample ids.'
+      f'{field}: {file}: {"; ".join(bad[:5])}{more}; expected row numbers 0..{len(ids) - 1}, sample ids, or names of '
+      f'images such as {names[0]!r}.'
     )
   if not rows:
     raise UserError(f'{field}: {file}: names no rows.')
@@ -269,7 +279,7 @@ def _read_rows(field: str, file: Path, ids: np.ndarray) -> np.ndarray:
 def _spec(field: str, dataset: Dataset, config: Any, part: np.ndarray) -> float | np.ndarray | None:
   """Returns a fraction, the rows that `data.val` or `data.test` names, or None; `part` [N] is the source's own."""
   if config[field] != 'source':
-    return parse(f'data.{field}', config[field], dataset.ids) if config[field] else None
+    return parse(f'data.{field}', config[field], dataset.ids, dataset.names) if config[field] else None
   if not part.any():
     kind = {'val': 'validation', 'test': 'test'}[field]
     raise UserError(f"data.{field}: 'source', but this source has no {kind} part of its own.")

@@ -155,7 +155,8 @@ def classes_of(found: Probs, column: Column, unlabeled: str, wanted: Sequence[An
       f'each column is: {found.option}=A,B,… in their order.'
     )
   return names, (
-    f'{found.where}: its columns have no names; they are taken in the order {listed(names)} ({found.option}=… says another).'
+    f'{found.where}: its columns have no names; they are taken in the order {listed(names)} ({found.option}=… says '
+    'another).'
   )
 
 

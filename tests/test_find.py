@@ -179,21 +179,21 @@ def bent(row, values):
 
 
 @pytest.mark.parametrize('arguments, message', [
-  ((PIXELS, LABELS[:-1]), r'labels: has shape \(29,\); expected one label for each of the 30 images'),
-  ((PIXELS, np.append(LABELS[:-1], -2)), r'labels: row 29 \(from 0\) is -2'),
-  ((PIXELS, LABELS + 0.5), r'labels: row 0 \(from 0\) is 0.5'),
-  ((PIXELS, LABELS.astype(str)), 'labels: has type <U21; expected integers'),
+  ((PIXELS, LABELS[:-1]), r'labels: has 29 labels for 30 images'),
+  ((PIXELS, np.append(LABELS[:-1], -2)), r"labels: row 29 \(from 0\): '-2'; expected an integer of 0 or more"),
+  ((PIXELS, LABELS + 0.5), r"labels: row 0 \(from 0\): '0.5'"),
+  ((PIXELS, ['x', *LABELS[1:]]), r"row 0 \(from 0\) is the name 'x', and .*row 1 \(from 0\) the number '1'"),
+  ((PIXELS,), 'labels: missing'),
+  ((None, LABELS), 'images: missing'),
   ((PIXELS, LABELS * 0 - 1), 'labels: all 30 rows are unlabeled'),
   ((PIXELS, LABELS * 0), "labels: all labels are '0'; expected labels of two classes"),
-  ((PIXELS, LABELS * 2), r"2 of 5 classes have fewer different images than folds=5: '1' \(0\), '3' \(0\)"),
-  ((np.repeat(PIXELS[:3], 10, 0), np.repeat([0, 1, 2], 10)), r"fewer different images than folds=5: '0' \(1\)"),
-  ((PIXELS, np.where(np.arange(30) < 4, 1, 0)), r"1 of 2 classes .* folds=5: '1' \(4\)"),
+  ((PIXELS[:6], LABELS[:6]), r"no class has 5 different images, one a fold \(folds=5\): '0' \(2\)"),
+  ((np.repeat(PIXELS[:3], 10, 0), np.repeat([0, 1, 2], 10)), r"no class has 5 different images, one a fold \(folds=5\): '0' \(1\)"),
   ((PIXELS / 255, LABELS), 'they seem to be divided by 255'),
   ((PIXELS * 2.0, LABELS), r'images: found values in \[.*\], expected 0 to 255'),
   ((PIXELS[0], LABELS[:4]), r'images: found shape \(4, 4\)'),
   ((None, LABELS), 'images: missing'),
   ((np.zeros((30, 8, 8, 2), np.uint8), LABELS), r'found shape \(30, 8, 8, 2\); expected 1 or 3 channels'),
-  ((PIXELS, np.where(np.arange(30) == 7, 3000000, LABELS)), 'labels: row 7 is 3000000; expected class numbers smaller'),
 ])  # fmt: skip
 def test_bad_input_is_one_clear_error(arguments, message):
   with pytest.raises(UserError, match=message):
@@ -201,17 +201,68 @@ def test_bad_input_is_one_clear_error(arguments, message):
 
 
 @pytest.mark.parametrize('probs, message', [
-  (PROBS[:-1], r'probs: found shape \(29, 3\); expected \(30, C\)'),
-  (PROBS[:, 0], r'probs: found shape \(30,\)'),
+  (PROBS[:-1], r'labels: has 30 labels, and probs 29 rows'),
+  (PROBS[:, 0], r'probs: found shape \(30,\): one number an image, as a sigmoid.*np.stack'),
+  (PROBS[:, :1], r'probs: found shape \(30, 1\): one number an image'),
+  (100 * PROBS, r'row 0 \(from 0\) does not sum to 1.*of percents: probs / 100'),
   (bent(4, np.nan), r'probs: row 4 \(from 0\) is not finite'),
   (bent(5, (1.2, -0.1, -0.1)), r'probs: row 5 \(from 0\) has a negative number: \[ 1.2 -0.1 -0.1\]'),
   (bent(6, (0.5, 0.6, 0.1)), r'probs: row 6 \(from 0\) does not sum to 1'),
   (np.log(PROBS), 'has a negative number.*30 such rows'),
-  (PROBS[:, :2] / PROBS[:, :2].sum(1, keepdims=True), r'labels: row 2 \(from 0\) is 2 .*0\.\.1'),
+  (PROBS[:, :2] / PROBS[:, :2].sum(1, keepdims=True), r"labels: row 2 \(from 0\): '2'; expected one of 2 classes"),
 ])  # fmt: skip
 def test_bad_probabilities_are_one_clear_error(probs, message):
   with pytest.raises(UserError, match=message):
     find.find_label_issues(None, LABELS, probs=probs)
+
+
+KINDS = {
+  'list': LABELS.tolist(),
+  'names': np.array(['a', 'b', 'c'])[LABELS],
+  'one-hot': np.eye(3)[LABELS],
+  'column': LABELS[:, None],
+  'one-based': LABELS + 1,
+  'uint8': LABELS.astype(np.uint8),
+  'with none': [None, *LABELS.tolist()[1:]],
+}
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_labels_of_any_kind_are_judged_alike(kind):
+  expected = find.find_label_issues(None, [None if kind == 'with none' else 0, *LABELS.tolist()[1:]], probs=PROBS)
+  found = find.find_label_issues(labels=KINDS[kind], probs=PROBS)
+  for field in ('row', 'given', 'flagged', 'score'):
+    np.testing.assert_array_equal(getattr(found, field), getattr(expected, field))
+  assert found.classes == {'names': ('a', 'b', 'c'), 'one-based': ('1', '2', '3')}.get(kind, ('0', '1', '2'))
+
+
+def test_columns_called_by_class_need_no_order():
+  pandas = pytest.importorskip('pandas')
+  names = np.array(['zebra', 'ant', 'bee'])
+  frame = pandas.DataFrame(PROBS, columns=names)
+  expected = find.find_label_issues(None, LABELS, probs=PROBS)
+  for found in (find.find_label_issues(labels=pandas.Series(names[LABELS]), probs=frame),
+                find.find_label_issues(labels=names[LABELS], probs=PROBS, classes=names.tolist())):  # fmt: skip
+    np.testing.assert_array_equal(found.flagged, expected.flagged)
+    assert found.classes == ('zebra', 'ant', 'bee')
+  with pytest.raises(UserError, match=r'probs: has 3 columns for the 2 classes a, b'):
+    find.find_label_issues(labels=['a', 'b'] * 15, probs=PROBS, classes=['a', 'b'])
+  with pytest.raises(UserError, match=r'2 classes \(a, b\), but probs has 3 columns. Say which .*: classes=A,B'):
+    find.find_label_issues(labels=['a', 'b'] * 15, probs=PROBS)
+
+
+def test_the_order_of_columns_is_said_and_a_wrong_one_is_noticed(caplog):
+  names = np.array(['zebra', 'ant', 'bee'])[LABELS]
+  find.find_label_issues(labels=names, probs=np.eye(3)[LABELS])
+  assert 'they are taken in the order ant, bee, zebra (classes=… says another)' in caplog.text
+  assert 'Column order? As zebra, ant, bee, 100% agree; if that is it: classes=zebra,ant,bee.' in caplog.text
+
+
+def test_a_rare_class_goes_on_with_a_note(monkeypatch, caplog):
+  monkeypatch.setattr(find, '_held_out', lambda c, i, l, classes, held, *_: np.full((len(held), classes), 1 / classes))
+  found = find.find_label_issues(PIXELS, np.where(np.arange(30) == 4, 3, LABELS), folds=3)
+  assert len(found.classes) == 4
+  assert "1 of 4 classes have fewer different images than folds (3): '3' (1)" in caplog.text
 
 
 def test_options_and_recipes_that_cannot_be(digits):
@@ -357,6 +408,33 @@ def test_class_folders_are_the_labels(folder, tmp_path):
   assert all(row['file'].startswith((row['given'] or 'undefined') + '/') for row in rows) and len(rows) == 20
 
 
+@pytest.mark.parametrize('form', ['npz', 'csv', 'named csv', 'parquet', 'flag'])
+def test_probabilities_may_bring_the_order_of_their_columns(folder, tmp_path, form):
+  probs, classes = random_probs(np.arange(48) % 2, 2), NAMES[::-1]
+  np.save(tmp_path / 'plain.npy', probs)
+  files = (str(folder / 'images'), str(folder / 'labels.csv'))
+  expected, _ = find_files.find_files(*files, tmp_path / 'a', probs=str(tmp_path / 'plain.npy'))
+  path, swapped, options = tmp_path / f'probs.{form.split()[-1]}', probs[:, ::-1], {}
+  names = [f'a&<{i:02d}>.png' for i in range(48)]
+  if form == 'npz':
+    np.savez(path, probs=swapped, classes=np.array(classes))
+  elif form == 'flag':
+    path, options = tmp_path / 'p.npy', {'classes': classes}
+    np.save(path, swapped)
+  elif form == 'parquet':
+    noisyjax.writer.write_parquet(path, dict(zip(classes, swapped.T)) | {'image': np.array(names)})
+  else:
+    order = np.random.default_rng(0).permutation(48) if form == 'named csv' else np.arange(48)
+    with path.open('w', newline='') as file:
+      table = csv.writer(file)
+      table.writerow([*(['image'] if form == 'named csv' else []), *classes])
+      table.writerows([*([names[i]] if form == 'named csv' else []), *map(str, swapped[i])] for i in order)
+  found, _ = find_files.find_files(*files, tmp_path / 'b', probs=str(path), **options)
+  assert found.classes == classes
+  np.testing.assert_array_equal(found.row, expected.row)
+  np.testing.assert_allclose(found.score, expected.score, atol=1e-6)
+
+
 def test_mistakes_on_the_command_line(folder, tmp_path):
   (tmp_path / 'no.npy').write_text('x')
   images, labels = f'--images={folder / "images"}', f'--labels={folder / "labels.csv"}'
@@ -423,5 +501,5 @@ def test_images_of_different_shapes_and_a_short_truth_are_named():
   with pytest.raises(UserError, match='images: of different shapes'):
     noisyjax.find_label_issues([np.zeros((8, 8)), np.zeros((8, 9))], np.array([0, 1]))
   found = noisyjax.find_label_issues(None, np.array([0, 1, 0]), probs=np.eye(2)[[0, 1, 1]])
-  with pytest.raises(UserError, match=r'truth: found shape \(2,\), expected \(3,\)'):
+  with pytest.raises(UserError, match=r'truth: has 2 labels for 3 images'):
     found.audit(np.array([0, 1]))

@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 import runs
 from noisyjax.data import dataset as datasets, prepare
-from noisyjax.data.split import draw, folds, reveal, split
+from noisyjax.data.split import draw, folds, parse, reveal, split
 from noisyjax.errors import UserError
 
 N = 400
@@ -347,3 +347,28 @@ def test_a_validation_part_of_the_source_validates():
   np.testing.assert_array_equal(parts.val, np.flatnonzero(own)[5:])
   with pytest.raises(UserError, match=r"data\.val: 'source', but this source has no validation part"):
     split(*data(), config(val='source'))
+
+
+# Names of images in a file.
+
+
+@pytest.mark.parametrize('content', [
+  'a1.png\nc3.png\n', 'a1.png\r\nc3.png\r\n\r\n', '\ufeffimage\na1.png\nc3.png\n', 'a1\nC3.PNG  # the third\n', '0\n2',
+  '\ufeff0\r\n2\r\n', 'photos\\a1.png\n"c3.png"\n',
+])  # fmt: skip
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-16'])
+def test_rows_are_named_by_number_or_image(tmp_path, content, encoding):
+  (tmp_path / 'rows.txt').write_bytes(content.encode(encoding))
+  rows = parse('data.val', f'@{tmp_path / "rows.txt"}', np.array(['x', 'y', 'z']), ['a1.png', 'b2.png', 'c3.png'])
+  assert rows.tolist() == [0, 2]
+
+
+def test_a_number_with_zeros_is_a_name_and_an_unknown_name_is_listed(tmp_path):
+  names = [f'{i:03d}.png' for i in range(1, 5)]
+  (tmp_path / 'rows.txt').write_text('001\n002\n')
+  assert parse('data.val', f'@{tmp_path / "rows.txt"}', np.arange(4).astype(str), names).tolist() == [0, 1]
+  (tmp_path / 'rows.txt').write_text('001\nx.png\n9\n')
+  with pytest.raises(
+    UserError, match=r"line 2: 'x.png'; line 3: '9'; expected row numbers 0..3, .* names of images such"
+  ):
+    parse('data.val', f'@{tmp_path / "rows.txt"}', np.array(list('wxyz')), names)

@@ -119,7 +119,7 @@ def decoded(path: Path, data: bytes) -> str:
     ) from error
   if '\0' in text:
     raise UserError(f'{path}: line {text[: text.index(chr(0))].count(chr(10)) + 1} holds a NUL; is the file damaged?')
-  return text
+  return text.removeprefix('\ufeff')
 
 
 def _csv(path: Path, text: str) -> Table:

@@ -207,10 +207,10 @@ def strategies() -> None:
 
 
 def fields(word: str = '') -> None:
-  """fields [WORD]: every --config.field with its default, what it may hold and what it is for; or those about WORD."""
+  """fields [WORD] [--config=F]: every --config.field (about WORD), its default or value in F, its range and meaning."""
   from noisyjax import field_list
 
-  say(field_list.text(word))
+  say(field_list.text(word, _CONFIG.value))
 
 
 COMMANDS = {c.__name__: c for c in (train, kfold, sweep, predict, find, inspect, report, strategies, fields)}

@@ -19,6 +19,7 @@ from noisyjax.state import TrainState
 from noisyjax.strategy import TrainData
 
 EFFICIENCY = 0.7  # a step's operations in a second, beside those of a product of two large matrices
+CALL = 2e-3  # seconds of a step beside its operations: small images take little else
 MEASURED = 2.0  # seconds of steps, at least, that a timed dry run measures in each phase
 
 
@@ -142,7 +143,7 @@ def _cost(
     asked = jax.jit(look)
     look_seconds = _seconds(lambda: asked(state.current, chunk)) / len(chunk)
   else:
-    one_seconds = cost.operations(one, state, data.images) / rate
+    one_seconds = cost.operations(one, state, data.images) / rate + CALL
     look_seconds = cost.operations(look, state.current, chunk) / rate / len(chunk)
   looked += len(data.given) * cost.scores(own)
   passes = steps * phase.spec.batch_size * cost.step_passes(own) / cost.BATCH

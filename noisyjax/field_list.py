@@ -9,19 +9,23 @@ import inspect
 import re
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from noisyjax import config as configs, defaults, fields, optim, plugins
 from noisyjax.data import augment, noise
 from noisyjax.errors import UserError
 from noisyjax.models import conv
 
 
-def text(word: str = '') -> str:
-  """Returns a line a field, of those whose name or comment has the word in it (all, without a word).
+def text(word: str = '', config: ConfigDict | None = None) -> str:
+  """Returns a line a field, of those whose name or comment has the word in it.
 
+  Args:
+    word: what to look for; "" for all fields. config: whose values are shown; None: the defaults.
   Raises:
     UserError: no field has it; with near names.
   """
-  values, comments = configs.flat(defaults.get_config()), _comments()
+  values, comments = configs.flat(config or defaults.get_config()), _comments()
   rows = [(f, fields.spelled(v) or '(empty)', _allowed(f, v), comments.get(f, '')) for f, v in values.items()]
   begins = re.compile(rf'\b{re.escape(word)}', re.IGNORECASE)
   found = [row for row in rows if word.lower() in row[0] or begins.search(row[3])]

@@ -51,7 +51,7 @@ def test_what_is_listed_is_what_is_checked(field):
 
 
 def test_the_command_takes_one_word():
-  several = runs.launch_all([['fields', 'momentum'], ['fields', 'a', 'b'], ['fields', '--config=digits', 'ema']])
+  several = runs.launch_all([['fields', 'momentum'], ['fields', 'a', 'b'], ['fields', '--config=digits', 'batch_size']])
   assert several[0][0] == 0 and several[0][1].startswith('optim.')
   assert several[1][0] == 2 and "fields: found 'b' beside the command" in several[1][2]
-  assert several[2][0] == 0
+  assert several[2][1].splitlines()[0].split()[:2] == ['batch_size', '64']  # the recipe's

@@ -1,7 +1,7 @@
 """report.html: a finished run on one page, without external resources."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -144,20 +144,9 @@ SURE = (
 
 
 def _confusions(record: Record) -> str:
-  """The most frequent mistakes, by name: of many classes the matrix shows only where they lie."""
   rows = record.scored
   counts = evaluate.confusion(rows.labels, rows.predicted, len(record.classes))
-  np.fill_diagonal(counts, 0)
-  order = np.argsort(-counts, axis=None, kind='stable')[:LISTED]
-  found = [(*divmod(int(i), len(counts)), int(counts.flat[i])) for i in order if counts.flat[i]]
-  if not found:
-    return ''
-  body = ''.join(
-    f'<tr><td>{escape(record.classes[i])}</td><td>{escape(record.classes[j])}</td><td class="n">{n:,}</td></tr>'
-    for i, j, n in found
-  )
-  head = f'<tr><th>{rows.kind} label</th><th>predicted</th><th class="n">rows</th></tr>'
-  return f'<p>Most frequent mistakes</p><table>{head}{body}</table>'
+  return _largest(counts, record.classes, rows.kind, 'predicted')
 
 
 def _class_table(record: Record) -> str:
@@ -190,24 +179,45 @@ def _noise_section(record: Record) -> str:
   if not counts.sum():
     return ''
   wrong = 1 - np.trace(counts) / counts.sum()
-  share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-  head = ''.join(f'<th class="n">{escape(name)}</th>' for name in record.classes)
-  body = ''
-  for i, name in enumerate(record.classes):
-    cells = ''.join(
-      f'<td class="m" style="background:rgba(42,111,187,{0.6 * share[i, j]:.2f})">{counts[i, j]:,}</td>'
-      if counts[i, j]
-      else '<td class="m"></td>'
-      for j in range(n)
-    )
-    body += f'<tr><th>{escape(name)}</th>{cells}</tr>'
-  text = f'<p>Down: {kind} label. Across: given label. {counts.sum():,} rows, '
-  text += f'{words.percent(wrong)} of them given wrong.</p>'
+  text = f'<p>{counts.sum():,} rows, {words.percent(wrong)} of them given wrong.</p>'
   requested, realised = nested(record.result, 'noise.requested'), nested(record.result, 'audit.noise.realised')
   if requested is not None:
     text += f'<p class="faint">Injected: {escape(words.text(nested(record.result, "noise.kind")))}, requested rate '
     text += f'{words.percent(requested)}, realised {words.percent(realised)}.</p>'
-  return _section(f'Noise: given against {kind} labels{tag}', f'{text}<table><tr><th></th>{head}</tr>{body}</table>')
+  shown = _matrix(counts, record.classes, kind) if n <= MATRIX else _largest(counts, record.classes, kind, 'given')
+  return _section(f'Noise: given against {kind} labels{tag}', text + shown)
+
+
+MATRIX = 20  # classes: a table of more is too wide to read
+
+
+def _matrix(counts: np.ndarray, classes: Sequence[str], kind: str) -> str:
+  share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+  head = ''.join(f'<th class="n">{escape(name)}</th>' for name in classes)
+  body = ''
+  for i, name in enumerate(classes):
+    cells = ''.join(
+      f'<td class="m" style="background:rgba(42,111,187,{0.6 * share[i, j]:.2f})">{counts[i, j]:,}</td>'
+      if counts[i, j]
+      else '<td class="m"></td>'
+      for j in range(len(classes))
+    )
+    body += f'<tr><th>{escape(name)}</th>{cells}</tr>'
+  return f'<p>Down: {kind} label. Across: given label.</p><table><tr><th></th>{head}</tr>{body}</table>'
+
+
+def _largest(counts: np.ndarray, classes: Sequence[str], down: str, across: str) -> str:
+  """The most frequent confusions, by name: of many classes a matrix shows only where they lie."""
+  counts = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
+  order = np.argsort(-counts, axis=None, kind='stable')[:LISTED]
+  found = [(*divmod(int(i), len(counts)), int(counts.flat[i])) for i in order if counts.flat[i]]
+  if not found:
+    return ''
+  body = ''.join(
+    f'<tr><td>{escape(classes[i])}</td><td>{escape(classes[j])}</td><td class="n">{n:,}</td></tr>' for i, j, n in found
+  )
+  head = f'<tr><th>{down} label</th><th>{across}</th><th class="n">rows</th></tr>'
+  return f'<p>Most frequent mistakes</p><table>{head}{body}</table>'
 
 
 def _detection_section(detection: Mapping[str, Any] | None) -> str:

@@ -54,6 +54,28 @@ class LabelIssues:
     """Returns the table by column, as `pandas.DataFrame` takes it."""
     return {name: getattr(self, name) for name in ('row', 'given', 'suggested', 'score', 'flagged')}
 
+  def to_frame(self):
+    """Returns a pandas data frame, the most suspicious label first: `columns`, and the same as cleanlab calls it.
+
+    is_label_issue is `flagged`; label_quality is 1 - score (higher = better); given_label and predicted_label are class
+    names (missing where unlabeled).
+
+    Raises:
+      UserError: without pandas.
+    """
+    try:
+      import pandas
+    except ImportError:
+      raise UserError('to_frame: needs pandas (pip install pandas); `columns()` holds the same without it.') from None
+    names = np.array([*self.classes, None], object)  # -1 is the last
+    theirs = {
+      'is_label_issue': self.flagged,
+      'label_quality': 1 - self.score,
+      'given_label': names[self.given],
+      'predicted_label': names[self.suggested],
+    }
+    return pandas.DataFrame(self.columns() | theirs)
+
   def corrected(self) -> np.ndarray:
     """Returns the labels int32 [N] with the suggestion where one was flagged, in the order of what was passed."""
     out = np.empty_like(self.given)

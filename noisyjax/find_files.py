@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from noisyjax import config as configs, find_state, lock, probs as own_probs, writer
-from noisyjax.data import dataset, files
+from noisyjax.data import dataset, files, quality
 from noisyjax.data.sources import folders
 from noisyjax.data.thumbnail import thumbnails
 from noisyjax.errors import UserError
@@ -18,6 +18,7 @@ from noisyjax.find import LabelIssues, find_label_issues, recipe
 from noisyjax.log import log
 
 SHOWN = 300  # labels in the picture page
+ODD = 60  # odd images there
 SIDE = 200  # pixels of a picture there, at most
 
 
@@ -93,8 +94,11 @@ def find_files(
       data.images, _names(data.given, data.classes), probs=ours, folds=folds, config=None if config is None else own,
       classes=own.data.classes if probs else data.classes,
     )  # fmt: skip
-    writer.write_text(folder / 'issues.csv', to_csv(found, data.names))
-    writer.write_text(folder / 'issues.html', to_html(found, data, Path(images).name))
+    odd = quality.issues(data)
+    counts = ', '.join(f'{name} {flags.sum():,}' for name, flags in odd.items() if flags.any())
+    log.info('image issues, whatever the label: %s.', counts or 'none')
+    writer.write_text(folder / 'issues.csv', to_csv(found, data.names, odd))
+    writer.write_text(folder / 'issues.html', to_html(found, data, Path(images).name, odd))
     find_state.end(folder, here, found.probs, data)
   return found, found.audit(_names(hidden, data.classes)) if truth else None
 
@@ -103,18 +107,27 @@ def _names(labels: np.ndarray, classes: Sequence[str]) -> list[str | None]:
   return [classes[c] if c >= 0 else None for c in labels.tolist()]
 
 
-def to_csv(found: LabelIssues, names: Sequence[str]) -> str:
-  """Returns file,given,suggested,score,flagged of all rows, ranked, with class names; an unlabeled row has no score."""
-  rows = [['file', 'given', 'suggested', 'score', 'flagged']]
+def to_csv(found: LabelIssues, names: Sequence[str], odd: Mapping[str, np.ndarray]) -> str:
+  """Returns file,given,suggested,score,flagged,image_issues of all rows, ranked, with class names.
+
+  An unlabeled row has no score. `odd`: `quality.issues`.
+  """
+  rows = [['file', 'given', 'suggested', 'score', 'flagged', 'image_issues']]
   for row, given, suggested, score, flagged in zip(*found.columns().values()):
     label = found.classes[given] if given >= 0 else ''
-    rows.append([names[row], label, found.classes[suggested], f'{score:.6f}' if given >= 0 else '', int(flagged)])
+    shown = f'{score:.6f}' if given >= 0 else ''
+    rows.append([names[row], label, found.classes[suggested], shown, int(flagged), _listed(odd, row)])
   return writer.csv_text(rows)
+
+
+def _listed(odd: Mapping[str, np.ndarray], row: int) -> str:
+  return '; '.join(name for name, flags in odd.items() if flags[row])
 
 
 CSS = """
 body{font:15px/1.5 system-ui,sans-serif;color:#22272e;background:#f6f7f9;margin:0}
 main{max-width:1080px;margin:0 auto;padding:28px 20px 60px}h1{font-size:26px;margin:0 0 2px}
+h2{font-size:20px;margin:36px 0 2px}h3{font-size:16px;margin:20px 0 2px}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:12px;margin:20px 0}
 figure{background:#fff;border:1px solid #e1e4e8;border-radius:10px;padding:10px;margin:0;overflow-wrap:anywhere}
 img{width:100%;aspect-ratio:1;object-fit:contain;background:#22272e}.pixels{image-rendering:pixelated}
@@ -122,33 +135,55 @@ figcaption{font-size:13px}figcaption span{color:#6a737d}del{color:#b00020}ins{co
 """
 
 
-def to_html(found: LabelIssues, data: dataset.Dataset, title: str) -> str:
-  """Returns one page without external resources: the flagged labels, most suspicious first, with their images.
+def to_html(found: LabelIssues, data: dataset.Dataset, title: str, odd: Mapping[str, np.ndarray]) -> str:
+  """Returns one page without external resources: the flagged labels, most suspicious first, and the odd images.
 
-  Images are shown as their files are, small; the page holds at most SHOWN of them, about 5 MB.
+  Images are shown as their files are, small; the page holds at most SHOWN flagged and ODD odd ones, about 6 MB.
   """
   flagged = np.flatnonzero(found.flagged)
-  figures = ''.join(_figures(found, data, flagged[:SHOWN]))
   more = f'<p>The first {SHOWN:,} of {len(flagged):,}; all are in issues.csv.</p>' if len(flagged) > SHOWN else ''
+  classes = found.classes
+
+  def caption(place: int) -> str:
+    given, suggested = classes[found.given[place]], classes[found.suggested[place]]
+    return f'<del>{escape(given)}</del> → <ins>{escape(suggested)}</ins> {found.score[place]:.3f}'
+
+  figures = _figures(data, found.row[flagged[:SHOWN]], [caption(place) for place in flagged[:SHOWN]])
   return (
     '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
     f'<title>{escape(title)}: label issues</title><style>{CSS}</style></head><body><main>\n'
     f'<h1>{escape(title)}: labels that are probably wrong</h1>\n<p>{escape(str(found)).replace(chr(10), "<br>")}</p>\n'
     '<p>Given label crossed out, suggested label beside it, score from 0 to 1: higher = more likely wrong.</p>\n'
-    f'{more}<div class="grid">\n{figures}</div></main></body></html>\n'
+    f'{more}<div class="grid">\n{"".join(figures)}</div>\n{_odd_section(data, odd)}</main></body></html>\n'
   )
 
 
-def _figures(found: LabelIssues, data: dataset.Dataset, places: np.ndarray) -> Iterator[str]:
-  for place, picture in zip(places, thumbnails(data, found.row[places], SIDE)):
-    given, suggested, name = found.given[place], found.suggested[place], escape(str(data.names[found.row[place]]))
+def _odd_section(data: dataset.Dataset, odd: Mapping[str, np.ndarray]) -> str:
+  """Images that are odd whatever their label, a few of each kind."""
+  kinds = {name: np.flatnonzero(flags) for name, flags in odd.items() if flags.any()}
+  if not kinds:
+    return ''
+  each = ODD // len(kinds)
+  parts = ['<h2>Images that are odd, whatever their label</h2>\n']
+  for name, rows in kinds.items():
+    first = f', the first {each}' if len(rows) > each else ''
+    figures = ''.join(_figures(data, rows[:each], [''] * min(each, len(rows))))
+    parts.append(
+      f'<h3>{name}: {len(rows):,}{first}</h3><p>{quality.ISSUES[name]}.</p><div class="grid">{figures}</div>\n'
+    )
+  return ''.join(parts)
+
+
+def _figures(data: dataset.Dataset, rows: np.ndarray, captions: Sequence[str]) -> Iterator[str]:
+  """Yields a figure a row; `captions` are HTML."""
+  for row, caption, picture in zip(rows, captions, thumbnails(data, rows, SIDE)):
     buffer, small = io.BytesIO(), max(picture.size) <= 64  # whose pixels are worth seeing
     picture.save(buffer, 'PNG' if small else 'JPEG', **({} if small else {'quality': 85}))
     kind = ('png' if small else 'jpeg') + ';base64,'
+    name = escape(str(data.names[row]))
     yield (
       f'<figure><img alt="{name}"{" class=pixels" if small else ""} '
       f'src="data:image/{kind}{base64.b64encode(buffer.getvalue()).decode()}">'
-      f'<figcaption><del>{escape(found.classes[given])}</del> → <ins>{escape(found.classes[suggested])}</ins> '
-      f'{found.score[place]:.3f}<br><span>{name}</span></figcaption></figure>\n'
+      f'<figcaption>{caption}{"<br>" if caption else ""}<span>{name}</span></figcaption></figure>\n'
     )

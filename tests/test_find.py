@@ -117,7 +117,7 @@ def test_no_row_is_judged_by_a_network_that_saw_its_label(digits):
   images, given, _ = digits
   rows = np.arange(0, COUNT, 3)
   config = quick(epochs=1)
-  bar = type('Bar', (), {'update': lambda self, n: None})()
+  bar = type('Bar', (), {'desc': '', 'update': lambda self, n: None})()
   predict = lambda labels, pixels=images: find._held_out(config, pixels[..., None], labels, 10, rows, 64, bar)
   honest, poisoned = predict(given), given.copy()
   poisoned[rows] = (given[rows] + 3) % 10
@@ -332,15 +332,16 @@ def test_the_command_ranks_a_folder_of_images(folder, tmp_path):
     'find.json', 'find.parquet', 'issues.csv', 'issues.html', 'lock', 'probs.npy',
   ]  # fmt: skip
   table = rows_of(out / 'issues.csv')
-  assert list(table[0]) == ['file', 'given', 'suggested', 'score', 'flagged'] and len(table) == 48
+  assert list(table[0]) == ['file', 'given', 'suggested', 'score', 'flagged', 'image_issues'] and len(table) == 48
   assert {r['file'] for r in table[:4]} == {f'a&<{i:02d}>.png' for i in (4, 9, 16, 33)}
   assert all(r['suggested'] != r['given'] and {r['given'], r['suggested']} == set(NAMES) for r in table[:4])
-  assert table[-1] == {'file': 'a&<47>.png', 'given': '', 'suggested': NAMES[1], 'score': '', 'flagged': '0'}
+  last = {'file': 'a&<47>.png', 'given': '', 'suggested': NAMES[1], 'score': '', 'flagged': '0'}
+  assert table[-1] == last | {'image_issues': table[-1]['image_issues']}
   scores = [float(r['score']) for r in table[:-1]]
   assert scores == sorted(scores, reverse=True)
   assert '48 images, 47 labeled, 2 classes' in text and 'estimated noise rate' in text and 'dog, "old" → ' in text
   assert 'audit: precision' in text and 'auroc 1.0000' in text and 'accuracy_given 0.9149' in text
-  page = (out / 'issues.html').read_text()
+  page = (out / 'issues.html').read_text().partition('<h2>')[0]
   flagged = [r for r in table if r['flagged'] == '1']
   assert page.count('<figure>') == page.count('data:image/png;base64,') == len(flagged) > 0
   assert 'a&amp;&lt;04&gt;.png' in page and '&lt;b&gt;cat&lt;/b&gt;' in page
@@ -368,10 +369,42 @@ def test_the_page_shows_the_originals_and_stays_small(tmp_path):
     str(tmp_path / 'images'), str(tmp_path / 'labels.csv'), tmp_path / 'out', probs=str(tmp_path / 'probs.npy')
   )
   page = (tmp_path / 'out/issues.html').read_text()
-  found = re.findall(r'src="data:image/(\w+);base64,([^"]+)"', page)
+  found = re.findall(r'src="data:image/(\w+);base64,([^"]+)"', page.partition('<h2>')[0])
   pictures = [Image.open(io.BytesIO(base64.b64decode(data))) for _, data in found]
   assert sorted(p.size for p in pictures) == [(9, 9), (200, 133)] and {kind for kind, _ in found} == {'png', 'jpeg'}
-  assert len(page) < 60_000  # of 1.6 MB
+  assert len(page) < 100_000  # of 1.6 MB
+
+
+def test_odd_images_are_listed_whatever_their_label(tmp_path):
+  (tmp_path / 'images').mkdir()
+  rng = np.random.default_rng(0)
+  for i in range(12):
+    pixels = np.full((9, 9, 3), 130, np.uint8) if i == 4 else rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / f'images/{i:02}.png')
+  (tmp_path / 'images/12.png').write_bytes((tmp_path / 'images/00.png').read_bytes())
+  (tmp_path / 'labels.csv').write_text('image,label\n' + ''.join(f'{i:02}.png,{"ab"[i % 2]}\n' for i in range(12)))
+  with (tmp_path / 'labels.csv').open('a') as file:
+    file.write('12.png,b\n')  # 00.png is an "a"
+  np.save(tmp_path / 'probs.npy', np.full((13, 2), 0.5, np.float32))
+  find_files.find_files(
+    str(tmp_path / 'images'), str(tmp_path / 'labels.csv'), tmp_path / 'out', probs=str(tmp_path / 'probs.npy')
+  )
+  odd = {row['file']: row['image_issues'] for row in rows_of(tmp_path / 'out/issues.csv') if row['image_issues']}
+  assert odd == {'04.png': 'flat', '00.png': 'copies differ', '12.png': 'copies differ'}
+  page = (tmp_path / 'out/issues.html').read_text().partition('<h2>')[2]
+  assert page.count('<figure>') == 3 and 'flat: 1' in page and 'copies differ: 2' in page
+
+
+def test_a_data_frame_has_our_columns_and_cleanlabs():
+  labels = np.array([0, 1, 0, 1, -1, 1])
+  probs = np.eye(2)[[0, 1, 1, 1, 0, 1]] * 0.8 + 0.1
+  found = find.find_label_issues(None, labels, probs=probs, classes=['cat', 'dog'])
+  frame = found.to_frame()
+  assert list(frame.columns[:5]) == list(found.columns())
+  assert frame['row'][0] == 2 and bool(frame['is_label_issue'][0])
+  assert frame['given_label'].tolist()[0] == 'cat' and frame['predicted_label'].tolist()[0] == 'dog'
+  assert frame['given_label'].isna().tolist() == [False] * 5 + [True]
+  np.testing.assert_allclose(frame['label_quality'], 1 - found.score)
 
 
 def test_the_truth_changes_nothing_but_the_audit(folder, tmp_path):

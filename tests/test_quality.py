@@ -32,7 +32,7 @@ PLANTED = {
 def test_the_planted_kind_is_found_and_no_ordinary_image(kind):
   rows = [scene(90 + i, 80) for i in range(8)] + [PLANTED[kind]]
   found = quality.judge(np.stack([quality.measure(image) for image in rows]))
-  assert list(found) == list(quality.ISSUES)
+  assert [*found, 'copies differ'] == list(quality.ISSUES)
   assert found[kind].tolist() == [False] * 8 + [True]
   others = {name for name, flags in found.items() if flags.any()} - {kind}
   assert others <= {'flat'} if kind == 'bright' else not others

@@ -6,10 +6,18 @@ at most `SIDE` pixels a side, so that a large photo costs no more than a small o
 which a network sees the image; size is compared with the median on a logarithmic scale.
 """
 
+import concurrent.futures
+import contextlib
+import os
 from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
+
+from noisyjax.data import decode, files
+from noisyjax.data.dataset import Dataset, conflicting_duplicates
+from noisyjax.errors import UserError
 
 SIDE = 128  # pixels
 BLURRY = 50  # of photos at 96 px 118 and more were seen; after a Gaussian blur of 2 px, 35 and less
@@ -24,7 +32,36 @@ ISSUES: Mapping[str, str] = {
   'blurry': 'no sharp edges',
   'odd size': 'its side is more than three times the median side, or less than a third of it',
   'odd ratio': 'one side is about three times the other, or more',
+  'copies differ': 'exact copies of it have other labels',
 }
+
+
+def issues(data: Dataset) -> dict[str, np.ndarray]:
+  """Judges every image of a data set, by its file where that is at hand, else by the pixels that are trained on.
+
+  Returns:
+    name of `ISSUES` → bool [N].
+  """
+  copies = np.zeros(len(data.ids), bool)
+  for group in conflicting_duplicates(data):
+    copies[list(group.rows)] = True
+  with contextlib.ExitStack() as stack:
+    found = None
+    if data.root:
+      with contextlib.suppress(UserError):  # moved since it was decoded
+        found = stack.enter_context(files.open_images(data.root))
+
+    def one(row: int) -> np.ndarray:
+      image = data.images[row]
+      if found is not None:
+        with contextlib.suppress(Exception):  # a decoder on damaged bytes may raise anything
+          image = decode.decode(found.read(str(data.names[row])))
+      return measure(np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image)
+
+    rows = range(len(data.ids))
+    with decode.quiet(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+      facts = list(tqdm(pool.map(one, rows), 'look', len(rows), unit=' images', disable=None, delay=1))
+  return judge(np.array(facts, np.float32)) | {'copies differ': copies}
 
 
 def measure(image: np.ndarray) -> np.ndarray:
@@ -54,7 +91,7 @@ def judge(facts: np.ndarray) -> dict[str, np.ndarray]:
     facts: float32 [N, 5], of `measure`.
 
   Returns:
-    name of `ISSUES` → bool [N].
+    name of `ISSUES` but 'copies differ' → bool [N].
   """
   width, height, darkest, brightest, edges = np.asarray(facts, np.float64).reshape(-1, len(FACTS)).T
   side = np.sqrt(width * height)

@@ -110,7 +110,7 @@ class LabelIssues:
   def __str__(self) -> str:
     labeled, flagged = int((self.given >= 0).sum()), int(self.flagged.sum())
     lines = [
-      f'{len(self.row):,} images, {labeled:,} labeled, {len(self.classes)} classes',
+      f'{len(self.row):,} images, {labeled:,} labeled, {len(self.classes)} classes: {labels_.listed(self.classes)}',
       f'flagged: {flagged:,} labels ({flagged / labeled:.1%}); estimated noise rate {self.noise_rate:.1%}',
     ]
     pairs = [f'{self.classes[i]} → {self.classes[j]} ({n:,})' for i, j, n in self.confusions()[:5]]

@@ -161,6 +161,7 @@ def zipped(name: str) -> bytes:
   ('a.csv', '', r'is empty \(0 bytes\)'),
   ('a.npy', b'', r'is empty \(0 bytes\); was it downloaded'),
   ('a.csv', 'image,label\n', 'has a header and no rows'),
+  ('a.csv', '"', 'has blank rows alone'),
   ('a.xlsx', b'PK\x03\x04' + bytes(range(200)), 'is an Excel file.*Save it as CSV'),
   ('a.csv', zipped('xl/workbook.xml'), 'is an Excel file.*Save it as CSV'),
   ('a.xls', b'\xd0\xcf\x11\xe0' + bytes(20), 'is an Excel file; save it as CSV'),

@@ -137,6 +137,8 @@ def _csv(path: Path, text: str) -> Table:
   kept = [(cells, place) for cells, row, place in rows if any(cells) or row == ['']]  # "" alone is an empty cell
   blank = [place for cells, row, place in rows if not (any(cells) or row == [''])]
   notes = (f'{path}: {len(blank)} blank row(s) are skipped, the first is {blank[0]}.',) if blank else ()
+  if not kept:
+    raise UserError(f'{path}: has blank rows alone; expected a label for each image.')
   width = _width([cells for cells, _ in kept])
   for cells, place in kept:
     if len(cells) < width or any(cells[width:]):

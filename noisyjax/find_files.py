@@ -81,7 +81,7 @@ def find_files(
     ours = own_probs.in_order(ours, data.names.tolist(), images)
   if twice := dataset.conflicting_duplicates(data):
     shown = ', '.join(f'{name} ({data.classes[c]})' for name, c in zip(twice[0].names, twice[0].given) if c >= 0)
-    log.warning('%d images have exact copies under another label, such as %s.', len(twice), shown)
+    log.warning('%d image(s) have exact copies under another label, such as %s.', len(twice), shown)
   log.info('%d images of %dx%d.', len(data.images), data.images.shape[2], data.images.shape[1])
   folder = Path(folder)
   with lock.held(folder):

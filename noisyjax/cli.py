@@ -74,9 +74,15 @@ flags.DEFINE_bool('version', False, 'Print the versions of noisyjax and jax, and
 
 def _folders(text: str) -> list[str]:
   """Returns the folders that the text lists; a comma may be of a name, as in a sweep's "lr=0.1,seed=1"."""
+
+  def exists(name: str) -> bool:
+    with contextlib.suppress(UserError):  # many names together are too long for one
+      return bool(reading.kind(name))
+    return False
+
   out, parts = [], [part for part in text.split(',') if part]
   while parts:
-    there = (n for n in range(len(parts), 0, -1) if reading.kind(','.join(parts[:n])))  # the longest name first
+    there = (n for n in range(len(parts), 0, -1) if exists(','.join(parts[:n])))  # the longest name first
     n = next(there, 1)
     out.append(','.join(parts[:n]))
     parts = parts[n:]

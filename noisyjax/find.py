@@ -7,7 +7,6 @@ trains can know them. Pixel mean and deviation (and a whitening layer) are of al
 
 import dataclasses
 import functools
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -238,9 +237,7 @@ def out_of_fold(
   config = configs.check(config)
   if config.steps_per_epoch < 0:  # in rows of the whole data set, not of four fifths
     config.steps_per_epoch = max(-config.steps_per_epoch, -(-len(labels) // config.batch_size))
-  with warnings.catch_warnings():
-    warnings.simplefilter('ignore', UserWarning)  # of scikit-learn, where there are fewer unlabeled rows than folds
-    parts = [held for _, held in split.folds(np.arange(len(labels)), labels, ids, folds, config.data.seed)]
+  parts = [held for _, held in split.folds(np.arange(len(labels)), labels, ids, folds, config.data.seed)]
   fewest = min(int((np.delete(labels, held) >= 0).sum()) for held in parts)
   if not config.steps_per_epoch and fewest < config.batch_size:  # here, for all folds together
     size = configs.fitting(config.batch_size, fewest)

@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 
+from noisyjax import reading
 from noisyjax.errors import UserError, check_choice
 
 
@@ -76,8 +77,8 @@ def load(package: str, path: str, attribute: str, field: str, beside: Path | Non
   Raises:
     UserError: no such file; a name that is no Python name, or taken; one that cannot be run; no `attribute` in it.
   """
-  places = [Path(path).expanduser(), *([beside / path] if beside else [])]
-  file = next((place.resolve() for place in places if place.is_file()), None)
+  places = [reading.path_of(path, field), *([beside / path] if beside else [])]
+  file = next((place.resolve() for place in places if reading.kind(place) == 'file'), None)
   if file is None:
     raise UserError(f'{field}: there is no file {path!r}' + (f', nor in {beside}.' if beside else '.'))
   content = file.read_bytes()

@@ -387,3 +387,11 @@ def test_several_folders_are_told_by_commas_which_may_be_of_their_names(tmp_path
   assert folders('a') == ['a'] and folders('lr=0.1,seed=1') == ['lr=0.1,seed=1']
   assert folders('lr=0.1,seed=0,a,lr=0.1,seed=1') == ['lr=0.1,seed=0', 'a', 'lr=0.1,seed=1']
   assert folders('a,none,,other') == ['a', 'none', 'other']
+
+
+def test_many_workdirs_are_longer_than_a_name_may_be(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  names = [f'run{i:03d}' for i in range(60)] + ['lr=0.1,seed=1']
+  for name in names:
+    (tmp_path / name).mkdir()
+  assert cli._folders(','.join(names)) == names

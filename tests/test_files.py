@@ -229,6 +229,7 @@ def test_files_without_a_suffix_are_told_by_their_first_bytes(tmp_path, pack):
 
 def test_heic_is_named_with_what_to_install(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'pillow_heif', None)  # not installed
+  monkeypatch.delitem(Image.OPEN, 'HEIF', raising=False)
   decode._formats.cache_clear()
   heic = b'\0\0\0\x18ftypheic' + bytes(99)
   path = zipped(tmp_path / 'd.zip', {'1.png': encoded(1), '2.HEIC': encoded(2), '3.heic': heic, '4.heif': heic})

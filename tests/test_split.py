@@ -349,6 +349,12 @@ def test_a_validation_part_of_the_source_validates():
     split(*data(), config(val='source'))
 
 
+def test_folds_of_few_rows_bring_no_warning_of_scikit_learn(recwarn):
+  labels = np.array([0] * 20 + [-1])  # fewer unlabeled rows than folds
+  folds(np.arange(21), labels, np.array([f'{i:064d}' for i in range(21)]), 5, 0)
+  assert not [str(warning.message) for warning in recwarn]
+
+
 # Names of images in a file.
 
 

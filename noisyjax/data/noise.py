@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import truncnorm
 
+from noisyjax import reading
 from noisyjax.data.label_file import read_rows
 from noisyjax.data.labels import indices
 from noisyjax.errors import UserError, check_choice
@@ -268,7 +269,7 @@ def _read_matrix(path: str, C: int) -> np.ndarray:
   """Reads and checks a transition matrix [C, C], rows = true class."""
   if not path:
     raise UserError("noise.path: kind 'matrix' needs a .npy or .csv file with a transition matrix, found ''.")
-  file = Path(path).expanduser()
+  file = reading.path_of(path, 'noise.path')
   try:
     T = np.load(file, allow_pickle=False) if file.suffix == '.npy' else np.loadtxt(file, delimiter=',', ndmin=2)
     T = np.asarray(T, np.float64)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from noisyjax import reading
 from noisyjax.data import decode
 from noisyjax.errors import UserError
 
@@ -206,4 +207,4 @@ def _name(item: Any, i: int) -> str:
 def _content(item: Any) -> bytes | Image.Image:
   if isinstance(item, dict):
     item = item['path'] if item.get('bytes') is None else item['bytes']
-  return Path(item).expanduser().read_bytes() if isinstance(item, str | Path) else item
+  return reading.path_of(item).read_bytes() if isinstance(item, str | Path) else item

@@ -6,6 +6,7 @@ these numbers: a row cannot part from its own label.
 """
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -141,7 +142,9 @@ def folds(
       f'folds: found {k}, expected at most {min(most, len(np.unique(images)))} for these {len(rows)} rows.'
     )
   state = int(rng(seed, 'folds').integers(2**32))  # a stream of its own
-  parts = StratifiedGroupKFold(k, shuffle=True, random_state=state).split(rows, strata, images)
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore', UserWarning)  # a class of fewer rows than folds is absent from some
+    parts = list(StratifiedGroupKFold(k, shuffle=True, random_state=state).split(rows, strata, images))
   return [(rows[train], rows[held]) for train, held in parts]
 
 

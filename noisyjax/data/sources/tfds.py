@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from noisyjax import reading
 from noisyjax.data import cache, dataset, decode
 from noisyjax.errors import UserError
 from noisyjax.log import log
@@ -57,7 +58,7 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
 
 def _builder(tfds, name: str, path: str):
   try:
-    return tfds.builder(name, **({'data_dir': str(Path(path).expanduser())} if path else {}))
+    return tfds.builder(name, **({'data_dir': str(reading.path_of(path, 'data.path'))} if path else {}))
   except Exception as error:  # TFDS raises many kinds, with pages of text; its first line says it
     raise UserError(f'data.name: TFDS cannot find {name!r}: {str(error).splitlines()[0]}') from error
 

@@ -829,3 +829,23 @@ def test_files_that_change_places_are_decoded_anew_and_bad_ones_are_not_remember
     assert len(wrong.decoded().bad) == len(wrong.decoded().bad) == 1
     assert sorted(reads) == ['cat/1.png', 'cat/1.png', 'dog/2.png']  # the second time the bad one alone
     assert not found.__class__(**vars(found) | {'stamp': 'x'}).decoded().bad
+
+
+def test_a_table_may_lie_among_the_images(tmp_path):
+  root = named(tmp_path, {'a.png': 'cat', 'b.png': 'dog'})
+  (root / 'photos').rename(root / 'images')
+  (root / 'images' / 'metadata.csv').write_text('file_name,label\na.png,cat\nb.png,dog\n')
+  assert load(path=root, labels='metadata.csv')[0].given.tolist() == [0, 1]
+
+
+def test_classes_are_decided_over_all_label_files(tmp_path):
+  root = named(tmp_path, {f'{i}.png': f'{i % 12}.0' for i in range(24)})
+  (root / 'verified.csv').write_text('image,label\n' + ''.join(f'{i}.png,{i % 12}\n' for i in range(24)))
+  fields = dict(path=root / 'photos', labels=root / 'labels.csv', verified=root / 'verified.csv')
+  data, truth = load(**fields, truth=root / 'verified.csv')
+  assert data.classes == tuple(map(str, range(12)))
+  np.testing.assert_array_equal(data.given, data.verified)
+  np.testing.assert_array_equal(data.given, truth)
+  (root / 'verified.csv').write_text('image,label\n3.png,three\n')
+  with pytest.raises(UserError, match=r"verified.csv: row 2 is the name 'three', and .*labels.csv: row 2 the number"):
+    load(**fields)

@@ -27,6 +27,13 @@ _FOREIGN = (  # what files of other kinds begin with
   (b'\x89PNG', 'an image', 'expected a table of labels'),
   (b'\xff\xd8\xff', 'an image', 'expected a table of labels'),
   (b'%PDF', 'a PDF', 'save the table as CSV'),
+  (
+    b'MATLAB',
+    'a MATLAB file',
+    "save its labels as an array: numpy.save('labels.npy', scipy.io.loadmat(FILE)['labels'])",
+  ),
+  (b'\x89HDF', 'an HDF5 file', "save its labels as an array: numpy.save('labels.npy', h5py.File(FILE)['labels'][:])"),
+  (b'ARROW1', 'an Arrow file', 'save it as Parquet or CSV'),
 )
 
 
@@ -76,7 +83,7 @@ def refuse_foreign(path: Path, data: bytes) -> None:
       'coming; until then, if you trust it, save the labels you want as an array: '
       f"numpy.save('labels.npy', {load}['worse_label'])."
     )
-  if path.suffix.lower() in ('.xlsx', '.xlsm') or _inside(data, 'xl/'):
+  if path.suffix.lower() in ('.xlsx', '.xlsm', '.ods') or _inside(data, 'xl/'):
     raise UserError(f'{path}: is an Excel file; expected a table as text. Save it as CSV UTF-8 (File > Save as).')
   for start, what, then in _FOREIGN:
     if data.startswith(start):

@@ -35,7 +35,9 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
   root, base = locate(config.path)
   with files.open_images(root) as found:
     read = {
-      field: label_file.read_column(_label_path(field, config[field], base), config.image_column, config.label_column)
+      field: label_file.read_column(
+        _label_path(field, config[field], base, root), config.image_column, config.label_column
+      )
       for field in ('labels', 'verified', 'truth')
       if config[field]
     }
@@ -112,9 +114,9 @@ def locate(path: str | Path) -> tuple[Path, Path]:
   return (inner[0] if inner else path), path
 
 
-def _label_path(field: str, value: str, base: Path) -> Path:
+def _label_path(field: str, value: str, base: Path, root: Path) -> Path:
   path = reading.path_of(value, f'data.{field}')
-  for candidate in (base / path, path):
+  for candidate in (base / path, root / path, path):  # metadata.csv lies among the images
     if reading.kind(candidate):
       return candidate
   raise UserError(

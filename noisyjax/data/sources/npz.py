@@ -63,7 +63,8 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
   """Returns the arrays under our own keys, and what was done to get them."""
   if not reading.kind(path):
     raise UserError(f'data.path: there is no file {str(path)!r}.')
-  with reading.reading(path, '.npz'):
+  hint = 'Is the file complete? Objects are not loaded: names are np.array(labels, dtype=str).'
+  with reading.reading(path, '.npz', hint):
     with path.open('rb') as file:
       start = file.read(8)
     if table.is_pickle(start):

@@ -143,6 +143,21 @@ def test_every_panel_has_its_axes_named(tmp_path, monkeypatch):
     assert axes and all(named), draw
 
 
+@pytest.mark.parametrize('others', [1, 40])
+def test_legends_lie_beside_the_curves_and_within_the_picture(tmp_path, monkeypatch, others):
+  run = record.read(fake_run(tmp_path / 'run'))
+  names = [f'a strategy with a name that is long {i}' for i in range(others)]
+  groups = [({'lr': lr, 'strategy': name, 'width': 0.5}, [run.result]) for lr in (0.1, 0.2) for name in names]
+  for draw, arguments in ((pictures.curves, (run,)), (pictures.axes, (groups, ['lr']))):
+    figure = figure_of(monkeypatch, draw, *arguments)
+    figure.draw_without_rendering()
+    for ax in figure.axes:
+      if legend := ax.get_legend():
+        box = legend.get_window_extent()
+        assert not box.overlaps(ax.get_window_extent()) and len(legend.get_texts()) <= 11
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+
+
 def test_no_two_curves_of_a_panel_look_alike_even_in_gray(tmp_path, monkeypatch):
   figure = figure_of(monkeypatch, pictures.curves, record.read(fake_run(tmp_path / 'run')))
   for ax in figure.axes:

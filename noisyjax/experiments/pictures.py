@@ -104,7 +104,7 @@ def curves(record: Record) -> bytes:
   with matplotlib.rc_context(STYLE):
     columns = 2 if len(shown) in (2, 4) else max(len(shown), 1)
     rows = -(-max(len(shown), 1) // columns)
-    figure = Figure(figsize=(5.6 * columns if columns > 1 else 7, 3.6 * rows + 0.2), layout='constrained')
+    figure = Figure(figsize=(5.8 * columns if columns > 1 else 7, 4.1 * rows + 0.2), layout='constrained')
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     if not shown:
       axes[0].set_axis_off()
@@ -129,8 +129,8 @@ def curves(record: Record) -> bytes:
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
       _epoch_axis(ax)
       _draw_phases(ax, record.metrics)
-      if len(lines) > 1:
-        ax.legend(loc='best')
+      if len(lines) > 1:  # below the panel, where no curve is
+        ax.legend(loc='upper left', bbox_to_anchor=(-0.02, -0.17), ncols=2, columnspacing=1.2)
     return _png(figure)
 
 
@@ -258,19 +258,26 @@ def axes(groups: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
     groups: what was swept (name → value) and the results of each group. fields: the numbers among the names.
   """
   with matplotlib.rc_context(STYLE):
-    figure = Figure(figsize=(6.2 * min(len(fields), 2), 4.2 * -(-len(fields) // 2)), layout='constrained')
-    panels = figure.subplots(-(-len(fields) // 2), min(len(fields), 2), squeeze=False).ravel()
-    for ax in panels[len(fields) :]:
-      ax.set_axis_off()
-    for ax, field in zip(panels, fields):
+    figure = Figure(figsize=(8.6, 4.2 * len(fields)), layout='constrained')
+    for ax, field in zip(figure.subplots(len(fields), 1, squeeze=False).ravel(), fields):
       lines: dict[str, list] = {}
       for values, results in groups:
-        rest = ', '.join(f'{k} = {words.text(v)}' for k, v in values.items() if k != field)
+        rest = ', '.join(
+          words.text(v) if k == 'strategy' else f'{k} = {words.text(v)}' for k, v in values.items() if k != field
+        )
         lines.setdefault(rest, []).append((values[field], results))
+      marks = []
       for rank, (rest, points) in enumerate(lines.items()):
-        for part, (rule, name, dashes) in enumerate(AXES):
-          _draw_axis(ax, points, rule, f'{rest}: {name}' if rest else name, SWEPT[rank % len(SWEPT)],
-                     dashes, 'os^Dv'[(rank // len(SWEPT)) % 5], filled=not part)  # fmt: skip
+        style = {'color': SWEPT[rank % len(SWEPT)], 'marker': 'os^Dv'[rank // len(SWEPT) % 5], 'markersize': 5}
+        drawn = [_draw_axis(ax, points, rule, dashes, style) for rule, _, dashes in AXES]
+        if rest and any(drawn):
+          marks.append((Line2D([], [], **style), textwrap.fill(_plain(_short(rest, 46)), 26)))
+      if len(marks) > NAMED_LINES:
+        more = f'and {len(marks) - NAMED_LINES} more: see the table'
+        marks = [*marks[:NAMED_LINES], (Line2D([], [], alpha=0), more)]
+      for rule, name, dashes in AXES:
+        if any(nested(r, rule) is not None for _, results in groups for r in results):
+          marks.append((Line2D([], [], color=INK, linestyle=dashes), name))
       ticks = sorted({values[field] for values, _ in groups})
       if min(ticks) > 0 and max(ticks) / min(ticks) >= 10:
         ax.set_xscale('log')
@@ -280,27 +287,29 @@ def axes(groups: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
         ax.xaxis.set_minor_locator(NullLocator())
       ax.set(title=_plain(field), xlabel=_plain(field), ylabel='accuracy, mean ± std over seeds')
       ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-      if 0 < len(ax.get_legend_handles_labels()[0]) <= 16:  # of more lines the table tells
-        ax.legend(loc='upper center', bbox_to_anchor=(0.5, -0.16), ncols=2)
+      if marks:
+        ax.legend(*zip(*marks), loc='upper left', bbox_to_anchor=(1.01, 1.02))
     return _png(figure)
 
 
+NAMED_LINES = 8  # of a panel
 AXES = (
   ('validation.best', 'validation, best epoch', SOLID),
   ('audit.selected', 'test, same epoch (audit)', DOTS[0]),
 )
 
 
-def _draw_axis(
-  ax: Axes, points: Sequence, rule: str, label: str, color: str, dashes: Any, marker: str, filled: bool
-) -> None:
+def _draw_axis(ax: Axes, points: Sequence, rule: str, dashes: Any, style: Mapping[str, Any]) -> bool:
+  """Draws one line, and returns whether there was anything to draw."""
   known = [(x, words.mean_std([nested(r, rule) for r in results])) for x, results in sorted(points, key=lambda p: p[0])]
-  known = [(x, found) for x, found in known if found is not None]
+  known = [(x, *found) for x, found in known if found is not None]
   if known:
-    x, mean, std = [k for k, _ in known], [m for _, (m, _) in known], [s or 0 for _, (_, s) in known]
-    face = color if filled else 'white'
-    ax.errorbar(x, mean, std, color=color, linestyle=dashes, marker=marker, markersize=5, markerfacecolor=face,
-                capsize=3, elinewidth=1, label=_plain(label))  # fmt: skip
+    x, mean, std = zip(*known)
+    face = style['color'] if dashes == SOLID else 'white'
+    ax.errorbar(
+      x, mean, [s or 0 for s in std], linestyle=dashes, markerfacecolor=face, capsize=3, elinewidth=1, **style
+    )
+  return bool(known)
 
 
 def comparison(groups: Mapping[str, Sequence[Record]]) -> bytes:

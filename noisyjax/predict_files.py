@@ -63,7 +63,7 @@ def predict_files(
           f'{p.name}: takes images of {p.shape[1]}x{p.shape[0]} alone, those of {images} are {width}x{height}; only '
           'squares are fitted.'
         )
-      notes = check_bad(decoded.bad, skip_bad, str(images), '--skip_bad')
+      notes = [*found.notes, *decoded.notes, *check_bad(decoded.bad, skip_bad, str(images), '--skip_bad')]
       names = {int(i): found.names[i] for i in decoded.good}
       if p.name != 'ensemble':
         p.tell(asked)

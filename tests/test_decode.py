@@ -168,3 +168,14 @@ def test_gray_images_keep_their_id():
   assert colour.digests.tolist() == gray.digests.tolist()
   np.testing.assert_array_equal(gray.images[1], colour.images[1, ..., :1])
   assert decode.digest(gray.images[1]) == gray.digests[1]
+
+
+def test_pixels_of_a_few_per_cent_of_the_range_are_noted():
+  """Masks of 0 and 1, and 12 bits stored in 16."""
+  mask = encode(Image.fromarray(np.eye(6, dtype=np.uint8)))
+  (note,) = decode.decode_all(['a'], [mask].__getitem__).notes
+  assert note.startswith('images: all pixels lie in 0..1, 0% of the range 0..255.')
+  deep = encode(Image.fromarray(np.linspace(0, 4095, 36).astype(np.uint16).reshape(6, 6)))
+  (note,) = decode.decode_all(['a'], [deep].__getitem__).notes
+  assert 'lie in 0..16, 6% of the range' in note and '12 bits' in note
+  assert not decode.decode_all(['a', 'b'], [mask, encode(Image.fromarray(quadrants()[:6, :6]))].__getitem__).notes

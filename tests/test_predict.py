@@ -418,3 +418,11 @@ def test_labels_that_are_all_missing_score_nothing(pair, files, tmp_path):
 def test_a_run_in_the_current_folder_has_its_name(pair, monkeypatch):
   monkeypatch.chdir(pair[0])
   assert predict.load('.').name == 'seed=0'
+
+
+def test_files_that_are_left_out_are_said(pair, images, tmp_path, caplog):
+  for i, image in enumerate(images[:2]):
+    Image.fromarray(image[..., 0]).save(tmp_path / f'{i}.png')
+  (tmp_path / 'drawing.xcf').write_bytes(b'')
+  predict_files.predict_files([noisyjax.load(pair[0])], str(tmp_path))
+  assert 'skipped 1 file(s) that are no images (.xcf: 1)' in caplog.text

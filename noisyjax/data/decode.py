@@ -28,6 +28,7 @@ LISTED = 10  # images named in one message
 # What photos come in. Others that Pillow knows may start other programs (EPS) or mean no pixels.
 FORMATS = ('PNG', 'JPEG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'PPM', 'AVIF', 'JPEG2000')
 NO_HEIC = "HEIC cannot be read here; install pillow-heif (pip install 'noisyjax[heic]')"
+FLAT = 20  # gray levels: images whose pixels differ by no more were probably scaled down by mistake
 Encoded = bytes | Image.Image | np.ndarray
 
 
@@ -231,7 +232,18 @@ def decode_all(
     f'{len(several)} image(s) have several pages or frames, such as {several[0]}; the first is used.'
   ] if several else []  # fmt: skip
   digests, sizes = np.array([one.digest for one in made]), np.array([one.size for one in made], np.int32)
-  return Decoded(images, digests, good, bad, sizes, tuple(notes))
+  return Decoded(images, digests, good, bad, sizes, (*notes, *plausible(images, 'images')))
+
+
+def plausible(images: np.ndarray, where: str) -> list[str]:
+  """Returns a note if the pixels uint8 [N, H, W, C] use a few per cent of their range, as those of a mask do."""
+  low, high = int(images.min(initial=255)), int(images.max(initial=0))
+  if not images.size or high - low > FLAT:
+    return []
+  return [
+    f'{where}: all pixels lie in {low}..{high}, {(high - low) / 255:.0%} of the range 0..255. '
+    'Were they scaled down, or are they masks or numbers of 12 bits?'
+  ]
 
 
 def check_bad(

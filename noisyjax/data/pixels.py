@@ -15,8 +15,6 @@ from noisyjax import reading
 from noisyjax.data import decode
 from noisyjax.errors import UserError
 
-FLAT = 20  # gray levels: images whose pixels differ by no more were probably scaled down by mistake
-
 
 def normalised(images: Any, where: str = 'images') -> tuple[np.ndarray, tuple[str, ...]]:
   """Returns images of one size as uint8 [N, H, W, C], C = 1 or 3, and notes for a person.
@@ -36,7 +34,7 @@ def normalised(images: Any, where: str = 'images') -> tuple[np.ndarray, tuple[st
   if array.shape[-1] == 4:
     notes.append(f'{where}: 4 channels are taken as RGBA; transparent pixels lie on white.')
     array = _on_white(array)
-  return array, (*notes, *scaled, *plausible(array, where))
+  return array, (*notes, *scaled, *decode.plausible(array, where))
 
 
 def gathered(
@@ -66,18 +64,7 @@ def gathered(
   decoded = decode.decode_all(names, lambda i: pixels[i] if i in pixels else _content(items[i]), size, fit, channels)
   if decoded.bad:
     raise UserError(f'{where}: {len(decoded.bad)} cannot be read: {"; ".join(decoded.bad[:10])}.')
-  return decoded.images, (*notes, *plausible(decoded.images, where))
-
-
-def plausible(images: np.ndarray, where: str) -> list[str]:
-  """Returns a note if the pixels uint8 [N, H, W, C] use a few per cent of their range, as those of a mask do."""
-  low, high = int(images.min(initial=255)), int(images.max(initial=0))
-  if not images.size or high - low > FLAT:
-    return []
-  return [
-    f'{where}: all pixels lie in {low}..{high}, {(high - low) / 255:.0%} of the range 0..255. '
-    'Were they scaled down, or are they masks or numbers of 12 bits?'
-  ]
+  return decoded.images, (*notes, *decoded.notes)
 
 
 _ENCODED = (str, Path, bytes, dict, Image.Image)

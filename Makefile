@@ -2,7 +2,7 @@
 PYTHON ?= $(firstword $(foreach p,python3.12 python3.11 python3,$(shell $(p) --version >/dev/null 2>&1 && echo $(p))))
 BIN := .venv/bin
 
-.PHONY: demo test test-slow test-wheel lint venv
+.PHONY: demo test test-slow test-wheel fuzz lint venv
 
 # The main job on scikit-learn's digits: four methods on the same noisy labels, one table, one picture.
 demo: .venv/installed
@@ -17,6 +17,10 @@ test-slow: .venv/installed-dev
 # What an installed package does: built, put into an environment of its own, used from another folder.
 test-wheel: .venv/installed-dev
 	$(BIN)/python -m pytest -n 0 -m slow tests/test_wheel.py
+
+# The suite's fuzz, a hundred times as long: make fuzz SEED=7
+fuzz: .venv/installed-dev
+	NOISYJAX_FUZZ=100 NOISYJAX_FUZZ_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -n 2 --dist load tests/test_fuzz.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -288,8 +288,8 @@ def _parse(argv: list[str]) -> list[str]:
   if 'predict' in argv:  # there it is a switch, and no file is named
     argv = ['--probs=yes' if argument in ('--probs', '-probs') else argument for argument in argv]
   for argument in argv:
-    if any('\ud800' <= c <= '\udfff' for c in argument):
-      raise UserError(f'{argument}: is not UTF-8; expected flags and paths in UTF-8.')
+    if any(c == '\0' or '\ud800' <= c <= '\udfff' for c in argument):
+      raise UserError(f'{argument}: is not UTF-8 text; expected flags and paths in UTF-8.')
   try:
     argv, fields = recipe.take_fields(flags.FLAGS.read_flags_from_files(argv))
     rest = flags.FLAGS(argv)

@@ -28,6 +28,9 @@ def enable() -> None:
   """Turns the cache on, unless the user chose a folder (JAX_COMPILATION_CACHE_DIR) of their own."""
   if os.environ.get('JAX_COMPILATION_CACHE_DIR'):
     return
-  root = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+  try:
+    root = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+  except RuntimeError:  # a user without a home, as in some containers
+    return
   jax.config.update('jax_compilation_cache_dir', str(root / 'noisyjax' / 'xla' / _processor()))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)

@@ -351,12 +351,15 @@ def complete(config: ConfigDict, where: str) -> None:
 def _settled(config: ConfigDict) -> ConfigDict:
   """Returns a copy with plug-ins loaded and every value brought to its field's kind."""
   config = config.copy_and_resolve_references()
-  adopt(config)
+  complete(config, 'config')
   for field, found in flat(config).items():
     try:
-      _set(config, field, fields.converted(field, _defaults().get(field, found), found))
+      value = fields.converted(field, _defaults().get(field, found), found)
+      if repr(value) != repr(found):  # (1, 2) equals (1.0, 2.0)
+        _set(config, field, value)
     except ValueError as error:
       raise UserError(f'{field}: expected {error}, found {fields.shown(found)}.') from None
+  adopt(config)
   return config
 
 

@@ -40,7 +40,7 @@ MISTAKES = {
   ),
   'text for a number': (['kfold', '--folds=x'], "--folds: found 'x', expected a whole number such as 5."),
   'number of many digits': (['kfold', f'--folds={"9" * 5000}'], "--folds: found '99999"),
-  'flag that is not UTF-8': (['find', '--images=\udcff.zip'], '--images=\\udcff.zip: is not UTF-8'),
+  'flag that is not UTF-8': (['find', '--images=\udcff.zip'], '--images=\\udcff.zip: is not UTF-8 text'),
   'control characters': (['train', '--config=\x1b[31mdigits'], "there is no file '\\x1b[31mdigits'"),
   'field without recipe': (['train', '--config.epochs=3'], '--config: missing; expected a recipe such as'),
   'a whole table': (['train', DIGITS, '--config.optim=3'], "--config: there is no field 'optim'. Did you mean 'optim."),

@@ -273,7 +273,7 @@ def _read_matrix(path: str, C: int) -> np.ndarray:
   try:
     T = np.load(file, allow_pickle=False) if file.suffix == '.npy' else np.loadtxt(file, delimiter=',', ndmin=2)
     T = np.asarray(T, np.float64)
-  except (OSError, ValueError, EOFError) as error:
+  except reading.DAMAGE as error:
     raise UserError(f'noise.path: {file}: not a readable transition matrix (.npy or .csv): {error}.') from None
   if T.shape != (C, C):
     raise UserError(f'noise.path: {file}: found shape {T.shape}, expected one row and one column per class: {(C, C)}.')

@@ -237,7 +237,7 @@ def parse(field: str, spec: Any, ids: np.ndarray, names: Sequence[str] = ()) -> 
 
 
 def _range(field: str, text: str, n: int) -> np.ndarray:
-  found = re.fullmatch(r'\s*(\d*)\s*:\s*(\d*)\s*', text)
+  found = re.fullmatch(r'\s*([0-9]{0,18})\s*:\s*([0-9]{0,18})\s*', text)
   if not found:
     raise UserError(f'{field}: {text.strip()!r} is malformed; expected {GRAMMAR}.')
   start, stop = int(found[1] or 0), int(found[2] or n)

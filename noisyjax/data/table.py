@@ -142,6 +142,8 @@ def _csv(path: Path, text: str) -> Table:
   while rows and not any(rows[-1][0]):
     rows.pop()  # blank lines at the end
   kept = [(cells, place) for cells, row, place in rows if any(cells) or row == ['']]  # "" alone is an empty cell
+  if not kept:
+    raise UserError(f'{path}: has no rows; expected a label for each image.')
   blank = [place for cells, row, place in rows if not (any(cells) or row == [''])]
   notes = (f'{path}: {len(blank)} blank row(s) are skipped, the first is {blank[0]}.',) if blank else ()
   if not kept:

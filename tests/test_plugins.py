@@ -171,6 +171,16 @@ def test_methods_from_files_share_no_compiled_step(data, tmp_path):
   assert loss(tmp_path / 'three') == pytest.approx(3 * loss(tmp_path / 'one'))
 
 
+def test_an_edited_op_is_compiled_anew(tmp_path):
+  file = write(tmp_path / 'an_op.py', OP)
+  view = jax.jit(augment.augment, static_argnums=0)
+  keys = jax.random.split(jax.random.key(0), 1)
+  for value in (7, 8):
+    file.write_text(OP.replace('7.0', f'{value}.0'))
+    config = override(runs.recipe(), augment__weak=('./an_op.py',))
+    assert (np.asarray(view(config.augment.weak, augment.Strength(), keys, np.ones((1, 4, 4, 1)))) == value).all()
+
+
 @pytest.mark.parametrize(
   ('field', 'name', 'text', 'said'),
   [

@@ -46,12 +46,12 @@ def test_a_sweep_by_name():
 
 def test_recipes_import_the_shipped_ones_and_what_lies_beside_them_but_never_in_place_of_a_library(tmp_path):
   (tmp_path / 'beside.py').write_text('EPOCHS = 7\n')
-  (tmp_path / 'jax.py').write_text('raise SystemExit("executed")\n')
+  (tmp_path / 'wave.py').write_text('raise SystemExit("executed")\n')  # of the standard library; not loaded yet
   (tmp_path / 'configs').mkdir()
   (tmp_path / 'configs/own.py').write_text('LR = 0.3\n')
   recipe = tmp_path / 'configs' / 'mine.py'
   recipe.write_text(
-    'import jax\nimport beside\nfrom configs import digits, own\n\n\ndef get_config():\n  c = digits.get_config()\n'
+    'import wave\nimport beside\nfrom configs import digits, own\n\n\ndef get_config():\n  c = digits.get_config()\n'
     '  c.epochs, c.optim.lr = beside.EPOCHS, own.LR\n  return c\n'
   )
   code = (

@@ -248,10 +248,11 @@ def test_rows_that_fit_nothing_are_noted_unless_none_fits():
 
 
 def test_what_was_not_regarded_is_said():
-  for image, what in (('A.PNG', 'case'), ('a', 'case and suffix'), ('0000abcd-a.jpg', 'the prefix')):
-    (note,) = aligned([image], ['a.png'], notes=True)
-    assert f'1 rows name their image but for {what}' in note or what in note
-    assert f"such as '{image}' for 'a.png'" in note
+  prefix, zeros = "case, suffix and the prefix of Label Studio's uploads", 'case, suffix and the zeros before a number'
+  for image, name, what in (('A.PNG', 'a.png', 'case'), ('a', 'a.png', 'case and suffix'),
+                            ('0000abcd-a.jpg', 'a.png', prefix), ('1', '01.png', zeros)):  # fmt: skip
+    (note,) = aligned([image], [name], notes=True)
+    assert f"1 rows name their image but for {what}, such as '{image}' for '{name}'" in note
   assert aligned(['a.png'], ['a.png'], notes=True) == ()
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -148,6 +149,11 @@ def find_label_issues(
   check_choice('score', score, confident.SCORES)
   if labels is None:
     raise UserError('labels: missing; expected one an image.')
+  if isinstance(images, str | Path):
+    raise UserError(
+      f'images: found {str(images)!r}; expected an array or list of images. Of a folder or zip, '
+      f'`launch.py find --images={images} --labels=FILE` judges the labels.'
+    )
   column = labels_.column_of(labels, 'labels')
   count = len(column.labels)
   if images is not None and len(images) != count:

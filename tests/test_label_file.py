@@ -42,6 +42,7 @@ TASKS = [
 FILES = {
   'comma.csv': CSV,
   'semicolon of Excel.csv': CSV.replace(',', ';').replace('\n', '\r\n').encode('utf-8-sig'),
+  'separator named for Excel.csv': 'sep=;\n' + CSV.replace(',', ';'),
   'tab.tsv': CSV.replace(',', '\t'),
   'bar.txt': CSV.replace(',', '|'),
   'utf16.csv': CSV.encode('utf-16'),
@@ -161,7 +162,7 @@ def zipped(name: str) -> bytes:
   ('a.csv', '', r'is empty \(0 bytes\)'),
   ('a.npy', b'', r'is empty \(0 bytes\); was it downloaded'),
   ('a.csv', 'image,label\n', 'has a header and no rows'),
-  ('a.csv', '"', 'has blank rows alone'),
+  ('a.csv', '"', 'has no rows'),
   ('a.xlsx', b'PK\x03\x04' + bytes(range(200)), 'is an Excel file.*Save it as CSV'),
   ('a.csv', zipped('xl/workbook.xml'), 'is an Excel file.*Save it as CSV'),
   ('a.xls', b'\xd0\xcf\x11\xe0' + bytes(20), 'is an Excel file; save it as CSV'),

@@ -130,7 +130,8 @@ def decoded(path: Path, data: bytes) -> str:
 
 
 def _csv(path: Path, text: str) -> Table:
-  separator = _separator(text)
+  named = re.match(r'sep=([,;|\t])\r?\n', text, re.IGNORECASE)  # for Excel's eyes
+  text, separator = (text[named.end() :], named[1]) if named else (text, _separator(text))
   try:
     if separator == ' ':
       parsed = [_path_label(line) for line in text.splitlines()]
@@ -138,7 +139,7 @@ def _csv(path: Path, text: str) -> Table:
       parsed = list(csv.reader(io.StringIO(text, newline=''), delimiter=separator))
   except csv.Error as error:
     raise UserError(f'{path}: cannot be read as CSV ({error}).') from error
-  rows = [([plain(cell) for cell in row], row, f'row {line}') for line, row in enumerate(parsed, 1)]
+  rows = [([plain(cell) for cell in row], row, f'row {line}') for line, row in enumerate(parsed, 2 if named else 1)]
   while rows and not any(rows[-1][0]):
     rows.pop()  # blank lines at the end
   kept = [(cells, place) for cells, row, place in rows if any(cells) or row == ['']]  # "" alone is an empty cell
@@ -146,8 +147,6 @@ def _csv(path: Path, text: str) -> Table:
     raise UserError(f'{path}: has no rows; expected a label for each image.')
   blank = [place for cells, row, place in rows if not (any(cells) or row == [''])]
   notes = (f'{path}: {len(blank)} blank row(s) are skipped, the first is {blank[0]}.',) if blank else ()
-  if not kept:
-    raise UserError(f'{path}: has blank rows alone; expected a label for each image.')
   width = _width([cells for cells, _ in kept])
   for cells, place in kept:
     if len(cells) < width or any(cells[width:]):

@@ -372,6 +372,12 @@ def test_kfold_and_sweep_from_the_command_line(data, tmp_path):
     assert code == 0, err
     assert out.startswith((workdir / 'table.md').read_text())
     assert all((workdir / f / 'report.html').exists() for f in folders)
+    table = (workdir / 'table.md').read_text()
+    for made in (workdir / 'table.md', workdir / folders[0] / 'report.html'):
+      made.unlink()
+    code, out, err = runs.launch('report', f'--workdir={workdir}')  # makes anew what is made of finished runs
+    assert code == 0 and table in out and (workdir / 'table.md').read_text() == table, err
+    assert (workdir / folders[0] / 'report.html').exists()
 
 
 def test_help_names_the_commands_and_our_flags():

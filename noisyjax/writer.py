@@ -95,7 +95,15 @@ def _harmless(cell: Any) -> Any:
   if not isinstance(cell, str):
     return cell
   cell = cell.replace('\r', ' ')  # which the csv module would leave unquoted, and others take for a line's end
-  return f"'{cell}" if cell.strip()[:1] in tuple('=+-@|%') and not _NUMBER.fullmatch(cell) else cell
+  return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
+
+
+_FORMULA = re.compile(r"'*\s*[=+@|%-]")
+
+
+def csv_meant(cell: str) -> str:
+  """Returns what a cell stood for before `csv_text` made it harmless."""
+  return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from noisyjax import writer
+from noisyjax.data import label_file
 from noisyjax.errors import UserError
 
 
@@ -226,6 +227,13 @@ def test_a_link_keeps_its_place_and_what_is_no_file_is_refused(tmp_path):
   os.mkfifo(tmp_path / 'pipe')
   with pytest.raises(UserError, match='pipe: cannot write this file: it is no regular file'):
     writer.write_text(tmp_path / 'pipe', 'new')
+
+
+def test_a_name_like_a_formula_comes_back_from_our_own_csv(tmp_path):
+  names = ['=cmd.png', "'=cmd.png", "''-1.png", '-1', '+1.png', '@a', "'quoted'", "rock'n'roll", 'plain.png']
+  writer.write_text(tmp_path / 'l.csv', writer.csv_text([['image', 'label'], *([name, name] for name in names)]))
+  column = label_file.read_column(tmp_path / 'l.csv')
+  assert column.images == column.labels == names
 
 
 def test_no_cell_of_a_csv_is_a_formula():

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from noisyjax import reading
+from noisyjax import reading, writer
 from noisyjax.data import files
 from noisyjax.data.labels import plain
 from noisyjax.errors import UserError
@@ -139,7 +139,10 @@ def _csv(path: Path, text: str) -> Table:
       parsed = list(csv.reader(io.StringIO(text, newline=''), delimiter=separator))
   except csv.Error as error:
     raise UserError(f'{path}: cannot be read as CSV ({error}).') from error
-  rows = [([plain(cell) for cell in row], row, f'row {line}') for line, row in enumerate(parsed, 2 if named else 1)]
+  rows = [
+    ([plain(writer.csv_meant(cell)) for cell in row], row, f'row {line}')
+    for line, row in enumerate(parsed, 2 if named else 1)
+  ]
   while rows and not any(rows[-1][0]):
     rows.pop()  # blank lines at the end
   kept = [(cells, place) for cells, row, place in rows if any(cells) or row == ['']]  # "" alone is an empty cell

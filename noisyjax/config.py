@@ -40,7 +40,8 @@ _WHOLE_RUN = ('seed', 'epochs', 'phases', 'select', 'told', 'data', 'noise', 'ch
 def _fields(package: str, attribute: str, skip: tuple[str, ...] = ()) -> ConfigDict:
   table = ConfigDict({'name': ''})
   for name in plugins.names(package, attribute):
-    table[name] = _table(package, name, attribute, skip)
+    if not plugins.loaded(package, [name]):  # whose table joins the configs that name it
+      table[name] = _table(package, name, attribute, skip)
   return table
 
 

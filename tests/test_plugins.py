@@ -121,6 +121,15 @@ def test_a_recipes_plug_in_lies_beside_it_and_may_be_one_of_its_phases(tmp_path)
   assert config.strategy.mine.factor == 1.0
 
 
+def test_a_plug_in_is_of_the_configs_that_name_it_alone(tmp_path):
+  write(tmp_path / 'mine.py', METHOD)
+  before = runs.recipe()
+  override(runs.recipe(), strategy__name='./mine.py')
+  configs._defaults.cache_clear()  # as where nothing was checked before
+  configs.check(before)
+  assert 'mine' not in runs.recipe().strategy
+
+
 def test_flags_name_plug_ins_and_their_fields_from_the_current_folder_or_beside_the_recipe(data, tmp_path):
   write(tmp_path / 'there/mine.py', METHOD)
   recipe = runs.recipe_file(tmp_path / 'there/recipe.py', runs.recipe(data))

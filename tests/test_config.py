@@ -237,3 +237,19 @@ def test_every_number_of_a_config_reaches_its_phase():
   np.testing.assert_allclose(found, [0.11, 0.12, 0.13, 0.14, 0.21, 0.22, 0.23, 9, 0.15, 0.24, 0.25], rtol=1e-6)
   found = [s.warmup, s.peak, s.factor, s.restart, s.final, *s.milestones]
   np.testing.assert_allclose(found, [2, 0.3, 0.4, 6, 0.05, 3], rtol=1e-6)
+
+
+def test_no_field_takes_what_training_would_only_fail_on_later():
+  config = base.get_config()
+  for field, default in configs.flat(config).items():
+    kind = type(default)
+    wrong = [None, (1, 2, None), (None,), {'a': 1}, np.zeros(2)]
+    wrong += [float('nan'), float('inf'), 1e30, 10**400, 'text'] if kind in (int, float) else []
+    wrong += [1.5, 2**63, -(2**63)] if kind is int else [-1e30] if kind is float else []
+    wrong += ['maybe', 2] if kind is bool else ['nul\0', '\udcff', True] if kind is str else []
+    for value in wrong:
+      own = config.copy_and_resolve_references()
+      with pytest.raises(UserError) as error:
+        configs.override(own, {field: value}, 'here')
+        configs.check(own)
+      assert field in str(error.value) or field.split('.')[0] in ('phases', 'noise'), (field, value, error.value)

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 import noisyjax
 import runs
-from noisyjax import evaluate, find, find_files, step, train
+from noisyjax import evaluate, find, find_files, recipe, step, train
 from noisyjax.errors import UserError
 from noisyjax.estimate import confident
 from noisyjax.experiments import page
@@ -537,3 +537,29 @@ def test_images_of_different_shapes_and_a_short_truth_are_named():
   found = noisyjax.find_label_issues(None, np.array([0, 1, 0]), probs=np.eye(2)[[0, 1, 1]])
   with pytest.raises(UserError, match=r'truth: has 2 labels for 3 images'):
     found.audit(np.array([0, 1]))
+
+
+def test_the_recipe_as_it_stands_does_what_find_does_without_one(monkeypatch):
+  seen = []
+
+  def held_out(config, images, labels, classes, held, *rest):
+    seen.append(config)
+    return np.full((len(held), classes), 1 / classes, np.float32)
+
+  monkeypatch.setattr(find, '_held_out', held_out)
+  images, labels = np.random.default_rng(0).integers(0, 256, (50, 12, 12, 3), np.uint8), np.arange(50) % 2
+  for config in (None, recipe.load('find')):
+    find.find_label_issues(images, labels, config=config, folds=2)
+  assert len(seen) == 4 and all(c.to_dict() == seen[0].to_dict() for c in seen)
+  assert (seen[0].batch_size, seen[0].steps_per_epoch) == (64, 10)  # 25 rows a fold: walked again
+
+
+def test_a_batch_larger_than_a_fold_shrinks_for_all_folds_alike(monkeypatch, caplog):
+  seen = []
+  monkeypatch.setattr(find, '_held_out', lambda c, i, l, n, held, *r: seen.append(c) or np.full((len(held), n), 1 / n))
+  config = quick(batch_size=64, steps_per_epoch=0)
+  with caplog.at_level('INFO', 'noisyjax'):
+    find.find_label_issues(np.random.default_rng(0).integers(0, 256, (51, 8, 8, 1), np.uint8), np.arange(51) % 2,
+                           config=config, folds=2)  # fmt: skip
+  assert {c.batch_size for c in seen} == {16}
+  assert caplog.text.count('batch_size: 64 is larger than the 25 rows of a fold; 16 is used.') == 1

@@ -14,14 +14,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from noisyjax import compile_cache, huge_pages
 from noisyjax.errors import UserError
+from noisyjax.interrupt import Stopped
 from noisyjax.log import show
-from noisyjax.recorder import Preempted
 
 
 def run(main: Callable[[], None]) -> None:
   """Runs `main` after flags are read, with huge pages and the compile cache.
 
-  A user's error and SIGTERM end it with one line.
+  A user's error, Ctrl-C and SIGTERM end it with one line.
   """
 
   def begin(argv: list[str]) -> None:
@@ -33,9 +33,9 @@ def run(main: Callable[[], None]) -> None:
       main()
     except UserError as error:
       sys.exit(f'error: {error}')
-    except Preempted as error:
+    except Stopped as error:
       print(error, file=sys.stderr)
-      sys.exit(128 + 15)
+      sys.exit(128 + error.signal)
 
   huge_pages.ask()
   logging.set_verbosity(logging.WARNING)

@@ -181,7 +181,7 @@ def test_the_photo_recipe_fits_itself_to_a_folder_of_photos(tmp_path):
   prepared, audit = prepare.prepare(c)
   assert prepared.train.images.shape[1:] == (15, 15, 3)  # the median short side
   assert len(prepared.val_rows) == 2 and set(prepared.validation[1]) == {0, 1} and audit.test is None
-  assert (prepared.train.given < 0).sum() == 6  # the photos without a label train
+  assert (prepared.train.given < 0).sum() == 6  # the photos without a label are at hand for methods that use them
   result = run.run(c, tmp_path / 'run')
   assert (result['epochs'], result['steps']) == (2, 6)
 

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from noisyjax import config as configs, find, in_memory
-from noisyjax.data import labels, pixels
+from noisyjax.data import labels, objects
 from noisyjax.errors import UserError
 from noisyjax.log import log
 from noisyjax.strategy import TrainData
@@ -35,7 +35,7 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
     model: str = 'small_cnn',
     epochs: int = 20,
     seed: int = 0,
-    size: int = 64,
+    size: int = 0,
     settings: Mapping[str, Any] | None = None,
     config: ConfigDict | None = None,
   ) -> None:
@@ -46,8 +46,8 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
       model: a model.
       epochs: of the whole run.
       seed: of initialisation, order and augmentation.
-      size: side in pixels that paths, PIL images and arrays of mixed sizes are cropped to; an array [N, H, W, C] is
-        taken as it is.
+      size: side in pixels that paths, PIL images and arrays of mixed sizes are cropped to; 0: their median short side,
+        at most 64. An array [N, H, W, C] is taken as it is.
       settings: dotted field of the config → value, such as {'optim.lr': 0.1, 'strategy.elr.lam': 3.0}.
       config: what to begin with, instead of `find.recipe`; the other arguments are set in it.
     """
@@ -65,7 +65,7 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
     """Trains from scratch.
 
     Args:
-      X: images: [N, H, W, C] or [N, H, W], or a list of paths, PIL images or arrays of mixed sizes.
+      X: images, of any kind that `data.objects.images_of` takes: [N, H, W, C], [N, H, W], a list of paths, ….
       y: [N], given labels: numbers, names or bool; -1, None and NaN: unlabeled.
       sample_weight: [N], what each row counts in the losses, from 0; None: all count 1. Rows of weight 0 enter nothing.
       verified: [N], labels that someone checked, for methods that learn from them; -1, None and NaN: unchecked.
@@ -84,8 +84,7 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
     given, *checked = (labels.indices(column, names, '') for column in columns)
     checked = checked[0] if checked else np.full(len(images), -1, np.int32)
     weight = None if sample_weight is None else _weights(sample_weight, len(images))
-    config = self._config(len(images), min(images.shape[1:3]))
-    self.trained_ = in_memory.fit(config, TrainData(images, given, checked, len(names), weight=weight))
+    self.trained_ = in_memory.fit(self._config(), TrainData(images, given, checked, len(names), weight=weight))
     self.classes_ = _typed(names, y)
     self.shape_ = images.shape[1:]
     return self
@@ -118,26 +117,21 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
     tags.input_tags.three_d_array = True
     return tags
 
-  def _config(self, rows: int, side: int) -> ConfigDict:
-    """Returns the config of a fit on so many images of such a side."""
+  def _config(self) -> ConfigDict:
     if self.config is None:
-      config = find.recipe(rows, side)
+      config = find.recipe()
       config.mixup = 0.0
     else:
       config = self.config.copy_and_resolve_references()
       config.data.val = ''
     own = {'strategy.name': self.method, 'model.name': self.model, 'epochs': self.epochs, 'seed': self.seed}
     configs.override(config, own | dict(self.settings or {}), 'NoisyClassifier')
-    configs.check(config)
     return config
 
 
 def _pixels(X: Any, size: int, channels: int = 3) -> np.ndarray:
   """Returns images of any kind as uint8 [N, H, W, C]; those that are no array of one size are cropped to `size`."""
-  if isinstance(X, np.ndarray) and X.dtype != object:
-    images, notes = pixels.normalised(X, 'X')
-  else:
-    images, notes = pixels.gathered(list(X), size, 'crop', channels, 'X')
+  images, notes = objects.images_of(X, size, channels, 'X')
   for note in notes:
     log.warning('%s', note)
   return images

@@ -17,8 +17,8 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from noisyjax import config as configs, defaults, evaluate, interrupt, probs as own_probs, progress, step, train
-from noisyjax.data import dataset, decode, labels as labels_, pixels, plausible, split
+from noisyjax import config as configs, defaults, evaluate, in_memory, interrupt, probs as own_probs, progress
+from noisyjax.data import dataset, decode, labels as labels_, objects, pixels, plausible, split
 from noisyjax.errors import UserError, check_choice
 from noisyjax.estimate import confident
 from noisyjax.log import log
@@ -118,7 +118,7 @@ class LabelIssues:
 
 
 def find_label_issues(
-  images: np.ndarray | None = None,
+  images: Any = None,
   labels: Any = None,
   *,
   probs: Any = None,
@@ -132,8 +132,11 @@ def find_label_issues(
   """Ranks labels by how likely they are wrong, and flags those that probably are.
 
   Args:
-    images: [N, H, W, C] or [N, H, W], of any type `data.pixels.normalised` takes; not needed with `probs`.
-    labels: [N], numbers or names in anything `data.labels.column_of` takes; None, NaN and -1 = unlabeled.
+    images: [N, H, W, C] or [N, H, W], of any type `data.pixels.normalised` takes; a folder, zip or tar by its path; a
+      list of paths, PIL images or arrays of mixed sizes; a data frame or Hugging Face data set with an image column.
+      Not needed with `probs`.
+    labels: [N], numbers or names in anything `data.labels.column_of` takes; None, NaN and -1 = unlabeled. Of a data
+      frame or data set: the name of its label column; None: by its name.
     probs: [N, C], your own probabilities, of a model that was not trained on the row; nothing is trained then. A data
       frame's columns may be called as the classes are.
     folds: how many networks are trained, each on all folds but one.
@@ -147,16 +150,18 @@ def find_label_issues(
   """
   check_choice('kind', kind, confident.FILTERS)
   check_choice('score', score, confident.SCORES)
+  if objects.is_table(images):
+    images, labels, declared = objects.columns_of(images, labels)
+    classes = declared or None if classes is None else classes
   if labels is None:
     raise UserError('labels: missing; expected one an image.')
-  if isinstance(images, str | Path):
-    raise UserError(
-      f'images: found {str(images)!r}; expected an array or list of images. Of a folder or zip, '
-      f'`launch.py find --images={images} --labels=FILE` judges the labels.'
-    )
+  if images is not None and probs is None:
+    images, read = objects.images_of(images)
+    for note in read:
+      log.warning('%s', note)
   column = labels_.column_of(labels, 'labels')
   count = len(column.labels)
-  if images is not None and len(images) != count:
+  if images is not None and not isinstance(images, str | Path) and len(images) != count:
     raise UserError(f'labels: has {count} labels for {len(images)} images; expected one an image.')
   if probs is not None:
     own = own_probs.probs_of(probs)
@@ -268,40 +273,21 @@ def _held_out(config, images, labels, classes: int, held: np.ndarray, chunk: int
   """Returns the probabilities [n, C] of the held rows by a run that has neither their labels nor their images."""
   known = labels.copy()
   known[held] = -1
-  model = configs.find_model(config.model.name)
-  if not hasattr(model, 'apply'):  # a classic estimator
-    model = configs.build_model(config, classes)
-    return model.predict_proba(model.fit(images, known), images[held])
-  data = TrainData(images, known, np.full(len(known), -1, np.int32), classes)
-  free = np.ones(len(known), bool)
-  free[held] = False
-  plan = [dataclasses.replace(phase, rows=phase.rows & free) for phase in configs.plan(config, data)]
-  state, _ = train.fit(plan, data, None, jax.random.key(config.seed), _Watch(bar))
-  last = plan[-1]
-  probs = step.predict(last.spec.net, last.strategy, state.current, images[held], chunk)[0]
-  if not np.isfinite(probs).all():  # the last step overflowed: no loss has seen it
-    raise UserError('The predictions are not finite. Try a smaller optim.lr, or optim.clip.')
-  return probs
+  free = np.ones(len(known), np.float32)
+  free[held] = 0
+  data = TrainData(images, known, np.full(len(known), -1, np.int32), classes, weight=free)
+  return in_memory.fit(config, data, _Watch(bar)).probs(images[held], chunk)
 
 
-class _Watch:
-  """The hooks of a fold: a bar, and a loss that is not finite."""
+class _Watch(in_memory.Silent):
+  """The hooks of a fold: a bar, and Ctrl-C."""
 
   def __init__(self, bar: tqdm):
     self._bar = bar
 
-  def begin(self, phase, position, state) -> None:
-    pass
-
   def step(self, phase, position, state, count: int, tick: int) -> None:
     self._bar.update(count / position.steps)
     interrupt.check('find', f'in {self._bar.desc.rstrip(": ")}; nothing is kept.')
-
-  def epoch(self, phase, position, state, record: dict) -> None:
-    if int(state.bad_step) >= 0:
-      raise UserError(
-        f'The loss is not finite at step {int(state.bad_step) + 1}. Try a smaller optim.lr, or optim.clip.'
-      )
 
 
 def _check_folds(labels: np.ndarray, groups: np.ndarray, classes: Sequence[str], folds: int) -> None:

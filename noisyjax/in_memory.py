@@ -38,14 +38,19 @@ class Trained:
   std: tuple[float, ...]
   weights: PyTree
 
-  def probs(self, images: np.ndarray) -> np.ndarray:
-    """Returns float32 [n, classes], the vote of the networks on images uint8 [n, H, W, C]."""
+  def probs(self, images: np.ndarray, chunk: int = 0) -> np.ndarray:
+    """Returns float32 [n, classes], the vote of the networks on images uint8 [n, H, W, C].
+
+    Args:
+      images: any number.
+      chunk: images a forward pass; 0: the config's.
+    """
     strategy = configs.build_strategy(self.config, self.strategy)
     model = configs.build_model(self.config, self.classes + strategy.extra_classes)
     if not hasattr(model, 'apply'):
       return model.predict_proba(self.weights, images)
     net = Net(model, self.mean, self.std, self.networks, unroll=not self.config.model.vmap)
-    return step.predict(net, strategy, self.weights, images, self.config.eval_batch_size)[0]
+    return step.predict(net, strategy, self.weights, images, chunk or self.config.eval_batch_size)[0]
 
 
 class Silent:
@@ -73,8 +78,9 @@ def fit(config: ConfigDict, data: TrainData, hooks: train.Hooks | None = None) -
     hooks: who watches; None: nobody.
   Raises:
     UserError: a bad config.
-    Diverged: a loss or a prediction that is not finite.
+    Diverged: a loss or a parameter that is not finite.
   """
+  config = configs.check(config)
   model = configs.find_model(config.model.name)
   if not hasattr(model, 'apply'):  # a classic estimator
     labels = data.given if data.weight is None else np.where(data.weight > 0, data.given, -1)

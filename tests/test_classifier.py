@@ -150,10 +150,10 @@ def test_cleanlab_drives_it():
   wrong = [4, 21, 44]
   given = truth.copy()
   given[wrong] = 1 - given[wrong]
-  found = CleanLearning(
-    quick(epochs=5), cv_n_folds=3, seed=0, find_label_issues_kwargs={'n_jobs': 1}
-  ).find_label_issues(X, given)
-  assert set(wrong) <= set(np.flatnonzero(found['is_label_issue']))
+  options = {'n_jobs': 1}  # more would fork, and JAX has threads
+  cleaner = CleanLearning(quick(epochs=8), cv_n_folds=3, seed=0, find_label_issues_kwargs=options)
+  found = cleaner.find_label_issues(X, given)
+  assert set(found['label_quality'].nsmallest(5).index) >= set(wrong)
 
 
 def test_a_classic_estimator():

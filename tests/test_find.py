@@ -184,7 +184,7 @@ def bent(row, values):
   ((PIXELS, LABELS + 0.5), r"labels: row 0 \(from 0\): '0.5'"),
   ((PIXELS, ['x', *LABELS[1:]]), r"row 0 \(from 0\) is the name 'x', and .*row 1 \(from 0\) the number '1'"),
   ((PIXELS,), 'labels: missing'),
-  (('photos.zip', LABELS), "images: found 'photos.zip'; expected an array or list"),
+  (('photos.zip', LABELS), r'photos\.zip: no such folder'),
   ((None, LABELS), 'images: missing'),
   ((PIXELS, LABELS * 0 - 1), 'labels: all 30 rows are unlabeled'),
   ((PIXELS, LABELS * 0), "labels: all labels are '0'; expected labels of two classes"),

@@ -101,6 +101,11 @@ def names_images(name: str) -> bool:
   return _key(name) in IMAGES
 
 
+def names_labels(name: str) -> bool:
+  """Returns whether a column so called holds labels."""
+  return _key(name) in LABELS
+
+
 def _key(name: str) -> str:
   return re.sub(r'[\s_.:-]+', '', name.casefold())
 

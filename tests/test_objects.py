@@ -1,0 +1,90 @@
+"""Images and labels as people hold them in Python."""
+
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from noisyjax import find
+from noisyjax.data import objects
+from noisyjax.errors import UserError
+
+
+def pictures(count: int = 6, side: int = 10) -> np.ndarray:
+  return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
+
+
+class Features(dict):
+  """What `datasets.Dataset.features` is: column name → feature."""
+
+
+class ClassLabel:
+  names = ('owl', 'fox')
+
+
+class HuggingFace:
+  """The part of `datasets.Dataset` that is looked at."""
+
+  def __init__(self, **columns):
+    self._columns = columns
+    self.column_names = list(columns)
+    self.features = Features(img=type('Image', (), {})(), species=ClassLabel())
+
+  def __getitem__(self, name):
+    return self._columns[name]
+
+
+def test_one_size_keeps_its_pixels():
+  images = pictures()
+  for held in (images, list(images), images.tolist(), images.astype(np.int64)):
+    np.testing.assert_array_equal(objects.images_of(held)[0], images)
+
+
+def test_mixed_sizes_paths_and_pil_images_are_cropped_to_the_median_side(tmp_path):
+  Image.fromarray(pictures(1, 12)[0]).save(tmp_path / 'a.png')
+  items = [tmp_path / 'a.png', str(tmp_path / 'a.png'), Image.fromarray(pictures(1, 8)[0]), pictures(1, 30)[0]]
+  images, _ = objects.images_of(items)
+  assert images.shape == (4, 12, 12, 3)
+  assert objects.images_of(items, size=8)[0].shape == (4, 8, 8, 3)
+  assert objects.images_of(pd.Series(items))[0].shape == (4, 12, 12, 3)
+  assert objects.images_of([Image.fromarray(i) for i in pictures(3, 200)])[0].shape == (3, 64, 64, 3)
+
+
+def test_a_folder_and_a_zip_in_the_order_of_their_names(tmp_path):
+  with zipfile.ZipFile(tmp_path / 'photos.zip', 'w') as archive:
+    for i, image in enumerate(pictures()):
+      Image.fromarray(image).save(tmp_path / f'{i}.png')
+      archive.write(tmp_path / f'{i}.png', f'{i}.png')
+  for path in (tmp_path / 'photos.zip', str(tmp_path)):
+    np.testing.assert_array_equal(objects.images_of(path)[0], pictures())
+  (tmp_path / '3.png').write_bytes(b'broken')
+  with pytest.raises(UserError, match=r'3\.png'):
+    objects.images_of(tmp_path)
+  with pytest.raises(UserError, match='no such folder'):
+    find.find_label_issues(tmp_path / 'missing.zip', [0, 1])
+
+
+def test_tables_are_parted_by_the_names_of_their_columns(tmp_path):
+  frame = pd.DataFrame({'File Name': ['a.png', 'b.png'], 'width': [1, 2], 'Category': ['owl', 'fox']})
+  images, labels, classes = objects.columns_of(frame, None)
+  assert list(images) == ['a.png', 'b.png'] and list(labels) == ['owl', 'fox'] and classes == ()
+  assert list(objects.columns_of(frame, 'width')[1]) == [1, 2]
+  assert objects.columns_of(frame, [0, 1])[1] == [0, 1]
+  with pytest.raises(UserError, match=r"no column 'nothing'.*File Name, width, Category"):
+    objects.columns_of(frame, 'nothing')
+  with pytest.raises(UserError, match='no column is evidently the image: width'):
+    objects.columns_of(frame[['width']], [0, 1])
+  data = HuggingFace(id=[7, 8], img=['x', 'y'], species=[0, 1])
+  assert objects.columns_of(data, 'species') == (['x', 'y'], [0, 1], ('owl', 'fox'))
+  assert not objects.is_table(np.zeros(3)) and not objects.is_table([1]) and not objects.is_table(None)
+
+
+def test_find_takes_a_frame_with_own_probabilities():
+  labels = ['owl', 'fox'] * 10
+  labels[3] = 'owl'
+  probs = np.eye(2)[np.arange(20) % 2] * 0.9 + 0.05
+  data = HuggingFace(img=[None] * 20, species=[('owl', 'fox').index(name) for name in labels])
+  found = find.find_label_issues(data, 'species', probs=probs)
+  assert found.classes == ('owl', 'fox') and found.row[found.flagged].tolist() == [3]

@@ -44,13 +44,18 @@ class Trained:
     Args:
       images: any number.
       chunk: images a forward pass; 0: the config's.
+    Raises:
+      Diverged: a prediction that is not finite.
     """
     strategy = configs.build_strategy(self.config, self.strategy)
     model = configs.build_model(self.config, self.classes + strategy.extra_classes)
     if not hasattr(model, 'apply'):
       return model.predict_proba(self.weights, images)
     net = Net(model, self.mean, self.std, self.networks, unroll=not self.config.model.vmap)
-    return step.predict(net, strategy, self.weights, images, chunk or self.config.eval_batch_size)[0]
+    probs = step.predict(net, strategy, self.weights, images, chunk or self.config.eval_batch_size)[0]
+    if not np.isfinite(probs).all():
+      raise Diverged('The predictions are not finite. Try a smaller optim.lr, or optim.clip.')
+    return probs
 
 
 class Silent:

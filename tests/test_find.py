@@ -17,6 +17,7 @@ from noisyjax import evaluate, find, find_files, recipe, step, train
 from noisyjax.errors import UserError
 from noisyjax.estimate import confident
 from noisyjax.experiments import page
+from noisyjax.state import Snapshot
 
 COUNT = 400
 
@@ -526,14 +527,14 @@ def test_a_run_without_known_wrong_labels_scores_no_detection(tmp_path, monkeypa
 def test_predictions_that_left_the_numbers_are_no_clean_bill(monkeypatch):
   images, labels = runs.arrays()['images'], runs.arrays()['labels']
   monkeypatch.setattr(step, 'predict', lambda *args: (np.full((len(args[3]), 3), np.nan, np.float32), None))
-  monkeypatch.setattr(train, 'fit', lambda *args: (SimpleNamespace(current=None), None))
+  monkeypatch.setattr(train, 'fit', lambda *args: (SimpleNamespace(current=Snapshot({}, {})), None))
   with pytest.raises(UserError, match='predictions are not finite'):
     noisyjax.find_label_issues(images, labels, folds=2)
 
 
-def test_images_of_different_shapes_and_a_short_truth_are_named():
-  with pytest.raises(UserError, match='images: of different shapes'):
-    noisyjax.find_label_issues([np.zeros((8, 8)), np.zeros((8, 9))], np.array([0, 1]))
+def test_few_images_of_different_shapes_and_a_short_truth_are_named():
+  with pytest.raises(UserError, match='no class has 5 different images'):
+    noisyjax.find_label_issues([np.zeros((8, 8), np.uint8), np.ones((8, 9), np.uint8)], np.array([0, 1]))
   found = noisyjax.find_label_issues(None, np.array([0, 1, 0]), probs=np.eye(2)[[0, 1, 1]])
   with pytest.raises(UserError, match=r'truth: has 2 labels for 3 images'):
     found.audit(np.array([0, 1]))

@@ -153,6 +153,7 @@ def test_an_edited_plug_in_is_refused_by_resume_and_by_load_and_welcome_again_as
   file.write_text(METHOD + '# another thought\n')
   with pytest.raises(UserError, match=r'mine\.py: the plug-in is another \(sha256 \w{12}… → \w{12}…\)'):
     runs.fit(config(), tmp_path / 'w', monkeypatch)
+  file.write_text('raise SystemExit("what was not recorded is not run")')
   with pytest.raises(UserError, match=r'mine\.py: the plug-in is another .* since the run was trained'):
     noisyjax.load(tmp_path / 'w')
   file.unlink()

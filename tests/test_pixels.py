@@ -120,6 +120,18 @@ def test_what_has_no_one_reading_is_refused(images, message):
 # Images of many sizes and kinds.
 
 
+def test_of_a_mixture_of_types_each_image_keeps_its_own_range():
+  eight, ones = IMAGES[0], IMAGES[1] > 127
+  twelve = IMAGES[2].astype(np.uint16) * 16
+  got, notes = pixels.gathered([eight, twelve, ones], 0, 'exact')
+  np.testing.assert_array_equal(got[0], eight)
+  np.testing.assert_allclose(got[1], IMAGES[2], atol=1)
+  np.testing.assert_array_equal(got[2], ones * np.uint8(255))
+  assert len(notes) == 2 and 'bool' in notes[0] and '12 bits' in notes[1]
+  with pytest.raises(UserError, match='they seem to be divided by 255'):
+    pixels.gathered([eight, eight / 255], 0, 'exact')
+
+
 def encoded(image: np.ndarray, kind: str = 'png', **options) -> bytes:
   buffer = io.BytesIO()
   Image.fromarray(image).save(buffer, kind, **options)

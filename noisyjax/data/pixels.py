@@ -124,11 +124,11 @@ def _eight_bits(
   Args:
     rows: what a message calls the first image of each batch; None: they are counted from 0.
   """
+  notes = [f'{where}: bool; True is taken as 255.'] if any(b.dtype.kind == 'b' for b in batches) else []
+  batches = [b.astype(np.uint8) * 255 if b.dtype.kind == 'b' else b for b in batches]
   dtype = np.result_type(*batches)
   if dtype == np.uint8:
-    return batches, []
-  if dtype.kind == 'b':
-    return [batch.astype(np.uint8) * 255 for batch in batches], [f'{where}: bool; True is taken as 255.']
+    return batches, notes
   if dtype.kind not in 'iuf':
     raise UserError(f'{where}: have type {dtype}; expected numbers from 0 to 255.')
   starts = np.cumsum([0, *map(len, batches)]) if rows is None else rows
@@ -146,21 +146,22 @@ def _eight_bits(
       f'{where}: found values in [{low:g}, {high:g}], expected 0 to 255 (the first is of {row}).'
       f'{_hint(low, high, dtype)}'
     )
-  if dtype.kind == 'f' and 0 < high <= 1:
+  if 0 < (top := max((float(b.max()) for b in batches if b.dtype.kind == 'f'), default=0.0)) <= 1:
     raise UserError(
-      f'{where}: floats in [{low:g}, {high:g}]: they seem to be divided by 255; expected values from 0 to 255 '
+      f'{where}: floats in [{low:g}, {top:g}]: they seem to be divided by 255; expected values from 0 to 255 '
       '(images * 255).'
     )
   if dtype == np.uint16 and high > 255:
     bits = 12 if high <= 4095 else 16
     top = 2**bits - 1
-    scaled = [((b.astype(np.uint32) * 255 + top // 2) // top).astype(np.uint8) for b in batches]
-    return scaled, [f'{where}: {dtype} up to {high:g} is read as {bits} bits a pixel; 0..{top} became 0..255.']
-  if dtype.kind == 'f' and not all((b == np.rint(b)).all() for b in batches):
-    return [np.rint(b).clip(0, 255).astype(np.uint8) for b in batches], [
-      f'{where}: floats were rounded to whole numbers.'
+    scaled = [
+      b if b.dtype == np.uint8 else ((b.astype(np.uint32) * 255 + top // 2) // top).astype(np.uint8) for b in batches
     ]
-  return [b.astype(np.uint8) for b in batches], []
+    notes.append(f'{where}: {dtype} up to {high:g} is read as {bits} bits a pixel; 0..{top} became 0..255.')
+    return scaled, notes
+  if dtype.kind == 'f' and not all((b == np.rint(b)).all() for b in batches):
+    notes.append(f'{where}: floats were rounded to whole numbers.')
+  return [np.rint(b).clip(0, 255).astype(np.uint8) for b in batches], notes
 
 
 def _hint(low: float, high: float, dtype: np.dtype) -> str:

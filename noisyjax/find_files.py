@@ -69,7 +69,7 @@ def find_files(
         raise UserError(
           f'--labels: missing; expected a label file such as labels.csv, or a folder for each class in {images}.'
         )
-  if not own.data.size:
+  if not own.data.size and own.data.fit == 'exact':
     own.data.fit = 'crop'
   ours = own_probs.read(probs) if probs else None
   if classes or (ours and ours.classes):

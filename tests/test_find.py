@@ -470,6 +470,16 @@ def test_probabilities_may_bring_the_order_of_their_columns(folder, tmp_path, fo
   np.testing.assert_allclose(found.score, expected.score, atol=1e-6)
 
 
+@pytest.mark.parametrize(('wanted', 'used'), [('exact', 'crop'), ('pad', 'pad')])
+def test_the_fit_of_a_config_is_kept_where_it_fits_any_image(folder, tmp_path, wanted, used):
+  np.save(tmp_path / 'probs.npy', random_probs(np.arange(48) % 2, 2))
+  config = find.recipe()
+  config.data.fit = wanted
+  files = (str(folder / 'images'), str(folder / 'labels.csv'), tmp_path / 'w')
+  find_files.find_files(*files, probs=str(tmp_path / 'probs.npy'), config=config)
+  assert runs.read_json(tmp_path / 'w/find.json')['config']['data']['fit'] == used
+
+
 def test_mistakes_on_the_command_line(folder, tmp_path):
   (tmp_path / 'no.npy').write_text('x')
   images, labels = f'--images={folder / "images"}', f'--labels={folder / "labels.csv"}'

@@ -59,10 +59,8 @@ def read(path: str | Path, where: str = '--probs') -> Probs:
   Raises:
     UserError: a file that is none of these.
   """
-  path = reading.path_of(path, where)
+  path = reading.file_of(path, where)
   where = f'{where}: {path}'
-  if not reading.kind(path):
-    raise UserError(f'{where}: there is no such file.')
   if path.suffix.lower() in ('.npy', '.npz'):
     with reading.reading(where, 'an array'):
       found = np.load(path, allow_pickle=False)

@@ -75,6 +75,22 @@ def kind(path: str | Path) -> str:
   return 'folder' if stat.S_ISDIR(mode) else 'file' if stat.S_ISREG(mode) else 'device'
 
 
+def file_of(text: str | Path, where: str = '') -> Path:
+  """Returns the path of a file; arguments as in `path_of`.
+
+  Raises:
+    UserError: nothing is there, or something that is read to no end, such as a pipe; and as `path_of` and `kind` do.
+  """
+  path, mark = path_of(text, where), f'{where}: ' if where else ''
+  found = kind(path)
+  if not found:
+    raise UserError(f'{mark}there is no file {_short(path)!r}.')
+  if found != 'file':
+    what = 'folder' if found == 'folder' else 'pipe or device'
+    raise UserError(f'{mark}{_short(path)}: is a {what}; expected a file.')
+  return path
+
+
 def _short(path: str | Path) -> str:
   text = str(path)
   return text if len(text) <= 300 else f'{text[:100]}…{text[-100:]} ({len(text)} characters)'

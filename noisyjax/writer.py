@@ -15,14 +15,13 @@ import os
 import re
 import shutil
 import uuid
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from noisyjax import reading
 from noisyjax.errors import UserError
 
 
@@ -148,11 +147,9 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
   Raises:
     UserError: naming the file, if it is missing or damaged.
   """
-  try:
-    with np.load(io.BytesIO(read_bytes(path))) as arrays:
-      return dict(arrays)
-  except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-    raise UserError(f'{path}: not a readable npz: {error}.') from error
+  data = read_bytes(path)
+  with reading.reading(path, 'npz'), np.load(io.BytesIO(data)) as arrays:
+    return dict(arrays)
 
 
 def read_parquet(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

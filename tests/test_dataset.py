@@ -160,10 +160,13 @@ def test_a_bad_label_is_named_by_its_row(tmp_path, text, message):
 
 
 def test_label_files_that_cannot_be_read(tmp_path):
-  with pytest.raises(UserError, match='no such label file'):
+  with pytest.raises(UserError, match='there is no file'):
     label_file.read_labels(tmp_path / 'absent.csv')
-  with pytest.raises(UserError, match='cannot be read'):
+  with pytest.raises(UserError, match='is a folder; expected a file'):
     label_file.read_labels(tmp_path)
+  os.mkfifo(tmp_path / 'pipe')  # with no writer it would wait for ever
+  with pytest.raises(UserError, match='pipe: is a pipe or device; expected a file'):
+    label_file.read_labels(tmp_path / 'pipe')
   (tmp_path / 'image.csv').write_bytes(b'\x89PNG\r\n\xff\xfe')
   with pytest.raises(UserError, match=r'image.csv: is an image; expected a table of labels'):
     label_file.read_labels(tmp_path / 'image.csv')

@@ -10,14 +10,13 @@ import contextlib
 import hashlib
 import os
 import tempfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import PIL
 
-from noisyjax import formats
+from noisyjax import formats, reading
 from noisyjax.log import log
 
 
@@ -66,7 +65,7 @@ def _read(path: Path, stamp: str) -> dict[str, np.ndarray] | None:
       return {key: entry[key] for key in entry.files if key != 'stamp'}
   except FileNotFoundError:
     return None
-  except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+  except reading.DAMAGE as error:
     log.warning('The cache entry %s cannot be read (%s); decoding again.', path, error)
     return None
 

@@ -42,12 +42,9 @@ def read_column(path: str | Path, image_column: str = '', label_column: str = ''
   Raises:
     UserError: if the file cannot be read, or naming its columns where none is evidently the image or the label.
   """
-  path = reading.path_of(path)
-  with reading.reading(path, 'labels', ''):
-    if not reading.kind(path):
-      raise UserError(f'{path}: no such label file.')
-    with path.open('rb') as file:
-      start = file.read(6)
+  path = reading.file_of(path)
+  with reading.reading(path, 'labels', ''), path.open('rb') as file:
+    start = file.read(6)
   if path.suffix.lower() in ('.npy', '.npz') or start == b'\x93NUMPY':
     return _read_array(path)
   found = table.read(path)

@@ -224,7 +224,7 @@ def parse(field: str, spec: Any, ids: np.ndarray, names: Sequence[str] = ()) -> 
   """Reads a specification: a fraction as float, anything else as the sorted row numbers it names, int64."""
   text, n = str(spec).strip(), len(ids)
   if text.startswith('@'):
-    return _read_rows(field, reading.path_of(text[1:], field), ids, names if len(names) else ids)
+    return _read_rows(field, reading.file_of(text[1:], field), ids, names if len(names) else ids)
   if ':' in text:
     return np.unique(np.concatenate([_range(field, part, n) for part in text.split(',')]))
   try:

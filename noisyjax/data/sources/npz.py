@@ -28,7 +28,7 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
   Raises:
     UserError: naming the file and key of what is missing or malformed.
   """
-  path = reading.path_of(config.path, 'data.path')
+  path = reading.file_of(config.path, 'data.path')
   arrays, notes = _read(path)
   images, seen = pixels.normalised(arrays['images'], f'{path}: images')
   count = len(images)
@@ -61,8 +61,6 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
   """Returns the arrays under our own keys, and what was done to get them."""
-  if not reading.kind(path):
-    raise UserError(f'data.path: there is no file {str(path)!r}.')
   hint = 'Is the file complete? Objects are not loaded: names are np.array(labels, dtype=str).'
   with reading.reading(path, '.npz', hint):
     with path.open('rb') as file:

@@ -41,7 +41,7 @@ SMALL = (
   ('weak_supervision/corrector.py', f'{ROWS} --config.phases="((\'naive\',1,{{}}),)"'),
   ('configs/find.py', '--config.epochs=2'),
   ('train --config=configs/photos.py', '--config.epochs=1 --config.steps_per_epoch=3 --config.batch_size=8'),
-  ('launch.py find', '--config=find --config.epochs=2'),
+  ('launch.py find', '--config=find --config.epochs=1'),
   ('--dry_run', ''),
   (' train ', '--config.epochs=2'),
 )  # fmt: skip
@@ -119,6 +119,8 @@ def test_the_readme_s_commands_run_in_its_order(tmp_path):
   (tmp_path / 'test_labels.csv').write_text('\n'.join(map(str, labels)) + '\n')
   photos, kinds = pictures(120, 72, seed=4)
   names = archive(tmp_path / 'photos.zip', photos, 'jpg')
+  for name, photo in zip(('photo.jpg', 'a.jpg', 'b.png'), photos):
+    photo.save(tmp_path / name)
   rows = [f'{name},{"abcdefghij"[kind]}' for name, kind in zip(names, kinds)]
   (tmp_path / 'labels.csv').write_text('\n'.join(['image,label', *rows]) + '\n')
   (method,) = [text for _, text in BLOCKS if 'class Strategy' in text]

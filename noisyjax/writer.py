@@ -59,6 +59,18 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
       raise
 
 
+def make_folder(path: str | os.PathLike) -> None:
+  """Makes a folder and those above it, where they are missing.
+
+  Raises:
+    UserError: naming the folder that cannot be made.
+  """
+  try:
+    Path(path).mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f'{path}: cannot make this folder: {error.strerror or error}.') from error
+
+
 def remove(path: str | os.PathLike) -> None:
   """Removes a file or folder, a link without what it leads to; what is not there is no matter.
 

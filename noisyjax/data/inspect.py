@@ -14,7 +14,7 @@ from noisyjax import writer
 from noisyjax.data.dataset import Dataset, Duplicates, conflicting_duplicates, duplicates
 from noisyjax.data.split import Split
 from noisyjax.data.thumbnail import thumbnails
-from noisyjax.errors import UserError
+from noisyjax.evaluate import confusion
 
 WIDE = 20  # classes: beyond it a matrix cannot be read as text, and only its largest entries are listed
 LISTED = 10  # duplicates or confusions, at most
@@ -39,7 +39,7 @@ def inspect(dataset: Dataset, truth: np.ndarray, split: Split, out_dir: str | Pa
   Raises:
     UserError: the folder cannot be written.
   """
-  counts = label_counts(dataset.verified, dataset.given, len(dataset.classes))
+  counts = confusion(dataset.verified, dataset.given, len(dataset.classes))
   sections = [
     _overview(dataset, truth),
     _class_counts(dataset, split),
@@ -49,11 +49,8 @@ def inspect(dataset: Dataset, truth: np.ndarray, split: Split, out_dir: str | Pa
   ]
   text = '\n\n'.join(sections)
   out = Path(out_dir)
-  try:
-    out.mkdir(parents=True, exist_ok=True)
-    (out / 'matrix.png').unlink(missing_ok=True)  # one of an earlier inspection may be of other labels
-  except OSError as error:
-    raise UserError(f'{out}: cannot write the inspection: {error.strerror or error}.') from None
+  writer.make_folder(out)
+  writer.remove(out / 'matrix.png')  # one of an earlier inspection may be of other labels
   writer.write_text(out / 'inspect.txt', text + '\n')
   writer.write_bytes(out / 'inspect.png', _png(image_grid(dataset, shown(dataset, split))))
   if counts.any():
@@ -67,14 +64,6 @@ def _png(figure: Figure) -> bytes:
     warnings.filterwarnings('ignore', 'Glyph .* missing')  # names in scripts that the font lacks; the text has them
     figure.savefig(buffer, format='png')
   return buffer.getvalue()
-
-
-def label_counts(verified: np.ndarray, given: np.ndarray, C: int) -> np.ndarray:
-  """Returns int64 [C, C]: the rows with both labels, by verified label (row) and given label (column)."""
-  both = (verified >= 0) & (given >= 0)
-  counts = np.zeros((C, C), np.int64)
-  np.add.at(counts, (verified[both], given[both]), 1)
-  return counts
 
 
 def shown(dataset: Dataset, split: Split) -> np.ndarray:

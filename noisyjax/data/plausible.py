@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from noisyjax.data.labels import listed
+from noisyjax.errors import listed
+from noisyjax.evaluate import confusion
 
 SUSPICIOUS = 0.6  # part of the labels that differ
 FEWEST = 10  # labels that are judged at all
@@ -46,8 +47,7 @@ def _orders(labels: np.ndarray, other: np.ndarray, classes: Sequence[str], optio
   C = len(classes)
   if C > _MOST or len(labels) < 3 * C:  # a few rows fit some order by chance
     return
-  counts = np.zeros((C, C), np.int64)
-  np.add.at(counts, (other, labels), 1)
+  counts = confusion(other, labels, C)
   _, best = linear_sum_assignment(-counts)
   agree = counts[np.arange(C), best].sum() / len(labels)
   order = [classes[c] for c in best]

@@ -7,7 +7,6 @@ which a network sees the image; size is compared with the median on a logarithmi
 """
 
 import concurrent.futures
-import contextlib
 import os
 from collections.abc import Mapping
 
@@ -15,9 +14,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from noisyjax.data import decode, files
+from noisyjax.data import decode
 from noisyjax.data.dataset import Dataset, conflicting_duplicates
-from noisyjax.errors import UserError
+from noisyjax.data.thumbnail import originals
 
 SIDE = 128  # pixels
 BLURRY = 50  # of photos at 96 px 118 and more were seen; after a Gaussian blur of 2 px, 35 and less
@@ -45,22 +44,10 @@ def issues(data: Dataset) -> dict[str, np.ndarray]:
   copies = np.zeros(len(data.ids), bool)
   for group in conflicting_duplicates(data):
     copies[list(group.rows)] = True
-  with contextlib.ExitStack() as stack:
-    found = None
-    if data.root:
-      with contextlib.suppress(UserError):  # moved since it was decoded
-        found = stack.enter_context(files.open_images(data.root))
-
-    def one(row: int) -> np.ndarray:
-      image = data.images[row]
-      if found is not None:
-        with contextlib.suppress(Exception):  # a decoder on damaged bytes may raise anything
-          image = decode.decode(found.read(str(data.names[row])))
-      return measure(np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image)
-
-    rows = range(len(data.ids))
-    with decode.quiet(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-      facts = list(tqdm(pool.map(one, rows), 'look', len(rows), unit=' images', disable=None, delay=1))
+  rows = range(len(data.ids))
+  with originals(data) as read, decode.quiet(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    found = pool.map(lambda row: measure(read(row)), rows)
+    facts = list(tqdm(found, 'look', len(rows), unit=' images', disable=None, delay=1))
   return judge(np.array(facts, np.float32)) | {'copies differ': copies}
 
 
@@ -68,13 +55,13 @@ def measure(image: np.ndarray) -> np.ndarray:
   """Measures one image.
 
   Args:
-    image: uint8 [H, W, 3] as decoded, before it is fitted to another size.
+    image: uint8 [H, W, C] as decoded, before it is fitted to another size; C = 1 or 3.
 
   Returns:
     float32 [5]: width and height in pixels; 1st and 99th percentile of the brightness, 0 to 1; variance of the
     Laplacian of the gray image (values 0-255).
   """
-  picture = Image.fromarray(image).convert('L')
+  picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert('L')
   picture.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
   share = np.cumsum(picture.histogram()) / (picture.width * picture.height)  # [256]
   darkest, brightest = np.searchsorted(share, (0.01, 0.99)) / 255

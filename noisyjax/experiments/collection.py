@@ -15,10 +15,7 @@ from noisyjax.experiments.tables import Table
 
 def remember(folder: str | Path, names: Sequence[str], fields: Sequence[str]) -> None:
   """Writes sweep.json: the order of the runs and the fields swept on purpose, after those of earlier calls."""
-  try:
-    Path(folder).mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise UserError(f'{folder}: cannot use this workdir: {error.strerror or error}.') from error
+  writer.make_folder(folder)
   old = _remembered(Path(folder))
   merged = {key: list(dict.fromkeys([*old[key], *new])) for key, new in (('runs', names), ('fields', fields))}
   formats.write_json(formats.TABLE, Path(folder) / 'sweep.json', merged)
@@ -90,7 +87,7 @@ def write(folder: str | Path) -> Table:
 def _write(path: Path, png: bytes | None) -> None:
   """Writes a picture, or removes that of an earlier call where there is nothing to draw."""
   if png is None:
-    path.unlink(missing_ok=True)
+    writer.remove(path)
   else:
     writer.write_bytes(path, png)
 

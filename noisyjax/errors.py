@@ -15,10 +15,18 @@ class Diverged(UserError):
   """A loss or a parameter left the numbers: the settings are at fault, and other settings may do."""
 
 
-def listed(names: Iterable[str], most: int = 10) -> str:
-  """Returns names for a message, by commas; beyond `most` they are cut and counted."""
+LISTED = 10  # names in one message
+
+
+def listed(names: Iterable[str]) -> str:
+  """Returns names for a message, by commas; long ones are cut, and of more than LISTED the first are shown."""
   names = list(map(str, names))
-  return ', '.join(names[:most]) + (f', … ({len(names)} in all)' if len(names) > most else '')
+  return ', '.join(map(cut, names[:LISTED])) + (f' and {len(names) - LISTED} more' if len(names) > LISTED else '')
+
+
+def cut(text: str) -> str:
+  """Returns a text of at most 60 characters for a message."""
+  return text if len(text) <= 60 else text[:59] + '…'
 
 
 def check_choice(field: str, value: str, choices: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from noisyjax import config as configs, defaults, evaluate, in_memory, interrupt, probs as own_probs, progress
 from noisyjax.data import dataset, decode, labels as labels_, objects, pixels, plausible, split
-from noisyjax.errors import UserError, check_choice
+from noisyjax.errors import UserError, check_choice, listed
 from noisyjax.estimate import confident
 from noisyjax.log import log
 from noisyjax.strategy import TrainData
@@ -110,7 +110,7 @@ class LabelIssues:
   def __str__(self) -> str:
     labeled, flagged = int((self.given >= 0).sum()), int(self.flagged.sum())
     lines = [
-      f'{len(self.row):,} images, {labeled:,} labeled, {len(self.classes)} classes: {labels_.listed(self.classes)}',
+      f'{len(self.row):,} images, {labeled:,} labeled, {len(self.classes)} classes: {listed(self.classes)}',
       f'flagged: {flagged:,} labels ({flagged / labeled:.1%}); estimated noise rate {self.noise_rate:.1%}',
     ]
     pairs = [f'{self.classes[i]} → {self.classes[j]} ({n:,})' for i, j, n in self.confusions()[:5]]
@@ -297,13 +297,13 @@ def _check_folds(labels: np.ndarray, groups: np.ndarray, classes: Sequence[str],
   few = [f'{name!r} ({n})' for name, n in zip(classes, counts) if 0 < n < folds]
   if max(counts) < folds:
     raise UserError(
-      f'labels: no class has {folds} different images, one a fold (folds={folds}): {labels_.listed(few)}. Expected '
+      f'labels: no class has {folds} different images, one a fold (folds={folds}): {listed(few)}. Expected '
       'more images or fewer folds.'
     )
   if few:
     log.warning(
       'labels: %d of %d classes have fewer different images than folds (%d): %s. Some networks that judge them saw '
-      'few or none; a flag on such a label says little.', len(few), len(classes), folds, labels_.listed(few),
+      'few or none; a flag on such a label says little.', len(few), len(classes), folds, listed(few),
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from noisyjax import config as configs, formats, version, writer
 from noisyjax.data.prepare import Audit, Prepared
-from noisyjax.errors import UserError
+from noisyjax.errors import UserError, listed
 
 Columns = Mapping[str, np.ndarray]
 _PACKAGES = ('noisyjax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scikit-learn')
@@ -124,8 +124,8 @@ def _named(table: Columns, classes: Sequence[str], *columns: str) -> Columns:
 
 
 def class_difference(there: Sequence[str], here: Sequence[str]) -> list[str]:
-  cut = lambda names: ', '.join(map(repr, names[:10])) + (', …' if len(names) > 10 else '')
-  return [] if list(there) == list(here) else [f'classes: {cut(list(there))} → {cut(list(here))}']
+  quoted = lambda names: listed(map(repr, names))
+  return [] if list(there) == list(here) else [f'classes: {quoted(there)} → {quoted(here)}']
 
 
 def row_difference(there: Columns, here: Columns, titles: Mapping[str, str], rows: str = 'rows') -> list[str]:

@@ -8,8 +8,8 @@ import numpy as np
 
 from noisyjax import reading
 from noisyjax.data import label_file, labels, match, table
-from noisyjax.data.labels import Column, class_names, listed
-from noisyjax.errors import UserError
+from noisyjax.data.labels import Column, class_names
+from noisyjax.errors import UserError, listed
 
 
 class Probs(NamedTuple):
@@ -94,7 +94,7 @@ def _of_table(where: str, found: table.Table) -> Probs:
   values = [[_value(row[i]) for i in columns] for row in rows]
   for row, place in zip(values, places):
     if None in row:
-      raise UserError(f'{where}: {place} holds {listed(map(str, row))}; expected a number for each class.')
+      raise UserError(f'{where}: {place} holds {listed(row)}; expected a number for each class.')
   images = [str(row[text[0]]) for row in rows] if text else None
   return Probs(where, np.array(values, np.float64), _named([header[i] for i in columns]), images)
 

@@ -260,7 +260,9 @@ def test_what_was_left_out_is_said_before_a_refusal(tmp_path, caplog):
     'd.zip: skipped 1 hidden file(s).',
     'd.zip: skipped 1 file(s) that are no images (.xcf: 1).',
   ]
-  with pytest.raises(UserError, match=r'no images in it \(1 hidden file\(s\); 12 file\(s\) .*\(\.a: 1, .*, …\)\)'):
+  with pytest.raises(
+    UserError, match=r'no images in it \(1 hidden file\(s\); 12 file\(s\) .*\(\.a: 1, .* and 2 more\)\)'
+  ):
     seen(zipped(tmp_path / 'e.zip', {'.x': b''} | {f'1.{c}': b'' for c in 'abcdefghijkl'}))
 
 

@@ -371,19 +371,19 @@ def test_table_takes_noise_drawn_per_seed_for_equal_data_if_every_group_has_the_
 
 def test_comparison_draws_each_group_in_its_color(tmp_path):
   groups = {
-    name: [fake_run(tmp_path / f'{name}{s}', strategy=name, seed=s, top=top) for s in range(2)]
+    name: [record.read(fake_run(tmp_path / f'{name}{s}', strategy=name, seed=s, top=top)) for s in range(2)]
     for name, top in (('naive', 0.6), ('co_teaching', 0.9))
   }
-  png = report.write_comparison(groups, tmp_path / 'comparison.png').read_bytes()
+  png = pictures.comparison(groups)
   assert has_color(png, pictures.GROUPS[0]) and has_color(png, pictures.GROUPS[1])
   assert not has_color(png, pictures.GROUPS[2])
   columns = np.flatnonzero((np.abs(picture(png) - [0x2A, 0x6F, 0xBB]).max(-1) < 12).any(0)) / picture(png).shape[1]
   assert columns.min() < 0.15 and ((columns > 0.2) & (columns < 0.4)).any() and columns.max() > 0.7  # curve; bar, name
-  alone = {'alone': [fake_run(tmp_path / 'alone', audit=False)]}  # no test rows: on validation
-  assert has_color(report.write_comparison(alone, tmp_path / 'alone.png').read_bytes(), pictures.GROUPS[0])
-  blind = {'blind': [fake_run(tmp_path / 'blind', audit=False, validation=False)]}
+  alone = {'alone': [record.read(fake_run(tmp_path / 'alone', audit=False))]}  # no test rows: on validation
+  assert has_color(pictures.comparison(alone), pictures.GROUPS[0])
+  blind = {'blind': [record.read(fake_run(tmp_path / 'blind', audit=False, validation=False))]}
   with pytest.raises(UserError, match='blind: no run of this group has a test or validation accuracy'):
-    report.write_comparison(blind, tmp_path / 'blind.png')
+    pictures.comparison(blind)
 
 
 def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(tmp_path):

@@ -16,8 +16,8 @@ import numpy as np
 
 from noisyjax import plugins
 from noisyjax.data import decode, plausible
-from noisyjax.data.labels import class_notes, listed
-from noisyjax.errors import UserError
+from noisyjax.data.labels import class_notes
+from noisyjax.errors import UserError, listed
 from noisyjax.log import log
 
 

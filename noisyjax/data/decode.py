@@ -21,10 +21,9 @@ import numpy as np
 import tqdm
 from PIL import Image, ImageOps
 
-from noisyjax.errors import UserError, check_choice
+from noisyjax.errors import LISTED, UserError, check_choice
 
 FITS = ('exact', 'crop', 'pad')
-LISTED = 10  # images named in one message
 # What photos come in. Others that Pillow knows may start other programs (EPS) or mean no pixels.
 FORMATS = ('PNG', 'JPEG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'PPM', 'AVIF', 'JPEG2000')
 NO_HEIC = "HEIC cannot be read here; install pillow-heif (pip install 'noisyjax[heic]')"

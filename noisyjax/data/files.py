@@ -13,7 +13,7 @@ import numpy as np
 from noisyjax import reading
 from noisyjax.data import cache, decode
 from noisyjax.data.archive import open_archive
-from noisyjax.errors import UserError
+from noisyjax.errors import UserError, listed
 from noisyjax.log import log
 
 SUFFIXES = (
@@ -190,6 +190,5 @@ def _skipped(hidden: list[str], other: list[str], heic: list[str]) -> list[str]:
   out = [f'{len(hidden)} hidden file(s)'] if hidden else []
   if other:
     suffixes = Counter(PurePosixPath(name).suffix or 'no suffix' for name in other).most_common()
-    listed = ', '.join(f'{suffix}: {n}' for suffix, n in sorted(suffixes[:10])) + (', …' if suffixes[10:] else '')
-    out.append(f'{len(other)} file(s) that are no images ({listed})')
+    out.append(f'{len(other)} file(s) that are no images ({listed(f"{suffix}: {n}" for suffix, n in suffixes)})')
   return out + ([f'{len(heic)} photo(s) such as {heic[0]}: {decode.NO_HEIC}'] if heic else [])

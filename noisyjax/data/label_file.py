@@ -16,7 +16,7 @@ import numpy as np
 from noisyjax import reading
 from noisyjax.data import files, labels, table
 from noisyjax.data.labels import Column
-from noisyjax.errors import UserError
+from noisyjax.errors import UserError, listed
 
 # Names of columns without case, spaces and dashes; the first that is there counts.
 IMAGES = (
@@ -68,7 +68,7 @@ def _read_array(path: Path) -> Column:
         keys = found.files
         key = keys[0] if len(keys) == 1 else 'labels'
         if key not in keys:
-          raise UserError(f'{path}: holds {", ".join(keys[:10])}; expected one array, or one called labels.')
+          raise UserError(f'{path}: holds {listed(keys)}; expected one array, or one called labels.')
         found = found[key]
   return labels.column_of(found, str(path))
 
@@ -84,7 +84,7 @@ def _column(where: str, found: table.Table, image_column: str, label_column: str
     keys = [_key(name) for name in header]
     if not (image_column and label_column) and sum(key in IMAGES or key in LABELS for key in keys) > 2:
       shown = ' and '.join(repr(header[i]) for i in (image, label) if isinstance(i, int))
-      notes = (f'{where}: of its columns {labels.listed(header)}, {shown} are read.',)
+      notes = (f'{where}: of its columns {listed(header)}, {shown} are read.',)
   images = None if image is None else [_image(where, row[image], place) for row, place in zip(rows, places)]
   if isinstance(label, list):
     column = _one_hot(where, [header[i] for i in label], [[row[i] for i in label] for row in rows], places)
@@ -141,7 +141,7 @@ def _by_content(where: str, rows: list[list[Any]]) -> tuple[int | None, int]:
     image = int(_pictures([row[1] for row in rows]) > _pictures([row[0] for row in rows]))
     return image, 1 - image
   raise UserError(
-    f'{where}: row 1 is {labels.listed(str(cell or "") for cell in rows[0])!r}: {width} columns, none of them called '
+    f'{where}: row 1 is {listed(str(cell or "") for cell in rows[0])!r}: {width} columns, none of them called '
     'image or label. Write a header such as image,label above them, or name the two in it '
     '(data.image_column, data.label_column).'
   )
@@ -189,7 +189,7 @@ def _named(where: str, header: list[str], name: str, kind: str) -> int:
   at = at or [i for i, found in enumerate(header) if _key(found) == _key(name)]
   if len(at) != 1:
     raise UserError(
-      f'{where}: has {len(at) or "no"} columns {name!r} (data.{kind}_column); its columns are {labels.listed(header)}.'
+      f'{where}: has {len(at) or "no"} columns {name!r} (data.{kind}_column); its columns are {listed(header)}.'
     )
   return at[0]
 
@@ -204,7 +204,7 @@ def _first(where: str, header: list[str], known: Sequence[str]) -> int | None:
 
 def _unclear(where: str, header: list[str], what: str, field: str) -> UserError:
   return UserError(
-    f'{where}: which of its columns is {what}? They are {labels.listed(header)}; call two of them image and label, or '
+    f'{where}: which of its columns is {what}? They are {listed(header)}; call two of them image and label, or '
     f'say --config.data.{field}=NAME (find, predict: --{field}=NAME).'
   )
 

@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from noisyjax.errors import UserError
+from noisyjax.errors import LISTED, UserError, cut, listed
 
-LISTED = 10  # names in one message
 _SHOWN = 5  # wrong rows in one message
 _INTEGER = re.compile(r'([+-]?)0*(\d+)(?:\.0*)?', re.ASCII)
 _FLOAT = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?', re.ASCII | re.IGNORECASE)
@@ -45,7 +44,7 @@ class Column(NamedTuple):
 
   def error(self, wrong: Sequence[int], expected: str) -> UserError:
     """Returns the error that names the first of the `wrong` rows and says what was `expected`."""
-    shown = ', '.join(f'{self.places[i]}: {_cut(self.labels[i])!r}' for i in wrong[:_SHOWN])
+    shown = ', '.join(f'{self.places[i]}: {cut(self.labels[i] or "")!r}' for i in wrong[:_SHOWN])
     more = f' and {len(wrong) - _SHOWN} more' if len(wrong) > _SHOWN else ''
     return UserError(f'{self.where}: {shown}{more}; expected {expected}.')
 
@@ -71,12 +70,6 @@ def number(text: str) -> str | None:
   return found[2] if found[1] != '-' or found[2] == '0' else f'-{found[2]}'
 
 
-def listed(names: Iterable[str]) -> str:
-  """Returns the names by commas, cut at ten."""
-  names = list(names)
-  return ', '.join(_cut(name) for name in names[:LISTED]) + (', …' if len(names) > LISTED else '')
-
-
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
   """Returns names sorted: by value if all are numbers, else as text."""
   names = list(names)
@@ -100,7 +93,7 @@ def column_of(values: Any, where: str) -> Column:
     UserError: naming what `values` is, or the row that holds something else than one label.
   """
   if values is None or isinstance(values, str | bytes | dict | set | frozenset):
-    raise UserError(f'{where}: found {_cut(repr(values))}; expected a list or array with one label an image.')
+    raise UserError(f'{where}: found {cut(repr(values))}; expected a list or array with one label an image.')
   names = None
   if hasattr(values, 'columns') and hasattr(values, 'to_numpy'):  # a data frame of pandas or polars
     names = [plain(str(name)) for name in values.columns]
@@ -167,7 +160,7 @@ def cell(value: Any, where: str, place: str) -> str | None:
   if isinstance(value, list | tuple | np.ndarray) and len(value) == 1:
     return cell(value[0], where, place)
   shown = hex(value) if isinstance(value, int) else repr(value)  # Python writes no integer of 5,000 digits
-  raise UserError(f'{where}: {place} holds {_cut(shown)}; expected one label an image.')
+  raise UserError(f'{where}: {place} holds {cut(shown)}; expected one label an image.')
 
 
 def one_hot(array: np.ndarray, where: str, rows: list[str], names: list[str] | None) -> Column:
@@ -229,8 +222,8 @@ def class_names(columns: Iterable[Column], unlabeled: str, wanted: Sequence[Any]
   if names and numbers:
     (a, i), (b, j) = first[names[0]], first[next(iter(numbers))]
     raise UserError(
-      f'{a.where}: {a.places[i]} is the name {_cut(a.labels[i])!r}, and {b.where}: {b.places[j]} the number '
-      f'{_cut(b.labels[j])!r}; expected names or numbers, not both. If both are names of classes, list all names in '
+      f'{a.where}: {a.places[i]} is the name {cut(a.labels[i])!r}, and {b.where}: {b.places[j]} the number '
+      f'{cut(b.labels[j])!r}; expected names or numbers, not both. If both are names of classes, list all names in '
       'data.classes; if the numbers are places in a list of names, list these there.'
     )
   return in_order(set(numbers.values()) if numbers else names)
@@ -354,7 +347,3 @@ def class_notes(labels: np.ndarray, classes: Sequence[str], unlabeled: str) -> l
       'order.'
     )
   return notes
-
-
-def _cut(text: str | None) -> str | None:
-  return text if text is None or len(text) <= 60 else text[:59] + '…'

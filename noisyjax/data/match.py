@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from noisyjax.data import files, labels
 from noisyjax.data.labels import Column
-from noisyjax.errors import UserError
+from noisyjax.errors import UserError, listed
 
 NO_ROW = 'no row'  # the place of an image that a file does not name
 
@@ -99,7 +99,7 @@ def rows_of(column: Column, names: Sequence[str]) -> tuple[list[int], tuple[str,
       fits = [table.names[i] for i in found]
       folders = [str(PurePosixPath(name).parent) for name in fits]
       many = len({PurePosixPath(name).name for name in fits}) == 1
-      where = f'is in {len(fits)} folders: {labels.listed(folders)}' if many else f'may be {labels.listed(fits)}'
+      where = f'is in {len(fits)} folders: {listed(folders)}' if many else f'may be {listed(fits)}'
       raise UserError(f'{column.where}: {place}: {image!r} {where}; expected its path, such as {fits[0]!r}.')
     rows.append(found[0] if found else -1)
     if what:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from noisyjax.data import decode, files, label_file, origin, pixels
-from noisyjax.errors import UserError
+from noisyjax.errors import UserError, listed
 
 
 def images_of(images: Any, size: int = 0, channels: int = 3, where: str = 'images') -> tuple[np.ndarray, Sequence[str]]:
@@ -65,7 +65,7 @@ def columns_of(table: Any, labels: Any) -> tuple[Any, Any, tuple[str, ...]]:
   declared = ()
   if isinstance(labels, str):
     if labels not in names:
-      raise UserError(f'labels: there is no column {labels!r}; expected one of {", ".join(names[:10])}.')
+      raise UserError(f'labels: there is no column {labels!r}; expected one of {listed(names)}.')
     declared = tuple(getattr(features.get(labels), 'names', None) or ())
     labels = _column(table, labels)
   return _column(table, image), labels, declared
@@ -74,7 +74,7 @@ def columns_of(table: Any, labels: Any) -> tuple[Any, Any, tuple[str, ...]]:
 def _first(names: Sequence[str], fits, what: str, all_names: Sequence[str]) -> str:
   found = next((name for name in names if fits(name)), None)
   if found is None:
-    raise UserError(f'images: no column is evidently the {what}: {", ".join(all_names[:10])}. Pass the column itself.')
+    raise UserError(f'images: no column is evidently the {what}: {listed(all_names)}. Pass the column itself.')
   return found
 
 

@@ -17,8 +17,8 @@ class Prepared:
   """The parts of a run.
 
   Attributes:
-    train: what a strategy may know. rows, ids, names: of the training rows, each [N].
-    validation: images and labels, or None. val_rows: row numbers. val_given, val_verified: its labels of both kinds.
+    train: what a strategy may know. rows: row numbers of the training rows, [N].
+    validation: images and labels, or None. val_rows: their row numbers.
     classes: names. record: JSON-ready facts for the result (source, fingerprint, rows, noise).
     notes: sentences a person should read.
     data: the whole data set, under its (noisy) given labels. origin: what the training images were as files.

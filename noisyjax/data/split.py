@@ -20,7 +20,7 @@ from noisyjax import reading
 from noisyjax.data import match, table
 from noisyjax.data.dataset import Dataset, duplicate_groups
 from noisyjax.data.labels import plain
-from noisyjax.errors import UserError, check_choice
+from noisyjax.errors import UserError, check_choice, listed
 
 HEADERS = ('image', 'file', 'filename', 'file_name', 'path', 'id', 'row', 'name')
 GRAMMAR = (
@@ -317,8 +317,7 @@ def _check_classes(dataset: Dataset, train: np.ndarray, config: Any, notes: list
     )
   empty = [name for c, name in enumerate(dataset.classes) if c not in seen]
   if empty:
-    more = f' and {len(empty) - 10} more' if len(empty) > 10 else ''
-    notes.append(f'data.train: no row is labeled {", ".join(map(repr, empty[:10]))}{more}.')
+    notes.append(f'data.train: no row is labeled {listed(map(repr, empty))}.')
 
 
 def _parted(parts: dict[str, np.ndarray], images: np.ndarray, dataset: Dataset) -> list[str]:

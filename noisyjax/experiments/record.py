@@ -18,7 +18,7 @@ class Scored(NamedTuple):
 
   Attributes:
     part: 'test' (of the audit) or 'validation'. kind: of the labels: true, verified or given.
-    labels: int [n], -1 = none. predicted: int [n]. confidence: [n], None in runs of old.
+    labels: int [n], -1 = none. predicted: int [n]. confidence: [n]; None where the run's format has none.
   """
 
   part: str

@@ -35,13 +35,6 @@ def write_report(workdir: str | os.PathLike) -> Path:
   return folder / 'report.html'
 
 
-def write_comparison(groups: Mapping[str, Sequence[str | os.PathLike]], path: str | os.PathLike) -> Path:
-  """Writes the picture of several groups of finished workdirs (`pictures.comparison`) and returns its path."""
-  records = {name: [read(workdir) for workdir in workdirs] for name, workdirs in groups.items()}
-  writer.write_bytes(path, pictures.comparison(records))
-  return Path(path)
-
-
 def compare(workdirs: Sequence[str | os.PathLike]) -> str:
   """Returns `table` of finished runs, in which only runs that differ in nothing but the seed share a row."""
   records = [read(folder) for folder in dict.fromkeys(Path(w).resolve() for w in workdirs)]

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from noisyjax import config as configs, formats, identity, interrupt, lock, recipe, recipe_files, run, writer
 from noisyjax.data import prepare, split
-from noisyjax.errors import Diverged, UserError
+from noisyjax.errors import Diverged, UserError, listed
 from noisyjax.experiments import collection, words
 from noisyjax.experiments.tables import Spread, Table
 from noisyjax.log import log
@@ -128,9 +128,9 @@ def _run_all(built: list[tuple[Overrides, ConfigDict]], workdir: str, rerun: boo
     raise failed[0][1]
   text = str(collection.write(workdir))
   if failed:
-    listed = ', '.join(name(point) for point, _ in failed)
+    points = listed(name(point) for point, _ in failed)
     raise UserError(
-      f'sweep: {len(failed)} of {len(built)} points diverged ({listed}); {Path(workdir) / "table.md"} has the others. '
+      f'sweep: {len(failed)} of {len(built)} points diverged ({points}); {Path(workdir) / "table.md"} has the others. '
       f'The first: {failed[0][1]}'
     )
   return results, text
@@ -159,10 +159,9 @@ def _check_old(built: list[tuple[Overrides, ConfigDict]], workdir: str, load: ru
     except identity.Stale as error:
       found[name(point)] = error
   if found:
-    listed = ', '.join([*found][:10]) + (', …' if len(found) > 10 else '')
     raise identity.Stale(
       f'{workdir}: {len(found)} of {len(built)} points are of other data or another config, and nothing is run beside '
-      f'them: {listed}. The first: {next(iter(found.values()))}'
+      f'them: {listed(found)}. The first: {next(iter(found.values()))}'
     )
 
 
@@ -194,10 +193,7 @@ def kfold(config: ConfigDict, k: int, workdir: str, rerun: bool = False) -> tupl
     for i, (kept, held) in enumerate(scored):
       interrupt.check(f'{workdir}', f'after {i} of {k} folds; the same command goes on.')
       folder = Path(workdir) / f'fold={i}'
-      try:
-        folder.mkdir(parents=True, exist_ok=True)
-      except OSError as error:
-        raise UserError(f'{folder}: cannot use this workdir: {error.strerror or error}.') from error
+      writer.make_folder(folder)
       for path, text in _row_files(folder, kept, held).items():
         writer.write_text(path, text)
       log.info('fold %d of %d: %d rows held out', i + 1, k, len(held))

@@ -16,7 +16,7 @@ import numpy as np
 
 from noisyjax import reading
 from noisyjax.data import dataset, decode, files, label_file, labels, match, origin
-from noisyjax.errors import UserError
+from noisyjax.errors import UserError, listed
 
 _PART = re.compile(
   r'(?:(?:seg|images?|imgs?|data|dataset)[ _-]?)?(train|test|val|pred)(?:ing|id|idation|iction)?'
@@ -107,7 +107,7 @@ def place(found: files.ImageFiles) -> Placed:
         'each class (cat/1.jpg); images with a label file are data.source=images.'
       )
   elif '' in parts.values() or 'train' not in classed.values():
-    first, all_ = _last(next(iter(classed))), labels.listed(map(_last, parts))
+    first, all_ = _last(next(iter(classed))), listed(map(_last, parts))
     raise UserError(
       f'{found.root}: its folders are {all_}; expected a folder for each class, or train, val and test with such '
       f'folders and nothing beside them. If {first!r} is a class, rename its folder.'
@@ -130,7 +130,7 @@ def place(found: files.ImageFiles) -> Placed:
       flat[_last(next(f for f in parts if name.startswith(f + '/')))] += 1
   if outside:
     raise UserError(
-      f'{found.root}: {len(outside)} images lie outside the class folders: {labels.listed(outside)}. Move them '
+      f'{found.root}: {len(outside)} images lie outside the class folders: {listed(outside)}. Move them '
       'into one, or out of the tree.'
     )
   notes = []
@@ -144,7 +144,7 @@ def place(found: files.ImageFiles) -> Placed:
     notes.append(f'{found.root.name}: {count} images in {part} lie in no class folder and are not used.')
   empty = sorted({_last(f) for base in bases for f in tree.folders[base] if f not in tree.filled} - {*classes})
   if empty:
-    notes.append(f'{found.root.name}: {len(empty)} folder(s) without images are no classes: {labels.listed(empty)}.')
+    notes.append(f'{found.root.name}: {len(empty)} folder(s) without images are no classes: {listed(empty)}.')
   return Placed(tuple(names), classes, kinds, notes)
 
 
@@ -189,4 +189,4 @@ def _last(path: str) -> str:
 def _check_wanted(root: Path, folders: Sequence[str], wanted: tuple[str, ...], unlabeled: str) -> None:
   unknown = sorted({*folders} - {*wanted, unlabeled}) if wanted else []
   if unknown:
-    raise UserError(f'{root}: the folder {unknown[0]!r} is none of data.classes ({labels.listed(wanted)}).')
+    raise UserError(f'{root}: the folder {unknown[0]!r} is none of data.classes ({listed(wanted)}).')

@@ -12,7 +12,7 @@ import numpy as np
 
 from noisyjax import reading
 from noisyjax.data import dataset, labels, pixels, table
-from noisyjax.errors import UserError
+from noisyjax.errors import UserError, listed
 
 OPTIONAL = ('verified', 'true', 'classes', 'names', 'test')
 PAIRS = (
@@ -105,6 +105,6 @@ def _keys(path: Path, found: list[str]) -> dict[str, list[str]]:
       } | {key: [key] for key in ('classes',) if key in found}
   missing = [key for key in ('images', 'labels') if key not in found]
   raise UserError(
-    f'{path}: has no key {missing[0]!r}; its keys are {labels.listed(found) or "none"}. Expected images and labels, or '
+    f'{path}: has no key {missing[0]!r}; its keys are {listed(found) or "none"}. Expected images and labels, or '
     'the parts of Keras (x_train, y_train, …) or MedMNIST (train_images, train_labels, …).'
   )

@@ -202,14 +202,17 @@ def test_without_test_rows_the_page_scores_the_classes_on_validation(tmp_path):
   run = record.read(folder)
   held = run.samples['split'] == 'val'
   own = evaluate.report(run.samples['given'][held], run.samples['predicted'][held], run.classes)[1]
+  assert 'validation accuracy, best epoch' in text and 'same epoch' not in text
   assert 'Validation rows (given labels)' in text and f'{100 * own["cat"]["recall"]:.2f} %' in text
   low, high = words.wilson(run.result['validation']['best'], 40)
   assert f'[{100 * low:.2f}, {100 * high:.2f}]' in text and 'audit' not in text.split('Per class')[1].split('Calib')[0]
 
 
+@pytest.mark.parametrize('selected', ['best', 'last'])
 @pytest.mark.parametrize(('values', 'scale'), [((0.1, 0.2), 'linear'), ((0.01, 0.1), 'log'), ((0, 100), 'linear')])
-def test_a_swept_number_is_an_axis(monkeypatch, values, scale):
-  one = lambda v: {'validation': {'best': v}, 'audit': {'selected': v - 0.1}}
+def test_a_swept_number_is_an_axis(monkeypatch, values, scale, selected):
+  other = {'best': 'last', 'last': 'best'}[selected]
+  one = lambda v: {'selected': selected, 'validation': {selected: v, other: 0.9}, 'audit': {'selected': v - 0.1}}
   groups = [({'lr': x, 'name': 'a'}, [one(0.5 + i / 10), one(0.6 + i / 10)]) for i, x in enumerate(values)]
   figure = figure_of(monkeypatch, pictures.axes, groups, ['lr'])
   ax = figure.axes[0]
@@ -217,6 +220,8 @@ def test_a_swept_number_is_an_axis(monkeypatch, values, scale):
   solid, dotted = (container.lines[0].get_xydata() for container in ax.containers)
   np.testing.assert_allclose(solid, [(values[0], 0.55), (values[1], 0.65)])
   np.testing.assert_allclose(dotted, [(values[0], 0.45), (values[1], 0.55)])
+  named = [text.get_text() for text in ax.get_legend().get_texts()]
+  assert named[-2:] == [f'validation, {selected} epoch', f'test, {selected} epoch (audit)']
 
 
 def results(*folders):

@@ -68,9 +68,13 @@ BUDGET = (
 
 def _tiles(result: Mapping[str, Any]) -> str:
   chosen = {'best': 'best by validation', 'last': 'last epoch'}.get(result.get('selected'), result.get('selected'))
+  tested = nested(result, 'audit.selected') is not None
   tiles = [
     (words.percent(nested(result, 'audit.selected')), f'test accuracy, {chosen} (audit)'),
-    (words.percent(nested(result, f'validation.{result.get("selected")}')), 'validation accuracy, same epoch'),
+    (
+      words.percent(nested(result, f'validation.{result.get("selected")}')),
+      'validation accuracy, ' + ('same' if tested else words.text(result.get('selected'))) + ' epoch',
+    ),
     (words.text(result.get('epochs')), 'epochs'),
     (words.text(words.rounded(result.get('seconds'))), 'seconds'),
     (words.percent(nested(result, 'audit.noise.realised')), 'labels wrong (realised noise)'),

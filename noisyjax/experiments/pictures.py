@@ -6,7 +6,7 @@ What needs true or test labels is drawn dotted in the audit colors, and called "
 import io
 import textwrap
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -269,15 +269,17 @@ def axes(groups: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
       marks = []
       for rank, (rest, points) in enumerate(lines.items()):
         style = {'color': SWEPT[rank % len(SWEPT)], 'marker': 'os^Dv'[rank // len(SWEPT) % 5], 'markersize': 5}
-        drawn = [_draw_axis(ax, points, rule, dashes, style) for rule, _, dashes in AXES]
+        drawn = [_draw_axis(ax, points, score, dashes, style) for score, _, dashes in AXES]
         if rest and any(drawn):
           marks.append((Line2D([], [], **style), textwrap.fill(_plain(_short(rest, 46)), 26)))
       if len(marks) > NAMED_LINES:
         more = f'and {len(marks) - NAMED_LINES} more: see the table'
         marks = [*marks[:NAMED_LINES], (Line2D([], [], alpha=0), more)]
-      for rule, name, dashes in AXES:
-        if any(nested(r, rule) is not None for _, results in groups for r in results):
-          marks.append((Line2D([], [], color=INK, linestyle=dashes), name))
+      for score, name, dashes in AXES:
+        epochs = {r.get('selected') for _, results in groups for r in results if score(r) is not None}
+        if epochs:
+          epoch = epochs.pop() if len(epochs) == 1 else 'chosen'
+          marks.append((Line2D([], [], color=INK, linestyle=dashes), name.format(epoch)))
       ticks = sorted({values[field] for values, _ in groups})
       if min(ticks) > 0 and max(ticks) / min(ticks) >= 10:
         ax.set_xscale('log')
@@ -293,15 +295,15 @@ def axes(groups: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
 
 
 NAMED_LINES = 8  # of a panel
-AXES = (
-  ('validation.best', 'validation, best epoch', SOLID),
-  ('audit.selected', 'test, same epoch (audit)', DOTS[0]),
+AXES = (  # of the epoch that stands for the run
+  (lambda result: nested(result, f'validation.{result.get("selected")}'), 'validation, {} epoch', SOLID),
+  (lambda result: nested(result, 'audit.selected'), 'test, {} epoch (audit)', DOTS[0]),
 )
 
 
-def _draw_axis(ax: Axes, points: Sequence, rule: str, dashes: Any, style: Mapping[str, Any]) -> bool:
+def _draw_axis(ax: Axes, points: Sequence, score: Callable, dashes: Any, style: Mapping[str, Any]) -> bool:
   """Draws one line, and returns whether there was anything to draw."""
-  known = [(x, words.mean_std([nested(r, rule) for r in results])) for x, results in sorted(points, key=lambda p: p[0])]
+  known = [(x, words.mean_std([score(r) for r in results])) for x, results in sorted(points, key=lambda p: p[0])]
   known = [(x, *found) for x, found in known if found is not None]
   if known:
     x, mean, std = zip(*known)

@@ -93,10 +93,9 @@ def _config(config: ConfigDict) -> list[str]:
 def _rows(prepared: Prepared, audit: Audit) -> str:
   rows, shape = prepared.record['rows'], 'x'.join(map(str, prepared.train.images.shape[1:]))
   test = 0 if audit.test is None else len(audit.test[0])
-  unlabeled = int((prepared.train.given < 0).sum())
   return (
     f'data: {rows["train"]:,} training rows of {shape} in {len(prepared.classes)} classes ({rows["trusted"]:,} '
-    f'verified, {unlabeled:,} unlabeled), {rows["val"]:,} validation rows, {test:,} test rows'
+    f'verified, {rows["unlabeled"]:,} unlabeled), {rows["val"]:,} validation rows, {test:,} test rows'
   )
 
 

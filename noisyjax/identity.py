@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from noisyjax import config as configs, formats, version, writer
+from noisyjax import __version__, config as configs, formats, version, writer
 from noisyjax.data.prepare import Audit, Prepared
 from noisyjax.errors import UserError, listed
 
 Columns = Mapping[str, np.ndarray]
-_PACKAGES = ('noisyjax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scikit-learn')
+_PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scikit-learn')
 
 
 class Stale(UserError):
@@ -153,7 +153,7 @@ def row_difference(there: Columns, here: Columns, titles: Mapping[str, str], row
 
 def versions() -> dict[str, Any]:
   """Returns the code of today: versions of packages, digest of noisyjax's own source, revision where there is one."""
-  found = {}
+  found = {'noisyjax': __version__}  # a checkout is not installed
   for name in _PACKAGES:
     with contextlib.suppress(metadata.PackageNotFoundError):
       found[name] = metadata.version(name)

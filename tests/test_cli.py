@@ -336,6 +336,7 @@ def test_folds_validate_each_training_row_once_and_report_their_mean(data, tmp_p
       'train': 128 - len(own),
       'val': len(own),
       'trusted': result['data']['rows']['trusted'],
+      'unlabeled': 0,
     }
     accuracy = (samples['predicted'] == samples['given'])[samples['split'] == 'val'].mean()
     assert result['validation']['best'] == pytest.approx(accuracy)

@@ -61,9 +61,10 @@ def test_result_json_says_what_was_done_and_what_the_method_was_told(finished):
   assert result['passes'] == 3 * 288  # forward and backward
   assert result['parameters'] == 64 * 16 + 16 + 2 * 16 + 16 * 3 + 3
   assert result['peak_memory_mb'] > 50 and result['seconds'] > 0 and result['device']
+  assert result['code'].startswith(f'noisyjax {noisyjax.__version__} (source ')
   data = result['data']
   assert (data['source'], data['rows'], data['classes']) == (
-    'npz', {'train': 96, 'val': 32, 'trusted': 24}, list(runs.CLASSES),
+    'npz', {'train': 96, 'val': 32, 'trusted': 24, 'unlabeled': 0}, list(runs.CLASSES),
   )  # fmt: skip
   metrics = runs.lines(folder)
   values = [m['val_accuracy'] for m in metrics]
@@ -478,3 +479,14 @@ def test_what_training_saw_of_a_row_is_averaged_over_its_visits():
   table = run._row_table(SimpleNamespace(dynamics=seen, targets=targets), np.ones(1, bool))
   names = ('count', 'mean_loss', 'mean_confidence', 'mean_margin', 'correct', 'forgotten', 'chosen')
   np.testing.assert_allclose([table[n][0] for n in names], [4, 1.5, 0.3, 2.0, 3, 2, 0.5], rtol=1e-6)
+
+
+def test_a_run_counts_the_training_rows_that_have_no_label(tmp_path):
+  data = runs.arrays()
+  data['labels'][:5] = -1
+  data['labels'][runs.TRAIN + runs.VAL] = -1  # a test row
+  prepared, _ = prepare.prepare(runs.recipe(runs.npz(tmp_path / 'data.npz', **data)))
+  assert prepared.record['rows'] == {
+    'train': 96, 'val': 32, 'trusted': 24, 'unlabeled': int((prepared.train.given < 0).sum()),
+  }  # fmt: skip
+  assert 0 < prepared.record['rows']['unlabeled'] <= 5

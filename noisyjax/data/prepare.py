@@ -76,7 +76,12 @@ def prepare(config: Any) -> tuple[Prepared, Audit]:
   record = {
     'source': config.data.source,
     'fingerprint': _fingerprint(data, parts),
-    'rows': {'train': len(parts.train), 'val': len(parts.val), 'trusted': int((train.verified >= 0).sum())},
+    'rows': {
+      'train': len(parts.train),
+      'val': len(parts.val),
+      'trusted': int((train.verified >= 0).sum()),  # of the training rows
+      'unlabeled': int((train.given < 0).sum()),  # of the training rows
+    },
     'classes': list(data.classes),
     'noise': told,
   }

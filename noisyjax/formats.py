@@ -2,8 +2,13 @@
 
 Raise a number when a file's meaning changes, and its `OLDEST` when what was written before cannot be read any more.
 0 is what had no number yet. A log, CSV or picture has none of its own: that of the JSON beside it is its number, too.
+
+Each JSON file holds a sha256 of its own content, its seal: a number that changed on the disk is noticed, and a file
+that another program made lacks none of the fields that readers count on.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,14 +55,28 @@ def read(kind: str, value: Mapping[str, Any], where: Any) -> dict[str, Any]:
 
 
 def write_json(kind: str, path: Path, value: Mapping[str, Any]) -> None:
-  """Writes a JSON file with its format number; raises like `writer.write_bytes`."""
-  writer.write_json(path, stamped(kind, value))
+  """Writes a JSON file with its format number and seal; raises like `writer.write_bytes`."""
+  content = stamped(kind, json.loads(writer.json_text(value)))
+  writer.write_json(path, {**content, 'seal': digest(content)})
 
 
 def read_json(kind: str, path: Path) -> dict[str, Any]:
-  """Reads a JSON file, without its format number.
+  """Reads a JSON file, without its format number and seal. What was written before there were seals has none to break.
 
   Raises:
-    UserError: naming the file, if it is missing, damaged or of another format.
+    UserError: naming the file, if it is missing, damaged, changed or of another format.
   """
-  return read(kind, writer.read_json(path), path)
+  content = writer.read_json(path)
+  found = read(kind, content, path)
+  seal = found.pop('seal', None)
+  if seal is not None and seal != digest({k: v for k, v in content.items() if k != 'seal'}):
+    raise UserError(
+      f'{path}: its content is not what was written (its seal does not fit): it was damaged or edited. Bring '
+      'the former back, or use another folder.'
+    )
+  return found
+
+
+def digest(value: Any) -> str:
+  """Returns the sha256 (hex) of JSON data, whatever the order of its keys."""
+  return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -156,7 +156,7 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
   else:
     state, sealed = _read_npz(folder / 'weights.npz')
     probs = lambda images: model.predict_proba(state, images)
-  here = {'config': seal.digest(settings), 'model': seal.digest(facts), 'data': result['data']['fingerprint']}
+  here = {'config': formats.digest(settings), 'model': formats.digest(facts), 'data': result['data']['fingerprint']}
   if other := [name for name in sealed if sealed[name] != here[name]]:
     names = {'config': 'config.json', 'model': 'model.json', 'data': 'result.json'}
     raise UserError(f'{folder / names[other[0]]}: is not the one that the weights beside it were written with.')

@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from noisyjax import checkpoint, config as configs, interrupt, progress, seal, step, train, writer
+from noisyjax import checkpoint, config as configs, formats, interrupt, progress, step, train, writer
 from noisyjax.audit import Auditor
 from noisyjax.cadence import Cadence
 from noisyjax.data.prepare import Prepared
@@ -26,7 +26,7 @@ class Recorder:
 
   def __init__(self, config: ConfigDict, folder: Path, prepared: Prepared, auditor: Auditor, plan: list[train.Phase]):
     self._config, self._folder, self._prepared, self._auditor, self._plan = config, folder, prepared, auditor, plan
-    self._digest = seal.digest(json.loads(json.dumps(configs.resolved(config))))
+    self._digest = formats.digest(json.loads(json.dumps(configs.resolved(config))))
     self._metrics = writer.JsonLines(folder / 'metrics.jsonl')
     self._board = writer.TensorBoard(folder / 'tensorboard') if config.tensorboard else None
     self._checkpoints = checkpoint.Checkpoints(folder / 'checkpoints', config.checkpoint.keep)

@@ -85,7 +85,7 @@ def run(
     formats.write_json(formats.RUN, folder / 'environment.json', environment)
     formats.write_json(formats.RUN, folder / 'config.json', _plain(config))
     fit = _fit_networks if hasattr(configs.find_model(config.model.name), 'apply') else _fit_at_once
-    result = fit(config, folder, prepared, audit) | {'code': identity.code(environment)}
+    result = fit(config, folder, prepared, audit) | {'code': identity.code(environment), 'files': _digests(folder)}
     formats.write_json(formats.RUN, folder / 'result.json', result)
     report.write_report(folder)
     return formats.read_json(formats.RUN, folder / 'result.json')
@@ -138,6 +138,14 @@ FILES = (
   'result.json', 'checkpoints', 'metrics.jsonl', 'audit.jsonl', 'weights', 'weights.npz', 'model.json', 'report.html',
   'samples.parquet', 'audit.parquet', 'tensorboard', 'environment.json', 'config.json',
 )  # fmt: skip
+
+
+# What result.json seals, since it has no room for a seal of its own.
+SEALED = ('metrics.jsonl', 'audit.jsonl', 'samples.parquet', 'audit.parquet')
+
+
+def _digests(folder: Path) -> dict[str, str]:
+  return {name: writer.sha256(folder / name) for name in SEALED if (folder / name).exists()}
 
 
 def _clear(folder: Path) -> None:
@@ -215,8 +223,8 @@ def _write_model(folder: Path, config: ConfigDict, prepared: Prepared, facts: di
   """Writes model.json, and returns what the weights beside it are of."""
   path = folder / 'model.json'
   formats.write_json(formats.RUN, path, facts)
-  return {'config': seal.digest(_plain(config)), 'data': prepared.record['fingerprint'],
-          'model': seal.digest(formats.read_json(formats.RUN, path))}  # fmt: skip
+  return {'config': formats.digest(_plain(config)), 'data': prepared.record['fingerprint'],
+          'model': formats.digest(formats.read_json(formats.RUN, path))}  # fmt: skip
 
 
 def _row_table(state, rows: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,18 +1,12 @@
 """The seal of stored arrays: what they are of, and a sha256 that any other bit breaks."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from noisyjax import formats
-
-
-def digest(value: Any) -> str:
-  """Returns the sha256 (hex) of JSON data, whatever the order of its keys."""
-  return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def sealed(kind: str, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,7 +32,7 @@ def opened(kind: str, arrays: Mapping[str, np.ndarray], seal: Mapping[str, Any],
 
 
 def _sha256(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:
-  out = hashlib.sha256(digest(facts).encode())
+  out = hashlib.sha256(formats.digest(facts).encode())
   for name in sorted(arrays):
     array = np.ascontiguousarray(arrays[name])
     out.update(f'\n{name} {array.dtype} {array.shape}\n'.encode())

@@ -7,6 +7,7 @@ the next writer. JSON holds floats that read back bit for bit and no NaN or infi
 
 import contextlib
 import csv
+import hashlib
 import importlib
 import io
 import json
@@ -119,7 +120,12 @@ def csv_meant(cell: str) -> str:
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
   """Writes indented JSON as a whole (numpy and jax values included, NaN as null); raises like `write_bytes`."""
-  write_text(path, json.dumps(_plain(value), allow_nan=False, indent=2) + '\n')
+  write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+  """Returns what `write_json` writes."""
+  return json.dumps(_plain(value), allow_nan=False, indent=2) + '\n'
 
 
 def write_parquet(
@@ -132,7 +138,7 @@ def write_parquet(
   table = pa.table({name: pa.array(np.asarray(column)) for name, column in columns.items()})
   notes = {name: json.dumps(_plain(value), allow_nan=False) for name, value in (metadata or {}).items()}
   buffer = io.BytesIO()
-  pq.write_table(table.replace_schema_metadata(notes or None), buffer)
+  pq.write_table(table.replace_schema_metadata(notes or None), buffer, write_page_checksum=True)
   write_bytes(path, buffer.getvalue())
 
 
@@ -174,14 +180,14 @@ def read_parquet(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[s
   import pyarrow.parquet as pq
 
   try:
-    table = pq.read_table(io.BytesIO(read_bytes(path)))
-  except (pa.ArrowException, OSError) as error:
-    raise UserError(f'{path}: not a readable Parquet file: {error}') from error
-  columns = {}
-  for name in table.column_names:
-    column = table[name].to_numpy()
-    columns[name] = column.astype(str) if pa.types.is_string(table[name].type) else column
-  notes = {k.decode(): json.loads(v) for k, v in (table.schema.metadata or {}).items() if not k.startswith(b'ARROW:')}
+    table = pq.read_table(io.BytesIO(read_bytes(path)), page_checksum_verification=True)
+    columns = {}
+    for name in table.column_names:
+      column = table[name].to_numpy()
+      columns[name] = column.astype(str) if pa.types.is_string(table[name].type) else column
+    notes = {k.decode(): json.loads(v) for k, v in (table.schema.metadata or {}).items() if not k.startswith(b'ARROW:')}
+  except (pa.ArrowException, *reading.DAMAGE) as error:
+    raise UserError(f'{path}: not a readable Parquet file: {reading.reason(error)}.') from error
   return columns, notes
 
 
@@ -288,6 +294,11 @@ def read_bytes(path: str | os.PathLike) -> bytes:
     raise UserError(f'{path}: cannot read this file: {error.strerror or error}.') from error
 
 
+def sha256(path: str | os.PathLike) -> str:
+  """Returns the sha256 (hex) of a file's content; raises like `read_bytes`."""
+  return hashlib.sha256(read_bytes(path)).hexdigest()
+
+
 def _whole_lines(data: bytes) -> list[bytes]:
   return [line for line in data.splitlines(keepends=True) if line.endswith(b'\n')]
 
@@ -295,5 +306,5 @@ def _whole_lines(data: bytes) -> list[bytes]:
 def _parse(data: bytes, where: str) -> Any:
   try:
     return json.loads(data)
-  except ValueError as error:
+  except (ValueError, RecursionError) as error:
     raise UserError(f'{where}: not valid JSON: {error}.') from error

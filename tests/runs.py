@@ -21,6 +21,7 @@ if str(ROOT) not in sys.path:
 from configs import digits  # noqa: E402
 from noisyjax import (  # noqa: E402
   config as configs,
+  formats,
   run,
   writer,
 )
@@ -91,8 +92,8 @@ def weights(folder) -> dict[str, np.ndarray]:
 
 def outputs(folder) -> dict:
   """Returns all that a run writes outside the audit, times, memory and config aside."""
-  result = writer.read_json(Path(folder) / 'result.json')
-  for field in ('audit', 'seconds', 'peak_memory_mb'):
+  result = formats.read_json(formats.RUN, Path(folder) / 'result.json')
+  for field in ('audit', 'files', 'seconds', 'peak_memory_mb'):
     del result[field]
   columns, notes = writer.read_parquet(Path(folder) / 'samples.parquet')
   return (

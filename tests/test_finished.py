@@ -1,6 +1,8 @@
 """Finished work is believed where it is of today's config and data; of other data it is refused, or made anew."""
 
+import json
 import logging
+import re
 import shutil
 
 import numpy as np
@@ -9,9 +11,10 @@ from PIL import Image
 
 import noisyjax
 import runs
-from noisyjax import checkpoint, find, find_files, identity, run, seal, writer
+from noisyjax import checkpoint, find, find_files, formats, identity, run, seal, writer
 from noisyjax.errors import UserError
 from noisyjax.experiments import report, sweep
+from noisyjax.experiments.record import read
 from noisyjax.identity import Stale
 
 
@@ -163,8 +166,8 @@ def test_a_run_from_before_the_formats_is_read(path, tmp_path):
   np.savez(folder / 'weights.npz', **{k: v for k, v in arrays.items() if k != 'seal'})
   for name in ('config.json', 'environment.json', 'result.json', 'model.json'):
     content = writer.read_json(folder / name)
-    del content['format']
-    for lately in ('source', 'data') if name == 'environment.json' else ('code',):
+    del content['format'], content['seal']
+    for lately in ('source', 'data') if name == 'environment.json' else ('code', 'files'):
       content.pop(lately, None)
     if name == 'result.json':
       content['audit'] = {k: v for k, v in content['audit'].items() if k not in ('fingerprint', 'source')}
@@ -173,6 +176,42 @@ def test_a_run_from_before_the_formats_is_read(path, tmp_path):
   assert old['audit']['last'] == result['audit']['last'] and noisyjax.load(folder).classes == runs.CLASSES
   change(path, labels=[1])
   refused(lambda: run.run(config, folder), 'given labels: 1 of 128 rows differ')
+
+
+@pytest.mark.parametrize('change', ['number', 'key', 'type'])
+@pytest.mark.parametrize('name', ['config.json', 'environment.json', 'result.json', 'model.json'])
+def test_a_json_file_that_is_not_what_was_written_is_refused(path, tmp_path, name, change):
+  config, folder = recipe(path), tmp_path / 'w'
+  run.run(config, folder)
+  content = writer.read_json(folder / name)
+  key = next(k for k, value in content.items() if k not in ('format', 'seal') and isinstance(value, dict | list | str))
+  if change == 'number':
+    content = json.loads(re.sub('[1-8]', '9', json.dumps(content | {'format': None}))) | {'format': content['format']}
+  elif change == 'key':
+    del content[key]
+  else:
+    content[key] = 10**40
+  writer.write_json(folder / name, content)
+  readers = {'environment.json': lambda: run.run(config, folder), 'model.json': lambda: noisyjax.load(folder)}
+  with pytest.raises(UserError, match=rf'{name}: its content is not what was written'):
+    readers.get(name, lambda: report.compare([folder]))()
+
+
+@pytest.mark.parametrize('name', run.SEALED)
+def test_a_log_or_table_that_is_not_what_was_written_is_refused(path, tmp_path, name):
+  run.run(recipe(path, data__test='0.2'), tmp_path / 'w')
+  record = read(tmp_path / 'w')
+  assert record.metrics and record.audit and record.scored
+  content = bytearray((tmp_path / 'w' / name).read_bytes())
+  digit = next(m.start() for m in re.finditer(rb'[0-9]', content))
+  content[digit] ^= 1  # a valid log of another number
+  (tmp_path / 'w' / name).write_bytes(content)
+  record = read(tmp_path / 'w')
+  with pytest.raises(UserError, match=f'{name}: its content is not what the run wrote'):
+    _ = record.metrics, record.audit, record.samples, record.truth
+  (tmp_path / 'w' / name).unlink()
+  with pytest.raises(UserError, match=f'{name}: cannot read'):
+    _ = record.metrics, record.audit, record.samples, record.truth
 
 
 # Weights and checkpoints.
@@ -184,8 +223,8 @@ def test_weights_of_another_run_or_beside_changed_facts_are_refused(path, tmp_pa
   shutil.copy(tmp_path / '1/weights.npz', tmp_path / '0/weights.npz')
   with pytest.raises(UserError, match=r'config\.json: is not the one that the weights beside it were written with'):
     noisyjax.load(tmp_path / '0')
-  model = writer.read_json(tmp_path / '1/model.json')
-  writer.write_json(tmp_path / '1/model.json', model | {'classes': ['bee', 'ant', 'cat']})
+  model = formats.read_json(formats.RUN, tmp_path / '1/model.json')
+  formats.write_json(formats.RUN, tmp_path / '1/model.json', model | {'classes': ['bee', 'ant', 'cat']})
   with pytest.raises(UserError, match=r'model\.json: is not the one'):
     noisyjax.load(tmp_path / '1')
 

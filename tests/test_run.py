@@ -12,7 +12,7 @@ import pytest
 
 import noisyjax
 import runs
-from noisyjax import checkpoint, dynamics, lock, recorder, run, step, writer
+from noisyjax import checkpoint, dynamics, formats, lock, recorder, run, step, writer
 from noisyjax.data import prepare
 from noisyjax.errors import UserError
 
@@ -54,7 +54,7 @@ def test_a_run_writes_every_promised_file(finished):
 
 def test_result_json_says_what_was_done_and_what_the_method_was_told(finished):
   folder, result = finished
-  assert {'format': 1, **result} == writer.read_json(folder / 'result.json')
+  assert result == formats.read_json(formats.RUN, folder / 'result.json')
   expected = {'strategy': 'naive', 'model': 'dense', 'seed': 0, 'networks': 1, 'epochs': 3, 'steps': 9, 'knowledge': [],
               'selected': 'best', 'images_seen': 288, 'noise': {'kind': 'none'}}  # fmt: skip
   assert {k: result[k] for k in expected} == expected

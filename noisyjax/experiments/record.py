@@ -37,7 +37,7 @@ class Record:
   """The files of one finished run; what is large is read when it is asked for.
 
   Raises:
-    UserError: from any attribute, naming the missing or damaged file.
+    UserError: from any attribute, naming the missing, damaged or changed file.
   """
 
   folder: Path
@@ -67,24 +67,32 @@ class Record:
   @cached_property
   def metrics(self) -> list[dict[str, Any]]:
     """One per epoch."""
-    return writer.read_lines(self.folder / 'metrics.jsonl')
+    return writer.read_lines(self._intact('metrics.jsonl'))
 
   @cached_property
   def audit(self) -> list[dict[str, Any]]:
     """One per audited epoch; none where no truth is known."""
-    path = self.folder / 'audit.jsonl'
+    path = self._intact('audit.jsonl')
     return writer.read_lines(path) if path.exists() else []
 
   @cached_property
   def samples(self) -> dict[str, np.ndarray]:
     """Columns [N] of the training and validation rows."""
-    return writer.read_parquet(self.folder / 'samples.parquet')[0]
+    return writer.read_parquet(self._intact('samples.parquet'))[0]
 
   @cached_property
   def truth(self) -> dict[str, np.ndarray] | None:
     """Columns [N] of the rows whose truth is known."""
-    path = self.folder / 'audit.parquet'
+    path = self._intact('audit.parquet')
     return writer.read_parquet(path)[0] if path.exists() else None
+
+  def _intact(self, name: str) -> Path:
+    """Returns the path of a file whose sha256 is the one in result.json, where one is there."""
+    path = self.folder / name
+    written = self.result.get('files', {}).get(name)
+    if written is not None and writer.sha256(path) != written:
+      raise UserError(f'{path}: its content is not what the run wrote: it was damaged or edited.')
+    return path
 
 
 def read(workdir: str | os.PathLike) -> Record:

@@ -289,6 +289,8 @@ def _plain(value: Any) -> Any:
 def read_bytes(path: str | os.PathLike) -> bytes:
   """Reads a file; raises UserError, naming it, where it cannot be read."""
   try:
+    if reading.kind(path) == 'device':
+      raise UserError(f'{path}: is a pipe or device; expected a file.')
     return Path(path).read_bytes()
   except OSError as error:
     raise UserError(f'{path}: cannot read this file: {error.strerror or error}.') from error

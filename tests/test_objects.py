@@ -52,6 +52,17 @@ def test_mixed_sizes_paths_and_pil_images_are_cropped_to_the_median_side(tmp_pat
   assert objects.images_of([Image.fromarray(i) for i in pictures(3, 200)])[0].shape == (3, 64, 64, 3)
 
 
+@pytest.mark.parametrize('images', [None, 5, object(), int])
+def test_what_holds_no_images_is_named(images):
+  with pytest.raises(UserError, match=r'X: is of type \w+; expected a list or array of images'):
+    objects.images_of(images, where='X')
+
+
+def test_a_record_without_path_and_bytes_is_named():
+  with pytest.raises(UserError, match=r"row 0 \(from 0\): a record of 'x'; expected 'bytes' or 'path'"):
+    objects.images_of([{'x': 1}] * 3)
+
+
 def test_a_folder_and_a_zip_in_the_order_of_their_names(tmp_path):
   with zipfile.ZipFile(tmp_path / 'photos.zip', 'w') as archive:
     for i, image in enumerate(pictures()):
@@ -88,3 +99,8 @@ def test_find_takes_a_frame_with_own_probabilities():
   data = HuggingFace(img=[None] * 20, species=[('owl', 'fox').index(name) for name in labels])
   found = find.find_label_issues(data, 'species', probs=probs)
   assert found.classes == ('owl', 'fox') and found.row[found.flagged].tolist() == [3]
+
+
+def test_a_device_in_place_of_an_image_is_refused_and_not_read():
+  with pytest.raises(UserError, match=r'/dev/null: is a pipe or device; expected a file'):
+    objects.images_of(['/dev/null'] * 3)

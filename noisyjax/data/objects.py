@@ -29,7 +29,12 @@ def images_of(images: Any, size: int = 0, channels: int = 3, where: str = 'image
       return decoded.images, found.notes
   if hasattr(images, '__array__') and np.asarray(images).dtype != object:
     return pixels.normalised(images, where)
-  items = list(images)
+  try:
+    items = list(images)
+  except TypeError:
+    raise UserError(
+      f'{where}: is of type {type(images).__name__}; expected a list or array of images, or the path of a folder.'
+    ) from None
   shapes = {np.shape(item) if isinstance(item, np.ndarray | list | tuple) else None for item in items}
   if len(shapes) == 1 and None not in shapes:
     return pixels.normalised(items, where)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from noisyjax import reading
 from noisyjax.data import decode, files
 from noisyjax.log import log
 
@@ -62,9 +63,9 @@ def of(items: Iterable[Any]) -> Origin | None:
 def _look(item: Any) -> tuple[str, tuple[int, int], bool]:
   """Returns format, size and whether gray, from an image's head."""
   if isinstance(item, dict):  # as Hugging Face's datasets stores one
-    item = item['path'] if item.get('bytes') is None else item['bytes']
+    item = item.get('path') if item.get('bytes') is None else item['bytes']
   if isinstance(item, str | Path | bytes):
-    with Image.open(io.BytesIO(item) if isinstance(item, bytes) else Path(item).expanduser()) as image:
+    with Image.open(io.BytesIO(item) if isinstance(item, bytes) else reading.file_of(item)) as image:
       return _look(image)
   if isinstance(item, Image.Image):
     return item.format or 'arrays', item.size, item.mode in GRAY

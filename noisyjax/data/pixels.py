@@ -4,7 +4,7 @@ What is decided is decided over all images together, never per image. What has o
 the reading may surprise; what has two (floats in 0..1, negative values) is refused with the way out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from noisyjax import reading
 from noisyjax.data import decode
-from noisyjax.errors import UserError
+from noisyjax.errors import UserError, listed
 
 
 def normalised(images: Any, where: str = 'images') -> tuple[np.ndarray, tuple[str, ...]]:
@@ -194,5 +194,13 @@ def _name(item: Any, i: int) -> str:
 
 def _content(item: Any) -> bytes | Image.Image:
   if isinstance(item, dict):
-    item = item['path'] if item.get('bytes') is None else item['bytes']
-  return reading.path_of(item).read_bytes() if isinstance(item, str | Path) else item
+    item = _recorded(item)
+  return reading.file_of(item).read_bytes() if isinstance(item, str | Path) else item
+
+
+def _recorded(item: Mapping[str, Any]) -> Any:
+  """Returns the image of a record as Hugging Face's datasets stores one."""
+  found = item.get('path') if item.get('bytes') is None else item['bytes']
+  if found is None:
+    raise UserError(f"a record of {listed(map(repr, item))}; expected 'bytes' or 'path'.")
+  return found

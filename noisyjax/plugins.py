@@ -4,6 +4,7 @@ The file lies in the package, or anywhere else and is named by its path: `./my_m
 lay in the package, as module `my_method`; the sha256 of what was executed goes with it into the record of a run.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib
@@ -11,7 +12,7 @@ import pkgutil
 import sys
 import traceback
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,24 +135,34 @@ def changed(before: str, now: str) -> str:
   return f'the plug-in is another (sha256 {before[:12]}… → {now[:12]}…)'
 
 
+@contextlib.contextmanager
+def running(file: Path) -> Iterator[None]:
+  """Turns whatever a user's program raises into a UserError that names the file and the line."""
+  try:
+    yield
+  except UserError:
+    raise
+  except SyntaxError as error:
+    raise UserError(f'{error.filename or file}, line {error.lineno}: {type(error).__name__}: {error.msg}.') from error
+  except (Exception, SystemExit) as error:
+    lines = [f', line {t.lineno}' for t in traceback.extract_tb(error.__traceback__) if t.filename == str(file)]
+    raise UserError(f'{file}{"".join(lines[-1:])}: {type(error).__name__}: {error}') from error
+
+
 def _modules(package: str) -> set[str]:
   path = getattr(importlib.import_module(package), '__path__', [])
   return {m.name for m in pkgutil.iter_modules(path)}
 
 
 def _executed(name: str, file: Path, content: bytes) -> types.ModuleType:
-  """Returns the module that a file's content makes; raises UserError for whatever it raises, with its line."""
+  """Returns the module that a file's content makes; raises like `running`."""
   module = types.ModuleType(name)
   module.__file__ = str(file)
   before = sys.modules.get(name)
   sys.modules[name] = module  # where dataclasses look for the names in annotations
   try:
-    exec(compile(content, str(file), 'exec'), module.__dict__)
-  except SyntaxError as error:
-    raise UserError(f'{file}, line {error.lineno}: SyntaxError: {error.msg}.') from error
-  except (Exception, SystemExit) as error:  # a person's file may raise anything
-    lines = [f', line {t.lineno}' for t in traceback.extract_tb(error.__traceback__) if t.filename == str(file)]
-    raise UserError(f'{file}{"".join(lines[-1:])}: {type(error).__name__}: {error}') from error
+    with running(file):
+      exec(compile(content, str(file), 'exec'), module.__dict__)
   finally:
     sys.modules.pop(name)
     if before is not None:

@@ -6,13 +6,13 @@ A recipe is a program: loading one runs it.
 import importlib.machinery
 import importlib.util
 import re
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
-from noisyjax import config as configs, recipe_files
+from noisyjax import config as configs, plugins, recipe_files
 from noisyjax.errors import UserError
 
 
@@ -36,7 +36,7 @@ def load(text: str) -> ConfigDict:
   return config
 
 
-def run(file: Path, function: str, *arguments: str):
+def run(file: Path, function: str, *arguments: str) -> Any:
   """Runs a Python file and returns what its `function` returns.
 
   Raises:
@@ -44,20 +44,12 @@ def run(file: Path, function: str, *arguments: str):
   """
   loader = importlib.machinery.SourceFileLoader(file.stem, str(file))
   module = importlib.util.module_from_spec(importlib.util.spec_from_loader(file.stem, loader))
-  try:
-    with recipe_files.importing(file):
-      loader.exec_module(module)
-      if not hasattr(module, function):
-        raise UserError(f'{file}: has no function {function}().')
-      found = getattr(module, function)(*arguments)
-      return list(found) if isinstance(found, Iterator) else found
-  except UserError:
-    raise
-  except SyntaxError as error:
-    raise UserError(f'{error.filename or file}, line {error.lineno}: {type(error).__name__}: {error.msg}.') from error
-  except (Exception, SystemExit) as error:  # a person's file may raise anything; what it says goes to the person
-    lines = [f', line {t.lineno}' for t in traceback.extract_tb(error.__traceback__) if t.filename == str(file)]
-    raise UserError(f'{file}{"".join(lines[-1:])}: {type(error).__name__}: {error}') from error
+  with plugins.running(file), recipe_files.importing(file):
+    loader.exec_module(module)
+    if not hasattr(module, function):
+      raise UserError(f'{file}: has no function {function}().')
+    found = getattr(module, function)(*arguments)
+    return list(found) if isinstance(found, Iterator) else found
 
 
 def take_fields(arguments: list[str]) -> tuple[list[str], dict[str, str]]:

@@ -42,8 +42,9 @@ def find_files(
   Where a folder is finished, with the same config and data, its probabilities are judged anew and nothing is trained.
 
   Args:
-    images: a folder, zip or tar. labels: a label file of any kind that `data.labels` takes; '': the class folders that
-      the images lie in are their labels. folder: made if missing.
+    images: a folder, zip or tar.
+    labels: a label file, as `label_file.read_column` takes it; '': the class folders of the images are their labels.
+    folder: made if missing.
     probs: a file of your own probabilities (`probs.read`), its rows in the sorted order of the image names unless it
       names them; probs.npy of an earlier call is one.
     classes: the classes in the order of the columns of `probs`; (): as the file calls them, else numbers by value or

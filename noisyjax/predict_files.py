@@ -45,9 +45,12 @@ def predict_files(
   """Predicts a folder or zip of images, in the sorted order of their names.
 
   Args:
-    predictors: whose columns. images: folder or zip.
-    labels: a label file of any kind that `data.labels` takes, or "". skip_bad: go on without unreadable images.
-    image_column, label_column: of the label file, where their names do not tell.
+    predictors: the runs.
+    images: folder, zip or tar.
+    labels: a label file to score against, as `label_file.read_column` takes it; "": none.
+    skip_bad: go on without unreadable images.
+    image_column: the column of the label file that names the image; "": by its name.
+    label_column: the column of the label; "": by its name.
   Returns:
     Everything in the order of the predictors; names that two runs share are numbered.
   """

@@ -49,7 +49,7 @@ def of(items: Iterable[Any]) -> Origin | None:
   formats, sides, gray = Counter(), [], []
   with decode.quiet():
     for item in items:
-      with contextlib.suppress(Exception), decode.quiet():  # whoever decodes a bad image names it
+      with contextlib.suppress(Exception):  # whoever decodes a bad image names it
         form, size, is_gray = _look(item)
         formats[form] += 1
         sides.append(min(size))

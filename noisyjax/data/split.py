@@ -17,12 +17,11 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from noisyjax import reading
-from noisyjax.data import match, table
+from noisyjax.data import label_file, match, table
 from noisyjax.data.dataset import Dataset, duplicate_groups
 from noisyjax.data.labels import plain
 from noisyjax.errors import UserError, check_choice, listed
 
-HEADERS = ('image', 'file', 'filename', 'file_name', 'path', 'id', 'row', 'name')
 GRAMMAR = (
   "index ranges 'a:b' or 'a:b,c:d', a fraction between 0 and 1 such as '0.1', or '@file' with row numbers, ids or "
   'names of images'
@@ -257,7 +256,7 @@ def _read_rows(field: str, file: Path, ids: np.ndarray, names: Sequence[str]) ->
   rows, bad = [], []
   for number, line in enumerate(lines, 1):
     word = plain(line.partition('#')[0]).strip('"')
-    if not word or (not rows and not bad and word.lower() in HEADERS):
+    if not word or (not rows and not bad and (word.lower() == 'row' or label_file.names_images(word))):
       continue
     if word not in place and (not word.isdecimal() or str(int(word[:18])) != word):  # 00012 is a name, 12 a row
       fits = found.find(plain(line).strip('"'))[0] or found.find(word)[0]

@@ -1,7 +1,7 @@
 """A folder or zip of images, and files of labels.
 
 `path` is a folder that holds `images/` or `images.zip` beside the label files, or the folder or zip of images itself.
-A label file (`data.label_file`, `data.table`) is one of
+A label file (see `data.label_file`) is one of
 
 * labels alone, one a row, in the sorted order of the image names. `labels` (given) and `truth` cover all images;
   `verified` covers the first rows, the rest is unchecked;
@@ -44,9 +44,9 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
     names, missing = _expected(found.names, read)
     columns = {field: match.aligned(c, names, root, part=field == 'verified') for field, c in read.items()}
     classes, labels = _labels(columns, config)
+    unlisted, notes = _unlisted(columns.get('labels'), config)
     size = config.size or origin.usual_side(found, config.fit)
     decoded = found.decoded(size, config.fit, config.channels, config.cache)
-    unlisted, notes = _unlisted(columns.get('labels'), config)
     left_out = decode.check_bad([*missing, *decoded.bad], config.skip_bad, str(root))
   position = {name: i for i, name in enumerate(names)}
   if unlisted:

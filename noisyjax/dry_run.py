@@ -1,4 +1,4 @@
-"""What a run would do, told before it does it: config, data, phases, and the time and memory that they take.
+"""The plan of a run, printed before it starts: config, data, phases, and the time and memory that they take.
 
 The data are loaded and split as the run would; nothing is trained, and nothing is written.
 """

@@ -12,7 +12,7 @@ class UserError(Exception):
 
 
 class Diverged(UserError):
-  """A loss or a parameter left the numbers: the settings are at fault, and other settings may do."""
+  """A loss, parameter or prediction that is not finite; in a sweep the other points go on."""
 
 
 LISTED = 10  # names in one message

@@ -55,7 +55,7 @@ def find_files(
   Returns:
     The issues, and their audit or None.
   Raises:
-    Stale: the folder holds issues of other data or another config, or of what cannot be told, without `rerun`.
+    Stale: the folder holds issues of other data or another config, or of unknown ones, without `rerun`.
   """
   own = (recipe() if config is None else config).copy_and_resolve_references()
   configs.override(own, {

@@ -1,4 +1,4 @@
-"""What the label issues in a folder are of: find.json, written before anything is found and again when all is there.
+"""The config, data and code that label issues were found with: find.json, written at the start and again at the end.
 
 find.parquet beside it has a row an image (name, id, given label), by which a later call tells what became of the data.
 """
@@ -37,7 +37,7 @@ def begin(folder: Path, here: Mapping[str, Any], data: Dataset, rerun: bool) -> 
   Returns:
     float32 [N, C], or None where they are to be made.
   Raises:
-    Stale: the folder holds issues of another config or other data, or of what cannot be told, without `rerun`.
+    Stale: the folder holds issues of another config or other data, or of unknown ones, without `rerun`.
   """
   try:
     probs = _finished(folder, here, data, rerun)
@@ -64,7 +64,9 @@ def _finished(folder: Path, here: Mapping[str, Any], data: Dataset, rerun: bool)
   path = folder / 'find.json'
   if not path.exists():
     if found := [name for name in RESULTS if (folder / name).exists()]:
-      raise identity.stale(folder, f'holds {found[0]}, but no find.json: what it is of cannot be told')
+      raise identity.stale(
+        folder, f'holds {found[0]}, but no find.json that says with which config and data it was found'
+      )
     return None
   there = formats.read_json(formats.FIND, path)
   if not there['finished']:

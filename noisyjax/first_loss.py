@@ -1,4 +1,4 @@
-"""Networks or a first loss that are not finite before anything was learnt: no setting of the optimizer can be at fault.
+"""Checks that new networks and their first loss are finite; if not, initialisation or data are at fault.
 
 The loss alone does not tell: on CPUs XLA's maximum of NaN and 0 is 0, so that a ReLU hides what came before it, and the
 network trains on nothing.

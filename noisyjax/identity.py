@@ -1,4 +1,4 @@
-"""What work that lies in a folder is of: config, data and code; and in what that differs from today's."""
+"""The config, data and code that a folder's results were made with, and how they differ from those of this call."""
 
 import contextlib
 import functools
@@ -23,9 +23,9 @@ class Stale(UserError):
 
 
 def stale(folder: Path, why: str, lines: Iterable[str] = ()) -> Stale:
-  """Returns the refusal: what differs, there → here, and the ways out."""
+  """Returns the error that says what differs, there → here, and what to do about it."""
   listed = ''.join(f'\n  {line}' for line in lines)
-  out = 'Mend that, choose another workdir, or have it run anew with --rerun.'
+  out = 'Fix that, choose another workdir, or replace the results with --rerun.'
   return Stale(f'{folder}: {why}. {out}' + (f' What differs (there → here):{listed}' if listed else ''))
 
 
@@ -36,7 +36,7 @@ def check_config(folder: Path, wanted: Mapping[str, Any], file: str = 'config.js
     Stale: naming the fields that differ, or a config that is missing.
   """
   if not (folder / file).exists():
-    raise stale(folder, f'holds a run, but no {file}: what it is of cannot be told')
+    raise stale(folder, f'holds a run, but no {file} that says with which config')
   if lines := configs.difference(formats.read_json(formats.RUN, folder / file), wanted):
     raise stale(folder, 'holds a run of another config', lines)
 

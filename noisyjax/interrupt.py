@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM while networks train: the first is answered at the next step, a second Ctrl-C at once.
+"""Ctrl-C and SIGTERM while networks train: a run stops at its next step, and at once after a second Ctrl-C.
 
-Python raises KeyboardInterrupt wherever it happens to be. Inside a callback of the compiler nobody passes it on, and
-the run would go on to its end. So signals only leave a wish here, which the loop over steps looks for.
+Python raises KeyboardInterrupt at any point. A callback of the compiler swallows it, and the run would go on to its
+end. So the signal handler only records the request, and the training loop checks for it.
 """
 
 import contextlib
@@ -27,25 +27,25 @@ class Stopped(Exception):
     self.signal = number
 
 
-_wish: int | None = None
+_request: int | None = None
 _watching = False
 
 
 def asked() -> int | None:
   """Returns the number of the signal that came while `watched`; None if none did."""
-  return _wish
+  return _request
 
 
 def check(where: str, after: str) -> None:
   """Raises Stopped if a signal came: "WHERE: stopped by Ctrl-C AFTER"."""
-  if _wish is not None:
-    raise Stopped(f'{where}: stopped by {NAMES[_wish]} {after}', _wish)
+  if _request is not None:
+    raise Stopped(f'{where}: stopped by {NAMES[_request]} {after}', _request)
 
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-  """While the block runs, Ctrl-C and SIGTERM raise nothing: `asked` tells. Only in the main thread; blocks may nest."""
-  global _wish, _watching
+  """In this block Ctrl-C and SIGTERM raise nothing, and `asked` returns them. Main thread only; blocks may nest."""
+  global _request, _watching
   if _watching or threading.current_thread() is not threading.main_thread():
     yield
     return
@@ -53,7 +53,7 @@ def watched() -> Iterator[None]:
   kinds = [number for number in NAMES if signal.getsignal(number) != signal.SIG_IGN]
   read, write = os.pipe()
   os.set_blocking(write, False)
-  before = {number: signal.signal(number, _wished) or signal.SIG_DFL for number in kinds}
+  before = {number: signal.signal(number, _requested) or signal.SIG_DFL for number in kinds}
   earlier = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
   listener = threading.Thread(target=_listen, args=(read,), daemon=True)
   listener.start()
@@ -61,7 +61,7 @@ def watched() -> Iterator[None]:
   try:
     yield
   finally:
-    _wish, _watching = None, False
+    _request, _watching = None, False
     signal.set_wakeup_fd(earlier)
     for number, handler in before.items():
       signal.signal(number, handler)
@@ -70,13 +70,13 @@ def watched() -> Iterator[None]:
     os.close(read)
 
 
-def _wished(number: int, frame: object) -> None:
-  global _wish
-  _wish = _wish or number
+def _requested(number: int, frame: object) -> None:
+  global _request
+  _request = _request or number
 
 
 def _listen(pipe: int) -> None:
-  """Hears of signals at once, where the main thread may be in the compiler for a minute."""
+  """Answers signals at once, where the main thread may be in the compiler for a minute."""
   presses = 0
   while numbers := os.read(pipe, 64):
     for _ in range(numbers.count(signal.SIGINT)):

@@ -123,10 +123,10 @@ def recall(file: File, attribute: str) -> None:
   """
   here = [place for place in (Path(file.file), Path(Path(file.file).name)) if place.is_file()]
   if not here:
-    raise UserError(f'{file.file}: the run was trained with this plug-in, which is not there. Bring it back.')
+    raise UserError(f'{file.file}: the run was trained with this plug-in, which is not there. Restore it.')
   found = hashlib.sha256(here[0].read_bytes()).hexdigest()
   if found != file.sha256:  # and is not run
-    raise UserError(f'{here[0]}: {changed(file.sha256, found)} since the run was trained. Bring the former back.')
+    raise UserError(f'{here[0]}: {changed(file.sha256, found)} since the run was trained. Restore the former.')
   load(file.package, str(here[0]), attribute, file.name)
 
 

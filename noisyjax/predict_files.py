@@ -1,4 +1,4 @@
-"""What runs say of the images of a folder or zip: a CSV, counts of each class, and a report where labels are known."""
+"""Predictions for the images of a folder or zip: a CSV, counts of each class, and a report where labels are known."""
 
 import itertools
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from noisyjax.predict import Predictor, check_same
 
 
 class Predicted(NamedTuple):
-  """What runs say of n images.
+  """Predictions of runs on n images.
 
   Attributes:
     names: place → image, of the n images, where one that was left out keeps its place.

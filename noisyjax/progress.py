@@ -1,4 +1,4 @@
-"""How far a run is, for those who read a log: a bar is drawn on terminals alone."""
+"""Progress of a run as lines of a log, where stderr is no terminal that shows a bar; and the time left."""
 
 import sys
 import time

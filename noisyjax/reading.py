@@ -1,6 +1,6 @@
-"""What a person names and we read: a path that may be none, a file that may be damaged; one clear error for each.
+"""Paths and files that users name: one clear error for a path that is none and a file that is damaged.
 
-Python has a different exception for every way in which a path or a file can be wrong. They meet here.
+Python has a different exception for every way in which a path or a file can be wrong; all are handled here.
 """
 
 import contextlib

@@ -154,7 +154,7 @@ class Recorder:
     )
 
   def _check(self, state) -> None:
-    """Stops a run whose loss left the numbers; no checkpoint is ever written of such a state."""
+    """Stops a run whose loss is not finite; no checkpoint is ever written of such a state."""
     bad = int(state.bad_step)
     if bad >= 0:
       raise self._diverged('loss is', bad + 1)

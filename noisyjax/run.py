@@ -92,7 +92,7 @@ def run(
 
 
 def finished(config: ConfigDict, folder: Path, load: Load) -> dict | None:
-  """Returns the result of a run that is finished, and None where it is not; what it is of is looked at either way.
+  """Returns the result of a finished run, None of an unfinished one; config and data are compared in both cases.
 
   Args:
     config: of today. folder: the workdir. load: config → its data; only called where a run lies there.
@@ -127,7 +127,7 @@ def _other_code(folder: Path, environment: dict) -> list[str]:
 
 
 def _traces(folder: Path) -> list[Path]:
-  """Returns what another config must not touch; a run that was refused at once left nothing."""
+  """Returns the files that show that a run was begun here; one that was refused at once left none."""
   traces = ('result.json', 'metrics.jsonl', 'checkpoints/*')
   found = (path for trace in traces for path in folder.glob(trace))
   return [path for path in found if path.is_dir() or path.stat().st_size]

@@ -1,4 +1,4 @@
-"""The seal of stored arrays: what they are of, and a sha256 that any other bit breaks."""
+"""Seals of stored arrays: the facts that belong to them, and a sha256 that detects any changed bit."""
 
 import hashlib
 from collections.abc import Mapping

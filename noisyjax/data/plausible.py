@@ -1,4 +1,4 @@
-"""Labels that disagree with nearly everything are seldom that noisy: what else may be wrong, named."""
+"""Warns where labels disagree so often that noise is an unlikely cause, and names the likely one."""
 
 from collections.abc import Iterator, Sequence
 

@@ -83,7 +83,9 @@ def name(overrides: Overrides) -> str:
 
 
 def sweep(config: ConfigDict, points: list[Overrides], workdir: str, rerun: bool = False) -> tuple[list[dict], str]:
-  """Runs every point in a folder of its own; finished ones are not run twice, unless `rerun` finds them of the past.
+  """Runs every point in a folder of its own; finished ones are not run twice.
+
+  With `rerun`, those whose config, data or code differ from today's are.
 
   Returns:
     The results, and the table of all finished runs in the folder, those of earlier calls too, grouped over seeds (also
@@ -91,7 +93,7 @@ def sweep(config: ConfigDict, points: list[Overrides], workdir: str, rerun: bool
   Raises:
     UserError: before anything runs, for a point that names an unknown field or makes a bad config, and for folders that
       hold runs of another config or other data (see `run.run`); when all else has run and is in the table, for points
-      whose loss left the numbers.
+      that diverged.
   """
   built, taken = [], {}
   for i, point in enumerate(points):

@@ -4,6 +4,7 @@ Python has a different exception for every way in which a path or a file can be 
 """
 
 import contextlib
+import difflib
 import lzma
 import stat
 import struct
@@ -89,6 +90,16 @@ def file_of(text: str | Path, where: str = '') -> Path:
     what = 'folder' if found == 'folder' else 'pipe or device'
     raise UserError(f'{mark}{_short(path)}: is a {what}; expected a file.')
   return path
+
+
+def near(path: Path) -> str:
+  """Returns a question that names what lies beside a path that is not there and is called nearly so; '' if nothing."""
+  try:
+    names = [entry.name for entry in path.parent.iterdir()]
+  except OSError:
+    return ''
+  found = difflib.get_close_matches(path.name, names, n=1, cutoff=0.7)
+  return f' Did you mean {str(path.with_name(found[0]))!r}?' if found else ''
 
 
 def _short(path: str | Path) -> str:

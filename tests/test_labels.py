@@ -187,3 +187,6 @@ def test_a_class_an_image_is_noted_once():
   assert labels.class_notes(np.array([0, 1, 1, 2, 2]), ('rare', 'x', 'y'), NONE) == [
     "One image alone has the label 'rare'."
   ]
+  assert labels.class_notes(np.array([0, 1, 2, 2]), ('rare', 'x', 'y'), NONE) == [
+    "One image alone has each of the labels 'rare', 'x'."
+  ]

@@ -222,6 +222,13 @@ def test_nothing_there(tmp_path):
   root = seed_layout(tmp_path / 'd')
   with pytest.raises(UserError, match=r"data.verified: there is no file 'nope.csv'.*data.verified='' if there is none"):
     load(path=root, verified='nope.csv')
+  (tmp_path / 'photos.zip').touch()
+  with pytest.raises(UserError, match=r"no folder or zip '.*/fotos.zip'\. Did you mean '.*/photos.zip'\?"):
+    load(path=tmp_path / 'fotos.zip')
+  with pytest.raises(
+    UserError, match=r"no file 'noisy_lables.csv' in .* or here\. Did you mean '.*/noisy_labels.csv'\?"
+  ):
+    load(path=root, labels='noisy_lables.csv')
   (root / 'cut.zip').write_bytes(b'PK\x03\x04 and then nothing')
   with pytest.raises(UserError, match=r'cut\.zip: cannot be read as a zip .*Is the file complete'):
     load(path=root / 'cut.zip')
@@ -390,6 +397,20 @@ def test_class_folders(tmp_path, zipped):
   (tmp_path / 'truth.csv').write_text('image,label\nundefined/7.png,cat\ncat/1.png,dog\n')
   _, truth = load(source='folders', path=root, truth=tmp_path / 'truth.csv')
   assert truth.tolist() == [1, -1, -1, 0]
+
+
+def test_label_files_that_class_folders_do_not_read_are_noted(tmp_path):
+  root = tree(tmp_path / 'tree', ['cat/1.png', 'dog/2.png'])
+  (tmp_path / 'labels.csv').write_text('image,label\ncat/1.png,dog\ndog/2.png,cat\n')
+  data, _ = load(source='folders', path=root, labels='labels.csv', verified='absent.csv')
+  assert data.given.tolist() == [0, 1]
+  assert data.notes[0].startswith('data.labels: labels.csv is not read') and 'absent' not in str(data.notes)
+
+
+def test_the_current_folder_is_called_by_its_name(tmp_path, monkeypatch):
+  monkeypatch.chdir(named(tmp_path / 'mine', {'1.png': 'a', '2.png': 'b'}))
+  data, _ = load(path='.', labels='labels.csv', verified='')
+  assert data.notes[0] == 'mine: skipped 1 file(s) that are no images (.csv: 1).'
 
 
 def test_class_folders_with_a_test_part(tmp_path):

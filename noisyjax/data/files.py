@@ -73,6 +73,7 @@ def open_images(path: str | Path) -> Iterator[ImageFiles]:
     UserError: if there is no such folder, zip or tar, or no image in it.
   """
   path = reading.path_of(path)
+  path = path if path.name else path.resolve()  # '.' has no name to be called by
   kind = reading.kind(path)
   if kind == 'file' and path.suffix.lower() in SUFFIXES + HEIC:
     raise UserError(f'{path}: is one image; expected a folder, zip or tar of images.')

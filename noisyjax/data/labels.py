@@ -339,7 +339,7 @@ def class_notes(labels: np.ndarray, classes: Sequence[str], unlabeled: str) -> l
   if len(ones) >= LISTED and 2 * len(ones) > len(classes):
     notes.append(f'{len(ones)} of {len(classes)} classes have one image each: are the labels names of images?')
   elif ones:
-    notes.append(f'One image alone has the label {listed(map(repr, ones))}.')
+    notes.append(f'One image alone has {"each of the labels" if ones[1:] else "the label"} {listed(map(repr, ones))}.')
   values = [number(name) for name in classes]
   if None not in values and values != [str(c) for c in range(len(classes))]:
     notes.append(

@@ -71,10 +71,20 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
     test=parts == 'test',
     val=parts == 'val',
     digests=decoded.digests,
-    notes=[*found.notes, *placed.notes, *decoded.notes, *left_out],
+    notes=[*found.notes, *placed.notes, *decoded.notes, *left_out, *_unread(root, config)],
     root=root,
   )
   return made, truth
+
+
+def _unread(root: Path, config) -> list[str]:
+  """Returns a note for each label file that is there, and that a tree of class folders does not read."""
+  there = lambda path: any(reading.kind(folder / path) == 'file' for folder in (root.parent, Path(), root))
+  return [
+    f'data.{field}: {config[field]} is not read: the class folders are the labels (data.source=images reads it).'
+    for field in ('labels', 'verified')
+    if config[field] and there(reading.path_of(config[field], f'data.{field}'))
+  ]
 
 
 def part_of(folder: str) -> str:

@@ -107,7 +107,7 @@ def locate(path: str | Path) -> tuple[Path, Path]:
   """Returns (folder or zip of images, folder in which label files are looked for first) of a `data.path`."""
   path = reading.path_of(path, 'data.path')
   if not reading.kind(path):
-    raise UserError(f'data.path: there is no folder or zip {str(path)!r}.')
+    raise UserError(f'data.path: there is no folder or zip {str(path)!r}.{reading.near(path)}')
   if reading.kind(path) == 'file':
     return path, path.parent
   inner = [p for p in (path / 'images', path / 'images.zip') if reading.kind(p)]
@@ -116,12 +116,13 @@ def locate(path: str | Path) -> tuple[Path, Path]:
 
 def _label_path(field: str, value: str, base: Path, root: Path) -> Path:
   path = reading.path_of(value, f'data.{field}')
-  for candidate in (base / path, root / path, path):  # metadata.csv lies among the images
+  candidates = (base / path, root / path, path)  # metadata.csv lies among the images
+  for candidate in candidates:
     if reading.kind(candidate):
       return candidate
-  raise UserError(
-    f"data.{field}: there is no file {value!r}, neither in {base} nor here. Set data.{field}='' if there is none."
-  )
+  near = next(filter(None, map(reading.near, candidates)), '')
+  where = 'here' if base.resolve() == Path.cwd() else f'in {base} or here'
+  raise UserError(f"data.{field}: there is no file {value!r} {where}.{near} Set data.{field}='' if there is none.")
 
 
 def _expected(names: Sequence[str], columns: dict[str, Column]) -> tuple[list[str], list[str]]:

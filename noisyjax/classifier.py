@@ -1,6 +1,5 @@
 """A scikit-learn estimator over every method, which `cross_val_predict`, `GridSearchCV` and cleanlab can drive."""
 
-import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -150,9 +149,8 @@ def _weights(values: Any, count: int) -> np.ndarray:
 def _typed(names: tuple[str, ...], y: Any) -> np.ndarray:
   """Returns the class names as labels of the type that `y` has: numbers, bool or text."""
   array = np.asarray(y)
-  if array.dtype == bool:
-    return np.array([name == '1' for name in names])
-  if array.dtype.kind in 'iuf':
-    return np.array([int(name) for name in names], array.dtype)
-  known = next(value for value in array.ravel().tolist() if isinstance(value, str | bytes | numbers.Number))
-  return np.array([int(name) for name in names]) if isinstance(known, numbers.Number) else np.array(names)
+  text = array.dtype.kind in 'OUS' and any(isinstance(value, str | bytes) for value in array.ravel().tolist())
+  if text or None in map(labels.number, names):  # -1 and NaN may stand among names
+    return np.array(names)
+  own = array.dtype.kind in 'biuf' and array.size == len(array)  # one-hot labels have no type of their own
+  return np.array([int(name) for name in names]).astype(array.dtype if own else int)

@@ -9,6 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 
 import noisyjax
+from noisyjax import classifier
 from noisyjax.errors import UserError
 
 ROWS, SIDE = 60, 8
@@ -160,3 +161,20 @@ def test_a_classic_estimator():
   X, truth = images()
   model = noisyjax.NoisyClassifier(model='histogram').fit(np.repeat(X, 3, -1), truth)
   assert pickle.loads(pickle.dumps(model)).predict_proba(np.repeat(X, 3, -1)).shape == (ROWS, 2)
+
+
+@pytest.mark.parametrize(
+  ('y', 'names', 'expected'),
+  [
+    (np.array([-1, 'cat', 'dog'], object), ('cat', 'dog'), ['cat', 'dog']),
+    (np.array([np.nan, 'cat', 'dog'], object), ('cat', 'dog'), ['cat', 'dog']),
+    (np.array([None, 3, 7], object), ('3', '7'), [3, 7]),
+    (np.array([np.nan, 3.0, 7.0]), ('3', '7'), [3.0, 7.0]),
+    (np.array([[True], [False]]), ('0', '1'), [False, True]),
+    (np.eye(3, dtype=bool), ('0', '1', '2'), [0, 1, 2]),
+    (np.eye(2, dtype=int), ('cat', 'dog'), ['cat', 'dog']),  # of a data frame with named columns
+  ],
+)
+def test_classes_have_the_type_of_the_labels_also_where_some_are_missing(y, names, expected):
+  found = classifier._typed(names, y)
+  assert found.tolist() == expected and found.dtype == np.array(expected).dtype

@@ -109,9 +109,12 @@ class LabelIssues:
 
   def __str__(self) -> str:
     labeled, flagged = int((self.given >= 0).sum()), int(self.flagged.sum())
+    agree = int((self.given == self.suggested).sum())
     lines = [
       f'{len(self.row):,} images, {labeled:,} labeled, {len(self.classes)} classes: {listed(self.classes)}',
       f'flagged: {flagged:,} labels ({flagged / labeled:.1%}); estimated noise rate {self.noise_rate:.1%}',
+      f'the probabilities agree with {agree / labeled:.1%} of the labels: where they are mistaken, right labels are '
+      'flagged and the rate is too high',
     ]
     pairs = [f'{self.classes[i]} → {self.classes[j]} ({n:,})' for i, j, n in self.confusions()[:5]]
     return '\n'.join([*lines, *([f'most often (given → suggested): {", ".join(pairs)}'] if pairs else [])])

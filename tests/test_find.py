@@ -341,7 +341,9 @@ def test_the_command_ranks_a_folder_of_images(folder, tmp_path):
   assert table[-1] == last | {'image_issues': table[-1]['image_issues']}
   scores = [float(r['score']) for r in table[:-1]]
   assert scores == sorted(scores, reverse=True)
+  agree = sum(r['given'] == r['suggested'] for r in table) / 47
   assert '48 images, 47 labeled, 2 classes' in text and 'estimated noise rate' in text and 'dog, "old" → ' in text
+  assert f'the probabilities agree with {agree:.1%} of the labels' in text
   assert 'audit: precision' in text and 'auroc 1.0000' in text and 'accuracy_given 0.9149' in text
   page = (out / 'issues.html').read_text().partition('<h2>')[0]
   flagged = [r for r in table if r['flagged'] == '1']

@@ -1,6 +1,6 @@
 """A scikit-learn estimator over every method, which `cross_val_predict`, `GridSearchCV` and cleanlab can drive."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,7 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
       UserError: naming what is wrong with images, labels, weights or settings; a loss that is not finite.
     """
     images = _pixels(X, self.size)
+    y = list(y) if isinstance(y, Iterator) else y  # which is read twice
     columns = [labels.column_of(y, 'y')] + ([] if verified is None else [labels.column_of(verified, 'verified')])
     for column in columns:
       if len(column.labels) != len(images):
@@ -98,7 +99,7 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
       UserError: images that do not fit.
     """
     check_is_fitted(self, 'trained_')
-    if not len(X):
+    if hasattr(X, '__len__') and not len(X):
       return np.zeros((0, len(self.classes_)), np.float32)
     images = _pixels(X, self.shape_[0], self.shape_[-1])
     if images.shape[1:] != self.shape_:
@@ -137,7 +138,12 @@ def _pixels(X: Any, size: int, channels: int = 3) -> np.ndarray:
 
 
 def _weights(values: Any, count: int) -> np.ndarray:
-  weight = np.asarray(values, np.float32)
+  try:
+    weight = np.asarray(values, np.float32)
+  except (TypeError, ValueError):
+    raise UserError(
+      f'sample_weight: is of type {type(values).__name__}, or holds what is no number; expected {count} numbers.'
+    ) from None
   if weight.shape != (count,):
     raise UserError(f'sample_weight: found shape {weight.shape}; expected ({count},), one an image.')
   wrong = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import functools
+import numbers
 import re
 import sys
 from collections.abc import Iterable
@@ -48,10 +49,21 @@ def _fields(package: str, attribute: str, skip: tuple[str, ...] = ()) -> ConfigD
 def _table(package: str, name: str, attribute: str, skip: tuple[str, ...]) -> ConfigDict:
   """Returns the fields of one strategy or model, with their defaults."""
   cls = plugins.find(package, name, attribute, package)
+  where = f'{sys.modules[cls.__module__].__file__}: {attribute}'
+  if not (isinstance(cls, type) and (issubclass(cls, strategy.Strategy) if package == STRATEGIES else _is_model(cls))):
+    kind = 'a subclass of noisyjax.strategy.Strategy' if package == STRATEGIES else 'a Flax module'
+    raise UserError(f'{where} is something else than expected: {kind}.')
   fields = [f for f in dataclasses.fields(cls) if f.name not in skip]
-  if bare := [f.name for f in fields if f.default is dataclasses.MISSING]:
-    raise UserError(f'{sys.modules[cls.__module__].__file__}: {attribute}.{bare[0]} has no default; expected one.')
+  for field in fields:
+    if field.default is dataclasses.MISSING:
+      raise UserError(f'{where}.{field.name} has no default; expected one.')
+    if field.type in (float, 'float') and not isinstance(field.default, numbers.Real):
+      raise UserError(f'{where}.{field.name} is {field.default!r}; expected a number.')
   return ConfigDict({f.name: f.default for f in fields})
+
+
+def _is_model(cls: type) -> bool:
+  return dataclasses.is_dataclass(cls) and (hasattr(cls, 'apply') or hasattr(cls, 'fit'))
 
 
 def strategy_fields() -> ConfigDict:

@@ -72,7 +72,7 @@ def kind(path: str | Path) -> str:
   except (FileNotFoundError, NotADirectoryError):
     return ''
   except (OSError, ValueError) as error:
-    raise UserError(f'{_short(path)}: {reason(error)}; expected the path of a file or folder.') from error
+    raise UserError(f'{short(path)}: {reason(error)}; expected the path of a file or folder.') from error
   return 'folder' if stat.S_ISDIR(mode) else 'file' if stat.S_ISREG(mode) else 'device'
 
 
@@ -85,10 +85,10 @@ def file_of(text: str | Path, where: str = '') -> Path:
   path, mark = path_of(text, where), f'{where}: ' if where else ''
   found = kind(path)
   if not found:
-    raise UserError(f'{mark}there is no file {_short(path)!r}.')
+    raise UserError(f'{mark}there is no file {short(path)!r}.')
   if found != 'file':
     what = 'folder' if found == 'folder' else 'pipe or device'
-    raise UserError(f'{mark}{_short(path)}: is a {what}; expected a file.')
+    raise UserError(f'{mark}{short(path)}: is a {what}; expected a file.')
   return path
 
 
@@ -102,6 +102,7 @@ def near(path: Path) -> str:
   return f' Did you mean {str(path.with_name(found[0]))!r}?' if found else ''
 
 
-def _short(path: str | Path) -> str:
+def short(path: str | Path) -> str:
+  """Returns a path as a message shows it: what is very long is cut."""
   text = str(path)
   return text if len(text) <= 300 else f'{text[:100]}…{text[-100:]} ({len(text)} characters)'

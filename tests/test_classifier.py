@@ -178,3 +178,20 @@ def test_a_classic_estimator():
 def test_classes_have_the_type_of_the_labels_also_where_some_are_missing(y, names, expected):
   found = classifier._typed(names, y)
   assert found.tolist() == expected and found.dtype == np.array(expected).dtype
+
+
+def histogram() -> 'noisyjax.NoisyClassifier':
+  return noisyjax.NoisyClassifier(model='histogram')
+
+
+def test_labels_and_images_that_can_be_read_once_are_read_once():
+  X, truth = images()
+  model = histogram().fit((x for x in X), (label for label in truth.tolist()))
+  assert model.classes_.tolist() == [0, 1]
+  np.testing.assert_array_equal(model.predict(x for x in X), model.predict(X))
+
+
+@pytest.mark.parametrize('weight', ['abc', {'a': 1}, object(), ['a'] * ROWS, [[1], [1, 2]]])
+def test_weights_that_are_no_numbers_are_a_users_mistake(weight):
+  with pytest.raises(UserError, match=r'sample_weight: .* expected 60 numbers'):
+    histogram().fit(*images(), sample_weight=weight)

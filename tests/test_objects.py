@@ -104,3 +104,9 @@ def test_find_takes_a_frame_with_own_probabilities():
 def test_a_device_in_place_of_an_image_is_refused_and_not_read():
   with pytest.raises(UserError, match=r'/dev/null: is a pipe or device; expected a file'):
     objects.images_of(['/dev/null'] * 3)
+
+
+def test_a_path_that_is_very_long_is_cut_in_the_message():
+  with pytest.raises(UserError) as error:
+    objects.images_of(['a' * 100_000] * 3)
+  assert len(str(error.value)) < 2000

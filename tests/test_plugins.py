@@ -207,6 +207,10 @@ def test_an_edited_op_is_compiled_anew(tmp_path):
     ('model.name', 'bare.py',
      BARE, r'Model\.hidden has no default'),
     ('augment.weak', 'op.py', 'OP = 1', r'op\.py has no op; expected'),
+    ('strategy.name', 'plain.py', 'class Strategy: pass', r'Strategy is .* a subclass of noisyjax\.strategy'),
+    ('model.name', 'plain.py', 'class Model: pass', r'plain\.py: Model is something else than expected: a Flax module'),
+    ('strategy.name', 'worded.py', METHOD.replace('factor: float = ', 'factor: float = "a" or '),
+     r"worded\.py: Strategy\.factor is 'a'; expected a number"),
   ],
 )  # fmt: skip
 def test_what_is_no_plug_in_is_a_users_mistake(tmp_path, field, name, text, said):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from noisyjax import reading
+from noisyjax import reading, writer
 from noisyjax.data import decode
 from noisyjax.errors import UserError, listed
 
@@ -189,13 +189,13 @@ def _colour(batch: np.ndarray) -> np.ndarray:
 def _name(item: Any, i: int) -> str:
   if isinstance(item, dict):
     item = item.get('path')
-  return str(item) if isinstance(item, str | Path) else f'row {i} (from 0)'
+  return reading.short(item) if isinstance(item, str | Path) else f'row {i} (from 0)'
 
 
 def _content(item: Any) -> bytes | Image.Image:
   if isinstance(item, dict):
     item = _recorded(item)
-  return reading.file_of(item).read_bytes() if isinstance(item, str | Path) else item
+  return writer.read_bytes(reading.path_of(item)) if isinstance(item, str | Path) else item
 
 
 def _recorded(item: Mapping[str, Any]) -> Any:

@@ -224,6 +224,14 @@ def test_a_swept_number_is_an_axis(monkeypatch, values, scale, selected):
   assert named[-2:] == [f'validation, {selected} epoch', f'test, {selected} epoch (audit)']
 
 
+def test_ticks_of_a_narrow_range_have_different_names(monkeypatch):
+  one = lambda v: {'selected': 'last', 'validation': {'last': v}}
+  groups = [({'lr': x}, [one(0.82 + x / 10), one(0.85)]) for x in (0.1, 0.2)]
+  ax = figure_of(monkeypatch, pictures.axes, groups, ['lr']).axes[0]
+  names = [ax.yaxis.get_major_formatter()(tick) for tick in ax.get_yticks()]
+  assert len(set(names)) == len(names) > 3 and all(name.endswith('%') for name in names)
+
+
 def results(*folders):
   return [writer.read_json(folder / 'result.json') for folder in folders]
 

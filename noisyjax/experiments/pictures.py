@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from noisyjax import evaluate
 from noisyjax.errors import UserError
@@ -126,7 +126,7 @@ def curves(record: Record) -> bytes:
       if title == 'Labels trained on':
         ax.set_ylim(0, 1.02)
       if percent:
-        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        ax.yaxis.set_major_formatter(_percent)
       _epoch_axis(ax)
       _draw_phases(ax, record.metrics)
       if len(lines) > 1:  # below the panel, where no curve is
@@ -202,7 +202,7 @@ def _matrix_png(counts: np.ndarray, classes: Sequence[str], title: str, ylabel: 
     right = np.trace(counts) / max(counts.sum(), 1)
     text = f'{title}\n{counts.sum():,} rows, {100 * right:.1f} % right'
     ax.set_title(text + ('; in a cell: rows, % of the label' if n <= COUNTED else '') + '\n', fontsize=10)
-    bar = figure.colorbar(image, shrink=0.7, format=PercentFormatter(1, decimals=0), label='share of the label')
+    bar = figure.colorbar(image, shrink=0.7, format=_percent, label='share of the label')
     bar.outline.set_visible(False)
     return _png(figure)
 
@@ -244,7 +244,7 @@ def calibration(record: Record) -> bytes | None:
     below.set(xlabel='confidence (largest probability)', ylabel='rows', ylim=(0, 1.22 * found.rows.max()))
     below.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     for axis in (top.yaxis, below.xaxis):
-      axis.set_major_formatter(PercentFormatter(1, decimals=0))
+      axis.set_major_formatter(_percent)
     return _png(figure)
 
 
@@ -288,7 +288,7 @@ def axes(groups: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
         ax.set_xticks(ticks, [f'{t:g}' for t in ticks])
         ax.xaxis.set_minor_locator(NullLocator())
       ax.set(title=_plain(field), xlabel=_plain(field), ylabel='accuracy, mean ± std over seeds')
-      ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+      ax.yaxis.set_major_formatter(_percent)
       if marks:
         ax.legend(*zip(*marks), loc='upper left', bbox_to_anchor=(1.01, 1.02))
     return _png(figure)
@@ -338,11 +338,11 @@ def comparison(groups: Mapping[str, Sequence[Record]]) -> bytes:
       _draw_bar(right, len(groups) - 1 - rank, [run.result for run in runs], scores, color)
     left.set(title=f'{scores.name} per epoch', xlabel='epoch', ylabel=scores.name)
     _epoch_axis(left)
-    left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    left.yaxis.set_major_formatter(_percent)
     right.set(title='Last epoch: mean ± std over seeds', ylim=(-0.6, len(groups) - 0.4), xlim=(0, 1.28))
     right.set_xlabel(scores.name, loc='left')
     right.set_xticks(np.linspace(0, 1, 6))
-    right.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    right.xaxis.set_major_formatter(_percent)
     wrapped = lambda name: textwrap.fill(_plain(_short(name, 56)), 28)
     names = [f'{wrapped(name)}\nn = {len(runs)}' for name, runs in reversed(groups.items())]
     right.set_yticks(range(len(groups)), names)
@@ -407,6 +407,11 @@ def _draw_bar(ax: Axes, y: int, results: Sequence[Mapping[str, Any]], scores: Sc
     ax.plot(best[0], y, **BEST)
   if oracle is not None:
     ax.plot(oracle[0], y, **ORACLE)
+
+
+def _percent(value: float, _: int | None = None) -> str:
+  """Returns the name of a tick, with as many digits as it has: ticks of a narrow range, 84 and 84.5 %, differ."""
+  return f'{round(100 * value, 6):g}%'
 
 
 def _epoch_axis(ax: Axes) -> None:

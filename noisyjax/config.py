@@ -247,7 +247,8 @@ def difference(old: dict, new: dict) -> list[str]:
   edited = [f'{now[name]["file"]}: {plugins.changed(a, b)}' for name, a, b in shas if a != b]
   a, b = (flat({k: v for k, v in c.items() if k != 'plugins'}) for c in (old, new))  # a file may be moved
   plain = lambda v: list(v) if isinstance(v, tuple) else v
-  return edited + [f'{k}: {a.get(k)!r} → {b.get(k)!r}' for k in sorted(a | b) if plain(a.get(k)) != plain(b.get(k))]
+  value = lambda config, field: repr(config[field]) if field in config else 'no such field'  # of another version
+  return edited + [f'{k}: {value(a, k)} → {value(b, k)}' for k in sorted(a | b) if plain(a.get(k)) != plain(b.get(k))]
 
 
 def resolved(config: ConfigDict) -> dict:

@@ -48,6 +48,7 @@ def test_only_tables_that_the_run_uses_are_written():
 def test_a_difference_names_each_field_once():
   old, new = (json.loads(json.dumps(configs.resolved(runs.recipe(**o)))) for o in ({}, {'optim__lr': 0.2, 'ema': 0.5}))
   assert configs.difference(old, new) == ['ema: 0.0 → 0.5', 'optim.lr: 0.05 → 0.2']
+  assert configs.difference({}, {'data': {'size': 1}}) == ['data.size: no such field → 1']  # of another version
   assert configs.difference(old, configs.resolved(runs.recipe())) == []  # a tuple is its list
 
 

@@ -143,7 +143,8 @@ def running(file: Path) -> Iterator[None]:
   except UserError:
     raise
   except SyntaxError as error:
-    raise UserError(f'{error.filename or file}, line {error.lineno}: {type(error).__name__}: {error.msg}.') from error
+    line = f', line {error.lineno}' if error.lineno else ''
+    raise UserError(f'{error.filename or file}{line}: {type(error).__name__}: {error.msg}.') from error
   except (Exception, SystemExit) as error:
     lines = [f', line {t.lineno}' for t in traceback.extract_tb(error.__traceback__) if t.filename == str(file)]
     raise UserError(f'{file}{"".join(lines[-1:])}: {type(error).__name__}: {error}') from error

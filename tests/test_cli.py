@@ -320,6 +320,8 @@ def test_a_sweep_file_yields_its_points_or_says_why_not(tmp_path):
     ('def sweep():\n  exit("no")', r'lr\.py, line 2: SystemExit: no'),
     ('def sweep():\n  return 3', r'lr\.py: sweep\(\) returns a int; expected a function sweep\(\)'),
     ('def sweep():\n  yield 0.1', r'lr\.py: point 0 is 0\.1; expected a function sweep\(\)'),
+    ('def sweep():\n  yield {1: 2}', r'lr\.py: point 0 is \{1: 2\}; expected a function sweep\(\)'),
+    ('\0', r'lr\.py: SyntaxError: source code string cannot contain null bytes'),
   ):
     file.write_text(text)
     with pytest.raises(UserError, match=message):

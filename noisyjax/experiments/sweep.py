@@ -69,7 +69,7 @@ def generated(path: str) -> list[Overrides]:
   if not isinstance(points, list | tuple):
     raise UserError(f'{path}: sweep() returns a {type(points).__name__}; {expected}.')
   for i, point in enumerate(points):
-    if not isinstance(point, dict):
+    if not isinstance(point, dict) or not all(isinstance(field, str) for field in point):
       raise UserError(f'{path}: point {i} is {point!r}; {expected}.')
   return points
 

@@ -31,7 +31,8 @@ def recipe(name: str):
 
 @pytest.fixture(scope='module', autouse=True)
 def plugins_looked_up_once():
-  with mock.patch.object(plugins, 'names', functools.cache(plugins.names)):
+  names = mock.patch.object(plugins, 'names', functools.cache(plugins.names))
+  with names, mock.patch.object(config, 'complete', lambda *_: None):  # `defaults` below cuts tables off
     yield
 
 

@@ -184,7 +184,7 @@ def test_a_first_layer_that_is_computed_from_images_sees_all_parts_of_the_phases
   sorted_by_class = tiny.data(12000)
   sorted_by_class.images[:] = np.repeat(np.arange(12, dtype=np.uint8), 1000)[:, None, None, None]
   rows, seen, real = np.arange(12000) >= 1000, [], Net.init
-  monkeypatch.setattr(Net, 'shown', 5000)  # as where the model has `calibrate`
+  monkeypatch.setattr(Net, 'shown', lambda net, shape: 5000)  # as where the model has `calibrate`
   monkeypatch.setattr(Net, 'init', lambda net, key, images: seen.append(images) or real(net, key, images[:2]))
   tiny.start(tiny.replaced(linear(NAIVE), rows=rows), sorted_by_class)
   classes, counts = np.unique(seen[0][:, 0, 0, 0], return_counts=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import re
 import shutil
 import sys
@@ -59,10 +60,10 @@ def _writing(folder: Path, what: str, flat: dict[str, np.ndarray]) -> Iterator[N
   except Exception as error:
     for part in folder.glob('*.orbax-checkpoint-tmp'):
       shutil.rmtree(part, ignore_errors=True)
-    refused = re.search(r': ([^:]*) \[os_error_code', str(error))
+    refused = re.search(r"os_error_code='(\d+)'", str(error))
     if not refused and not isinstance(error, OSError):
       raise
-    reason = refused[1] if refused else error.strerror or error
+    reason = os.strerror(int(refused[1])) if refused else error.strerror or error
     raise UserError(f'{folder}: cannot write {what}: {reason}.') from error
   finally:
     log_of_orbax.setLevel(level)

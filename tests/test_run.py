@@ -323,6 +323,18 @@ def test_a_disk_that_fills_up_within_a_checkpoint_leaves_no_half_of_it(tmp_path)
   assert record == {'data': 3} and (found['a'] == state['a']).all()
 
 
+@pytest.mark.parametrize('form', [
+  "Failed to write: File too large [os_error_code='27']",
+  'Error opening "zarr" driver: Failed to write [tensorstore_spec=\'{"a":1}\'] [os_error_code=\'27\']',
+])  # fmt: skip
+def test_what_the_system_refused_is_told_in_any_form(tmp_path, form):
+  with (
+    pytest.raises(UserError, match='cannot write weights: File too large'),
+    checkpoint._writing(tmp_path, 'weights', {}),
+  ):
+    raise ValueError(form)
+
+
 def test_a_quota_within_a_checkpoint_is_told_without_the_noise_of_threads(tmp_path):
   code = """
 import resource, signal, sys, numpy as np

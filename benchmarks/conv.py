@@ -17,9 +17,17 @@ sys.path.insert(0, str(ROOT))
 BATCH, REPEATS = 128, 7
 # side, input channels, features, kernel, stride
 SHAPES = [
-  (31, 24, 32, 3, 1), (15, 32, 96, 3, 1), (7, 96, 192, 3, 1), (15, 64, 256, 3, 1), (7, 256, 256, 3, 1),
-  (32, 64, 64, 3, 1), (32, 64, 128, 3, 2), (8, 256, 256, 3, 1), (4, 512, 512, 3, 1), (31, 128, 64, 2, 1),
-]  # fmt: skip
+  (31, 24, 32, 3, 1),
+  (15, 32, 96, 3, 1),
+  (7, 96, 192, 3, 1),
+  (15, 64, 256, 3, 1),
+  (7, 256, 256, 3, 1),
+  (32, 64, 64, 3, 1),
+  (32, 64, 128, 3, 2),
+  (8, 256, 256, 3, 1),
+  (4, 512, 512, 3, 1),
+  (31, 128, 64, 2, 1),
+]
 
 
 def rates(kind: str, side: int, channels: int, features: int, size: int, stride: int) -> list[float]:
@@ -27,7 +35,7 @@ def rates(kind: str, side: int, channels: int, features: int, size: int, stride:
   import jax
   import jax.numpy as jnp
 
-  from noisyjax.models import conv
+  from noisyjax.models.layers import conv
 
   draw = lambda *shape: jnp.asarray(np.random.default_rng(0).standard_normal(shape, np.float32))
   x, kernel = draw(BATCH, side, side, channels), draw(size, size, channels, features)
@@ -49,7 +57,7 @@ def rates(kind: str, side: int, channels: int, features: int, size: int, stride:
 
 
 def main() -> None:
-  from noisyjax.models.conv import KINDS
+  from noisyjax.models.layers.conv import KINDS
 
   print('| side | channels | kernel | stride | ' + ' | '.join(KINDS) + ' |\n' + '|---' * (4 + len(KINDS)) + '|')
   for side, channels, features, size, stride in SHAPES:
@@ -58,7 +66,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-  from noisyjax import huge_pages
+  from noisyjax.system import huge_pages
 
   huge_pages.ask()
   main()

@@ -54,7 +54,7 @@ def our_engine(part: str, batch: int, count: int, conv: str) -> engine.Engine:
 
 def compile_step(ours: engine.Engine) -> float:
   """Returns the seconds it takes to trace and compile the step, or to trace it and find it in the cache."""
-  from noisyjax import step
+  from noisyjax.engine import step
 
   started = time.perf_counter()
   step.step.lower(*ours.arguments()).compile()
@@ -95,12 +95,20 @@ class Side:
   def __init__(self, side: str, part: str, batch: int, count: int, cache: str):
     python = sys.executable if side.split('_')[0] in KINDS else RIVALS.value
     self.command = [python, __file__, f'--child={side} {part} {batch} {count}']
-    wishes = {'TF_CPP_MIN_LOG_LEVEL': '3', 'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1',
-              'JAX_COMPILATION_CACHE_DIR': cache, 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0'}  # fmt: skip
+    wishes = {
+      'TF_CPP_MIN_LOG_LEVEL': '3',
+      'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1',
+      'JAX_COMPILATION_CACHE_DIR': cache,
+      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+    }
     self.process = subprocess.Popen(
-      self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL,
+      self.command,
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
+      stderr=subprocess.DEVNULL,
       env=os.environ | wishes,
-    )  # fmt: skip
+    )
     self.first = self.answer()  # one compiles while the others wait
 
   def answer(self) -> float:

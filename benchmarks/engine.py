@@ -32,7 +32,7 @@ def random_rows(count: int, classes: int = 10, side: int = 32) -> tuple[np.ndarr
 
 def random_data(count: int, classes: int = 10, side: int = 32):
   """Returns random rows as a strategy knows them, none verified."""
-  from noisyjax.strategy import TrainData
+  from noisyjax.data.training import TrainData
 
   return TrainData(*random_rows(count, classes, side), np.full(count, -1, np.int32), classes)
 
@@ -40,10 +40,10 @@ def random_data(count: int, classes: int = 10, side: int = 32):
 def configured(fields: dict):
   """Returns base's config without augmentation, with these fields; no measurement reaches the end of its schedule."""
   from configs import base
-  from noisyjax import config as configs
+  from noisyjax.config.override import override
 
   c = base.get_config()
-  configs.override(c, {'augment.weak': (), 'epochs': 1000} | fields, 'benchmark')
+  override(c, {'augment.weak': (), 'epochs': 1000} | fields, 'benchmark')
   c.phases = c.phases or ((c.strategy.name, c.epochs, {}),)
   return c
 
@@ -58,9 +58,10 @@ class Engine:
   def __init__(self, fields: dict, data, seed: int = 0):
     import jax
 
-    from noisyjax import config as configs, step, train
+    from noisyjax.config.plan import planned
+    from noisyjax.engine import step, train
 
-    self.data, self.phase = data, configs.plan(configured(fields), data)[0]
+    self.data, self.phase = data, planned(configured(fields), data)[0]
     root, self.images = jax.random.key(seed), jax.numpy.asarray(data.images)
     self.keys = step.keys(root)
     self.state = train.enter(self.phase, 0, data, self.images, root, None, template=True)  # nobody is asked
@@ -69,7 +70,7 @@ class Engine:
 
   def walk(self):
     """Returns this epoch's walks."""
-    from noisyjax import step
+    from noisyjax.engine import step
 
     return step.walks(self.state.masks, self.keys.walk, self.state.epoch, self.phase.spec.classes)
 
@@ -79,7 +80,7 @@ class Engine:
 
   def call(self, steps: int = 1):
     """Trains so many steps in one call, and returns their metrics without waiting."""
-    from noisyjax import step
+    from noisyjax.engine import step
 
     if steps == 1:
       self.state, sums = step.step(*self.arguments())
@@ -101,7 +102,7 @@ class Engine:
 
   def predict(self):
     """Returns probabilities of every row, images coming from the host."""
-    from noisyjax import step
+    from noisyjax.engine import step
 
     return step.predict(
       self.phase.spec.net, self.phase.strategy, self.state.current, self.data.images, self.phase.chunk
@@ -111,7 +112,7 @@ class Engine:
     """Returns the loss of every row, images lying on the device: what methods that select rows ask every epoch."""
     import jax
 
-    from noisyjax import step
+    from noisyjax.engine import step
 
     p = self.phase
     return jax.block_until_ready(step.score_rows(p.spec.net, scorer(), self.state, self.images, p.chunk))
@@ -126,7 +127,7 @@ class Engine:
     """
     import dataclasses
 
-    from noisyjax import step
+    from noisyjax.engine import step
 
     spec, *rest = self.arguments()
     net = dataclasses.replace(spec.net, model=spec.net.model.clone(conv='plain'))
@@ -139,8 +140,8 @@ class Engine:
 @functools.cache
 def scorer():
   """Returns a strategy that keeps a loss of every row."""
-  from noisyjax import losses
-  from noisyjax.strategy import Strategy
+  from noisyjax.engine import losses
+  from noisyjax.engine.strategy import Strategy
 
   class Scorer(Strategy):
     def score(self, logits, features, batch):

@@ -238,7 +238,7 @@ def together_rate(engines: list[Engine], vmap: bool) -> list[float]:
   import jax
   import jax.numpy as jnp
 
-  from noisyjax import step
+  from noisyjax.engine import step
 
   first = engines[0]
   spec, strategy, hyper, _, _, images, _ = first.arguments()
@@ -291,7 +291,8 @@ class Watch:
 def strategies(record: dict, strategy: str) -> dict:
   import jax
 
-  from noisyjax import config as configs, train
+  from noisyjax.config.plan import planned
+  from noisyjax.engine import train
 
   smoke = {'model.name': 'small_cnn', 'batch_size': 16, 'per_call': 2}
   full = {'model.name': 'preact_resnet18', 'batch_size': 128, 'per_call': PER_CALL}
@@ -301,13 +302,18 @@ def strategies(record: dict, strategy: str) -> dict:
     half = {'batch_size': fields['batch_size'] // 2, 'steps_per_epoch': 2 if SMOKE.value else HALF}
     phases = ('naive', 5, {'strategy.naive.networks': 2}), (strategy, 5, half)
   data, watch = random_data(64 if SMOKE.value else 50_000), Watch()
-  plan = configs.plan(configured(fields | {'phases': phases}), data)
+  plan = planned(configured(fields | {'phases': phases}), data)
   state, _ = train.fit(plan, data, None, jax.random.key(0), watch)
   *warm, epochs = watch.seconds()
   epoch = float(np.median(epochs))
   # A loss that left the numbers, or a split with nothing on one side, would be other work.
-  found = {'network': fields['model.name'], 'steps': watch.steps[-1], 'epoch_seconds': epochs,
-           'bad_step': int(state.bad_step), 'trusted_part': float((state.targets.trust > 0.5).mean())}  # fmt: skip
+  found = {
+    'network': fields['model.name'],
+    'steps': watch.steps[-1],
+    'epoch_seconds': epochs,
+    'bad_step': int(state.bad_step),
+    'trusted_part': float((state.targets.trust > 0.5).mean()),
+  }
   if warm:
     hours = lambda times: (10 * float(np.median(warm[0])) + 290 * times * epoch) / 3600
     found |= {'warm_up_epoch_seconds': warm[0], 'hours_of_300_epochs': hours(1), 'hours_at_most': hours(2)}
@@ -353,8 +359,8 @@ def main(argv: list[str]) -> None:
     return
   import jax
 
-  from noisyjax import compile_cache
-  from noisyjax.errors import check_choice
+  from noisyjax.system import compile_cache
+  from noisyjax.system.errors import check_choice
 
   if jax.default_backend() == 'cpu' and not SMOKE.value:
     raise SystemExit('there is no GPU here; --smoke runs tiny sizes on the CPU.')
@@ -362,10 +368,16 @@ def main(argv: list[str]) -> None:
     check_choice('--parts', part, FIGURES)
   compile_cache.enable()
   preflight()
-  record = {'device': jax.devices()[0].device_kind, 'python': platform.python_version(),
-            'versions': {name: metadata.version(name) for name in ('jax', 'jaxlib', 'flax', 'optax')},
-            'xla_flags': os.environ.get('XLA_FLAGS', ''), 'smoke': SMOKE.value,
-            'matmul_flops_per_second': matmul_rate(), 'parts': {}, 'skipped': []}  # fmt: skip
+  record = {
+    'device': jax.devices()[0].device_kind,
+    'python': platform.python_version(),
+    'versions': {name: metadata.version(name) for name in ('jax', 'jaxlib', 'flax', 'optax')},
+    'xla_flags': os.environ.get('XLA_FLAGS', ''),
+    'smoke': SMOKE.value,
+    'matmul_flops_per_second': matmul_rate(),
+    'parts': {},
+    'skipped': [],
+  }
   if RECORD.value and Path(RECORD.value).exists():
     before, same = json.loads(Path(RECORD.value).read_text()), ('device', 'python', 'versions', 'xla_flags', 'smoke')
     if any(before.get(field) != record[field] for field in same):

@@ -26,8 +26,10 @@ from absl import flags
 from engine import Engine, random_data, seconds
 
 from configs.weak_supervision import clean_only
-from noisyjax import run, step, writer
+from noisyjax.engine import step
 from noisyjax.estimate import confident, mixture
+from noisyjax.runs import run
+from noisyjax.system import storage
 
 OUT = flags.DEFINE_string('out', 'benchmarks/results', 'Folder of the record and the figure.')
 PARTS = flags.DEFINE_list('parts', ['rows', 'classes', 'networks', 'replicas', 'memory'], 'What to measure.')
@@ -141,9 +143,7 @@ def memory():
     yield {'process': f'{what}, conv = {conv}', 'megabytes': found, 'above': found - start}
 
 
-MEASURES = {
-  'rows': by_rows, 'classes': by_classes, 'networks': by_networks, 'replicas': by_replicas, 'memory': memory
-}  # fmt: skip
+MEASURES = {'rows': by_rows, 'classes': by_classes, 'networks': by_networks, 'replicas': by_replicas, 'memory': memory}
 GROWING = tuple(MEASURES)[:-1]
 
 
@@ -181,7 +181,7 @@ def main() -> None:
     for found in MEASURES[part]():
       record['parts'][part].append(found)
       print(part, json.dumps(found), flush=True)
-    writer.write_text(folder / 'growth.json', json.dumps(record, indent=1) + '\n')
+    storage.write_text(folder / 'growth.json', json.dumps(record, indent=1) + '\n')
   if set(GROWING) & record['parts'].keys():
     draw(record, folder / 'growth.png')
 

@@ -22,10 +22,11 @@ import program
 from absl import flags
 from PIL import Image
 
-from noisyjax import run, writer
 from noisyjax.data import prepare
-from noisyjax.experiments.words import markdown, spread
-from noisyjax.predict import load
+from noisyjax.reports.formatting import markdown, spread
+from noisyjax.runs import run
+from noisyjax.runs.predict import load
+from noisyjax.system import storage
 
 RECIPE = flags.DEFINE_enum('recipe', 'clean_only', ['clean_only', 'best_cpu'], 'Of configs/weak_supervision/.')
 SEEDS = flags.DEFINE_integer('seeds', 1, 'Seeds a variant.')
@@ -74,10 +75,15 @@ def row(found: list[dict]) -> list[str]:
   """Returns the cells of one variant, from its runs."""
   mean = lambda values, scale=100.0: spread(list(values), scale)
   return [
-    ', '.join(found[0]['weak']), mean(f['lossless'] for f in found), mean(f['jpeg'] for f in found),
-    mean(f['lossless'] - f['jpeg'] for f in found), mean(f['validation']['best'] for f in found), str(len(found)),
-    str(found[0]['epochs']), mean((f['seconds'] for f in found), 1 / 60),
-  ]  # fmt: skip
+    ', '.join(found[0]['weak']),
+    mean(f['lossless'] for f in found),
+    mean(f['jpeg'] for f in found),
+    mean(f['lossless'] - f['jpeg'] for f in found),
+    mean(f['validation']['best'] for f in found),
+    str(len(found)),
+    str(found[0]['epochs']),
+    mean((f['seconds'] for f in found), 1 / 60),
+  ]
 
 
 def main() -> None:
@@ -100,8 +106,8 @@ def main() -> None:
     rows.append(row(found))
     table = markdown(HEAD, rows) + '\n'
     path = folder / f'jpeg_{RECIPE.value}'
-    writer.write_text(path.with_suffix('.md'), table)
-    writer.write_text(path.with_suffix('.json'), json.dumps(record, indent=1) + '\n')
+    storage.write_text(path.with_suffix('.md'), table)
+    storage.write_text(path.with_suffix('.json'), json.dumps(record, indent=1) + '\n')
   print(table)
 
 

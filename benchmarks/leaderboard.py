@@ -21,8 +21,10 @@ import program
 from absl import flags
 
 from configs.recipes import common
-from noisyjax import config as configs, plugins, run, writer
-from noisyjax.experiments.words import markdown, spread
+from noisyjax.config.plugin_fields import STRATEGIES
+from noisyjax.reports.formatting import markdown, spread
+from noisyjax.runs import run
+from noisyjax.system import plugins, storage
 
 WORKDIR = flags.DEFINE_string('workdir', 'runs/leaderboard', 'Folder of the runs.')
 OUT = flags.DEFINE_string('out', '', 'Folder of the tables; empty: the workdir.')
@@ -40,9 +42,22 @@ ALL_ROWS = 45_000  # of the `held` form
 TOLERANCE = 1.15  # methods within 15 % of cross-entropy's passes are not run again for the second table
 
 ACCURACIES = ('last', 'mean_last_10', 'best_by_validation', 'oracle')
-HEAD = ('method', 'last', 'mean of last 10', 'best by validation', 'best by test (oracle)', 'one network, last', 'n',
-        'AUROC of "label is wrong" (in-sample, margin)', 'F1 of its decision', 'passes / CE', 'epochs', 'seconds',
-        'told', 'published')  # fmt: skip
+HEAD = (
+  'method',
+  'last',
+  'mean of last 10',
+  'best by validation',
+  'best by test (oracle)',
+  'one network, last',
+  'n',
+  'AUROC of "label is wrong" (in-sample, margin)',
+  'F1 of its decision',
+  'passes / CE',
+  'epochs',
+  'seconds',
+  'told',
+  'published',
+)
 
 
 def config_of(method: str, noise: str, epochs: int, seed: int):
@@ -74,11 +89,18 @@ def row(method: str, noise: str, results: list[dict], passes: float) -> tuple[fl
   decided = [d.get('decision', {}).get('f1') for d in found_wrong]
   published = getattr(importlib.import_module(f'configs.recipes.{method}'), 'PUBLISHED', {}).get(noise, '')
   cells = [
-    method, *(spread(found[name]) for name in ACCURACIES), spread(alone), str(len(results)),
-    spread(ranked), spread(decided),
-    f'{np.mean([r["passes"] for r in results]) / passes:.2f}', spread([r['epochs'] for r in results], 1, 0),
-    spread([r['seconds'] for r in results], 1, 0), ', '.join(results[0]['knowledge']) or 'nothing', published or '–',
-  ]  # fmt: skip
+    method,
+    *(spread(found[name]) for name in ACCURACIES),
+    spread(alone),
+    str(len(results)),
+    spread(ranked),
+    spread(decided),
+    f'{np.mean([r["passes"] for r in results]) / passes:.2f}',
+    spread([r['epochs'] for r in results], 1, 0),
+    spread([r['seconds'] for r in results], 1, 0),
+    ', '.join(results[0]['knowledge']) or 'nothing',
+    published or '–',
+  ]
   return float(np.mean([v or 0.0 for v in found['best_by_validation']])), cells
 
 
@@ -91,7 +113,7 @@ def seeds_of(method: str) -> int:
 
 
 def main() -> None:
-  methods = METHODS.value or plugins.names(configs.STRATEGIES, 'Strategy')
+  methods = METHODS.value or plugins.names(STRATEGIES, 'Strategy')
   methods = ['naive', *(m for m in methods if m != 'naive')]  # whose passes are the unit
   text, record = [], program.record() | {'runs': []}
   for noise in NOISE.value:
@@ -122,8 +144,8 @@ def main() -> None:
           record['runs'].append(what | {k: r[k] for k in keep} | {'audit': audit})
     folder = Path(OUT.value or WORKDIR.value)
     folder.mkdir(parents=True, exist_ok=True)
-    writer.write_text(folder / 'leaderboard.md', '\n'.join(text))
-    writer.write_text(folder / 'leaderboard.json', json.dumps(record, indent=1) + '\n')
+    storage.write_text(folder / 'leaderboard.md', '\n'.join(text))
+    storage.write_text(folder / 'leaderboard.json', json.dumps(record, indent=1) + '\n')
   print('\n'.join(text))
 
 

@@ -18,8 +18,9 @@ from pathlib import Path
 import program
 from absl import flags
 
-from noisyjax import run, writer
-from noisyjax.experiments import words
+from noisyjax.reports import formatting
+from noisyjax.runs import run
+from noisyjax.system import storage
 
 WORKDIR = flags.DEFINE_string('workdir', 'runs/memorisation', 'Folder of the runs.')
 OUT = flags.DEFINE_string('out', 'benchmarks/results', 'Folder of the figure.')
@@ -42,12 +43,15 @@ def curve(method: str, seed: int) -> dict:
   """Trains, and returns accuracies by epoch."""
   folder = Path(WORKDIR.value) / method / f'seed={seed}'
   result = run.run(config_of(method, seed), folder)
-  audit, metrics = (writer.read_lines(folder / name) for name in ('audit.jsonl', 'metrics.jsonl'))
+  audit, metrics = (storage.read_lines(folder / name) for name in ('audit.jsonl', 'metrics.jsonl'))
   return {
-    'method': method, 'seed': seed, 'seconds': result['seconds'],
-    'true': [line['test_accuracy'] for line in audit], 'given': [line['train_accuracy_given'] for line in audit],
+    'method': method,
+    'seed': seed,
+    'seconds': result['seconds'],
+    'true': [line['test_accuracy'] for line in audit],
+    'given': [line['train_accuracy_given'] for line in audit],
     'loss': [line['loss'] for line in metrics],
-  }  # fmt: skip
+  }
 
 
 def draw(curves: list[dict], path: Path) -> None:
@@ -76,14 +80,14 @@ def main() -> None:
   folder = Path(OUT.value)
   folder.mkdir(parents=True, exist_ok=True)
   record = program.record() | {'curves': curves}
-  writer.write_text(folder / 'memorisation.json', json.dumps(record, indent=1) + '\n')
+  storage.write_text(folder / 'memorisation.json', json.dumps(record, indent=1) + '\n')
   draw(curves, folder / 'memorisation.png')
   rows = []
   for c in curves:
     true, best = c['true'], max(c['true'])
     cells = (best, true[-1], best - true[-1], c['given'][-1])
     rows.append((c['method'], str(true.index(best) + 1), *(f'{100 * v:.1f}' for v in cells)))
-  print(words.markdown(('method', 'best epoch', 'true labels, best', 'last', 'fall', 'given labels, last'), rows))
+  print(formatting.markdown(('method', 'best epoch', 'true labels, best', 'last', 'fall', 'given labels, last'), rows))
 
 
 if __name__ == '__main__':

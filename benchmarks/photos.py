@@ -22,9 +22,11 @@ import program
 from absl import flags
 
 from configs import photos
-from noisyjax import config as configs, run, writer
-from noisyjax.errors import UserError, check_choice
-from noisyjax.experiments.words import markdown, spread
+from noisyjax.config.override import override
+from noisyjax.reports.formatting import markdown, spread
+from noisyjax.runs import run
+from noisyjax.system import storage
+from noisyjax.system.errors import UserError, check_choice
 
 DATA = flags.DEFINE_string('data', '', 'Folder of chihuahua_muffin; empty: in $NOISYJAX_DATA or ../shared/data.')
 WORKDIR = flags.DEFINE_string('workdir', 'runs/photos', 'Folder of the runs.')
@@ -41,8 +43,19 @@ METHODS = {
   'pseudo_label': {'strategy.name': 'pseudo_label', 'epochs': 40, 'balance': True},
   'fixmatch': {'strategy.name': 'fixmatch'},
 }
-HEAD = ('method', 'validation, last', 'validation, best', 'test: best by validation', 'test: last',
-        'test: mean of last 10', 'test: best (oracle)', 'n', 'epochs', '10³ passes', 'minutes')  # fmt: skip
+HEAD = (
+  'method',
+  'validation, last',
+  'validation, best',
+  'test: best by validation',
+  'test: last',
+  'test: mean of last 10',
+  'test: best (oracle)',
+  'n',
+  'epochs',
+  '10³ passes',
+  'minutes',
+)
 
 
 def gathered(data: Path, folder: Path) -> Path:
@@ -62,14 +75,14 @@ def gathered(data: Path, folder: Path) -> Path:
       for entry in archive.infolist():
         if not entry.is_dir():
           names.append(Path(entry.filename).name)
-          writer.write_bytes(folder / 'images' / names[-1], archive.read(entry))
+          storage.write_bytes(folder / 'images' / names[-1], archive.read(entry))
   read = lambda name: {row['image']: row['label'] for row in csv.DictReader((data / name).open(encoding='utf-8'))}
   given, test, truth = read('train.csv'), read('test.csv'), read('truth.csv')
   lines = lambda labels: 'image,label\n' + ''.join(f'{name},{label}\n' for name, label in labels.items())
-  writer.write_text(folder / 'labels.csv', lines(given | dict.fromkeys(test, 'undefined')))
-  writer.write_text(folder / 'truth.csv', lines(truth | test))
+  storage.write_text(folder / 'labels.csv', lines(given | dict.fromkeys(test, 'undefined')))
+  storage.write_text(folder / 'truth.csv', lines(truth | test))
   rows = [row for row, name in enumerate(sorted(names)) if name in test]
-  writer.write_text(folder / 'test.txt', ''.join(f'{row}\n' for row in rows))
+  storage.write_text(folder / 'test.txt', ''.join(f'{row}\n' for row in rows))
   return folder
 
 
@@ -80,7 +93,7 @@ def config_of(method: str, seed: int, data: Path):
   c.data.path, c.data.labels, c.data.truth = str(data), 'labels.csv', 'truth.csv'
   c.data.test = f'@{data / "test.txt"}'
   changes = dict(change.partition('=')[::2] for change in SET.value)
-  configs.override(c, METHODS[check_choice('--methods', method, METHODS)] | changes, '--set')
+  override(c, METHODS[check_choice('--methods', method, METHODS)] | changes, '--set')
   return c
 
 
@@ -107,8 +120,8 @@ def main() -> None:
       keep = ('seed', 'epochs', 'steps', 'passes', 'seconds', 'validation', 'audit', 'knowledge', 'device')
       record['runs'].append({'method': method} | {k: found[k] for k in keep})
       table = markdown(HEAD, [row(*item) for item in results.items()]) + '\n'
-      writer.write_text(folder / 'photos.md', table)
-      writer.write_text(folder / 'photos.json', json.dumps(record, indent=1) + '\n')
+      storage.write_text(folder / 'photos.md', table)
+      storage.write_text(folder / 'photos.json', json.dumps(record, indent=1) + '\n')
   print(table)
 
 

@@ -12,10 +12,10 @@ from absl import app, logging
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from noisyjax import compile_cache, huge_pages
-from noisyjax.errors import UserError
-from noisyjax.interrupt import Stopped
-from noisyjax.log import show
+from noisyjax.system import compile_cache, huge_pages
+from noisyjax.system.errors import UserError
+from noisyjax.system.interrupt import Stopped
+from noisyjax.system.log import show
 
 
 def run(main: Callable[[], None]) -> None:

@@ -100,12 +100,21 @@ def model_2() -> nn.Module:
   """The course project's Model II."""
   after = lambda channels, norm: [nn.ReLU(), nn.Dropout(0.1), norm(channels)]
   return nn.Sequential(
-    nn.Conv2d(3, 128, 2), *after(128, nn.BatchNorm2d), nn.Conv2d(128, 64, 2), *after(64, nn.BatchNorm2d),
-    nn.Flatten(), nn.Linear(64 * 30 * 30, 64), *after(64, nn.BatchNorm1d), nn.Linear(64, 10),
-  )  # fmt: skip
+    nn.Conv2d(3, 128, 2),
+    *after(128, nn.BatchNorm2d),
+    nn.Conv2d(128, 64, 2),
+    *after(64, nn.BatchNorm2d),
+    nn.Flatten(),
+    nn.Linear(64 * 30 * 30, 64),
+    *after(64, nn.BatchNorm1d),
+    nn.Linear(64, 10),
+  )
 
 
 MODELS = {
-  'resnet18': ResNet, 'preact_resnet18': lambda: ResNet(PreActBlock), 'cnn9': CNN9, 'small_cnn': SmallCNN,
+  'resnet18': ResNet,
+  'preact_resnet18': lambda: ResNet(PreActBlock),
+  'cnn9': CNN9,
+  'small_cnn': SmallCNN,
   'model_2': model_2,
-}  # fmt: skip
+}

@@ -21,9 +21,10 @@ import program
 from absl import flags
 
 from configs.weak_supervision import clean_only
-from noisyjax import run, writer
-from noisyjax.errors import check_choice
-from noisyjax.experiments.words import markdown, spread
+from noisyjax.reports.formatting import markdown, spread
+from noisyjax.runs import run
+from noisyjax.system import storage
+from noisyjax.system.errors import check_choice
 
 WORKDIR = flags.DEFINE_string('workdir', 'runs/weak_supervision', 'Folder of the runs.')
 OUT = flags.DEFINE_string('out', '', 'Folder of the table; empty: the workdir.')
@@ -56,9 +57,20 @@ PLANS = {
   'ssr_plus': ('ssr_plus', 0, 2, {}),
   'promix': ('promix', 0, 2, {'warmup': 1, 'ramp': 2.0, 'rho': 0.39}),
 }
-HEAD = ('method', 'validation', 'best by validation', 'last', 'mean of last 10', 'best by test (oracle)',
-        'AUROC of "label is wrong" (in-sample, margin)', 'n', 'epochs', '10⁶ passes', 'minutes',
-        'told (all: 1,000 verified labels to choose the epoch)')  # fmt: skip
+HEAD = (
+  'method',
+  'validation',
+  'best by validation',
+  'last',
+  'mean of last 10',
+  'best by test (oracle)',
+  'AUROC of "label is wrong" (in-sample, margin)',
+  'n',
+  'epochs',
+  '10⁶ passes',
+  'minutes',
+  'told (all: 1,000 verified labels to choose the epoch)',
+)
 
 
 def config_of(method: str, minutes: int, seed: int):
@@ -110,8 +122,8 @@ def main() -> None:
     record['runs'] += [{'method': method} | {k: r[k] for k in keep} for r in results]
     table = markdown(HEAD, [cells for _, cells in sorted(rows, key=lambda r: -r[0])]) + '\n'
     name = folder / f'weak_supervision_{MINUTES.value}'
-    writer.write_text(name.with_suffix('.md'), table)
-    writer.write_text(name.with_suffix('.json'), json.dumps(record, indent=1) + '\n')
+    storage.write_text(name.with_suffix('.md'), table)
+    storage.write_text(name.with_suffix('.json'), json.dumps(record, indent=1) + '\n')
   print(table)
 
 

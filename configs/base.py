@@ -3,6 +3,6 @@
 Any field is a flag: `--config.optim.lr=0.05`. A field that is not there is refused.
 """
 
-from noisyjax.defaults import get_config
+from noisyjax.config.defaults import get_config
 
 __all__ = ['get_config']

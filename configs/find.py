@@ -5,7 +5,7 @@
 As it stands, it does what `find` does without `--config`.
 """
 
-from noisyjax.find import recipe
+from noisyjax.analysis.issues import recipe
 
 
 def get_config():

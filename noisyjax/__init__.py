@@ -1,26 +1,28 @@
 """noisyjax: train image classifiers on labels that cannot be trusted."""
 
-__version__ = '0.1.0'
-
 
 def load(workdir, select: str = ''):
-  """Returns a predictor from a finished run; see `noisyjax.predict.load`."""
-  from noisyjax.predict import load
+  """Returns a predictor from a finished run; see `noisyjax.runs.predict.load`."""
+  from noisyjax.runs.predict import load
 
   return load(workdir, select)
 
 
 def find_label_issues(images=None, labels=None, **options):
-  """Returns the labels that are probably wrong, ranked; see `noisyjax.find.find_label_issues`."""
-  from noisyjax.find import find_label_issues
+  """Returns the labels that are probably wrong, ranked; see `noisyjax.analysis.issues.find_label_issues`."""
+  from noisyjax.analysis.issues import find_label_issues
 
   return find_label_issues(images, labels, **options)
 
 
 def __getattr__(name: str):
-  """Gives `NoisyClassifier` when it is asked for: scikit-learn takes a second to import."""
+  """Imports `NoisyClassifier` and `__version__` when they are first used: scikit-learn takes a second to import."""
   if name == 'NoisyClassifier':
-    from noisyjax.classifier import NoisyClassifier
+    from noisyjax.runs.classifier import NoisyClassifier
 
     return NoisyClassifier
+  if name == '__version__':
+    from noisyjax.system.version import __version__
+
+    return __version__
   raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

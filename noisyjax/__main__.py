@@ -11,7 +11,7 @@ def main() -> None:
     sys.path[:] = [folder for folder in sys.path if os.path.realpath(folder) != here]  # '' among them
   except FileNotFoundError:  # it was removed
     pass
-  from noisyjax import huge_pages
+  from noisyjax.system import huge_pages
 
   huge_pages.ask()
   from noisyjax.cli import run

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from absl import app, flags
 
-from noisyjax import reading, recipe_files, version
-from noisyjax.errors import UserError
-from noisyjax.fields import shown
-from noisyjax.log import log, plain, say, show
+from noisyjax.config import recipe_files
+from noisyjax.config.fields import shown
+from noisyjax.system import reading, version
+from noisyjax.system.errors import UserError
+from noisyjax.system.log import log, plain, say, show
 
 
 class _Recipe(flags.ArgumentParser):
@@ -21,7 +22,7 @@ class _Recipe(flags.ArgumentParser):
   folder: Path | None = None  # of the recipe
 
   def parse(self, argument):
-    from noisyjax import recipe
+    from noisyjax.config import recipe
 
     if not isinstance(argument, str):
       return argument
@@ -91,8 +92,8 @@ def _folders(text: str) -> list[str]:
 
 def train() -> None:
   """train --config=F [--config.field=value …] --workdir=W: one run; finished, it stays; interrupted, it goes on."""
-  from noisyjax import dry_run, run
-  from noisyjax.experiments import report
+  from noisyjax.reports import report
+  from noisyjax.runs import dry_run, run
 
   if _DRY_RUN.value:
     say(dry_run.text(_needed(_CONFIG), timed=_DRY_RUN.value == 'timed'))
@@ -104,7 +105,8 @@ def train() -> None:
 
 def predict() -> None:
   """predict --workdir=W1,W2 [--ensemble] --images=FOLDER|ZIP [--probs] [--labels=CSV]: label_prediction.csv, counts."""
-  from noisyjax import predict as library, predict_files as files, writer
+  from noisyjax.runs import predict as library, predict_files as files
+  from noisyjax.system import storage
 
   images, folders = _needed(_IMAGES), _folders(_needed(_WORKDIR))
   if _PROBS.value not in ('', 'yes'):
@@ -114,7 +116,7 @@ def predict() -> None:
     members.append(library.ensemble(members))
   found = files.predict_files(members, images, _LABELS.value, _SKIP_BAD.value, _IMAGE_COLUMN.value, _LABEL_COLUMN.value)
   course, out = _FORMAT.value == 'course', Path(_OUT.value or Path(folders[0]) / 'label_prediction.csv')
-  writer.write_text(out, files.course_csv(found) if course else files.to_csv(found, bool(_PROBS.value)))
+  storage.write_text(out, files.course_csv(found) if course else files.to_csv(found, bool(_PROBS.value)))
   say(files.counts(found))
   if found.truth is not None:
     say(files.reports(found))
@@ -123,15 +125,23 @@ def predict() -> None:
 
 def find() -> None:
   """find --images=FOLDER|ZIP [--labels=CSV] [--workdir=W] [--probs=NPY] [--truth=CSV]: labels that may be wrong."""
-  from noisyjax import find_files as library
+  from noisyjax.analysis import file_issues as library
 
   folder = Path(_WORKDIR.value or 'label_issues')
   found, audit = library.find_files(
-    _needed(_IMAGES), _LABELS.value, folder, probs=_PROBS.value, truth=_TRUTH.value, folds=_FOLDS.value,
-    config=_CONFIG.value, skip_bad=_SKIP_BAD.value, rerun=_RERUN.value,
+    _needed(_IMAGES),
+    _LABELS.value,
+    folder,
+    probs=_PROBS.value,
+    truth=_TRUTH.value,
+    folds=_FOLDS.value,
+    config=_CONFIG.value,
+    skip_bad=_SKIP_BAD.value,
+    rerun=_RERUN.value,
     classes=[name.strip() for name in _CLASSES.value],
-    image_column=_IMAGE_COLUMN.value, label_column=_LABEL_COLUMN.value,
-  )  # fmt: skip
+    image_column=_IMAGE_COLUMN.value,
+    label_column=_LABEL_COLUMN.value,
+  )
   say(found)
   if audit is not None:
     say('audit: ' + ', '.join(f'{name} {value:.4f}' for name, value in audit.items()))
@@ -164,8 +174,9 @@ def _print_files(folder: Path) -> None:
 
 def inspect() -> None:
   """inspect --config=F --workdir=W: the data as text and pictures, before anything is trained."""
-  from noisyjax import lock
-  from noisyjax.data import inspect as library, prepare, split
+  from noisyjax.data import prepare, split
+  from noisyjax.reports import inspect as library
+  from noisyjax.system import lock
 
   config, folder = _needed(_CONFIG), Path(_needed(_WORKDIR))
   data, truth, _, source = prepare.load(config)
@@ -177,8 +188,9 @@ def inspect() -> None:
 
 def report() -> None:
   """report --workdir=W1,W2,…: report.html of each finished run anew, and one table of all; or of a sweep's runs."""
-  from noisyjax import lock
-  from noisyjax.experiments import collection, report as library, sweep as sweeps
+  from noisyjax.experiments import sweep as sweeps
+  from noisyjax.reports import collection, report as library
+  from noisyjax.system import lock
 
   folders = _folders(_needed(_WORKDIR))
   with contextlib.ExitStack() as stack:
@@ -199,22 +211,25 @@ def report() -> None:
 
 def strategies() -> None:
   """strategies: every method, its networks, what it must be told, its passes per image (measured), and its paper."""
-  from noisyjax import config, cost, plugins
+  from noisyjax.config.build import find_strategy
+  from noisyjax.config.plugin_fields import STRATEGIES
+  from noisyjax.engine import passes
+  from noisyjax.system import plugins
 
   say(f'{"strategy":22} {"networks":8}  {"must be told":16} {"passes":>6}  what it is')
-  for name in plugins.names(config.STRATEGIES, 'Strategy'):
-    found = config.find_strategy(name).build()
+  for name in plugins.names(STRATEGIES, 'Strategy'):
+    found = find_strategy(name).build()
     title = sys.modules[type(found).__module__].__doc__.splitlines()[0]
     told = ', '.join(found.needs) or 'nothing'
-    networks, passes = cost.planned(found, name)
-    say(f'{name:22} {networks:8}  {told:16} {passes:6.4g}  {title}')
+    networks, count = passes.planned(found, name)
+    say(f'{name:22} {networks:8}  {told:16} {count:6.4g}  {title}')
   say("\nof the method's own phases, without warm-up on all rows; passes: images through a network for each training")
   say('image (forward 1, with backward 3), the mean over these phases')
 
 
 def fields(word: str = '') -> None:
   """fields [WORD] [--config=F]: every --config.field (about WORD), its default or value in F, its range and meaning."""
-  from noisyjax import field_list
+  from noisyjax.config import field_list
 
   say(field_list.text(word, _CONFIG.value))
 
@@ -235,7 +250,7 @@ def _commands() -> str:
 
 def main(argv: list[str]) -> None:
   """Runs COMMAND; what a user did wrong is one line on stderr, and exit code 2."""
-  from noisyjax import compile_cache
+  from noisyjax.system import compile_cache
 
   words = argv[2:]
   if len(words) > (argv[1:2] == ['fields']):
@@ -283,7 +298,8 @@ def _parse(argv: list[str]) -> list[str]:
   if {'--version', '-version'} & set(argv):
     say(version.text())
     sys.exit(0)
-  from noisyjax import config, recipe
+  from noisyjax.config import recipe
+  from noisyjax.config.override import override
 
   if 'predict' in argv:  # there it is a switch, and no file is named
     argv = ['--probs=yes' if argument in ('--probs', '-probs') else argument for argument in argv]
@@ -298,7 +314,7 @@ def _parse(argv: list[str]) -> list[str]:
   except flags.Error as error:
     raise UserError(f'{error}'.strip().splitlines()[-1]) from error
   if fields:
-    config.override(_needed(_CONFIG), fields, '--config', beside=flags.FLAGS['config'].parser.folder)
+    override(_needed(_CONFIG), fields, '--config', beside=flags.FLAGS['config'].parser.folder)
   return rest
 
 
@@ -311,7 +327,7 @@ def _illegal(text: str) -> str:
 
 
 def _guarded(argv: list[str]) -> None:
-  from noisyjax.interrupt import Stopped
+  from noisyjax.system.interrupt import Stopped
 
   try:
     main(argv)

@@ -9,7 +9,7 @@ import jax
 import pytest
 
 import tiny
-from noisyjax import compile_cache
+from noisyjax.system import compile_cache
 
 compile_cache.enable()
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)

@@ -18,11 +18,10 @@ from numpy.testing import assert_allclose
 from sklearn.mixture import GaussianMixture
 
 import tiny
-from noisyjax import step, train
-from noisyjax.data import stream
-from noisyjax.optim import Optimizer
+from noisyjax.engine import step, train
+from noisyjax.engine.optim import Optimizer
+from noisyjax.engine.strategy import Strategy
 from noisyjax.strategies import naive
-from noisyjax.strategy import Strategy
 from tiny import BATCH, CLASSES, ROOT, ROWS
 
 LR, EPOCH = 0.3, 6
@@ -183,7 +182,7 @@ def rows_of(members, state=None, size=BATCH):
   """Returns the first batch's rows, int [size] or [M, size], of a stream whose members are bool [N] or [M, N]."""
   epoch = jnp.int32(0) if state is None else state.epoch
   walk = step.walks({'any': jnp.asarray(members)}, step.keys(ROOT).walk, epoch, CLASSES)['any']
-  return np.asarray(stream.rows(walk, 0, size)[0])
+  return np.asarray(walk.rows(walk, 0, size)[0])
 
 
 def step_key(state):

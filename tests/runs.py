@@ -19,12 +19,10 @@ if str(ROOT) not in sys.path:
   sys.path.insert(0, str(ROOT))
 
 from configs import digits  # noqa: E402
-from noisyjax import (  # noqa: E402
-  config as configs,
-  formats,
-  run,
-  writer,
-)
+from noisyjax.config.flat import flat  # noqa: E402
+from noisyjax.config.override import override  # noqa: E402
+from noisyjax.runs import run  # noqa: E402
+from noisyjax.system import formats, storage  # noqa: E402
 
 CLASSES = ('ant', 'bee', 'cat')
 TRAIN, VAL, TEST = 96, 32, 40  # rows of the npz, in this order
@@ -41,7 +39,7 @@ def recipe(path: str | Path = '', **overrides):
   c.data.train, c.data.val, c.data.test = '0:96', '96:128', '128:168'
   if path:
     c.data.source, c.data.path, c.data.trusted, c.noise.kind = 'npz', str(path), 0.0, 'none'
-  configs.override(c, {field.replace('__', '.'): value for field, value in overrides.items()}, 'test')
+  override(c, {field.replace('__', '.'): value for field, value in overrides.items()}, 'test')
   return c
 
 
@@ -56,8 +54,13 @@ def arrays(seed: int = 0) -> dict[str, np.ndarray]:
   wrong = rng.random(count) < 0.3
   given = np.where(wrong, (true + rng.integers(1, 3, count)) % 3, true).astype(np.int32)
   verified = np.where(np.arange(count) % 4 == 0, true, -1).astype(np.int32)
-  return {'images': images.astype(np.uint8), 'labels': given, 'verified': verified, 'true': true,
-          'classes': np.array(CLASSES)}  # fmt: skip
+  return {
+    'images': images.astype(np.uint8),
+    'labels': given,
+    'verified': verified,
+    'true': true,
+    'classes': np.array(CLASSES),
+  }
 
 
 def npz(path: Path, **changed) -> Path:
@@ -69,13 +72,13 @@ def npz(path: Path, **changed) -> Path:
 def fit(config, folder, monkeypatch=None) -> dict:
   """Runs in this process; with a monkeypatch, without the pictures of the report, which take most of such a run."""
   if monkeypatch is not None:
-    monkeypatch.setattr('noisyjax.experiments.report.write_report', lambda folder: None)
+    monkeypatch.setattr('noisyjax.reports.report.write_report', lambda folder: None)
   return run.run(config, folder, ['test'])
 
 
 def lines(folder, name: str = 'metrics.jsonl') -> list[dict]:
   """Returns a log without its times."""
-  records = writer.read_lines(Path(folder) / name)
+  records = storage.read_lines(Path(folder) / name)
   return [{k: v for k, v in record.items() if k not in TIMES} for record in records]
 
 
@@ -95,7 +98,7 @@ def outputs(folder) -> dict:
   result = formats.read_json(formats.RUN, Path(folder) / 'result.json')
   for field in ('audit', 'files', 'seconds', 'peak_memory_mb'):
     del result[field]
-  columns, notes = writer.read_parquet(Path(folder) / 'samples.parquet')
+  columns, notes = storage.read_parquet(Path(folder) / 'samples.parquet')
   return (
     {'metrics': lines(folder), 'result': result, 'notes': notes}
     | {f'samples {k}': v for k, v in columns.items()}
@@ -123,8 +126,13 @@ def _child(code: str, *arguments: str, cwd: Path) -> subprocess.Popen:
   }
   return subprocess.Popen(
     [sys.executable, '-c', head + code, *map(str, arguments)],
-    cwd=cwd, env=os.environ | cache, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-  )  # fmt: skip
+    cwd=cwd,
+    env=os.environ | cache,
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
 
 
 def start(*arguments: str, cwd: Path = ROOT) -> subprocess.Popen:
@@ -135,8 +143,10 @@ def start(*arguments: str, cwd: Path = ROOT) -> subprocess.Popen:
 # Each command line in a fork of one process: what they import, they import once. (JAX's threads start later.)
 _FORKS = """
 import io, json, os, traceback
-from noisyjax import cli, run
-from noisyjax.experiments import report, sweep
+from noisyjax import cli
+from noisyjax.experiments import sweep
+from noisyjax.reports import report
+from noisyjax.runs import run
 from configs import base
 out = []
 for arguments in json.load(sys.stdin):
@@ -180,10 +190,11 @@ def launch(*arguments: str, cwd: Path = ROOT) -> tuple[int, str, str]:
 
 def recipe_file(path: Path, config) -> Path:
   """Writes a recipe whose get_config() gives this config, for a child process."""
-  values = {k: v for k, v in configs.flat(config).items() if not isinstance(v, type(None))}
+  values = {k: v for k, v in flat(config).items() if not isinstance(v, type(None))}
   path.write_text(
-    'from configs import base\nfrom noisyjax import config\n\n\ndef get_config():\n  c = base.get_config()\n'
-    f'  config.override(c, {values!r}, "recipe")\n  return c\n'
+    'from configs import base\nfrom noisyjax.config.override import override\n\n\ndef get_config():\n'
+    '  c = base.get_config()\n'
+    f'  override(c, {values!r}, "recipe")\n  return c\n'
   )
   return path
 

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from noisyjax import writer
-from noisyjax.audit import Auditor
 from noisyjax.data.prepare import Audit
+from noisyjax.runs.audit import Auditor
+from noisyjax.system import storage
 
 TRUTH = np.array([0, 1, 0, 1, 0, 1], np.int32)
 GIVEN = np.array([0, 1, 1, -1, 0, 0], np.int32)
@@ -25,28 +25,33 @@ def auditor(folder, test=None) -> Auditor:
 
 def test_memorisation_targets_and_selection_of_an_epoch(tmp_path):
   rows = {
-    'predicted': np.array([0, 0, 1, 1, 0, -1]), 'label': np.array([0, 1, 1, -1, 1, 1]),
+    'predicted': np.array([0, 0, 1, 1, 0, -1]),
+    'label': np.array([0, 1, 1, -1, 1, 1]),
     'chosen': np.array([True, False, True, True, True, True]),
-  }  # fmt: skip
+  }
   auditor(tmp_path).epoch(3, None, 1, rows)
-  (line,) = writer.read_lines(tmp_path / 'audit.jsonl')
-  assert line == pytest.approx({
-    'epoch': 3,
-    'train_accuracy_true': 3 / 5,  # of rows that were seen: 0, 3 and 4
-    'train_accuracy_given': 3 / 4,  # rows 0, 2 and 4 of those that have a label
-    'target_accuracy': 3 / 4,  # rows 0, 1, 5 of 0, 1, 2, 5: row 4 is verified
-    'selection_precision': 2 / 3,  # rows 0 and 5 of 0, 2, 5
-    'selection_recall': 2 / 3,  # of 0, 1, 5
-  })  # fmt: skip
+  (line,) = storage.read_lines(tmp_path / 'audit.jsonl')
+  assert line == pytest.approx(
+    {
+      'epoch': 3,
+      'train_accuracy_true': 3 / 5,  # of rows that were seen: 0, 3 and 4
+      'train_accuracy_given': 3 / 4,  # rows 0, 2 and 4 of those that have a label
+      'target_accuracy': 3 / 4,  # rows 0, 1, 5 of 0, 1, 2, 5: row 4 is verified
+      'selection_precision': 2 / 3,  # rows 0 and 5 of 0, 2, 5
+      'selection_recall': 2 / 3,  # of 0, 1, 5
+    }
+  )
 
 
 def test_detection_on_a_table_of_six(tmp_path):
   probs = np.array([[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.5, 0.5], [0.1, 0.9], [0.3, 0.7]])
   dynamics = {
-    'count': np.array([2, 2, 2, 0, 2, 0]), 'mean_loss': np.array([0.1, 0.4, 0.3, 9, 9, 9.0]),
-    'mean_margin': np.array([2, 1, -1, 0, -9, 0.0]), 'label': np.array([0, 1, 0, 1, 1, -1]),
+    'count': np.array([2, 2, 2, 0, 2, 0]),
+    'mean_loss': np.array([0.1, 0.4, 0.3, 9, 9, 9.0]),
+    'mean_margin': np.array([2, 1, -1, 0, -9, 0.0]),
+    'label': np.array([0, 1, 0, 1, 1, -1]),
     'chosen': np.array([1, 0, 1, 1, 1, np.nan]),
-  }  # fmt: skip
+  }
   found = auditor(tmp_path)._detection(probs, None, dynamics)
   assert found == {
     # Rows 0, 1 (right), 2 and 5 (wrong). Margins 0.8, -0.2, -0.6, -0.4.

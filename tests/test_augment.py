@@ -14,13 +14,13 @@ import pytest
 import scipy.ndimage
 from PIL import Image, ImageEnhance, ImageOps
 
-from noisyjax.data import augment, jpeg
-from noisyjax.data.augment import POOL, RANGES, SUB_POLICIES, Strength
-from noisyjax.errors import UserError
+from noisyjax.engine import augment, jpeg
+from noisyjax.engine.augment import POOL, RANGES, SUB_POLICIES, Strength
+from noisyjax.system.errors import UserError
 
 STILL = Strength(
   rotation=0.0, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, scale=(1.0, 1.0), ratio=(1.0, 1.0), magnitude=0.0
-)  # fmt: skip
+)
 NAMES = sorted(augment.OPS)
 
 
@@ -251,10 +251,12 @@ def test_below_one_a_length_is_a_part_of_the_shorter_side(name):
 @pytest.mark.parametrize(
   'name, level, matrix',
   [
-    ('shear_x', 0.5, (1, 0.15, 0, 0, 1, 0)), ('shear_y', -1.0, (1, 0, 0, -0.3, 1, 0)),
-    ('translate_x', 0.4, (1, 0, 0.12 * 20, 0, 1, 0)), ('translate_y', -0.7, (1, 0, 0, 0, 1, -0.21 * 30)),
+    ('shear_x', 0.5, (1, 0.15, 0, 0, 1, 0)),
+    ('shear_y', -1.0, (1, 0, 0, -0.3, 1, 0)),
+    ('translate_x', 0.4, (1, 0, 0.12 * 20, 0, 1, 0)),
+    ('translate_y', -0.7, (1, 0, 0, 0, 1, -0.21 * 30)),
   ],
-)  # fmt: skip
+)
 def test_geometry_agrees_with_pil(name, level, matrix):
   image = photos(1, 30, 20)[0]
   ours = np.asarray(warp(image, geometry(POOL.index(name), amount(name, level), 30, 20)))

@@ -22,14 +22,17 @@ from golden import (
   phase_of,
   rows_of,
   softmax,
-)  # fmt: skip
+)
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tiny
 from configs import base
-from noisyjax import config, train
-from noisyjax.errors import UserError
+from noisyjax.config.build import build_strategy
+from noisyjax.config.check import checked
+from noisyjax.config.plan import phases_of
+from noisyjax.engine import train
 from noisyjax.strategies import aum, naive
+from noisyjax.system.errors import UserError
 from tiny import CLASSES, ROOT, ROWS
 
 AUM = aum.Strategy.build(percentile=50.0)
@@ -40,8 +43,13 @@ def aum_update(strategy, extra, epoch, index, logits, label, epochs=9.0, weight=
   logits = np.asarray(logits)
   classes = logits.shape[-1] - 1
   label = jnp.asarray(label)
-  b = {'weak': None, 'weight': jnp.ones(len(label)) if weight is None else jnp.asarray(weight), 'label': label,
-       'target': jax.nn.one_hot(label, classes), 'index': jnp.asarray(index)}  # fmt: skip
+  b = {
+    'weak': None,
+    'weight': jnp.ones(len(label)) if weight is None else jnp.asarray(weight),
+    'label': label,
+    'target': jax.nn.one_hot(label, classes),
+    'index': jnp.asarray(index),
+  }
   state = type('State', (), {'extra': extra})
   ctx = Given(jnp.asarray(logits, jnp.float32), jnp.int32(epoch), epochs=jnp.float32(epochs))
   return strategy.loss(None, state, {'train': b}, ctx)[1].extra
@@ -161,11 +169,11 @@ def test_aum_votes_without_its_extra_class():
 def test_aum_plans_to_measure_and_then_to_retrain(epochs, want):
   settings = base.get_config()
   settings.strategy.name, settings.epochs, settings.schedule.name = 'aum', epochs, 'cosine'
-  config.check(settings)
-  (_, first, measuring), (_, second, retraining) = config.phases(settings)
+  checked(settings)
+  (_, first, measuring), (_, second, retraining) = phases_of(settings)
   assert (first, second) == want
   assert measuring.schedule.name == 'constant' and retraining.schedule.name == 'cosine' and retraining.reset == 'all'
-  strategies = [config.build_strategy(c, 'aum') for c in (measuring, retraining)]
+  strategies = [build_strategy(c, 'aum') for c in (measuring, retraining)]
   assert [(s.measure, s.networks) for s in strategies] == [(True, 2), (False, 1)]
 
 

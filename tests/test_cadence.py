@@ -1,7 +1,7 @@
 import pytest
 
-from noisyjax.cadence import Cadence
-from noisyjax.errors import UserError
+from noisyjax.system.cadence import Cadence
+from noisyjax.system.errors import UserError
 
 
 def turns(spec, steps=range(1, 21), seconds=lambda step: step * 0.5):

@@ -9,14 +9,19 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 
 import noisyjax
-from noisyjax import classifier
-from noisyjax.errors import UserError
+from noisyjax.runs import classifier
+from noisyjax.system.errors import UserError
 
 ROWS, SIDE = 60, 8
 QUICK = {
-  'batch_size': 20, 'steps_per_epoch': 15, 'model.small_cnn.widths': (8, 8), 'model.conv': 'matmul', 'augment.weak': (),
-  'model.mean': (110.0,), 'model.std': (80.0,),  # those of the rows differ by a fold, and compile the step again
-}  # fmt: skip
+  'batch_size': 20,
+  'steps_per_epoch': 15,
+  'model.small_cnn.widths': (8, 8),
+  'model.conv': 'matmul',
+  'augment.weak': (),
+  'model.mean': (110.0,),
+  'model.std': (80.0,),  # those of the rows differ by a fold, and compile the step again
+}
 
 
 def images(count: int = ROWS, side: int = SIDE) -> tuple[np.ndarray, np.ndarray]:
@@ -84,9 +89,11 @@ def test_refit_forgets_the_first_labels(fitted):
 @pytest.mark.parametrize('missing', [-1, None, float('nan')], ids=str)
 def test_unlabeled_rows_are_no_class(missing):
   X, truth = images()
-  y = np.where(np.arange(ROWS) < 10, missing, truth) if missing == -1 else [
-    missing if row < 10 else int(label) for row, label in enumerate(truth)
-  ]  # fmt: skip
+  y = (
+    np.where(np.arange(ROWS) < 10, missing, truth)
+    if missing == -1
+    else [missing if row < 10 else int(label) for row, label in enumerate(truth)]
+  )
   assert list(quick(epochs=1).fit(X, y).classes_) == [0, 1]
 
 

@@ -5,9 +5,11 @@ import pytest
 from PIL import Image
 
 import runs
-from noisyjax import cli, log, step, writer
-from noisyjax.errors import UserError
+from noisyjax import cli
+from noisyjax.engine import step
 from noisyjax.experiments import sweep
+from noisyjax.system import log, storage
+from noisyjax.system.errors import UserError
 
 
 @pytest.fixture(scope='module')
@@ -17,7 +19,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-  monkeypatch.setattr('noisyjax.experiments.report.write_report', lambda folder: None)
+  monkeypatch.setattr('noisyjax.reports.report.write_report', lambda folder: None)
 
 
 DIGITS = '--config=configs/digits.py'
@@ -332,7 +334,7 @@ def test_folds_validate_each_training_row_once_and_report_their_mean(data, tmp_p
   results, table = sweep.kfold(runs.recipe(data, data__train='0:128', data__val='0.3'), 4, str(tmp_path))
   held = []
   for i, result in enumerate(results):
-    samples, _ = writer.read_parquet(tmp_path / f'fold={i}/samples.parquet')
+    samples, _ = storage.read_parquet(tmp_path / f'fold={i}/samples.parquet')
     own = samples['row'][samples['split'] == 'val']
     assert result['data']['rows'] == {
       'train': 128 - len(own),

@@ -79,15 +79,24 @@ def reference(probs, labels):
   h = entropy / np.maximum(own, 1e-6)
   shifted = probs - limit + limit.max()
   return {
-    'thresholds': limit, 'counted': joint, 'calibrated': whole, 'joint': whole / n,
-    'issues': found, 'issues_calibrated': n - np.trace(whole),
-    'prune_by_noise_rate': by_rate & doubted, 'prune_by_class': by_class & doubted,
-    'both': by_rate & by_class & doubted, 'confident_learning': off & doubted, 'predicted_neq_given': doubted,
-    'low_normalized_margin': low(margin), 'low_self_confidence': low(own),
-    'self_confidence': own, 'normalized_margin': margin,
+    'thresholds': limit,
+    'counted': joint,
+    'calibrated': whole,
+    'joint': whole / n,
+    'issues': found,
+    'issues_calibrated': n - np.trace(whole),
+    'prune_by_noise_rate': by_rate & doubted,
+    'prune_by_class': by_class & doubted,
+    'both': by_rate & by_class & doubted,
+    'confident_learning': off & doubted,
+    'predicted_neq_given': doubted,
+    'low_normalized_margin': low(margin),
+    'low_self_confidence': low(own),
+    'self_confidence': own,
+    'normalized_margin': margin,
     'confidence_weighted_entropy': np.log(1 + h) / np.maximum(h, 1e-6),
     'adjusted_self_confidence': shifted[np.arange(n), labels] / shifted.sum(1),
-  }  # fmt: skip
+  }
 
 
 # --- ours, all of it in one jit of one shape -------------------------------------------------------
@@ -100,12 +109,15 @@ def _all(probs, labels, keep):
   out = {kind: confident.issues(probs, labels, keep, kind=kind) for kind in confident.FILTERS}
   out |= {kind: confident.scores(probs, labels, kind) for kind in confident.SCORES}
   return out | {
-    'thresholds': confident.thresholds(probs, labels, keep), 'counted': raw, 'counts': counts,
-    'calibrated': confident.calibrated(raw, counts), 'joint': confident.joint(probs, labels, keep),
+    'thresholds': confident.thresholds(probs, labels, keep),
+    'counted': raw,
+    'counts': counts,
+    'calibrated': confident.calibrated(raw, counts),
+    'joint': confident.joint(probs, labels, keep),
     'issues': confident.num_issues(probs, labels, keep),
     'issues_calibrated': confident.num_issues(probs, labels, keep, calibrate=True),
     'adjusted_self_confidence': confident.adjusted_self_confidence(probs, labels, keep),
-  }  # fmt: skip
+  }
 
 
 def ours(probs, labels):
@@ -164,13 +176,19 @@ A_LABELS = [0, 0, 1, 1, 1, 1, 1, 1, 1, 2]
 
 def test_case_a_one_wrong_row_of_ten():
   found = ours(A_PROBS, A_LABELS)
-  assert_same(found, {
-    'thresholds': np.array([0.75, 4.8 / 7, 0.8]),
-    'counted': [[1, 0, 0], [0, 6, 1], [0, 0, 1]], 'calibrated': [[2, 0, 0], [0, 6, 1], [0, 0, 1]],
-    'joint': np.array([[0.2, 0, 0], [0, 0.6, 0.1], [0, 0, 0.1]]), 'issues': 1, 'issues_calibrated': 1,
-    'self_confidence': np.array([0.9, 0.6, 0] + [0.8] * 7),
-    'normalized_margin': np.array([0.9, 0.7, 0.05] + [0.85] * 7),
-  })  # fmt: skip
+  assert_same(
+    found,
+    {
+      'thresholds': np.array([0.75, 4.8 / 7, 0.8]),
+      'counted': [[1, 0, 0], [0, 6, 1], [0, 0, 1]],
+      'calibrated': [[2, 0, 0], [0, 6, 1], [0, 0, 1]],
+      'joint': np.array([[0.2, 0, 0], [0, 0.6, 0.1], [0, 0, 0.1]]),
+      'issues': 1,
+      'issues_calibrated': 1,
+      'self_confidence': np.array([0.9, 0.6, 0] + [0.8] * 7),
+      'normalized_margin': np.array([0.9, 0.7, 0.05] + [0.85] * 7),
+    },
+  )
   for kind in confident.FILTERS:
     assert_array_equal(np.flatnonzero(found[kind]), [2], err_msg=kind)
   weighted, adjusted = found['confidence_weighted_entropy'], found['adjusted_self_confidence']
@@ -179,8 +197,19 @@ def test_case_a_one_wrong_row_of_ten():
 
 
 def test_case_b_a_row_off_the_diagonal_whose_label_is_the_argmax_is_not_flagged():
-  first = np.array([0.7110397298505661, 0.6367131487519773, 0.7571834730987641, 0.6394163729473307, 0.5853684039196656,
-                    0.6675968116482668, 0.7240647829106976, 0.740474240697777, 0.7148252196621883])  # fmt: skip
+  first = np.array(
+    [
+      0.7110397298505661,
+      0.6367131487519773,
+      0.7571834730987641,
+      0.6394163729473307,
+      0.5853684039196656,
+      0.6675968116482668,
+      0.7240647829106976,
+      0.740474240697777,
+      0.7148252196621883,
+    ]
+  )
   labels = np.array([0, 1, 1, 1, 1, 0, 0, 1, 0])
   found = ours(np.stack([first, 1 - first], 1), labels)
   assert_allclose(found['thresholds'], [0.704382, 0.328169], atol=1e-6)
@@ -236,9 +265,14 @@ def test_case_d_three_gaussians():
   assert_allclose(found['joint'].sum(0), [0.48125, 0.28125, 0.2375], rtol=1e-6)
   counts = {kind: int(found[kind].sum()) for kind in confident.FILTERS}
   assert counts == {
-    'prune_by_noise_rate': 35, 'prune_by_class': 36, 'both': 35, 'confident_learning': 31, 'predicted_neq_given': 41,
-    'low_normalized_margin': 31, 'low_self_confidence': 31,
-  }  # fmt: skip
+    'prune_by_noise_rate': 35,
+    'prune_by_class': 36,
+    'both': 35,
+    'confident_learning': 31,
+    'predicted_neq_given': 41,
+    'low_normalized_margin': 31,
+    'low_self_confidence': 31,
+  }
   assert (found['issues'], found['issues_calibrated']) == (31, 38)
   hits = (found['prune_by_noise_rate'] & wrong).sum()
   assert_allclose([hits / 35, hits / wrong.sum()], [0.9143, 0.9697], atol=1e-4)
@@ -256,16 +290,20 @@ def test_cleanlab_itself_agrees(classes, n):
       continue
     seen += 1
     quality = functools.partial(rank.get_label_quality_scores, labels, probs)
-    assert_same(found, {
-      'thresholds': count.get_confident_thresholds(labels, probs),
-      'counted': count.compute_confident_joint(labels, probs, calibrate=False),
-      'calibrated': count.compute_confident_joint(labels, probs),
-      'joint': count.estimate_joint(labels, probs),
-      'issues': count.num_label_issues(labels, probs),
-      'issues_calibrated': count.num_label_issues(labels, probs, estimation_method='off_diagonal_calibrated'),
-      'adjusted_self_confidence': quality(method='self_confidence', adjust_pred_probs=True),
-    } | {kind: find(labels, probs, filter_by=kind, n_jobs=1) for kind in confident.FILTERS}
-      | {kind: quality(method=kind) for kind in confident.SCORES if kind != 'adjusted_self_confidence'})  # fmt: skip
+    assert_same(
+      found,
+      {
+        'thresholds': count.get_confident_thresholds(labels, probs),
+        'counted': count.compute_confident_joint(labels, probs, calibrate=False),
+        'calibrated': count.compute_confident_joint(labels, probs),
+        'joint': count.estimate_joint(labels, probs),
+        'issues': count.num_label_issues(labels, probs),
+        'issues_calibrated': count.num_label_issues(labels, probs, estimation_method='off_diagonal_calibrated'),
+        'adjusted_self_confidence': quality(method='self_confidence', adjust_pred_probs=True),
+      }
+      | {kind: find(labels, probs, filter_by=kind, n_jobs=1) for kind in confident.FILTERS}
+      | {kind: quality(method=kind) for kind in confident.SCORES if kind != 'adjusted_self_confidence'},
+    )
   assert seen > 5
 
 

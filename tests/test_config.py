@@ -5,14 +5,19 @@ import pytest
 
 import runs
 from configs import base
-from noisyjax import config as configs
-from noisyjax.errors import UserError
-from noisyjax.strategy import TrainData
+from noisyjax.config.build import build_model, build_strategy
+from noisyjax.config.check import checked
+from noisyjax.config.flat import flat
+from noisyjax.config.override import override
+from noisyjax.config.plan import ROWS, phases_of, pixel_statistics, planned
+from noisyjax.config.resolved import difference, resolved, restored
+from noisyjax.data.training import TrainData
+from noisyjax.system.errors import UserError
 
 
 def refused(match: str, **overrides):
   with pytest.raises(UserError, match=match):
-    configs.check(runs.recipe(**overrides))
+    checked(runs.recipe(**overrides))
 
 
 def test_a_config_survives_its_file():
@@ -24,57 +29,72 @@ def test_a_config_survives_its_file():
     augment__weak=('crop', 'flip'),
     phases=(('naive', 2, {'optim.lr': 0.1, 'augment.weak': ()}), ('co_teaching', 3, {})),
   )
-  written = json.loads(json.dumps(configs.resolved(config)))
-  back = configs.restored(written)
-  assert not configs.difference(written, json.loads(json.dumps(configs.resolved(back))))
+  written = json.loads(json.dumps(resolved(config)))
+  back = restored(written)
+  assert not difference(written, json.loads(json.dumps(resolved(back))))
   assert back.augment.weak == ('crop', 'flip')
-  assert configs.build_strategy(back, 'co_teaching') == configs.build_strategy(config, 'co_teaching')
-  assert configs.build_model(back, 10) == configs.build_model(config, 10)
-  for (name, epochs, own), (name_, epochs_, own_) in zip(configs.phases(config), configs.phases(back), strict=True):
+  assert build_strategy(back, 'co_teaching') == build_strategy(config, 'co_teaching')
+  assert build_model(back, 10) == build_model(config, 10)
+  for (name, epochs, own), (name_, epochs_, own_) in zip(phases_of(config), phases_of(back), strict=True):
     assert (name, epochs) == (name_, epochs_)
-    assert configs.difference(configs.resolved(own), configs.resolved(own_)) == []
+    assert difference(resolved(own), resolved(own_)) == []
     assert own_.augment.weak == own.augment.weak  # tuples again, not lists
 
 
 def test_only_tables_that_the_run_uses_are_written():
-  plain = configs.resolved(runs.recipe())
+  plain = resolved(runs.recipe())
   assert 'naive' in plain['strategy'] and 'co_teaching' not in plain['strategy'] and 'resnet18' not in plain['model']
-  two = configs.resolved(runs.recipe(strategy__name='clean_correction'))  # its own plan begins with naive
+  two = resolved(runs.recipe(strategy__name='clean_correction'))  # its own plan begins with naive
   assert {'naive', 'clean_correction'} <= two['strategy'].keys()
-  one = configs.resolved(runs.recipe(strategy__name='co_teaching', phases=(('naive', 1, {}),)))
+  one = resolved(runs.recipe(strategy__name='co_teaching', phases=(('naive', 1, {}),)))
   assert {'naive', 'co_teaching'} <= one['strategy'].keys()
 
 
 def test_a_difference_names_each_field_once():
-  old, new = (json.loads(json.dumps(configs.resolved(runs.recipe(**o)))) for o in ({}, {'optim__lr': 0.2, 'ema': 0.5}))
-  assert configs.difference(old, new) == ['ema: 0.0 → 0.5', 'optim.lr: 0.05 → 0.2']
-  assert configs.difference({}, {'data': {'size': 1}}) == ['data.size: no such field → 1']  # of another version
-  assert configs.difference(old, configs.resolved(runs.recipe())) == []  # a tuple is its list
+  old, new = (json.loads(json.dumps(resolved(runs.recipe(**o)))) for o in ({}, {'optim__lr': 0.2, 'ema': 0.5}))
+  assert difference(old, new) == ['ema: 0.0 → 0.5', 'optim.lr: 0.05 → 0.2']
+  assert difference({}, {'data': {'size': 1}}) == ['data.size: no such field → 1']  # of another version
+  assert difference(old, resolved(runs.recipe())) == []  # a tuple is its list
 
 
 @pytest.mark.parametrize(
   ('field', 'value', 'stored'),
   [
-    ('optim.lr', 1, 1.0), ('data.val', 0.1, '0.1'), ('augment.weak', ['crop'], ('crop',)), ('epochs', 7, 7),
-    ('optim.nesterov', False, False), ('data.test', '', ''),
+    ('optim.lr', 1, 1.0),
+    ('data.val', 0.1, '0.1'),
+    ('augment.weak', ['crop'], ('crop',)),
+    ('epochs', 7, 7),
+    ('optim.nesterov', False, False),
+    ('data.test', '', ''),
     # The texts of flags.
-    ('optim.lr', '1e-3', 1e-3), ('epochs', '7', 7), ('optim.nesterov', 'false', False), ('data.unlabeled', '7', '7'),
-    ('augment.weak', 'crop,flip', ('crop', 'flip')), ('augment.weak', 'crop', ('crop',)), ('augment.weak', '', ()),
-    ('augment.weak', '()', ()), ('augment.weak', '("crop", "flip")', ('crop', 'flip')),
-    ('augment.weak', '[crop, flip]', ('crop', 'flip')), ('data.classes', '1,2,10', ('1', '2', '10')),
+    ('optim.lr', '1e-3', 1e-3),
+    ('epochs', '7', 7),
+    ('optim.nesterov', 'false', False),
+    ('data.unlabeled', '7', '7'),
+    ('augment.weak', 'crop,flip', ('crop', 'flip')),
+    ('augment.weak', 'crop', ('crop',)),
+    ('augment.weak', '', ()),
+    ('augment.weak', '()', ()),
+    ('augment.weak', '("crop", "flip")', ('crop', 'flip')),
+    ('augment.weak', '[crop, flip]', ('crop', 'flip')),
+    ('data.classes', '1,2,10', ('1', '2', '10')),
     ('data.classes', ' blue, light green ,red', ('blue', 'light green', 'red')),
     ('data.classes', '07,1e3', ('07', '1e3')),
-    ('data.classes', (1, 2, 10), ('1', '2', '10')), ('data.classes', "rock'n'roll,jazz", ("rock'n'roll", 'jazz')),
-    ('data.classes', '"a,b",c', ('a,b', 'c')), ('schedule.milestones', '50,75', (50.0, 75.0)),
-    ('model.mean', '0.5, 1', (0.5, 1.0)), ('model.small_cnn.widths', [8, 16, 32], (8, 16, 32)),
-    ('noise.map', 'cifar10', ('cifar10',)), ('noise.map', '(0,1),(2,0)', ((0, 1), (2, 0))),
+    ('data.classes', (1, 2, 10), ('1', '2', '10')),
+    ('data.classes', "rock'n'roll,jazz", ("rock'n'roll", 'jazz')),
+    ('data.classes', '"a,b",c', ('a,b', 'c')),
+    ('schedule.milestones', '50,75', (50.0, 75.0)),
+    ('model.mean', '0.5, 1', (0.5, 1.0)),
+    ('model.small_cnn.widths', [8, 16, 32], (8, 16, 32)),
+    ('noise.map', 'cifar10', ('cifar10',)),
+    ('noise.map', '(0,1),(2,0)', ((0, 1), (2, 0))),
     ('phases', '(("naive", 2, {"optim.lr": 0.1}),)', (('naive', 2, {'optim.lr': 0.1}),)),
   ],
-)  # fmt: skip
+)
 def test_an_override_takes_the_type_of_its_field(field, value, stored):
   config = base.get_config()
-  configs.override(config, {field: value}, 'test')
-  found = configs.flat(config)[field]
+  override(config, {field: value}, 'test')
+  found = flat(config)[field]
   assert found == stored and type(found) is type(stored)
 
 
@@ -91,7 +111,7 @@ def test_an_override_takes_the_type_of_its_field(field, value, stored):
 )
 def test_an_override_of_another_type_is_refused(field, value):
   with pytest.raises(UserError, match=f'point 3: {field}={value!r}: expected '):
-    configs.override(base.get_config(), {field: value}, 'point 3')
+    override(base.get_config(), {field: value}, 'point 3')
 
 
 def test_a_field_that_does_not_exist_is_refused_with_its_neighbours():
@@ -102,7 +122,7 @@ def test_a_field_that_does_not_exist_is_refused_with_its_neighbours():
     ('epoch', 'epochs', 'Fields: augment'),
   ):
     with pytest.raises(UserError) as error:
-      configs.override(base.get_config(), {field: 1}, 'here')
+      override(base.get_config(), {field: 1}, 'here')
     assert f'here: there is no field {field!r}. Did you mean {near!r}? {beside}' in str(error.value)
 
 
@@ -114,8 +134,10 @@ def test_a_recipe_cannot_invent_a_field():
 
 
 def test_unknown_names_list_the_choices_and_suggest_the_nearest():
-  refused(r"strategy\.name: unknown value 'co_teching'\. Did you mean 'co_teaching'\? Choices: aum, .* and \d\d more",
-          strategy__name='co_teching')  # fmt: skip
+  refused(
+    r"strategy\.name: unknown value 'co_teching'\. Did you mean 'co_teaching'\? Choices: aum, .* and \d\d more",
+    strategy__name='co_teching',
+  )
   refused(r"model\.name: unknown value 'resnet81'\. Did you mean 'resnet18'\? Choices: .*cnn9", model__name='resnet81')
   refused(r"optim\.name: unknown value 'adm'.*Choices: adam, adamw, nadam, sgd", optim__name='adm')
   refused(r"schedule\.name: unknown value 'cosin'\. Did you mean 'cosine'", schedule__name='cosin')
@@ -141,8 +163,11 @@ def test_contradictions_and_values_out_of_range_name_their_field():
   refused(r'schedule\.factor: expected at least 0, found -1.0', schedule__factor=-1.0)
   refused(r'schedule\.restart: expected at least 1e-06, found 0.0', schedule__restart=0.0)
   refused(r"schedule\.milestones=\('a',\): expected a list, each .* a finite number", schedule__milestones=('a',))
-  refused(r'model\.cnn9\.dropout: expected at least 0 and below 1, found -0.25', model__name='cnn9',
-          model__cnn9__dropout=-0.25)  # fmt: skip
+  refused(
+    r'model\.cnn9\.dropout: expected at least 0 and below 1, found -0.25',
+    model__name='cnn9',
+    model__cnn9__dropout=-0.25,
+  )
   refused(r'model\.resnet18\.width: expected from 0.01 to 100', model__name='resnet18', model__resnet18__width=-1.0)
   refused(r'model\.std: expected at least 1e-06', model__std=(0.0,))
   refused(r'seed: expected at most 4294967295, found 4294967296', seed=2**32)
@@ -159,8 +184,10 @@ def test_contradictions_and_values_out_of_range_name_their_field():
 
 def test_phases_are_checked_one_by_one():
   refused(r'phases\[0\]: expected \(strategy, epochs, overrides\), found', phases=(('naive', 3),))
-  refused(r"phases\[1\]: expected at least 1 epoch, as a whole number, found '3'",
-          phases=(('naive', 3, {}), ('naive', '3', {})))  # fmt: skip
+  refused(
+    r"phases\[1\]: expected at least 1 epoch, as a whole number, found '3'",
+    phases=(('naive', 3, {}), ('naive', '3', {})),
+  )
   refused(r'phases\[0\]: expected at least 1 epoch, as a whole number, found 0', phases=(('naive', 0, {}),))
   refused("strategy.name: unknown value 'naiv'. Did you mean 'naive'", phases=(('naiv', 3, {}),))
   refused(r"phases\[0\]: there is no field 'optim.rate'", phases=(('naive', 3, {'optim.rate': 1.0}),))
@@ -172,7 +199,7 @@ def test_phases_hold_what_they_override_and_nothing_of_each_other():
   config = runs.recipe(
     optim__lr=0.3, phases=(('naive', 2, {'optim.lr': 0.1, 'rows': 'trusted'}), ('loss_filter', 3, {'ema': 0.9}))
   )
-  (name, epochs, first), (other, more, second) = configs.phases(config)
+  (name, epochs, first), (other, more, second) = phases_of(config)
   assert (name, epochs, other, more) == ('naive', 2, 'loss_filter', 3)
   assert (first.optim.lr, first.rows, first.ema) == (0.1, 'trusted', 0.0)
   assert (second.optim.lr, second.rows, second.ema) == (0.3, 'all', 0.9)
@@ -181,7 +208,7 @@ def test_phases_hold_what_they_override_and_nothing_of_each_other():
 
 def test_a_strategys_own_plan_is_used_where_the_config_has_none():
   config = runs.recipe(strategy__name='clean_correction', epochs=5)
-  plan = [(name, epochs, own.rows, own.labels, own.reset) for name, epochs, own in configs.phases(config)]
+  plan = [(name, epochs, own.rows, own.labels, own.reset) for name, epochs, own in phases_of(config)]
   assert plan == [('naive', 2, 'trusted', 'verified', 'none'), ('clean_correction', 3, 'all', '', 'all')]
 
 
@@ -193,42 +220,63 @@ def _rows(**labels) -> TrainData:
 
 def test_rows_of_a_phase_follow_given_and_verified_labels():
   data = _rows()
-  found = {name: np.flatnonzero(rule(data.given, data.verified)).tolist() for name, rule in configs.ROWS.items()}
+  found = {name: np.flatnonzero(rule(data.given, data.verified)).tolist() for name, rule in ROWS.items()}
   assert found == {'all': [0, 1, 2, 3, 4, 5], 'labeled': [0, 1, 2, 5], 'trusted': [2, 3, 5], 'untrusted': [0, 1, 4]}
   with pytest.raises(UserError, match="rows: 'trusted' leaves no row to phase 'naive'"):
-    configs.plan(runs.recipe(rows='trusted'), _rows(verified=[-1] * 6))
+    planned(runs.recipe(rows='trusted'), _rows(verified=[-1] * 6))
 
 
 def test_pixel_statistics_are_the_training_images_own_unless_given():
   data = _rows()
   config = runs.recipe(model__mean=(), model__std=())
-  model = configs.build_model(config, 3)
-  mean, std = configs.pixel_statistics(config, model, data.images)
+  model = build_model(config, 3)
+  mean, std = pixel_statistics(config, model, data.images)
   np.testing.assert_allclose([*mean, *std], [data.images.mean(), data.images.std()], atol=0.51)
   given = runs.recipe(model__mean=(1.0,), model__std=(2.0,))
-  assert configs.pixel_statistics(given, model, data.images) == ((1.0,), (2.0,))
+  assert pixel_statistics(given, model, data.images) == ((1.0,), (2.0,))
   wrong = runs.recipe(model__mean=(1.0, 2.0))
   with pytest.raises(UserError, match=r'model\.mean: found 2 numbers, expected 1, one a channel'):
-    configs.pixel_statistics(wrong, model, data.images)
+    pixel_statistics(wrong, model, data.images)
   raw = runs.recipe(model__name='model_1')
-  assert configs.pixel_statistics(raw, configs.build_model(raw, 3), data.images) == ((0.0,), (1.0,))
+  assert pixel_statistics(raw, build_model(raw, 3), data.images) == ((0.0,), (1.0,))
 
 
 def test_more_devices_than_there_are_is_an_error():
   with pytest.raises(UserError, match=r'devices: found 99, expected at most \d'):
-    configs.plan(runs.recipe(devices=99), _rows())
+    planned(runs.recipe(devices=99), _rows())
 
 
 def test_every_number_of_a_config_reaches_its_phase():
   rows = TrainData(np.zeros((4, 8, 8, 1), np.uint8), *np.zeros((2, 4), np.int32), 3)
   config = runs.recipe(
-    optim__nesterov=False, optim__kernels_only=False, optim__b1=0.11, optim__b2=0.12, optim__eps=0.13, optim__clip=0.14,
-    optim__lr=0.21, optim__decay=0.22, optim__momentum=0.23, freeze='head', stop__metric='val_accuracy',
-    stop__delta=0.15, stop__patience=9, balance=True, steps_per_epoch=7, ema=0.24, mixup=0.25,
-    schedule__name='milestones', schedule__warmup=2.0, schedule__peak=0.3, schedule__factor=0.4, schedule__restart=6.0,
-    schedule__final=0.05, schedule__milestones=(3.0,), augment__weak=('crop',), augment__strong=('cutout',),
-  )  # fmt: skip
-  (phase,) = configs.plan(config, rows)
+    optim__nesterov=False,
+    optim__kernels_only=False,
+    optim__b1=0.11,
+    optim__b2=0.12,
+    optim__eps=0.13,
+    optim__clip=0.14,
+    optim__lr=0.21,
+    optim__decay=0.22,
+    optim__momentum=0.23,
+    freeze='head',
+    stop__metric='val_accuracy',
+    stop__delta=0.15,
+    stop__patience=9,
+    balance=True,
+    steps_per_epoch=7,
+    ema=0.24,
+    mixup=0.25,
+    schedule__name='milestones',
+    schedule__warmup=2.0,
+    schedule__peak=0.3,
+    schedule__factor=0.4,
+    schedule__restart=6.0,
+    schedule__final=0.05,
+    schedule__milestones=(3.0,),
+    augment__weak=('crop',),
+    augment__strong=('cutout',),
+  )
+  (phase,) = planned(config, rows)
   h, spec = phase.hyper, phase.spec
   o, s = h.optimizer, h.schedule
   assert (o.nesterov, o.kernels_only, o.freeze, o.schedule) == (False, False, 'head', 'milestones')
@@ -242,7 +290,7 @@ def test_every_number_of_a_config_reaches_its_phase():
 
 def test_no_field_takes_what_training_would_only_fail_on_later():
   config = base.get_config()
-  for field, default in configs.flat(config).items():
+  for field, default in flat(config).items():
     kind = type(default)
     wrong = [None, (1, 2, None), (None,), {'a': 1}, np.zeros(2)]
     wrong += [float('nan'), float('inf'), 1e30, 10**400, 'text'] if kind in (int, float) else []
@@ -251,6 +299,6 @@ def test_no_field_takes_what_training_would_only_fail_on_later():
     for value in wrong:
       own = config.copy_and_resolve_references()
       with pytest.raises(UserError) as error:
-        configs.override(own, {field: value}, 'here')
-        configs.check(own)
+        override(own, {field: value}, 'here')
+        checked(own)
       assert field in str(error.value) or field.split('.')[0] in ('phases', 'noise'), (field, value, error.value)

@@ -16,8 +16,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import runs
 import tiny
-from noisyjax import checkpoint, config as configs, plugins, step, train
-from noisyjax.strategy import Ctx, TrainData
+from noisyjax.config.plan import planned
+from noisyjax.config.plugin_fields import STRATEGIES
+from noisyjax.data.training import TrainData
+from noisyjax.engine import step, train
+from noisyjax.engine.strategy import Ctx
+from noisyjax.runs import checkpoint
+from noisyjax.system import plugins
 
 ROOT = jax.random.key(3)
 STEPS, EPOCHS, LATE = 3, 100, 60  # steps an epoch; epochs a run would have; an epoch after all warm-ups
@@ -46,11 +51,9 @@ def rows() -> TrainData:
 
 
 @functools.cache
-def planned(name: str, vmap: bool = False) -> tuple:
+def plan_of(name: str, vmap: bool = False) -> tuple:
   """Returns the phases as `epochs=100` plans them, each with 3 steps an epoch and rows that it may not use."""
-  plan = configs.plan(
-    runs.recipe(strategy__name=name, epochs=EPOCHS, model__vmap=vmap, ema=0.9, data__trusted=0.0), rows()
-  )
+  plan = planned(runs.recipe(strategy__name=name, epochs=EPOCHS, model__vmap=vmap, ema=0.9, data__trusted=0.0), rows())
   numbers = {'epochs': np.float32(EPOCHS), 'steps': np.float32(STEPS)}
   keep = lambda p: dataclasses.replace(p, rows=p.rows & ALLOWED, hyper=p.hyper.replace(**numbers), chunk=48)
   return tuple(map(keep, plan))
@@ -81,8 +84,8 @@ def walk(plan, data: TrainData) -> Case:
 def cases() -> list[str]:
   """Returns "name" or "name:phase" of every strategy and every static shape of it that its own plan goes through."""
   found = []
-  for name in plugins.names(configs.STRATEGIES, 'Strategy'):
-    plan = planned(name)
+  for name in plugins.names(STRATEGIES, 'Strategy'):
+    plan = plan_of(name)
     own = {jax.tree.structure(p.strategy): i for i, p in enumerate(plan) if p.name == name}
     assert len(plan) - 1 in own.values(), f'{name}: the last phase of its plan is not its own'
     found += [name if i == len(plan) - 1 else f'{name}:{i}' for i in own.values()]
@@ -92,7 +95,7 @@ def cases() -> list[str]:
 def phases_of(case: str, vmap: bool = False) -> tuple:
   """Returns the plan up to the phase that the case is about."""
   name, _, number = case.partition(':')
-  plan = planned(name, vmap)
+  plan = plan_of(name, vmap)
   return plan[: int(number) + 1] if number else plan
 
 

@@ -17,10 +17,11 @@ from jax.test_util import check_grads
 
 import runs
 from configs import base
-from noisyjax import compile_cache, config
-from noisyjax.errors import UserError
-from noisyjax.models import conv, onednn
-from noisyjax.models.conv import Conv
+from noisyjax.config.build import build_model
+from noisyjax.models.layers import conv, onednn
+from noisyjax.models.layers.conv import Conv
+from noisyjax.system import compile_cache
+from noisyjax.system.errors import UserError
 
 # batch, height, width, channels, features, kernel, stride, padding
 SHAPES = [
@@ -36,9 +37,11 @@ SHAPES = [
   (2, 5, 9, 3, 2, (1, 3), 2, 'VALID'),
 ]
 MORE = [  # the last has a large image
-  (5, 9, 8, 7, 4, (3, 3), 1, 'SAME'), (3, 10, 7, 6, 11, (5, 3), 1, 'VALID'), (2, 6, 9, 5, 5, (3, 1), 1, 'SAME'),
+  (5, 9, 8, 7, 4, (3, 3), 1, 'SAME'),
+  (3, 10, 7, 6, 11, (5, 3), 1, 'VALID'),
+  (2, 6, 9, 5, 5, (3, 1), 1, 'SAME'),
   (4, 31, 31, 24, 32, (3, 3), 1, 'SAME'),
-]  # fmt: skip
+]
 
 
 KINDS = conv.kinds()
@@ -127,7 +130,7 @@ import json, os, sys
 sys.path[:0] = json.loads(sys.argv[1])
 assert 'optimization_level' not in os.environ['XLA_FLAGS']
 import test_conv as t
-from noisyjax import compile_cache
+from noisyjax.system import compile_cache
 compile_cache.enable()
 for shape in (t.MORE[0], t.SHAPES[2]):
   t.check_values(shape)
@@ -234,13 +237,13 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters():
 
 
 def test_without_onednn_auto_does_without_and_onednn_says_what_it_needs(monkeypatch):
-  assert config.build_model(base.get_config(), 10).conv == ('onednn' if onednn.available() else 'matmul')
+  assert build_model(base.get_config(), 10).conv == ('onednn' if onednn.available() else 'matmul')
   monkeypatch.setattr(onednn, '_library', lambda: None)
   with pytest.raises(
     UserError, match=r"model\.conv: 'amx' needs .*onednn-cpu-gomp .*missing or .*\. Choose auto, matmul or"
   ):
     Conv(4, (3, 3), kind='amx').init(jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
-  assert config.build_model(base.get_config(), 10).conv == 'matmul'
+  assert build_model(base.get_config(), 10).conv == 'matmul'
 
 
 @pytest.mark.parametrize('kind', WIDE)

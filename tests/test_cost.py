@@ -3,9 +3,9 @@
 import pytest
 
 import tiny
-from noisyjax import cost
+from noisyjax.engine import passes
+from noisyjax.engine.strategy import Strategy, Views
 from noisyjax.strategies import co_teaching, confident_learning, l2rw, loss_filter, naive
-from noisyjax.strategy import Strategy, Views
 from tiny import BATCH
 
 
@@ -35,13 +35,13 @@ class Pair(Strategy):
   ],
 )
 def test_passes_per_image(built, want):
-  assert cost.passes(built) == want
+  assert passes.passes(built) == want
 
 
 def test_a_plan_counts_its_own_phases_by_length_as_it_sets_them():
-  assert cost.planned(Pair.build(), 'pair') == (1, pytest.approx((2 * 3 + 8 * 4.5) / 10))
-  assert cost.planned(naive.Strategy.build(networks=2), 'naive') == (2, 6)
-  assert cost.planned(confident_learning.Strategy.build(), 'confident_learning')[0] == 4  # folds, then one network
+  assert passes.planned(Pair.build(), 'pair') == (1, pytest.approx((2 * 3 + 8 * 4.5) / 10))
+  assert passes.planned(naive.Strategy.build(networks=2), 'naive') == (2, 6)
+  assert passes.planned(confident_learning.Strategy.build(), 'confident_learning')[0] == 4  # folds, then one network
 
 
 @pytest.mark.parametrize('strategy', [co_teaching, l2rw])
@@ -50,4 +50,4 @@ def test_a_run_counts_the_same(strategy):
   data = tiny.data(verified=range(6))
   phase = tiny.phase(built)
   _, metrics = tiny.advance(phase, tiny.start(phase, data), data)
-  assert tiny.mean(metrics, 'passes') == cost.passes(built) * BATCH
+  assert tiny.mean(metrics, 'passes') == passes.passes(built) * BATCH

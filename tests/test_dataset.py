@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from noisyjax.data import cache, dataset, label_file
-from noisyjax.errors import UserError
+from noisyjax.system.errors import UserError
 
 REAL = Path(os.environ.get('NOISYJAX_DATA') or Path(__file__).parents[2] / 'shared' / 'data')
 

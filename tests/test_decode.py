@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from noisyjax.data import decode
-from noisyjax.errors import UserError
+from noisyjax.system.errors import UserError
 
 
 def encode(image: Image.Image, kind: str = 'png', **options) -> bytes:

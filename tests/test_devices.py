@@ -16,11 +16,11 @@ import conftest
 import dataclasses
 import numpy as np
 import test_conformance as t
-from noisyjax import config
+from noisyjax.config import plan
 assert len(jax.devices()) == 4
 for name in t.NAMES:
   c = t.case(name)
-  many = dataclasses.replace(c.phase, spec=dataclasses.replace(c.phase.spec, mesh=config._mesh(4)))
+  many = dataclasses.replace(c.phase, spec=dataclasses.replace(c.phase.spec, mesh=plan._mesh(4)))
   one = dataclasses.replace(c.phase, spec=dataclasses.replace(c.phase.spec, mesh=None))
   late = t.later(c)
   a, b = (t.stepped(phase, late, c.data, 1) for phase in (one, many))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.extend.random import threefry_2x32
 
-from noisyjax.models.dropout import Dropout, bits, threefry
+from noisyjax.models.layers.dropout import Dropout, bits, threefry
 
 ONES = 0xFFFFFFFF
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import runs
-from noisyjax import cost, dry_run
-from noisyjax.errors import UserError
+from noisyjax.engine import passes
+from noisyjax.runs import dry_run
+from noisyjax.system.errors import UserError
 
 
 def table(text: str) -> list[dict[str, str]]:
@@ -47,11 +48,11 @@ def test_what_keeps_a_run_from_starting_is_said(tmp_path):
 
 def test_operations_and_memory_of_a_function():
   square = jnp.ones((64, 64))
-  assert cost.operations(jnp.matmul, square, square) == pytest.approx(2 * 64**3, rel=0.02)
+  assert passes.operations(jnp.matmul, square, square) == pytest.approx(2 * 64**3, rel=0.02)
   row = jnp.ones(1000)  # 4,000 bytes
-  assert cost.peak(lambda x: (x + 1) * 2, row) == 12_000
-  assert cost.peak(lambda x: ((x + 1) * 2 - 3) / 4, row) == 12_000  # what is used no more is dropped
-  assert cost.peak(lambda x: (x + 1) + (x * 2), row) == 16_000
+  assert passes.peak(lambda x: (x + 1) * 2, row) == 12_000
+  assert passes.peak(lambda x: ((x + 1) * 2 - 3) / 4, row) == 12_000  # what is used no more is dropped
+  assert passes.peak(lambda x: (x + 1) + (x * 2), row) == 16_000
 
 
 def test_the_command_needs_no_workdir_and_knows_its_values():

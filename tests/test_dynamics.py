@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
-from noisyjax import dynamics
+from noisyjax.engine import dynamics
 
 NETWORKS, ROWS, BATCH, CLASSES = 2, 9, 5, 3
 record = jax.jit(dynamics.record)
@@ -56,8 +56,14 @@ def one(d, rows, labels, logits, first=None):
   n = len(rows)
   wide = lambda a, dtype: jnp.asarray(a, dtype)[None]
   first = np.ones(n, bool) if first is None else first
-  return record(d, wide(rows, jnp.int32), wide(first, bool), wide(labels, jnp.int32), wide(logits, jnp.float32),
-                jnp.ones((1, n), bool))  # fmt: skip
+  return record(
+    d,
+    wide(rows, jnp.int32),
+    wide(first, bool),
+    wide(labels, jnp.int32),
+    wide(logits, jnp.float32),
+    jnp.ones((1, n), bool),
+  )
 
 
 def test_area_under_the_margin_as_its_authors_count_it():

@@ -22,12 +22,12 @@ from golden import (
   softmax,
   step_key,
   views,
-)  # fmt: skip
+)
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tiny
-from noisyjax import losses
-from noisyjax.state import Snapshot
+from noisyjax.engine import losses
+from noisyjax.engine.state import Snapshot
 from noisyjax.strategies import elr, elr_plus, sop, sop_plus
 from tiny import BATCH, CLASSES, ROWS
 

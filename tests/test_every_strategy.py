@@ -7,11 +7,12 @@ import pytest
 
 import noisyjax
 import runs
-from noisyjax import config as configs, plugins
+from noisyjax.config.plugin_fields import STRATEGIES
 from noisyjax.data.prepare import prepare
-from noisyjax.errors import UserError
+from noisyjax.system import plugins
+from noisyjax.system.errors import UserError
 
-NAMES = plugins.names(configs.STRATEGIES, 'Strategy')
+NAMES = plugins.names(STRATEGIES, 'Strategy')
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from noisyjax.models import ffi
+from noisyjax.models.layers import ffi
 
 FLOATS = 6
 

@@ -5,8 +5,9 @@ import re
 import pytest
 
 import runs
-from noisyjax import config, defaults, field_list, fields
-from noisyjax.errors import UserError
+from noisyjax.config import defaults, field_list, fields
+from noisyjax.config.flat import flat
+from noisyjax.system.errors import UserError
 
 
 def listed(word: str = '') -> dict[str, str]:
@@ -15,7 +16,7 @@ def listed(word: str = '') -> dict[str, str]:
 
 
 def test_every_field_is_listed_once():
-  assert listed().keys() == config.flat(defaults.get_config()).keys()
+  assert listed().keys() == flat(defaults.get_config()).keys()
   commented = [field for field, line in listed().items() if '  # ' in line]
   assert len(commented) > 0.7 * len(listed())
 
@@ -43,7 +44,7 @@ def test_strategies_and_models_say_what_theirs_are_for():
 @pytest.mark.parametrize('field', ['ema', 'optim.momentum', 'data.size', 'epochs', 'model.small_cnn.widths', 'seed'])
 def test_what_is_listed_is_what_is_checked(field):
   low = float(re.search(r'(?:from|at least) ([\d.e-]+)', listed(field)[field])[1])
-  whole = isinstance(config.flat(defaults.get_config())[field], int | tuple)
+  whole = isinstance(flat(defaults.get_config())[field], int | tuple)
   values = lambda number: (int(number),) if field.endswith('widths') else int(number) if whole else number
   fields.check(field, values(low))
   with pytest.raises(UserError, match=f'^{re.escape(field)}: expected'):

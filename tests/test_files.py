@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from noisyjax.data import archive, cache, decode, files
-from noisyjax.errors import UserError
+from noisyjax.system.errors import UserError
 
 NAMES = ('a/1.png', 'a/2.PNG', 'b/3.png')
 
@@ -268,11 +268,16 @@ def test_what_was_left_out_is_said_before_a_refusal(tmp_path, caplog):
 
 def test_pages_and_frames_are_noted_and_the_first_is_read(tmp_path):
   others = [Image.fromarray(picture(i)) for i in (8, 9)]
-  path = zipped(tmp_path / 'd.zip', {
-    '1.tif': encoded(1, 'tiff', save_all=True, append_images=others), '2.tif': encoded(2, 'tiff'),
-    '3.webp': encoded(3, 'webp', save_all=True, append_images=others, lossless=True), '4.png': encoded(4),
-    '5.png': encoded(5, 'png', save_all=True, append_images=others),
-  })  # fmt: skip
+  path = zipped(
+    tmp_path / 'd.zip',
+    {
+      '1.tif': encoded(1, 'tiff', save_all=True, append_images=others),
+      '2.tif': encoded(2, 'tiff'),
+      '3.webp': encoded(3, 'webp', save_all=True, append_images=others, lossless=True),
+      '4.png': encoded(4),
+      '5.png': encoded(5, 'png', save_all=True, append_images=others),
+    },
+  )
   names, notes = seen(path)
   assert len(names) == 5
   assert notes == ('3 image(s) have several pages or frames, such as 1.tif; the first is used.',)

@@ -13,18 +13,21 @@ from sklearn.datasets import load_digits
 
 import noisyjax
 import runs
-from noisyjax import evaluate, find, find_files, recipe, step, train
-from noisyjax.errors import UserError
-from noisyjax.estimate import confident
-from noisyjax.experiments import page
-from noisyjax.state import Snapshot
+from noisyjax.analysis import file_issues, issues
+from noisyjax.config import recipe
+from noisyjax.engine import step, train
+from noisyjax.engine.state import Snapshot
+from noisyjax.estimate import confident, scoring
+from noisyjax.reports import pages
+from noisyjax.runs import in_memory
+from noisyjax.system.errors import UserError
 
 COUNT = 400
 
 
 def quick(**overrides):
   """A recipe of a second: the model "dense"."""
-  c = find.recipe()
+  c = in_memory.recipe()
   c.model.name, c.epochs, c.optim.lr, c.augment.weak = 'dense', 15, 0.05, ()
   c.model.mean, c.model.std = (78.0,), (96.0,)
   for field, value in overrides.items():
@@ -50,9 +53,9 @@ def digits():
 def found(digits):
   images, given, _ = digits
   before = step.step._cache_size()
-  issues = find.find_label_issues(images, given, config=quick(), folds=3)
+  found = issues.find_label_issues(images, given, config=quick(), folds=3)
   assert step.step._cache_size() <= before + 1  # all folds share one compiled step
-  return issues
+  return found
 
 
 def random_probs(labels, classes=3, seed=0):
@@ -104,7 +107,7 @@ def test_own_probabilities_give_what_the_confident_filter_gives():
     expected = np.asarray(confident.issues(np.float32(probs), labels, labels >= 0, kind))
     np.testing.assert_array_equal(expected[found.row], found.flagged, kind)
     assert expected.any()
-  margin = (1 - evaluate.margin(probs, labels)) / 2
+  margin = (1 - scoring.margin(probs, labels)) / 2
   np.testing.assert_allclose(found.score, margin[found.row], atol=1e-6)
   joint = np.asarray(confident.joint(np.float32(probs), labels, labels >= 0))
   assert found.noise_rate == pytest.approx(1 - np.trace(joint))
@@ -119,7 +122,7 @@ def test_no_row_is_judged_by_a_network_that_saw_its_label(digits):
   rows = np.arange(0, COUNT, 3)
   config = quick(epochs=1)
   bar = type('Bar', (), {'desc': '', 'update': lambda self, n: None})()
-  predict = lambda labels, pixels=images: find._held_out(config, pixels[..., None], labels, 10, rows, 64, bar)
+  predict = lambda labels, pixels=images: issues._held_out(config, pixels[..., None], labels, 10, rows, 64, bar)
   honest, poisoned = predict(given), given.copy()
   poisoned[rows] = (given[rows] + 3) % 10
   np.testing.assert_array_equal(honest, predict(poisoned))
@@ -143,17 +146,17 @@ def test_folds_hold_every_row_once_stratified_with_copies_together(digits, monke
     assert chunk <= len(held)
     return np.full((len(held), classes), 0.1)
 
-  monkeypatch.setattr(find, '_held_out', held_out)
-  find.find_label_issues(images, given, folds=4, seed=3)
+  monkeypatch.setattr(issues, '_held_out', held_out)
+  issues.find_label_issues(images, given, folds=4, seed=3)
   first, parts[:] = list(parts), []
   assert sorted(np.concatenate(first).tolist()) == list(range(COUNT))
   assert all((3 in part) == (7 in part) for part in first)
   counts = np.array([np.bincount(given[p][given[p] >= 0], minlength=10) for p in first])
   assert np.ptp(counts, 0).max() <= 2  # a copy may shift one
-  find.find_label_issues(images, given, folds=4, seed=3)
+  issues.find_label_issues(images, given, folds=4, seed=3)
   assert all((a == b).all() for a, b in zip(first, parts))
   parts[:] = []
-  find.find_label_issues(images, given, folds=4, seed=4)
+  issues.find_label_issues(images, given, folds=4, seed=4)
   assert any(len(a) != len(b) or (a != b).any() for a, b in zip(first, parts))
 
 
@@ -161,8 +164,8 @@ def test_floats_and_a_classic_estimator_are_taken_too(digits):
   images, given, _ = digits
   config = quick()
   config.model.name, config.mixup = 'histogram', 0.0
-  one = find.find_label_issues(images.astype(float), given, config=config, folds=2)
-  two = find.find_label_issues(images[..., None], given, config=config, folds=2)
+  one = issues.find_label_issues(images.astype(float), given, config=config, folds=2)
+  two = issues.find_label_issues(images[..., None], given, config=config, folds=2)
   np.testing.assert_array_equal(one.probs, two.probs)
 
 
@@ -179,43 +182,49 @@ def bent(row, values):
   return probs
 
 
-@pytest.mark.parametrize('arguments, message', [
-  ((PIXELS, LABELS[:-1]), r'labels: has 29 labels for 30 images'),
-  ((PIXELS, np.append(LABELS[:-1], -2)), r"labels: row 29 \(from 0\): '-2'; expected an integer of 0 or more"),
-  ((PIXELS, LABELS + 0.5), r"labels: row 0 \(from 0\): '0.5'"),
-  ((PIXELS, ['x', *LABELS[1:]]), r"row 0 \(from 0\) is the name 'x', and .*row 1 \(from 0\) the number '1'"),
-  ((PIXELS,), 'labels: missing'),
-  (('photos.zip', LABELS), r'photos\.zip: no such folder'),
-  ((None, LABELS), 'images: missing'),
-  ((PIXELS, LABELS * 0 - 1), 'labels: all 30 rows are unlabeled'),
-  ((PIXELS, LABELS * 0), "labels: all labels are '0'; expected labels of two classes"),
-  ((PIXELS[:6], LABELS[:6]), r"no class has 5 different images, one a fold \(folds=5\): '0' \(2\)"),
-  ((np.repeat(PIXELS[:3], 10, 0), np.repeat([0, 1, 2], 10)), r"no class has 5 different images.*: '0' \(1\)"),
-  ((PIXELS / 255, LABELS), 'they seem to be divided by 255'),
-  ((PIXELS * 2.0, LABELS), r'images: found values in \[.*\], expected 0 to 255'),
-  ((PIXELS[0], LABELS[:4]), r'images: found shape \(4, 4\)'),
-  ((None, LABELS), 'images: missing'),
-  ((np.zeros((30, 8, 8, 2), np.uint8), LABELS), r'found shape \(30, 8, 8, 2\); expected 1 or 3 channels'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  'arguments, message',
+  [
+    ((PIXELS, LABELS[:-1]), r'labels: has 29 labels for 30 images'),
+    ((PIXELS, np.append(LABELS[:-1], -2)), r"labels: row 29 \(from 0\): '-2'; expected an integer of 0 or more"),
+    ((PIXELS, LABELS + 0.5), r"labels: row 0 \(from 0\): '0.5'"),
+    ((PIXELS, ['x', *LABELS[1:]]), r"row 0 \(from 0\) is the name 'x', and .*row 1 \(from 0\) the number '1'"),
+    ((PIXELS,), 'labels: missing'),
+    (('photos.zip', LABELS), r'photos\.zip: no such folder'),
+    ((None, LABELS), 'images: missing'),
+    ((PIXELS, LABELS * 0 - 1), 'labels: all 30 rows are unlabeled'),
+    ((PIXELS, LABELS * 0), "labels: all labels are '0'; expected labels of two classes"),
+    ((PIXELS[:6], LABELS[:6]), r"no class has 5 different images, one a fold \(folds=5\): '0' \(2\)"),
+    ((np.repeat(PIXELS[:3], 10, 0), np.repeat([0, 1, 2], 10)), r"no class has 5 different images.*: '0' \(1\)"),
+    ((PIXELS / 255, LABELS), 'they seem to be divided by 255'),
+    ((PIXELS * 2.0, LABELS), r'images: found values in \[.*\], expected 0 to 255'),
+    ((PIXELS[0], LABELS[:4]), r'images: found shape \(4, 4\)'),
+    ((None, LABELS), 'images: missing'),
+    ((np.zeros((30, 8, 8, 2), np.uint8), LABELS), r'found shape \(30, 8, 8, 2\); expected 1 or 3 channels'),
+  ],
+)
 def test_bad_input_is_one_clear_error(arguments, message):
   with pytest.raises(UserError, match=message):
-    find.find_label_issues(*arguments)
+    issues.find_label_issues(*arguments)
 
 
-@pytest.mark.parametrize('probs, message', [
-  (PROBS[:-1], r'labels: has 30 labels, and probs 29 rows'),
-  (PROBS[:, 0], r'probs: found shape \(30,\): one number an image, as a sigmoid.*np.stack'),
-  (PROBS[:, :1], r'probs: found shape \(30, 1\): one number an image'),
-  (100 * PROBS, r'row 0 \(from 0\) does not sum to 1.*of percents: probs / 100'),
-  (bent(4, np.nan), r'probs: row 4 \(from 0\) is not finite'),
-  (bent(5, (1.2, -0.1, -0.1)), r'probs: row 5 \(from 0\) has a negative number: \[ 1.2 -0.1 -0.1\]'),
-  (bent(6, (0.5, 0.6, 0.1)), r'probs: row 6 \(from 0\) does not sum to 1'),
-  (np.log(PROBS), 'has a negative number.*30 such rows'),
-  (PROBS[:, :2] / PROBS[:, :2].sum(1, keepdims=True), r"labels: row 2 \(from 0\): '2'; expected one of 2 classes"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  'probs, message',
+  [
+    (PROBS[:-1], r'labels: has 30 labels, and probs 29 rows'),
+    (PROBS[:, 0], r'probs: found shape \(30,\): one number an image, as a sigmoid.*np.stack'),
+    (PROBS[:, :1], r'probs: found shape \(30, 1\): one number an image'),
+    (100 * PROBS, r'row 0 \(from 0\) does not sum to 1.*of percents: probs / 100'),
+    (bent(4, np.nan), r'probs: row 4 \(from 0\) is not finite'),
+    (bent(5, (1.2, -0.1, -0.1)), r'probs: row 5 \(from 0\) has a negative number: \[ 1.2 -0.1 -0.1\]'),
+    (bent(6, (0.5, 0.6, 0.1)), r'probs: row 6 \(from 0\) does not sum to 1'),
+    (np.log(PROBS), 'has a negative number.*30 such rows'),
+    (PROBS[:, :2] / PROBS[:, :2].sum(1, keepdims=True), r"labels: row 2 \(from 0\): '2'; expected one of 2 classes"),
+  ],
+)
 def test_bad_probabilities_are_one_clear_error(probs, message):
   with pytest.raises(UserError, match=message):
-    find.find_label_issues(None, LABELS, probs=probs)
+    issues.find_label_issues(None, LABELS, probs=probs)
 
 
 KINDS = {
@@ -231,8 +240,8 @@ KINDS = {
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_labels_of_any_kind_are_judged_alike(kind):
-  expected = find.find_label_issues(None, [None if kind == 'with none' else 0, *LABELS.tolist()[1:]], probs=PROBS)
-  found = find.find_label_issues(labels=KINDS[kind], probs=PROBS)
+  expected = issues.find_label_issues(None, [None if kind == 'with none' else 0, *LABELS.tolist()[1:]], probs=PROBS)
+  found = issues.find_label_issues(labels=KINDS[kind], probs=PROBS)
   for field in ('row', 'given', 'flagged', 'score'):
     np.testing.assert_array_equal(getattr(found, field), getattr(expected, field))
   assert found.classes == {'names': ('a', 'b', 'c'), 'one-based': ('1', '2', '3')}.get(kind, ('0', '1', '2'))
@@ -242,27 +251,31 @@ def test_columns_called_by_class_need_no_order():
   pandas = pytest.importorskip('pandas')
   names = np.array(['zebra', 'ant', 'bee'])
   frame = pandas.DataFrame(PROBS, columns=names)
-  expected = find.find_label_issues(None, LABELS, probs=PROBS)
-  for found in (find.find_label_issues(labels=pandas.Series(names[LABELS]), probs=frame),
-                find.find_label_issues(labels=names[LABELS], probs=PROBS, classes=names.tolist())):  # fmt: skip
+  expected = issues.find_label_issues(None, LABELS, probs=PROBS)
+  for found in (
+    issues.find_label_issues(labels=pandas.Series(names[LABELS]), probs=frame),
+    issues.find_label_issues(labels=names[LABELS], probs=PROBS, classes=names.tolist()),
+  ):
     np.testing.assert_array_equal(found.flagged, expected.flagged)
     assert found.classes == ('zebra', 'ant', 'bee')
   with pytest.raises(UserError, match=r'probs: has 3 columns for the 2 classes a, b'):
-    find.find_label_issues(labels=['a', 'b'] * 15, probs=PROBS, classes=['a', 'b'])
+    issues.find_label_issues(labels=['a', 'b'] * 15, probs=PROBS, classes=['a', 'b'])
   with pytest.raises(UserError, match=r'2 classes \(a, b\), but probs has 3 columns. Say which .*: classes=A,B'):
-    find.find_label_issues(labels=['a', 'b'] * 15, probs=PROBS)
+    issues.find_label_issues(labels=['a', 'b'] * 15, probs=PROBS)
 
 
 def test_the_order_of_columns_is_said_and_a_wrong_one_is_noticed(caplog):
   names = np.array(['zebra', 'ant', 'bee'])[LABELS]
-  find.find_label_issues(labels=names, probs=np.eye(3)[LABELS])
+  issues.find_label_issues(labels=names, probs=np.eye(3)[LABELS])
   assert 'they are taken in the order ant, bee, zebra (classes=… says another)' in caplog.text
   assert 'Column order? As zebra, ant, bee, 100% agree; if that is it: classes=zebra,ant,bee.' in caplog.text
 
 
 def test_a_rare_class_goes_on_with_a_note(monkeypatch, caplog):
-  monkeypatch.setattr(find, '_held_out', lambda c, i, l, classes, held, *_: np.full((len(held), classes), 1 / classes))
-  found = find.find_label_issues(PIXELS, np.where(np.arange(30) == 4, 3, LABELS), folds=3)
+  monkeypatch.setattr(
+    issues, '_held_out', lambda c, i, l, classes, held, *_: np.full((len(held), classes), 1 / classes)
+  )
+  found = issues.find_label_issues(PIXELS, np.where(np.arange(30) == 4, 3, LABELS), folds=3)
   assert len(found.classes) == 4
   assert "1 of 4 classes have fewer different images than folds (3): '3' (1)" in caplog.text
 
@@ -270,17 +283,17 @@ def test_a_rare_class_goes_on_with_a_note(monkeypatch, caplog):
 def test_options_and_recipes_that_cannot_be(digits):
   images, given, _ = digits
   with pytest.raises(UserError, match='folds: found 1, expected 2 or more'):
-    find.find_label_issues(images, given, folds=1)
+    issues.find_label_issues(images, given, folds=1)
   with pytest.raises(UserError, match=r"kind: unknown value 'prune_by_clas'\. Did you mean 'prune_by_class'"):
-    find.find_label_issues(images, given, kind='prune_by_clas')
+    issues.find_label_issues(images, given, kind='prune_by_clas')
   config = quick()
   config.stop.patience = 3  # it would look at the rows that are judged
   with pytest.raises(UserError, match=r'stop\.patience'):
-    find.find_label_issues(images, given, config=config, folds=3)
+    issues.find_label_issues(images, given, config=config, folds=3)
   config = quick(epochs=2)
   config.optim.lr = 1e9
   with pytest.raises(UserError, match='The loss is not finite at step'):
-    find.find_label_issues(images, given, config=config, folds=3)
+    issues.find_label_issues(images, given, config=config, folds=3)
 
 
 # The command.
@@ -320,19 +333,29 @@ def rows_of(path):
 def test_the_command_ranks_a_folder_of_images(folder, tmp_path):
   recipe = tmp_path / 'recipe.py'
   recipe.write_text(
-    'from noisyjax.find import recipe\n\n\ndef get_config():\n  c = recipe()\n'
+    'from noisyjax.runs.in_memory import recipe\n\n\ndef get_config():\n  c = recipe()\n'
     '  c.model.name, c.epochs, c.batch_size, c.optim.lr = "dense", 8, 32, 0.05\n'
     '  c.data.cache = False\n  return c\n'
   )
   out = tmp_path / 'out'
   code, text, err = runs.launch(
-    'find', f'--config={recipe}', f'--images={folder / "images"}', f'--labels={folder / "labels.csv"}',
-    f'--workdir={out}', f'--truth={folder / "truth.csv"}', '--folds=3',
-  )  # fmt: skip
+    'find',
+    f'--config={recipe}',
+    f'--images={folder / "images"}',
+    f'--labels={folder / "labels.csv"}',
+    f'--workdir={out}',
+    f'--truth={folder / "truth.csv"}',
+    '--folds=3',
+  )
   assert code == 0, err
   assert sorted(p.name for p in out.iterdir()) == [
-    'find.json', 'find.parquet', 'issues.csv', 'issues.html', 'lock', 'probs.npy',
-  ]  # fmt: skip
+    'find.json',
+    'find.parquet',
+    'issues.csv',
+    'issues.html',
+    'lock',
+    'probs.npy',
+  ]
   table = rows_of(out / 'issues.csv')
   assert list(table[0]) == ['file', 'given', 'suggested', 'score', 'flagged', 'image_issues'] and len(table) == 48
   assert {r['file'] for r in table[:4]} == {f'a&<{i:02d}>.png' for i in (4, 9, 16, 33)}
@@ -351,10 +374,10 @@ def test_the_command_ranks_a_folder_of_images(folder, tmp_path):
   assert 'a&amp;&lt;04&gt;.png' in page and '&lt;b&gt;cat&lt;/b&gt;' in page
   assert '<b>cat' not in page and 'a&<' not in page and 'http' not in page  # escaped, and self-contained
   # The probabilities it leaves say the same, from a zip, without training and without the truth.
-  issues, audit = find_files.find_files(
+  found, audit = file_issues.find_files(
     str(folder / 'images.zip'), str(folder / 'labels.csv'), tmp_path / 'again', probs=str(out / 'probs.npy')
   )
-  assert audit is None and issues.classes == NAMES
+  assert audit is None and found.classes == NAMES
   for name in ('issues.csv', 'issues.html'):
     assert (tmp_path / 'again' / name).read_text().replace('images.zip', 'images') == (out / name).read_text()
 
@@ -369,7 +392,7 @@ def test_the_page_shows_the_originals_and_stays_small(tmp_path):
   probs = np.eye(2)[np.arange(12) % 2].astype(np.float32)
   probs[[0, 3]] = probs[[0, 3], ::-1]
   np.save(tmp_path / 'probs.npy', np.clip(probs, 0.05, 0.95))
-  find_files.find_files(
+  file_issues.find_files(
     str(tmp_path / 'images'), str(tmp_path / 'labels.csv'), tmp_path / 'out', probs=str(tmp_path / 'probs.npy')
   )
   page = (tmp_path / 'out/issues.html').read_text()
@@ -390,7 +413,7 @@ def test_odd_images_are_listed_whatever_their_label(tmp_path):
   with (tmp_path / 'labels.csv').open('a') as file:
     file.write('12.png,b\n')  # 00.png is an "a"
   np.save(tmp_path / 'probs.npy', np.full((13, 2), 0.5, np.float32))
-  find_files.find_files(
+  file_issues.find_files(
     str(tmp_path / 'images'), str(tmp_path / 'labels.csv'), tmp_path / 'out', probs=str(tmp_path / 'probs.npy')
   )
   odd = {row['file']: row['image_issues'] for row in rows_of(tmp_path / 'out/issues.csv') if row['image_issues']}
@@ -402,7 +425,7 @@ def test_odd_images_are_listed_whatever_their_label(tmp_path):
 def test_a_data_frame_has_our_columns_and_cleanlabs():
   labels = np.array([0, 1, 0, 1, -1, 1])
   probs = np.eye(2)[[0, 1, 1, 1, 0, 1]] * 0.8 + 0.1
-  found = find.find_label_issues(None, labels, probs=probs, classes=['cat', 'dog'])
+  found = issues.find_label_issues(None, labels, probs=probs, classes=['cat', 'dog'])
   frame = found.to_frame()
   assert list(frame.columns[:5]) == list(found.columns())
   assert frame['row'][0] == 2 and bool(frame['is_label_issue'][0])
@@ -415,8 +438,8 @@ def test_the_truth_changes_nothing_but_the_audit(folder, tmp_path):
   probs = tmp_path / 'probs.npy'
   np.save(probs, random_probs(np.arange(48) % 2, 2))
   files = [(str(folder / 'images'), str(folder / 'labels.csv'), tmp_path / name) for name in ('a', 'b')]
-  find_files.find_files(*files[0], probs=str(probs))
-  _, audit = find_files.find_files(*files[1], probs=str(probs), truth=str(folder / 'truth.csv'))
+  file_issues.find_files(*files[0], probs=str(probs))
+  _, audit = file_issues.find_files(*files[1], probs=str(probs), truth=str(folder / 'truth.csv'))
   assert audit['accuracy_given'] == pytest.approx(43 / 47)
   for name in ('issues.csv', 'issues.html', 'probs.npy'):
     assert (tmp_path / 'a' / name).read_bytes() == (tmp_path / 'b' / name).read_bytes()
@@ -437,7 +460,7 @@ def test_class_folders_are_the_labels(folder, tmp_path):
   np.save(tmp_path / 'probs.npy', random_probs(np.arange(20) // 10, classes=2))  # in the order of the paths
   texts = []
   for out, images, labels in (('a', 'tree', str(tmp_path / 'labels.csv')), ('b', 'tree', ''), ('c', 'tree.zip', '')):
-    found, _ = find_files.find_files(str(tmp_path / images), labels, tmp_path / out, probs=str(tmp_path / 'probs.npy'))
+    found, _ = file_issues.find_files(str(tmp_path / images), labels, tmp_path / out, probs=str(tmp_path / 'probs.npy'))
     assert found.classes == ('cat', 'dog')
     texts.append((tmp_path / out / 'issues.csv').read_text())
   assert texts[0] == texts[1] == texts[2]
@@ -450,7 +473,7 @@ def test_probabilities_may_bring_the_order_of_their_columns(folder, tmp_path, fo
   probs, classes = random_probs(np.arange(48) % 2, 2), NAMES[::-1]
   np.save(tmp_path / 'plain.npy', probs)
   files = (str(folder / 'images'), str(folder / 'labels.csv'))
-  expected, _ = find_files.find_files(*files, tmp_path / 'a', probs=str(tmp_path / 'plain.npy'))
+  expected, _ = file_issues.find_files(*files, tmp_path / 'a', probs=str(tmp_path / 'plain.npy'))
   path, swapped, options = tmp_path / f'probs.{form.split()[-1]}', probs[:, ::-1], {}
   names = [f'a&<{i:02d}>.png' for i in range(48)]
   if form == 'npz':
@@ -466,7 +489,7 @@ def test_probabilities_may_bring_the_order_of_their_columns(folder, tmp_path, fo
       table = csv.writer(file)
       table.writerow([*(['image'] if form == 'named csv' else []), *classes])
       table.writerows([*([names[i]] if form == 'named csv' else []), *map(str, swapped[i])] for i in order)
-  found, _ = find_files.find_files(*files, tmp_path / 'b', probs=str(path), **options)
+  found, _ = file_issues.find_files(*files, tmp_path / 'b', probs=str(path), **options)
   assert found.classes == classes
   np.testing.assert_array_equal(found.row, expected.row)
   np.testing.assert_allclose(found.score, expected.score, atol=1e-6)
@@ -475,22 +498,31 @@ def test_probabilities_may_bring_the_order_of_their_columns(folder, tmp_path, fo
 @pytest.mark.parametrize(('wanted', 'used'), [('exact', 'crop'), ('pad', 'pad')])
 def test_the_fit_of_a_config_is_kept_where_it_fits_any_image(folder, tmp_path, wanted, used):
   np.save(tmp_path / 'probs.npy', random_probs(np.arange(48) % 2, 2))
-  config = find.recipe()
+  config = in_memory.recipe()
   config.data.fit = wanted
   files = (str(folder / 'images'), str(folder / 'labels.csv'), tmp_path / 'w')
-  find_files.find_files(*files, probs=str(tmp_path / 'probs.npy'), config=config)
+  file_issues.find_files(*files, probs=str(tmp_path / 'probs.npy'), config=config)
   assert runs.read_json(tmp_path / 'w/find.json')['config']['data']['fit'] == used
 
 
 def test_mistakes_on_the_command_line(folder, tmp_path):
   (tmp_path / 'no.npy').write_text('x')
   images, labels = f'--images={folder / "images"}', f'--labels={folder / "labels.csv"}'
-  found = runs.launch_all([
-    ['find', images], ['find', labels], ['find', images, labels, f'--probs={tmp_path / "no.npy"}'],
-    ['find', images, f'--labels={tmp_path / "labels.csv"}'],
-  ], cwd=tmp_path)  # fmt: skip
-  expected = ('--labels: missing; expected a label file', '--images: missing; expected a folder', 'cannot be read as',
-              'data.labels: there is no file')  # fmt: skip
+  found = runs.launch_all(
+    [
+      ['find', images],
+      ['find', labels],
+      ['find', images, labels, f'--probs={tmp_path / "no.npy"}'],
+      ['find', images, f'--labels={tmp_path / "labels.csv"}'],
+    ],
+    cwd=tmp_path,
+  )
+  expected = (
+    '--labels: missing; expected a label file',
+    '--images: missing; expected a folder',
+    'cannot be read as',
+    'data.labels: there is no file',
+  )
   for (code, out, err), text in zip(found, expected):
     assert code == 2 and not out and text in err and 'Traceback' not in err
 
@@ -507,23 +539,28 @@ def test_a_run_scores_detection_in_sample_held_out_and_by_decision(tmp_path, mon
   true, given = runs.arrays()['true'][:128], samples['given']
   held, train = samples['split'] == 'val', (samples['split'] == 'train') & (samples['verified'] < 0)
   for name, values in (('mean_loss', samples['mean_loss']), ('mean_margin', -samples['mean_margin'])):
-    expected = evaluate.detection_audit(train[train], values[train], given[train], true[train])  # of no verified row
+    expected = scoring.detection_audit(train[train], values[train], given[train], true[train])  # of no verified row
     assert found['in_sample'][name] == {k: expected[k] for k in ('auroc', 'average_precision')}
   dropped = samples['chosen'][train] < 0.5
-  expected = evaluate.detection_audit(dropped, dropped, given[train], true[train])
+  expected = scoring.detection_audit(dropped, dropped, given[train], true[train])
   assert found['decision'] == {k: expected[k] for k in ('precision', 'recall', 'f1')}
   flagged = (samples['predicted'] != given)[held]
-  expected = evaluate.detection_audit(flagged, -samples['margin'][held], given[held], true[held])
+  expected = scoring.detection_audit(flagged, -samples['margin'][held], given[held], true[held])
   assert found['held_out'] == pytest.approx({'rows': 32} | expected)
   assert json.loads((tmp_path / 'w/result.json').read_text())['audit']['detection'] == found
-  shown = page._detection_section(found)
+  shown = pages._detection_section(found)
   assert 'held out: auroc' in shown and 'in sample: mean loss' in shown.replace('_', ' ') and 'audit' in shown
 
 
-@pytest.mark.parametrize('overrides', [
-  {}, {'rows': 'trusted', 'batch_size': 8}, {'rows': 'trusted', 'labels': 'verified', 'batch_size': 8},
-  {'strategy__name': 'fixmatch', 'strategy__fixmatch__source': 'verified', 'batch_size': 8},
-])  # fmt: skip
+@pytest.mark.parametrize(
+  'overrides',
+  [
+    {},
+    {'rows': 'trusted', 'batch_size': 8},
+    {'rows': 'trusted', 'labels': 'verified', 'batch_size': 8},
+    {'strategy__name': 'fixmatch', 'strategy__fixmatch__source': 'verified', 'batch_size': 8},
+  ],
+)
 def test_a_method_that_has_no_label_to_doubt_decides_nothing(overrides, tmp_path, monkeypatch):
   path = runs.npz(tmp_path / 'data.npz')
   found = runs.fit(runs.recipe(path, **overrides), tmp_path / 'w', monkeypatch)['audit']['detection']
@@ -559,20 +596,23 @@ def test_the_recipe_as_it_stands_does_what_find_does_without_one(monkeypatch):
     seen.append(config)
     return np.full((len(held), classes), 1 / classes, np.float32)
 
-  monkeypatch.setattr(find, '_held_out', held_out)
+  monkeypatch.setattr(issues, '_held_out', held_out)
   images, labels = np.random.default_rng(0).integers(0, 256, (50, 12, 12, 3), np.uint8), np.arange(50) % 2
   for config in (None, recipe.load('find')):
-    find.find_label_issues(images, labels, config=config, folds=2)
+    issues.find_label_issues(images, labels, config=config, folds=2)
   assert len(seen) == 4 and all(c.to_dict() == seen[0].to_dict() for c in seen)
   assert (seen[0].batch_size, seen[0].steps_per_epoch) == (64, 10)  # 25 rows a fold: walked again
 
 
 def test_a_batch_larger_than_a_fold_shrinks_for_all_folds_alike(monkeypatch, caplog):
   seen = []
-  monkeypatch.setattr(find, '_held_out', lambda c, i, l, n, held, *r: seen.append(c) or np.full((len(held), n), 1 / n))
+  monkeypatch.setattr(
+    issues, '_held_out', lambda c, i, l, n, held, *r: seen.append(c) or np.full((len(held), n), 1 / n)
+  )
   config = quick(batch_size=64, steps_per_epoch=0)
   with caplog.at_level('INFO', 'noisyjax'):
-    find.find_label_issues(np.random.default_rng(0).integers(0, 256, (51, 8, 8, 1), np.uint8), np.arange(51) % 2,
-                           config=config, folds=2)  # fmt: skip
+    issues.find_label_issues(
+      np.random.default_rng(0).integers(0, 256, (51, 8, 8, 1), np.uint8), np.arange(51) % 2, config=config, folds=2
+    )
   assert {c.batch_size for c in seen} == {16}
   assert caplog.text.count('batch_size: 64 is larger than the 25 rows of a fold; 16 is used.') == 1

@@ -11,16 +11,19 @@ from PIL import Image
 
 import noisyjax
 import runs
-from noisyjax import checkpoint, find, find_files, formats, identity, run, seal, writer
-from noisyjax.errors import UserError
-from noisyjax.experiments import report, sweep
-from noisyjax.experiments.record import read
-from noisyjax.identity import Stale
+from noisyjax.analysis import file_issues, issues
+from noisyjax.experiments import sweep
+from noisyjax.reports import report
+from noisyjax.reports.record import read
+from noisyjax.runs import checkpoint, identity, in_memory, run
+from noisyjax.runs.identity import Stale
+from noisyjax.system import formats, seal, storage, version
+from noisyjax.system.errors import UserError
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-  monkeypatch.setattr('noisyjax.experiments.report.write_report', lambda folder: None)
+  monkeypatch.setattr('noisyjax.reports.report.write_report', lambda folder: None)
 
 
 @pytest.fixture
@@ -110,7 +113,7 @@ def test_data_that_cannot_be_read_spoil_no_finished_run(path, tmp_path):
 def test_a_run_by_other_code_is_believed_with_a_warning_and_marked(path, tmp_path, caplog, monkeypatch):
   config, folder = recipe(path), tmp_path / 'w'
   result = run.run(config, folder)
-  assert identity.source() in result['code']
+  assert version.source() in result['code']
   monkeypatch.setattr(identity, 'source', lambda: 'c0ffee')
   with caplog.at_level(logging.WARNING, 'noisyjax'):
     assert run.run(config, folder) == result
@@ -149,9 +152,9 @@ def test_another_format_is_refused_by_name(path, tmp_path, number):
   config, folder = recipe(path), tmp_path / 'w'
   run.run(config, folder)
   for name in ('config.json', 'environment.json', 'result.json', 'model.json'):
-    assert writer.read_json(folder / name)['format'] == 1
+    assert storage.read_json(folder / name)['format'] == 1
   file = folder / 'config.json'
-  writer.write_json(file, writer.read_json(file) | {'format': number})
+  storage.write_json(file, storage.read_json(file) | {'format': number})
   said = rf'config\.json: written by an? (older|newer) noisyjax, format {number!r}; this version reads formats 0 to 1'
   for call in (lambda: run.run(config, folder), lambda: noisyjax.load(folder), lambda: report.compare([folder])):
     with pytest.raises(UserError, match=said):
@@ -165,13 +168,13 @@ def test_a_run_from_before_the_formats_is_read(path, tmp_path):
   arrays = dict(np.load(folder / 'weights.npz'))
   np.savez(folder / 'weights.npz', **{k: v for k, v in arrays.items() if k != 'seal'})
   for name in ('config.json', 'environment.json', 'result.json', 'model.json'):
-    content = writer.read_json(folder / name)
+    content = storage.read_json(folder / name)
     del content['format'], content['seal']
     for lately in ('source', 'data') if name == 'environment.json' else ('code', 'files'):
       content.pop(lately, None)
     if name == 'result.json':
       content['audit'] = {k: v for k, v in content['audit'].items() if k not in ('fingerprint', 'source')}
-    writer.write_json(folder / name, content)
+    storage.write_json(folder / name, content)
   old = run.run(config, folder)
   assert old['audit']['last'] == result['audit']['last'] and noisyjax.load(folder).classes == runs.CLASSES
   change(path, labels=[1])
@@ -183,7 +186,7 @@ def test_a_run_from_before_the_formats_is_read(path, tmp_path):
 def test_a_json_file_that_is_not_what_was_written_is_refused(path, tmp_path, name, change):
   config, folder = recipe(path), tmp_path / 'w'
   run.run(config, folder)
-  content = writer.read_json(folder / name)
+  content = storage.read_json(folder / name)
   key = next(k for k, value in content.items() if k not in ('format', 'seal') and isinstance(value, dict | list | str))
   if change == 'number':
     content = json.loads(re.sub('[1-8]', '9', json.dumps(content | {'format': None}))) | {'format': content['format']}
@@ -191,7 +194,7 @@ def test_a_json_file_that_is_not_what_was_written_is_refused(path, tmp_path, nam
     del content[key]
   else:
     content[key] = 10**40
-  writer.write_json(folder / name, content)
+  storage.write_json(folder / name, content)
   readers = {'environment.json': lambda: run.run(config, folder), 'model.json': lambda: noisyjax.load(folder)}
   with pytest.raises(UserError, match=rf'{name}: its content is not what was written'):
     readers.get(name, lambda: report.compare([folder]))()
@@ -267,9 +270,12 @@ def test_a_seal_breaks_with_any_array_name_type_shape_or_fact():
   sealed = seal.sealed('weights', arrays, {'data': 'f00'})
   assert seal.opened('weights', dict(reversed(arrays.items())), sealed, 'here') == {'data': 'f00'}
   for bad in (
-    arrays | {'a': arrays['a'].reshape(2, 3)}, arrays | {'a': arrays['a'].view(np.int32)}, {**arrays, 'd': arrays['b']},
-    arrays | {'b': np.ones((), bool)}, {'a': arrays['a'], 'c': arrays['c']},
-  ):  # fmt: skip
+    arrays | {'a': arrays['a'].reshape(2, 3)},
+    arrays | {'a': arrays['a'].view(np.int32)},
+    {**arrays, 'd': arrays['b']},
+    arrays | {'b': np.ones((), bool)},
+    {'a': arrays['a'], 'c': arrays['c']},
+  ):
     with pytest.raises(ValueError, match='not what was written'):
       seal.opened('weights', bad, sealed, 'here')
   with pytest.raises(ValueError, match='not what was written'):
@@ -358,11 +364,11 @@ def photos(tmp_path):
 
 
 def search(photos, folder='issues', **arguments):
-  config = find.recipe()
+  config = in_memory.recipe()
   config.model.name, config.mixup, config.data.cache, config.data.size = 'histogram', 0.0, False, 8
   for field in ('data_seed',):
     config.data.seed = arguments.pop(field, 0)
-  return find_files.find_files(
+  return file_issues.find_files(
     str(photos / 'images'), str(photos / 'labels.csv'), photos / folder, config=config, folds=3, **arguments
   )[0]
 
@@ -372,7 +378,7 @@ def test_a_finished_search_is_not_trained_again_and_ends_the_same(photos, monkey
   before = {p.name: p.read_bytes() for p in (photos / 'issues').iterdir()}
   assert {'find.json', 'find.parquet', 'issues.csv', 'issues.html', 'probs.npy', 'lock'} == before.keys()
   with monkeypatch.context() as patch:
-    patch.setattr(find, '_held_out', lambda *arguments: pytest.fail('it trained again'))
+    patch.setattr(issues, '_held_out', lambda *arguments: pytest.fail('it trained again'))
     search(photos)
     search(photos, rerun=True)
   assert {p.name: p.read_bytes() for p in (photos / 'issues').iterdir()} == before
@@ -387,9 +393,12 @@ def test_issues_of_other_data_or_another_config_are_refused_or_found_anew(photos
   (photos / 'images/01.png').unlink()
   (photos / 'labels.csv').write_text((photos / 'labels.csv').read_text().replace('01.png,b\n', ''))
   refused(
-    lambda: search(photos), 'holds issues of other data', 'images: 1 of 36 are gone, 0 are new',
-    "images: 1 of 35 rows differ, first '35.png'", "given labels: 1 of 35 rows differ, first '00.png' a → b",
-  )  # fmt: skip
+    lambda: search(photos),
+    'holds issues of other data',
+    'images: 1 of 36 are gone, 0 are new',
+    "images: 1 of 35 rows differ, first '35.png'",
+    "given labels: 1 of 35 rows differ, first '00.png' a → b",
+  )
   found = search(photos, rerun=True)
   assert len(found.row) == 35 and len((photos / 'issues/issues.csv').read_text().splitlines()) == 36
   search(photos)
@@ -405,7 +414,7 @@ def test_issues_without_find_json_or_with_changed_probabilities_are_not_believed
   refused(lambda: search(photos), 'holds issues.csv, but no find.json')
   search(photos, rerun=True)
   path = photos / 'issues/find.json'
-  writer.write_json(path, writer.read_json(path) | {'format': 7})
+  storage.write_json(path, storage.read_json(path) | {'format': 7})
   with pytest.raises(UserError, match=r'find\.json: written by a newer noisyjax, format 7'):
     search(photos)
 
@@ -414,7 +423,7 @@ def test_a_search_that_died_begins_anew_and_keeps_nothing_of_before(photos, monk
   search(photos)
   (photos / 'labels.csv').write_text((photos / 'labels.csv').read_text().replace('00.png,a', '00.png,b'))
   with monkeypatch.context() as patch:
-    patch.setattr(find_files, 'to_html', lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+    patch.setattr(file_issues, 'to_html', lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
       search(photos, rerun=True)
   assert not (photos / 'issues/probs.npy').exists()

@@ -10,11 +10,11 @@ import pytest
 import noisyjax
 import runs
 import tiny
-from noisyjax import train
-from noisyjax.errors import Diverged
+from noisyjax.engine import train
+from noisyjax.engine.net import Net
 from noisyjax.models import small_cnn
-from noisyjax.net import Net
 from noisyjax.strategies import naive
+from noisyjax.system.errors import Diverged
 
 
 class Silent:
@@ -63,8 +63,10 @@ def planted(monkeypatch, name):
 
   def init(self, key, images):
     def plant(tree):
-      return {k: plant(v) if isinstance(v, dict) else v.at[(0,) * v.ndim].set(jnp.nan) if k == name else v
-              for k, v in tree.items()}  # fmt: skip
+      return {
+        k: plant(v) if isinstance(v, dict) else v.at[(0,) * v.ndim].set(jnp.nan) if k == name else v
+        for k, v in tree.items()
+      }
 
     return tuple(map(plant, real(self, key, images)))
 

@@ -15,30 +15,150 @@ import pytest
 from absl import flags
 from PIL import Image
 
-from noisyjax import cli, config as configs, defaults, recipe
+from noisyjax import cli
+from noisyjax.config import defaults, recipe
+from noisyjax.config.check import checked
+from noisyjax.config.flat import flat
+from noisyjax.config.override import override, set_field
+from noisyjax.config.plan import planned
+from noisyjax.config.resolved import resolved
 from noisyjax.data import dataset, decode, files, label_file, labels, match, noise, pixels, split
-from noisyjax.errors import UserError
+from noisyjax.data.training import TrainData
 from noisyjax.experiments import sweep
-from noisyjax.strategy import TrainData
+from noisyjax.system.errors import UserError
 
 FACTOR = int(os.environ.get('NOISYJAX_FUZZ', '1'))
 SEED = int(os.environ.get('NOISYJAX_FUZZ_SEED', '0'))
 
 # What goes wrong in texts: numbers that are none, other digits, controls, brackets, quotes, words of the grammar.
 TEXTS = (
-  '', ' ', '0', '1', '-1', '2', '3.0', '1e5', '1e400', 'nan', 'inf', '9' * 40, '9' * 5000, '1²2', '٣', '½', '\ufeff',
-  '\x1b[2J', '\0', '\udcff', 'é', '🐈', '=1+1', "'", '"', '(', ')', '[', '{', '((((((', '(' * 500, ',', ',,', ':',
-  '0:5', '0:5,7:', '5:0', '@', '@none', '~', '~nobody/x', '/', '..', 'a' * 300, 'a' * 5000, 'true', 'None', 'cat',
-  'undefined', 'a,b,c', '1,2,3', "('a', 'b')", '[1, 2', '{"a": 1}', 'lambda: 1', '__import__("os")', '\n', '\r\n', '\t',
-  ';', '|', '%s', '{}', '.py', './x.py', 'cifar10', '10 percent', '0 steps', '(?P<', '*',
-)  # fmt: skip
+  '',
+  ' ',
+  '0',
+  '1',
+  '-1',
+  '2',
+  '3.0',
+  '1e5',
+  '1e400',
+  'nan',
+  'inf',
+  '9' * 40,
+  '9' * 5000,
+  '1²2',
+  '٣',
+  '½',
+  '\ufeff',
+  '\x1b[2J',
+  '\0',
+  '\udcff',
+  'é',
+  '🐈',
+  '=1+1',
+  "'",
+  '"',
+  '(',
+  ')',
+  '[',
+  '{',
+  '((((((',
+  '(' * 500,
+  ',',
+  ',,',
+  ':',
+  '0:5',
+  '0:5,7:',
+  '5:0',
+  '@',
+  '@none',
+  '~',
+  '~nobody/x',
+  '/',
+  '..',
+  'a' * 300,
+  'a' * 5000,
+  'true',
+  'None',
+  'cat',
+  'undefined',
+  'a,b,c',
+  '1,2,3',
+  "('a', 'b')",
+  '[1, 2',
+  '{"a": 1}',
+  'lambda: 1',
+  '__import__("os")',
+  '\n',
+  '\r\n',
+  '\t',
+  ';',
+  '|',
+  '%s',
+  '{}',
+  '.py',
+  './x.py',
+  'cifar10',
+  '10 percent',
+  '0 steps',
+  '(?P<',
+  '*',
+)
 VALUES = (
-  None, True, False, 0, 1, -1, 2**31, 2**63, 2**64, -(2**70), 10**400, 0.0, -0.0, 0.5, 1.5, -3.0, 1e-300, 1e39, 1e300,
-  float('nan'), float('inf'), -float('inf'), 1j, b'x', (), [], {}, set(), object(), int, np.float32(0.5), np.int64(3),
-  np.nan, np.array(3), np.array([1, 2]), np.array([]), (None,), (1, 2, None), ('a', 1), ((),), ((1, 2), (3,)), [[1], 2],
-  ('crop', 'crop'), (('naive', 1, {}),), (('naive', 0, {}),), (('naive', 1, {'optim.lr': None}),), (('naive',),),
-  (('naive', 1, {'epochs': 3}),), ((1, 2, 3),), ((9, 1), (2, 0)), {'a': 1}, range(3), (float('nan'),), (10**30,),
-)  # fmt: skip
+  None,
+  True,
+  False,
+  0,
+  1,
+  -1,
+  2**31,
+  2**63,
+  2**64,
+  -(2**70),
+  10**400,
+  0.0,
+  -0.0,
+  0.5,
+  1.5,
+  -3.0,
+  1e-300,
+  1e39,
+  1e300,
+  float('nan'),
+  float('inf'),
+  -float('inf'),
+  1j,
+  b'x',
+  (),
+  [],
+  {},
+  set(),
+  object(),
+  int,
+  np.float32(0.5),
+  np.int64(3),
+  np.nan,
+  np.array(3),
+  np.array([1, 2]),
+  np.array([]),
+  (None,),
+  (1, 2, None),
+  ('a', 1),
+  ((),),
+  ((1, 2), (3,)),
+  [[1], 2],
+  ('crop', 'crop'),
+  (('naive', 1, {}),),
+  (('naive', 0, {}),),
+  (('naive', 1, {'optim.lr': None}),),
+  (('naive',),),
+  (('naive', 1, {'epochs': 3}),),
+  ((1, 2, 3),),
+  ((9, 1), (2, 0)),
+  {'a': 1},
+  range(3),
+  (float('nan'),),
+  (10**30,),
+)
 
 
 def rng_of(kind: str, i: int) -> np.random.Generator:
@@ -92,7 +212,7 @@ def config():
 
 
 def test_config_fields(config):
-  known = list(configs.flat(config))
+  known = list(flat(config))
   images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1), dtype=np.uint8)
   data = dataset.make(images, np.arange(60) % 3, ('0', '1', '2'), verified=np.arange(60) % 3)
 
@@ -102,32 +222,32 @@ def test_config_fields(config):
       field = one(rng, known)
       value = one(rng, TEXTS if rng.random() < 0.5 else VALUES)
       if rng.random() < 0.5:
-        configs.override(own, {field: value}, 'fuzz')
+        override(own, {field: value}, 'fuzz')
       else:  # as a recipe may
         with contextlib.suppress(OverflowError):  # which is then told by its line
-          configs._set(own, field, value)
-    own = configs.check(own)
-    configs.resolved(own)
+          set_field(own, field, value)
+    own = checked(own)
+    resolved(own)
     split.split(data, data.given, own.data)
     noise.inject(data.given, own.noise, data.images, data.classes)
-    configs.plan(own, TrainData(data.images, data.given, data.verified, 3))
+    planned(own, TrainData(data.images, data.given, data.verified, 3))
 
   fuzzed('config', 500, case)
 
 
 def test_flags_and_grids(config):
-  known = [*configs.flat(config), 'optim', 'nothing', '', 'optim.lr.x', '.', 'model.name.name']
+  known = [*flat(config), 'optim', 'nothing', '', 'optim.lr.x', '.', 'model.name.name']
 
   def case(rng):
     field, text = one(rng, known), one(rng, TEXTS)
     own, kind = config.copy_and_resolve_references(), int(rng.integers(3))
     if kind == 0:
       point = next(sweep.grid([f'{field}={text}']))
-      configs.override(own, point, 'fuzz')
+      override(own, point, 'fuzz')
       sweep.name(point)
     elif kind == 1:
       arguments = [one(rng, (f'--config.{field}={text}', f'--config.{field}', f'--noconfig.{field}', text)), text]
-      configs.override(own, recipe.take_fields(arguments)[1], 'fuzz')
+      override(own, recipe.take_fields(arguments)[1], 'fuzz')
     else:
       flag = one(
         rng, ('workdir', 'images', 'folds', 'format', 'rerun', 'skip_bad', 'grid', 'config', 'folder', 'flagfile')
@@ -182,8 +302,26 @@ def test_label_files(tmp_path):
 
 def odd_array(rng) -> np.ndarray:
   """An array of some type and shape that someone might call images or labels."""
-  shape = one(rng, ((), (0,), (6,), (6, 1), (6, 3), (6, 8, 8), (6, 8, 8, 1), (6, 8, 8, 3), (6, 3, 8, 8), (6, 8, 8, 5),
-                    (0, 8, 8, 3), (1, 6), (6, 0, 8, 3), (2, 6), (6, 64)))  # fmt: skip
+  shape = one(
+    rng,
+    (
+      (),
+      (0,),
+      (6,),
+      (6, 1),
+      (6, 3),
+      (6, 8, 8),
+      (6, 8, 8, 1),
+      (6, 8, 8, 3),
+      (6, 3, 8, 8),
+      (6, 8, 8, 5),
+      (0, 8, 8, 3),
+      (1, 6),
+      (6, 0, 8, 3),
+      (2, 6),
+      (6, 64),
+    ),
+  )
   kind = one(rng, ('u1', 'i1', 'u2', 'i4', 'i8', 'u8', 'f2', 'f4', 'f8', '?', 'U3', 'S3', 'c8', 'M8[s]', 'O'))
   base = rng.integers(0, one(rng, (2, 3, 200, 256)), shape)
   if kind == 'O':
@@ -265,10 +403,25 @@ def test_archives(tmp_path):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, 'w', one(rng, (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
       for i in range(int(rng.integers(0, 4))):
-        name = one(rng, (
-          f'{i}.png', f'cat/{i}.png', f'./a/{i}.jpg', f'a\\{i}.PNG', f'/{i}.png', f'../{i}.png', f'é{i}.png',
-          f'1²{i}.png', f'{i}', '.DS_Store', '__MACOSX/._x.png', 'a/', '=1.png', '\x1b[2J.png',
-        ))  # fmt: skip
+        name = one(
+          rng,
+          (
+            f'{i}.png',
+            f'cat/{i}.png',
+            f'./a/{i}.jpg',
+            f'a\\{i}.PNG',
+            f'/{i}.png',
+            f'../{i}.png',
+            f'é{i}.png',
+            f'1²{i}.png',
+            f'{i}',
+            '.DS_Store',
+            '__MACOSX/._x.png',
+            'a/',
+            '=1.png',
+            '\x1b[2J.png',
+          ),
+        )
         archive.writestr(name, picture(rng, one(rng, FORMS[:3])))
     path = tmp_path / one(rng, ('d.zip', 'd', 'd.tar', 'd.png'))
     path.write_bytes(mutated(rng, buffer.getvalue()) if rng.random() < 0.8 else buffer.getvalue())

@@ -5,8 +5,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LogisticRegression
 
-from noisyjax.errors import UserError
 from noisyjax.models import histogram
+from noisyjax.system.errors import UserError
 
 
 def random_images(count, size=8, channels=3, seed=0):

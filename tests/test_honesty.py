@@ -5,8 +5,8 @@ import pyarrow.parquet
 import pytest
 
 import runs
-from noisyjax import writer
 from noisyjax.data import prepare
+from noisyjax.system import storage
 
 TEST = slice(runs.TRAIN + runs.VAL, None)
 STRATEGIES = {
@@ -32,7 +32,7 @@ def changed(name: str) -> dict[str, np.ndarray]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-  monkeypatch.setattr('noisyjax.experiments.report.write_report', lambda folder: None)
+  monkeypatch.setattr('noisyjax.reports.report.write_report', lambda folder: None)
 
 
 @pytest.fixture(scope='module', params=STRATEGIES)
@@ -59,7 +59,7 @@ def test_target_accuracy_is_of_rows_that_nobody_verified(honest):
   rows = pyarrow.parquet.read_table(folder / 'samples.parquet').to_pandas().query('split == "train"')
   truth = runs.arrays()['true'][rows.row]
   mine = (rows.label >= 0) & (rows.verified < 0)
-  found = writer.read_json(folder / 'result.json')['audit']['target_accuracy']
+  found = storage.read_json(folder / 'result.json')['audit']['target_accuracy']
   assert found == pytest.approx((rows.label == truth)[mine].mean()) != (rows.label == truth).mean()
 
 
@@ -69,7 +69,7 @@ def test_without_test_images_a_run_is_the_same_and_scores_nothing(honest, tmp_pa
   path = runs.npz(tmp_path / 'data.npz', **{k: v[: TEST.start] for k, v in data.items() if k != 'classes'})
   runs.fit(runs.recipe(path, data__test='', **overrides), tmp_path / 'w')
   runs.assert_same(expected, runs.outputs(tmp_path / 'w'))
-  result = writer.read_json(tmp_path / 'w/result.json')
+  result = storage.read_json(tmp_path / 'w/result.json')
   assert result['audit']['test_rows'] == 0 and 'oracle' not in result['audit'] and 'report' not in result['audit']
   assert not any('test_accuracy' in line for line in runs.lines(tmp_path / 'w', 'audit.jsonl'))
 

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from noisyjax.data import dataset as datasets
-from noisyjax.data.inspect import GRID, image_grid, inspect, matrix_figure, shown
 from noisyjax.data.split import Split
 from noisyjax.data.thumbnail import thumbnails
-from noisyjax.errors import UserError
+from noisyjax.reports.inspect import GRID, image_grid, inspect, matrix_figure, shown
+from noisyjax.system.errors import UserError
 
 NAMES = ('cat', 'd$o$^g', 'a very long class name')  # no formula in a name is set as one
 
@@ -19,7 +19,7 @@ NAMES = ('cat', 'd$o$^g', 'a very long class name')  # no formula in a name is s
 @pytest.fixture
 def small(monkeypatch):
   """Draws 6 images instead of 40: text in pictures is slow."""
-  monkeypatch.setattr('noisyjax.data.inspect.GRID', (2, 3))
+  monkeypatch.setattr('noisyjax.reports.inspect.GRID', (2, 3))
 
 
 def data(n=60, classes=NAMES, channels=3, **fields):

@@ -8,8 +8,11 @@ import time
 import pytest
 
 import runs
-from noisyjax import find, interrupt, run, train
+from noisyjax.analysis import issues
+from noisyjax.engine import train
 from noisyjax.experiments import sweep
+from noisyjax.runs import run
+from noisyjax.system import interrupt
 
 WAIT = 600  # seconds: a busy machine is no failure
 
@@ -21,7 +24,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-  monkeypatch.setattr('noisyjax.experiments.report.write_report', lambda folder: None)
+  monkeypatch.setattr('noisyjax.reports.report.write_report', lambda folder: None)
 
 
 def swallowed(number: int) -> None:
@@ -83,7 +86,7 @@ def test_a_signal_ends_find_a_sweep_and_folds_too(data, tmp_path, monkeypatch):
   monkeypatch.setattr(train, 'enter', interrupted)
   arrays, config = runs.arrays(), runs.recipe(data)
   with pytest.raises(interrupt.Stopped, match='find: stopped by Ctrl-C in fold 1 of 2; nothing is kept'):
-    find.find_label_issues(arrays['images'], arrays['labels'], folds=2, config=config)
+    issues.find_label_issues(arrays['images'], arrays['labels'], folds=2, config=config)
   with pytest.raises(interrupt.Stopped, match=r'lr=0\.1: stopped by Ctrl-C at step 1; the same command goes on'):
     sweep.sweep(config, [{'optim.lr': 0.1}, {'optim.lr': 0.2}], str(tmp_path / 's'))
   monkeypatch.setattr(train, 'enter', enter)
@@ -113,7 +116,7 @@ def test_ctrl_c_on_a_command_saves_says_so_and_exits_with_130(data, tmp_path):
 
 def test_the_second_ctrl_c_ends_at_once_whatever_the_program_does():
   code = (
-    'import time; from noisyjax import interrupt, log; log.show()\n'
+    'import time; from noisyjax.system import interrupt, log; log.show()\n'
     'with interrupt.watched():\n  print("ready", flush=True)\n  while True: time.sleep(1)\n'
   )
   process = runs._child(code, cwd=runs.ROOT)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from noisyjax.data import label_file, match
-from noisyjax.errors import UserError
+from noisyjax.system.errors import UserError
 
 NAMES = [f'{i:03d}.png' for i in range(6)]
 LABELS = ['cat', 'dog', 'owl', 'cat', 'dog', 'owl']
@@ -34,10 +34,13 @@ def labels_in(path, content, names=NAMES, **columns) -> list:
 
 CSV = 'image,label\n' + rows('{},{}')
 TASKS = [
-  {'id': i, 'data': {'image': f'/data/upload/3/{i:08x}-{a}'}, 'annotations': [{'result': [
-    {'type': 'choices', 'value': {'choices': [b]}}]}]}
+  {
+    'id': i,
+    'data': {'image': f'/data/upload/3/{i:08x}-{a}'},
+    'annotations': [{'result': [{'type': 'choices', 'value': {'choices': [b]}}]}],
+  }
   for i, (a, b) in enumerate(zip(NAMES, LABELS))
-]  # fmt: skip
+]
 
 FILES = {
   'comma.csv': CSV,
@@ -72,10 +75,12 @@ FILES = {
   'float number.csv': 'id,label\n' + ''.join(f'{i}.0,{b}\n' for i, b in enumerate(LABELS)),
   'case.csv': CSV.replace('.png', '.PNG'),
   'suffix.csv': CSV.replace('.png', '.jpg'),
-  'one-hot.csv': 'image,cat,dog,owl\n' + ''.join(
+  'one-hot.csv': 'image,cat,dog,owl\n'
+  + ''.join(
     f'{a},' + ','.join(str(float(b == c)) for c in ('cat', 'dog', 'owl')) + '\n' for a, b in zip(NAMES, LABELS)
   ),
-  'label studio.csv': 'annotation_id,annotator,choice,created_at,id,image,lead_time\n' + ''.join(
+  'label studio.csv': 'annotation_id,annotator,choice,created_at,id,image,lead_time\n'
+  + ''.join(
     f'{i},1,{b},2024-02-08T10:00:00Z,{i},/data/upload/3/{i:08x}-{NAMES[i]},2.5\n' for i, b in enumerate(LABELS)
   ),
   'label studio, local.csv': 'image,choice\n' + rows('/data/local-files/?d=photos/{},{}'),
@@ -93,7 +98,7 @@ FILES = {
   'issues.csv': 'file,given,suggested,score,flagged\n' + rows('{},{},owl,0.5,1'),
   'names alone.csv': '\n'.join(LABELS),
   'names alone with header.csv': 'label\n' + '\n'.join(LABELS),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize('name', FILES)
@@ -124,8 +129,13 @@ def test_columns_may_be_named(tmp_path):
 
 def test_a_list_of_numbers_is_read_with_or_without_header(tmp_path):
   numbers = '\n'.join(map(str, [0, 1, 2, 0, 1, 2]))
-  for content in (numbers, f'label\n{numbers}', f'species\n{numbers}', numbers.replace('\n', '.0\n'),
-                  f',label\n{rows("{},{}", range(6), [0, 1, 2, 0, 1, 2])}'):  # fmt: skip
+  for content in (
+    numbers,
+    f'label\n{numbers}',
+    f'species\n{numbers}',
+    numbers.replace('\n', '.0\n'),
+    f',label\n{rows("{},{}", range(6), [0, 1, 2, 0, 1, 2])}',
+  ):
     found = labels_in(tmp_path / 'a.csv', content)
     assert [label[0] for label in found] == list('012012')
 
@@ -158,34 +168,41 @@ def zipped(name: str) -> bytes:
   return buffer.getvalue()
 
 
-@pytest.mark.parametrize(('name', 'content', 'message'), [
-  ('a.csv', '', r'is empty \(0 bytes\)'),
-  ('a.npy', b'', r'is empty \(0 bytes\); was it downloaded'),
-  ('a.csv', 'image,label\n', 'has a header and no rows'),
-  ('a.csv', '"', 'has no rows'),
-  ('a.xlsx', b'PK\x03\x04' + bytes(range(200)), 'is an Excel file.*Save it as CSV'),
-  ('a.csv', zipped('xl/workbook.xml'), 'is an Excel file.*Save it as CSV'),
-  ('a.xls', b'\xd0\xcf\x11\xe0' + bytes(20), 'is an Excel file; save it as CSV'),
-  ('a.pt', zipped('archive/data.pkl'), r"is a PyTorch file.*coming.*numpy.save\('labels.npy', torch.load\('a.pt'"),
-  ('labels', zipped('archive/data.pkl'), 'is a PyTorch file'),
-  ('a.pkl', PICKLED, r"is a pickle and is not read.*numpy.save\('labels.npy', pickle.load\(open\('a.pkl'"),
-  ('a.zip', zipped('labels.csv'), 'is a zip; unpack it'),
-  ('a.csv.gz', b'\x1f\x8b' + bytes(20), 'is compressed by gzip; unpack it'),
-  ('a.csv', CSV.encode() + b'006.png,caf\xe9\n', r'line 8 is no text in UTF-8 .*Save the file as UTF-8'),
-  ('a.csv', CSV + '00\x007.png,x\n', r'line 8 holds a NUL'),
-  ('a.csv', CSV.replace('cat', 'cat,x', 1), "row 2: '000.png,cat,x'; expected 2 fields as in the first row"),
-  ('a.csv', 'Image-batch,Worker1-id,Work-time-in-seconds\n00000 -- 00009,12,30\n', 'row 1 is .*3 columns, none'),
-  ('a.csv', 'image,label,label\na.png,x,y\n', "row 1 has 2 columns 'label'"),
-  ('a.jsonl', '{"file_name": "a.png", "label": "x"}\n{"file_name"\n', 'line 2 is no JSON'),
-  ('a.json', '{"images": [], "annotations": []}', 'is a COCO file'),
-  ('a.json', '3', 'expected records such as'),
-  ('a.json', '[' * 100_000, 'is nested too deeply|is no JSON'),
-  ('a.json', json.dumps([{'image': 'a.png', 'label': ['x', 'y']}]), r"record 1 holds \['x', 'y'\]; expected one label"),
-  ('a.parquet', b'PAR1' + bytes(30), 'cannot be read as Parquet'),
-  ('a.csv', 'image,label\n,x\n', 'row 2 names no image'),
-  ('a.npy', b'\x93NUMPY', 'cannot be read as a plain array'),
-  ('a.csv', 'image,a,b\nx.png,1,1\n', r'row 2 has 2 ones'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  ('name', 'content', 'message'),
+  [
+    ('a.csv', '', r'is empty \(0 bytes\)'),
+    ('a.npy', b'', r'is empty \(0 bytes\); was it downloaded'),
+    ('a.csv', 'image,label\n', 'has a header and no rows'),
+    ('a.csv', '"', 'has no rows'),
+    ('a.xlsx', b'PK\x03\x04' + bytes(range(200)), 'is an Excel file.*Save it as CSV'),
+    ('a.csv', zipped('xl/workbook.xml'), 'is an Excel file.*Save it as CSV'),
+    ('a.xls', b'\xd0\xcf\x11\xe0' + bytes(20), 'is an Excel file; save it as CSV'),
+    ('a.pt', zipped('archive/data.pkl'), r"is a PyTorch file.*coming.*numpy.save\('labels.npy', torch.load\('a.pt'"),
+    ('labels', zipped('archive/data.pkl'), 'is a PyTorch file'),
+    ('a.pkl', PICKLED, r"is a pickle and is not read.*numpy.save\('labels.npy', pickle.load\(open\('a.pkl'"),
+    ('a.zip', zipped('labels.csv'), 'is a zip; unpack it'),
+    ('a.csv.gz', b'\x1f\x8b' + bytes(20), 'is compressed by gzip; unpack it'),
+    ('a.csv', CSV.encode() + b'006.png,caf\xe9\n', r'line 8 is no text in UTF-8 .*Save the file as UTF-8'),
+    ('a.csv', CSV + '00\x007.png,x\n', r'line 8 holds a NUL'),
+    ('a.csv', CSV.replace('cat', 'cat,x', 1), "row 2: '000.png,cat,x'; expected 2 fields as in the first row"),
+    ('a.csv', 'Image-batch,Worker1-id,Work-time-in-seconds\n00000 -- 00009,12,30\n', 'row 1 is .*3 columns, none'),
+    ('a.csv', 'image,label,label\na.png,x,y\n', "row 1 has 2 columns 'label'"),
+    ('a.jsonl', '{"file_name": "a.png", "label": "x"}\n{"file_name"\n', 'line 2 is no JSON'),
+    ('a.json', '{"images": [], "annotations": []}', 'is a COCO file'),
+    ('a.json', '3', 'expected records such as'),
+    ('a.json', '[' * 100_000, 'is nested too deeply|is no JSON'),
+    (
+      'a.json',
+      json.dumps([{'image': 'a.png', 'label': ['x', 'y']}]),
+      r"record 1 holds \['x', 'y'\]; expected one label",
+    ),
+    ('a.parquet', b'PAR1' + bytes(30), 'cannot be read as Parquet'),
+    ('a.csv', 'image,label\n,x\n', 'row 2 names no image'),
+    ('a.npy', b'\x93NUMPY', 'cannot be read as a plain array'),
+    ('a.csv', 'image,a,b\nx.png,1,1\n', r'row 2 has 2 ones'),
+  ],
+)
 def test_what_cannot_be_read_says_what_to_do(tmp_path, name, content, message):
   with pytest.raises(UserError, match=message) as caught:
     labels_in(tmp_path / name, content)
@@ -217,17 +234,20 @@ def aligned(images, names, labels=None, notes=False):
   return found.notes if notes else found.labels
 
 
-@pytest.mark.parametrize(('images', 'names', 'expected'), [
-  (['dog/2.png', 'cat/1.png'], ['cat/1.png', 'dog/2.png'], ['1', '0']),
-  (['2.png', '1.png'], ['cat/1.png', 'dog/2.png'], ['1', '0']),  # a shorter path
-  (['x/cat/1.png', 'x/dog/1.png'], ['cat/1.png', 'dog/1.png'], ['0', '1']),  # a longer one
-  (['cat/2.png', 'dog/1.png', 'dog/2.png'], ['cat/1.png', 'cat/2.png', 'dog/2.png'], [None, '0', '2']),
-  (['A', 'b'], ['a.PNG', 'B.jpg'], ['0', '1']),
-  (['a.png', 'a.jpg'], ['a.jpg', 'a.png'], ['1', '0']),  # exact names go first
-  (['1', '2', '10'], ['0001.png', '0002.png', '0010.png'], ['0', '1', '2']),
-  (['x.y', 'z'], ['x.y.png', 'z.png'], ['0', '1']),
-  (['../p/caf\u00e9.png', 'b.png'], ['b.png', 'cafe\u0301.png'], ['1', '0']),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  ('images', 'names', 'expected'),
+  [
+    (['dog/2.png', 'cat/1.png'], ['cat/1.png', 'dog/2.png'], ['1', '0']),
+    (['2.png', '1.png'], ['cat/1.png', 'dog/2.png'], ['1', '0']),  # a shorter path
+    (['x/cat/1.png', 'x/dog/1.png'], ['cat/1.png', 'dog/1.png'], ['0', '1']),  # a longer one
+    (['cat/2.png', 'dog/1.png', 'dog/2.png'], ['cat/1.png', 'cat/2.png', 'dog/2.png'], [None, '0', '2']),
+    (['A', 'b'], ['a.PNG', 'B.jpg'], ['0', '1']),
+    (['a.png', 'a.jpg'], ['a.jpg', 'a.png'], ['1', '0']),  # exact names go first
+    (['1', '2', '10'], ['0001.png', '0002.png', '0010.png'], ['0', '1', '2']),
+    (['x.y', 'z'], ['x.y.png', 'z.png'], ['0', '1']),
+    (['../p/caf\u00e9.png', 'b.png'], ['b.png', 'cafe\u0301.png'], ['1', '0']),
+  ],
+)
 def test_a_row_names_its_image(images, names, expected):
   assert aligned(images, names) == expected
 
@@ -250,8 +270,12 @@ def test_rows_that_fit_nothing_are_noted_unless_none_fits():
 
 def test_what_was_not_regarded_is_said():
   prefix, zeros = "case, suffix and the prefix of Label Studio's uploads", 'case, suffix and the zeros before a number'
-  for image, name, what in (('A.PNG', 'a.png', 'case'), ('a', 'a.png', 'case and suffix'),
-                            ('0000abcd-a.jpg', 'a.png', prefix), ('1', '01.png', zeros)):  # fmt: skip
+  for image, name, what in (
+    ('A.PNG', 'a.png', 'case'),
+    ('a', 'a.png', 'case and suffix'),
+    ('0000abcd-a.jpg', 'a.png', prefix),
+    ('1', '01.png', zeros),
+  ):
     (note,) = aligned([image], [name], notes=True)
     assert f"1 rows name their image but for {what}, such as '{image}' for '{name}'" in note
   assert aligned(['a.png'], ['a.png'], notes=True) == ()
@@ -265,11 +289,16 @@ def test_repeats_are_noted_and_conflicts_refused():
     aligned(['a.png', 'A.PNG'], ['a.png'], ['x', 'y'])
 
 
-@pytest.mark.parametrize(('names', 'what'), [
-  (['cat-2/0.png', 'cat/0.png'], 'folder by folder'), (['B.png', 'a.png'], 'without regard to case'),
-  (['10.png', '2.png'], 'by number'), (['a/1.png', 'b.png'], 'files before folders'),
-  (['1\u00b22.png', '10.png', '2.png'], 'by number'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  ('names', 'what'),
+  [
+    (['cat-2/0.png', 'cat/0.png'], 'folder by folder'),
+    (['B.png', 'a.png'], 'without regard to case'),
+    (['10.png', '2.png'], 'by number'),
+    (['a/1.png', 'b.png'], 'files before folders'),
+    (['1\u00b22.png', '10.png', '2.png'], 'by number'),
+  ],
+)
 def test_rows_without_names_need_an_order_with_one_meaning(names, what):
   column = label_file.Column('a.csv', ['0'] * len(names), [f'row {i + 1}' for i in range(len(names))])
   with pytest.raises(UserError, match=rf"sorting these as text or {what} differs.*header 'image,label'"):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from noisyjax.data import labels
-from noisyjax.errors import UserError
+from noisyjax.system.errors import UserError
 
 NONE = 'undefined'
 WANT = ['2', '0', '1', '0']
@@ -44,21 +44,31 @@ def test_numbers_of_any_kind_are_the_same_labels(kind):
   assert column(NUMBERS[kind]).labels == WANT
 
 
-@pytest.mark.parametrize('values', [
-  np.array(['b', 'a', 'c']), ['b', 'a', 'c'], np.array([b'b', b'a', b'c']), np.array(['b', 'a', 'c'], object),
-  [' b', 'a ', 'c'], (name for name in 'bac'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  'values',
+  [
+    np.array(['b', 'a', 'c']),
+    ['b', 'a', 'c'],
+    np.array([b'b', b'a', b'c']),
+    np.array(['b', 'a', 'c'], object),
+    [' b', 'a ', 'c'],
+    (name for name in 'bac'),
+  ],
+)
 def test_names_of_any_kind_are_the_same_labels(values):
   assert column(values).labels == ['b', 'a', 'c']
 
 
-@pytest.mark.parametrize('make', [
-  lambda pd: pd.Series(['b', 'a', None], index=[9, 3, 5]),
-  lambda pd: pd.Series(pd.Categorical(['b', 'a', None])),
-  lambda pd: pd.array(['b', 'a', pd.NA], dtype='string'),
-  lambda pd: pd.DataFrame({'label': ['b', 'a', None]}),
-  lambda pd: pd.DataFrame({'a': [0, 1, 0], 'b': [1, 0, 0]}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  'make',
+  [
+    lambda pd: pd.Series(['b', 'a', None], index=[9, 3, 5]),
+    lambda pd: pd.Series(pd.Categorical(['b', 'a', None])),
+    lambda pd: pd.array(['b', 'a', pd.NA], dtype='string'),
+    lambda pd: pd.DataFrame({'label': ['b', 'a', None]}),
+    lambda pd: pd.DataFrame({'a': [0, 1, 0], 'b': [1, 0, 0]}),
+  ],
+)
 def test_columns_of_pandas_are_read_by_row_and_not_by_index(make):
   assert column(pandas(make)).labels == ['b', 'a', None]
 
@@ -75,20 +85,23 @@ def test_a_missing_value_is_no_label():
   ]
 
 
-@pytest.mark.parametrize(('values', 'message'), [
-  ([[0], [0, 1]], r'labels: row 1 \(from 0\) holds \[0, 1\]; expected one label an image'),
-  ([1, [0, 1]], r'labels: row 1 \(from 0\) holds \[0, 1\]'),
-  (np.array([[1, 1], [0, 1]]), r'row 0 \(from 0\) has 2 ones \(1 such rows\): several labels an image'),
-  (np.full((4, 3), 1 / 3), 'If these are probabilities, they are `probs`'),
-  (np.zeros((2, 3)), r'shape \(2, 3\)'),
-  (np.zeros((2, 3, 4)), r'shape \(2, 3, 4\)'),
-  (np.zeros(2, complex), 'has type complex128'),
-  ('labels.csv', "found 'labels.csv'; expected a list"),
-  (None, 'found None; expected a list'),
-  (7, 'is a int; expected a list'),
-  ({'a': 1}, r"found \{'a': 1\}; expected a list"),
-  ([10**5000], 'holds 0x'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  ('values', 'message'),
+  [
+    ([[0], [0, 1]], r'labels: row 1 \(from 0\) holds \[0, 1\]; expected one label an image'),
+    ([1, [0, 1]], r'labels: row 1 \(from 0\) holds \[0, 1\]'),
+    (np.array([[1, 1], [0, 1]]), r'row 0 \(from 0\) has 2 ones \(1 such rows\): several labels an image'),
+    (np.full((4, 3), 1 / 3), 'If these are probabilities, they are `probs`'),
+    (np.zeros((2, 3)), r'shape \(2, 3\)'),
+    (np.zeros((2, 3, 4)), r'shape \(2, 3, 4\)'),
+    (np.zeros(2, complex), 'has type complex128'),
+    ('labels.csv', "found 'labels.csv'; expected a list"),
+    (None, 'found None; expected a list'),
+    (7, 'is a int; expected a list'),
+    ({'a': 1}, r"found \{'a': 1\}; expected a list"),
+    ([10**5000], 'holds 0x'),
+  ],
+)
 def test_what_holds_no_single_label_an_image_is_named(values, message):
   with pytest.raises(UserError, match=message):
     column(values)
@@ -139,10 +152,15 @@ def test_no_label_is_no_class():
   assert labels.class_names([column([0, 9, 1, '9.0'])], '9') == ('0', '1')
 
 
-@pytest.mark.parametrize(('wanted', 'message'), [
-  (('a', 'b', 'a'), "'a' comes twice"), ((1, 2, '1.0'), "'1' comes twice"), (('a', NONE), "'undefined' means no label"),
-  ((-1, 1), "'-1' means no label"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  ('wanted', 'message'),
+  [
+    (('a', 'b', 'a'), "'a' comes twice"),
+    ((1, 2, '1.0'), "'1' comes twice"),
+    (('a', NONE), "'undefined' means no label"),
+    ((-1, 1), "'-1' means no label"),
+  ],
+)
 def test_declared_classes_are_checked(wanted, message):
   with pytest.raises(UserError, match=message):
     labels.class_names([], NONE, wanted)
@@ -168,11 +186,17 @@ def test_a_near_name_is_hinted():
     labels.indices(column(['cat', 'dgo']), ('cat', 'dog'), NONE)
 
 
-@pytest.mark.parametrize(('classes', 'text'), [
-  (('Red', 'blue', 'red'), "'Red' and 'red' differ in case"), (('a b', 'a_b', 'c'), "'a b' and 'a_b' differ"),
-  (('Undefined', 'a', 'b'), "'Undefined' (4 images) reads like"), (('a', 'b', 'unlabeled'), 'data.unlabeled=unlabeled'),
-  (('a', 'b', 'nan'), "'nan' (4 images) reads like"), (('test', 'train', 'val'), 'parts of the data set'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  ('classes', 'text'),
+  [
+    (('Red', 'blue', 'red'), "'Red' and 'red' differ in case"),
+    (('a b', 'a_b', 'c'), "'a b' and 'a_b' differ"),
+    (('Undefined', 'a', 'b'), "'Undefined' (4 images) reads like"),
+    (('a', 'b', 'unlabeled'), 'data.unlabeled=unlabeled'),
+    (('a', 'b', 'nan'), "'nan' (4 images) reads like"),
+    (('test', 'train', 'val'), 'parts of the data set'),
+  ],
+)
 def test_names_that_look_like_slips_are_noted(classes, text):
   found = labels.class_notes(np.arange(12) % 3, classes, NONE)
   assert len(found) == 1 and text in found[0]

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 import runs
-from noisyjax import find_files, lock, run
-from noisyjax.errors import UserError
+from noisyjax.analysis import file_issues
 from noisyjax.experiments import sweep
+from noisyjax.runs import run
+from noisyjax.system import lock
+from noisyjax.system.errors import UserError
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def data(tmp_path):
 
 
 def test_a_folder_is_held_once_and_its_holder_is_named(tmp_path):
-  code = f'import sys; sys.path.insert(0, {str(runs.ROOT)!r}); from noisyjax import lock\n' + (
+  code = f'import sys; sys.path.insert(0, {str(runs.ROOT)!r}); from noisyjax.system import lock\n' + (
     'with lock.held(sys.argv[1]):\n  print("held", flush=True); sys.stdin.read()'
   )
   holder = subprocess.Popen([sys.executable, '-c', code, tmp_path / 'w'], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -86,7 +88,7 @@ def test_every_command_holds_its_folder(data, tmp_path):
       Image.fromarray(np.full((8, 8), 40 * i, np.uint8)).save(tmp_path / f'images/{i}.png')
     labels.write_text('image,label\n' + ''.join(f'{i}.png,{i % 2}\n' for i in range(6)))
     with pytest.raises(UserError, match='w: in use by'):
-      find_files.find_files(str(tmp_path / 'images'), str(labels), folder)
+      file_issues.find_files(str(tmp_path / 'images'), str(labels), folder)
     commands = [['inspect', f'--config={recipe}', f'--workdir={folder}'], ['report', f'--workdir={folder}']]
     for code, out, err in runs.launch_all(commands):
       assert code == 2 and not out and 'w: in use by' in err

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
-from noisyjax import losses
+from noisyjax.engine import losses
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(2, 5, 3)) * 3  # [M, B, C]

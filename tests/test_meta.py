@@ -23,15 +23,16 @@ from golden import (
   rows_of,
   softmax,
   step_key,
-)  # fmt: skip
+)
 from jax.test_util import check_grads
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tiny
-from noisyjax import meta
-from noisyjax.models.conv import Conv
+from noisyjax.data.training import TrainData
+from noisyjax.engine.strategy import Ctx
+from noisyjax.models.layers.conv import Conv
 from noisyjax.strategies import l2rw, meta_weight_net, naive
-from noisyjax.strategy import Ctx, TrainData
+from noisyjax.strategies.shared import meta
 from tiny import BATCH, CLASSES, ROWS
 
 TRUSTED = (DATA.verified >= 0) & IN
@@ -94,8 +95,12 @@ def mwn_weights(state, index, trusted, per, strategy):
     slope = slope / v.shape[-1]
   out = slope * v * (1 - v)  # by the output before the sigmoid, [M, B]
   back = out[..., None] * own['kernel'][:, None] * (hidden > 0)
-  grad = {'hidden_kernel': (back * per[..., None]).sum(1), 'hidden_bias': back.sum(1),
-          'kernel': (out[..., None] * hidden).sum(1), 'bias': out.sum(1)}  # fmt: skip
+  grad = {
+    'hidden_kernel': (back * per[..., None]).sum(1),
+    'hidden_bias': back.sum(1),
+    'kernel': (out[..., None] * hidden).sum(1),
+    'bias': out.sum(1),
+  }
   grad = {k: g + 1e-4 * own[k] for k, g in grad.items()}
   new = {k: own[k] - OWN['lr'] * g / (np.abs(g) + 1e-8) for k, g in grad.items()}  # Adam's first step
   return normalised(forward(new, per)[1]), grad
@@ -247,8 +252,11 @@ def test_the_verified_label_counts_and_not_the_given_one():
 def test_weight_network_begins_as_pytorch_begins_its_layers():
   own, extra = meta_weight_net.Strategy.build(hidden=400).init(jax.random.key(0), DATA)
   assert {k: v.shape for k, v in own.items()} == {
-    'hidden_kernel': (1, 400), 'hidden_bias': (1, 400), 'kernel': (1, 400), 'bias': (1,)
-  }  # fmt: skip
+    'hidden_kernel': (1, 400),
+    'hidden_bias': (1, 400),
+    'kernel': (1, 400),
+    'bias': (1,),
+  }
   for name, bound in (('hidden_kernel', 1.0), ('hidden_bias', 1.0), ('kernel', 0.05)):
     assert 0.95 * bound < np.abs(own[name]).max() <= bound and abs(own[name].mean()) < 0.1 * bound
   assert_array_equal(extra['verified'], DATA.verified)

@@ -30,15 +30,19 @@ from golden import (
   softmax,
   step_key,
   views,
-)  # fmt: skip
+)
 from numpy.testing import assert_allclose, assert_array_equal
 
 import runs
 import tiny
-from noisyjax import config as configs, semi, step
-from noisyjax.state import Targets
+from noisyjax.config.build import build_strategy
+from noisyjax.config.check import checked
+from noisyjax.config.plan import phases_of
+from noisyjax.data.training import TrainData
+from noisyjax.engine import step
+from noisyjax.engine.state import Targets
 from noisyjax.strategies import divide_mix, mixmatch
-from noisyjax.strategy import TrainData
+from noisyjax.strategies.shared import semi
 from tiny import CLASSES, ROWS
 
 TRUSTED = (DATA.verified >= 0) & IN
@@ -314,10 +318,10 @@ def test_the_mixture_may_see_the_mean_of_the_last_losses():
 @pytest.mark.parametrize('epochs, lengths', [(300, (10, 290)), (20, (6, 14)), (3, (1, 2)), (1, (1, 1))])
 def test_the_plan_warms_up_two_networks(epochs, lengths):
   config = runs.recipe(strategy__name='divide_mix', epochs=epochs)
-  plan = configs.phases(config)
+  plan = phases_of(config)
   assert tuple(p[1] for p in plan) == lengths and [p[0] for p in plan] == ['naive', 'divide_mix']
-  assert configs.build_strategy(plan[0][2], 'naive').networks == 2
-  configs.check(config)
+  assert build_strategy(plan[0][2], 'naive').networks == 2
+  checked(config)
 
 
 def test_semi_s_guard_against_blanks():

@@ -24,8 +24,12 @@ def planted(clean, low, high, seed=0):
   return np.abs(values).astype(np.float32), is_clean
 
 
-PLANTED = [(0.5, (0.3, 0.2), (3.0, 0.5)), (0.8, (0.1, 0.1), (2.0, 0.7)), (0.2, (0.5, 0.3), (2.5, 0.4)),
-           (0.95, (0.2, 0.1), (4.0, 1.0))]  # fmt: skip
+PLANTED = [
+  (0.5, (0.3, 0.2), (3.0, 0.5)),
+  (0.8, (0.1, 0.1), (2.0, 0.7)),
+  (0.2, (0.5, 0.3), (2.5, 0.4)),
+  (0.95, (0.2, 0.1), (4.0, 1.0)),
+]
 
 
 # --- Gaussians ------------------------------------------------------------------------------------
@@ -54,9 +58,14 @@ def test_gaussians_make_at_most_so_many_updates():
   z = UNIT(values, ALL)
   one, two, many = (mixture.fit_gaussian(z, ALL, i, 0.0) for i in (1, 2, 50))
   reference = GaussianMixture(
-    2, max_iter=1, tol=0.0, reg_covar=5e-4, weights_init=np.asarray(one.weight),
-    means_init=np.asarray(one.mean)[:, None], precisions_init=1 / np.asarray(one.var)[:, None, None],
-  )  # fmt: skip
+    2,
+    max_iter=1,
+    tol=0.0,
+    reg_covar=5e-4,
+    weights_init=np.asarray(one.weight),
+    means_init=np.asarray(one.mean)[:, None],
+    precisions_init=1 / np.asarray(one.var)[:, None, None],
+  )
   with pytest.warns(UserWarning):  # it did not converge
     reference.fit(np.asarray(z)[:, None])
   assert_allclose(two.mean, reference.means_[:, 0], rtol=1e-4)

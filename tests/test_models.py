@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from noisyjax.errors import UserError
-from noisyjax.models.dropout import Dropout
+from noisyjax.models.layers.dropout import Dropout
 from noisyjax.models.preact_resnet18 import PreActBlock
 from noisyjax.models.resnet import BasicBlock, layers
+from noisyjax.system.errors import UserError
 
 # Every network, small: (fields beside `classes`, image size).
 SMALL = {

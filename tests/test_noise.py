@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from scipy.stats import truncnorm
 
 from noisyjax.data import noise
-from noisyjax.errors import UserError
+from noisyjax.system.errors import UserError
 
 N, C = 20_000, 10
 NAMES = tuple(f'c{c}' for c in range(C))

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from noisyjax import find
+from noisyjax.analysis import issues
 from noisyjax.data import objects
-from noisyjax.errors import UserError
+from noisyjax.system.errors import UserError
 
 
 def pictures(count: int = 6, side: int = 10) -> np.ndarray:
@@ -74,7 +74,7 @@ def test_a_folder_and_a_zip_in_the_order_of_their_names(tmp_path):
   with pytest.raises(UserError, match=r'3\.png'):
     objects.images_of(tmp_path)
   with pytest.raises(UserError, match='no such folder'):
-    find.find_label_issues(tmp_path / 'missing.zip', [0, 1])
+    issues.find_label_issues(tmp_path / 'missing.zip', [0, 1])
 
 
 def test_tables_are_parted_by_the_names_of_their_columns(tmp_path):
@@ -97,7 +97,7 @@ def test_find_takes_a_frame_with_own_probabilities():
   labels[3] = 'owl'
   probs = np.eye(2)[np.arange(20) % 2] * 0.9 + 0.05
   data = HuggingFace(img=[None] * 20, species=[('owl', 'fox').index(name) for name in labels])
-  found = find.find_label_issues(data, 'species', probs=probs)
+  found = issues.find_label_issues(data, 'species', probs=probs)
   assert found.classes == ('owl', 'fox') and found.row[found.flagged].tolist() == [3]
 
 

@@ -13,9 +13,9 @@ import pytest
 import test_conv
 
 import runs
-from noisyjax import compile_cache
-from noisyjax.models import conv, onednn
-from noisyjax.models.conv import convolution
+from noisyjax.models.layers import conv, onednn
+from noisyjax.models.layers.conv import convolution
+from noisyjax.system import compile_cache
 
 pytestmark = pytest.mark.skipif(not onednn.available(), reason='no oneDNN')
 

@@ -9,8 +9,8 @@ import optax
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from noisyjax import optim
-from noisyjax.optim import Optimizer
+from noisyjax.engine import optim
+from noisyjax.engine.optim import Optimizer
 
 NETWORKS, STEPS = 2, 4
 LR, DECAY = np.float32(0.07), np.float32(0.03)
@@ -143,8 +143,7 @@ def test_every_number_is_traced(name):
 
 
 def schedule(**numbers):
-  numbers = {'warmup': 0.0, 'final': 0.0, 'factor': 0.1, 'milestones': (), 'restart': 5.0,
-             'peak': 0.25} | numbers  # fmt: skip
+  numbers = {'warmup': 0.0, 'final': 0.0, 'factor': 0.1, 'milestones': (), 'restart': 5.0, 'peak': 0.25} | numbers
   return optim.Schedule(**{k: np.asarray(v, np.float32) for k, v in numbers.items()})
 
 

@@ -27,13 +27,15 @@ from golden import (
   softmax,
   step_key,
   views,
-)  # fmt: skip
+)
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tiny
 from configs import base
-from noisyjax import config, step
-from noisyjax.net import path_matches
+from noisyjax.config.build import build_model
+from noisyjax.config.plan import phases_of
+from noisyjax.engine import step
+from noisyjax.engine.net import path_matches
 from noisyjax.strategies import naive, pes, pes_semi
 from tiny import BATCH, CLASSES, ROWS
 
@@ -144,7 +146,7 @@ LENGTHS = {
 def test_plan_fills_the_epochs_and_each_override_is_a_field(name, epochs):
   c = base.get_config()
   c.strategy.name, c.epochs = name, epochs
-  phases = config.phases(c)
+  phases = phases_of(c)
   assert [n for _, n, _ in phases] == LENGTHS[name][epochs]
   assert [n for n, _, _ in phases] == ['naive'] * (len(phases) - 1) + [name]
   first, *renewed, last = (own for _, _, own in phases) if len(phases) > 1 else (c, c)
@@ -173,7 +175,7 @@ def test_what_begins_anew_and_what_is_frozen_share_out_every_model(model, renewe
   c = base.get_config()
   c.model.name = model
   shapes = jax.eval_shape(
-    lambda: config.build_model(c, 10).init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False)['params']
+    lambda: build_model(c, 10).init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False)['params']
   )
   (_, _, _), (_, _, block), (_, _, head), _ = PES.phases('pes', 200)
   for own, begun in ((block, renewed), (head, {'head'})):
@@ -186,7 +188,7 @@ def test_cnn9s_block_as_documented():
   c = base.get_config()
   c.model.name = 'cnn9'
   shapes = jax.eval_shape(
-    lambda: config.build_model(c, 10).init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False)['params']
+    lambda: build_model(c, 10).init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False)['params']
   )
   found = path_matches('^(conv[789]|norm[789]|head)/', shapes)
   assert {k for k, v in found.items() if all(jax.tree.leaves(v))} == {

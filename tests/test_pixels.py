@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from noisyjax.data import decode, pixels
-from noisyjax.errors import UserError
+from noisyjax.system.errors import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), np.uint8)
 IMAGES[0, 0, 0] = 0, 255, 128
@@ -145,9 +145,17 @@ def test_paths_pillow_images_arrays_and_bytes_are_one_thing(tmp_path):
   turned = Image.fromarray(np.rot90(image))
   turned.getexif()[274] = 6
   items = [
-    path, str(path), Image.open(path), image, image.astype(float), image.transpose(2, 0, 1).tolist(), encoded(image),
-    {'bytes': encoded(image), 'path': None}, {'bytes': None, 'path': str(path)}, turned,
-  ]  # fmt: skip
+    path,
+    str(path),
+    Image.open(path),
+    image,
+    image.astype(float),
+    image.transpose(2, 0, 1).tolist(),
+    encoded(image),
+    {'bytes': encoded(image), 'path': None},
+    {'bytes': None, 'path': str(path)},
+    turned,
+  ]
   got, notes = pixels.gathered(items, 8, 'crop')
   assert (got.shape, got.dtype) == ((10, 8, 8, 3), np.uint8)
   np.testing.assert_array_equal(got, np.broadcast_to(decode.fit_image(image, 8, 'crop'), got.shape))

@@ -14,15 +14,18 @@ def noisy(labels: np.ndarray, rate: float) -> np.ndarray:
   return np.where(rng.random(len(labels)) < rate, rng.integers(0, 5, len(labels)), labels)
 
 
-@pytest.mark.parametrize(('labels', 'text'), [
-  (np.array([2, 0, 1, 4, 3])[TRUE], 'Another order of the classes? With c for a, a for b, b for c, e for d, d for e'),
-  (noisy(np.array([2, 0, 1, 4, 3])[TRUE], 0.3), 'Another order of the classes?'),
-  (np.where(TRUE < 4, TRUE + 1, -1), 'Off by one? With the next class in the place of each, 100% agree'),
-  (np.where(TRUE > 0, TRUE - 1, -1), 'Off by one? With the previous class'),
-  (np.roll(TRUE, 1), 'Rows off by one? With the row above in the place of each, 100% agree'),
-  (np.roll(TRUE, -1), 'Rows off by one? With the row below'),
-  (np.random.default_rng(7).permutation(TRUE), 'No other order of classes or rows explains it'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  ('labels', 'text'),
+  [
+    (np.array([2, 0, 1, 4, 3])[TRUE], 'Another order of the classes? With c for a, a for b, b for c, e for d, d for e'),
+    (noisy(np.array([2, 0, 1, 4, 3])[TRUE], 0.3), 'Another order of the classes?'),
+    (np.where(TRUE < 4, TRUE + 1, -1), 'Off by one? With the next class in the place of each, 100% agree'),
+    (np.where(TRUE > 0, TRUE - 1, -1), 'Off by one? With the previous class'),
+    (np.roll(TRUE, 1), 'Rows off by one? With the row above in the place of each, 100% agree'),
+    (np.roll(TRUE, -1), 'Rows off by one? With the row below'),
+    (np.random.default_rng(7).permutation(TRUE), 'No other order of classes or rows explains it'),
+  ],
+)
 def test_the_cause_is_named(labels, text):
   assert text in plausible.doubt(labels, TRUE, CLASSES, 'the truth')
 

@@ -7,14 +7,18 @@ import pytest
 
 import noisyjax
 import runs
-from noisyjax import config as configs, plugins, step
-from noisyjax.data import augment
-from noisyjax.errors import UserError
+from noisyjax.config.check import checked
+from noisyjax.config.override import defaults, override
+from noisyjax.config.plan import phases_of
+from noisyjax.config.plugin_fields import adopt
+from noisyjax.engine import augment, step
+from noisyjax.system import plugins
+from noisyjax.system.errors import UserError
 
 METHOD = '''
 import jax
-from noisyjax import losses
-from noisyjax.strategy import Strategy as Base, supervised
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Strategy as Base, supervised
 
 
 class Strategy(Base):
@@ -82,19 +86,26 @@ def write(path, text):
   return path
 
 
-def override(config, **values):
-  configs.override(config, {k.replace('__', '.'): v for k, v in values.items()}, 'test')
+def overridden(config, **values):
+  override(config, {k.replace('__', '.'): v for k, v in values.items()}, 'test')
   return config
 
 
 def test_every_kind_of_plug_in_is_found_by_the_path_of_its_file_and_recorded(tmp_path, monkeypatch):
   for name, text in (('a_method', METHOD), ('a_model', MODEL), ('a_source', SOURCE), ('an_op', OP)):
     write(tmp_path / f'{name}.py', text)
-  config = override(
-    runs.recipe(), strategy__name='./a_method.py', strategy__a_method__factor=0.5, model__name='a_model.py',
-    model__a_model__hidden=4, data__source=str(tmp_path / 'a_source.py'), augment__weak=('flip', './an_op.py'),
-    augment__strong=('./an_op.py',), data__trusted=0.0, noise__kind='none',
-  )  # fmt: skip
+  config = overridden(
+    runs.recipe(),
+    strategy__name='./a_method.py',
+    strategy__a_method__factor=0.5,
+    model__name='a_model.py',
+    model__a_model__hidden=4,
+    data__source=str(tmp_path / 'a_source.py'),
+    augment__weak=('flip', './an_op.py'),
+    augment__strong=('./an_op.py',),
+    data__trusted=0.0,
+    noise__kind='none',
+  )
   assert (config.strategy.name, config.model.name, config.data.source) == ('a_method', 'a_model', 'a_source')
   assert config.augment.weak == ('flip', 'an_op')
   result = runs.fit(config, tmp_path / 'w', monkeypatch)
@@ -115,18 +126,18 @@ def test_a_recipes_plug_in_lies_beside_it_and_may_be_one_of_its_phases(tmp_path)
   config = runs.recipe()
   config.phases = (('naive', 1, {}), ('./mine.py', 2, {'optim.lr': 0.01}))
   with pytest.raises(UserError, match=r"strategy.name: there is no file './mine.py'"):
-    configs.check(config.copy_and_resolve_references())
-  configs.adopt(config, tmp_path / 'there')
-  assert [name for name, _, _ in configs.phases(config)] == ['naive', 'mine']
+    checked(config.copy_and_resolve_references())
+  adopt(config, tmp_path / 'there')
+  assert [name for name, _, _ in phases_of(config)] == ['naive', 'mine']
   assert config.strategy.mine.factor == 1.0
 
 
 def test_a_plug_in_is_of_the_configs_that_name_it_alone(tmp_path):
   write(tmp_path / 'mine.py', METHOD)
   before = runs.recipe()
-  override(runs.recipe(), strategy__name='./mine.py')
-  configs._defaults.cache_clear()  # as where nothing was checked before
-  configs.check(before)
+  overridden(runs.recipe(), strategy__name='./mine.py')
+  defaults.cache_clear()  # as where nothing was checked before
+  checked(before)
   assert 'mine' not in runs.recipe().strategy
 
 
@@ -148,7 +159,7 @@ def test_flags_name_plug_ins_and_their_fields_from_the_current_folder_or_beside_
 
 def test_an_edited_plug_in_is_refused_by_resume_and_by_load_and_welcome_again_as_it_was(data, tmp_path, monkeypatch):
   file = write(tmp_path / 'mine.py', METHOD)
-  config = lambda: override(runs.recipe(data, epochs=1), strategy__name='./mine.py')
+  config = lambda: overridden(runs.recipe(data, epochs=1), strategy__name='./mine.py')
   result = runs.fit(config(), tmp_path / 'w', monkeypatch)
   file.write_text(METHOD + '# another thought\n')
   with pytest.raises(UserError, match=r'mine\.py: the plug-in is another \(sha256 \w{12}… → \w{12}…\)'):
@@ -162,7 +173,7 @@ def test_an_edited_plug_in_is_refused_by_resume_and_by_load_and_welcome_again_as
   write(tmp_path / 'elsewhere/mine.py', METHOD)
   monkeypatch.chdir(tmp_path / 'elsewhere')  # a moved file is the same file
   assert noisyjax.load(tmp_path / 'w').classes == runs.CLASSES
-  again = override(runs.recipe(data, epochs=1), strategy__name='./mine.py')
+  again = overridden(runs.recipe(data, epochs=1), strategy__name='./mine.py')
   assert runs.fit(again, tmp_path / 'w', monkeypatch) == result
 
 
@@ -171,7 +182,7 @@ def test_methods_from_files_share_no_compiled_step(data, tmp_path):
   write(tmp_path / 'one.py', METHOD)
   file = write(tmp_path / 'two.py', METHOD.replace('self.factor *', '2 * self.factor *'))
   loss = lambda folder: runs.lines(folder)[0]['objective']
-  config = lambda name: override(runs.recipe(data, epochs=1, optim__lr=0.0, augment__weak=()), strategy__name=name)
+  config = lambda name: overridden(runs.recipe(data, epochs=1, optim__lr=0.0, augment__weak=()), strategy__name=name)
   for name in ('one', 'two'):
     runs.fit(config(f'./{name}.py'), tmp_path / name)
   assert loss(tmp_path / 'two') == pytest.approx(2 * loss(tmp_path / 'one'))
@@ -187,7 +198,7 @@ def test_an_edited_op_is_compiled_anew(tmp_path):
   keys = jax.random.split(jax.random.key(0), 1)
   for value in (7, 8):
     file.write_text(OP.replace('7.0', f'{value}.0'))
-    config = override(runs.recipe(), augment__weak=('./an_op.py',))
+    config = overridden(runs.recipe(), augment__weak=('./an_op.py',))
     assert (np.asarray(view(config.augment.weak, augment.Strength(), keys, np.ones((1, 4, 4, 1)))) == value).all()
 
 
@@ -200,32 +211,40 @@ def test_an_edited_op_is_compiled_anew(tmp_path):
     ('augment.weak', 'flip.py', OP, r"'flip' of its own; expected a file of another name"),
     ('strategy.name', 'my-method.py', METHOD, r'expected a file name of letters, digits and _'),
     ('strategy.name', 'wrong.py', 'x = 1', r'wrong\.py has no Strategy; expected a file that defines it'),
-    ('strategy.name', 'base.py', 'from noisyjax.strategy import Strategy', r'Strategy from noisyjax\.strategy;'),
+    (
+      'strategy.name',
+      'base.py',
+      'from noisyjax.engine.strategy import Strategy',
+      r'Strategy from noisyjax\.engine\.strategy;',
+    ),
     ('model.name', 'broken.py', 'x = 1\ny = z', r"broken\.py, line 2: NameError: name 'z' is not defined"),
     ('model.name', 'broken.py', 'def f(:', r'broken\.py, line 1: SyntaxError'),
     ('data.source', 'quits.py', 'raise SystemExit(3)', r'quits\.py, line 1: SystemExit: 3'),
-    ('model.name', 'bare.py',
-     BARE, r'Model\.hidden has no default'),
+    ('model.name', 'bare.py', BARE, r'Model\.hidden has no default'),
     ('augment.weak', 'op.py', 'OP = 1', r'op\.py has no op; expected'),
-    ('strategy.name', 'plain.py', 'class Strategy: pass', r'Strategy is .* a subclass of noisyjax\.strategy'),
+    ('strategy.name', 'plain.py', 'class Strategy: pass', r'Strategy is .* a subclass of noisyjax\.engine'),
     ('model.name', 'plain.py', 'class Model: pass', r'plain\.py: Model is something else than expected: a Flax module'),
-    ('strategy.name', 'worded.py', METHOD.replace('factor: float = ', 'factor: float = "a" or '),
-     r"worded\.py: Strategy\.factor is 'a'; expected a number"),
+    (
+      'strategy.name',
+      'worded.py',
+      METHOD.replace('factor: float = ', 'factor: float = "a" or '),
+      r"worded\.py: Strategy\.factor is 'a'; expected a number",
+    ),
   ],
-)  # fmt: skip
+)
 def test_what_is_no_plug_in_is_a_users_mistake(tmp_path, field, name, text, said):
   if text is not None:
     write(tmp_path / name, text)
   value = f'./{name}' if field != 'augment.weak' else ('crop', f'./{name}')
   with pytest.raises(UserError, match=said):
-    configs.override(runs.recipe(), {field: value}, 'test')
+    override(runs.recipe(), {field: value}, 'test')
 
 
 def test_two_files_of_one_name_are_told_apart_by_refusal(tmp_path):
   write(tmp_path / 'a/mine.py', METHOD)
   write(tmp_path / 'b/mine.py', METHOD + '# other\n')
   write(tmp_path / 'c/mine.py', METHOD)
-  config = override(runs.recipe(), strategy__name='a/mine.py')
-  override(config, strategy__name='c/mine.py')  # the same content
+  config = overridden(runs.recipe(), strategy__name='a/mine.py')
+  overridden(config, strategy__name='c/mine.py')  # the same content
   with pytest.raises(UserError, match=r'b/mine\.py and .*a/mine\.py have one name; expected files of different names'):
-    override(config, strategy__name='b/mine.py')
+    overridden(config, strategy__name='b/mine.py')

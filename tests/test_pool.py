@@ -7,7 +7,7 @@ import numpy as np
 from jax.test_util import check_grads
 from numpy.testing import assert_array_equal
 
-from noisyjax.models.pool import max_pool_2x2
+from noisyjax.models.layers.pool import max_pool_2x2
 
 
 def test_pool_has_values_and_gradient_of_the_window_maximum_ties_included():

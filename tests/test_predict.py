@@ -11,11 +11,11 @@ from sklearn.metrics import classification_report
 
 import noisyjax
 import runs
-from noisyjax import predict, predict_files
 from noisyjax.data import origin
 from noisyjax.data.origin import Origin
-from noisyjax.errors import UserError
-from noisyjax.models import onednn
+from noisyjax.models.layers import onednn
+from noisyjax.runs import predict, predict_files
+from noisyjax.system.errors import UserError
 
 
 @pytest.fixture(scope='module')
@@ -121,7 +121,7 @@ def test_the_networks_of_the_last_phase_are_loaded_as_they_were(data, tmp_path, 
   plan = (
     ('naive', 1, {}),
     ('naive', 2, {'reset': 'all', 'model.dense.width': 8, 'strategy.naive.networks': 2}),
-  )  # fmt: skip
+  )
   runs.fit(runs.recipe(data, phases=plan), tmp_path / 'w', monkeypatch)
   tested = runs.read_json(tmp_path / 'w/result.json')['audit']['selected']
   assert (noisyjax.load(tmp_path / 'w')(images) == runs.arrays()['true'][128:]).mean() == pytest.approx(tested)
@@ -232,8 +232,12 @@ def test_several_runs_stand_side_by_side():
 def test_a_class_called_label_has_a_column_of_its_own():
   found = said({'run': [[0.75, 0.25]] * 2}, classes=('label', 'image'))
   assert table(predict_files.to_csv(found, True))[0] == [
-    'image', 'label', 'confidence', 'label (class)', 'image (class)'
-  ]  # fmt: skip
+    'image',
+    'label',
+    'confidence',
+    'label (class)',
+    'image (class)',
+  ]
 
 
 def test_names_that_a_spreadsheet_would_run_are_text():
@@ -307,9 +311,19 @@ def photos(tmp_path_factory):
     Image.fromarray(pixels).save(folder / f'images/{i:02}.png')
     rows.append(f'{i:02}.png,{runs.CLASSES[i % 3]}')
   (folder / 'labels.csv').write_text('\n'.join(rows) + '\n')
-  config = runs.recipe(data__source='images', data__path=str(folder), data__labels='labels.csv', data__verified='',
-                       data__channels=1, data__train=':', data__val='0.2', data__test='', data__trusted=0.0,
-                       noise__kind='none', model__name='histogram')  # fmt: skip
+  config = runs.recipe(
+    data__source='images',
+    data__path=str(folder),
+    data__labels='labels.csv',
+    data__verified='',
+    data__channels=1,
+    data__train=':',
+    data__val='0.2',
+    data__test='',
+    data__trusted=0.0,
+    noise__kind='none',
+    model__name='histogram',
+  )
   with pytest.MonkeyPatch.context() as patch:
     runs.fit(config, folder / 'run', patch)
   return folder
@@ -354,17 +368,26 @@ def test_predict_says_what_differs_from_the_training_images(photos, tmp_path, ca
   assert not caplog.text
 
 
-@pytest.mark.parametrize(('trained', 'asked', 'text'), [
-  (None, Origin({'JPEG': 1.0}, (9, 9, 9), 0), ''),
-  (Origin({'JPEG': 0.9, 'PNG': 0.1}, (100, 300, 900), 0), Origin({'JPEG': 1.0}, (90, 400, 1000), 0.1), ''),
-  (Origin({'JPEG': 1.0}, (9, 9, 9), 0), Origin({'WEBP': 1.0}, (9, 9, 9), 0), ''),
-  (Origin({'PNG': 0.9, 'JPEG': 0.1}, (9, 9, 9), 0), Origin({'JPEG': 1.0}, (9, 9, 9), 0),
-   'JPEG (trained on 90% PNG, 10% JPEG)'),
-  (Origin({'JPEG': 1.0}, (9, 9, 9), 0), Origin({'PNG': 1.0}, (9, 9, 9), 0), 'PNG (trained on JPEG)'),
-  (Origin({'PNG': 1.0}, (100, 200, 300), 0), Origin({'PNG': 1.0}, (20, 32, 32), 0), 
-   '20 to 32 pixels a side (trained on 100 to 300)'),
-  (Origin({'PNG': 1.0}, (9, 9, 9), 0), Origin({'arrays': 1.0}, (9, 9, 9), 1), 'gray (trained on colour)'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  ('trained', 'asked', 'text'),
+  [
+    (None, Origin({'JPEG': 1.0}, (9, 9, 9), 0), ''),
+    (Origin({'JPEG': 0.9, 'PNG': 0.1}, (100, 300, 900), 0), Origin({'JPEG': 1.0}, (90, 400, 1000), 0.1), ''),
+    (Origin({'JPEG': 1.0}, (9, 9, 9), 0), Origin({'WEBP': 1.0}, (9, 9, 9), 0), ''),
+    (
+      Origin({'PNG': 0.9, 'JPEG': 0.1}, (9, 9, 9), 0),
+      Origin({'JPEG': 1.0}, (9, 9, 9), 0),
+      'JPEG (trained on 90% PNG, 10% JPEG)',
+    ),
+    (Origin({'JPEG': 1.0}, (9, 9, 9), 0), Origin({'PNG': 1.0}, (9, 9, 9), 0), 'PNG (trained on JPEG)'),
+    (
+      Origin({'PNG': 1.0}, (100, 200, 300), 0),
+      Origin({'PNG': 1.0}, (20, 32, 32), 0),
+      '20 to 32 pixels a side (trained on 100 to 300)',
+    ),
+    (Origin({'PNG': 1.0}, (9, 9, 9), 0), Origin({'arrays': 1.0}, (9, 9, 9), 1), 'gray (trained on colour)'),
+  ],
+)
 def test_only_a_difference_that_matters_is_told(trained, asked, text):
   found = origin.differences(trained, asked)
   assert text in found and bool(text) == bool(found)
@@ -380,9 +403,15 @@ def test_a_model_of_oblong_images_takes_those_alone(images):
 def test_the_command_writes_the_csv_and_prints_scikit_learns_report(pair, files, images, tmp_path):
   folder, labels = files
   code, out, err = runs.launch(
-    'predict', f'--workdir={pair[0]},{pair[1]}', '--ensemble', f'--images={folder}', f'--labels={labels}',
-    '--out=out.csv', '--probs', cwd=tmp_path,
-  )  # fmt: skip
+    'predict',
+    f'--workdir={pair[0]},{pair[1]}',
+    '--ensemble',
+    f'--images={folder}',
+    f'--labels={labels}',
+    '--out=out.csv',
+    '--probs',
+    cwd=tmp_path,
+  )
   assert code == 0, err
   assert out.splitlines()[-1] == 'out.csv'
   rows = table((tmp_path / 'out.csv').read_text())

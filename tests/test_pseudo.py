@@ -26,17 +26,21 @@ from golden import (
   softmax,
   views as mirrored,
   without,
-)  # fmt: skip
+)
 from numpy.testing import assert_allclose, assert_array_equal
 
 import runs
 import tiny
-from noisyjax import config as configs, semi, step
-from noisyjax.errors import UserError
+from noisyjax.config.build import build_strategy
+from noisyjax.config.check import checked
+from noisyjax.config.plan import phases_of
+from noisyjax.data.training import TrainData
+from noisyjax.engine import step
+from noisyjax.engine.state import Snapshot
 from noisyjax.estimate import transition
-from noisyjax.state import Snapshot
 from noisyjax.strategies import fixmatch, flexmatch, naive, posterior_match, pseudo_label
-from noisyjax.strategy import TrainData
+from noisyjax.strategies.shared import semi
+from noisyjax.system.errors import UserError
 from tiny import CLASSES, ROWS
 
 TRUSTED = (DATA.verified >= 0) & IN
@@ -277,10 +281,10 @@ def test_rounds_share_the_epochs(epochs, rounds, lengths):
 
 def test_later_rounds_are_stricter():
   config = runs.recipe(strategy__name='pseudo_label', epochs=9)
-  configs.check(config)
-  thresholds = [configs.build_strategy(own, name).threshold for name, _, own in configs.phases(config)[1:]]
+  checked(config)
+  thresholds = [build_strategy(own, name).threshold for name, _, own in phases_of(config)[1:]]
   assert_allclose(thresholds, [0.95, 0.99], rtol=1e-6)
-  assert configs.phases(config)[0][2].rows == 'all'
+  assert phases_of(config)[0][2].rows == 'all'
 
 
 # --- what only verified labels may reach ----------------------------------------------------------

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from noisyjax.data import quality
+from noisyjax.analysis import quality
 
 
 def scene(width: int = 90, height: int = 80) -> np.ndarray:

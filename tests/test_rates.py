@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from noisyjax import config, dynamics, train
-from noisyjax.errors import UserError
+from noisyjax.config.build import find_strategy
+from noisyjax.engine import dynamics, train
 from noisyjax.estimate import mixture
 from noisyjax.strategies import loss_filter, promix
+from noisyjax.system.errors import UserError
 
 
 def losses_of_a_third():
@@ -32,7 +33,7 @@ def test_loss_filter_may_estimate_the_rate():
 def test_co_teaching_and_its_followers_may_estimate_the_rate(name):
   """From the rows' mean losses so far: over both networks and all visits; before any, nothing is forgotten."""
   loss, keep = losses_of_a_third()
-  build = config.find_strategy(name).build
+  build = find_strategy(name).build
   assert build(forget=-1.0).needs == () and build(forget=0.2).needs == ('rate',)
   d = dynamics.new(2, 1000)
   visits = np.where(keep, [1 + np.arange(1000) % 3, np.full(1000, 3)], 0).astype(np.int32)
@@ -69,4 +70,4 @@ def test_promix_may_estimate_the_rate():
 def test_numbers_out_of_range_are_refused(field, value, expected):
   name, own = field.split('.')
   with pytest.raises(UserError, match=rf'strategy\.{name}\.{own}: expected {expected}.*found {value}'):
-    config.find_strategy(name).build(**{own: value})
+    find_strategy(name).build(**{own: value})

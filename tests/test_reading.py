@@ -9,8 +9,8 @@ import zlib
 
 import pytest
 
-from noisyjax import reading
-from noisyjax.errors import UserError
+from noisyjax.system import reading
+from noisyjax.system.errors import UserError
 
 
 @pytest.mark.parametrize(

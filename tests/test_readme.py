@@ -7,7 +7,10 @@ import numpy as np
 
 import noisyjax.strategies
 from configs import digits
-from noisyjax import config, plugins, run
+from noisyjax.config.override import override
+from noisyjax.config.plugin_fields import STRATEGIES
+from noisyjax.runs import run
+from noisyjax.system import plugins
 
 
 def test_example_strategy_runs(tmp_path):
@@ -16,11 +19,11 @@ def test_example_strategy_runs(tmp_path):
   (tmp_path / 'hard_bootstrap.py').write_text(source)
   c = digits.get_config()
   named = {'strategy.name': str(tmp_path / 'hard_bootstrap.py'), 'strategy.hard_bootstrap.beta': 0.6}
-  config.override(c, named, 'test')
+  override(c, named, 'test')
   c.epochs = 12
   c.noise.kind = 'none'
   result = run.run(c, tmp_path / 'run')
-  for file in plugins.loaded(config.STRATEGIES, ['hard_bootstrap']):  # other tests count the package's own
+  for file in plugins.loaded(STRATEGIES, ['hard_bootstrap']):  # other tests count the package's own
     plugins.forget(file)
   assert result['strategy'] == 'hard_bootstrap'
   assert result['audit']['last'] > 0.8  # clean digits: it learns
@@ -28,12 +31,22 @@ def test_example_strategy_runs(tmp_path):
 
 
 # One of each family, those that a reader meets first.
-CORE = ('naive', 'gce', 'elr', 'forward', 'clean_correction', 'glc', 'loss_filter', 'co_teaching', 'fixmatch',
-        'divide_mix')  # fmt: skip
+CORE = (
+  'naive',
+  'gce',
+  'elr',
+  'forward',
+  'clean_correction',
+  'glc',
+  'loss_filter',
+  'co_teaching',
+  'fixmatch',
+  'divide_mix',
+)
 
 
 def test_a_method_is_a_short_file():
   folder = Path(next(iter(noisyjax.strategies.__path__)))
   lines = {path.stem: len(path.read_text().splitlines()) for path in folder.glob('*.py')}
   assert max(lines.values()) <= 150
-  assert all(lines[name] < 80 for name in CORE)
+  assert all(lines[name] <= 80 for name in CORE)

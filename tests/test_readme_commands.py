@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import runs
-from noisyjax import writer
+from noisyjax.system import storage
 
 README = (runs.ROOT / 'README.md').read_text()
 BLOCKS = re.findall(r'^```(\w*)\n(.*?)^```', README, re.DOTALL | re.MULTILINE)
@@ -26,7 +26,7 @@ BLOCKS = re.findall(r'^```(\w*)\n(.*?)^```', README, re.DOTALL | re.MULTILINE)
 SKIPPED = {
   'make test': 'it is what runs this',
   'python launch.py train --config=configs/recipes/elr.py:worse-short': 'it wants CIFAR-10 of TFDS',
-}  # fmt: skip
+}
 # The course project's data are a stand-in of 600 images; its recipes name rows and epochs of 50,000.
 ROWS = '--config.data.train=0:500 --config.data.val=160:200 --config.data.test=500:600'
 SMALL = (
@@ -34,8 +34,8 @@ SMALL = (
   ('weak_supervision/model_1.py', f'{ROWS} --config.epochs=1'),
   (
     'weak_supervision/model_2.py',
-    f'{ROWS} --config.phases="((\'naive\',1,{{\'rows\':\'trusted\',\'labels\':\'verified\'}}),'
-    '(\'clean_correction\',1,{\'reset\':\'all\'}))"',
+    f"{ROWS} --config.phases=\"(('naive',1,{{'rows':'trusted','labels':'verified'}}),"
+    "('clean_correction',1,{'reset':'all'}))\"",
   ),
   ('launch.py kfold', f'{ROWS} --folds=2 --config.phases="((\'naive\',1,{{}}),)"'),
   ('weak_supervision/corrector.py', f'{ROWS} --config.phases="((\'naive\',1,{{}}),)"'),
@@ -44,7 +44,7 @@ SMALL = (
   ('launch.py find', '--config=find --config.epochs=1'),
   ('--dry_run', ''),
   (' train ', '--config.epochs=2'),
-)  # fmt: skip
+)
 
 
 def commands() -> list[str]:
@@ -130,7 +130,7 @@ def test_the_readme_s_commands_run_in_its_order(tmp_path):
       start(shortened(command), tmp_path, tmp_path / 'data')
   for name in ('demo', 'digits', 'model_1', 'model_2', 'folds', 'grid', 'look', 'issues', 'hard_bootstrap'):
     assert (tmp_path / 'runs' / name).is_dir(), name
-  config = writer.read_json(tmp_path / 'runs/hard_bootstrap/config.json')
+  config = storage.read_json(tmp_path / 'runs/hard_bootstrap/config.json')
   assert round(config['strategy']['hard_bootstrap']['beta'], 6) == 0.6
   issues = (tmp_path / 'runs/issues/issues.csv').read_text().splitlines()
   assert len(issues) == 121

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 import runs
-from noisyjax import recipe_files, version
-from noisyjax.errors import UserError
+from noisyjax.config import recipe_files
 from noisyjax.experiments import sweep
+from noisyjax.system import version
+from noisyjax.system.errors import UserError
 
 
 def test_a_name_is_a_shipped_recipe_unless_there_is_a_file_of_that_name(tmp_path, monkeypatch):
@@ -31,9 +32,14 @@ def test_a_name_is_a_shipped_recipe_unless_there_is_a_file_of_that_name(tmp_path
 
 @pytest.mark.parametrize(
   ('name', 'below', 'near'),
-  [('digit', '', 'Near names: digits'), ('elr', '', 'Near names: recipes/elr,'), ('x' * 5000, '', 'There are: base'),
-   ('dropout', 'sweeps', 'Near names: model_2_dropout'), ('digits', 'nowhere', 'nor does noisyjax ship')],
-)  # fmt: skip
+  [
+    ('digit', '', 'Near names: digits'),
+    ('elr', '', 'Near names: recipes/elr,'),
+    ('x' * 5000, '', 'There are: base'),
+    ('dropout', 'sweeps', 'Near names: model_2_dropout'),
+    ('digits', 'nowhere', 'nor does noisyjax ship'),
+  ],
+)
 def test_a_name_of_nothing_is_a_users_mistake_with_near_names(name, below, near):
   with pytest.raises(UserError, match='there is no file') as error:
     recipe_files.located(name, '--config', below)
@@ -69,8 +75,12 @@ def test_python_m_imports_nothing_of_the_current_folder(tmp_path):
   environment = {'PYTHONPATH': f'{runs.ROOT}:', 'PATH': '/usr/bin:/bin'}  # the colon: the current folder once more
   done = subprocess.run(
     [sys.executable, '-m', 'noisyjax', '--version'],
-    cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-  )  # fmt: skip
+    cwd=tmp_path,
+    env=environment,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
   assert done.returncode == 0, done.stderr
   assert done.stdout.startswith('noisyjax ') and 'executed' not in done.stdout
 
@@ -81,7 +91,7 @@ def test_the_revision_is_of_a_checkout_that_holds_the_package(tmp_path, monkeypa
   package.mkdir(parents=True)
   (package / '__init__.py').touch()
   git('init', '-q')
-  monkeypatch.setattr(version, '__file__', str(package / 'version.py'))
+  monkeypatch.setattr(version, '__file__', str(package / 'system' / 'version.py'))
   identity = ('-c', 'user.name=n', '-c', 'user.email=e@example.org')
   git(*identity, 'commit', '-q', '--allow-empty', '-m', 'a project of the user')
   assert version.git('rev-parse', 'HEAD') is None and 'revision' not in version.text()

@@ -12,17 +12,33 @@ from PIL import Image
 
 from configs import base
 from configs.recipes import common
-from noisyjax import config, plugins, run
+from noisyjax.config import check
+from noisyjax.config.build import build_strategy
+from noisyjax.config.check import checked
+from noisyjax.config.flat import flat
+from noisyjax.config.override import override
+from noisyjax.config.plan import phases_of
+from noisyjax.config.plugin_fields import STRATEGIES
 from noisyjax.data import prepare
 from noisyjax.experiments import sweep
-from noisyjax.small_loss import keep_rate
+from noisyjax.runs import run
+from noisyjax.strategies.shared.small_loss import keep_rate
+from noisyjax.system import plugins
 
-NAMES = sorted(plugins.names(config.STRATEGIES, 'Strategy'))
+NAMES = sorted(plugins.names(STRATEGIES, 'Strategy'))
 OPTIONS = ('', '-short', '-held', '-short-held')
 TRUSTED = {
-  'clean_correction': 4000, 'fine_tune': 1000, 'fixmatch': 4000, 'flexmatch': 4000, 'glc': 1000, 'l2rw': 1000,
-  'meta_weight_net': 1000, 'mixmatch': 4000, 'posterior_match': 4000, 'pseudo_label': 4000,
-}  # fmt: skip
+  'clean_correction': 4000,
+  'fine_tune': 1000,
+  'fixmatch': 4000,
+  'flexmatch': 4000,
+  'glc': 1000,
+  'l2rw': 1000,
+  'meta_weight_net': 1000,
+  'mixmatch': 4000,
+  'posterior_match': 4000,
+  'pseudo_label': 4000,
+}
 
 
 def recipe(name: str):
@@ -32,7 +48,7 @@ def recipe(name: str):
 @pytest.fixture(scope='module', autouse=True)
 def plugins_looked_up_once():
   names = mock.patch.object(plugins, 'names', functools.cache(plugins.names))
-  with names, mock.patch.object(config, 'complete', lambda *_: None):  # `defaults` below cuts tables off
+  with names, mock.patch.object(check, 'complete', lambda *_: None):  # `defaults` below cuts tables off
     yield
 
 
@@ -67,18 +83,18 @@ def test_every_form_would_train(name):
   for noise, option in itertools.product(common.NOISE, OPTIONS):
     c = get(name, noise + option)
     assert c.strategy.name == name
-    config.check(c)
-    planned = config.phases(c)
+    checked(c)
+    planned = phases_of(c)
     epochs = sum(phase[1] for phase in planned)
     assert planned[-1][0] == name
     if 'short' in option:
       assert epochs == c.epochs == 20
       assert {own.model.name for _, _, own in planned} == {'small_cnn'}
-      assert config.flat(c)['augment.weak'] == ('crop', 'flip')
+      assert flat(c)['augment.weak'] == ('crop', 'flip')
     else:
       assert epochs == c.epochs > 20
     assert ('held' in option) == (c.data.source == 'images')
-    needs = {need for which, _, own in planned for need in config.build_strategy(own, which).needs}
+    needs = {need for which, _, own in planned for need in build_strategy(own, which).needs}
     rows = 42750 if 'held' in option else 47500
     assert round(c.data.trusted * rows) == (TRUSTED[name] if 'verified' in needs else 0)
 
@@ -108,11 +124,11 @@ def test_what_a_method_is_told_is_the_forms():
 def test_a_recipe_that_follows_the_noise_says_so():
   follows = {}
   for name in NAMES:
-    tables = [config.flat(get(name, noise)) for noise in common.NOISE]
+    tables = [flat(get(name, noise)) for noise in common.NOISE]
     numbers = lambda t: {k: v for k, v in t.items() if k.split('.')[0] in ('strategy', 'schedule', 'optim', 'epochs')}
     if any(numbers(t) != numbers(tables[0]) for t in tables):
       c = get(name, 'worse')
-      needs = {need for which, _, own in config.phases(c) for need in config.build_strategy(own, which).needs}
+      needs = {need for which, _, own in phases_of(c) for need in build_strategy(own, which).needs}
       follows[name] = set(c.told) or 'rate' in needs
   assert follows and all(follows.values())
   assert get('divide_mix', 'worse').told == ('kind of noise', 'noise rate') and get('naive', 'worse').told == ()
@@ -122,8 +138,8 @@ def test_a_recipe_that_follows_the_noise_says_so():
 def test_a_short_form_has_the_epochs_it_names(name):
   for epochs in (2, 7):
     c = get(name, f'worse-short{epochs}-held')
-    config.check(c)
-    assert sum(phase[1] for phase in config.phases(c)) == c.epochs == epochs
+    checked(c)
+    assert sum(phase[1] for phase in phases_of(c)) == c.epochs == epochs
 
 
 def test_a_short_form_keeps_the_method_and_shrinks_its_warm_ups():
@@ -134,13 +150,13 @@ def test_a_short_form_keeps_the_method_and_shrinks_its_warm_ups():
   assert c.optim.momentum == 0.9
   c = get('divide_mix', 'asym40-short')
   assert (c.strategy.divide_mix.warmup, c.strategy.divide_mix.ramp) == (2, 2.0)
-  assert [(name, epochs) for name, epochs, _ in config.phases(c)] == [('naive', 2), ('divide_mix', 18)]
+  assert [(name, epochs) for name, epochs, _ in phases_of(c)] == [('naive', 2), ('divide_mix', 18)]
   assert c.strategy.naive.penalty == 1.0
 
 
 @pytest.mark.parametrize('name', ['co_teaching', 'co_teaching_plus', 'jocor'])
 def test_co_teachings_ramp_is_not_walked_twice(name):
-  (_, _, first), (_, _, second) = config.phases(get(name, 'worse'))
+  (_, _, first), (_, _, second) = phases_of(get(name, 'worse'))
   assert (first.strategy[name].ramp, second.strategy[name].ramp) == (10.0, 0.0)
   assert keep_rate(0.0, 0.4, 0.0) == pytest.approx(0.6)
   assert keep_rate(0.0, 0.4, 10.0) == 1.0
@@ -154,7 +170,7 @@ COURSE = sorted(p.stem for p in (Path(common.__file__).parents[1] / 'weak_superv
 @pytest.mark.parametrize('name', [name for name in COURSE if name != 'common'])
 def test_the_course_project_s_recipes_would_train(name, form):
   c = importlib.import_module(f'configs.weak_supervision.{name}').get_config(form)
-  config.check(c)
+  checked(c)
   assert c.data.test == ('45000:50000' if form == 'benchmark' else '')
   assert not c.data.val or c.data.val_labels == 'verified'  # never the noisy labels
 
@@ -174,11 +190,20 @@ def photo_folder(root, labeled=12, unlabeled=6):
 
 def test_the_photo_recipe_fits_itself_to_a_folder_of_photos(tmp_path):
   c = importlib.import_module('configs.photos').get_config()
-  config.override(c, {
-    'data.path': str(photo_folder(tmp_path / 'photos')), 'epochs': 2, 'steps_per_epoch': -3, 'data.cache': False,
-    'augment.weak': ('crop',), 'augment.strong': ('crop',), 'model.small_cnn.widths': (4, 4, 4),
-  }, 'test')  # fmt: skip
-  config.check(c)
+  override(
+    c,
+    {
+      'data.path': str(photo_folder(tmp_path / 'photos')),
+      'epochs': 2,
+      'steps_per_epoch': -3,
+      'data.cache': False,
+      'augment.weak': ('crop',),
+      'augment.strong': ('crop',),
+      'model.small_cnn.widths': (4, 4, 4),
+    },
+    'test',
+  )
+  checked(c)
   prepared, audit = prepare.prepare(c)
   assert prepared.train.images.shape[1:] == (15, 15, 3)  # the median short side
   assert len(prepared.val_rows) == 2 and set(prepared.validation[1]) == {0, 1} and audit.test is None
@@ -200,4 +225,4 @@ def test_a_sweep_file_s_points_are_of_its_recipe():
     assert points
     for point in points:
       c = everything().copy_and_resolve_references()
-      config.override(c, point, str(path))
+      override(c, point, str(path))

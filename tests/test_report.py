@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from noisyjax import evaluate, writer
-from noisyjax.errors import UserError
-from noisyjax.experiments import page, pictures, record, report, words
+from noisyjax.estimate import scoring
+from noisyjax.reports import formatting, pages, pictures, record, report
+from noisyjax.system import storage
+from noisyjax.system.errors import UserError
 
 
 def fake_run(folder, strategy='co_teaching', seed=0, epochs=30, top=0.9, classes=None, validation=True, audit=True):
@@ -24,8 +25,8 @@ def fake_run(folder, strategy='co_teaching', seed=0, epochs=30, top=0.9, classes
   e = np.arange(1, epochs + 1)
   test = top * (1 - np.exp(-e / 4)) - 0.004 * np.maximum(0, e - epochs * 2 / 3) + rng.normal(0, 0.004, epochs)
   val = 0.65 * test + rng.normal(0, 0.004, epochs)
-  metrics = writer.JsonLines(folder / 'metrics.jsonl')
-  audits = writer.JsonLines(folder / 'audit.jsonl')
+  metrics = storage.JsonLines(folder / 'metrics.jsonl')
+  audits = storage.JsonLines(folder / 'audit.jsonl')
   for i in range(epochs):
     warm = i < epochs // 3
     metrics.append(
@@ -57,54 +58,73 @@ def fake_run(folder, strategy='co_teaching', seed=0, epochs=30, top=0.9, classes
   split = np.where(np.arange(n) < 240, 'train', np.where(np.arange(n) < 280, 'val', 'test'))
   seen = split != 'test'
   row, label = np.arange(n), np.where(seen, given, -1)
-  writer.write_parquet(
+  storage.write_parquet(
     folder / 'samples.parquet',
     {'row': row[seen], 'id': row[seen].astype(str), 'split': split[seen], 'given': given[seen]}
     | {'verified': np.full(seen.sum(), -1), 'label': label[seen], 'predicted': predicted[seen]}
     | {'confidence': confidence[seen]},
   )
-  summary = evaluate.epoch_summary(list(val) if validation else [None] * epochs, list(test))
+  summary = scoring.epoch_summary(list(val) if validation else [None] * epochs, list(test))
   if audit:
     columns = {'row': row, 'split': split, 'true': truth, 'predicted': predicted, 'confidence': confidence}
-    writer.write_parquet(folder / 'audit.parquet', columns)
-    per_class = evaluate.report(truth[~seen], predicted[~seen], classes)[1]
-  writer.write_json(
+    storage.write_parquet(folder / 'audit.parquet', columns)
+    per_class = scoring.report(truth[~seen], predicted[~seen], classes)[1]
+  storage.write_json(
     folder / 'result.json',
     {
-      'strategy': strategy, 'model': 'small_cnn', 'seed': seed, 'networks': 2, 'epochs': epochs, 'steps': 10 * epochs,
-      'images_seen': 240 * epochs, 'passes': 720.0 * epochs, 'seconds': 40.0 + seed, 'parameters': 123456,
-      'peak_memory_mb': 812.5, 'device': 'cpu', 'knowledge': ['noise rate 0.4'] if strategy == 'co_teaching' else [],
-      'selected': 'best' if validation else 'last', 'best_epoch': summary['best_epoch'],
+      'strategy': strategy,
+      'model': 'small_cnn',
+      'seed': seed,
+      'networks': 2,
+      'epochs': epochs,
+      'steps': 10 * epochs,
+      'images_seen': 240 * epochs,
+      'passes': 720.0 * epochs,
+      'seconds': 40.0 + seed,
+      'parameters': 123456,
+      'peak_memory_mb': 812.5,
+      'device': 'cpu',
+      'knowledge': ['noise rate 0.4'] if strategy == 'co_teaching' else [],
+      'selected': 'best' if validation else 'last',
+      'best_epoch': summary['best_epoch'],
       'validation': {'labels': 'given', 'rows': 40, 'last': val[-1], 'best': val.max()} if validation else None,
       'noise': {'kind': 'symmetric', 'definition': 'Symmetric, exclusive.', 'requested': 0.4},
       'data': {'source': 'digits', 'fingerprint': f'f00{seed}', 'rows': {'train': 240, 'val': 40}, 'classes': classes},
-      'audit': {**summary, 'test_rows': 120, 'test_labels': 'true', 'selected': test[-1], 'report': per_class,
-                'noise': {'realised': 0.391}}
+      'audit': {
+        **summary,
+        'test_rows': 120,
+        'test_labels': 'true',
+        'selected': test[-1],
+        'report': per_class,
+        'noise': {'realised': 0.391},
+      }
       if audit
       else {'noise': {}, 'test_rows': 0},
     },
-  )  # fmt: skip
-  writer.write_json(folder / 'config.json', {'strategy': strategy, 'optimizer': {'lr': 0.1, 'note': '<script>'}})
-  writer.write_json(folder / 'environment.json', {'command': 'launch.py train --x="<&>"', 'versions': {'jax': '1'}})
+  )
+  storage.write_json(folder / 'config.json', {'strategy': strategy, 'optimizer': {'lr': 0.1, 'note': '<script>'}})
+  storage.write_json(folder / 'environment.json', {'command': 'launch.py train --x="<&>"', 'versions': {'jax': '1'}})
   return folder
 
 
 def without_class(folder, c):
   """Takes a class out of all rows of a run's tables: no label and no prediction has it."""
   for name in ('samples.parquet', 'audit.parquet'):
-    columns, notes = writer.read_parquet(folder / name)
+    columns, notes = storage.read_parquet(folder / name)
     keep = np.ones(len(columns['row']), bool)
     for field in ('given', 'true', 'predicted'):
       keep &= columns.get(field, np.zeros(len(keep))) != c
-    writer.write_parquet(folder / name, {k: v[keep] for k, v in columns.items()}, notes)
+    storage.write_parquet(folder / name, {k: v[keep] for k, v in columns.items()}, notes)
   return folder
 
 
 KINDS = {
-  'one epoch': {'epochs': 1}, 'two classes': {'classes': ['cat', 'dog']}, 'no test rows': {'audit': False},
+  'one epoch': {'epochs': 1},
+  'two classes': {'classes': ['cat', 'dog']},
+  'no test rows': {'audit': False},
   'one class': {'classes': ['cat']},
   'hundred classes': {'classes': [f'a rather long class name {i}' for i in range(100)]},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize('kind', [*KINDS, 'class missing'])
@@ -135,9 +155,12 @@ def test_every_panel_has_its_axes_named(tmp_path, monkeypatch):
   run = record.read(fake_run(tmp_path / 'run'))
   groups = [({'lr': lr}, [run.result]) for lr in (0.1, 0.2)]
   for draw, arguments in (
-    (pictures.curves, (run,)), (pictures.confusion, (run,)), (pictures.calibration, (run,)),
-    (pictures.axes, (groups, ['lr'])), (pictures.comparison, ({'a': [run]},)),
-  ):  # fmt: skip
+    (pictures.curves, (run,)),
+    (pictures.confusion, (run,)),
+    (pictures.calibration, (run,)),
+    (pictures.axes, (groups, ['lr'])),
+    (pictures.comparison, ({'a': [run]},)),
+  ):
     axes = figure_of(monkeypatch, draw, *arguments).axes
     named = [bool(ax.get_ylabel() or any(t.get_text() for t in ax.get_yticklabels())) for ax in axes]
     assert axes and all(named), draw
@@ -170,7 +193,7 @@ def test_no_two_curves_of_a_panel_look_alike_even_in_gray(tmp_path, monkeypatch)
 def test_a_cell_of_the_matrix_holds_rows_and_percent(tmp_path, monkeypatch):
   run = record.read(fake_run(tmp_path / 'run', classes=['cat', 'dog']))
   figure = figure_of(monkeypatch, pictures.confusion, run)
-  counts = evaluate.confusion(run.scored.labels, run.scored.predicted, 2)
+  counts = scoring.confusion(run.scored.labels, run.scored.predicted, 2)
   share = 100 * counts / counts.sum(1, keepdims=True)
   assert [t.get_text() for t in figure.axes[0].texts] == [
     f'{counts[i, j]}\n{share[i, j]:.0f} %' for i in range(2) for j in range(2)
@@ -180,10 +203,10 @@ def test_a_cell_of_the_matrix_holds_rows_and_percent(tmp_path, monkeypatch):
 
 def test_calibration_shows_the_rows_of_each_bin(tmp_path, monkeypatch):
   folder = fake_run(tmp_path / 'run', audit=False)
-  columns, _ = writer.read_parquet(folder / 'samples.parquet')
+  columns, _ = storage.read_parquet(folder / 'samples.parquet')
   held = columns['split'] == 'val'
   columns['confidence'] = np.where(np.arange(len(held)) % 2, 0.95, 0.55).astype(np.float32)
-  writer.write_parquet(folder / 'samples.parquet', columns)
+  storage.write_parquet(folder / 'samples.parquet', columns)
   figure = figure_of(monkeypatch, pictures.calibration, record.read(folder))
   assert [t.get_text() for t in figure.axes[1].texts] == ['20', '20'] and held.sum() == 40
   assert 'given labels' in figure.axes[0].get_title(loc='left')
@@ -192,7 +215,7 @@ def test_calibration_shows_the_rows_of_each_bin(tmp_path, monkeypatch):
   points = figure.axes[0].get_lines()[1].get_xydata()
   np.testing.assert_allclose(points, [[0.55, right[~sure].mean()], [0.95, right[sure].mean()]], atol=1e-6)
   del columns['confidence']  # a run of old
-  writer.write_parquet(folder / 'samples.parquet', columns)
+  storage.write_parquet(folder / 'samples.parquet', columns)
   assert pictures.calibration(record.read(folder)) is None and report.write_report(folder).exists()
 
 
@@ -201,10 +224,10 @@ def test_without_test_rows_the_page_scores_the_classes_on_validation(tmp_path):
   text = ' '.join(Page(report.write_report(folder).read_text()).text)
   run = record.read(folder)
   held = run.samples['split'] == 'val'
-  own = evaluate.report(run.samples['given'][held], run.samples['predicted'][held], run.classes)[1]
+  own = scoring.report(run.samples['given'][held], run.samples['predicted'][held], run.classes)[1]
   assert 'validation accuracy, best epoch' in text and 'same epoch' not in text
   assert 'Validation rows (given labels)' in text and f'{100 * own["cat"]["recall"]:.2f} %' in text
-  low, high = words.wilson(run.result['validation']['best'], 40)
+  low, high = formatting.wilson(run.result['validation']['best'], 40)
   assert f'[{100 * low:.2f}, {100 * high:.2f}]' in text and 'audit' not in text.split('Per class')[1].split('Calib')[0]
 
 
@@ -233,7 +256,7 @@ def test_ticks_of_a_narrow_range_have_different_names(monkeypatch):
 
 
 def results(*folders):
-  return [writer.read_json(folder / 'result.json') for folder in folders]
+  return [storage.read_json(folder / 'result.json') for folder in folders]
 
 
 def picture(png):
@@ -276,23 +299,34 @@ def test_the_page_is_self_contained_escaped_and_complete(tmp_path):
   assert not re.search(r'https?:|@import|url\(|<script|<b>ship', text)
   shown = ' '.join(page.text)
   for said in (
-    'noise rate 0.4', 'oracle: best by test', 'not a result', 'mean of last 10', 'validated on given labels',
-    'optimizer.lr', '"<script>"', 'versions.jax', '<b>ship</b> & $\\x$', 'realised 39.10 %', '120 test rows', '123,456',
-    '240 train, 40 val', 'Symmetric, exclusive.',
-  ):  # fmt: skip
+    'noise rate 0.4',
+    'oracle: best by test',
+    'not a result',
+    'mean of last 10',
+    'validated on given labels',
+    'optimizer.lr',
+    '"<script>"',
+    'versions.jax',
+    '<b>ship</b> & $\\x$',
+    'realised 39.10 %',
+    '120 test rows',
+    '123,456',
+    '240 train, 40 val',
+    'Symmetric, exclusive.',
+  ):
     assert said in shown, said
   assert {'curves.png', 'confusion.png', 'report.html'} <= {p.name for p in path.parent.iterdir()}
 
 
 def test_the_noise_table_counts_given_against_true_labels_of_the_rows_trained_on(tmp_path):
   folder = fake_run(tmp_path / 'run')
-  samples, truth = (writer.read_parquet(folder / name)[0] for name in ('samples.parquet', 'audit.parquet'))
+  samples, truth = (storage.read_parquet(folder / name)[0] for name in ('samples.parquet', 'audit.parquet'))
   wrong = (samples['given'] != truth['true'][:280]).mean()
   assert f'280 rows, {100 * wrong:.2f} % of them given wrong' in report.write_report(folder).read_text()
 
 
 def test_rows_are_joined_by_number_not_by_position(tmp_path):
-  found = page._lookup(np.array([7, 3, 5]), np.array([70, 30, 50]), np.array([5, 9, 3]))
+  found = pages._lookup(np.array([7, 3, 5]), np.array([70, 30, 50]), np.array([5, 9, 3]))
   assert found.tolist() == [50, -1, 30]
 
 
@@ -314,14 +348,14 @@ def test_no_audit_no_validation_is_said_not_drawn(tmp_path):
 def test_a_run_without_curves_still_reports(tmp_path, epochs):
   folder = fake_run(tmp_path / 'run', epochs=max(epochs, 1))
   if not epochs:  # the histogram baseline has no epochs
-    writer.write_text(folder / 'metrics.jsonl', '')
-    writer.write_text(folder / 'audit.jsonl', '')
+    storage.write_text(folder / 'metrics.jsonl', '')
+    storage.write_text(folder / 'audit.jsonl', '')
   assert report.write_report(folder).exists()
 
 
 def test_null_metrics_are_gaps(tmp_path):
   folder = fake_run(tmp_path / 'run')
-  lines = writer.read_lines(folder / 'metrics.jsonl')
+  lines = storage.read_lines(folder / 'metrics.jsonl')
   lines[3]['loss'] = None
   assert np.isnan(record.history(lines, 'loss')[1][3])
   assert record.history([{'epoch': 1, 'loss': None}], 'loss') == ([], [])
@@ -355,13 +389,25 @@ def test_table_groups_over_seeds_with_sample_std():
   assert not rest
   cells = [[c.strip() for c in re.split(r'(?<!\\)\|', line)[1:-1]] for line in (head, naive, dual)]
   assert cells[0] == [
-    'strategy', 'noise.requested', 'last', 'mean of last 10', 'best by validation', 'best by test (oracle)', 'seconds',
+    'strategy',
+    'noise.requested',
+    'last',
+    'mean of last 10',
+    'best by validation',
+    'best by test (oracle)',
+    'seconds',
     'told',
-  ]  # fmt: skip
+  ]
   assert cells[1] == [
-    'naive', '0.4', '60.00 ± 10.00 (3)', '60.00 ± 10.00 (3)', '-', '95.00 ± 0.00 (3) (oracle)', '20.0 ± 10.0 (3)',
+    'naive',
+    '0.4',
+    '60.00 ± 10.00 (3)',
+    '60.00 ± 10.00 (3)',
+    '-',
+    '95.00 ± 0.00 (3) (oracle)',
+    '20.0 ± 10.0 (3)',
     'nothing',
-  ]  # fmt: skip
+  ]
   assert cells[2][0] == r'dual\|net' and cells[2][2] == '80.00 (1)'
   assert cells[2][-1] == 'noise rate 0.4; clean rows 100'
   assert len({len(line) for line in (head, rule, naive, dual)}) == 1
@@ -403,10 +449,10 @@ def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(tmp_path):
   folders = [fake_run(tmp_path / f'{rate},{seed}', seed=seed) for rate in (0.1, 0.2) for seed in range(2)]
   for folder in folders:
     path = Path(folder) / 'config.json'
-    settings = writer.read_json(path)
+    settings = storage.read_json(path)
     settings['seed'] = int(folder.name[-1])
     settings['optim'], settings['noise'] = {'lr': float(folder.name[:3])}, {'seed': settings['seed']}
-    writer.write_json(path, settings)
+    storage.write_json(path, settings)
   text = report.compare([*folders, folders[0]])
   head, _, *rows = [[c.strip() for c in line.split('|')[1:-1]] for line in text.splitlines() if line.startswith('|')]
   assert 'optim/lr' in head and len(rows) == 2

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import runs
-from noisyjax import checkpoint, recorder, run, step, writer
-from noisyjax.errors import UserError
+from noisyjax.engine import step
+from noisyjax.runs import checkpoint, recorder, run
+from noisyjax.system import storage
+from noisyjax.system.errors import UserError
 
 # Each changes something else between steps, epochs and phases.
 RUNS = {
@@ -37,7 +39,7 @@ class Death(BaseException):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-  monkeypatch.setattr('noisyjax.experiments.report.write_report', lambda folder: None)
+  monkeypatch.setattr('noisyjax.reports.report.write_report', lambda folder: None)
 
 
 @pytest.fixture(scope='module')
@@ -74,10 +76,10 @@ def moments(monkeypatch):
     monkeypatch.setattr(cls, name, call)
 
   watched(recorder.Recorder, 'step')
-  watched(writer.JsonLines, 'append')
+  watched(storage.JsonLines, 'append')
   watched(checkpoint.Checkpoints, 'save')
   watched(checkpoint, 'save_weights')
-  watched(writer, 'write_bytes')
+  watched(storage, 'write_bytes')
   return Moments
 
 

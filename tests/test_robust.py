@@ -23,13 +23,13 @@ from golden import (
   rows_of,
   softmax,
   without,
-)  # fmt: skip
+)
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import brentq
 
 import tiny
-from noisyjax import losses, step, train
-from noisyjax.data.augment import mixup_pairs
+from noisyjax.engine import losses, step, train
+from noisyjax.engine.augment import mixup_pairs
 from noisyjax.strategies import bi_tempered, bootstrap, gce, mae, sce
 from tiny import BATCH, CLASSES, ROOT
 

@@ -12,14 +12,28 @@ import pytest
 
 import noisyjax
 import runs
-from noisyjax import checkpoint, dynamics, formats, lock, recorder, run, step, writer
 from noisyjax.data import prepare
-from noisyjax.errors import UserError
+from noisyjax.engine import dynamics, step
+from noisyjax.runs import checkpoint, recorder, run
+from noisyjax.system import formats, lock, storage
+from noisyjax.system.errors import UserError
 
 FILES = (
-  'config.json', 'environment.json', 'metrics.jsonl', 'audit.jsonl', 'samples.parquet', 'audit.parquet', 'result.json',
-  'model.json', 'curves.png', 'confusion.png', 'calibration.png', 'report.html', 'weights', 'checkpoints',
-)  # fmt: skip
+  'config.json',
+  'environment.json',
+  'metrics.jsonl',
+  'audit.jsonl',
+  'samples.parquet',
+  'audit.parquet',
+  'result.json',
+  'model.json',
+  'curves.png',
+  'confusion.png',
+  'calibration.png',
+  'report.html',
+  'weights',
+  'checkpoints',
+)
 
 
 @pytest.fixture(scope='module')
@@ -38,7 +52,7 @@ def finished(data, tmp_path_factory):
 def quick(request, monkeypatch):
   """No pictures, except where the test asks for them."""
   if 'finished' not in request.fixturenames:
-    monkeypatch.setattr('noisyjax.experiments.report.write_report', lambda folder: None)
+    monkeypatch.setattr('noisyjax.reports.report.write_report', lambda folder: None)
 
 
 # What a workdir holds.
@@ -55,8 +69,18 @@ def test_a_run_writes_every_promised_file(finished):
 def test_result_json_says_what_was_done_and_what_the_method_was_told(finished):
   folder, result = finished
   assert result == formats.read_json(formats.RUN, folder / 'result.json')
-  expected = {'strategy': 'naive', 'model': 'dense', 'seed': 0, 'networks': 1, 'epochs': 3, 'steps': 9, 'knowledge': [],
-              'selected': 'best', 'images_seen': 288, 'noise': {'kind': 'none'}}  # fmt: skip
+  expected = {
+    'strategy': 'naive',
+    'model': 'dense',
+    'seed': 0,
+    'networks': 1,
+    'epochs': 3,
+    'steps': 9,
+    'knowledge': [],
+    'selected': 'best',
+    'images_seen': 288,
+    'noise': {'kind': 'none'},
+  }
   assert {k: result[k] for k in expected} == expected
   assert result['passes'] == 3 * 288  # forward and backward
   assert result['parameters'] == 64 * 16 + 16 + 2 * 16 + 16 * 3 + 3
@@ -64,8 +88,10 @@ def test_result_json_says_what_was_done_and_what_the_method_was_told(finished):
   assert result['code'].startswith(f'noisyjax {noisyjax.__version__} (source ')
   data = result['data']
   assert (data['source'], data['rows'], data['classes']) == (
-    'npz', {'train': 96, 'val': 32, 'trusted': 24, 'unlabeled': 0}, list(runs.CLASSES),
-  )  # fmt: skip
+    'npz',
+    {'train': 96, 'val': 32, 'trusted': 24, 'unlabeled': 0},
+    list(runs.CLASSES),
+  )
   metrics = runs.lines(folder)
   values = [m['val_accuracy'] for m in metrics]
   assert result['validation'] == {'labels': 'given', 'rows': 32, 'last': values[-1], 'best': max(values)}
@@ -97,11 +123,11 @@ def test_environment_json_and_config_json_are_enough_to_repeat_the_run(finished)
 
 def test_metrics_lines_hold_what_is_promised_and_samples_one_row_an_image(finished, data):
   folder, _ = finished
-  for number, line in enumerate(writer.read_lines(folder / 'metrics.jsonl'), 1):
+  for number, line in enumerate(storage.read_lines(folder / 'metrics.jsonl'), 1):
     assert (line['epoch'], line['phase_epoch'], line['step']) == (number, number, 3 * number)
     assert {'phase', 'strategy', 'loss', 'accuracy', 'lr', 'val_loss', 'val_accuracy', *runs.TIMES} <= line.keys()
     assert not any('test' in key or 'true' in key for key in line)
-  samples, notes = writer.read_parquet(folder / 'samples.parquet')
+  samples, notes = storage.read_parquet(folder / 'samples.parquet')
   arrays = np.load(data)
   assert samples['row'].tolist() == list(range(128)) and samples['split'].tolist() == ['train'] * 96 + ['val'] * 32
   np.testing.assert_array_equal(samples['given'], arrays['labels'][:128])
@@ -110,14 +136,14 @@ def test_metrics_lines_hold_what_is_promised_and_samples_one_row_an_image(finish
   assert 'true' not in samples and notes['fingerprint']
   assert (samples['count'][:96] == 3).all()  # each row once an epoch
   assert np.isfinite(samples['mean_margin'][:96]).all() and np.isnan(samples['mean_margin'][96:]).all()
-  audit, _ = writer.read_parquet(folder / 'audit.parquet')
+  audit, _ = storage.read_parquet(folder / 'audit.parquet')
   np.testing.assert_array_equal(audit['true'], np.append(arrays['true'][:96], arrays['true'][128:]))
 
 
 def test_predictions_in_samples_are_those_of_the_weights_the_run_stands_for(finished, data):
   folder, _ = finished
   probs = noisyjax.load(folder).probs(np.load(data)['images'][:128])
-  samples, _ = writer.read_parquet(folder / 'samples.parquet')
+  samples, _ = storage.read_parquet(folder / 'samples.parquet')
   np.testing.assert_array_equal(samples['predicted'], probs.argmax(1))
   np.testing.assert_allclose(samples['confidence'], probs.max(1), rtol=1e-5)
 
@@ -165,15 +191,23 @@ def test_the_histogram_model_goes_through_the_same_files(data, tmp_path, request
   assert result['model'] == 'histogram' and result['epochs'] == 1
   assert result['audit']['selected'] == result['audit']['last']
   predictor = noisyjax.load(tmp_path / 'w')
-  samples, _ = writer.read_parquet(tmp_path / 'w/samples.parquet')
+  samples, _ = storage.read_parquet(tmp_path / 'w/samples.parquet')
   np.testing.assert_array_equal(predictor(np.load(data)['images'][:128]), samples['predicted'])
 
 
 def test_a_sweep_over_numbers_traces_the_step_once(data, tmp_path):
   runs.fit(runs.recipe(data, strategy__name='co_teaching'), tmp_path / '0')
   traced = step.step._cache_size()
-  changes = {'optim__lr': 0.01, 'optim__decay': 0.0, 'strategy__co_teaching__forget': 0.1, 'seed': 3, 'epochs': 2,
-             'strategy__co_teaching__ramp': 2, 'schedule__final': 0.1, 'optim__momentum': 0.5}  # fmt: skip
+  changes = {
+    'optim__lr': 0.01,
+    'optim__decay': 0.0,
+    'strategy__co_teaching__forget': 0.1,
+    'seed': 3,
+    'epochs': 2,
+    'strategy__co_teaching__ramp': 2,
+    'schedule__final': 0.1,
+    'optim__momentum': 0.5,
+  }
   for i, (field, value) in enumerate(changes.items(), 1):
     result = runs.fit(runs.recipe(data, strategy__name='co_teaching', **{field: value}), tmp_path / str(i))
     assert result['networks'] == 2
@@ -218,9 +252,13 @@ def test_a_run_that_was_refused_at_once_does_not_hold_its_workdir(data, tmp_path
 
 @pytest.mark.parametrize(
   ('overrides', 'size', 'steps'),
-  [({'batch_size': 100}, 64, 2), ({'batch_size': 100, 'steps_per_epoch': -5}, 64, 5), ({'batch_size': 96}, 96, 1),
-   ({'batch_size': 100, 'steps_per_epoch': 3}, 100, 3)],
-)  # fmt: skip
+  [
+    ({'batch_size': 100}, 64, 2),
+    ({'batch_size': 100, 'steps_per_epoch': -5}, 64, 5),
+    ({'batch_size': 96}, 96, 1),
+    ({'batch_size': 100, 'steps_per_epoch': 3}, 100, 3),
+  ],
+)
 def test_a_batch_larger_than_the_rows_shrinks_and_is_told(data, tmp_path, caplog, monkeypatch, overrides, size, steps):
   with caplog.at_level(logging.INFO, 'noisyjax'):
     result = runs.fit(runs.recipe(data, epochs=1, **overrides), tmp_path / 'w', monkeypatch)
@@ -323,10 +361,13 @@ def test_a_disk_that_fills_up_within_a_checkpoint_leaves_no_half_of_it(tmp_path)
   assert record == {'data': 3} and (found['a'] == state['a']).all()
 
 
-@pytest.mark.parametrize('form', [
-  "Failed to write: File too large [os_error_code='27']",
-  'Error opening "zarr" driver: Failed to write [tensorstore_spec=\'{"a":1}\'] [os_error_code=\'27\']',
-])  # fmt: skip
+@pytest.mark.parametrize(
+  'form',
+  [
+    "Failed to write: File too large [os_error_code='27']",
+    'Error opening "zarr" driver: Failed to write [tensorstore_spec=\'{"a":1}\'] [os_error_code=\'27\']',
+  ],
+)
 def test_what_the_system_refused_is_told_in_any_form(tmp_path, form):
   with (
     pytest.raises(UserError, match='cannot write weights: File too large'),
@@ -339,8 +380,8 @@ def test_a_quota_within_a_checkpoint_is_told_without_the_noise_of_threads(tmp_pa
   code = """
 import resource, signal, sys, numpy as np
 from pathlib import Path
-from noisyjax import checkpoint
-from noisyjax.errors import UserError
+from noisyjax.runs import checkpoint
+from noisyjax.system.errors import UserError
 kept, state = checkpoint.Checkpoints(Path(sys.argv[1]), 2), {name: np.random.rand(99_999) for name in 'abcd'}
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, -1))
@@ -484,9 +525,14 @@ def test_the_result_says_what_the_method_was_told(data, overrides, told):
 def test_what_training_saw_of_a_row_is_averaged_over_its_visits():
   column = lambda *values: np.array(values).reshape(2, 1)  # of two networks, one row
   seen = dynamics.new(2, 1).replace(
-    visits=column(1, 3), loss=column(2.0, 4.0), confidence=column(0.5, 0.7), margin=column(1.0, 7.0),
-    correct=column(1, 2), forgotten=column(0, 2), chosen=column(True, False),
-  )  # fmt: skip
+    visits=column(1, 3),
+    loss=column(2.0, 4.0),
+    confidence=column(0.5, 0.7),
+    margin=column(1.0, 7.0),
+    correct=column(1, 2),
+    forgotten=column(0, 2),
+    chosen=column(True, False),
+  )
   targets = SimpleNamespace(label=np.array([1]), weight=np.ones(1))
   table = run._row_table(SimpleNamespace(dynamics=seen, targets=targets), np.ones(1, bool))
   names = ('count', 'mean_loss', 'mean_confidence', 'mean_margin', 'correct', 'forgotten', 'chosen')
@@ -499,6 +545,9 @@ def test_a_run_counts_the_training_rows_that_have_no_label(tmp_path):
   data['labels'][runs.TRAIN + runs.VAL] = -1  # a test row
   prepared, _ = prepare.prepare(runs.recipe(runs.npz(tmp_path / 'data.npz', **data)))
   assert prepared.record['rows'] == {
-    'train': 96, 'val': 32, 'trusted': 24, 'unlabeled': int((prepared.train.given < 0).sum()),
-  }  # fmt: skip
+    'train': 96,
+    'val': 32,
+    'trusted': 24,
+    'unlabeled': int((prepared.train.given < 0).sum()),
+  }
   assert 0 < prepared.record['rows']['unlabeled'] <= 5

@@ -7,10 +7,11 @@ from sklearn.linear_model import LogisticRegression
 
 import noisyjax
 import runs
-from noisyjax import predict_files, writer
 from noisyjax.data import prepare
-from noisyjax.errors import UserError
 from noisyjax.models import histogram
+from noisyjax.runs import predict_files
+from noisyjax.system import storage
+from noisyjax.system.errors import UserError
 
 CORRECTION = {'strategy__name': 'clean_correction', 'batch_size': 24, 'epochs': 4}
 
@@ -22,7 +23,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-  monkeypatch.setattr('noisyjax.experiments.report.write_report', lambda folder: None)
+  monkeypatch.setattr('noisyjax.reports.report.write_report', lambda folder: None)
 
 
 def test_a_run_is_evaluated_with_its_own_networks(data, tmp_path):
@@ -33,7 +34,7 @@ def test_a_run_is_evaluated_with_its_own_networks(data, tmp_path):
     result = runs.fit(runs.recipe(data, **overrides), tmp_path / name)
     predicted[name] = noisyjax.load(tmp_path / name)(images)
     assert (predicted[name] == true)[128:].mean() == pytest.approx(result['audit']['selected'])
-    samples, _ = writer.read_parquet(tmp_path / name / 'samples.parquet')
+    samples, _ = storage.read_parquet(tmp_path / name / 'samples.parquet')
     np.testing.assert_array_equal(samples['predicted'], predicted[name][:128])
   assert (predicted['model_I'] != predicted['model_II']).any()
   members = [noisyjax.load(tmp_path / name) for name in predicted]
@@ -50,7 +51,7 @@ def test_a_run_is_asked_on_the_pixels_it_was_trained_on(data, tmp_path):
   # The seed's error: trained on 0..255, its functions divided by 255 before they asked the model.
   runs.fit(runs.recipe(data), tmp_path / 'w')
   predictor, images = noisyjax.load(tmp_path / 'w'), runs.arrays()['images']
-  samples, _ = writer.read_parquet(tmp_path / 'w/samples.parquet')
+  samples, _ = storage.read_parquet(tmp_path / 'w/samples.parquet')
   np.testing.assert_array_equal(predictor(images[:128]), samples['predicted'])
   np.testing.assert_array_equal(predictor(images[:128].astype(np.float32)), samples['predicted'])
   with pytest.raises(UserError, match='they seem to be divided by 255'):
@@ -80,7 +81,7 @@ def test_accuracy_is_measured_on_labels_that_no_model_made(data, tmp_path):
   # The seed's error: Model II's "65 %" was measured on a part of the labels that its own corrector had written.
   result = runs.fit(runs.recipe(data, **CORRECTION), tmp_path / 'w')
   arrays = runs.arrays()
-  samples, _ = writer.read_parquet(tmp_path / 'w/samples.parquet')
+  samples, _ = storage.read_parquet(tmp_path / 'w/samples.parquet')
   train = samples['split'] == 'train'
   assert (samples['label'] != samples['given'])[train].any()  # the corrector did write labels …
   held = ~train

@@ -24,15 +24,15 @@ from golden import (
   phase_of,
   rows_of,
   softmax,
-)  # fmt: skip
+)
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from test_mixture import beta_reference
 
 import tiny
-from noisyjax import step, train
-from noisyjax.errors import UserError
+from noisyjax.engine import step, train
 from noisyjax.strategies import co_teaching, co_teaching_plus, cores2, jocor, loss_filter
+from noisyjax.system.errors import UserError
 from tiny import BATCH, CLASSES, ROOT, ROWS
 
 

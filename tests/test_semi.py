@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
-from noisyjax import semi
+from noisyjax.strategies.shared import semi
 
 
 def test_sharpening():

@@ -7,9 +7,9 @@ import numpy as np
 import optax
 import pytest
 
-from noisyjax.models.conv import KINDS, kinds
+from noisyjax.engine.net import PIXELS, Net
+from noisyjax.models.layers.conv import KINDS, kinds
 from noisyjax.models.small_cnn import Model, identity_first, whiten, whitening
-from noisyjax.net import PIXELS, Net
 
 
 def draw(*shape, seed=0):

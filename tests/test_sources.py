@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from noisyjax.data import dataset, decode, files
-from noisyjax.errors import UserError
+from noisyjax.system.errors import UserError
 
 REAL = Path(os.environ.get('NOISYJAX_DATA') or Path(__file__).parents[2] / 'shared' / 'data')
 
@@ -25,10 +25,23 @@ def own_cache(tmp_path, monkeypatch):
 
 def load(**fields) -> tuple[dataset.Dataset, np.ndarray]:
   defaults = dict(
-    source='images', path='', name='', labels='noisy_labels.csv', verified='', truth='', classes=(),
-    unlabeled='undefined', size=0, fit='exact', channels=3, skip_bad=False, cache=True, image_column='',
-    label_column='', unlisted='unlabeled',
-  )  # fmt: skip
+    source='images',
+    path='',
+    name='',
+    labels='noisy_labels.csv',
+    verified='',
+    truth='',
+    classes=(),
+    unlabeled='undefined',
+    size=0,
+    fit='exact',
+    channels=3,
+    skip_bad=False,
+    cache=True,
+    image_column='',
+    label_column='',
+    unlisted='unlabeled',
+  )
   assert set(fields) <= set(defaults)
   return dataset.load(ConfigDict(defaults | {k: str(v) if isinstance(v, Path) else v for k, v in fields.items()}))
 
@@ -460,9 +473,14 @@ def save(path: Path, **arrays) -> Path:
 def test_npz(tmp_path):
   images = np.stack([picture(i) for i in range(4)])
   full = dict(
-    images=images, labels=[1, 0, -1, 1], verified=[0, -1, -1, -1], true=[0, 0, 1, 1], classes=['no', 'yes'],
-    names=['a', 'b', 'c', 'd'], test=[False, False, True, True],
-  )  # fmt: skip
+    images=images,
+    labels=[1, 0, -1, 1],
+    verified=[0, -1, -1, -1],
+    true=[0, 0, 1, 1],
+    classes=['no', 'yes'],
+    names=['a', 'b', 'c', 'd'],
+    test=[False, False, True, True],
+  )
   data, truth = load(source='npz', path=save(tmp_path / 'full.npz', **full))
   np.testing.assert_array_equal(data.images, images)
   assert data.given.tolist() == [1, 0, -1, 1]
@@ -515,10 +533,20 @@ def test_bad_npz(tmp_path, change, message):
 NPZ_LABELS = [1, 0, 2, 1]
 
 
-@pytest.mark.parametrize('labels', [
-  np.uint8(NPZ_LABELS), np.int8(NPZ_LABELS), np.float32(NPZ_LABELS), np.array(NPZ_LABELS)[:, None],
-  np.eye(3)[NPZ_LABELS], np.eye(3, dtype=bool)[NPZ_LABELS], np.array(list('bacb')), np.array([b'b', b'a', b'c', b'b']),
-], ids=['uint8', 'int8', 'float', 'column', 'one-hot', 'bool one-hot', 'names', 'bytes'])  # fmt: skip
+@pytest.mark.parametrize(
+  'labels',
+  [
+    np.uint8(NPZ_LABELS),
+    np.int8(NPZ_LABELS),
+    np.float32(NPZ_LABELS),
+    np.array(NPZ_LABELS)[:, None],
+    np.eye(3)[NPZ_LABELS],
+    np.eye(3, dtype=bool)[NPZ_LABELS],
+    np.array(list('bacb')),
+    np.array([b'b', b'a', b'c', b'b']),
+  ],
+  ids=['uint8', 'int8', 'float', 'column', 'one-hot', 'bool one-hot', 'names', 'bytes'],
+)
 def test_npz_labels_of_any_kind(tmp_path, labels):
   images = np.stack([picture(i) for i in range(4)])
   assert load(source='npz', path=save(tmp_path / 'a.npz', images=images, labels=labels))[0].given.tolist() == NPZ_LABELS
@@ -539,9 +567,15 @@ def test_npz_labels_that_are_bool_one_based_or_missing(tmp_path):
   assert any('1 row has no value and counts as unlabeled, the first is row 1 (from 0)' in n for n in some.notes)
 
 
-@pytest.mark.parametrize('form', [
-  ('x_{}', 'y_{}', 'val'), ('X_{}', 'y_{}', 'valid'), ('{}_images', '{}_labels', 'val'), ('{}_x', '{}_y', 'validation'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  'form',
+  [
+    ('x_{}', 'y_{}', 'val'),
+    ('X_{}', 'y_{}', 'valid'),
+    ('{}_images', '{}_labels', 'val'),
+    ('{}_x', '{}_y', 'validation'),
+  ],
+)
 def test_npz_in_parts(tmp_path, form):
   images = np.stack([picture(i) for i in range(9)])
   rows = {'train': slice(0, 4), form[2]: slice(4, 6), 'test': slice(6, 9)}

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 import runs
 from noisyjax.data import dataset as datasets, prepare
 from noisyjax.data.split import draw, folds, parse, reveal, split
-from noisyjax.errors import UserError
+from noisyjax.system.errors import UserError
 
 N = 400
 
@@ -358,10 +358,18 @@ def test_folds_of_few_rows_bring_no_warning_of_scikit_learn(recwarn):
 # Names of images in a file.
 
 
-@pytest.mark.parametrize('content', [
-  'a1.png\nc3.png\n', 'a1.png\r\nc3.png\r\n\r\n', '\ufeffimage\na1.png\nc3.png\n', 'a1\nC3.PNG  # the third\n', '0\n2',
-  '\ufeff0\r\n2\r\n', 'photos\\a1.png\n"c3.png"\n',
-])  # fmt: skip
+@pytest.mark.parametrize(
+  'content',
+  [
+    'a1.png\nc3.png\n',
+    'a1.png\r\nc3.png\r\n\r\n',
+    '\ufeffimage\na1.png\nc3.png\n',
+    'a1\nC3.PNG  # the third\n',
+    '0\n2',
+    '\ufeff0\r\n2\r\n',
+    'photos\\a1.png\n"c3.png"\n',
+  ],
+)
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-16'])
 def test_rows_are_named_by_number_or_image(tmp_path, content, encoding):
   (tmp_path / 'rows.txt').write_bytes(content.encode(encoding))

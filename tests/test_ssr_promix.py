@@ -29,13 +29,14 @@ from golden import (
   softmax,
   step_key,
   views,
-)  # fmt: skip
+)
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.neighbors import KNeighborsClassifier
 
 import tiny
-from noisyjax import semi, step
+from noisyjax.engine import step
 from noisyjax.strategies import promix, ssr_plus
+from noisyjax.strategies.shared import semi
 from tiny import BATCH, CLASSES, ROWS
 
 SSR = ssr_plus.Strategy.build(relabel=0.55, neighbours=7, consistency=0.5, hidden=6, projected=4)

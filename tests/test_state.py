@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from noisyjax.state import new_control, observe
+from noisyjax.engine.state import new_control, observe
 
 look = jax.jit(observe)
 

@@ -14,12 +14,12 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tiny
-from noisyjax import losses, step
-from noisyjax.data.stream import rows as rows_at
-from noisyjax.optim import Optimizer
-from noisyjax.state import Snapshot
+from noisyjax.engine import losses, step
+from noisyjax.engine.optim import Optimizer
+from noisyjax.engine.state import Snapshot
+from noisyjax.engine.strategy import Out, Strategy, Views, supervised
+from noisyjax.engine.walk import rows as rows_at
 from noisyjax.strategies import naive
-from noisyjax.strategy import Out, Strategy, Views, supervised
 from tiny import BATCH, CLASSES, ROOT, ROWS
 
 NAIVE = naive.Strategy.build()
@@ -120,8 +120,10 @@ def spying(name='spy', *views, batch=BATCH, **attributes):
     for stream, v in streams.items():
       n = batch * v.ratio
       extra[stream] = {view: jnp.zeros((n, 8, 8, 1)) for view in v.names} | {
-        'index': jnp.zeros(n, jnp.int32), 'weight': jnp.zeros(n), 'trust': jnp.zeros((1, n)),
-      }  # fmt: skip
+        'index': jnp.zeros(n, jnp.int32),
+        'weight': jnp.zeros(n),
+        'trust': jnp.zeros((1, n)),
+      }
       if v.labeled:
         extra[stream] |= {'label': jnp.zeros(n, jnp.int32), 'target': jnp.zeros((n, CLASSES))}
         if attributes.get('mix') == 'loss':
@@ -172,9 +174,14 @@ GOLDEN_HINT = (
 )
 
 GOLDEN = {
-  'loss': 1.081173, 'accuracy': 0.5, 'head': 0.550421, 'conv': 0.216949, 'variance': 5.663562, 'average': 0.378114,
+  'loss': 1.081173,
+  'accuracy': 0.5,
+  'head': 0.550421,
+  'conv': 0.216949,
+  'variance': 5.663562,
+  'average': 0.378114,
   'margin': -9.369231,
-}  # fmt: skip
+}
 
 
 def test_golden_step(data):
@@ -241,7 +248,8 @@ def test_four_devices_equal_one_and_compile_once():
   script = """
 import dataclasses, types
 import jax, numpy as np, tiny
-from noisyjax import compile_cache, step, train
+from noisyjax.engine import step, train
+from noisyjax.system import compile_cache
 from noisyjax.strategies import co_teaching
 compile_cache.enable()
 mesh = jax.make_mesh((4,), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
@@ -263,9 +271,10 @@ print('equal')
 """
   here = Path(__file__).parent
   environment = os.environ | {
-    'XLA_FLAGS': '--xla_force_host_platform_device_count=4', 'JAX_PLATFORMS': 'cpu',
+    'XLA_FLAGS': '--xla_force_host_platform_device_count=4',
+    'JAX_PLATFORMS': 'cpu',
     'PYTHONPATH': f'{here}{os.pathsep}{here.parent}',
-  }  # fmt: skip
+  }
   done = subprocess.run([sys.executable, '-c', script], env=environment, capture_output=True, text=True, check=False)
   assert done.stdout == 'equal\n', done.stderr[-2000:]
 
@@ -446,8 +455,11 @@ def test_members_are_what_the_strategy_says_less_what_may_not_enter():
   data = tiny.data(unlabeled=UNLABELED)
   streams = {'train': Views('weak'), 'all': Views('weak', labeled=False), 'groups': Views('none')}
   group = lambda state: jnp.arange(ROWS, dtype=jnp.int32) % 3
-  everyone = lambda self, state: {'train': state.targets.weight >= 0, 'all': state.targets.weight >= 0,
-                                  'groups': group(state)}  # fmt: skip
+  everyone = lambda self, state: {
+    'train': state.targets.weight >= 0,
+    'all': state.targets.weight >= 0,
+    'groups': group(state),
+  }
   strategy = spying('members', streams=streams, members=everyone)
   rows = ~np.isin(np.arange(ROWS), HELD)
   state = tiny.start(tiny.phase(strategy, tiny.spec(model=tiny.Linear()), rows=rows), data)

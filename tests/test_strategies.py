@@ -27,12 +27,14 @@ from golden import (
   phase_of,
   rows_of,
   softmax,
-)  # fmt: skip
+)
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tiny
-from noisyjax import config, plugins, step, train
+from noisyjax.config.plugin_fields import STRATEGIES
+from noisyjax.engine import step, train
 from noisyjax.strategies import clean_correction, co_teaching, loss_filter, naive
+from noisyjax.system import plugins
 from tiny import BATCH, CLASSES, ROOT, ROWS
 
 BUILT = {
@@ -298,4 +300,4 @@ def test_every_strategy_has_a_golden_step_that_notices_a_secret_naive():
   trees = [ast.parse(text) for text in texts if 'notices(' in text]
   lines = [line for tree in trees for line in tree.body if isinstance(line, ast.ImportFrom)]
   held = {alias.name for line in lines if line.module == 'noisyjax.strategies' for alias in line.names}
-  assert held >= set(plugins.names(config.STRATEGIES, 'Strategy'))
+  assert held >= set(plugins.names(STRATEGIES, 'Strategy'))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from noisyjax.data import stream
+from noisyjax.engine import walk
 
 ROWS, BATCH, GROUPS = 23, 5, 3
 KEY = jax.random.key(3)
@@ -14,8 +14,8 @@ KEY = jax.random.key(3)
 
 def walked(members, steps, key=KEY):
   """All rows of `steps` steps: index, visit and valid, each [..., steps * BATCH]."""
-  walk = stream.walk(jnp.asarray(members), key, GROUPS)
-  parts = [stream.rows(walk, jnp.int32(tick), BATCH) for tick in range(steps)]
+  order = walk.walk(jnp.asarray(members), key, GROUPS)
+  parts = [walk.rows(order, jnp.int32(tick), BATCH) for tick in range(steps)]
   return tuple(np.concatenate([np.asarray(p[i]) for p in parts], -1) for i in range(3))
 
 
@@ -93,7 +93,7 @@ def test_another_mask_compiles_nothing():
   @jax.jit
   def first(members, key):
     traces.append(members.dtype)
-    return stream.rows(stream.walk(members, key, GROUPS), jnp.int32(0), BATCH)
+    return walk.rows(walk.walk(members, key, GROUPS), jnp.int32(0), BATCH)
 
   for count in (0, 1, 9, ROWS):
     index, _, valid = first(jnp.asarray(some(count)), KEY)

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 import runs
-from noisyjax import config as configs, run, writer
+from noisyjax.config.resolved import resolved
 from noisyjax.data import prepare
-from noisyjax.errors import Diverged, UserError
-from noisyjax.experiments import sweep, words
+from noisyjax.experiments import sweep
+from noisyjax.reports import formatting
+from noisyjax.runs import run
+from noisyjax.system import storage
+from noisyjax.system.errors import Diverged, UserError
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +18,7 @@ def no_pictures(monkeypatch, request):
   """Text in pictures is slow: one test draws them."""
   if 'drawn' not in request.node.name:
     for name in ('comparison', 'axes'):
-      monkeypatch.setattr(f'noisyjax.experiments.pictures.{name}', lambda *arguments: b'png')
+      monkeypatch.setattr(f'noisyjax.reports.pictures.{name}', lambda *arguments: b'png')
 
 
 def finish(config, folder, accuracy):
@@ -27,10 +30,10 @@ def finish(config, folder, accuracy):
     'epochs': config.epochs,
   }
   folder.mkdir(parents=True, exist_ok=True)
-  writer.write_json(folder / 'config.json', configs.resolved(config))
-  writer.write_json(folder / 'result.json', result)
+  storage.write_json(folder / 'config.json', resolved(config))
+  storage.write_json(folder / 'result.json', result)
   for name in ('metrics.jsonl', 'audit.jsonl'):
-    writer.JsonLines(folder / name).append({'epoch': 1, 'test_accuracy': accuracy})
+    storage.JsonLines(folder / name).append({'epoch': 1, 'test_accuracy': accuracy})
   return result
 
 
@@ -137,7 +140,7 @@ def test_runs_of_other_data_are_never_averaged(tmp_path, monkeypatch):
   config = runs.recipe(noise__kind='symmetric')
   sweep.sweep(config, list(sweep.grid(['seed=0,1,2'])), str(tmp_path))
   path = tmp_path / 'seed=1' / 'result.json'
-  writer.write_json(path, writer.read_json(path) | {'data': {'fingerprint': 'beef1234ff'}})
+  storage.write_json(path, storage.read_json(path) | {'data': {'fingerprint': 'beef1234ff'}})
   text = str(sweep.rebuild(tmp_path))
   assert 'data seen' in text and '(2)' in row_of(text, 'naive') and '(3)' not in text
   assert 'beef1234' in text
@@ -149,7 +152,7 @@ def test_what_a_sweep_varies_is_no_unfair_comparison(tmp_path, monkeypatch):
   _, text = sweep.sweep(config, list(sweep.grid(['epochs=1,3', 'noise.rate=0.2,0.4'])), str(tmp_path))
   assert 'Not equal' not in text
   for path in tmp_path.glob('*/result.json'):  # another machine is
-    writer.write_json(path, writer.read_json(path) | {'device': path.parent.name})
+    storage.write_json(path, storage.read_json(path) | {'device': path.parent.name})
   assert 'Not equal: device' in str(sweep.rebuild(tmp_path))
 
 
@@ -164,7 +167,7 @@ def test_a_seed_that_the_noise_follows_is_no_axis(tmp_path, monkeypatch):
 
 def test_a_sweep_file_of_another_format_is_named(tmp_path, monkeypatch):
   monkeypatch.setattr(run, 'run', fake)
-  writer.write_json(tmp_path / 'sweep.json', {'format': 99})
+  storage.write_json(tmp_path / 'sweep.json', {'format': 99})
   with pytest.raises(UserError, match=r'sweep\.json: written by a newer noisyjax, format 99; this .* format 1'):
     sweep.sweep(runs.recipe(), [{'seed': 0}], str(tmp_path))
 
@@ -174,9 +177,9 @@ def test_folds_are_rebuilt_as_folds_with_the_interval_of_their_rows(tmp_path):
     folder = tmp_path / f'fold={i}'
     result = finish(runs.recipe(data__val=f'@{folder}/held.txt'), folder, 0.5)
     validation = {'labels': 'given', 'rows': rows, 'last': last, 'best': last}
-    writer.write_json(folder / 'result.json', result | {'validation': validation})
+    storage.write_json(folder / 'result.json', result | {'validation': validation})
   text = str(sweep.rebuild(tmp_path))
-  low, high = words.wilson(0.6, 81)
+  low, high = formatting.wilson(0.6, 81)
   assert f'60.00 ± 14.14 (2) [{100 * low:.2f}, {100 * high:.2f}]' in row_of(text, 'mean ± std (2)')
   assert (tmp_path / 'table.csv').exists() and (tmp_path / 'table.tex').exists()
 

@@ -6,8 +6,8 @@ import io
 import pytest
 from scipy import stats
 
-from noisyjax.experiments import report, tables, words
-from noisyjax.experiments.tables import Spread, Table
+from noisyjax.reports import formatting, report, tables
+from noisyjax.reports.tables import Spread, Table
 
 TABLE = Table(
   ('method', 'a_b %', 'told'),
@@ -54,7 +54,7 @@ def test_latex_is_escaped_and_of_booktabs():
 @pytest.mark.parametrize(('right', 'rows'), [(0, 5), (5, 5), (33, 40), (899, 1000), (1, 3)])
 def test_the_interval_is_wilsons(right, rows):
   there = stats.binomtest(right, rows).proportion_ci(0.95, 'wilson')
-  assert words.wilson(right / rows, rows) == pytest.approx((there.low, there.high), abs=1e-4)
+  assert formatting.wilson(right / rows, rows) == pytest.approx((there.low, there.high), abs=1e-4)
 
 
 def run(seed=0, strategy='naive', rows=40, last=0.75, test=None, **fields):

@@ -11,11 +11,12 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tiny
-from noisyjax import evaluate, optim, step, train
-from noisyjax.errors import UserError
-from noisyjax.net import Net
-from noisyjax.state import Snapshot
+from noisyjax.engine import optim, step, train
+from noisyjax.engine.net import Net
+from noisyjax.engine.state import Snapshot
+from noisyjax.estimate import scoring
 from noisyjax.strategies import loss_filter, naive
+from noisyjax.system.errors import UserError
 from tiny import BATCH, CLASSES, ROOT, ROWS
 
 NAIVE = naive.Strategy.build()
@@ -116,9 +117,16 @@ def leaves(snapshot):
   return {jax.tree_util.keystr(p, simple=True, separator='/'): np.asarray(v) for p, v in flat}
 
 
-@pytest.mark.parametrize('reset, begun', [
-  ('none', ()), ('head', ('head',)), ('all', ('conv', 'norm', 'head')), ('^conv', ('conv',)), ('norm|bias', ('norm',)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  'reset, begun',
+  [
+    ('none', ()),
+    ('head', ('head',)),
+    ('all', ('conv', 'norm', 'head')),
+    ('^conv', ('conv',)),
+    ('norm|bias', ('norm',)),
+  ],
+)
 def test_reset_begins_the_named_layers_anew(trained, data, reset, begun):
   phase, previous = trained
   state = tiny.start(tiny.replaced(phase, reset=reset), data, previous, 1)
@@ -158,13 +166,19 @@ def test_frozen_layers_stay(trained, data):
   assert not tiny.same(new.params['net']['head'], state.params['net']['head'])
 
 
-@pytest.mark.parametrize('phase, message', [
-  (tiny.phase(NAIVE, reset='body'), r"reset: 'body' matches no parameter.*conv/kernel"),
-  (tiny.phase(NAIVE, reset='('), r"reset: '\(' is not a regular expression"),
-  (tiny.phase(NAIVE, tiny.spec(), tiny.hyper(optim.Optimizer(freeze='convv'))), "freeze: 'convv' matches no parameter"),
-  (tiny.phase(naive.Strategy.build(networks=2)), "another shape or number.*reset='all'"),
-  (linear(NAIVE), "another shape or number.*reset='all'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  'phase, message',
+  [
+    (tiny.phase(NAIVE, reset='body'), r"reset: 'body' matches no parameter.*conv/kernel"),
+    (tiny.phase(NAIVE, reset='('), r"reset: '\(' is not a regular expression"),
+    (
+      tiny.phase(NAIVE, tiny.spec(), tiny.hyper(optim.Optimizer(freeze='convv'))),
+      "freeze: 'convv' matches no parameter",
+    ),
+    (tiny.phase(naive.Strategy.build(networks=2)), "another shape or number.*reset='all'"),
+    (linear(NAIVE), "another shape or number.*reset='all'"),
+  ],
+)
 def test_a_phase_that_cannot_go_on_from_the_last_says_so(trained, data, phase, message):
   with pytest.raises(UserError, match=message):
     tiny.start(phase, data, trained[1], 1)
@@ -213,10 +227,17 @@ def test_the_optimizer_of_other_frozen_parameters_is_not_carried(data):
   assert not any(leaf.any() for leaf in jax.tree.leaves(enter(free).opt['net']))
 
 
-@pytest.mark.parametrize('fields, together', [
-  ({}, True), ({'epochs': 7}, True), ({'reset': 'all'}, False), ({'labels': 'given'}, False),
-  ({'name': 'other'}, False), ({'rows': np.arange(ROWS) > 0}, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  'fields, together',
+  [
+    ({}, True),
+    ({'epochs': 7}, True),
+    ({'reset': 'all'}, False),
+    ({'labels': 'given'}, False),
+    ({'name': 'other'}, False),
+    ({'rows': np.arange(ROWS) > 0}, False),
+  ],
+)
 def test_a_phase_that_only_trains_on_keeps_the_best_epoch_and_the_dynamics(data, fields, together):
   first = linear(NAIVE, epochs=2)
   second = tiny.replaced(first, **fields)
@@ -313,7 +334,7 @@ def test_validation_chooses_the_best_epoch(data):
   assert best < 4 and int(state.control.best_epoch) == best + 1
   assert tiny.same(state.best.params, ends[best].params['net'])
   probs, _ = step.predict(plan[0].spec.net, NAIVE, ends[0].current, VALIDATION[0], 7)
-  found = evaluate.scores(probs, VALIDATION[1])
+  found = scoring.scores(probs, VALIDATION[1])
   assert hooks.records[0]['val_loss'] == pytest.approx(found['loss'], rel=1e-4)
   assert accuracy[0] == pytest.approx(found['accuracy'])
 
@@ -413,7 +434,7 @@ def test_with_an_average_it_is_what_validation_sees_and_what_is_kept_as_the_best
   spec = tiny.spec(model=tiny.Linear(), ema=True)
   phase = tiny.phase(NAIVE, spec, tiny.hyper(lr=1.0, ema=0.99), epochs=3)
   state, _, hooks = fit([phase], data, VALIDATION)
-  loss = lambda who: evaluate.scores(step.predict(spec.net, NAIVE, who, VALIDATION[0], 7)[0], VALIDATION[1])['loss']
+  loss = lambda who: scoring.scores(step.predict(spec.net, NAIVE, who, VALIDATION[0], 7)[0], VALIDATION[1])['loss']
   ends = [s for kind, s, _ in hooks.seen if kind == 'epoch']
   for end, record in zip(ends, hooks.records, strict=True):
     raw = loss(Snapshot(end.params['net'], end.stats))

@@ -24,15 +24,15 @@ from golden import (
   rows_of,
   softmax,
   without,
-)  # fmt: skip
+)
 from numpy.testing import assert_allclose, assert_array_equal
 from test_confident import drawn, reference
 
 import tiny
-from noisyjax import losses, train
-from noisyjax.errors import UserError
+from noisyjax.engine import losses, train
 from noisyjax.estimate import confident, transition
 from noisyjax.strategies import backward, confident_learning, fine_tune, forward, glc
+from noisyjax.system.errors import UserError
 from tiny import CLASSES, ROOT, ROWS
 
 PLANTED = np.array([[0.7, 0.2, 0.1], [0.05, 0.9, 0.05], [0.3, 0.1, 0.6]])
@@ -237,16 +237,22 @@ def test_one_corrected_step_as_the_reference_takes_it_and_no_other(name):
 def test_what_corrections_are_told_and_plan():
   told = {name: (strategy.needs, len(strategy.phases(name, 20))) for name, (strategy, _) in CORRECTED.items()}
   assert told == {
-    'forward': ((), 2), 'forward_joint': ((), 2), 'forward_pairs': (('verified',), 1),
-    'forward_matrix': (('matrix',), 1), 'backward': (('verified',), 1), 'backward_matrix': (('matrix',), 1),
+    'forward': ((), 2),
+    'forward_joint': ((), 2),
+    'forward_pairs': (('verified',), 1),
+    'forward_matrix': (('matrix',), 1),
+    'backward': (('verified',), 1),
+    'backward_matrix': (('matrix',), 1),
     'glc': (('verified',), 2),
-  }  # fmt: skip
+  }
   for name, (strategy, _) in CORRECTED.items():  # only what asks networks for T must come after some
     assert strategy.refresh_on == ('phase' if told[name][1] == 2 else 'epoch')
   two = ('naive', 10, {}), ('forward', 10, {'reset': 'all'})
   assert forward.Strategy.build().phases('forward', 20) == two
   assert glc.Strategy.build().phases('glc', 3) == (
-    ('naive', 1, {'rows': 'untrusted', 'labels': 'given'}), ('glc', 2, {'reset': 'all'}))  # fmt: skip
+    ('naive', 1, {'rows': 'untrusted', 'labels': 'given'}),
+    ('glc', 2, {'reset': 'all'}),
+  )
 
 
 def test_a_matrix_without_an_inverse_is_survived():
@@ -257,12 +263,15 @@ def test_a_matrix_without_an_inverse_is_survived():
   assert np.isfinite(tiny.mean(metrics, 'objective'))
 
 
-@pytest.mark.parametrize('fields, message', [
-  ({'matrix': ((0.5, 0.5), (0.5, 0.5))}, 'matrix: expected 3 rows'),
-  ({'matrix': ((1.0, 0.5, 0.0),) * 3}, 'sum to 1'),
-  ({'matrix': (0.8, 0.1, 0.1)}, 'matrix: expected 3 rows'),
-  ({'estimate': 'anchor'}, "estimate: unknown value 'anchor'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+  'fields, message',
+  [
+    ({'matrix': ((0.5, 0.5), (0.5, 0.5))}, 'matrix: expected 3 rows'),
+    ({'matrix': ((1.0, 0.5, 0.0),) * 3}, 'sum to 1'),
+    ({'matrix': (0.8, 0.1, 0.1)}, 'matrix: expected 3 rows'),
+    ({'estimate': 'anchor'}, "estimate: unknown value 'anchor'"),
+  ],
+)
 def test_mistakes_are_named(fields, message):
   with pytest.raises(UserError, match=message):
     forward.Strategy.build(**fields).init(jax.random.key(0), DATA)

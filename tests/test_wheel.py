@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from noisyjax import recipe_files
+from noisyjax.config import recipe_files
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,8 +59,8 @@ def _has(package: str) -> bool:
 
 METHOD = '''
 import jax
-from noisyjax import losses
-from noisyjax.strategy import Strategy as Base, supervised
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Strategy as Base, supervised
 
 
 class Strategy(Base):
@@ -88,7 +88,7 @@ def test_the_wheel_holds_the_recipes_and_installs_one_package(installed):
   code = 'import importlib.metadata as m; print(*sorted({str(f).split("/")[0] for f in m.files("noisyjax")}))'
   top = output(installed / 'python', '-I', '-c', code).split()
   assert 'noisyjax' in top and 'configs' not in top
-  code = 'from noisyjax import recipe_files as r; print(r.__file__, *r.names(), *r.names("sweeps"), sep="\\n")'
+  code = 'from noisyjax.config import recipe_files as r; print(r.__file__, *r.names(), *r.names("sweeps"), sep="\\n")'
   file, *names = output(installed / 'python', '-I', '-c', code).split()
   assert 'site-packages' in file and names == recipe_files.names() + recipe_files.names('sweeps')
 

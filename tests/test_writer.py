@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from noisyjax import writer
 from noisyjax.data import label_file
-from noisyjax.errors import UserError
+from noisyjax.system import storage
+from noisyjax.system.errors import UserError
 
 
 @contextlib.contextmanager
@@ -32,27 +32,27 @@ def full_disk():
 
 def test_a_full_disk_leaves_the_old_file_whole(tmp_path):
   path = tmp_path / 'result.json'
-  writer.write_json(path, {'old': 1})
+  storage.write_json(path, {'old': 1})
   with full_disk(), pytest.raises(UserError, match=r'result\.json: cannot write this file: File too large'):
-    writer.write_json(path, {'new': 'x' * 200})
-  assert writer.read_json(path) == {'old': 1}
+    storage.write_json(path, {'new': 'x' * 200})
+  assert storage.read_json(path) == {'old': 1}
   assert [p.name for p in tmp_path.iterdir()] == ['result.json']
 
 
 def test_a_kill_between_write_and_rename_leaves_the_old_file_whole(tmp_path, monkeypatch):
   path = tmp_path / 'config.json'
-  writer.write_text(path, 'old')
+  storage.write_text(path, 'old')
 
   def killed(_):
     raise KeyboardInterrupt
 
   monkeypatch.setattr(os, 'fsync', killed)
   with pytest.raises(KeyboardInterrupt):
-    writer.write_text(path, 'new')
+    storage.write_text(path, 'new')
   assert path.read_text() == 'old'
 
 
-@pytest.mark.parametrize('write', [lambda p: writer.write_text(p, 'x'), lambda p: writer.JsonLines(p).append({})])
+@pytest.mark.parametrize('write', [lambda p: storage.write_text(p, 'x'), lambda p: storage.JsonLines(p).append({})])
 def test_a_folder_that_takes_no_files_is_named(tmp_path, write):
   with pytest.raises(UserError, match=r'missing/a\.json: cannot write this file: No such file or directory'):
     write(tmp_path / 'missing' / 'a.json')
@@ -62,13 +62,13 @@ def test_a_folder_that_takes_no_files_is_named(tmp_path, write):
 def test_a_read_only_folder_is_named(tmp_path):
   tmp_path.chmod(0o500)
   with pytest.raises(UserError, match='Permission denied'):
-    writer.write_text(tmp_path / 'a', 'x')
+    storage.write_text(tmp_path / 'a', 'x')
 
 
 def test_a_new_file_follows_the_umask(tmp_path):
   before = os.umask(0o022)
   try:
-    writer.write_text(tmp_path / 'a', 'x')
+    storage.write_text(tmp_path / 'a', 'x')
   finally:
     os.umask(before)
   assert (tmp_path / 'a').stat().st_mode & 0o777 == 0o644
@@ -79,9 +79,9 @@ def test_floats_read_back_bit_for_bit(tmp_path):
   bits = rng.integers(0, 2**63, 2000, np.int64).view(np.float64)
   doubles = bits[np.isfinite(bits)]
   singles = rng.normal(size=100).astype(np.float32)
-  log = writer.JsonLines(tmp_path / 'm.jsonl')
+  log = storage.JsonLines(tmp_path / 'm.jsonl')
   log.append({'doubles': doubles, 'singles': singles, 'one': np.float32(0.1), 'device': jnp.float32(0.1)})
-  (record,) = writer.read_lines(log.path)
+  (record,) = storage.read_lines(log.path)
   assert np.array(record['doubles']).tobytes() == doubles.tobytes()
   assert np.array(record['singles'], np.float32).tobytes() == singles.tobytes()
   assert record['one'] == record['device'] == float(np.float32(0.1))
@@ -97,70 +97,70 @@ def test_what_is_not_a_number_is_null(tmp_path):
     (),
     tmp_path,
   ]
-  writer.write_json(tmp_path / 'a.json', {'v': values, 3: None})
+  storage.write_json(tmp_path / 'a.json', {'v': values, 3: None})
   strict = json.loads((tmp_path / 'a.json').read_text(), parse_constant=pytest.fail)
   assert strict == {'v': [None, None, [1.0, None], True, 3, [], str(tmp_path)], '3': None}
   with pytest.raises(TypeError):
-    writer.write_json(tmp_path / 'a.json', {'v': object()})
+    storage.write_json(tmp_path / 'a.json', {'v': object()})
 
 
 def test_lines_survive_odd_text(tmp_path):
-  log = writer.JsonLines(tmp_path / 'm.jsonl')
+  log = storage.JsonLines(tmp_path / 'm.jsonl')
   records = [{'name': 'a\nb\r\u2028吉\udcff'}, {'name': ''}]
   for record in records:
     log.append(record)
-  assert writer.read_lines(log.path) == records
+  assert storage.read_lines(log.path) == records
 
 
 def test_a_half_written_last_line_is_ignored_then_removed(tmp_path):
   path = tmp_path / 'm.jsonl'
   path.write_bytes(b'{"epoch": 1}\n{"epoch": 2}\n{"epoch": 3')
   before = path.read_bytes()
-  assert writer.read_lines(path) == [{'epoch': 1}, {'epoch': 2}]
+  assert storage.read_lines(path) == [{'epoch': 1}, {'epoch': 2}]
   assert path.read_bytes() == before  # reading touches nothing: the writer may be at work
-  writer.JsonLines(path).append({'epoch': 3})
-  assert writer.read_lines(path) == [{'epoch': 1}, {'epoch': 2}, {'epoch': 3}]
+  storage.JsonLines(path).append({'epoch': 3})
+  assert storage.read_lines(path) == [{'epoch': 1}, {'epoch': 2}, {'epoch': 3}]
 
 
 def test_every_cut_of_a_log_reads_as_a_prefix(tmp_path):
   path = tmp_path / 'm.jsonl'
   records = [{'epoch': i, 'loss': i / 3} for i in range(3)]
-  log = writer.JsonLines(path)
+  log = storage.JsonLines(path)
   for record in records:
     log.append(record)
   data = path.read_bytes()
   for cut in range(len(data)):
     path.write_bytes(data[:cut])
-    assert writer.read_lines(path) == records[: data[:cut].count(b'\n')]
+    assert storage.read_lines(path) == records[: data[:cut].count(b'\n')]
 
 
 def test_a_log_on_a_full_disk_can_be_continued(tmp_path):
-  log = writer.JsonLines(tmp_path / 'm.jsonl')
+  log = storage.JsonLines(tmp_path / 'm.jsonl')
   log.append({'epoch': 1})
   with full_disk(), pytest.raises(UserError, match=r'm\.jsonl: cannot write'):
     log.append({'epoch': 2, 'text': 'x' * 100})
-  log = writer.JsonLines(log.path)
+  log = storage.JsonLines(log.path)
   log.append({'epoch': 2})
-  assert writer.read_lines(log.path) == [{'epoch': 1}, {'epoch': 2}]
+  assert storage.read_lines(log.path) == [{'epoch': 1}, {'epoch': 2}]
 
 
 def test_damage_within_a_log_is_named_with_its_line(tmp_path):
   (tmp_path / 'm.jsonl').write_bytes(b'{}\nnope\n{}\n')
   with pytest.raises(UserError, match=r'm\.jsonl, line 2: not valid JSON'):
-    writer.read_lines(tmp_path / 'm.jsonl')
+    storage.read_lines(tmp_path / 'm.jsonl')
   with pytest.raises(UserError, match=r'gone\.jsonl: cannot read'):
-    writer.read_lines(tmp_path / 'gone.jsonl')
+    storage.read_lines(tmp_path / 'gone.jsonl')
 
 
 def test_truncate_keeps_the_first_lines_and_returns_them(tmp_path):
   path = tmp_path / 'm.jsonl'
   path.write_bytes(b'{"epoch": 1}\n{"epoch": 2}\n{"epoch": 3')
-  assert writer.truncate(path, 5) == [{'epoch': 1}, {'epoch': 2}]
+  assert storage.truncate(path, 5) == [{'epoch': 1}, {'epoch': 2}]
   assert path.read_bytes() == b'{"epoch": 1}\n{"epoch": 2}\n'
-  assert writer.truncate(path, 1) == [{'epoch': 1}]
+  assert storage.truncate(path, 1) == [{'epoch': 1}]
   assert path.read_bytes() == b'{"epoch": 1}\n'
-  assert writer.truncate(path, 0) == [] and path.read_bytes() == b''
-  assert writer.truncate(tmp_path / 'none', 3) == []
+  assert storage.truncate(path, 0) == [] and path.read_bytes() == b''
+  assert storage.truncate(tmp_path / 'none', 3) == []
 
 
 def test_parquet_round_trip(tmp_path):
@@ -172,8 +172,8 @@ def test_parquet_round_trip(tmp_path):
     'chosen': np.array([True, False, True]),
   }
   notes = {'fingerprint': 'f00', 'classes': ('a', 'b'), 'rate': 0.1}
-  writer.write_parquet(tmp_path / 's.parquet', columns, notes)
-  back, read_notes = writer.read_parquet(tmp_path / 's.parquet')
+  storage.write_parquet(tmp_path / 's.parquet', columns, notes)
+  back, read_notes = storage.read_parquet(tmp_path / 's.parquet')
   assert list(back) == list(columns)
   for name, column in columns.items():
     np.testing.assert_array_equal(back[name], column)
@@ -182,17 +182,17 @@ def test_parquet_round_trip(tmp_path):
 
 
 def test_a_damaged_parquet_file_is_named(tmp_path):
-  writer.write_parquet(tmp_path / 's.parquet', {'row': np.arange(100)})
+  storage.write_parquet(tmp_path / 's.parquet', {'row': np.arange(100)})
   data = (tmp_path / 's.parquet').read_bytes()
   (tmp_path / 's.parquet').write_bytes(data[: len(data) // 2])
   with pytest.raises(UserError, match=r's\.parquet: not a readable Parquet file'):
-    writer.read_parquet(tmp_path / 's.parquet')
+    storage.read_parquet(tmp_path / 's.parquet')
 
 
 def test_tensorboard_without_its_package_names_it(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'tensorboardX', None)
   with pytest.raises(UserError, match='pip install tensorboardX'):
-    writer.TensorBoard(tmp_path)
+    storage.TensorBoard(tmp_path)
 
 
 def test_tensorboard_takes_the_numbers_of_a_record(tmp_path, monkeypatch):
@@ -209,29 +209,34 @@ def test_tensorboard_takes_the_numbers_of_a_record(tmp_path, monkeypatch):
       calls.append('flush')
 
   monkeypatch.setitem(sys.modules, 'tensorboardX', types.SimpleNamespace(SummaryWriter=SummaryWriter))
-  board = writer.TensorBoard(tmp_path)
+  board = storage.TensorBoard(tmp_path)
   board.append({'epoch': 1, 'strategy': 'naive', 'step': 40, 'loss': np.float32(0.5), 'bad': float('nan'), 'on': True})
   board.append({'epoch': 2, 'loss': 0.25})
   assert calls == [
-    (str(tmp_path), 40), ('epoch', 1, 40), ('loss', 0.5, 40), 'flush',
-    ('epoch', 2, 2), ('loss', 0.25, 2), 'flush',
-  ]  # fmt: skip
+    (str(tmp_path), 40),
+    ('epoch', 1, 40),
+    ('loss', 0.5, 40),
+    'flush',
+    ('epoch', 2, 2),
+    ('loss', 0.25, 2),
+    'flush',
+  ]
 
 
 def test_a_link_keeps_its_place_and_what_is_no_file_is_refused(tmp_path):
   target, link = tmp_path / 'target', tmp_path / 'link'
   target.write_text('old')
   link.symlink_to(target)
-  writer.write_text(link, 'new')
+  storage.write_text(link, 'new')
   assert link.is_symlink() and target.read_text() == 'new'
   os.mkfifo(tmp_path / 'pipe')
   with pytest.raises(UserError, match='pipe: cannot write this file: it is no regular file'):
-    writer.write_text(tmp_path / 'pipe', 'new')
+    storage.write_text(tmp_path / 'pipe', 'new')
 
 
 def test_a_name_like_a_formula_comes_back_from_our_own_csv(tmp_path):
   names = ['=cmd.png', "'=cmd.png", "''-1.png", '-1', '+1.png', '@a', "'quoted'", "rock'n'roll", 'plain.png']
-  writer.write_text(tmp_path / 'l.csv', writer.csv_text([['image', 'label'], *([name, name] for name in names)]))
+  storage.write_text(tmp_path / 'l.csv', storage.csv_text([['image', 'label'], *([name, name] for name in names)]))
   column = label_file.read_column(tmp_path / 'l.csv')
   assert column.images == column.labels == names
 
@@ -239,6 +244,6 @@ def test_a_name_like_a_formula_comes_back_from_our_own_csv(tmp_path):
 def test_no_cell_of_a_csv_is_a_formula():
   formulas = ["=cmd|'/C calc'!A0", '+1+cmd', '-2+3', '@SUM(1)', ' =1', '\t=1', '\n=1']
   others = ['a=b', '', '-0.5', '+7', '-1e-3', -3, 0.5, 'a, "b"\nc']
-  (row,) = csv.reader(io.StringIO(writer.csv_text([formulas + others]), newline=''))
+  (row,) = csv.reader(io.StringIO(storage.csv_text([formulas + others]), newline=''))
   assert row == [f"'{cell}" for cell in formulas] + list(map(str, others))
-  assert writer.csv_text([['a\r=1', 'é']]) == 'a =1,é\n'
+  assert storage.csv_text([['a\r=1', 'é']]) == 'a =1,é\n'

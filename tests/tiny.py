@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from noisyjax import optim, step, train
-from noisyjax.data.augment import check_strength
-from noisyjax.net import Net
-from noisyjax.strategy import TrainData
+from noisyjax.data.training import TrainData
+from noisyjax.engine import optim, step, train
+from noisyjax.engine.augment import check_strength
+from noisyjax.engine.net import Net
 
 ROWS, CLASSES, BATCH = 48, 3, 16
 ROOT = jax.random.key(7)
@@ -64,18 +64,32 @@ def spec(networks=1, model=None, unroll=True, ops=(), **fields) -> step.Spec:
   return step.Spec(net(networks, model, unroll), CLASSES, pipelines=pipelines, **fields)
 
 
-def hyper(optimizer=SGD, lr=0.1, decay=1e-3, epochs=4, steps=3, mixup=1.0, ema=0.9, stop=(0, 0.0), plateau=(0, 0.5),
-          strength=None, **schedule) -> step.Hyper:  # fmt: skip
-  numbers = {'warmup': 0, 'final': 0, 'factor': 0.1, 'milestones': (), 'restart': 10,
-             'peak': 0.25} | schedule  # fmt: skip
+def hyper(
+  optimizer=SGD,
+  lr=0.1,
+  decay=1e-3,
+  epochs=4,
+  steps=3,
+  mixup=1.0,
+  ema=0.9,
+  stop=(0, 0.0),
+  plateau=(0, 0.5),
+  strength=None,
+  **schedule,
+) -> step.Hyper:
+  numbers = {'warmup': 0, 'final': 0, 'factor': 0.1, 'milestones': (), 'restart': 10, 'peak': 0.25} | schedule
   optimizer = dataclasses.replace(optimizer, lr=lr, decay=decay)
   return step.Hyper(
     optimizer=jax.tree.map(np.float32, optimizer),
     schedule=optim.Schedule(**{k: np.asarray(v, np.float32) for k, v in numbers.items()}),
     strength=jax.tree.map(np.float32, check_strength('augment', strength or {})),
-    epochs=np.float32(epochs), steps=np.float32(steps), mixup=np.float32(mixup), ema=np.float32(ema),
-    stop=(np.int32(stop[0]), np.float32(stop[1])), plateau=(np.int32(plateau[0]), np.float32(plateau[1])),
-  )  # fmt: skip
+    epochs=np.float32(epochs),
+    steps=np.float32(steps),
+    mixup=np.float32(mixup),
+    ema=np.float32(ema),
+    stop=(np.int32(stop[0]), np.float32(stop[1])),
+    plateau=(np.int32(plateau[0]), np.float32(plateau[1])),
+  )
 
 
 def phase(strategy, a_spec=None, a_hyper=None, epochs=4, rows=None, **fields) -> train.Phase:

@@ -12,7 +12,7 @@ Published: none.
 """
 
 from configs.recipes import common
-from noisyjax.strategy import halves
+from noisyjax.engine.strategy import halves
 
 PUBLISHED: dict[str, str] = {}
 

@@ -21,7 +21,7 @@ import os
 from pathlib import Path
 
 from configs import base
-from noisyjax.errors import check_choice
+from noisyjax.system.errors import check_choice
 
 CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
 INJECTED = {'sym20': 0.2, 'sym50': 0.5, 'sym80': 0.8, 'asym40': 0.4}

@@ -5,9 +5,10 @@
 Not a comparison: the defaults are the papers', for other data and hundreds of epochs.
 """
 
-from noisyjax import config, plugins
+from noisyjax.config.plugin_fields import STRATEGIES
+from noisyjax.system import plugins
 
 
 def sweep():
-  for name in plugins.names(config.STRATEGIES, 'Strategy'):
+  for name in plugins.names(STRATEGIES, 'Strategy'):
     yield {'strategy.name': name}

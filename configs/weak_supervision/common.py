@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from configs import base
-from noisyjax.errors import check_choice
+from noisyjax.system.errors import check_choice
 
 CLASSES = ('plane', 'car', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
 FORMS = ('benchmark', 'full')

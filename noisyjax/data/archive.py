@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from noisyjax.errors import UserError
-from noisyjax.reading import reading
+from noisyjax.system.errors import UserError
+from noisyjax.system.reading import reading
 
 LARGEST = 2**30  # bytes of one file: no image has more
 GROWTH = 100  # of a compressed tar beyond LARGEST: more is no data set but a bomb
@@ -164,11 +164,14 @@ def _open_tar(path: Path, head: bytes, stack: contextlib.ExitStack):
   mark = f'{state.st_size} {state.st_mtime_ns} {state.st_ino}'
   entries = [
     _Entry(
-      member.name, 'folder' if member.isdir() else 'file' if member.isfile() else 'other', member.size,
-      f'{mark} {member.offset}', member,
+      member.name,
+      'folder' if member.isdir() else 'file' if member.isfile() else 'other',
+      member.size,
+      f'{mark} {member.offset}',
+      member,
     )
     for member in archive.getmembers()
-  ]  # fmt: skip
+  ]
 
   def read(entry: _Entry) -> IO[bytes]:
     with lock:  # one position for all threads

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from noisyjax import formats, reading
-from noisyjax.log import log
+from noisyjax.system import formats, reading
+from noisyjax.system.log import log
 
 
 def folder() -> Path:

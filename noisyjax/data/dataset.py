@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from noisyjax import plugins
 from noisyjax.data import decode, plausible
 from noisyjax.data.labels import class_notes
-from noisyjax.errors import UserError, listed
-from noisyjax.log import log
+from noisyjax.system import plugins
+from noisyjax.system.errors import UserError, listed
+from noisyjax.system.log import log
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ import numpy as np
 import tqdm
 from PIL import Image, ImageOps
 
-from noisyjax.errors import LISTED, UserError, check_choice
+from noisyjax.system.errors import LISTED, UserError, check_choice
 
 FITS = ('exact', 'crop', 'pad')
 # What photos come in. Others that Pillow knows may start other programs (EPS) or mean no pixels.
@@ -227,9 +227,11 @@ def decode_all(
   made = [results[i] for i in good]
   images = stack([one.image for one in made], [names[i] for i in good], size)
   several = [names[i] for i, one in zip(good, made) if one.several]
-  notes = [
-    f'{len(several)} image(s) have several pages or frames, such as {several[0]}; the first is used.'
-  ] if several else []  # fmt: skip
+  notes = (
+    [f'{len(several)} image(s) have several pages or frames, such as {several[0]}; the first is used.']
+    if several
+    else []
+  )
   digests, sizes = np.array([one.digest for one in made]), np.array([one.size for one in made], np.int32)
   return Decoded(images, digests, good, bad, sizes, (*notes, *plausible(images, 'images')))
 

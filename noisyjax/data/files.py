@@ -10,16 +10,30 @@ from typing import IO
 
 import numpy as np
 
-from noisyjax import reading
 from noisyjax.data import cache, decode
 from noisyjax.data.archive import open_archive
-from noisyjax.errors import UserError, listed
-from noisyjax.log import log
+from noisyjax.system import reading
+from noisyjax.system.errors import UserError, listed
+from noisyjax.system.log import log
 
 SUFFIXES = (
-  '.png', '.jpg', '.jpeg', '.jpe', '.jfif', '.bmp', '.gif', '.webp', '.tif', '.tiff', '.ppm', '.pgm', '.pbm', '.pnm',
-  '.avif', '.jp2',
-)  # fmt: skip
+  '.png',
+  '.jpg',
+  '.jpeg',
+  '.jpe',
+  '.jfif',
+  '.bmp',
+  '.gif',
+  '.webp',
+  '.tif',
+  '.tiff',
+  '.ppm',
+  '.pgm',
+  '.pbm',
+  '.pnm',
+  '.avif',
+  '.jp2',
+)
 HEIC = ('.heic', '.heif')
 
 

@@ -13,21 +13,60 @@ from typing import Any
 
 import numpy as np
 
-from noisyjax import reading
 from noisyjax.data import files, labels, table
 from noisyjax.data.labels import Column
-from noisyjax.errors import UserError, listed
+from noisyjax.system import reading
+from noisyjax.system.errors import UserError, listed
 
 # Names of columns without case, spaces and dashes; the first that is there counts.
 IMAGES = (
-  'image', 'imagepath', 'imagefile', 'imagefilename', 'imagename', 'img', 'imgpath', 'imgname', 'imgfile', 'filename',
-  'file', 'filepath', 'path', 'imageid', 'imgid', 'imageindex', 'photo', 'picture', 'url', 'id', 'name',
-)  # fmt: skip
+  'image',
+  'imagepath',
+  'imagefile',
+  'imagefilename',
+  'imagename',
+  'img',
+  'imgpath',
+  'imgname',
+  'imgfile',
+  'filename',
+  'file',
+  'filepath',
+  'path',
+  'imageid',
+  'imgid',
+  'imageindex',
+  'photo',
+  'picture',
+  'url',
+  'id',
+  'name',
+)
 LABELS = (
-  'label', 'labels', 'class', 'classname', 'classlabel', 'category', 'categoryname', 'target', 'choice', 'labelname',
-  'given', 'givenlabel', 'noisylabel', 'y', 'classid', 'labelid', 'categoryid', 'targets', 'classes', 'truth', 'true',
-  'truelabel', 'cleanlabel',
-)  # fmt: skip
+  'label',
+  'labels',
+  'class',
+  'classname',
+  'classlabel',
+  'category',
+  'categoryname',
+  'target',
+  'choice',
+  'labelname',
+  'given',
+  'givenlabel',
+  'noisylabel',
+  'y',
+  'classid',
+  'labelid',
+  'categoryid',
+  'targets',
+  'classes',
+  'truth',
+  'true',
+  'truelabel',
+  'cleanlabel',
+)
 _INDEX = ('', 'index', 'unnamed0')  # pandas' own column of row numbers
 
 

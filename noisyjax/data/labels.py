@@ -15,15 +15,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from noisyjax.errors import LISTED, UserError, cut, listed
+from noisyjax.system.errors import LISTED, UserError, cut, listed
 
 _SHOWN = 5  # wrong rows in one message
 _INTEGER = re.compile(r'([+-]?)0*(\d+)(?:\.0*)?', re.ASCII)
 _FLOAT = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?', re.ASCII | re.IGNORECASE)
 _NAN = ('nan', '<na>')  # how NumPy and pandas write a missing number
 _NO_LABEL = (
-  'unlabeled', 'unlabelled', 'undefined', 'unknown', 'none', 'null', 'na', 'n/a', '?', 'unsure', 'no label', 'nolabel',
-)  # fmt: skip
+  'unlabeled',
+  'unlabelled',
+  'undefined',
+  'unknown',
+  'none',
+  'null',
+  'na',
+  'n/a',
+  '?',
+  'unsure',
+  'no label',
+  'nolabel',
+)
 _PARTS = ('train', 'training', 'test', 'testing', 'val', 'valid', 'validation')
 
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from noisyjax.data import files, labels
 from noisyjax.data.labels import Column
-from noisyjax.errors import UserError, listed
+from noisyjax.system.errors import UserError, listed
 
 NO_ROW = 'no row'  # the place of an image that a file does not name
 

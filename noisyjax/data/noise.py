@@ -30,10 +30,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import truncnorm
 
-from noisyjax import reading
 from noisyjax.data.label_file import read_rows
 from noisyjax.data.labels import indices
-from noisyjax.errors import UserError, check_choice
+from noisyjax.system import reading
+from noisyjax.system.errors import UserError, check_choice
 
 KINDS = ('none', 'symmetric', 'symmetric_inclusive', 'asymmetric', 'pair', 'instance', 'matrix', 'file')
 

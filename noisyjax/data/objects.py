@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from noisyjax.data import decode, files, label_file, origin, pixels
-from noisyjax.errors import UserError, listed
+from noisyjax.system.errors import UserError, listed
 
 
 def images_of(images: Any, size: int = 0, channels: int = 3, where: str = 'images') -> tuple[np.ndarray, Sequence[str]]:

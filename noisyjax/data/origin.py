@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from noisyjax import reading
 from noisyjax.data import decode, files
-from noisyjax.log import log
+from noisyjax.system import reading
+from noisyjax.system.log import log
 
 PEEK = 100  # images looked at, evenly spaced
 LARGEST = 64  # pixels: images are fitted to no larger a square, unless data.size says so

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from noisyjax import reading, writer
 from noisyjax.data import decode
-from noisyjax.errors import UserError, listed
+from noisyjax.system import reading, storage
+from noisyjax.system.errors import UserError, listed
 
 
 def normalised(images: Any, where: str = 'images') -> tuple[np.ndarray, tuple[str, ...]]:
@@ -195,7 +195,7 @@ def _name(item: Any, i: int) -> str:
 def _content(item: Any) -> bytes | Image.Image:
   if isinstance(item, dict):
     item = _recorded(item)
-  return writer.read_bytes(reading.path_of(item)) if isinstance(item, str | Path) else item
+  return storage.read_bytes(reading.path_of(item)) if isinstance(item, str | Path) else item
 
 
 def _recorded(item: Mapping[str, Any]) -> Any:

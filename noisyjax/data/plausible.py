@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from noisyjax.errors import listed
-from noisyjax.evaluate import confusion
+from noisyjax.estimate.scoring import confusion
+from noisyjax.system.errors import listed
 
 SUSPICIOUS = 0.6  # part of the labels that differ
 FEWEST = 10  # labels that are judged at all

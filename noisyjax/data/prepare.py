@@ -8,8 +8,8 @@ import numpy as np
 
 from noisyjax.data import dataset, noise, plausible, split
 from noisyjax.data.origin import Origin, of_rows
-from noisyjax.log import log
-from noisyjax.strategy import TrainData
+from noisyjax.data.training import TrainData
+from noisyjax.system.log import log
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,11 +86,16 @@ def prepare(config: Any) -> tuple[Prepared, Audit]:
     'noise': told,
   }
   prepared = Prepared(
-    train=train, rows=parts.train, val_rows=parts.val, classes=data.classes, record=record,
+    train=train,
+    rows=parts.train,
+    val_rows=parts.val,
+    classes=data.classes,
+    record=record,
     validation=(images[parts.val], val_label[parts.val]) if len(parts.val) else None,
-    notes=tuple(data.notes) + tuple(parts.notes), data=dataclasses.replace(data, images=images[:0].copy()),
+    notes=tuple(data.notes) + tuple(parts.notes),
+    data=dataclasses.replace(data, images=images[:0].copy()),
     origin=of_rows(data.root, data.names, parts.train, images),
-  )  # fmt: skip
+  )
   test = (images[parts.test], test_label[parts.test]) if len(parts.test) else None
   mark = _audit_fingerprint(data, parts, truth, test_label)
   return prepared, Audit(truth, test, parts.test, config.data.test_labels, hidden, mark, whole)

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from noisyjax import reading
 from noisyjax.data import label_file, match, table
 from noisyjax.data.dataset import Dataset, duplicate_groups
 from noisyjax.data.labels import plain
-from noisyjax.errors import UserError, check_choice, listed
+from noisyjax.system import reading
+from noisyjax.system.errors import UserError, check_choice, listed
 
 GRAMMAR = (
   "index ranges 'a:b' or 'a:b,c:d', a fraction between 0 and 1 such as '0.1', or '@file' with row numbers, ids or "

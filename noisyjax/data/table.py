@@ -13,10 +13,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from noisyjax import reading, writer
 from noisyjax.data import files
 from noisyjax.data.labels import plain
-from noisyjax.errors import UserError
+from noisyjax.system import reading, storage
+from noisyjax.system.errors import UserError
 
 SEPARATORS = ',;\t|'
 _SAMPLE = 50  # rows by which the separator is chosen
@@ -140,7 +140,7 @@ def _csv(path: Path, text: str) -> Table:
   except csv.Error as error:
     raise UserError(f'{path}: cannot be read as CSV ({error}).') from error
   rows = [
-    ([plain(writer.csv_meant(cell)) for cell in row], row, f'row {line}')
+    ([plain(storage.csv_meant(cell)) for cell in row], row, f'row {line}')
     for line, row in enumerate(parsed, 2 if named else 1)
   ]
   while rows and not any(rows[-1][0]):

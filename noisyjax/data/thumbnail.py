@@ -8,7 +8,7 @@ from PIL import Image
 
 from noisyjax.data import decode, files
 from noisyjax.data.dataset import Dataset
-from noisyjax.errors import UserError
+from noisyjax.system.errors import UserError
 
 
 @contextlib.contextmanager

@@ -216,10 +216,15 @@ def low_self_confidence(probs: Array, labels: Array, keep: Array | None = None) 
 FILTERS = {
   f.__name__: f
   for f in (
-    prune_by_noise_rate, prune_by_class, both, confident_learning, predicted_neq_given, low_normalized_margin,
+    prune_by_noise_rate,
+    prune_by_class,
+    both,
+    confident_learning,
+    predicted_neq_given,
+    low_normalized_margin,
     low_self_confidence,
   )
-}  # fmt: skip
+}
 
 
 def issues(probs: Array, labels: Array, keep: Array | None = None, kind: str = 'prune_by_noise_rate') -> Array:
@@ -267,8 +272,9 @@ def adjusted_self_confidence(probs: Array, labels: Array, keep: Array | None = N
   return self_confidence(shifted / shifted.sum(-1, keepdims=True), labels)
 
 
-SCORES = {f.__name__: f for f in (self_confidence, normalized_margin, confidence_weighted_entropy,
-                                  adjusted_self_confidence)}  # fmt: skip
+SCORES = {
+  f.__name__: f for f in (self_confidence, normalized_margin, confidence_weighted_entropy, adjusted_self_confidence)
+}
 
 
 def scores(probs: Array, labels: Array, kind: str = 'self_confidence') -> Array:

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisyjax.errors import UserError
 from noisyjax.estimate.rank import means
+from noisyjax.system.errors import UserError
 
 Array = jax.Array
 

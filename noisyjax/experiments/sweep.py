@@ -13,12 +13,18 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax import config as configs, formats, identity, interrupt, lock, recipe, recipe_files, run, writer
+from noisyjax.config import recipe, recipe_files
+from noisyjax.config.check import checked
+from noisyjax.config.override import override
+from noisyjax.config.plan import phases_of
+from noisyjax.config.resolved import restored
 from noisyjax.data import prepare, split
-from noisyjax.errors import Diverged, UserError, listed
-from noisyjax.experiments import collection, words
-from noisyjax.experiments.tables import Spread, Table
-from noisyjax.log import log
+from noisyjax.reports import collection, formatting
+from noisyjax.reports.tables import Spread, Table
+from noisyjax.runs import identity, run
+from noisyjax.system import formats, interrupt, lock, storage
+from noisyjax.system.errors import Diverged, UserError, listed
+from noisyjax.system.log import log
 
 Overrides = dict[str, Any]
 
@@ -98,8 +104,8 @@ def sweep(config: ConfigDict, points: list[Overrides], workdir: str, rerun: bool
   built, taken = [], {}
   for i, point in enumerate(points):
     own = config.copy_and_resolve_references()
-    configs.override(own, point, f'sweep point {i} ({name(point)})')
-    own = configs.check(own)
+    override(own, point, f'sweep point {i} ({name(point)})')
+    own = checked(own)
     if (other := taken.setdefault(name(point), i)) != i:
       what = 'are the same' if points[other] == point else f'would share a folder: {points[other]} and {point}'
       raise UserError(f'sweep: points {other} and {i} ({name(point)}) {what}; expected every point once.')
@@ -179,7 +185,7 @@ def kfold(config: ConfigDict, k: int, workdir: str, rerun: bool = False) -> tupl
   """
   config = config.copy_and_resolve_references()
   config.data.val = '@'  # each fold's own, below
-  config = configs.check(config)
+  config = checked(config)
   whole = config.copy_and_resolve_references()
   whole.data.val = ''
   data, truth, _, source = prepare.load(config)
@@ -195,9 +201,9 @@ def kfold(config: ConfigDict, k: int, workdir: str, rerun: bool = False) -> tupl
     for i, (kept, held) in enumerate(scored):
       interrupt.check(f'{workdir}', f'after {i} of {k} folds; the same command goes on.')
       folder = Path(workdir) / f'fold={i}'
-      writer.make_folder(folder)
+      storage.make_folder(folder)
       for path, text in _row_files(folder, kept, held).items():
-        writer.write_text(path, text)
+        storage.write_text(path, text)
       log.info('fold %d of %d: %d rows held out', i + 1, k, len(held))
       results.append(run.run(_fold_config(config, folder), folder, rerun=rerun))
     return results, str(_fold_table(results, workdir, _watched(config)))
@@ -221,7 +227,7 @@ def _check_division(config: ConfigDict, workdir: Path, folds: list[tuple[np.ndar
   for i, (kept, held) in enumerate(folds):
     folder = workdir / f'fold={i}'
     for path, text in _row_files(folder, kept, held).items():
-      if path.exists() and (there := writer.read_text(path)) != text:
+      if path.exists() and (there := storage.read_text(path)) != text:
         try:  # changed labels change the division: then it is they that are to be told
           run.finished(_fold_config(config, folder), folder, prepare.prepare)
         except identity.Stale:
@@ -234,7 +240,7 @@ def _check_division(config: ConfigDict, workdir: Path, folds: list[tuple[np.ndar
 
 def _watched(config: ConfigDict) -> bool:
   """Returns whether training stops or is scheduled by validation."""
-  return any(c.stop.patience or c.schedule.name == 'plateau' for _, _, c in configs.phases(config))
+  return any(c.stop.patience or c.schedule.name == 'plateau' for _, _, c in phases_of(config))
 
 
 def rebuild(workdir: str | Path) -> Table:
@@ -242,7 +248,7 @@ def rebuild(workdir: str | Path) -> Table:
   paths = collection.finished(workdir)
   if not paths or not all(re.fullmatch(r'fold=\d+', path.name) for path in paths):
     return collection.write(workdir)
-  config = configs.restored(formats.read_json(formats.RUN, paths[0] / 'config.json'))
+  config = restored(formats.read_json(formats.RUN, paths[0] / 'config.json'))
   return _fold_table(
     [formats.read_json(formats.RUN, path / 'result.json') for path in paths], workdir, _watched(config)
   )
@@ -252,10 +258,17 @@ def _fold_table(results: list[dict], workdir: str | Path, watched: bool) -> Tabl
   found = [r['validation'] for r in results]
   end = 'last (stopped or scheduled by these same rows: optimistic)' if watched else 'last'
   names = (f'rows held out ({found[0]["labels"]} labels)', end, 'best epoch by these same rows (optimistic)')
-  rows = [(str(i), words.text(v['rows']), *(_accuracy([v], name) for name in ('last', 'best')))
-          for i, v in enumerate(found)]  # fmt: skip
-  rows.append((f'mean ± std ({len(found)})', words.text(sum(v['rows'] for v in found)),
-               *(_accuracy(found, name) for name in ('last', 'best'))))  # fmt: skip
+  rows = [
+    (str(i), formatting.text(v['rows']), *(_accuracy([v], name) for name in ('last', 'best')))
+    for i, v in enumerate(found)
+  ]
+  rows.append(
+    (
+      f'mean ± std ({len(found)})',
+      formatting.text(sum(v['rows'] for v in found)),
+      *(_accuracy(found, name) for name in ('last', 'best')),
+    )
+  )
   table = Table(('fold', *names), rows, ['[ ]: 95 % interval (Wilson) of an accuracy that is counted on so many rows.'])
   collection.write_table(workdir, table)
   return table
@@ -263,6 +276,6 @@ def _fold_table(results: list[dict], workdir: str | Path, watched: bool) -> Tabl
 
 def _accuracy(folds: list[dict], name: str) -> Spread:
   """Mean over folds, and the interval of a share of all their rows."""
-  mean, std = words.mean_std([v[name] for v in folds])
-  low, high = words.wilson(mean, sum(v['rows'] for v in folds))
+  mean, std = formatting.mean_std([v[name] for v in folds])
+  low, high = formatting.wilson(mean, sum(v['rows'] for v in folds))
   return Spread(100 * mean, None if std is None else 100 * std, len(folds), (100 * low, 100 * high))

@@ -12,10 +12,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from noisyjax.errors import UserError
-from noisyjax.models.conv import Conv
-from noisyjax.models.dropout import Dropout
-from noisyjax.models.pool import max_pool_2x2
+from noisyjax.models.layers.conv import Conv
+from noisyjax.models.layers.dropout import Dropout
+from noisyjax.models.layers.pool import max_pool_2x2
+from noisyjax.system.errors import UserError
 
 # PyTorch's default for convolutions and linear layers: uniform in ±1 / sqrt(fan_in).
 torch_init = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
@@ -28,7 +28,7 @@ class Model(nn.Module):
     classes: number of classes.
     dropout: rate of channels dropped after each of the first two groups.
     dtype: compute type of the convolutions.
-    conv: kind of convolution, see `noisyjax.models.conv`.
+    conv: kind of convolution, see `noisyjax.models.layers.conv`.
   """
 
   classes: int

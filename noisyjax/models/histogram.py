@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from noisyjax.errors import UserError
+from noisyjax.system.errors import UserError
 
 _CHUNK = 1024  # images counted at once: bounds the int64 scratch at a few dozen MB
 

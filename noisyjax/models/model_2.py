@@ -12,8 +12,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from noisyjax.models.conv import Conv
-from noisyjax.models.dropout import Dropout
+from noisyjax.models.layers.conv import Conv
+from noisyjax.models.layers.dropout import Dropout
 
 glorot = nn.initializers.glorot_uniform()
 
@@ -25,7 +25,7 @@ class Model(nn.Module):
     classes: number of classes.
     dropout: rate after each of the three hidden layers.
     dtype: compute type of all layers but the head.
-    conv: kind of convolution, see `noisyjax.models.conv`.
+    conv: kind of convolution, see `noisyjax.models.layers.conv`.
   """
 
   raw: ClassVar[bool] = True  # images come as 0..255

@@ -39,7 +39,7 @@ class Model(nn.Module):
     classes: number of classes.
     width: multiplies the channels 64, 128, 256, 512.
     dtype: compute type of the convolutions.
-    conv: kind of convolution, see `noisyjax.models.conv`.
+    conv: kind of convolution, see `noisyjax.models.layers.conv`.
   """
 
   classes: int

@@ -20,8 +20,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from noisyjax.errors import check_choice
-from noisyjax.models.conv import Conv
+from noisyjax.models.layers.conv import Conv
+from noisyjax.system.errors import check_choice
 
 he_normal_fan_out = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 # PyTorch's default for a linear layer: uniform in ±1 / sqrt(fan_in).
@@ -58,7 +58,7 @@ class ResNet(nn.Module):
     stem: 'cifar' (3x3, keeps the size) or 'imagenet' (7x7 and pooling, a quarter of the size).
     width: multiplies the channels 64, 128, 256, 512.
     dtype: compute type of the convolutions.
-    conv: kind of convolution, see `noisyjax.models.conv`.
+    conv: kind of convolution, see `noisyjax.models.layers.conv`.
   """
 
   blocks: ClassVar[tuple[int, int, int, int]]  # basic blocks in each stage
@@ -95,9 +95,16 @@ def layers(kind: str, dtype: str, train: bool) -> tuple[Callable[..., Layer], Ca
     # PyTorch pads both sides alike; 'SAME' would put a strided convolution's one odd row at the far side only.
     padding = ((size // 2, size // 2),) * 2
     return Conv(
-      features, (size, size), strides, padding, use_bias=False, kernel_init=he_normal_fan_out, dtype=dtype, kind=kind,
+      features,
+      (size, size),
+      strides,
+      padding,
+      use_bias=False,
+      kernel_init=he_normal_fan_out,
+      dtype=dtype,
+      kind=kind,
       name=name,
-    )  # fmt: skip
+    )
 
   norm = functools.partial(nn.BatchNorm, use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=dtype)
   return conv, norm

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisyjax.models.conv import Conv, convolution, kinds
-from noisyjax.models.pool import max_pool_2x2
+from noisyjax.models.layers.conv import Conv, convolution, kinds
+from noisyjax.models.layers.pool import max_pool_2x2
 
 
 class Model(nn.Module):

@@ -18,10 +18,11 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from noisyjax import dynamics, losses, memory
-from noisyjax.errors import UserError
+from noisyjax.engine import dynamics, losses
+from noisyjax.engine.strategy import Strategy as Base, supervised
 from noisyjax.estimate.rank import place
-from noisyjax.strategy import Strategy as Base, supervised
+from noisyjax.strategies.shared import row_memory
+from noisyjax.system.errors import UserError
 
 
 class Strategy(Base):
@@ -59,9 +60,11 @@ class Strategy(Base):
     if not self.measure:
       return {}, {}
     return {}, {
-      'threshold': jnp.zeros(shape, bool), 'margin': jnp.zeros(shape, jnp.float32),
-      'count': jnp.zeros(shape, jnp.int32), 'last': jnp.full(shape, -1, jnp.int32),
-    }  # fmt: skip
+      'threshold': jnp.zeros(shape, bool),
+      'margin': jnp.zeros(shape, jnp.float32),
+      'count': jnp.zeros(shape, jnp.int32),
+      'last': jnp.full(shape, -1, jnp.int32),
+    }
 
   def members(self, state):
     return {'train': (state.targets.weight > 0) & (state.targets.trust.min(0) > 0.5)}
@@ -72,21 +75,22 @@ class Strategy(Base):
     b, extra = batch['train'], state.extra
     logits, _ = ctx.net(params, b['weak'])  # [M, B, C + 1]
     classes = logits.shape[-1] - 1
-    wrong = memory.get(extra['threshold'], b['index'])  # [M, B]
+    wrong = row_memory.get(extra['threshold'], b['index'])  # [M, B]
     label = jnp.where(wrong, classes, b['label'])
     target = jnp.where(wrong[..., None], jnp.eye(classes + 1)[-1], jnp.pad(b['target'], ((0, 0), (0, 1))))
     per = losses.cross_entropy(logits, target)
     loss, out = supervised(per, b, logits[..., :classes])
     # One measurement a row and epoch, and none in the first epoch unless it is the only one.
-    fresh = memory.get(extra['last'], b['index']) < ctx.epoch
+    fresh = row_memory.get(extra['last'], b['index']) < ctx.epoch
     valid = fresh & (b['weight'] > 0) & (label >= 0) & ((ctx.epoch > 0) | (ctx.epochs < 2))
     margin = dynamics.margin(jax.lax.stop_gradient(logits), label)
-    put = lambda name, new: memory.put(extra[name], b['index'], new, valid)
-    old = {name: memory.get(extra[name], b['index']) for name in ('margin', 'count')}
+    put = lambda name, new: row_memory.put(extra[name], b['index'], new, valid)
+    old = {name: row_memory.get(extra[name], b['index']) for name in ('margin', 'count')}
     new = {
-      'margin': put('margin', old['margin'] + margin), 'count': put('count', old['count'] + 1),
+      'margin': put('margin', old['margin'] + margin),
+      'count': put('count', old['count'] + 1),
       'last': put('last', jnp.full(label.shape, ctx.epoch)),
-    }  # fmt: skip
+    }
     return loss, dataclasses.replace(out, extra=extra | new)
 
   def refresh(self, state, scores, ctx):

@@ -8,7 +8,7 @@ Departure: a T that has no inverse is given its pseudo-inverse.
 
 import jax.numpy as jnp
 
-from noisyjax import losses
+from noisyjax.engine import losses
 from noisyjax.strategies.forward import Strategy as Forward
 
 

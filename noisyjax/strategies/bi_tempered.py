@@ -9,8 +9,8 @@ and bisection below; its gradient is that of the solution, as in the official co
 
 import jax.numpy as jnp
 
-from noisyjax import losses
-from noisyjax.strategy import Strategy as Base, supervised
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Strategy as Base, supervised
 
 
 class Strategy(Base):

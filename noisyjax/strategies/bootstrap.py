@@ -5,8 +5,8 @@ takes the argmax. The paper's β: 0.95 soft, 0.8 hard. There is no official code
 that mixup may mix targets.
 """
 
-from noisyjax import losses
-from noisyjax.strategy import Strategy as Base, supervised
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Strategy as Base, supervised
 
 
 class Strategy(Base):

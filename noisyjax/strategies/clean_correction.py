@@ -12,8 +12,8 @@ T[true, given], T counted on the rows that have both labels. With `rounds` each 
 import jax
 import jax.numpy as jnp
 
+from noisyjax.engine.strategy import Strategy as Base, predictions, surest
 from noisyjax.estimate import transition
-from noisyjax.strategy import Strategy as Base, predictions, surest
 
 
 class Strategy(Base):

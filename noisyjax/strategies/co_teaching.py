@@ -7,9 +7,9 @@ code's loop starts at 1); batch-norm statistics come from the whole batch, as in
 
 import jax
 
-from noisyjax import losses
-from noisyjax.small_loss import Forgetful, smallest
-from noisyjax.strategy import supervised
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import supervised
+from noisyjax.strategies.shared.small_loss import Forgetful, smallest
 
 
 class Strategy(Forgetful):

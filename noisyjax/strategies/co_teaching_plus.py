@@ -13,9 +13,9 @@ without disagreement teaches nothing (the code then learns all its rows in some 
 import jax
 import jax.numpy as jnp
 
-from noisyjax import losses
-from noisyjax.small_loss import Forgetful, smallest
-from noisyjax.strategy import supervised
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import supervised
+from noisyjax.strategies.shared.small_loss import Forgetful, smallest
 
 
 class Strategy(Forgetful):

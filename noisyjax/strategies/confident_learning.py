@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from noisyjax.errors import UserError, check_choice
+from noisyjax.engine.strategy import Strategy as Base, halves, predictions
 from noisyjax.estimate import confident
-from noisyjax.strategy import Strategy as Base, halves, predictions
+from noisyjax.system.errors import UserError, check_choice
 
 
 def draw_folds(key, label, rows, twin, count):

@@ -11,9 +11,10 @@ epoch did not visit count as passed. The code's second phase (consistency on the
 import jax
 import jax.numpy as jnp
 
-from noisyjax import losses, semi
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Strategy as Base, supervised
 from noisyjax.estimate.rank import sizes
-from noisyjax.strategy import Strategy as Base, supervised
+from noisyjax.strategies.shared import semi
 
 
 class Strategy(Base):

@@ -12,9 +12,10 @@ has the first split's steps; a row without a label is always unlabeled; a mean o
 import jax
 import jax.numpy as jnp
 
-from noisyjax import losses, semi
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Out, Strategy as Base, Views, row_losses
 from noisyjax.estimate import mixture
-from noisyjax.strategy import Out, Strategy as Base, Views, row_losses
+from noisyjax.strategies.shared import semi
 
 
 class Strategy(Base):

@@ -12,8 +12,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from noisyjax import losses, memory as store
-from noisyjax.strategy import Strategy as Base, supervised
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Strategy as Base, supervised
+from noisyjax.strategies.shared import row_memory as store
 
 
 def remembered(memory, batch, probs, beta):

@@ -18,9 +18,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from noisyjax import losses, semi
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import supervised
 from noisyjax.strategies.elr import Strategy as ELR, remembered
-from noisyjax.strategy import supervised
+from noisyjax.strategies.shared import semi
 
 
 class Strategy(ELR):

@@ -6,7 +6,7 @@ from the networks of naive training. The paper gives no settings; here it is the
 
 import jax.numpy as jnp
 
-from noisyjax.strategy import Strategy as Base
+from noisyjax.engine.strategy import Strategy as Base
 
 
 class Strategy(Base):

@@ -14,8 +14,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from noisyjax import losses, semi
-from noisyjax.strategy import Views, supervised
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Views, supervised
+from noisyjax.strategies.shared import semi
 
 
 class Strategy(semi.SemiSupervised):

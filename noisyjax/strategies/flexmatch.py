@@ -8,8 +8,8 @@ Departures: FixMatch's. The thresholds of a step come from the memory before it,
 
 import jax.numpy as jnp
 
-from noisyjax import memory
 from noisyjax.strategies import fixmatch
+from noisyjax.strategies.shared import row_memory
 
 
 class Strategy(fixmatch.Strategy):
@@ -35,4 +35,4 @@ class Strategy(fixmatch.Strategy):
 
   def remember(self, state, unlabeled, sure, guess):
     valid = (unlabeled['weight'] > 0) & (sure >= self.threshold)  # [1, U]
-    return state.extra | {'selected': memory.put(state.extra['selected'], unlabeled['index'], guess, valid)}
+    return state.extra | {'selected': row_memory.put(state.extra['selected'], unlabeled['index'], guess, valid)}

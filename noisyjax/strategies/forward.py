@@ -10,10 +10,10 @@ where the code keeps p above 1e-7, which stops the gradient of confident mistake
 
 import jax.numpy as jnp
 
-from noisyjax import losses
-from noisyjax.errors import check_choice
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Strategy as Base, halves, predictions, supervised
 from noisyjax.estimate import confident, transition
-from noisyjax.strategy import Strategy as Base, halves, predictions, supervised
+from noisyjax.system.errors import check_choice
 
 
 class Strategy(Base):

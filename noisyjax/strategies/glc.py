@@ -11,9 +11,9 @@ Rows are gold or silver: mixup is refused.
 
 import jax.numpy as jnp
 
-from noisyjax import losses
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Strategy as Base, halves, predictions, supervised
 from noisyjax.estimate import transition
-from noisyjax.strategy import Strategy as Base, halves, predictions, supervised
 
 
 class Strategy(Base):

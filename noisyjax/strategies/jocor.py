@@ -11,9 +11,9 @@ the divergence; the code's one Adam over both equals one for each.
 import jax
 import jax.numpy as jnp
 
-from noisyjax import losses
-from noisyjax.small_loss import Forgetful, smallest
-from noisyjax.strategy import Out
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Out
+from noisyjax.strategies.shared.small_loss import Forgetful, smallest
 
 
 class Strategy(Forgetful):

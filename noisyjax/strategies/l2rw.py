@@ -13,8 +13,9 @@ verified rows' loss leaves weight decay out; running statistics move by the weig
 import jax
 import jax.numpy as jnp
 
-from noisyjax import losses, meta
-from noisyjax.strategy import Out
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Out
+from noisyjax.strategies.shared import meta
 
 
 class Strategy(meta.Reweighting):

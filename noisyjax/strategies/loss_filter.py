@@ -8,10 +8,10 @@ the smaller mean; a mixture is told nothing, and a quantile may take its rate fr
 
 import jax.numpy as jnp
 
-from noisyjax.errors import check_choice
+from noisyjax.engine.strategy import Strategy as Base, row_losses
 from noisyjax.estimate import mixture
-from noisyjax.small_loss import smallest
-from noisyjax.strategy import Strategy as Base, row_losses
+from noisyjax.strategies.shared.small_loss import smallest
+from noisyjax.system.errors import check_choice
 
 
 def quantile(loss, counts, rate):

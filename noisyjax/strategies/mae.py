@@ -4,8 +4,8 @@ No hyper-parameters. Its gradient vanishes where p_y is small, so that it learns
 all; GCE and SCE were made to mend that. Under mixup the losses are mixed: the paper's loss is one of labels.
 """
 
-from noisyjax import losses
-from noisyjax.strategy import Strategy as Base, supervised
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Strategy as Base, supervised
 
 
 class Strategy(Base):

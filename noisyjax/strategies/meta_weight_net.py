@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from noisyjax import losses, meta
-from noisyjax.strategy import Out
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Out
+from noisyjax.strategies.shared import meta
 
 
 def weight_of(own, per):
@@ -64,8 +65,13 @@ class Strategy(meta.Reweighting):
     def ahead(own):
       found = meta.loss_after(
         lambda per: self.shares(own, per, b['weight']),
-        params['net'], b, batch['trusted'], state.extra['verified'], rate=ctx.lr, ctx=ctx,
-      )  # fmt: skip
+        params['net'],
+        b,
+        batch['trusted'],
+        state.extra['verified'],
+        rate=ctx.lr,
+        ctx=ctx,
+      )
       return found.sum()
 
     slope = jax.grad(ahead)(own)

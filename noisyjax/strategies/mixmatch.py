@@ -10,8 +10,9 @@ come from all rows (the code's from the first of three interleaved batches); lab
 ones (in USB they are).
 """
 
-from noisyjax import losses, semi
-from noisyjax.strategy import Out, Views
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Out, Views
+from noisyjax.strategies.shared import semi
 
 
 class Strategy(semi.SemiSupervised):

@@ -8,8 +8,8 @@ which DivideMix warms up under asymmetric noise.
 import jax
 import jax.numpy as jnp
 
-from noisyjax import losses
-from noisyjax.strategy import Strategy as Base, supervised
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Strategy as Base, supervised
 
 
 class Strategy(Base):

@@ -15,9 +15,9 @@ too short for the plan spends half of it on the start.
 
 import jax.numpy as jnp
 
-from noisyjax import losses
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Strategy as Base, supervised
 from noisyjax.estimate.rank import sizes
-from noisyjax.strategy import Strategy as Base, supervised
 
 HEAD = r'(^|/)head(/|$)'
 

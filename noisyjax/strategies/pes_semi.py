@@ -15,9 +15,10 @@ began; both views are guessed in one batch; the middle is the last phase's.
 
 import jax.numpy as jnp
 
-from noisyjax import losses, semi
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Out, Views
 from noisyjax.strategies import pes
-from noisyjax.strategy import Out, Views
+from noisyjax.strategies.shared import semi
 
 
 class Strategy(pes.Confident):

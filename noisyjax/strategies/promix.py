@@ -21,10 +21,11 @@ asymmetric noise is naive's, of probabilities (official: of logits cut at 0).
 import jax
 import jax.numpy as jnp
 
-from noisyjax import losses, semi
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Out, Strategy as Base, Views, row_losses
 from noisyjax.estimate import mixture
 from noisyjax.estimate.rank import place
-from noisyjax.strategy import Out, Strategy as Base, Views, row_losses
+from noisyjax.strategies.shared import semi
 
 
 def expanded(probs, chosen, valid, threshold, fill):

@@ -10,8 +10,8 @@ data set, never a guess of an earlier round.
 
 import jax.numpy as jnp
 
-from noisyjax import semi
-from noisyjax.strategy import surest
+from noisyjax.engine.strategy import surest
+from noisyjax.strategies.shared import semi
 
 
 class Strategy(semi.SemiSupervised):

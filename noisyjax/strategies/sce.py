@@ -6,8 +6,8 @@ Departures: p is not clipped at 1e-7, which log_softmax makes needless. Under mi
 term is not linear in the label, and a clipped mixture is not what the paper analyses.
 """
 
-from noisyjax import losses
-from noisyjax.strategy import Strategy as Base, supervised
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Strategy as Base, supervised
 
 
 class Strategy(Base):

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from noisyjax.strategy import Strategy as Base, supervised
+from noisyjax.engine.strategy import Strategy as Base, supervised
 
 FLOOR = 1e-4
 

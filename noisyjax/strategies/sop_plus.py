@@ -9,9 +9,9 @@ Departures: none known in the loss.
 import jax
 import jax.numpy as jnp
 
-from noisyjax import losses
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Views, supervised
 from noisyjax.strategies.sop import FLOOR, Strategy as SOP, explained
-from noisyjax.strategy import Views, supervised
 
 
 class Strategy(SOP):

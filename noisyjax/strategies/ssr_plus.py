@@ -17,9 +17,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from noisyjax import losses, semi
+from noisyjax.engine import losses
+from noisyjax.engine.strategy import Out, Strategy as Base, Views, surest
 from noisyjax.estimate.rank import sizes
-from noisyjax.strategy import Out, Strategy as Base, Views, surest
+from noisyjax.strategies.shared import semi
 
 BLOCK = 256  # rows whose similarities to all others are held at once
 
@@ -82,9 +83,11 @@ class Strategy(Base):
       first, second = jax.random.split(jax.random.fold_in(key, i))
       own |= {
         f'{name}_in': uniform(first, (width, self.hidden)),
-        f'{name}_scale': jnp.ones(self.hidden), f'{name}_shift': jnp.zeros(self.hidden),
-        f'{name}_out': uniform(second, (self.hidden, self.projected)), f'{name}_out_bias': jnp.zeros(self.projected),
-      }  # fmt: skip
+        f'{name}_scale': jnp.ones(self.hidden),
+        f'{name}_shift': jnp.zeros(self.hidden),
+        f'{name}_out': uniform(second, (self.hidden, self.projected)),
+        f'{name}_out_bias': jnp.zeros(self.projected),
+      }
     return own, {'given': jnp.array(data.given, jnp.int32)}
 
   def members(self, state):

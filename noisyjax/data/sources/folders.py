@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from noisyjax import reading
 from noisyjax.data import dataset, decode, files, label_file, labels, match, origin
-from noisyjax.errors import UserError, listed
+from noisyjax.system import reading
+from noisyjax.system.errors import UserError, listed
 
 _PART = re.compile(
   r'(?:(?:seg|images?|imgs?|data|dataset)[ _-]?)?(train|test|val|pred)(?:ing|id|idation|iction)?'

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from noisyjax import reading
 from noisyjax.data import dataset, decode, files, label_file, match, origin
 from noisyjax.data.labels import Column, class_names, indices, missing_note, position_note
-from noisyjax.errors import UserError, check_choice
+from noisyjax.system import reading
+from noisyjax.system.errors import UserError, check_choice
 
 
 def load(config) -> tuple[dataset.Dataset, np.ndarray]:

@@ -10,15 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
-from noisyjax import reading
 from noisyjax.data import dataset, labels, pixels, table
-from noisyjax.errors import UserError, listed
+from noisyjax.system import reading
+from noisyjax.system.errors import UserError, listed
 
 OPTIONAL = ('verified', 'true', 'classes', 'names', 'test')
 PAIRS = (
-  ('images', 'labels'), ('x', 'y'), ('X', 'y'), ('data', 'labels'), ('data', 'target'), ('image', 'label'),
-  ('images', 'targets'), ('images', 'y'),
-)  # fmt: skip
+  ('images', 'labels'),
+  ('x', 'y'),
+  ('X', 'y'),
+  ('data', 'labels'),
+  ('data', 'target'),
+  ('image', 'label'),
+  ('images', 'targets'),
+  ('images', 'y'),
+)
 PARTS = {'train': ('train',), 'val': ('val', 'valid', 'validation'), 'test': ('test',)}
 
 

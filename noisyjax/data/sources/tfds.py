@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from noisyjax import reading
 from noisyjax.data import cache, dataset, decode
-from noisyjax.errors import UserError
-from noisyjax.log import log
+from noisyjax.system import reading
+from noisyjax.system.errors import UserError
+from noisyjax.system.log import log
 
 
 def load(config) -> tuple[dataset.Dataset, np.ndarray]:

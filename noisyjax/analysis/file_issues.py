@@ -1,0 +1,205 @@
+"""Wrong labels of image files: a ranked CSV, a page of pictures, and the probabilities behind them."""
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from noisyjax.analysis import issue_state, quality
+from noisyjax.analysis.issues import LabelIssues, find_label_issues
+from noisyjax.config.override import override
+from noisyjax.data import dataset, files, probs as own_probs
+from noisyjax.data.sources import folders
+from noisyjax.data.thumbnail import thumbnails
+from noisyjax.runs import in_memory
+from noisyjax.system import lock, storage
+from noisyjax.system.errors import UserError
+from noisyjax.system.log import log
+
+SHOWN = 300  # labels in the picture page
+ODD = 60  # odd images there
+SIDE = 200  # pixels of a picture there, at most
+
+
+def find_files(
+  images: str,
+  labels: str,
+  folder: str | Path,
+  *,
+  probs: str = '',
+  truth: str = '',
+  folds: int = 5,
+  config: ConfigDict | None = None,
+  skip_bad: bool = False,
+  rerun: bool = False,
+  classes: Sequence[str] = (),
+  image_column: str = '',
+  label_column: str = '',
+) -> tuple[LabelIssues, dict[str, float] | None]:
+  """Finds label issues of image files, and writes issues.csv, issues.html and probs.npy.
+
+  Where a folder is finished, with the same config and data, its probabilities are judged anew and nothing is trained.
+
+  Args:
+    images: a folder, zip or tar.
+    labels: a label file, as `label_file.read_column` takes it; '': the class folders of the images are their labels.
+    folder: made if missing.
+    probs: a file of your own probabilities (`probs.read`), its rows in the sorted order of the image names unless it
+      names them; probs.npy of an earlier call is one.
+    classes: the classes in the order of the columns of `probs`; (): as the file calls them, else numbers by value or
+      sorted names, which is said. image_column, label_column: of the label file.
+    truth: a label file for the audit alone: it is looked at when all else is decided and written.
+    folds: as in `find_label_issues`. config: None: `recipe`; its data.classes, unlabeled, size, fit and channels count.
+    skip_bad: go on without unreadable images. rerun: replaces issues of other data, another config or other code.
+  Returns:
+    The issues, and their audit or None.
+  Raises:
+    Stale: the folder holds issues of other data or another config, or of unknown ones, without `rerun`.
+  """
+  own = (in_memory.recipe() if config is None else config).copy_and_resolve_references()
+  override(
+    own,
+    {
+      'data.source': 'images' if labels else 'folders',
+      'data.path': str(images),
+      'data.labels': labels,
+      'data.verified': '',
+      'data.truth': truth,
+      'data.skip_bad': skip_bad or own.data.skip_bad,
+      'data.image_column': image_column or own.data.image_column,
+      'data.label_column': label_column or own.data.label_column,
+    },
+    'find',
+  )
+  if not labels:
+    with files.open_images(images) as found:
+      if not folders.has_classes(found):
+        raise UserError(
+          f'--labels: missing; expected a label file such as labels.csv, or a folder for each class in {images}.'
+        )
+  if not own.data.size and own.data.fit == 'exact':
+    own.data.fit = 'crop'
+  ours = own_probs.read(probs) if probs else None
+  if classes or (ours and ours.classes):
+    own.data.classes = tuple(classes or ours.classes)
+  data, hidden = dataset.load(own.data)
+  if not labels:
+    log.info('The class folders in %s are the labels.', images)
+  if ours is not None:
+    ours = own_probs.in_order(ours, data.names.tolist(), images)
+  if twice := dataset.conflicting_duplicates(data):
+    shown = ', '.join(f'{name} ({data.classes[c]})' for name, c in zip(twice[0].names, twice[0].given) if c >= 0)
+    log.warning('%d image(s) have exact copies under another label, such as %s.', len(twice), shown)
+  log.info('%d images of %dx%d.', len(data.images), data.images.shape[2], data.images.shape[1])
+  folder = Path(folder)
+  with lock.held(folder):
+    here = issue_state.today(own, folds, None if ours is None else ours.values, data)
+    kept = issue_state.begin(folder, here, data, rerun)
+    if kept is not None:
+      log.info('%s: already finished; its probabilities are judged anew.', folder)
+      ours = kept
+    found = find_label_issues(
+      data.images,
+      _names(data.given, data.classes),
+      probs=ours,
+      folds=folds,
+      config=None if config is None else own,
+      classes=own.data.classes if probs else data.classes,
+    )
+    odd = quality.issues(data)
+    counts = ', '.join(f'{name} {flags.sum():,}' for name, flags in odd.items() if flags.any())
+    log.info('image issues, whatever the label: %s.', counts or 'none')
+    storage.write_text(folder / 'issues.csv', to_csv(found, data.names, odd))
+    storage.write_text(folder / 'issues.html', to_html(found, data, Path(images).name, odd))
+    issue_state.end(folder, here, found.probs, data)
+  return found, found.audit(_names(hidden, data.classes)) if truth else None
+
+
+def _names(labels: np.ndarray, classes: Sequence[str]) -> list[str | None]:
+  return [classes[c] if c >= 0 else None for c in labels.tolist()]
+
+
+def to_csv(found: LabelIssues, names: Sequence[str], odd: Mapping[str, np.ndarray]) -> str:
+  """Returns file,given,suggested,score,flagged,image_issues of all rows, ranked, with class names.
+
+  An unlabeled row has no score. `odd`: `quality.issues`.
+  """
+  rows = [['file', 'given', 'suggested', 'score', 'flagged', 'image_issues']]
+  for row, given, suggested, score, flagged in zip(*found.columns().values()):
+    label = found.classes[given] if given >= 0 else ''
+    shown = f'{score:.6f}' if given >= 0 else ''
+    rows.append([names[row], label, found.classes[suggested], shown, int(flagged), _listed(odd, row)])
+  return storage.csv_text(rows)
+
+
+def _listed(odd: Mapping[str, np.ndarray], row: int) -> str:
+  return '; '.join(name for name, flags in odd.items() if flags[row])
+
+
+CSS = """
+body{font:15px/1.5 system-ui,sans-serif;color:#22272e;background:#f6f7f9;margin:0}
+main{max-width:1080px;margin:0 auto;padding:28px 20px 60px}h1{font-size:26px;margin:0 0 2px}
+h2{font-size:20px;margin:36px 0 2px}h3{font-size:16px;margin:20px 0 2px}
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:12px;margin:20px 0}
+figure{background:#fff;border:1px solid #e1e4e8;border-radius:10px;padding:10px;margin:0;overflow-wrap:anywhere}
+img{width:100%;aspect-ratio:1;object-fit:contain;background:#22272e}.pixels{image-rendering:pixelated}
+figcaption{font-size:13px}figcaption span{color:#6a737d}del{color:#b00020}ins{color:#12876f;text-decoration:none}
+"""
+
+
+def to_html(found: LabelIssues, data: dataset.Dataset, title: str, odd: Mapping[str, np.ndarray]) -> str:
+  """Returns one page without external resources: the flagged labels, most suspicious first, and the odd images.
+
+  Images are shown as their files are, small; the page holds at most SHOWN flagged and ODD odd ones, about 6 MB.
+  """
+  flagged = np.flatnonzero(found.flagged)
+  more = f'<p>The first {SHOWN:,} of {len(flagged):,}; all are in issues.csv.</p>' if len(flagged) > SHOWN else ''
+  classes = found.classes
+
+  def caption(place: int) -> str:
+    given, suggested = classes[found.given[place]], classes[found.suggested[place]]
+    return f'<del>{escape(given)}</del> → <ins>{escape(suggested)}</ins> {found.score[place]:.3f}'
+
+  figures = _figures(data, found.row[flagged[:SHOWN]], [caption(place) for place in flagged[:SHOWN]])
+  return (
+    '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    f'<title>{escape(title)}: label issues</title><style>{CSS}</style></head><body><main>\n'
+    f'<h1>{escape(title)}: labels that are probably wrong</h1>\n<p>{escape(str(found)).replace(chr(10), "<br>")}</p>\n'
+    '<p>Given label crossed out, suggested label beside it, score from 0 to 1: higher = more likely wrong.</p>\n'
+    f'{more}<div class="grid">\n{"".join(figures)}</div>\n{_odd_section(data, odd)}</main></body></html>\n'
+  )
+
+
+def _odd_section(data: dataset.Dataset, odd: Mapping[str, np.ndarray]) -> str:
+  """Images that are odd whatever their label, a few of each kind."""
+  kinds = {name: np.flatnonzero(flags) for name, flags in odd.items() if flags.any()}
+  if not kinds:
+    return ''
+  each = ODD // len(kinds)
+  parts = ['<h2>Images that are odd, whatever their label</h2>\n']
+  for name, rows in kinds.items():
+    first = f', the first {each}' if len(rows) > each else ''
+    figures = ''.join(_figures(data, rows[:each], [''] * min(each, len(rows))))
+    parts.append(
+      f'<h3>{name}: {len(rows):,}{first}</h3><p>{quality.ISSUES[name]}.</p><div class="grid">{figures}</div>\n'
+    )
+  return ''.join(parts)
+
+
+def _figures(data: dataset.Dataset, rows: np.ndarray, captions: Sequence[str]) -> Iterator[str]:
+  """Yields a figure a row; `captions` are HTML."""
+  for row, caption, picture in zip(rows, captions, thumbnails(data, rows, SIDE)):
+    buffer, small = io.BytesIO(), max(picture.size) <= 64  # whose pixels are worth seeing
+    picture.save(buffer, 'PNG' if small else 'JPEG', **({} if small else {'quality': 85}))
+    kind = ('png' if small else 'jpeg') + ';base64,'
+    name = escape(str(data.names[row]))
+    yield (
+      f'<figure><img alt="{name}"{" class=pixels" if small else ""} '
+      f'src="data:image/{kind}{base64.b64encode(buffer.getvalue()).decode()}">'
+      f'<figcaption>{caption}{"<br>" if caption else ""}<span>{name}</span></figcaption></figure>\n'
+    )

@@ -1,0 +1,38 @@
+"""From a config to its strategies and models."""
+
+import dataclasses
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from noisyjax.config.plugin_fields import MODELS, STRATEGIES
+from noisyjax.engine import strategy
+from noisyjax.models.layers import conv
+from noisyjax.system import plugins
+
+
+def find_strategy(name: str) -> type[strategy.Strategy]:
+  """Returns the strategy class; raises UserError listing all if there is none of that name."""
+  return plugins.find(STRATEGIES, name, 'Strategy', 'strategy.name')
+
+
+def find_model(name: str) -> type:
+  """Returns the model class; raises UserError listing all if there is none of that name."""
+  return plugins.find(MODELS, name, 'Model', 'model.name')
+
+
+def build_strategy(config: ConfigDict, name: str) -> strategy.Strategy:
+  """Returns the strategy with the config's fields."""
+  return find_strategy(name).build(**config.strategy[name])
+
+
+def build_model(config: ConfigDict, classes: int) -> Any:
+  """Returns the model with the config's fields; `conv = auto` is decided here, once."""
+  cls = find_model(config.model.name)
+  shared = {'dtype': config.model.dtype, 'conv': config.model.conv}
+  if shared['conv'] == 'auto':
+    one_cpu = jax.default_backend() == 'cpu' and jax.device_count() == 1  # XLA shares only its own among devices
+    shared['conv'] = 'plain' if not one_cpu else 'onednn' if 'onednn' in conv.kinds() else 'matmul'
+  known = {f.name for f in dataclasses.fields(cls)}
+  return cls(classes=classes, **{k: v for k, v in shared.items() if k in known}, **config.model[config.model.name])

@@ -1,0 +1,206 @@
+"""From a config and training rows to the phases that `engine.train.fit` runs."""
+
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from noisyjax.config.build import build_model, build_strategy, find_strategy
+from noisyjax.config.override import override
+from noisyjax.engine import augment, optim, step, strategy
+from noisyjax.engine.net import Net
+from noisyjax.engine.train import Phase
+from noisyjax.system.errors import UserError
+from noisyjax.system.log import log
+
+# What a phase cannot set for itself.
+_WHOLE_RUN = ('seed', 'epochs', 'phases', 'select', 'told', 'data', 'noise', 'checkpoint', 'devices', 'tensorboard')
+
+
+def phases_of(config: ConfigDict) -> list[tuple[str, int, ConfigDict]]:
+  """Returns (strategy, epochs, config under the phase's overrides) of each phase.
+
+  Raises:
+    UserError: a malformed phase, an unknown strategy, or an override of a field that does not exist.
+  """
+  find_strategy(config.strategy.name)
+  planned = config.phases or build_strategy(config, config.strategy.name).phases(config.strategy.name, config.epochs)
+  out = []
+  for i, phase in enumerate(planned):
+    try:
+      name, epochs, overrides = phase
+      overrides = dict(overrides)
+    except (TypeError, ValueError):
+      raise UserError(f'phases[{i}]: expected (strategy, epochs, overrides), found {phase!r}.') from None
+    find_strategy(name)
+    if type(epochs) is not int or epochs < 1:
+      raise UserError(f'phases[{i}]: expected at least 1 epoch, as a whole number, found {epochs!r}.')
+    for field in overrides:
+      if field.split('.')[0] in _WHOLE_RUN or field == 'strategy.name':
+        raise UserError(f'phases[{i}]: {field} is of the whole run; a phase cannot set it.')
+    own = config.copy_and_resolve_references()
+    override(own, overrides, f'phases[{i}]')
+    out.append((name, epochs, own))
+  return out
+
+
+# Which training rows a phase may use, from given and verified labels [N].
+ROWS = {
+  'all': lambda given, verified: np.ones(len(given), bool),
+  'labeled': lambda given, verified: given >= 0,
+  'trusted': lambda given, verified: verified >= 0,
+  'untrusted': lambda given, verified: verified < 0,
+}
+
+
+@functools.cache
+def _mesh(count: int):
+  """One mesh per process, so that the step it is static in is traced once."""
+  if count == 1:
+    return None
+  return jax.make_mesh((count,), ('data',), devices=jax.devices()[:count], axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def planned(config: ConfigDict, data: strategy.TrainData) -> list[Phase]:
+  """Returns the phases of a run on these rows.
+
+  Raises:
+    UserError: a phase without rows, or more devices than there are.
+  """
+  out = []
+  devices = config.devices or len(jax.devices())
+  if devices > len(jax.devices()):
+    raise UserError(f'devices: found {devices}, expected at most {len(jax.devices())}.')
+  for name, epochs, c in phases_of(config):
+    method = build_strategy(c, name)
+    rows = ROWS[c.rows](data.given, data.verified)
+    rows = rows if data.weight is None else rows & (data.weight > 0)
+    if not rows.any():
+      raise UserError(f'rows: {c.rows!r} leaves no row to phase {name!r}; no training row is verified.')
+    if 'verified' in method.needs and not (data.verified >= 0).any():
+      raise UserError(
+        f'strategy.name: {name!r} learns from verified rows, and no training row is one; expected data.verified '
+        '(labels someone checked) or, where the truth is known, data.trusted.'
+      )
+    model = build_model(c, data.classes + method.extra_classes)
+    mean, std = pixel_statistics(c, model, data.images)
+    net = Net(model, mean, std, method.networks, unroll=not c.model.vmap)
+    o, s = c.optim, c.schedule
+    optimizer = optim.Optimizer.build(
+      name=o.name,
+      schedule=s.name,
+      lr=o.lr,
+      decay=o.decay,
+      momentum=o.momentum,
+      nesterov=o.nesterov,
+      b1=o.b1,
+      b2=o.b2,
+      eps=o.eps,
+      clip=o.clip,
+      kernels_only=o.kernels_only,
+      freeze=c.freeze,
+    )
+    pipelines = (('weak', tuple(c.augment.weak)), ('strong', tuple(c.augment.strong)), ('none', ()))
+    strength = strength_of(c)
+    size = _batch_size(c, name, method, rows, data, first=not out)
+    if config.devices and size % devices:
+      raise UserError(f'batch_size: {size} cannot be spread over devices={devices}; expected a multiple of it.')
+    if size % devices:
+      log.info('batch_size: %d cannot be spread over %d devices; phase %r uses one.', size, devices, name)
+    mesh = _mesh(devices if size % devices == 0 else 1)
+    spec = step.Spec(net, data.classes, size, pipelines, c.mixup > 0, c.ema > 0, mesh)
+    numbers = {f: s[f] for f in ('warmup', 'final', 'factor', 'milestones', 'restart', 'peak')}
+    schedule = optim.Schedule(**{f: np.asarray(v, np.float32) for f, v in numbers.items()})
+    hyper = step.Hyper(
+      optimizer=optimizer,
+      schedule=schedule,
+      strength=jax.tree.map(np.float32, augment.check_strength('augment', strength)),
+      epochs=np.float32(epochs),
+      steps=np.float32(1),
+      mixup=np.float32(c.mixup or 1.0),
+      ema=np.float32(c.ema),
+      stop=(np.int32(c.stop.patience), np.float32(c.stop.delta)),
+      plateau=(np.int32(s.patience if s.name == 'plateau' else 0), np.float32(s.factor)),
+    )
+    per_call = c.per_call or (1 if jax.default_backend() == 'cpu' else 0)
+    out.append(
+      Phase(
+        name,
+        method,
+        spec,
+        hyper,
+        epochs,
+        rows,
+        c.labels,
+        c.reset,
+        c.stop.metric,
+        c.steps_per_epoch,
+        per_call,
+        c.eval_batch_size,
+        c.balance,
+      )
+    )
+  return out
+
+
+def _batch_size(
+  config: ConfigDict, name: str, method: strategy.Strategy, rows: np.ndarray, data: strategy.TrainData, first: bool
+) -> int:
+  """Returns the rows of a step: `batch_size`, or less where an epoch goes once through fewer rows than that.
+
+  A phase that names the steps of its epochs walks the rows as often as it takes.
+  """
+  if config.steps_per_epoch > 0:
+    return config.batch_size
+  views = next(iter(method.streams.values()))
+  labels = config.labels or ('given' if first else '')  # '': those that the phase before this one leaves
+  if views.labeled and labels:
+    rows = rows & ({'given': data.given, 'verified': data.verified}[labels] >= 0)
+  usable = int(rows.sum()) // views.ratio
+  size = fitting(config.batch_size, usable)
+  if size < config.batch_size:
+    log.info(
+      'batch_size: %d is larger than the %d rows that phase %r trains on; %d is used.',
+      config.batch_size,
+      usable,
+      name,
+      size,
+    )
+  return size
+
+
+def fitting(batch_size: int, rows: int) -> int:
+  """Returns the batch size, or the largest power of two that `rows` fill: folds of about a size then share a step."""
+  return batch_size if batch_size <= rows else 1 << max(rows.bit_length() - 1, 0)
+
+
+def pixel_statistics(config: ConfigDict, model: Any, images: np.ndarray) -> tuple[tuple, tuple]:
+  """Returns mean and std per channel in 0-255: the config's, or the training images'; (0, 1) for a raw model.
+
+  Those of the images are rounded to whole numbers: they are static, and folds and splits of one data set, which differ
+  in the decimals, then share one compiled step.
+  """
+  channels = images.shape[-1]
+  if getattr(model, 'raw', False):
+    return (0.0,) * channels, (1.0,) * channels
+  given = []
+  for field in ('mean', 'std'):
+    values = tuple(config.model[field])
+    if values and len(values) != channels:
+      raise UserError(f'model.{field}: found {len(values)} numbers, expected {channels}, one a channel.')
+    given.append(values)
+  if all(given):
+    return tuple(given)
+  counts = np.zeros((channels, 256))
+  for start in range(0, len(images), 1000):  # in parts: bincount makes eight bytes of each
+    pixels = images[start : start + 1000].reshape(-1, channels)
+    counts += [np.bincount(pixels[:, c], minlength=256) for c in range(channels)]
+  mean, square = (counts @ np.arange(256.0) ** power / counts.sum(1) for power in (1, 2))
+  std = np.sqrt(np.maximum(square - mean**2, 1.0))
+  return tuple(values or tuple(float(round(v)) for v in found) for values, found in zip(given, (mean, std)))
+
+
+def strength_of(config: ConfigDict) -> dict[str, Any]:
+  return {k: v for k, v in config.augment.items() if k not in ('weak', 'strong')}

@@ -1,0 +1,66 @@
+"""A config as plain data, written to JSON and read back; and how two of them differ."""
+
+from ml_collections import ConfigDict
+
+from noisyjax.config.build import build_strategy
+from noisyjax.config.flat import flat
+from noisyjax.config.plan import phases_of
+from noisyjax.config.plugin_fields import MODELS, OPS, PLUGINS, SOURCES, STRATEGIES, model_fields, strategy_fields
+from noisyjax.engine import augment
+from noisyjax.system import plugins
+
+
+def difference(old: dict, new: dict) -> list[str]:
+  """Returns one line per dotted field that differs between two resolved configs."""
+  was, now = old.get('plugins', {}), new.get('plugins', {})
+  shas = ((name, was[name]['sha256'], now[name]['sha256']) for name in sorted(was.keys() & now.keys()))
+  edited = [f'{now[name]["file"]}: {plugins.changed(a, b)}' for name, a, b in shas if a != b]
+  a, b = (flat({k: v for k, v in c.items() if k != 'plugins'}) for c in (old, new))  # a file may be moved
+  plain = lambda v: list(v) if isinstance(v, tuple) else v
+  value = lambda config, field: repr(config[field]) if field in config else 'no such field'  # of another version
+  return edited + [f'{k}: {value(a, k)} → {value(b, k)}' for k in sorted(a | b) if plain(a.get(k)) != plain(b.get(k))]
+
+
+def resolved(config: ConfigDict) -> dict:
+  """Returns the config as plain data, without the tables of strategies and models that the run does not use."""
+  used = {config.strategy.name, *(p[0] for p in config.phases)}
+  if not config.phases:
+    used |= {p[0] for p in build_strategy(config, config.strategy.name).phases(config.strategy.name, config.epochs)}
+  out = config.to_dict()
+  models = {config.model.name, *(own.model.name for _, _, own in phases_of(config))}
+  for field, keep in (('strategy', used), ('model', models)):
+    out[field] = {k: v for k, v in out[field].items() if not isinstance(v, dict) or k in keep}
+  views = {
+    op for c in (config, *(own for _, _, own in phases_of(config))) for op in (*c.augment.weak, *c.augment.strong)
+  }
+  named = ((STRATEGIES, used), (MODELS, models), (SOURCES, {config.data.source}), (OPS, views))
+  if files := [file for package, names in named for file in plugins.loaded(package, sorted(names))]:
+    out['plugins'] = {f'{f.package}.{f.name}': {'file': f.file, 'sha256': f.sha256} for f in files}
+  return out
+
+
+def restored(values: dict) -> ConfigDict:
+  """Returns the config that `resolved` wrote, from JSON: lists are tuples again and unused tables have defaults.
+
+  Raises:
+    UserError: a plug-in of the run is gone, or its file is another now.
+  """
+  values = dict(values)
+  attributes = dict(PLUGINS.values())
+  for name, found in values.pop('plugins', {}).items():
+    package, _, own = name.rpartition('.')
+    plugins.recall(plugins.File(package, own, **found), attributes[package])
+    if package == OPS:
+      augment.OPS[own] = plugins.attribute(plugins.File(package, own, **found), 'op')
+
+  def tuples(value):
+    if isinstance(value, dict):
+      return {k: tuples(v) for k, v in value.items()}
+    return tuple(map(tuples, value)) if isinstance(value, list) else value
+
+  config = ConfigDict(tuples(values))
+  for field, defaults in (('strategy', strategy_fields()), ('model', model_fields())):
+    for name, table in defaults.items():
+      if name not in config[field]:
+        config[field][name] = table
+  return config

@@ -1,0 +1,192 @@
+"""Probabilities of one's own: arrays, data frames and files, with the names of their columns where they have some."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from noisyjax.data import label_file, labels, match, table
+from noisyjax.data.labels import Column, class_names
+from noisyjax.system import reading
+from noisyjax.system.errors import UserError, listed
+
+
+class Probs(NamedTuple):
+  """Probabilities, not yet judged.
+
+  Attributes:
+    where: what messages call them. values: [N, C]. classes: C names; () = none known. images: the image of each row;
+      None: they follow the order of the images.
+  """
+
+  where: str
+  values: np.ndarray
+  classes: tuple[str, ...] = ()
+  images: list[str] | None = None
+
+  @property
+  def option(self) -> str:
+    """How a person says what class each column is."""
+    return '--classes' if self.where.startswith('--') else 'classes'
+
+
+def probs_of(values: Any, where: str = 'probs') -> Probs:
+  """Returns the probabilities in an array, a list of lists, or a data frame, whose columns may be called as the classes
+  are."""
+  if isinstance(values, Probs):
+    return values
+  names = ()
+  if hasattr(values, 'columns') and hasattr(values, 'to_numpy'):
+    names = _named([str(name) for name in values.columns])
+    values = values.to_numpy()
+  try:
+    return Probs(where, np.asarray(values), names)
+  except ValueError as error:
+    raise UserError(f'{where}: rows of different lengths; expected an array [N, C].') from error
+
+
+def _named(names: Sequence[str]) -> tuple[str, ...]:
+  """Returns the names of columns; 0, 1, … are none."""
+  names = tuple(labels.plain(name) for name in names)
+  return () if [labels.number(name) for name in names] == [str(i) for i in range(len(names))] else names
+
+
+def read(path: str | Path, where: str = '--probs') -> Probs:
+  """Reads an .npy [N, C], an .npz (`probs`, or one array; `classes`), or a CSV, JSON or Parquet table with a column a
+  class, called as it is, and perhaps one that names the image.
+
+  Raises:
+    UserError: a file that is none of these.
+  """
+  path = reading.file_of(path, where)
+  where = f'{where}: {path}'
+  if path.suffix.lower() in ('.npy', '.npz'):
+    with reading.reading(where, 'an array'):
+      found = np.load(path, allow_pickle=False)
+      if not isinstance(found, np.lib.npyio.NpzFile):
+        return Probs(where, found)
+      with found:
+        arrays = {key: found[key] for key in found.files}
+    names = tuple(labels.cell(name, where, '') or '' for name in arrays.pop('classes', np.zeros(0)).tolist())
+    key = next(iter(arrays)) if len(arrays) == 1 else 'probs'
+    if key not in arrays:
+      raise UserError(f'{where}: holds {listed(arrays)}; expected probs [N, C], and perhaps classes [C].')
+    return Probs(where, arrays[key], names)
+  return _of_table(where, table.read(path))
+
+
+def _of_table(where: str, found: table.Table) -> Probs:
+  header, rows, places = found.header, found.rows, found.places
+  if header is None and not all(_value(cell) is not None for cell in rows[0]):
+    header, rows, places = [str(cell or '') for cell in rows[0]], rows[1:], places[1:]
+  if not rows:
+    raise UserError(f'{where}: has no rows; expected one an image.')
+  header = header or [str(i) for i in range(len(rows[0]))]
+  text = [i for i, cell in enumerate(rows[0]) if label_file.names_images(header[i]) or _value(cell) is None]
+  if len(text) > 1:
+    raise UserError(
+      f'{where}: the columns {listed(header[i] for i in text)} hold no numbers; expected one that names the image, and '
+      'one of probabilities for each class.'
+    )
+  index = [i for i, name in enumerate(header) if not name and i not in text]  # pandas' row numbers
+  columns = [i for i in range(len(header)) if i not in (*text, *index)]
+  values = [[_value(row[i]) for i in columns] for row in rows]
+  for row, place in zip(values, places):
+    if None in row:
+      raise UserError(f'{where}: {place} holds {listed(row)}; expected a number for each class.')
+  images = [str(row[text[0]]) for row in rows] if text else None
+  return Probs(where, np.array(values, np.float64), _named([header[i] for i in columns]), images)
+
+
+def _value(cell: Any) -> float | None:
+  try:
+    return float(cell)
+  except (TypeError, ValueError):
+    return None
+
+
+def in_order(found: Probs, names: Sequence[str], root: str | Path) -> Probs:
+  """Returns the probabilities in the order of the images called `names`, below `root`.
+
+  Raises:
+    UserError: an image without a row.
+  """
+  if found.images is None:
+    return found
+  rows = [str(i) for i in range(len(found.images))]
+  column = match.aligned(Column(found.where, rows, [f'row {i} (from 0)' for i in rows], found.images), names, root)
+  if without := match.without_row(column):
+    raise UserError(
+      f'{found.where}: {len(without)} of {len(names)} images have no row, the first is {names[without[0]]!r}; expected '
+      'probabilities for each.'
+    )
+  return found._replace(values=found.values[[int(row) for row in column.labels]], images=None)
+
+
+def classes_of(found: Probs, column: Column, unlabeled: str, wanted: Sequence[Any] = ()) -> tuple[tuple[str, ...], str]:
+  """Returns the classes of the columns of `found`, in their order, and a sentence about what was assumed.
+
+  Args:
+    column: the labels. wanted: the classes as a person declared them; () = none did.
+
+  Raises:
+    UserError: names or labels that do not fit the number of columns.
+  """
+  C = found.values.shape[1]
+  wanted = wanted or found.classes
+  if len(wanted):
+    names = class_names([column], unlabeled, wanted)
+    if len(names) != C:
+      raise UserError(f'{found.where}: has {C} columns for the {len(names)} classes {listed(names)}.')
+    return names, ''
+  names = class_names([column], unlabeled)
+  numbers = [str(c) for c in range(C)]
+  if {*names} <= {*numbers}:
+    names = tuple(numbers)
+  elif len(names) != C:
+    odd = next((i for i, text in enumerate(column.labels) if labels.number(text or '') in {*names} - {*numbers}), None)
+    if odd is not None:
+      raise column.error([odd], f'one of {C} classes, as {found.where} has columns: a number in 0..{C - 1}')
+    raise UserError(
+      f'{column.where}: {len(names)} classes ({listed(names)}), but {found.where} has {C} columns. Say which class '
+      f'each column is: {found.option}=A,B,… in their order.'
+    )
+  return names, (
+    f'{found.where}: its columns have no names; they are taken in the order {listed(names)} ({found.option}=… says '
+    'another).'
+  )
+
+
+def checked(found: Probs, count: int) -> np.ndarray:
+  """Returns the probabilities as float32 [N, C], N = `count`.
+
+  Raises:
+    UserError: naming what is wrong with which row.
+  """
+  probs, where = found.values, found.where
+  if probs.ndim == 1 or (probs.ndim == 2 and probs.shape[1] == 1):
+    raise UserError(
+      f'{where}: found shape {probs.shape}: one number an image, as a sigmoid gives it; expected (N, C), a column a '
+      'class. Of two classes: p = probs.reshape(-1); np.stack([1 - p, p], 1).'
+    )
+  if probs.ndim != 2:
+    raise UserError(f'{where}: found shape {probs.shape}; expected (N, C), a row an image and a column a class.')
+  if len(probs) != count:
+    raise UserError(f'{where}: has {len(probs)} rows for {count} images; expected a row an image.')
+  if probs.dtype.kind not in 'iuf':
+    raise UserError(f'{where}: have type {probs.dtype}; expected numbers from 0 to 1.')
+  total = probs.sum(1, dtype=np.float64)
+  for bad, what in (
+    (~np.isfinite(probs).all(1), 'is not finite'),
+    ((probs < 0).any(1), 'has a negative number'),
+    (np.abs(total - 1) > 5e-3, 'does not sum to 1'),  # float16 rounds that much
+  ):
+    if bad.any():
+      row = int(bad.argmax())
+      shown = np.array2string(probs[row], precision=3, threshold=8)
+      hint = ' (of percents: probs / 100)' if 'sum' in what and (np.abs(total - 100) < 1).all() else ''
+      raise UserError(
+        f'{where}: row {row} (from 0) {what}: {shown} ({bad.sum()} such rows); expected probabilities{hint}.'
+      )
+  return probs.astype(np.float32)

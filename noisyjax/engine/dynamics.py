@@ -1,0 +1,94 @@
+"""What each row did over a phase's epochs: running sums, updated inside the step on the rows it visits.
+
+Sources: area under the margin (Pleiss et al. 2020, eq. 1): mean over epochs of the label's logit minus the largest
+other; forgetting events (Toneva et al. 2019): a row predicted right at one visit and wrong at the next.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from noisyjax.engine import losses
+
+Array = jax.Array
+
+
+@struct.dataclass
+class Dynamics:
+  """Per network and row, each [M, N]; sums over the visits to the row while it had a label.
+
+  Attributes:
+    visits: int32. loss, confidence, margin: float32 sums of cross-entropy, probability of the label, and logit margin.
+    correct, forgotten: int32 counts. was_correct: bool at the last visit. predicted: int32 at the last visit, -1
+      before. chosen: bool, whether the row entered the loss at this epoch's visit; before it, whether the
+      first stream has the row.
+  """
+
+  visits: Array
+  loss: Array
+  confidence: Array
+  margin: Array
+  correct: Array
+  forgotten: Array
+  was_correct: Array
+  predicted: Array
+  chosen: Array
+
+
+def new(networks: int, rows: int) -> Dynamics:
+  """Returns the dynamics of `rows` rows that nobody has visited."""
+  full = lambda value, dtype: jnp.array(jnp.full((networks, rows), value, dtype))
+  return Dynamics(
+    visits=full(0, jnp.int32),
+    loss=full(0, jnp.float32),
+    confidence=full(0, jnp.float32),
+    margin=full(0, jnp.float32),
+    correct=full(0, jnp.int32),
+    forgotten=full(0, jnp.int32),
+    was_correct=full(False, bool),
+    predicted=full(-1, jnp.int32),
+    chosen=full(False, bool),
+  )
+
+
+def margin(logits: Array, label: Array) -> Array:
+  """Returns the label's logit minus the largest other: logits [..., C], label int [...] → [...]."""
+  mine = jax.nn.one_hot(label, logits.shape[-1], dtype=bool)
+  own = jnp.where(mine, logits, 0.0).sum(-1)
+  return own - jnp.where(mine, -jnp.inf, logits).max(-1)
+
+
+def record(dynamics: Dynamics, index: Array, first: Array, label: Array, logits: Array, chosen: Array) -> Dynamics:
+  """Adds one batch.
+
+  Args:
+    index: int [M, B] rows. first: bool [M, B], whether this is the row's first visit of the epoch: only those count,
+      so that every index written is written once. label: int [M, B]. logits: [M, B, C]. chosen: bool [M, B].
+  """
+  rows = dynamics.visits.shape[1]
+  labeled = label >= 0
+  safe = jnp.maximum(label, 0)
+  predicted = logits.argmax(-1)
+  correct = predicted == label
+
+  def one(d: Dynamics, index, seen, count, right, predicted, chosen, loss, confidence, gap):
+    at = jnp.where(seen, index, rows)  # out of range: dropped
+    add = lambda a, v: a.at[at].add(jnp.where(count, v, 0).astype(a.dtype), mode='drop')
+    put = lambda a, v: a.at[at].set(v.astype(a.dtype), mode='drop')
+    lost = d.was_correct[index] & ~right
+    return Dynamics(
+      visits=add(d.visits, 1),
+      loss=add(d.loss, loss),
+      confidence=add(d.confidence, confidence),
+      margin=add(d.margin, gap),
+      correct=add(d.correct, right),
+      forgotten=add(d.forgotten, lost),
+      was_correct=put(d.was_correct, right & count),
+      predicted=put(d.predicted, predicted),
+      chosen=put(d.chosen, chosen),
+    )
+
+  loss = losses.cross_entropy(logits, jax.nn.one_hot(label, logits.shape[-1]))
+  return jax.vmap(one)(
+    dynamics, index, first, labeled, correct, predicted, chosen, loss, jnp.exp(-loss), margin(logits, safe)
+  )

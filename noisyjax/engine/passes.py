@@ -1,0 +1,132 @@
+"""What a method costs: images through a network for each training image, counted in the engine's own step.
+
+One step is traced on abstract values (nothing is computed) with a narrow network, and `Ctx` counts, as it does
+when a run sums its passes. So this is the cost of the method as it is written, not as anyone declares it. What any
+traced function costs in operations and in memory is counted here too.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from jax.extend import core
+
+from noisyjax.data.training import TrainData
+from noisyjax.engine import optim, step, train
+from noisyjax.engine.augment import check_strength
+from noisyjax.engine.net import Net
+from noisyjax.engine.strategy import Strategy
+from noisyjax.models import small_cnn
+
+ROWS, CLASSES, BATCH = 32, 4, 8
+
+
+class _Counted:
+  """A strategy whose loss notes its passes."""
+
+  def __init__(self, strategy: Strategy):
+    self._strategy = strategy
+    self.passes = 0
+
+  def __getattr__(self, name):
+    return getattr(self._strategy, name)
+
+  def loss(self, params, state, batch, ctx):
+    found = self._strategy.loss(params, state, batch, ctx)
+    self.passes = ctx.passes
+    return found
+
+
+def planned(strategy: Strategy, name: str, epochs: int = 100) -> tuple[int, float]:
+  """Returns the most networks of the method's own phases, and the mean of their passes by their lengths."""
+  prefix, networks, total, length = f'strategy.{name}.', 0, 0.0, 0
+  for of, count, fields in strategy.phases(name, epochs):
+    if of == name:
+      set_ = {field.removeprefix(prefix): value for field, value in fields.items() if field.startswith(prefix)}
+      own = dataclasses.replace(strategy, **set_)
+      networks, total, length = max(networks, own.networks), total + count * passes(own), length + count
+  return networks, total / length
+
+
+def passes(strategy: Strategy) -> float:
+  """Returns the passes for each row of the first stream; a score of all rows in every epoch counts 1 a network.
+
+  A forward pass is 1, forward and backward 3. Where the first stream has only some of the rows, a score costs more for
+  each of its rows than this says.
+  """
+  first = next(iter(strategy.streams.values()))
+  return step_passes(strategy) / (BATCH * first.ratio) + strategy.networks * scores(strategy)
+
+
+def scores(strategy: Strategy) -> bool:
+  """Returns whether the networks look at every row between epochs."""
+  return strategy.refresh is not None and strategy.score is not None and strategy.refresh_on == 'epoch'
+
+
+def step_passes(strategy: Strategy) -> float:
+  """Returns the passes of one step of BATCH rows."""
+  rng = np.random.default_rng(0)
+  given, even = np.arange(ROWS, dtype=np.int32) % CLASSES, np.arange(ROWS) % 2 == 0
+  images = rng.integers(0, 256, (ROWS, 8, 8, 1), np.uint8)
+  data = TrainData(images, given, np.where(even, given, -1).astype(np.int32), CLASSES)
+  one, whole = np.float32(1), np.int32(1)
+  schedule = optim.Schedule(**{f.name: one for f in dataclasses.fields(optim.Schedule)})
+  strength = jax.tree.map(np.float32, check_strength('augment', {}))
+  hyper = step.Hyper(optim.Optimizer.build(), schedule, strength, one, one, one, one, (whole, one), (whole, one))
+  net = Net(small_cnn.Model(CLASSES + strategy.extra_classes, widths=(4,)), (127.5,), (64.0,), strategy.networks)
+  spec = step.Spec(net, CLASSES, BATCH, tuple((view, ()) for view in ('weak', 'strong', 'none')))
+  phase = train.Phase('cost', strategy, spec, hyper, 1, np.ones(ROWS, bool))
+  counted = _Counted(strategy)
+
+  def one_step(root, images):
+    state = train.enter(phase, 0, data, images, root, None, template=True)
+    keys = step.keys(root)
+    walks = step.walks(state.masks, keys.walk, state.epoch, CLASSES)
+    return step.train_step(spec, counted, hyper, state, walks, images, keys)
+
+  jax.eval_shape(one_step, jax.random.key(0), images)
+  return counted.passes
+
+
+def operations(function: Callable, *arguments) -> float:
+  """Returns how many floating-point operations a function takes of such arguments, as XLA counts them.
+
+  The function is traced and not compiled. What a library of our own computes (oneDNN) is not counted.
+  """
+  return float(jax.jit(function).lower(*arguments).cost_analysis()['flops'])
+
+
+def peak(function: Callable, *arguments) -> int:
+  """Returns the bytes alive at the worst moment, arguments among them, if every value is dropped after its last use.
+
+  More than a compiled program takes, which keeps no value that it can fuse away: 1.1 to 1.8 times, of what was tried.
+  """
+  return _peak(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def _peak(jaxpr: core.Jaxpr) -> int:
+  variables = lambda atoms: {a for a in atoms if isinstance(a, core.Var)}
+  last = {v: i for i, eqn in enumerate(jaxpr.eqns) for v in variables(eqn.invars)}
+  kept = variables(jaxpr.outvars) | {*jaxpr.invars, *jaxpr.constvars}
+  alive = most = sum(_bytes(v) for v in (*jaxpr.invars, *jaxpr.constvars))
+  for i, eqn in enumerate(jaxpr.eqns):
+    inside = max((_peak(j) - sum(map(_bytes, (*j.invars, *variables(j.outvars)))) for j in _inner(eqn)), default=0)
+    alive += sum(map(_bytes, eqn.outvars))
+    most = max(most, alive + max(inside, 0))
+    done = (v for v in variables((*eqn.invars, *eqn.outvars)) - kept if last.get(v, i) == i)
+    alive -= sum(map(_bytes, done))
+  return most
+
+
+def _inner(eqn: core.JaxprEqn) -> list[core.Jaxpr]:
+  """Returns the programs inside an equation: of calls, loops, branches."""
+  leaves = jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda p: isinstance(p, core.Jaxpr | core.ClosedJaxpr))
+  found = (getattr(leaf, 'jaxpr', leaf) for leaf in leaves)
+  return [j for j in found if isinstance(j, core.Jaxpr)]
+
+
+def _bytes(variable: core.Var) -> int:
+  dtype = variable.aval.dtype
+  return math.prod(variable.aval.shape) * (dtype.itemsize if isinstance(dtype, np.dtype) else 8)  # a key has two words

@@ -1,0 +1,348 @@
+"""The step: the only gradient and the only jit of training; and how rows are scored and predicted.
+
+A step is rows of the walks → views of their images → the strategy's loss → one update per network. What is static is
+one hashable `Spec`; every number is an argument, so one phase is traced once, whatever its hyper-parameters.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+from jax.sharding import NamedSharding, PartitionSpec
+
+from noisyjax.engine import dynamics, optim, walk
+from noisyjax.engine.augment import Strength, augment, mixup_pairs
+from noisyjax.engine.net import Net
+from noisyjax.engine.state import Snapshot, TrainState, observe
+from noisyjax.engine.strategy import Ctx, Out, Strategy
+
+Array = jax.Array
+PyTree = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+  """What is static of a phase.
+
+  Attributes:
+    net: the networks. classes: C. batch_size: rows a step in a stream of ratio 1.
+    pipelines: ((view name, augmentation ops), …). mixup, ema: whether they are on.
+    mesh: devices to spread the batch over, or None for one.
+  """
+
+  net: Net
+  classes: int
+  batch_size: int
+  pipelines: tuple[tuple[str, tuple[str, ...]], ...]
+  mixup: bool = False
+  ema: bool = False
+  mesh: Any = None
+
+
+@struct.dataclass
+class Hyper:
+  """What is traced of a phase: numbers only.
+
+  Attributes:
+    optimizer: with its numbers; what is static of it is static here too. schedule: its numbers. strength: of the
+      augmentations. epochs: the phase's length. steps: per epoch.
+    mixup: alpha. ema: decay. stop: (patience, least improvement). plateau: (patience, factor).
+  """
+
+  optimizer: optim.Optimizer
+  schedule: optim.Schedule
+  strength: Strength
+  epochs: Array
+  steps: Array
+  mixup: Array
+  ema: Array
+  stop: tuple[Array, Array]
+  plateau: tuple[Array, Array]
+
+
+@struct.dataclass
+class Keys:
+  """Named children of the run's key. Order and augmentation have their own, so that strategies share both."""
+
+  walk: Array
+  views: Array
+  step: Array
+  refresh: Array
+
+
+def keys(root: Array) -> Keys:
+  """Returns the named children of the run's key."""
+  return Keys(*(jax.random.fold_in(root, i) for i in range(1, 5)))
+
+
+def _views(spec: Spec, names, strength, key: Array, index: Array, visit: Array, images: Array) -> list[Array]:
+  """Augments rows [B]: row and visit choose the key, wherever in whichever batch the row appears."""
+  own = jax.vmap(lambda i, v: jax.random.fold_in(jax.random.fold_in(key, i), v))(index, visit)
+  split = jax.vmap(lambda k: jax.random.split(k, len(names)))(own)  # [B, views]
+  images = images.astype(jnp.float32)
+  return [augment(dict(spec.pipelines)[name], strength, split[:, i], images) for i, name in enumerate(names)]
+
+
+def _stream_batch(spec, hyper, state, views, order, images, key, mixed):
+  """Returns one stream's batch: dict of [B, …] (or [M, B, …] where networks walk their own rows), and the visits."""
+  index, visit, valid = walk.rows(order, state.tick, spec.batch_size * views.ratio)
+
+  def gather(index, visit, valid, trust):
+    # A stream without rows hands out row 0, which may be held: nobody may see it, not even batch statistics.
+    pixels = jnp.where(valid[:, None, None, None], images[index], 0)
+    if spec.mesh is not None:
+      pixels = jax.lax.with_sharding_constraint(pixels, NamedSharding(spec.mesh, PartitionSpec('data')))
+    seen = _views(spec, views.pipelines, hyper.strength, key, index, visit, pixels)
+    batch = {'index': index, 'weight': jnp.where(valid, state.targets.weight[index], 0.0), 'trust': trust[..., index]}
+    batch |= dict(zip(views.names, seen, strict=True))
+    if not views.labeled:
+      return batch
+    label = state.targets.label[index]
+    hard = jax.nn.one_hot(label, spec.classes)  # an unlabeled row (-1) is all zeros
+    target = hard if state.targets.soft is None else state.targets.soft[index]
+    batch |= {'label': label, 'target': target}
+    own = jax.random.fold_in(key, ~state.step)  # rows have the numbers from 0 on
+    return _mix(batch, views.names, mixed, hyper.mixup, own) if mixed else batch
+
+  if index.ndim == 1:
+    return gather(index, visit, valid, state.targets.trust), visit
+  return jax.vmap(gather)(index, visit, valid, state.targets.trust), visit
+
+
+def _mix(batch: dict, names, mixed: str, alpha: Array, key: Array) -> dict:
+  """mixup (Zhang et al. 2018): pairs of images; of targets too ("target"), or both kept for the loss ("loss")."""
+  lam, partner = mixup_pairs(key, alpha, len(batch['index']))
+  blend = lambda a: lam * a + (1 - lam) * a[partner]
+  batch |= {name: blend(batch[name]) for name in names}
+  if mixed == 'target':
+    return batch | {'target': blend(batch['target'])}
+  return batch | {'partner': batch['target'][partner], 'lam': jnp.full(len(partner), lam)}
+
+
+def _update(spec, strategy, hyper, state, grads, lr, stats, active):
+  """One update per network; an idle network keeps parameters, statistics, optimizer and average."""
+  net, opt = hyper.optimizer.update(grads['net'], state.opt['net'], state.params['net'], lr)
+  since = state.phase_epoch * hyper.steps + state.tick  # steps of this phase, with which the average began
+  ema = _average(state.ema, Snapshot(net, stats), hyper.ema, since) if spec.ema else None
+  new = (net, opt, stats, ema)
+  if active is not None:
+    old = (state.params['net'], state.opt['net'], state.stats, state.ema)
+    pick = lambda n, o: jnp.where(active.reshape((-1,) + (1,) * (n.ndim - 1)), n, o)
+    new = jax.tree.map(pick, new, old)
+  own, own_opt = state.params['own'], state.opt['own']
+  if jax.tree.leaves(own):
+    step, own_opt = strategy.own_optimizer().update(grads['own'], own_opt, own)
+    own = optax.apply_updates(own, step)
+  return {'net': new[0], 'own': own}, {'net': new[1], 'own': own_opt}, *new[2:]
+
+
+def _average(ema: Snapshot, now: Snapshot, decay: Array, step: Array) -> Snapshot:
+  """Averages parameters and statistics; the decay rises as (1 + t)/(10 + t) so that the start is forgotten."""
+  decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+  return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, ema, now)
+
+
+def _metrics(out: Out, batch: dict, counted: Array, lr: Array, loss: Array, passes: int) -> dict[str, Array]:
+  """Returns name → [sum, count] of this step, over rows visited for the first time this epoch."""
+  sums = {}
+  for name, v in out.metrics.items():
+    v, count = jnp.broadcast_arrays(v, counted)
+    # Rows that do not count are cut out before the sum: 0 · inf is NaN.
+    sums[name] = jnp.stack([jnp.where(count, v, 0).sum(), count.sum()]).astype(jnp.float32)
+  if out.logits is not None and 'label' in batch:
+    labeled = counted & (batch['label'] >= 0)
+    right = (out.logits.argmax(-1) == batch['label']) & labeled
+    sums['accuracy'] = jnp.stack([right.sum(), jnp.broadcast_to(labeled, right.shape).sum()]).astype(jnp.float32)
+  one = jnp.ones((), jnp.float32)
+  return sums | {
+    'lr': jnp.stack([lr, one]),
+    'objective': jnp.stack([loss, one]),
+    'passes': jnp.stack([one * passes, one]),
+  }
+
+
+def batches(spec, strategy, hyper, state, walks, images, keys) -> tuple[dict, dict]:
+  """Returns what `strategy.loss` sees of this step, {stream: {name: [B, …] or [M, B, …]}}, and each row's visit."""
+  view_key = jax.random.fold_in(keys.views, state.epoch)
+  batch, visits = {}, {}
+  for i, (name, views) in enumerate(strategy.streams.items()):
+    mixed = strategy.mix if spec.mixup and views.labeled else None
+    batch[name], visits[name] = _stream_batch(
+      spec, hyper, state, views, walks[name], images, jax.random.fold_in(view_key, i), mixed
+    )
+  return batch, visits
+
+
+def train_step(
+  spec: Spec, strategy: Strategy, hyper: Hyper, state: TrainState, walks: dict, images: Array, keys: Keys
+) -> tuple[TrainState, dict[str, Array]]:
+  """One step.
+
+  Args:
+    spec, strategy, hyper: of the phase. state: donated. walks: this epoch's, by stream. images: uint8 [N, H, W, C].
+    keys: the run's.
+  Returns:
+    The next state, and metrics as name → float32 [2] (sum, count).
+  """
+  batch, visits = batches(spec, strategy, hyper, state, walks, images, keys)
+  partial = state.tick / hyper.steps
+  elapsed = state.phase_epoch + partial
+  step_key = jax.random.fold_in(keys.step, state.step)
+
+  o = hyper.optimizer
+  lr = optim.learning_rate(o.schedule, o.lr, hyper.schedule, elapsed, hyper.epochs, state.control.lr_scale)
+
+  def objective(params):
+    ctx = Ctx(step_key, state.phase_epoch, hyper.epochs, elapsed / hyper.epochs, spec.classes, spec.net, state, lr)
+    loss, out = strategy.loss(params, state, batch, ctx)
+    return loss, (out, ctx.stats, ctx.passes)
+
+  (loss, (out, stats, passes)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+  params, opt, stats, ema = _update(spec, strategy, hyper, state, grads, lr, stats, out.active)
+  name = next(iter(strategy.streams))
+  main = batch[name]
+  seen = (visits[name] == 0) & (main['weight'] > 0)  # [B] or [M, B]
+  wide = (state.targets.trust.shape[0], main['index'].shape[-1])
+  seen_wide = jnp.broadcast_to(seen, wide)
+  record = state.dynamics
+  if out.logits is not None and 'label' in main:
+    chosen = jnp.broadcast_to(out.metrics.get('chosen', main['weight'] > 0), wide) > 0
+    index, label = (jnp.broadcast_to(main[k], wide) for k in ('index', 'label'))
+    record = dynamics.record(record, index, seen_wide, label, jax.lax.stop_gradient(out.logits), chosen)
+  extra = state.extra
+  if out.extra is not None:  # of the old types: a weak one would trace the next step again
+    extra = jax.tree.map(lambda old, new: jnp.asarray(new, old.dtype), extra, out.extra)
+  bad = jnp.where((state.bad_step < 0) & ~jnp.isfinite(loss), state.step, state.bad_step)
+  new = state.replace(
+    step=state.step + 1,
+    tick=state.tick + 1,
+    params=params,
+    opt=opt,
+    stats=stats,
+    ema=ema,
+    dynamics=record,
+    bad_step=bad,
+    extra=extra,
+  )
+  return new, _metrics(out, main, seen, lr, loss, passes)
+
+
+def _many_steps(spec, strategy, hyper, state, walks, images, keys, count):
+  """`count` steps in one call, by scan: fewer launches on GPU and TPU (on CPU a convolution inside a loop is slow)."""
+  state, sums = jax.lax.scan(
+    lambda s, _: train_step(spec, strategy, hyper, s, walks, images, keys), state, length=count
+  )
+  return state, jax.tree.map(lambda a: a.sum(0), sums)
+
+
+step = jax.jit(train_step, static_argnames='spec', donate_argnames='state')
+steps = jax.jit(_many_steps, static_argnames=('spec', 'count'), donate_argnames='state')
+add = jax.jit(lambda a, b: jax.tree.map(jnp.add, a, b))
+
+
+def begin_epoch(strategy: Strategy, state: TrainState, rows: Array, balance: bool = False) -> TrainState:
+  """Settles this epoch's members of each stream: the strategy's, less held rows and, for labels, unlabeled ones.
+
+  With `balance`, the rows of a labeled stream are walked class by class in turn, so that every class is seen equally
+  often; a strategy that names groups of its own keeps them.
+  """
+  # Without the masks that end, which a phase's first epoch does not have: one program for all.
+  return _begin_epoch(strategy, state.replace(masks={}), rows, balance)
+
+
+@functools.partial(jax.jit, static_argnames='balance')
+def _begin_epoch(strategy, state, rows, balance):
+  t = state.targets
+  out = {}
+  for name, members in strategy.members(state).items():
+    allowed = rows & (t.weight > 0) & (t.labeled if strategy.streams[name].labeled else True)
+    if balance and strategy.streams[name].labeled and members.dtype == bool:
+      classes = t.label if t.soft is None else jnp.where(t.label >= 0, t.label, t.soft.argmax(-1))
+      members = jnp.where(members, classes, -1)
+    out[name] = members & allowed if members.dtype == bool else jnp.where(allowed, members, -1)
+  # Until this epoch visits a row it is chosen if the first stream has it: an epoch may have no step for all of them.
+  first = out[next(iter(strategy.streams))]
+  chosen = jnp.broadcast_to(first if first.dtype == bool else first >= 0, state.dynamics.chosen.shape)
+  return state.replace(masks=out, dynamics=state.dynamics.replace(chosen=chosen))
+
+
+@functools.partial(jax.jit, static_argnames='classes')
+def walks(members: dict[str, Array], key: Array, epoch: Array, classes: int) -> dict[str, walk.Walk]:
+  """Returns this epoch's walk of each stream; all share one permutation."""
+  key = jax.random.fold_in(key, epoch)
+  return {name: walk.walk(m, key, classes) for name, m in members.items()}
+
+
+def refresh(strategy, state, scores, rows, key, epochs, classes, previous=None):
+  """Runs the strategy's `refresh`; returns (targets, extra). `previous`: on entering, the state before the phase."""
+  return _refresh(strategy, state.replace(masks={}), scores, rows, key, epochs, classes, previous)
+
+
+@functools.partial(jax.jit, static_argnames='classes')
+def _refresh(strategy, state, scores, rows, key, epochs, classes, previous):
+  key = jax.random.fold_in(key, state.epoch)
+  ctx = Ctx(key, state.phase_epoch, epochs, state.phase_epoch / epochs, classes, rows=rows, previous=previous)
+  return strategy.refresh(state, scores, ctx)
+
+
+@functools.partial(jax.jit, static_argnames='net')
+def _score_chunk(net: Net, strategy: Strategy, params, stats, targets, images, index):
+  logits, features = net.look(params, stats, images[index])
+  batch = {'index': index, 'label': targets.label[index], 'weight': targets.weight[index]}
+  hard = jax.nn.one_hot(batch['label'], logits.shape[-1])
+  batch['target'] = hard if targets.soft is None else targets.soft[index]
+  return strategy.score(logits, features, batch)
+
+
+def score_rows(
+  net: Net, strategy: Strategy, state: TrainState, images: Array, chunk: int, averaged: bool = False
+) -> dict[str, Array]:
+  """Streams every row, unaugmented, through the networks: what `strategy.score` keeps of it, {name: [M, N, …]}.
+
+  The raw networks are asked, unless `averaged`: selection methods in the literature score the networks they train.
+  """
+  asked = state.current if averaged else Snapshot(state.params['net'], state.stats)
+  total = len(images)
+  parts = []
+  for start in range(0, total, chunk):
+    index = jnp.minimum(jnp.arange(start, start + chunk), total - 1)  # one shape; the surplus is cut below
+    parts.append(_score_chunk(net, strategy, asked.params, asked.stats, state.targets, images, index))
+  return jax.tree.map(lambda *p: jnp.concatenate(p, 1)[:, :total], *parts)
+
+
+@functools.partial(jax.jit, static_argnames='net')
+def _predict_chunk(net: Net, strategy: Strategy, params, stats, images):
+  logits, _ = net.look(params, stats, images)
+  return strategy.probs(logits), strategy.probs(logits[:1])
+
+
+def predict(net: Net, strategy: Strategy, snapshot: Snapshot, images: np.ndarray, chunk: int):
+  """Returns probabilities of the vote and of the first network alone, float32 [n, C]; images uint8 [n, H, W, C]."""
+  found, ahead = [], None
+  chunk = min(chunk, len(images)) or 1
+  for start in range(0, len(images), chunk):
+    part = np.asarray(images[start : start + chunk])
+    short = chunk - len(part)
+    if short:  # one shape: the last chunk is padded and cut
+      part = np.concatenate([part, np.zeros((short, *part.shape[1:]), part.dtype)])
+    found.append(_predict_chunk(net, strategy, snapshot.params, snapshot.stats, part))
+    jax.block_until_ready(ahead)  # one chunk ahead of the device, and no more
+    ahead = found[-1]
+  votes, alone = (np.concatenate(jax.device_get(parts))[: len(images)] for parts in zip(*found))
+  return votes, alone
+
+
+@functools.partial(jax.jit, donate_argnames='state')
+def end_epoch(state: TrainState, watched: Array, accuracy: Array, hyper: Hyper) -> TrainState:
+  """Closes an epoch: counters, early stopping, plateau, and the snapshot of the best epoch by validation accuracy."""
+  epoch = state.epoch + 1
+  control, better = observe(state.control, watched, accuracy, epoch, hyper.stop, hyper.plateau)
+  best = jax.tree.map(lambda old, new: jnp.where(better, new, old), state.best, state.current)
+  return state.replace(
+    control=control, best=best, epoch=epoch, phase_epoch=state.phase_epoch + 1, tick=jnp.zeros_like(state.tick)
+  )

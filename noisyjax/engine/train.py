@@ -1,0 +1,360 @@
+"""fit(): phases → epochs → steps → hooks. No strategy's name, no gradient and no jit here."""
+
+import dataclasses
+import re
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from noisyjax.data.training import TrainData
+from noisyjax.engine import dynamics, first_loss, step
+from noisyjax.engine.net import Net, path_matches
+from noisyjax.engine.state import Snapshot, Targets, TrainState, new_control
+from noisyjax.engine.strategy import Strategy
+from noisyjax.estimate import scoring
+from noisyjax.system.errors import UserError, listed
+
+Array = jax.Array
+PyTree = Any
+
+# Where a reset begins: the last layer of every model is called "head".
+RESETS = {'all': '', 'head': r'(^|/)head(/|$)'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+  """A stretch of a run.
+
+  Attributes:
+    name: the strategy's, for the log. strategy, spec, hyper: as in step.py. epochs: at most.
+    rows: bool [N], the rows this phase may use. labels: "given" or "verified" begins the targets anew; "" keeps them.
+    reset: which parameters begin anew on entering: "none", "all", "head" or a regular expression on their paths.
+    watch: "val_loss" or "val_accuracy", what early stopping and the plateau look at.
+    steps: an epoch's steps, 0 = once through the first stream, -n = that, and n or more. per_call: steps a call,
+      0 = about 16. chunk: rows a forward pass.
+    balance: whether labeled streams walk class by class in turn.
+  """
+
+  name: str
+  strategy: Strategy
+  spec: step.Spec
+  hyper: step.Hyper
+  epochs: int
+  rows: np.ndarray
+  labels: str = ''
+  reset: str = 'none'
+  watch: str = 'val_loss'
+  steps: int = 0
+  per_call: int = 1
+  chunk: int = 512
+  balance: bool = False
+
+
+@dataclasses.dataclass
+class Position:
+  """Where a run stands, beside its TrainState: plain numbers that a checkpoint writes as JSON.
+
+  Attributes:
+    phase: index. steps: per epoch in this phase. passes, images: so far. totals: this epoch's metric sums so far.
+  """
+
+  phase: int = 0
+  steps: int = 0
+  passes: float = 0.0
+  images: int = 0
+  totals: dict = dataclasses.field(default_factory=dict)
+
+
+class Hooks(Protocol):
+  """Who watches a run: all writing of files happens behind these."""
+
+  def begin(self, phase: Phase, position: Position, state: TrainState) -> None: ...
+  def step(self, phase: Phase, position: Position, state: TrainState, count: int, tick: int) -> None: ...
+  def epoch(self, phase: Phase, position: Position, state: TrainState, record: dict) -> None: ...
+
+
+def first_targets(phase: Phase, data: TrainData) -> Targets:
+  """Returns targets from the given or the verified labels; rows weigh what the data say, and all are trusted."""
+  label = {'given': data.given, 'verified': data.verified}[phase.labels or 'given']
+  label = jnp.array(label, jnp.int32)
+  return Targets(
+    label=label,
+    soft=jax.nn.one_hot(label, data.classes) if phase.strategy.soft else None,
+    weight=jnp.ones(len(label), jnp.float32) if data.weight is None else jnp.array(data.weight, jnp.float32),
+    trust=jnp.ones((phase.strategy.networks, len(label)), jnp.float32),
+  )
+
+
+def _carried_targets(phase: Phase, data: TrainData, previous: TrainState) -> Targets:
+  """Targets go over from phase to phase, unless the phase names the labels to begin from."""
+  fresh = first_targets(phase, data)
+  if phase.labels:
+    return fresh
+  old = previous.targets
+  soft = old.soft
+  if phase.strategy.soft and soft is None:
+    soft = jax.nn.one_hot(old.label, data.classes)
+  return old.replace(soft=soft, trust=old.trust if old.trust.shape == fresh.trust.shape else fresh.trust)
+
+
+def _check_pattern(field: str, pattern: str, params: PyTree) -> None:
+  """Raises UserError unless the pattern is a regular expression that matches a parameter."""
+  try:
+    found = jax.tree.leaves(path_matches(pattern, params))
+  except re.error as error:
+    raise UserError(f'{field}: {pattern!r} is not a regular expression: {error}.') from None
+  if not any(found):
+    paths = (jax.tree_util.keystr(path, simple=True, separator='/') for path, _ in jax.tree.leaves_with_path(params))
+    raise UserError(f'{field}: {pattern!r} matches no parameter. Expected a part of one of: {listed(paths)}.')
+
+
+def _carried_networks(phase: Phase, fresh: Snapshot, previous: TrainState) -> tuple[Snapshot, Snapshot]:
+  """Returns the networks before the reset (which a corrector is asked with) and after it."""
+  old = Snapshot(previous.params['net'], previous.stats)
+  if phase.reset == 'none':
+    chosen = jax.tree.map(lambda _: False, fresh)
+  else:
+    pattern = RESETS.get(phase.reset, phase.reset)
+    _check_pattern('reset', pattern, fresh.params)
+    chosen = Snapshot(path_matches(pattern, fresh.params), path_matches(pattern, fresh.stats))
+  shape = lambda tree: jax.tree.map(lambda a: a.shape, tree)
+  if phase.reset != 'all' and shape(old) != shape(fresh):
+    changed = jax.tree.structure(old) != jax.tree.structure(fresh) or any(
+      o.shape != f.shape and not c
+      for o, f, c in zip(jax.tree.leaves(old), jax.tree.leaves(fresh), jax.tree.leaves(chosen))
+    )
+    if changed:
+      raise UserError(
+        f'phases: phase {phase.name!r} needs networks of another shape or number than the phase before; '
+        f"reset={phase.reset!r} keeps them. Expected the same networks, or reset='all'."
+      )
+  if phase.reset == 'all':
+    return old, fresh
+  return old, jax.tree.map(lambda o, f, c: f if c else o, old, fresh, chosen)
+
+
+def enter(
+  phase: Phase,
+  number: int,
+  data: TrainData,
+  images: Array,
+  root: Array,
+  previous: TrainState | None = None,
+  earlier: Phase | None = None,
+  template=False,
+) -> TrainState:
+  """Begins a phase.
+
+  Networks, optimizer (where the same parameters are frozen) and targets go over from `previous`; averages, what is
+  learnt beside the networks, `extra` and early stopping begin anew, and so do dynamics and the choice of the best
+  epoch, unless the phase `continues` the earlier one. A strategy that refreshes is asked first, with the networks as
+  the last phase left them (or, where it `asks_best`, with the best of that phase by validation); then the reset
+  happens.
+
+  Args:
+    phase: which. number: its index, folded into the key. data: what the strategy may know. images: data.images, on the
+      device. root: the run's key. previous: the state at the end of the phase before, and
+    earlier: that phase. template: only the structure matters (a resume fills it): nothing is scored.
+  """
+  key = jax.random.fold_in(jax.random.fold_in(root, 0), number)
+  net_key, own_key = jax.random.split(key)
+  strategy, spec = phase.strategy, phase.spec
+  usable = np.flatnonzero(phase.rows)
+  every = -(-len(usable) // spec.net.shown(data.images.shape[1:]))  # from all over the data set
+  fresh = Snapshot(*spec.net.init(net_key, data.images[usable[::every]]))
+  if phase.hyper.optimizer.freeze:
+    _check_pattern('freeze', phase.hyper.optimizer.freeze, fresh.params)
+  features = spec.net.width(fresh.params, fresh.stats, data.images[:1])
+  own, extra = strategy.init(own_key, dataclasses.replace(data, features=features))
+  zero = lambda: jnp.array(0, jnp.int32)
+  record = dynamics.new(strategy.networks, len(data.given))
+  if previous is None:
+    before, after, targets = fresh, fresh, first_targets(phase, data)
+    counters = {'step': zero(), 'epoch': zero(), 'phase_epoch': zero(), 'tick': zero()}
+  else:
+    before, after = _carried_networks(phase, fresh, previous)
+    before = previous.best if strategy.asks_best else before
+    targets = _carried_targets(phase, data, previous)
+    counters = {'step': previous.step, 'epoch': previous.epoch, 'phase_epoch': zero(), 'tick': zero()}
+  same = previous is not None and phase.reset == 'none' and before is not fresh
+  fresh_opt = phase.hyper.optimizer.init(after.params)
+  own_opt = strategy.own_optimizer().init(own) if jax.tree.leaves(own) else {}
+  # Adam's counts are of all parameters: those that were frozen would begin with moments that are no one's.
+  thawed = earlier is not None and earlier.hyper.optimizer.freeze != phase.hyper.optimizer.freeze
+  carry_opt = same and not thawed and jax.tree.map(jnp.shape, previous.opt['net']) == jax.tree.map(jnp.shape, fresh_opt)
+  state = TrainState(
+    **counters,
+    params={'net': before.params, 'own': own},
+    stats=before.stats,
+    opt={'net': previous.opt['net'] if carry_opt else fresh_opt, 'own': own_opt},
+    targets=targets,
+    extra=extra,
+    masks={},
+    ema=after if spec.ema else None,
+    best=after,
+    dynamics=record if previous is None or previous.dynamics.visits.shape != record.visits.shape else previous.dynamics,
+    control=new_control(),
+    bad_step=jnp.array(-1, jnp.int32),
+  )
+  if strategy.refresh is not None and not template:
+    state = refreshed(phase, state, images, root, earlier and earlier.spec.net, previous)
+  state = state.replace(params={'net': after.params, 'own': own}, stats=after.stats)
+  if earlier is not None and continues(phase, earlier):
+    chosen = {name: getattr(previous.control, name) for name in ('best_accuracy', 'best_epoch')}
+    state = state.replace(best=previous.best, control=state.control.replace(**chosen))
+  else:
+    state = state.replace(dynamics=record)
+  state = step.begin_epoch(strategy, state, phase.rows, phase.balance)
+  return _settled(state)
+
+
+def continues(phase: Phase, earlier: Phase) -> bool:
+  """Returns whether a phase trains the earlier one's networks on, by the same method, rows and labels.
+
+  Only how it trains them is new, such as the schedule: what the run says of its epochs is then of both phases'.
+  """
+  same = phase.name == earlier.name and phase.strategy.networks == earlier.strategy.networks
+  return same and phase.reset == 'none' and not phase.labels and np.array_equal(phase.rows, earlier.rows)
+
+
+def chosen_from(plan: list[Phase]) -> int:
+  """Returns the first phase among whose epochs a run chooses: its last one, or one that this only `continues`."""
+  number = len(plan) - 1
+  while number and continues(plan[number], plan[number - 1]):
+    number -= 1
+  return number
+
+
+def _settled(tree):
+  """Copies: a donated state may not hold a buffer twice, and a restored one is strongly typed."""
+  return jax.tree.map(lambda a: jnp.array(a, a.dtype, copy=True), tree)
+
+
+def refreshed(
+  phase: Phase, state: TrainState, images: Array, root: Array, net: Net | None = None, previous=None, averaged=False
+) -> TrainState:
+  """Lets the strategy rewrite targets and extra, from what `net` (by default the phase's) makes of the rows."""
+  scores = {}
+  if phase.strategy.score is not None:
+    scores = step.score_rows(net or phase.spec.net, phase.strategy, state, images, phase.chunk, averaged)
+  key = step.keys(root).refresh
+  epochs, classes = phase.hyper.epochs, phase.spec.classes
+  found = step.refresh(phase.strategy, state, scores, phase.rows, key, epochs, classes, previous)
+  targets, extra = _settled(found)
+  return state.replace(targets=targets, extra=extra)
+
+
+def epoch_steps(phase: Phase, state: TrainState) -> int:
+  """Returns an epoch's steps: once through the first stream as the phase finds it, be it as good as empty."""
+  name, views = next(iter(phase.strategy.streams.items()))
+  mask = np.asarray(state.masks[name])
+  count = int((mask if mask.dtype == bool else mask >= 0).sum(-1).max())
+  usable = phase.rows & (np.asarray(state.targets.weight) > 0)
+  if views.labeled:
+    usable &= np.asarray(state.targets.labeled)
+  size = phase.spec.batch_size * views.ratio
+  if not usable.any():
+    raise UserError(f'phase {phase.name!r}: no row has a label to train on (of {mask.shape[-1]} training rows).')
+  return phase.steps if phase.steps > 0 else max(1, -(-count // size), -phase.steps)
+
+
+def even_call(steps: int, about: int = 16) -> int:
+  """Returns the divisor of an epoch's steps nearest to `about` and within a factor of two, so that an epoch needs one
+  compiled program and not another one for its rest; `about` where there is none."""
+  even = [n for n in range(about // 2, 2 * about + 1) if steps % n == 0]
+  return min(even, key=lambda n: abs(n - about), default=about)
+
+
+def fit(
+  plan: list[Phase],
+  data: TrainData,
+  validation: tuple[np.ndarray, np.ndarray] | None,
+  root: Array,
+  hooks: Hooks,
+  resume: tuple[TrainState, Position] | None = None,
+) -> tuple[TrainState, Position]:
+  """Runs the phases.
+
+  Args:
+    plan: the phases. data: the training rows. validation: images uint8 and labels int32, or None. root: the run's
+      key. hooks: who watches. resume: a state and position that `hooks.step` or `hooks.epoch` was shown.
+  Returns:
+    The final state and position.
+  """
+  everywhere = lambda tree: tree
+  if (mesh := plan[0].spec.mesh) is not None:
+    everywhere = lambda tree: jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+  images, keys = everywhere((jnp.asarray(data.images), step.keys(root)))
+  state, position = resume or (None, Position())
+  for number in range(position.phase, len(plan)):
+    phase = plan[number]
+    strategy = phase.strategy
+    if resume is None or number > position.phase:
+      earlier = plan[number - 1] if number else None
+      state = enter(phase, number, data, images, root, state, earlier)
+      position = dataclasses.replace(position, phase=number, steps=epoch_steps(phase, state), totals={})
+      if strategy.refresh is not None and strategy.score is not None:
+        position.passes += (earlier or phase).spec.net.networks * len(data.given)
+    resume = None
+    state = everywhere(state)  # as a step leaves it; a state that came from elsewhere would compile the step again
+    hyper = phase.hyper.replace(steps=np.float32(position.steps))
+    hooks.begin(phase, position, state)
+    new = int(state.phase_epoch) == int(state.tick) == 0 and (number == 0 or phase.reset == 'all')
+    if new:
+      first_loss.check_networks(phase, state.best)  # `best` is as they began until an epoch ends
+    while int(state.phase_epoch) < phase.epochs and not bool(state.control.stopped):
+      tick = int(state.tick)
+      if tick == 0 and int(state.phase_epoch) > 0:
+        if strategy.refresh is not None and strategy.refresh_on == 'epoch':
+          state = refreshed(phase, state, images, root, averaged=strategy.averaged)
+          position.passes += strategy.networks * len(data.given) * (strategy.score is not None)
+        state = step.begin_epoch(strategy, state, phase.rows, phase.balance)
+      walks = step.walks(state.masks, keys.walk, state.epoch, phase.spec.classes)
+      ahead = None
+      while tick < position.steps:
+        count = min(phase.per_call or even_call(position.steps), position.steps - tick)
+        if count == 1:
+          state, sums = step.step(phase.spec, strategy, hyper, state, walks, images, keys)
+        else:
+          state, sums = step.steps(phase.spec, strategy, hyper, state, walks, images, keys, count)
+        if new:
+          first_loss.check_step(phase, state.best, state, count, walks, images, keys)
+          new = False
+        # One call ahead of the device and no more: it never waits for us, and the hooks' clock and signals are on time.
+        jax.block_until_ready(ahead)
+        ahead = sums
+        position.totals = step.add(position.totals, sums) if position.totals else sums
+        position.images += count * phase.spec.batch_size * sum(v.ratio for v in strategy.streams.values())
+        tick += count
+        hooks.step(phase, position, state, count, tick)
+      totals = {k: np.asarray(v, np.float64) for k, v in position.totals.items()}
+      position.passes += float(totals.pop('passes')[0])
+      means = {k: float(s / max(n, 1)) for k, (s, n) in totals.items()}
+      state, scores = _close_epoch(phase, state, hyper, validation, means)
+      position.totals = {}
+      record = {
+        'epoch': int(state.epoch),
+        'phase': number,
+        'strategy': phase.name,
+        'phase_epoch': int(state.phase_epoch),
+        'step': int(state.step),
+        **means,
+        **scores,
+      }
+      hooks.epoch(phase, position, state, record)
+  return state, position
+
+
+def _close_epoch(phase, state, hyper, validation, means) -> tuple[TrainState, dict]:
+  """Validates, and lets early stopping, plateau and the choice of the best epoch see the figures."""
+  scores = {}
+  watched, accuracy = means.get('objective', 0.0), -1.0  # without validation: the training loss; the last epoch is best
+  if validation is not None:
+    probs, _ = step.predict(phase.spec.net, phase.strategy, state.current, validation[0], phase.chunk)
+    found = scoring.scores(probs, validation[1])
+    scores = {'val_loss': found['loss'], 'val_accuracy': found['accuracy']}
+    accuracy = found['accuracy']
+    watched = found['loss'] if phase.watch == 'val_loss' else -found['accuracy']
+  return step.end_epoch(state, np.float32(watched), np.float32(accuracy), hyper), scores

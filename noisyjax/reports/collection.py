@@ -1,0 +1,129 @@
+"""A folder of runs, such as a sweep's: one table and the pictures of all that are finished, whenever they joined it."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from noisyjax.config.flat import flat
+from noisyjax.reports import formatting, pictures, report
+from noisyjax.reports.record import nested, read
+from noisyjax.reports.tables import Table
+from noisyjax.system import formats, storage
+from noisyjax.system.errors import UserError
+
+
+def remember(folder: str | Path, names: Sequence[str], fields: Sequence[str]) -> None:
+  """Writes sweep.json: the order of the runs and the fields swept on purpose, after those of earlier calls."""
+  storage.make_folder(folder)
+  old = _remembered(Path(folder))
+  merged = {key: list(dict.fromkeys([*old[key], *new])) for key, new in (('runs', names), ('fields', fields))}
+  formats.write_json(formats.TABLE, Path(folder) / 'sweep.json', merged)
+
+
+def _remembered(folder: Path) -> dict[str, list[str]]:
+  if not (folder / 'sweep.json').exists():
+    return {'runs': [], 'fields': []}
+  found = formats.read_json(formats.TABLE, folder / 'sweep.json')
+  return {key: list(map(str, found.get(key, ()))) for key in ('runs', 'fields')}
+
+
+def finished(folder: str | Path) -> list[Path]:
+  """Returns the finished runs directly below a folder, in the order of the sweep, then of their names ("2" < "10")."""
+  folder = Path(folder)
+  found = {path.parent.name: path.parent for path in folder.glob('*/result.json')}
+  by_number = lambda name: [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', name)]
+  known = [name for name in _remembered(folder)['runs'] if name in found]
+  return [found[name] for name in (*known, *sorted(found.keys() - set(known), key=by_number))]
+
+
+def short(field: str) -> str:
+  """Returns what a field is called in tables and folders: "optim.lr" → "lr", "strategy.name" → "strategy"."""
+  parts = field.split('.')
+  return parts[-2] if parts[-1] == 'name' and len(parts) > 1 else parts[-1]
+
+
+def write_table(folder: str | Path, table: Table) -> None:
+  """Writes table.md, table.csv and table.tex."""
+  for name, text in (('table.md', str(table)), ('table.csv', table.csv()), ('table.tex', table.latex())):
+    storage.write_text(Path(folder) / name, text)
+
+
+def write(folder: str | Path) -> Table:
+  """Writes the tables and pictures of all finished runs below a folder, and returns the table.
+
+  Runs that differ in their seed share a row. Others differ in a column: a field that was swept, or any other; or the
+  data themselves, which may have been changed between two runs of one config.
+
+  Raises:
+    UserError: no finished run there, or a damaged one.
+  """
+  folder = Path(folder)
+  paths = finished(folder)
+  if not paths:
+    raise UserError(f'{folder}: holds no finished run (a folder with result.json), and is none.')
+  records = [read(path) for path in paths]
+  runs = [(record.result, flat(record.config)) for record in records]
+  fields = _fields(runs, _remembered(folder)['fields'])
+  columns = _columns(fields, runs[0][0])
+  rows = [result | {column: s.get(field, '') for field, column in columns.items()} for result, s in runs]
+  by = [*columns.values()] or ['strategy', 'model']
+  rows, seen = report.with_data(rows, runs)
+  by += seen
+  order = _sorted(rows, by)
+  rows, records = [rows[i] for i in order], [records[i] for i in order]
+  table = report.table(rows, by, fields)
+  write_table(folder, table)
+  labels, settings = [_label(row, by) for row in rows], [{c: row[c] for c in by} for row in rows]
+  groups = {label: [r for r, own in zip(records, labels) if own == label] for label in labels}
+  numbers = [c for c in columns.values() if _numeric([own[c] for own in settings])]
+  swept = [(settings[labels.index(label)], [record.result for record in groups[label]]) for label in groups]
+  drawn = any(all(nested(row, field) for row in rows) for field in ('audit.test_rows', 'validation.rows'))
+  _write(folder / 'comparison.png', pictures.comparison(groups) if drawn else None)
+  _write(folder / 'axes.png', pictures.axes(swept, numbers) if drawn and numbers else None)
+  return table
+
+
+def _write(path: Path, png: bytes | None) -> None:
+  """Writes a picture, or removes that of an earlier call where there is nothing to draw."""
+  if png is None:
+    storage.remove(path)
+  else:
+    storage.write_bytes(path, png)
+
+
+def _sorted(rows: Sequence[dict], columns: Sequence[str]) -> list[int]:
+  """Returns the order of rows by number where a column holds numbers, and by first appearance where it does not."""
+  ranks = []
+  for column in columns:
+    values = [row[column] for row in rows]
+    first = list(dict.fromkeys(map(str, values)))
+    ranks.append(values if _numeric(values) else [first.index(str(value)) for value in values])
+  return sorted(range(len(rows)), key=lambda i: [rank[i] for rank in ranks])
+
+
+def _numeric(values: Sequence[Any]) -> bool:
+  return len({*map(str, values)}) > 1 and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+
+
+def _fields(runs: Sequence[tuple[dict, dict]], swept: Sequence[str]) -> list[str]:
+  """Returns the swept fields, the method and model where they differ, and whatever else must not be averaged over."""
+  settings = [s for _, s in runs]
+  differ = lambda field: len({json.dumps(s.get(field)) for s in settings}) > 1
+  named = [f for f in ('strategy.name', 'model.name') if f not in swept and differ(f)]
+  known = [f for f in swept if f != 'seed' and any(f in s for s in settings)]
+  return [*named, *known, *(f for f in report.differing(runs) if f not in (*named, *known))]
+
+
+def _columns(fields: Sequence[str], result: dict[str, Any]) -> dict[str, str]:
+  """Returns field → column: its short name, or all of it where two share that, or a result means another thing."""
+  shorts = [short(f) for f in fields]
+  clash = lambda s: shorts.count(s) > 1 or (s in result and s not in ('strategy', 'model', 'epochs'))
+  return {f: f.replace('.', '/') if clash(s) else s for f, s in zip(fields, shorts)}
+
+
+def _label(row: dict[str, Any], by: Sequence[str]) -> str:
+  if by == ['strategy', 'model']:
+    return str(row['strategy'])
+  return ', '.join(formatting.text(row[c]) if c == 'strategy' else f'{c}={formatting.text(row[c])}' for c in by)

@@ -1,0 +1,74 @@
+"""Values as people read them, in tables and pages."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from noisyjax.config.flat import flat
+
+
+def exact(tree: Mapping[str, Any]) -> dict[str, str]:
+  """Flat, each value as the file has it: nothing rounded."""
+  return {key: json.dumps(value, ensure_ascii=False) for key, value in flat(tree).items()}
+
+
+def mean_std(values: Iterable[float | None]) -> tuple[float, float | None] | None:
+  """Mean and sample standard deviation (None for a single value) of the values that are known."""
+  known = [float(v) for v in values if v is not None and np.isfinite(v)]
+  if not known:
+    return None
+  return float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else None
+
+
+def spread(values: Iterable[float | None], scale: float = 100.0, digits: int = 1) -> str:
+  """Returns "mean ± sample standard deviation" of what is known, "-" if nothing is."""
+  found = mean_std(values)
+  if found is None:
+    return '-'
+  return ' ± '.join(f'{scale * v:.{digits}f}' for v in found if v is not None)
+
+
+def wilson(share: float, rows: int, z: float = 1.96) -> tuple[float, float]:
+  """Returns the interval (95 % for z = 1.96) of a share that was counted on `rows` rows.
+
+  Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference": unlike ± z·σ it stays in 0 to 1.
+  """
+  middle = (share + z**2 / (2 * rows)) / (1 + z**2 / rows)
+  half = z / (1 + z**2 / rows) * math.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2))
+  return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+  """Returns a Markdown table with columns of even width, without a line's end."""
+  cells = [[cell.replace('|', r'\|').replace('\n', ' ') for cell in row] for row in (head, *rows)]
+  widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(head))]
+  lines = ['| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) + ' |' for row in cells]
+  return '\n'.join([lines[0], '|' + '|'.join('-' * (width + 2) for width in widths) + '|', *lines[1:]])
+
+
+def percent(value: float | None) -> str:
+  """Returns "12.34 %" of a part, "-" where it is not known."""
+  return '-' if value is None or not np.isfinite(value) else f'{100 * value:.2f} %'
+
+
+def rounded(value: Any) -> Any:
+  """A float as people write it: whole from 1,000 up, else four digits."""
+  if isinstance(value, float):
+    return round(value) if abs(value) >= 1000 or value.is_integer() else float(f'{value:.4g}')
+  return value
+
+
+def text(value: Any) -> str:
+  """Returns any value of a result as a cell: lists and mappings in one line, "-" for nothing."""
+  if value is None or value == '':
+    return '-'
+  if isinstance(value, int) and not isinstance(value, bool):
+    return f'{value:,}' if abs(value) >= 10000 else str(value)
+  if isinstance(value, Mapping):
+    return ', '.join(f'{text(v)} {k}' for k, v in value.items()) or '-'
+  if isinstance(value, list | tuple):
+    return ', '.join(text(v) for v in value) or '-'
+  return str(value)

@@ -1,0 +1,265 @@
+"""What is in a data set, before anything is trained: counts, duplicates, and labels that contradict each other."""
+
+import io
+import itertools
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from noisyjax.data.dataset import Dataset, Duplicates, conflicting_duplicates, duplicates
+from noisyjax.data.split import Split
+from noisyjax.data.thumbnail import thumbnails
+from noisyjax.estimate.scoring import confusion
+from noisyjax.system import storage
+
+WIDE = 20  # classes: beyond it a matrix cannot be read as text, and only its largest entries are listed
+LISTED = 10  # duplicates or confusions, at most
+GRID = (5, 8)  # rows and columns of the picture of images
+SIDE = 200  # pixels of one of them, at most
+WRONG = '#b00020'
+
+
+def inspect(dataset: Dataset, truth: np.ndarray, split: Split, out_dir: str | Path) -> str:
+  """Describes a data set, and writes the text and two pictures to a folder.
+
+  Args:
+    dataset: N rows.
+    truth: int [N], -1 = unknown; its count and how often given labels differ from it are reported, marked as audit.
+    split: the rows of each part; the picture of images shows no test rows.
+    out_dir: made if missing. Gets inspect.txt (the report), inspect.png (images with their labels, contradictions
+      marked) and, where rows have both labels, matrix.png (given by verified label).
+
+  Returns:
+    The report.
+
+  Raises:
+    UserError: the folder cannot be written.
+  """
+  counts = confusion(dataset.verified, dataset.given, len(dataset.classes))
+  sections = [
+    _overview(dataset, truth),
+    _class_counts(dataset, split),
+    _duplicates(dataset),
+    _disagreement(dataset, counts),
+    _section('Notes', [*dataset.notes, *split.notes] or ['none']),
+  ]
+  text = '\n\n'.join(sections)
+  out = Path(out_dir)
+  storage.make_folder(out)
+  storage.remove(out / 'matrix.png')  # one of an earlier inspection may be of other labels
+  storage.write_text(out / 'inspect.txt', text + '\n')
+  storage.write_bytes(out / 'inspect.png', _png(image_grid(dataset, shown(dataset, split))))
+  if counts.any():
+    storage.write_bytes(out / 'matrix.png', _png(matrix_figure(counts, dataset.classes)))
+  return text
+
+
+def _png(figure: Figure) -> bytes:
+  buffer = io.BytesIO()
+  with warnings.catch_warnings():
+    warnings.filterwarnings('ignore', 'Glyph .* missing')  # names in scripts that the font lacks; the text has them
+    figure.savefig(buffer, format='png')
+  return buffer.getvalue()
+
+
+def shown(dataset: Dataset, split: Split) -> np.ndarray:
+  """Chooses the rows of the picture, labeled ones first, class by class, each in equal number as far as they go.
+
+  The class is the given label, or the verified one where none is given. Rows with both labels go before others of
+  their class; unlabeled rows fill what is left.
+  """
+  rows, most = np.union1d(split.train, split.val), GRID[0] * GRID[1]
+  label = np.where(dataset.given >= 0, dataset.given, dataset.verified)[rows]
+  both = ((dataset.given >= 0) & (dataset.verified >= 0))[rows]
+  queues = [
+    [*_spread(rows[own & both], most), *_spread(rows[own & ~both], most)]
+    for c in range(len(dataset.classes))
+    if (own := label == c).any()
+  ]
+  turns = [row for turn in itertools.zip_longest(*queues) for row in turn if row is not None]
+  chosen = set(turns[:most])
+  labeled = [row for queue in queues for row in sorted(chosen.intersection(queue))]
+  return np.array([*labeled, *_spread(rows[label < 0], most - len(labeled))], int)
+
+
+def image_grid(dataset: Dataset, rows: np.ndarray) -> Figure:
+  """Draws images with their given and verified labels; where the two differ, both and the frame are red."""
+  columns = min(GRID[1], len(rows))
+  lines = -(-len(rows) // columns)
+  figure = Figure(figsize=(1.6 * columns, 2 * lines), dpi=100)
+  space = dict(left=0.01, right=0.99, bottom=0.01, top=1 - 0.4 / (2 * lines), wspace=0.12, hspace=0.34)
+  axes = figure.subplots(lines, columns, squeeze=False, gridspec_kw=space).ravel()
+  for axis in axes:
+    axis.set_axis_off()
+    axis.set_anchor('N')  # titles of a line of images at one height
+  for axis, row, picture in zip(axes, rows, thumbnails(dataset, rows, SIDE)):
+    given, verified = dataset.given[row], dataset.verified[row]
+    smooth = 'nearest' if max(picture.size) <= 64 else 'antialiased'  # the pixels of small ones are what is trained on
+    axis.imshow(np.asarray(picture), cmap='gray', vmin=0, vmax=255, interpolation=smooth)
+    wrong = given >= 0 and verified >= 0 and given != verified
+    title = f'given {_name(dataset.classes, given)}'
+    title += f'\nverified {_name(dataset.classes, verified)}' if verified >= 0 else '\n'
+    axis.set_title(
+      title, fontsize=7, color=WRONG if wrong else 'black', fontweight='bold' if wrong else 'normal', parse_math=False
+    )
+    if wrong:
+      axis.add_patch(
+        Rectangle((0, 0), 1, 1, transform=axis.transAxes, fill=False, edgecolor=WRONG, linewidth=4, clip_on=False)
+      )
+  return figure
+
+
+def matrix_figure(counts: np.ndarray, classes: tuple[str, ...]) -> Figure:
+  """Draws the share of each verified class (row) that is given each class (column), with counts where they fit."""
+  C = len(classes)
+  shares = _normalised(counts)
+  side = 3 + 0.45 * min(C, 30)
+  figure = Figure(figsize=(side + 0.8, side), dpi=100, layout='constrained')
+  axis = figure.subplots()
+  picture = axis.imshow(shares, cmap='Blues', vmin=0, vmax=1)
+  if C <= WIDE:
+    for i in range(C):
+      for j in range(C):
+        color = 'white' if shares[i, j] > 0.6 else 'black'
+        axis.text(j, i, f'{100 * shares[i, j]:.0f}\n{counts[i, j]}', ha='center', va='center', fontsize=6, color=color)
+  size = 8 if C <= WIDE else 4
+  axis.set_xticks(range(C), [_name(classes, c) for c in range(C)], rotation=90, fontsize=size, parse_math=False)
+  axis.set_yticks(range(C), [_name(classes, c) for c in range(C)], fontsize=size, parse_math=False)
+  axis.set_xlabel('given label')
+  axis.set_ylabel('verified label')
+  axis.set_title(f'{counts.sum()} rows with both labels: % of the verified class, and rows', fontsize=9)
+  figure.colorbar(picture, ax=axis, shrink=0.8, label='share of the verified class')
+  return figure
+
+
+def _overview(dataset: Dataset, truth: np.ndarray) -> str:
+  N, H, W, channels = dataset.images.shape
+  mean, std = _moments(dataset.images)
+  lines = [
+    f'rows         {N}',
+    f'classes      {len(dataset.classes)}: {", ".join(dataset.classes)}',
+    f'images       {H} x {W} x {channels}, {dataset.images.dtype}',
+    f'mean         {" ".join(f"{m:.1f}" for m in mean)} (by channel, 0..255)',
+    f'std          {" ".join(f"{s:.1f}" for s in std)}',
+    f'fingerprint  {dataset.fingerprint}',
+  ]
+  known = (truth >= 0) & (dataset.given >= 0)
+  if known.any():
+    wrong = np.mean(dataset.given[known] != truth[known])
+    lines.append(
+      f'audit        true labels of {known.sum()} labeled rows are known: {wrong:.2%} of the given ones are wrong'
+    )
+  return _section('Data', lines)
+
+
+def _class_counts(dataset: Dataset, split: Split) -> str:
+  """Rows by given label and part; rows by verified label; unlabeled and unchecked rows."""
+  N, C = len(dataset.given), len(dataset.classes)
+  used = np.concatenate([split.train, split.val, split.test])
+  parts = {'train': split.train, 'val': split.val, 'test': split.test, 'unused': np.setdiff1d(np.arange(N), used)}
+  parts = {name: rows for name, rows in parts.items() if len(rows)}
+  count = lambda labels: np.bincount(labels[labels >= 0], minlength=C)
+  columns = [count(dataset.given), *(count(dataset.given[rows]) for rows in parts.values()), count(dataset.verified)]
+  table = [['', 'given', *parts, 'verified']]
+  table += [[_name(dataset.classes, c), *(column[c] for column in columns)] for c in range(C)]
+  missing = lambda labels: [np.sum(labels < 0), *(np.sum(labels[rows] < 0) for rows in parts.values())]
+  table.append(['unlabeled', *missing(dataset.given), ''])
+  table.append(['unchecked', *missing(dataset.verified), ''])
+  table.append(['rows', N, *(len(rows) for rows in parts.values()), np.sum(dataset.verified >= 0)])
+  empty = [dataset.classes[c] for c in np.flatnonzero(columns[0] + columns[-1] == 0)]
+  lines = _table(table) + ([f'no row has the label {", ".join(empty)}'] if empty else [])
+  return _section('Rows by given label and part, and by verified label', lines)
+
+
+def _duplicates(dataset: Dataset) -> str:
+  found, conflicts = duplicates(dataset), conflicting_duplicates(dataset)
+  if not found:
+    return _section('Exact duplicates', ['none'])
+  label = lambda kind, c: f'{kind} {_name(dataset.classes, c)}'
+  file = lambda d, i: d.names[i]
+  labeled = lambda d, i: f'{d.names[i]} ({label("given", d.given[i])}, {label("verified", d.verified[i])})'
+  lines = [f'{len(found)} images occur more than once, in {sum(len(d.rows) for d in found)} rows']
+  lines += _listed(found, file)
+  lines += [f'{len(conflicts)} of them have labels that conflict']
+  lines += _listed(conflicts, labeled)
+  return _section('Exact duplicates', lines)
+
+
+def _disagreement(dataset: Dataset, counts: np.ndarray) -> str:
+  """The given-by-verified matrix and the noise rate it shows."""
+  title = 'Given labels against verified labels'
+  total, C = int(counts.sum()), len(dataset.classes)
+  if not total:
+    return _section(title, ['no row has both'])
+  wrong = total - int(np.trace(counts))
+  rate = wrong / total
+  names = [_name(dataset.classes, c) for c in range(C)]
+  spread = 1.96 * np.sqrt(rate * (1 - rate) / total)
+  lines = [f'{wrong} of {total} rows with both labels differ: noise rate {rate:.2%} (± {spread:.2%}, 95 %)', '']
+  if C <= WIDE:
+    short = [name[:9] for name in names]
+    lines += ['rows (verified label down, given label across)']
+    lines += _table([['', *short], *([names[i], *counts[i]] for i in range(C))])
+    lines += ['', 'share of the verified class']
+    shares = _normalised(counts)
+    lines += _table([['', *short], *([names[i], *(f'{share:.3f}' for share in shares[i])] for i in range(C))])
+  else:
+    off = counts * (1 - np.eye(C, dtype=np.int64))
+    worst = [divmod(int(i), C) for i in np.argsort(-off, axis=None, kind='stable')[:LISTED] if off.flat[i]]
+    lines += ['most frequent confusions (verified -> given, rows)']
+    lines += [f'{names[i]} -> {names[j]}  {off[i, j]}' for i, j in worst]
+  return _section(title, lines)
+
+
+def _moments(images: np.ndarray, chunk: int = 4096) -> tuple[np.ndarray, np.ndarray]:
+  """Mean and standard deviation [C] over all pixels, without a float copy of the images."""
+  channels = images.shape[-1]
+  count, total, square = 0, np.zeros(channels), np.zeros(channels)
+  for start in range(0, len(images), chunk):
+    part = images[start : start + chunk].reshape(-1, channels).astype(np.float64)
+    count, total, square = count + len(part), total + part.sum(0), square + (part**2).sum(0)
+  mean = total / count
+  return mean, np.sqrt(np.maximum(square / count - mean**2, 0))
+
+
+def _listed(groups: list[Duplicates], text: Callable[[Duplicates, int], str]) -> list[str]:
+  """One line for each of the first groups, with `text(group, i)` for its i-th row."""
+  lines = []
+  for group in groups[:LISTED]:
+    rows = [text(group, i) for i in range(len(group.rows))]
+    lines.append('  ' + ', '.join(rows[:LISTED]) + (f' and {len(rows) - LISTED} more' if len(rows) > LISTED else ''))
+  return lines + ([f'  and {len(groups) - LISTED} more'] if len(groups) > LISTED else [])
+
+
+def _normalised(counts: np.ndarray) -> np.ndarray:
+  return counts / np.maximum(counts.sum(1, keepdims=True), 1)
+
+
+def _spread(rows: np.ndarray, count: int) -> np.ndarray:
+  """At most `count` of `rows`, evenly spaced."""
+  return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).astype(int)]
+
+
+def _name(classes: tuple[str, ...], label: int, width: int = 16) -> str:
+  name = '(none)' if label < 0 else classes[label]
+  return name if len(name) <= width else name[: width - 1] + '…'
+
+
+def _table(rows: list[list]) -> list[str]:
+  """Aligns cells: the first column to the left, the others to the right."""
+  cells = [[str(cell) for cell in row] for row in rows]
+  widths = [max(map(len, column)) for column in zip(*cells)]
+  return [
+    '  '.join(
+      cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths))
+    ).rstrip()
+    for row in cells
+  ]
+
+
+def _section(title: str, lines: Iterable[str]) -> str:
+  return '\n'.join([title, *(f'  {line}'.rstrip() for line in lines)])

@@ -1,0 +1,118 @@
+"""A table of results, as Markdown for a person, CSV for a program and LaTeX for a paper."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+from noisyjax.reports import formatting
+from noisyjax.system import storage
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+  """A number measured once or more.
+
+  Attributes:
+    mean: over the runs. std: sample standard deviation; None for one run. n: runs.
+    interval: what the mean may be, from lowest to highest; None where that is not known.
+    digits: behind the point. mark: text behind the number.
+  """
+
+  mean: float
+  std: float | None
+  n: int
+  interval: tuple[float, float] | None = None
+  digits: int = 2
+  mark: str = ''
+
+  def text(self, plus_minus: str = '±') -> str:
+    """Returns "83.33 ± 1.20 (3) [74.10, 89.70]"."""
+    form = lambda value: f'{value:.{self.digits}f}'
+    out = form(self.mean) + (f' {plus_minus} {form(self.std)}' if self.std is not None else '') + f' ({self.n})'
+    out += f' [{form(self.interval[0])}, {form(self.interval[1])}]' if self.interval else ''
+    return out + (f' {self.mark}' if self.mark else '')
+
+
+Cell = str | Spread | None  # None: not known
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """Attributes: head: names of the columns. rows: as many cells each. notes: a sentence each, to stand below."""
+
+  head: Sequence[str]
+  rows: Sequence[Sequence[Cell]]
+  notes: Sequence[str] = ()
+
+  def __str__(self) -> str:
+    """Returns Markdown, "-" for what is not known, and the notes below it."""
+    rows = [[cell.text() if isinstance(cell, Spread) else cell or '-' for cell in row] for row in self.rows]
+    return '\n'.join([formatting.markdown(self.head, rows), *([''] if self.notes else []), *self.notes]) + '\n'
+
+  def csv(self) -> str:
+    """Returns CSV: a measured column is followed by its std, n and, where it is known, its interval."""
+    parts = [self._parts(i) for i in range(len(self.head))]
+    head = [f'{name} {part}'.rstrip() for name, own in zip(self.head, parts) for part in own]
+    rows = [[value for cell, own in zip(row, parts) for value in _values(cell, own)] for row in self.rows]
+    return storage.csv_text([head, *rows])
+
+  def _parts(self, column: int) -> tuple[str, ...]:
+    measured = [row[column] for row in self.rows if isinstance(row[column], Spread)]
+    if not measured:
+      return ('',)
+    return ('', 'std', 'n', *(('low', 'high') if any(cell.interval for cell in measured) else ()))
+
+  def latex(self) -> str:
+    r"""Returns a tabular for the package booktabs, the notes below its last rule; "\pm", and every name escaped."""
+    numbers = [any(isinstance(row[i], Spread) for row in self.rows) for i in range(len(self.head))]
+    line = lambda cells: ' & '.join(cells) + r' \\'
+    cell = lambda c: c.text(r'$\pm$').replace('%', r'\%') if isinstance(c, Spread) else latex(c or '-')
+    note = lambda text: rf'\multicolumn{{{len(self.head)}}}{{p{{0.9\linewidth}}}}{{\footnotesize {latex(text)}}} \\'
+    return (
+      '\n'.join(
+        [
+          '% \\usepackage{booktabs}',
+          rf'\begin{{tabular}}{{{"".join("r" if n else "l" for n in numbers)}}}',
+          r'\toprule',
+          line(map(latex, self.head)),
+          r'\midrule',
+          *(line(map(cell, row)) for row in self.rows),
+          r'\bottomrule',
+          *map(note, self.notes),
+          r'\end{tabular}',
+        ]
+      )
+      + '\n'
+    )
+
+
+def _values(cell: Cell, parts: Sequence[str]) -> list:
+  if not isinstance(cell, Spread):
+    return [cell or '', *[''] * (len(parts) - 1)]
+  known = {'': cell.mean, 'std': cell.std, 'n': cell.n}
+  known |= dict(zip(('low', 'high'), cell.interval or (None, None)))
+  return ['' if known[part] is None else known[part] for part in parts]
+
+
+_LATEX = {
+  '\\': r'\textbackslash{}',
+  '~': r'\textasciitilde{}',
+  '^': r'\textasciicircum{}',
+  '<': r'\textless{}',
+  '>': r'\textgreater{}',
+  '|': r'\textbar{}',
+  '[': '{[}',
+  ']': '{]}',
+  '±': r'$\pm$',
+  '→': r'$\rightarrow$',
+  '≥': r'$\geq$',
+  '≤': r'$\leq$',
+  '…': r'\dots{}',
+  '†': r'$\dagger$',
+  **{c: f'\\{c}' for c in '&%$#_{}'},
+}
+
+
+def latex(text: str) -> str:
+  """Returns text as LaTeX prints it; an ESC or a line's end is a space."""
+  return ''.join(_LATEX.get(c, c) for c in re.sub(r'[\x00-\x1f\x7f]', ' ', text))

@@ -1,0 +1,182 @@
+"""Scores a run against the truth. It is told everything and tells nothing: no value from here returns to the run.
+
+Whatever happens to the test images or the true labels, everything but what this file writes stays bit for bit the same.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from noisyjax.data.prepare import Audit, Prepared
+from noisyjax.estimate import scoring
+from noisyjax.system import formats, storage
+
+# uint8 [n, H, W, C] → probabilities [n, C] of the vote, and of the first network alone.
+Predict = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+class Auditor:
+  """Writes audit.jsonl, and what result.json holds under "audit"."""
+
+  def __init__(self, folder: Path, audit: Audit, prepared: Prepared):
+    self._audit, self._prepared = audit, prepared
+    self._truth = audit.truth[prepared.rows]  # [N] of the training rows
+    self._log = storage.JsonLines(folder / 'audit.jsonl')
+    self._folder = folder
+
+  def epoch(self, number: int, predict: Predict, networks: int = 1, rows: dict | None = None) -> None:
+    """Scores one epoch and logs it.
+
+    Args:
+      number: the epoch, from 1. predict: images → probabilities of the vote and of the first network.
+      networks: M. rows: predicted, label (the target), chosen: each [N] of the training rows, as the step saw them.
+    """
+    record = {'epoch': number}
+    if self._audit.test is not None:
+      images, labels = self._audit.test
+      probs, alone = predict(images)
+      found = scoring.scores(probs, labels)
+      record |= {'test_accuracy': found['accuracy'], 'test_loss': found['loss']}
+      if networks > 1:
+        record['test_accuracy_one'] = scoring.scores(alone, labels)['accuracy']
+    if rows is not None and (self._truth >= 0).any():
+      record |= self._rows(**rows)
+    self._log.append(record)
+
+  def _rows(self, predicted: np.ndarray, label: np.ndarray, chosen: np.ndarray) -> dict:
+    """Memorisation, targets and selection of the training rows."""
+    truth, given = self._truth, self._prepared.train.given
+    known = truth >= 0
+    record = {}
+    seen = known & (predicted >= 0)
+    if seen.any():
+      record['train_accuracy_true'] = float((predicted == truth)[seen].mean())
+      labeled = seen & (given >= 0)
+      record['train_accuracy_given'] = float((predicted == given)[labeled].mean()) if labeled.any() else None
+    trained = known & (label >= 0) & (self._prepared.train.verified < 0)  # a verified label is no work of the method's
+    if trained.any():
+      record['target_accuracy'] = float((label == truth)[trained].mean())
+    if trained.any() and not chosen[trained].all():
+      found = scoring.selection_audit(chosen, np.where(trained, label, -1), truth)
+      record |= {'selection_precision': found['precision'], 'selection_recall': found['recall']}
+    return record
+
+  def result(
+    self,
+    metrics: list[dict],
+    probs: np.ndarray | None,
+    train_probs: np.ndarray,
+    val_probs: np.ndarray | None = None,
+    dynamics: dict[str, np.ndarray] | None = None,
+  ) -> dict:
+    """Returns the audit part of result.json and writes audit.parquet.
+
+    Args:
+      metrics: the lines of metrics.jsonl among whose epochs validation chooses.
+      probs: [n_test, C] of the selected networks. train_probs: [N, C]. val_probs: [n_val, C] or None.
+      dynamics: name → [N] of the training rows: what these epochs saw of each, and its last target.
+    """
+    lines = {r['epoch']: r for r in storage.read_lines(self._log.path)}
+    a = self._audit
+    result = {
+      'noise': a.noise,
+      'test_rows': len(a.test_rows),
+      'test_labels': a.labels,
+      'fingerprint': a.fingerprint,
+      'source': a.source,
+    }
+    if self._audit.test is not None:
+      labels, classes = self._audit.test[1], self._prepared.classes
+      result['selected'] = scoring.scores(probs, labels)['accuracy']
+      result['report'] = scoring.report(labels, probs.argmax(1), classes)[1]
+      result['calibration_error'] = scoring.calibration_error(probs, labels)
+      if metrics:
+        offset = metrics[0]['epoch'] - 1
+        found = scoring.epoch_summary(
+          [m.get('val_accuracy') for m in metrics], [lines[m['epoch']]['test_accuracy'] for m in metrics]
+        )
+        for name in ('best_epoch', 'oracle_epoch'):
+          found[name] = found[name] and found[name] + offset
+        result |= found | {'epochs_chosen_from': len(metrics)}
+        alone = [lines[m['epoch']].get('test_accuracy_one') for m in metrics]
+        if None not in alone:  # the figures above are the vote's
+          best = found['best_epoch']
+          result['one_network'] = {
+            'last': alone[-1],
+            'mean_last_10': float(np.mean(alone[-10:])),
+            'best_by_validation': alone[best - offset - 1] if best else None,
+          }
+    if lines:
+      end = lines[max(lines)]
+      result |= {k: end[k] for k in ('train_accuracy_true', 'target_accuracy', 'selection_precision') if k in end}
+    if detection := self._detection(train_probs, val_probs, dynamics):
+      result['detection'] = detection
+    self._write_rows(probs, train_probs)
+    return result
+
+  def _detection(self, train_probs: np.ndarray, val_probs: np.ndarray | None, dynamics: dict | None) -> dict:
+    """Scores what the run says of wrong given labels, where it has rows of both kinds; of verified rows nobody asks.
+
+    in_sample: the training rows, by what each row did while it was learned ("mean_loss" and "mean_margin" of the
+    epochs chosen from, against its targets) and by the selected networks ("margin" of the given label). decision: of
+    the training rows that the method had a label for, those that it left out of the last epoch, or gave another label.
+    held_out: the validation rows, from which nothing was learned, by the selected networks; flagged where another class
+    is more likely.
+    """
+    p, found = self._prepared, {}
+
+    def scored(flagged, scores, given, truth, *parts: str) -> dict:
+      found = scoring.detection_audit(flagged, scores, given, np.where(np.isfinite(scores), truth, -1))
+      return {part: found[part] for part in parts}
+
+    def both_kinds(given: np.ndarray, truth: np.ndarray) -> bool:
+      return len(np.unique((given == truth)[(given >= 0) & (truth >= 0)])) == 2
+
+    given, truth = np.where(p.train.verified >= 0, -1, p.train.given), self._truth
+    if both_kinds(given, truth):
+      signals = {'margin': -scoring.margin(train_probs, given)}
+      if dynamics:
+        seen = dynamics['count'] > 0
+        signals['mean_loss'] = np.where(seen, dynamics['mean_loss'], np.nan)
+        signals['mean_margin'] = np.where(seen, -dynamics['mean_margin'], np.nan)
+        judged = (given >= 0) & (dynamics['label'] >= 0) & np.isfinite(dynamics['chosen'])
+        flagged = judged & ((dynamics['label'] != given) | (dynamics['chosen'] < 0.5))
+        if flagged.any():
+          scores = np.where(judged, flagged, np.nan)
+          found['decision'] = scored(flagged, scores, given, truth, 'precision', 'recall', 'f1')
+      nobody = np.zeros(len(given), bool)
+      found['in_sample'] = {
+        name: scored(nobody, values, given, truth, 'auroc', 'average_precision') for name, values in signals.items()
+      }
+    given, truth = p.data.given[p.val_rows], self._audit.truth[p.val_rows]
+    if val_probs is not None and both_kinds(given, truth):
+      scores = -scoring.margin(val_probs, given)
+      found['held_out'] = {'rows': int(((given >= 0) & (truth >= 0)).sum())}
+      found['held_out'] |= scored(
+        val_probs.argmax(1) != given, scores, given, truth, 'precision', 'recall', 'f1', 'auroc', 'average_precision'
+      )
+    return found
+
+  def _write_rows(self, probs: np.ndarray | None, train_probs: np.ndarray) -> None:
+    p, truth = self._prepared, self._audit.truth
+    rows, votes, splits = p.rows, train_probs, np.full(len(p.rows), 'train')
+    true = truth[rows]
+    if probs is not None:
+      rows = np.concatenate([rows, self._audit.test_rows])
+      votes = np.concatenate([votes, probs])
+      splits = np.concatenate([splits, np.full(len(probs), 'test')])
+      true = np.concatenate([true, self._audit.test[1]])
+    keep = true >= 0
+    if keep.any():
+      columns = {
+        'row': rows,
+        'id': p.data.ids[rows],
+        'name': p.data.names[rows],
+        'split': splits,
+        'true': true,
+        'predicted': votes.argmax(1).astype(np.int32),
+        'confidence': votes.max(1),
+      }
+      kept = {k: v[keep] for k, v in columns.items()}
+      storage.write_parquet(self._folder / 'audit.parquet', kept, formats.stamped(formats.RUN, {}))

@@ -1,0 +1,196 @@
+"""Checkpoints of a run and its finished weights, through orbax: the only place that knows it."""
+
+import contextlib
+import logging
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from noisyjax.system import formats, seal
+from noisyjax.system.errors import UserError
+from noisyjax.system.log import log
+
+PyTree = Any
+
+
+def _flatten(tree: PyTree) -> dict[str, np.ndarray]:
+  """Path → array: a file layout that does not depend on dataclasses, so that a restore can say what is missing."""
+  return {jax.tree_util.keystr(p): np.asarray(v) for p, v in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _fill(template: PyTree, flat: dict[str, np.ndarray]) -> PyTree:
+  """Returns the template's structure with the saved values; raises ValueError where either has what the other lacks."""
+
+  def one(path, leaf):
+    name = jax.tree_util.keystr(path)
+    if name not in flat or flat[name].shape != leaf.shape or flat[name].dtype != leaf.dtype:
+      raise ValueError(f'{name} is missing or of another shape')
+    return jax.numpy.array(flat[name], leaf.dtype, copy=True)
+
+  spare = flat.keys() - _flatten(jax.tree.map(lambda leaf: 0, template)).keys()
+  if spare:
+    raise ValueError(f'{min(spare)} is saved, and not expected')
+  return jax.tree_util.tree_map_with_path(one, template)
+
+
+@contextlib.contextmanager
+def _writing(folder: Path, what: str, flat: dict[str, np.ndarray]) -> Iterator[None]:
+  """Turns what the disk refuses into one UserError and removes the part that was written.
+
+  tensorstore raises ValueError for a full disk, and orbax logs the traceback of each of its threads beside it; so the
+  room for the arrays is looked at before.
+  """
+  needed, free = sum(a.nbytes for a in flat.values()), shutil.disk_usage(folder).free
+  if free < needed:
+    raise UserError(f'{folder}: cannot write {what}: it takes {needed / 1e6:.1f} MB, and {free / 1e6:.1f} MB are free.')
+  _hush()
+  log_of_orbax = logging.getLogger('absl')
+  level = log_of_orbax.level
+  log_of_orbax.setLevel(logging.CRITICAL)
+  try:
+    yield
+  except Exception as error:
+    for part in folder.glob('*.orbax-checkpoint-tmp'):
+      shutil.rmtree(part, ignore_errors=True)
+    refused = re.search(r"os_error_code='(\d+)'", str(error))
+    if not refused and not isinstance(error, OSError):
+      raise
+    reason = os.strerror(int(refused[1])) if refused else error.strerror or error
+    raise UserError(f'{folder}: cannot write {what}: {reason}.') from error
+  finally:
+    log_of_orbax.setLevel(level)
+
+
+def _hush() -> None:
+  """Keeps tensorstore's threads quiet, which tell of a failure when orbax no longer listens."""
+  shown = sys.unraisablehook
+  if getattr(shown, 'hushed', False):
+    return
+
+  def hook(found: Any) -> None:
+    if not isinstance(found.exc_value, RuntimeError) or str(found.exc_value) != 'Event loop is closed':
+      shown(found)
+
+  hook.hushed = True
+  sys.unraisablehook = hook
+
+
+class Checkpoints:
+  """The last few states of a run, by step, each with a record of plain numbers. A save is whole or absent."""
+
+  def __init__(self, folder: Path, keep: int):
+    options = ocp.CheckpointManagerOptions(
+      max_to_keep=keep, create=True, enable_async_checkpointing=False, cleanup_tmp_directories=True
+    )
+    self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
+    self.folder = folder
+
+  def save(self, step: int, state: PyTree, record: dict) -> None:
+    """Saves; a step that is there already is left alone.
+
+    Raises:
+      UserError: naming the folder, when the disk is full or read-only.
+    """
+    if step in self._manager.all_steps():
+      return
+    flat = _flatten(state)
+    record = seal.sealed(formats.CHECKPOINT, flat, record)
+    items = ocp.args.Composite(state=ocp.args.StandardSave(flat), record=ocp.args.JsonSave(record))
+    with _writing(self.folder, f'checkpoint {step}', flat):
+      self._manager.save(step, args=items)
+
+  def record(self, step: int) -> dict:
+    """Returns the record of one checkpoint, with its seal."""
+    return self._manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))['record']
+
+  def latest(self, template) -> tuple[PyTree, dict] | None:
+    """Returns the newest state that can be read, and its record; a damaged one is reported and passed over.
+
+    Args:
+      template: record → a state of the structure that was saved.
+    Raises:
+      UserError: checkpoints of another format or kind of run, or none that can be read: nothing is deleted then.
+    """
+    _hush()
+    damaged = []
+    for step in sorted(self._manager.all_steps(), reverse=True):
+      try:
+        record = self.record(step)
+        items = ocp.args.Composite(state=ocp.args.StandardRestore())
+        flat = self._manager.restore(step, args=items)['state']
+        record = seal.opened(formats.CHECKPOINT, flat, record, f'{self.folder}: checkpoint {step}')
+      except UserError:  # of another version
+        raise
+      except Exception as error:  # orbax and tensorstore raise many kinds for a damaged file
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        log.warning('checkpoint %d cannot be read (%s); falling back to the one before.', step, reason)
+        damaged.append(step)
+        continue
+      try:
+        state = _fill(template(record), flat)
+      except ValueError as error:
+        raise UserError(
+          f'{self.folder}: checkpoint {step} is of another kind of run ({error}). Expected one that this version of '
+          'noisyjax wrote for this config; choose another workdir.'
+        ) from error
+      for wrong in damaged:
+        self._manager.delete(wrong)
+      return state, record
+    if damaged:
+      raise UserError(
+        f'{self.folder}: none of the checkpoints {damaged} can be read; mend that, or remove the folder to start anew.'
+      )
+    return None
+
+  def close(self) -> None:
+    self._manager.close()
+
+
+def save_weights(folder: Path, tree: PyTree, facts: dict) -> None:
+  """Writes finished weights to a folder of their own, replacing what was there.
+
+  Args:
+    folder: of the weights. tree: of arrays. facts: what they are of, JSON-ready; sealed with them.
+  Raises:
+    UserError: naming the folder, when the disk is full or read-only.
+  """
+  flat = _flatten(tree)
+  sealed = seal.sealed(formats.WEIGHTS, flat, facts)
+  items = ocp.args.Composite(state=ocp.args.StandardSave(flat), seal=ocp.args.JsonSave(sealed))
+  folder.parent.mkdir(parents=True, exist_ok=True)
+  saver = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+  with _writing(folder.parent, f'weights {folder.name!r}', flat), saver:
+    saver.save(folder.resolve(), args=items, force=True)
+
+
+def load_weights(folder: Path, template: PyTree) -> tuple[PyTree, dict]:
+  """Reads finished weights.
+
+  Returns:
+    The tree, and the facts that were sealed with it; none where they were written before there were seals.
+  Raises:
+    UserError: naming the folder, if they are missing, damaged, changed, or of another format.
+  """
+  _hush()
+  try:
+    if not (folder / 'seal').exists():  # format 0
+      with ocp.StandardCheckpointer() as saver:
+        return _fill(template, saver.restore(folder.resolve())), {}
+    items = ocp.args.Composite(state=ocp.args.StandardRestore(), seal=ocp.args.JsonRestore())
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as saver:
+      found = saver.restore(folder.resolve(), args=items)
+    facts = seal.opened(formats.WEIGHTS, found['state'], found['seal'], folder)
+    return _fill(template, found['state']), facts
+  except UserError:
+    raise
+  except Exception as error:
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    raise UserError(f'{folder}: no readable weights: {reason}') from error

@@ -1,0 +1,197 @@
+"""The plan of a run, printed before it starts: config, data, phases, and the time and memory that they take.
+
+The data are loaded and split as the run would; nothing is trained, and nothing is written.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from noisyjax.config import defaults
+from noisyjax.config.build import find_model
+from noisyjax.config.check import checked
+from noisyjax.config.flat import flat
+from noisyjax.config.plan import planned
+from noisyjax.config.resolved import resolved
+from noisyjax.data.prepare import Audit, Prepared, prepare
+from noisyjax.data.training import TrainData
+from noisyjax.engine import passes, step, train
+from noisyjax.engine.state import TrainState
+from noisyjax.reports import formatting
+from noisyjax.runs import run
+from noisyjax.system import progress
+
+EFFICIENCY = 0.7  # a step's operations in a second, beside those of a product of two large matrices
+CALL = 2e-3  # seconds of a step beside its operations: small images take little else
+MEASURED = 2.0  # seconds of steps, at least, that a timed dry run measures in each phase
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cost:
+  """What a phase takes.
+
+  Attributes:
+    steps: of an epoch. passes, seconds: of the phase. bytes: at its worst moment. state: bytes of its state.
+  """
+
+  steps: int
+  passes: float
+  seconds: float
+  bytes: int
+  state: int
+
+
+def text(config: ConfigDict, timed: bool = False) -> str:
+  """Returns the plan of a run.
+
+  Args:
+    config: of the run. timed: whether a few steps of each phase are compiled and run, to measure the time.
+  Raises:
+    UserError: whatever would keep the run from starting.
+  """
+  config = checked(config)
+  config.data.cache = False  # it would be written
+  prepared, audit = prepare(config)
+  lines = [*_config(config), _rows(prepared, audit), *(f'data: {note}' for note in prepared.notes)]
+  if not hasattr(find_model(config.model.name), 'apply'):
+    return '\n'.join([*lines, f'model.name: {config.model.name!r} is fitted in one go.', 'Nothing was written.'])
+  if not timed:  # XLA counts no operations of a library
+    config.model.conv = 'plain'
+  plan = planned(config, prepared.train)
+  looked = sum(len(part[0]) for part in (prepared.validation, audit.test) if part is not None)
+  rate = None if timed else EFFICIENCY * _rate(config.model.dtype)
+  state, costs, root = None, [], jax.random.key(config.seed)
+  for number, phase in enumerate(plan):
+    earlier = plan[number - 1] if number else None
+    state = train.enter(phase, number, prepared.train, None, root, state, earlier, template=True)
+    costs.append(_cost(phase, state, prepared.train, step.keys(root), looked, rate))
+  how = 'measured on a few steps' if timed else 'by the operations of a step; --dry_run=timed runs a few'
+  seconds = progress.duration(sum(c.seconds for c in costs))
+  lines += [
+    '',
+    _phases(plan, costs),
+    '',
+    f'time: about {seconds} on {jax.devices()[0].device_kind}, compilation apart ({how})',
+  ]
+  return '\n'.join([*lines, _memory(max(costs, key=lambda c: c.bytes), prepared.train.images), 'Nothing was written.'])
+
+
+def _config(config: ConfigDict) -> list[str]:
+  """Returns a line a field, those that differ from the defaults first."""
+  plain = resolved(config)
+  files = plain.pop('plugins', {}).values()
+  known, values = flat(defaults.get_config()), flat(plain)
+  del values['data.cache']
+  differs = [f for f, v in values.items() if known.get(f, v) != v]
+  return [
+    'config, what differs from the defaults:',
+    *(f'  {f} = {values[f]!r}  (default {known[f]!r})' for f in differs),
+    *(f'  plug-in {f["file"]} (sha256 {f["sha256"][:12]}…)' for f in files),
+    'config, the rest:',
+    *(f'  {f} = {v!r}' for f, v in values.items() if f not in differs),
+    '',
+  ]
+
+
+def _rows(prepared: Prepared, audit: Audit) -> str:
+  rows, shape = prepared.record['rows'], 'x'.join(map(str, prepared.train.images.shape[1:]))
+  test = 0 if audit.test is None else len(audit.test[0])
+  return (
+    f'data: {rows["train"]:,} training rows of {shape} in {len(prepared.classes)} classes ({rows["trusted"]:,} '
+    f'verified, {rows["unlabeled"]:,} unlabeled), {rows["val"]:,} validation rows, {test:,} test rows'
+  )
+
+
+def _phases(plan: list[train.Phase], costs: list[_Cost]) -> str:
+  head = ('phase', 'epochs', 'rows', 'batch', 'networks', 'steps an epoch', 'steps', 'passes', 'time')
+  rows = [
+    (
+      phase.name,
+      f'{phase.epochs}',
+      f'{phase.rows.sum():,}',
+      f'{phase.spec.batch_size}',
+      f'{phase.strategy.networks}',
+      f'{c.steps:,}',
+      f'{c.steps * phase.epochs:,}',
+      f'{c.passes:,.0f}',
+      progress.duration(c.seconds),
+    )
+    for phase, c in zip(plan, costs)
+  ]
+  early = any(int(phase.hyper.stop[0]) for phase in plan)
+  return formatting.markdown(head, rows) + ('\nepochs: at most; a phase may stop early' if early else '')
+
+
+def _memory(most: _Cost, images: np.ndarray) -> str:
+  mb = lambda count: f'{count / 2**20:,.0f} MB'
+  work = most.bytes - most.state - images.nbytes
+  parts = f'images {mb(images.nbytes)}, state {mb(most.state)}, a step up to {mb(work)}'
+  if jax.default_backend() != 'cpu':
+    return f'memory: about {mb(most.bytes)} on the device ({parts})'
+  held = run.peak_memory()
+  return f'memory: about {mb(held + most.bytes)} ({parts}, beside {mb(held)} of the program and the data set)'
+
+
+def _cost(
+  phase: train.Phase, state: TrainState, data: TrainData, keys: step.Keys, looked: int, rate: float | None
+) -> _Cost:
+  """Returns what a phase takes.
+
+  Args:
+    state: on entering it. looked: rows of validation and test, which are predicted after each epoch.
+    rate: operations a second; None: some steps are run.
+  """
+  own, steps = phase.strategy, train.epoch_steps(phase, state)
+  hyper = phase.hyper.replace(steps=np.float32(steps))
+  walks = step.walks(state.masks, keys.walk, state.epoch, data.classes)
+  chunk = data.images[: phase.chunk]
+  one = lambda state, images: step.train_step(phase.spec, own, hyper, state, walks, images, keys)
+  look = lambda networks, images: phase.spec.net.look(networks.params, networks.stats, images)[0]
+  if rate is None:
+    second = jax.jit(one)
+    images = jnp.asarray(data.images)
+    one_seconds = _seconds(lambda: second(state, images))
+    asked = jax.jit(look)
+    look_seconds = _seconds(lambda: asked(state.current, chunk)) / len(chunk)
+  else:
+    one_seconds = passes.operations(one, state, data.images) / rate + CALL
+    look_seconds = passes.operations(look, state.current, chunk) / rate / len(chunk)
+  looked += len(data.given) * passes.scores(own)
+  count = steps * phase.spec.batch_size * passes.step_passes(own) / passes.BATCH
+  count += own.networks * len(data.given) * passes.scores(own)
+  return _Cost(
+    steps,
+    phase.epochs * count,
+    phase.epochs * (steps * one_seconds + looked * look_seconds),
+    passes.peak(one, state, data.images),
+    sum(a.nbytes for a in jax.tree.leaves(state)),
+  )
+
+
+def _seconds(call: Callable) -> float:
+  """Returns the mean time of a call, after one that compiles."""
+  jax.block_until_ready(call())
+  start, count = time.monotonic(), 0
+  while time.monotonic() - start < MEASURED or count < 3:
+    jax.block_until_ready(call())
+    count += 1
+  return (time.monotonic() - start) / count
+
+
+def _rate(dtype: str) -> float:
+  """Returns operations a second of a product of two large matrices, the best of some."""
+  side = 1024 if jax.default_backend() == 'cpu' else 8192
+  matrix, product = jnp.ones((side, side), dtype), jax.jit(jnp.matmul)
+  jax.block_until_ready(product(matrix, matrix))
+
+  def once() -> float:
+    start = time.monotonic()
+    jax.block_until_ready(product(matrix, matrix))
+    return time.monotonic() - start
+
+  return 2 * side**3 / min(once() for _ in range(5))

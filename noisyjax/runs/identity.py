@@ -1,0 +1,156 @@
+"""The config, data and code that a folder's results were made with, and how they differ from those of this call."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from noisyjax.config.resolved import difference
+from noisyjax.data.prepare import Audit, Prepared
+from noisyjax.system import formats, storage
+from noisyjax.system.errors import UserError, listed
+
+Columns = Mapping[str, np.ndarray]
+
+
+class Stale(UserError):
+  """Work of another config or of other data lies in the folder; it is not believed, and not gone on with."""
+
+
+def stale(folder: Path, why: str, lines: Iterable[str] = ()) -> Stale:
+  """Returns the error that says what differs, there → here, and what to do about it."""
+  listed = ''.join(f'\n  {line}' for line in lines)
+  out = 'Fix that, choose another workdir, or replace the results with --rerun.'
+  return Stale(f'{folder}: {why}. {out}' + (f' What differs (there → here):{listed}' if listed else ''))
+
+
+def check_config(folder: Path, wanted: Mapping[str, Any], file: str = 'config.json') -> None:
+  """Looks whether the run in a folder has this config.
+
+  Raises:
+    Stale: naming the fields that differ, or a config that is missing.
+  """
+  if not (folder / file).exists():
+    raise stale(folder, f'holds a run, but no {file} that says with which config')
+  if lines := difference(formats.read_json(formats.RUN, folder / file), wanted):
+    raise stale(folder, 'holds a run of another config', lines)
+
+
+def check_data(folder: Path, prepared: Prepared, audit: Audit) -> None:
+  """Looks whether the run in a folder, begun or finished, is of these data: what it learned from and what scores it.
+
+  Raises:
+    Stale: naming the parts that differ and, of a finished run, how many rows.
+  """
+  lines, why = [], 'the data here are not those the run began with, though the config is the same'
+  if (folder / 'result.json').exists():
+    result = formats.read_json(formats.RUN, folder / 'result.json')
+    if result['data']['fingerprint'] != prepared.record['fingerprint']:
+      lines += _trained_on(folder, result['data'], prepared)
+    if result['audit'].get('fingerprint', audit.fingerprint) != audit.fingerprint:  # before format 1 there was none
+      lines += _scored_on(folder, result['data'], prepared, audit)
+  elif (folder / 'environment.json').exists():
+    there, here = formats.read_json(formats.RUN, folder / 'environment.json').get('data'), parts(prepared)
+    lines += [f'the {name} differ' for name in here if there and there.get(name) != here[name]]
+  if lines:
+    raise stale(folder, why, lines)
+
+
+def parts(prepared: Prepared) -> dict[str, str]:
+  """Returns a digest of each part of what a run learns from and validates on; together they are its fingerprint."""
+  data, rows = prepared.data, np.concatenate([prepared.rows, prepared.val_rows])
+  digest = lambda *values: hashlib.sha256(repr(values).encode()).hexdigest()[:16]
+  return {
+    'images': digest(data.ids[rows].tolist()),
+    'given labels': digest(data.given[rows].tolist()),
+    'verified labels': digest(data.verified[rows].tolist()),
+    'classes': digest(data.classes),
+    'splits': digest(data.ids[prepared.rows].tolist(), data.ids[prepared.val_rows].tolist()),
+  }
+
+
+def _trained_on(folder: Path, there: Mapping[str, Any], prepared: Prepared) -> list[str]:
+  """Returns in what the training and validation rows differ from those in samples.parquet."""
+  data, rows = prepared.data, np.concatenate([prepared.rows, prepared.val_rows])
+  split = np.repeat(['train', 'val'], [len(prepared.rows), len(prepared.val_rows)])
+  here = {
+    'row': rows,
+    'id': data.ids[rows],
+    'name': data.names[rows],
+    'split': split,
+    'given': data.given[rows],
+    'verified': data.verified[rows],
+  }
+  lines = class_difference(there['classes'], data.classes)
+  if (old := table(folder / 'samples.parquet')) is not None:
+    old, here = (
+      _named(table, names, 'given', 'verified') for table, names in ((old, there['classes']), (here, data.classes))
+    )
+    titles = {'id': 'images', 'given': 'given labels', 'verified': 'verified labels', 'split': 'splits'}
+    lines += row_difference(old, here, titles)
+  return lines or ['images, labels, or the order of the rows differ']
+
+
+def _scored_on(folder: Path, there: Mapping[str, Any], prepared: Prepared, audit: Audit) -> list[str]:
+  """Returns in what the test rows and the truth differ from those in audit.parquet."""
+  data, rows = prepared.data, np.concatenate([prepared.rows, audit.test_rows])
+  split = np.repeat(['train', 'test'], [len(prepared.rows), len(audit.test_rows)])
+  true = np.concatenate([audit.truth[prepared.rows], audit.test[1] if audit.test else np.zeros(0, np.int32)])
+  here = {'row': rows, 'id': data.ids[rows], 'name': data.names[rows], 'split': split, 'true': true}
+  old = table(folder / 'audit.parquet') or {k: v[:0] for k, v in here.items()}
+  lines = []
+  for part, titles in (
+    ('test', {'id': 'test images', 'true': 'labels of the test rows'}),
+    ('train', {'true': 'true labels of the training rows'}),
+  ):
+    pick = lambda table, names, part=part: _named(
+      {k: v[(table['split'] == part) & (table['true'] >= 0)] for k, v in table.items()}, names, 'true'
+    )
+    lines += row_difference(
+      pick(old, there['classes']), pick(here, data.classes), titles, f'{part} rows of known truth'
+    )
+  return lines or ['test rows, or the true labels, differ']
+
+
+def table(path: Path) -> Columns | None:
+  """Returns a table of rows; None where it is lost, which only costs the counts."""
+  try:
+    return storage.read_parquet(path)[0]
+  except UserError:
+    return None
+
+
+def _named(table: Columns, classes: Sequence[str], *columns: str) -> Columns:
+  """Returns the table with class names in place of numbers, which may have moved."""
+  names = np.array([*map(str, classes), 'none'])  # -1 is the last
+  return {**table, **{column: names[table[column]] for column in columns}}
+
+
+def class_difference(there: Sequence[str], here: Sequence[str]) -> list[str]:
+  quoted = lambda names: listed(map(repr, names))
+  return [] if list(there) == list(here) else [f'classes: {quoted(there)} → {quoted(here)}']
+
+
+def row_difference(there: Columns, here: Columns, titles: Mapping[str, str], rows: str = 'rows') -> list[str]:
+  """Returns a line for each column (of `titles`) in which rows of one name differ, and one for rows come and gone."""
+  named = all(len(np.unique(table['name'])) == len(table['name']) for table in (there, here))
+  key = 'name' if named else 'row'
+  place = {name: i for i, name in enumerate(there[key].tolist())}
+  pairs = [(place[name], j) for j, name in enumerate(here[key].tolist()) if name in place]
+  old, new = np.array(pairs, np.int64).reshape(-1, 2).T
+  gone, come, lines = len(there[key]) - len(old), len(here[key]) - len(new), []
+  if gone or come:
+    lines.append(f'{rows}: {gone:,} of {len(there[key]):,} are gone, {come:,} are new')
+  for column, title in titles.items():
+    a, b = (table[column][pick].astype(str) for table, pick in ((there, old), (here, new)))
+    if column == 'id':  # without the number of a copy, which moves where a copy before it goes
+      a, b = a.astype('U64'), b.astype('U64')
+    if len(changed := np.flatnonzero(a != b)):
+      first = changed[0]
+      values = '' if column == 'id' else f' {a[first]} → {b[first]}'
+      lines.append(
+        f'{title}: {len(changed):,} of {len(old):,} rows differ, first {str(here["name"][new[first]])!r}{values}'
+      )
+  return lines

@@ -1,0 +1,213 @@
+"""Finished runs as functions from images to labels. What normalises images is inside, not left to the caller."""
+
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from PIL import Image
+
+from noisyjax.config.build import build_model, build_strategy
+from noisyjax.config.plan import phases_of
+from noisyjax.config.resolved import restored
+from noisyjax.data import origin as origins, pixels
+from noisyjax.data.origin import Origin
+from noisyjax.engine import step
+from noisyjax.engine.net import Net
+from noisyjax.engine.state import Snapshot
+from noisyjax.models.layers import conv
+from noisyjax.runs import checkpoint
+from noisyjax.system import formats, seal, storage
+from noisyjax.system.errors import UserError, check_choice
+from noisyjax.system.log import log
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+  """A finished run, callable.
+
+  Images are what `probs` says: one gives one answer, several give as many.
+
+  Attributes:
+    classes: names. shape: (H, W, C) of the images it was trained on. name: of the run.
+    fit: how it brings other sizes to its own. unlabeled: the word for "no label" in its label files.
+    origin: what its training images were as files; None: not known.
+  """
+
+  classes: tuple[str, ...]
+  shape: tuple[int, int, int]
+  name: str
+  fit: str
+  unlabeled: str
+  _probs: Callable[[np.ndarray], np.ndarray]
+  origin: Origin | None = None
+  _told: set[str] = dataclasses.field(default_factory=set, compare=False, repr=False)
+
+  def probs(self, images: Any) -> np.ndarray:
+    """Returns class probabilities: [C] for one image, [n, C] for several.
+
+    Args:
+      images: a path, a PIL image, encoded bytes or an array [H, W, C] or [H, W]; a list of such; or an array
+        [n, H, W, C] or [n, H, W]. Arrays are uint8, or what `noisyjax.data.pixels.normalised` takes. Another size is
+        fitted as in training, which is said once.
+    Raises:
+      UserError: an image that cannot be read, another shape, values out of 0-255, or floats that seem to lie in 0-1.
+    """
+    items, single = self._items(images)
+    out = self._probs(self._fitted(items)) if len(items) else np.zeros((0, len(self.classes)), np.float32)
+    return out[0] if single else out
+
+  def __call__(self, images: Any) -> int | np.ndarray:
+    """Returns the label: an int for one image, int32 [n] for several; arguments as in `probs`."""
+    probs = self.probs(images)
+    return int(probs.argmax()) if probs.ndim == 1 else probs.argmax(1).astype(np.int32)
+
+  def names(self, images: Any) -> str | list[str]:
+    """Returns the name of the class: one for one image, a list for several; arguments as in `probs`."""
+    labels = self(images)
+    return self.classes[labels] if isinstance(labels, int) else [self.classes[label] for label in labels]
+
+  def _items(self, images: Any) -> tuple[Any, bool]:
+    """Returns several images, as an array or a list, and whether only one was asked for."""
+    if isinstance(images, str | Path | bytes | dict | Image.Image):
+      return [images], True
+    if not hasattr(images, '__array__') or getattr(images.dtype, 'kind', 'O') in 'OUST':  # a list or column of images
+      return list(images), False
+    array = np.asarray(images)
+    gray = array.ndim == 3 and self.shape == (*array.shape[1:], 1)
+    channels = {1, 3, 4} & ({array.shape[0], array.shape[-1]} if array.ndim == 3 else set())
+    if array.ndim == 2 or (channels and not gray):
+      return array[None], True
+    return array, False
+
+  def _fitted(self, items: Any) -> np.ndarray:
+    """Returns images uint8 [n, H, W, C] of the shape that the network takes."""
+    notes = []
+    if isinstance(items, np.ndarray):
+      items, notes = pixels.normalised(items)
+    if not isinstance(items, np.ndarray) or items.shape[1:] != self.shape:
+      self.tell(origins.of(origins.some(items)))
+      height, width, channels = self.shape
+      size, fit = self.fitting
+      items, more = pixels.gathered(list(items), size, fit, channels)
+      notes = [*notes, *more]
+      if items.shape[1:] != self.shape:
+        raise UserError(
+          f'images: found {items.shape[2]}x{items.shape[1]} pixels; {self.name} takes {width}x{height} alone (only '
+          'squares are fitted).'
+        )
+    for note in notes:
+      self._say(note, note)
+    return items
+
+  @property
+  def fitting(self) -> tuple[int, str]:
+    """Size and fit of the images it takes, as `decode.decode_all` wants them."""
+    height, width, _ = self.shape
+    if height != width:
+      return 0, 'exact'  # only squares are fitted
+    return height, 'crop' if self.fit == 'exact' else self.fit
+
+  def tell(self, asked: Origin | None) -> None:
+    """Says, once, what differs between the training images and those asked, and what is fitted."""
+    if text := origins.differences(self.origin, asked):
+      self._say('differ', f'These images {text}')
+    height, width, _ = self.shape
+    if asked is not None and (asked.sides[0], asked.sides[2]) != (height, height) and height == width:
+      how = f'by {self.fit}, as in training' if self.fit != 'exact' else 'by crop; in training all had that size'
+      self._say('fitted', f'Images of another size are fitted to {width}x{height} {how}.')
+
+  def _say(self, kind: str, note: str) -> None:
+    """Says the first note of a kind."""
+    if kind not in self._told:
+      self._told.add(kind)
+      log.warning('%s: %s', self.name, note)
+
+
+def load(workdir: str | Path, select: str = '') -> Predictor:
+  """Returns a predictor from a finished run.
+
+  Args:
+    workdir: of the run. select: "best" (by validation) or "last"; "" = what the run stands for (`config.select`).
+  Raises:
+    UserError: no finished run there, or damaged weights.
+  """
+  folder = Path(workdir)
+  if not (folder / 'result.json').exists():
+    raise UserError(f'{folder}: not a finished run: it has no result.json.')
+  settings, facts, result = (
+    formats.read_json(formats.RUN, folder / name) for name in ('config.json', 'model.json', 'result.json')
+  )
+  config = restored(settings)
+  config = phases_of(config)[-1][2]  # what the last phase overrode is part of its networks
+  strategy = build_strategy(config, facts['strategy'])
+  if config.model.conv not in conv.kinds():  # auto, or of the machine that trained it: parameters are the same
+    config.model.conv = 'auto'
+  model = build_model(config, len(facts['classes']) + strategy.extra_classes)
+  shape = tuple(facts['shape'])
+  select = check_choice('select', select or facts['selected'], ('best', 'last'))
+  if hasattr(model, 'apply'):
+    if not (folder / 'weights' / select).exists():
+      raise UserError(f'{folder}: has no {select!r} weights; the run had no validation (data.val).')
+    net = Net(model, tuple(facts['mean']), tuple(facts['std']), facts['networks'])
+    template = jax.eval_shape(lambda: Snapshot(*net.init(jax.random.key(0), np.zeros((2, *shape), np.uint8))))
+    snapshot, sealed = checkpoint.load_weights(folder / 'weights' / select, template)
+    probs = lambda images: step.predict(net, strategy, snapshot, images, config.eval_batch_size)[0]
+  else:
+    state, sealed = _read_npz(folder / 'weights.npz')
+    probs = lambda images: model.predict_proba(state, images)
+  here = {'config': formats.digest(settings), 'model': formats.digest(facts), 'data': result['data']['fingerprint']}
+  if other := [name for name in sealed if sealed[name] != here[name]]:
+    names = {'config': 'config.json', 'model': 'model.json', 'data': 'result.json'}
+    raise UserError(f'{folder / names[other[0]]}: is not the one that the weights beside it were written with.')
+  name = folder.name or folder.resolve().name  # "." has none
+  origin = facts.get('origin') and Origin(**facts['origin'])
+  return Predictor(tuple(facts['classes']), shape, name, config.data.fit, config.data.unlabeled, probs, origin)
+
+
+def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+  """Returns the weights of a classic estimator, and the facts sealed with them; none of those before format 1."""
+  state = storage.read_npz(path)
+  if 'seal' not in state:
+    return state, {}
+  try:
+    return state, seal.opened(formats.WEIGHTS, state, json.loads(str(state.pop('seal'))), path)
+  except ValueError as error:
+    raise UserError(f'{path}: no readable weights: {error}') from error
+
+
+def load_all(workdirs: list[str]) -> list[Predictor]:
+  """Loads several runs; where folders share a name ("seed=0"), each is called by its path below their common parent."""
+  members = [load(w) for w in workdirs]
+  paths = [Path(w).resolve() for w in workdirs]
+  if len({m.name for m in members}) == len(members) or len(set(paths)) < len(paths):
+    return members
+  parent = os.path.commonpath(paths)
+  return [dataclasses.replace(m, name=p.relative_to(parent).as_posix()) for m, p in zip(members, paths)]
+
+
+def ensemble(members: Sequence[Predictor]) -> Predictor:
+  """Returns the soft vote: the mean of the members' probabilities.
+
+  Raises:
+    UserError: members whose class names or image shapes differ.
+  """
+  members = tuple(members)  # the caller may go on with the list
+  first = members[0]
+  for field in ('classes', 'shape'):
+    check_same(members, field, 'ensemble: only runs of the same classes and image shape can vote together')
+  vote = lambda images: functools.reduce(np.add, (m._probs(images) for m in members)) / len(members)
+  return dataclasses.replace(first, name='ensemble', _probs=vote, _told=set())
+
+
+def check_same(predictors: Sequence[Predictor], field: str, why: str) -> None:
+  first = predictors[0]
+  for other in predictors[1:]:
+    found, expected = getattr(other, field), getattr(first, field)
+    if found != expected:
+      raise UserError(f'{why}: {other.name} has {field} {found}, and {first.name} {expected}.')

@@ -1,0 +1,152 @@
+"""Predictions for the images of a folder or zip: a CSV, counts of each class, and a report where labels are known."""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+from noisyjax.data import files, label_file, match, origin as origins, plausible
+from noisyjax.data.decode import check_bad
+from noisyjax.data.labels import indices, position_note
+from noisyjax.estimate import scoring
+from noisyjax.reports import formatting
+from noisyjax.runs.predict import Predictor, check_same
+from noisyjax.system import storage
+from noisyjax.system.errors import UserError
+from noisyjax.system.log import log
+
+
+class Predicted(NamedTuple):
+  """Predictions of runs on n images.
+
+  Attributes:
+    names: place → image, of the n images, where one that was left out keeps its place.
+    probs: run → float32 [n, C]. classes: run → C names. truth: int32 [n], -1 = unknown; None: nothing to score.
+  """
+
+  names: dict[int, str]
+  probs: dict[str, np.ndarray]
+  classes: dict[str, tuple[str, ...]]
+  truth: np.ndarray | None
+
+  @property
+  def labels(self) -> dict[str, np.ndarray]:
+    """Run → int32 [n]."""
+    return {name: probs.argmax(1).astype(np.int32) for name, probs in self.probs.items()}
+
+
+def predict_files(
+  predictors: list[Predictor],
+  images: str,
+  labels: str = '',
+  skip_bad: bool = False,
+  image_column: str = '',
+  label_column: str = '',
+) -> Predicted:
+  """Predicts a folder or zip of images, in the sorted order of their names.
+
+  Args:
+    predictors: the runs.
+    images: folder, zip or tar.
+    labels: a label file to score against, as `label_file.read_column` takes it; "": none.
+    skip_bad: go on without unreadable images.
+    image_column: the column of the label file that names the image; "": by its name.
+    label_column: the column of the label; "": by its name.
+  Returns:
+    Everything in the order of the predictors; names that two runs share are numbered.
+  """
+  probs, classes, truth, names, notes = {}, {}, None, {}, []
+  with files.open_images(images) as found:
+    asked = origins.of_files(found, found.names)
+    for p in predictors:
+      size, fit = p.fitting
+      decoded = found.decoded(size, fit, p.shape[-1])
+      if decoded.images.shape[1:] != p.shape:
+        height, width = decoded.images.shape[1:3]
+        raise UserError(
+          f'{p.name}: takes images of {p.shape[1]}x{p.shape[0]} alone, those of {images} are {width}x{height}; only '
+          'squares are fitted.'
+        )
+      notes = [*found.notes, *decoded.notes, *check_bad(decoded.bad, skip_bad, str(images), '--skip_bad')]
+      names = {int(i): found.names[i] for i in decoded.good}
+      if p.name != 'ensemble':
+        p.tell(asked)
+      name = _free(p.name, probs)
+      probs[name], classes[name] = p._probs(decoded.images), p.classes
+    if labels:
+      check_same(predictors, 'classes', f'--labels: {labels} cannot score runs of different classes')
+      column = match.aligned(label_file.read_column(labels, image_column, label_column), found.names, images)
+      truth = indices(column, predictors[0].classes, predictors[0].unlabeled)[decoded.good]
+      notes += [*column.notes, *position_note(column, predictors[0].classes)]
+      if without := match.without_row(column):
+        notes.append(f'{labels}: {len(without)} of {len(found.names)} images have no row and are not scored.')
+      if not (truth >= 0).any():
+        raise UserError(f'{labels}: has no label for any of the {len(truth)} images; expected some to score against.')
+      for name in probs:
+        doubt = plausible.doubt(truth, probs[name].argmax(1), classes[name], f'the predictions of {name}')
+        notes += [doubt] if doubt else []
+  for note in notes:
+    log.warning(note)
+  return Predicted(names, probs, classes, truth)
+
+
+def _free(name: str, taken: dict) -> str:
+  """Returns the name, numbered where another run has it."""
+  numbered = (f'{name}_{i}' for i in itertools.count(2))
+  return next(n for n in itertools.chain([name], numbered) if n not in taken)
+
+
+def to_csv(found: Predicted, with_probs: bool = False) -> str:
+  """Returns `image,label,confidence` with names, a row an image; and a column a class, if wished.
+
+  Of several runs the columns are `label_RUN,confidence_RUN` (and `CLASS_RUN`), side by side: a row stays an image.
+  """
+  head, columns = ['image'], [found.names.values()]
+  for run, probs in found.probs.items():
+    classes = found.classes[run]
+    own = ['label', 'confidence', *(f'{c} (class)' if c in RESERVED else c for c in classes if with_probs)]
+    head += own if len(found.probs) == 1 else [f'{name}_{run}' for name in own]
+    columns += [[classes[i] for i in probs.argmax(1)], map(_share, probs.max(1))]
+    columns += [map(_share, column) for column in probs.T if with_probs]
+  return storage.csv_text([head, *zip(*columns)])
+
+
+RESERVED = ('image', 'label', 'confidence')
+
+
+def _share(value: float) -> str:
+  return f'{value:.6f}'
+
+
+def course_csv(found: Predicted) -> str:
+  """Returns the course project's `label_prediction.csv`: the images' places, and a column of class numbers a run."""
+  labels = found.labels
+  return storage.csv_text([['', *labels], *([i, *row] for i, row in zip(found.names, zip(*labels.values())))])
+
+
+SHOWN = 20  # classes in a table of counts
+
+
+def counts(found: Predicted) -> str:
+  """Returns how many images each run gives each class and how sure it is of them; of many classes, the largest."""
+  out = []
+  for run, probs in found.probs.items():
+    labels, classes = probs.argmax(1), found.classes[run]
+    number = np.bincount(labels, minlength=len(classes))
+    rows = []
+    for c in np.sort(np.argsort(-number, kind='stable')[:SHOWN]):
+      sure = f'{100 * probs[labels == c, c].mean():.1f} %' if number[c] else '-'
+      rows.append((classes[c], str(number[c]), f'{100 * number[c] / max(len(labels), 1):.1f} %', sure))
+    table = formatting.markdown(('class', 'images', 'share', 'mean confidence'), rows)
+    left = [] if len(rows) == len(classes) else [f'and {len(classes) - len(rows)} more classes']
+    out += [f'{run}: {len(labels)} images', table, *left]
+  return '\n'.join(out)
+
+
+def reports(found: Predicted) -> str:
+  """Returns scikit-learn's classification report of each run, on the images whose label is known."""
+  known = found.truth >= 0
+  return '\n'.join(
+    f'--- {run} ---\n{scoring.report(found.truth[known], labels[known], found.classes[run])[0]}'
+    for run, labels in found.labels.items()
+  )

@@ -1,0 +1,192 @@
+"""What watches a run as it trains: its logs, checkpoints, progress and ends."""
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from noisyjax.config.resolved import resolved
+from noisyjax.data.prepare import Prepared
+from noisyjax.engine import step, train
+from noisyjax.runs import checkpoint
+from noisyjax.runs.audit import Auditor
+from noisyjax.system import formats, interrupt, progress, storage
+from noisyjax.system.cadence import Cadence
+from noisyjax.system.errors import Diverged, UserError
+from noisyjax.system.log import log
+
+_CHECK_EVERY = 50  # steps between looks at the loss: each look waits for the device
+_FEW_STEPS = 10  # an epoch of fewer is worth a note
+
+
+class Recorder:
+  """The hooks of a run: logs, checkpoints, progress, signals, and a loss that is not finite."""
+
+  def __init__(self, config: ConfigDict, folder: Path, prepared: Prepared, auditor: Auditor, plan: list[train.Phase]):
+    self._config, self._folder, self._prepared, self._auditor, self._plan = config, folder, prepared, auditor, plan
+    self._digest = formats.digest(json.loads(json.dumps(resolved(config))))
+    self._metrics = storage.JsonLines(folder / 'metrics.jsonl')
+    self._board = storage.TensorBoard(folder / 'tensorboard') if config.tensorboard else None
+    self._checkpoints = checkpoint.Checkpoints(folder / 'checkpoints', config.checkpoint.keep)
+    self._before = 0.0  # seconds of earlier attempts
+    self._start = self._epoch_start = time.monotonic()
+    self._epoch_images = self._step = self._seen = 0
+    self._bar, self._lines, self._clock = None, progress.Lines(), progress.Clock()
+    self._totals = {}  # of the call before, which the device has done
+
+  def __enter__(self):
+    self._start = self._epoch_start = time.monotonic()
+    return self
+
+  def __exit__(self, *unused):
+    if self._bar is not None:
+      self._bar.close()
+    self._checkpoints.close()
+
+  def seconds(self) -> float:
+    """Returns the seconds of training so far, earlier attempts included."""
+    return self._before + time.monotonic() - self._start
+
+  def resume(self, data, root):
+    """Returns the newest readable state and its position, with the logs cut back to it; None starts from scratch."""
+
+    def template(record):
+      for name, here in (('data', self._prepared.record['fingerprint']), ('config', self._digest)):
+        if record.get(name, here) != here:  # before format 1 there was no config
+          raise UserError(
+            f'{self._folder}: the {name} here are not those of its checkpoint, though config.json is the same. Bring '
+            'them back, or choose another workdir.'
+          )
+      number = record['position']['phase']
+      state = train.enter(self._plan[number], number, data, None, root, None, template=True)
+      if record['soft'] and state.targets.soft is None:  # soft targets of a phase before this one
+        soft = np.zeros((len(data.given), data.classes), np.float32)
+        state = state.replace(targets=state.targets.replace(soft=soft))
+      return state
+
+    found = self._checkpoints.latest(template)
+    epochs = 0
+    if found is not None:
+      state, record = found
+      epochs = int(state.epoch)
+      self._before = record['seconds']
+    for name in ('metrics.jsonl', 'audit.jsonl'):
+      kept = len(storage.truncate(self._folder / name, epochs))
+      if kept < epochs:
+        raise UserError(
+          f'{self._folder / name}: has {kept} epochs, expected the {epochs} before the checkpoint at step '
+          f'{int(state.step)}. Bring the file back, or choose another workdir.'
+        )
+    if found is None:
+      return None
+    log.info('%s: goes on from step %d.', self._folder, int(state.step))
+    position = train.Position(**record['position'])
+    position.totals = {k: np.asarray(v, np.float32) for k, v in position.totals.items()}
+    return state, position
+
+  def begin(self, phase, position, state) -> None:
+    """A phase begins, or goes on."""
+    self._step = int(state.step)
+    self._epoch_images = position.images
+    total = position.steps * phase.epochs
+    if position.steps < _FEW_STEPS and not int(state.phase_epoch) and not int(state.tick):
+      log.info(
+        'phase %r: an epoch is only %d step(s) (batch_size %d), %d in all; steps_per_epoch=-50 walks the rows more '
+        'often, and a smaller batch_size makes more steps of them.',
+        phase.name,
+        position.steps,
+        phase.spec.batch_size,
+        total,
+      )
+    self._cadence = Cadence(self._config.checkpoint.every, position.steps, total)
+    self._began = self._step - int(state.phase_epoch) * position.steps - int(state.tick)
+    if self._bar is not None:
+      self._bar.close()
+    self._clock = progress.Clock()
+    done = int(state.phase_epoch) * position.steps + int(state.tick)
+    self._bar = tqdm(
+      total=total, initial=done, desc=phase.name, unit='step', mininterval=1.0, disable=None, dynamic_ncols=True
+    )
+
+  def step(self, phase, position, state, count: int, tick: int) -> None:
+    """`count` steps were done; `tick` of this epoch so far."""
+    self._step += count
+    self._bar.update(count)
+    done, self._totals = self._totals, position.totals
+    if self._step % _CHECK_EVERY < count:
+      if done and not np.isfinite(np.asarray(done['objective'])[0]):
+        self._check(state)  # waits for this call
+      rate = (position.images - self._epoch_images) / max(time.monotonic() - self._epoch_start, 1e-9)
+      self._bar.set_postfix_str(f'{rate:.0f} images/s', refresh=False)
+    if tick == position.steps:
+      return  # the epoch's own lines come before its checkpoint
+    due = self._cadence.due(self._step - self._began, self.seconds())
+    if due or interrupt.asked():
+      self._save(position, state)
+
+  def epoch(self, phase, position, state, record: dict) -> None:
+    """An epoch closed: its lines first, then the checkpoint that counts on them."""
+    self._check(state)
+    seconds = time.monotonic() - self._epoch_start
+    record |= {'seconds': seconds, 'images_per_second': (position.images - self._epoch_images) / seconds}
+    self._metrics.append(record)
+    if self._board is not None:
+      self._board.append(record)
+    predict = lambda images: step.predict(phase.spec.net, phase.strategy, state.current, images, phase.chunk)
+    rows = {'predicted': state.dynamics.predicted[0], 'chosen': state.dynamics.chosen[0], 'label': state.targets.label}
+    self._auditor.epoch(record['epoch'], predict, phase.strategy.networks, jax.tree.map(np.asarray, rows))
+    last = int(state.phase_epoch) == phase.epochs or bool(state.control.stopped)
+    self._say(record, 0 if last else phase.epochs - int(state.phase_epoch))
+    if self._cadence.due(self._step - self._began, self.seconds()) or last or interrupt.asked():
+      self._save(position, state)
+    self._epoch_start, self._epoch_images = time.monotonic(), position.images
+
+  def _say(self, record: dict, left: int) -> None:
+    """Tells of an epoch; `left` are to come in its phase."""
+    self._clock.tick()
+    left += sum(phase.epochs for phase in self._plan[record['phase'] + 1 :])
+    loss, accuracy = record.get('loss', record.get('objective')), record.get('val_accuracy')
+    self._lines.say(
+      f'epoch {record["epoch"]}/{record["epoch"] + left}' + (f' ({record["strategy"]})' if len(self._plan) > 1 else ''),
+      '' if loss is None else f'loss {loss:.3f}',
+      '' if accuracy is None else f'val {100 * accuracy:.1f} % ({self._config.data.val_labels})',
+      f'{record["images_per_second"]:.0f} images/s',
+      self._clock.left(left),
+    )
+
+  def _check(self, state) -> None:
+    """Stops a run whose loss is not finite; no checkpoint is ever written of such a state."""
+    bad = int(state.bad_step)
+    if bad >= 0:
+      raise self._diverged('loss is', bad + 1)
+    self._seen = self._step
+
+  def _diverged(self, what: str, step: int) -> Diverged:
+    return Diverged(
+      f'{self._folder}: the {what} not finite at step {step} (looked at after steps {self._seen} and {self._step}). '
+      'The last good checkpoint is kept. Try a smaller optim.lr, or optim.clip.'
+    )
+
+  def _save(self, position, state) -> None:
+    self._check(state)
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)):
+      raise self._diverged('parameters are', self._step)
+    plain = dataclasses.asdict(position)
+    plain['totals'] = {k: np.asarray(v).tolist() for k, v in position.totals.items()}
+    self._checkpoints.save(
+      self._step,
+      state,
+      {
+        'position': plain,
+        'soft': state.targets.soft is not None,
+        'seconds': self.seconds(),
+        'data': self._prepared.record['fingerprint'],
+        'config': self._digest,
+      },
+    )
+    interrupt.check(f'{self._folder}', f'at step {self._step}; the same command goes on.')

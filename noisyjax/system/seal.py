@@ -1,0 +1,40 @@
+"""Seals of stored arrays: the facts that belong to them, and a sha256 that detects any changed bit."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from noisyjax.system import formats
+
+
+def sealed(kind: str, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the facts with the format number of `kind`, and the sha256 of the arrays and of the facts themselves."""
+  facts = formats.stamped(kind, facts)
+  return {**facts, 'sha256': _sha256(arrays, facts)}
+
+
+def opened(kind: str, arrays: Mapping[str, np.ndarray], seal: Mapping[str, Any], where: Any) -> dict[str, Any]:
+  """Returns the facts of a seal that holds; what was written before there were seals has none to break.
+
+  Raises:
+    UserError: another format. ValueError: the arrays or the facts are not those that were sealed.
+  """
+  facts = formats.read(kind, seal, where)
+  if 'format' not in seal:
+    return facts
+  written = facts.pop('sha256', None)
+  found = _sha256(arrays, {k: v for k, v in seal.items() if k != 'sha256'})
+  if found != written:
+    raise ValueError(f'the content is not what was written: its sha256 is {found[:12]}…, not {str(written)[:12]}…')
+  return facts
+
+
+def _sha256(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:
+  out = hashlib.sha256(formats.digest(facts).encode())
+  for name in sorted(arrays):
+    array = np.ascontiguousarray(arrays[name])
+    out.update(f'\n{name} {array.dtype} {array.shape}\n'.encode())
+    out.update(array.reshape(-1).view(np.uint8).data)
+  return out.hexdigest()

@@ -1,0 +1,312 @@
+"""Files of a run: whole or absent, and exact.
+
+A file is written beside its final name, synced, and renamed over it, so a reader (or a run killed at any moment) never
+meets half of it. Logs grow by whole lines; the half line that a kill may leave is ignored by readers and removed by
+the next writer. JSON holds floats that read back bit for bit and no NaN or infinity, which are not JSON: they are null.
+"""
+
+import contextlib
+import csv
+import hashlib
+import importlib
+import io
+import json
+import math
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from noisyjax.system import reading
+from noisyjax.system.errors import UserError
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+  """Turns what the operating system refuses (full disk, read-only folder) into a UserError that names the file."""
+  try:
+    yield
+  except OSError as error:
+    raise UserError(f'{path}: cannot write this file: {error.strerror or error}.') from error
+
+
+def write_bytes(path: str | os.PathLike, data: bytes) -> None:
+  """Writes `data` to `path` as a whole: afterwards the file holds either what it held before or all of `data`.
+
+  Raises:
+    UserError: naming the file, if the folder is missing or read-only, the disk is full, or there is something else
+      than a file. The old content stays.
+  """
+  path = Path(path)
+  with _writing(path):
+    path = Path(os.path.realpath(path))  # a link keeps its place
+    if path.exists() and not path.is_file():
+      raise UserError(f'{path}: cannot write this file: it is no regular file.')
+    part = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.part')
+    try:
+      with part.open('xb') as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+      part.replace(path)
+    except BaseException:
+      with contextlib.suppress(OSError):
+        part.unlink()
+      raise
+
+
+def make_folder(path: str | os.PathLike) -> None:
+  """Makes a folder and those above it, where they are missing.
+
+  Raises:
+    UserError: naming the folder that cannot be made.
+  """
+  try:
+    Path(path).mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f'{path}: cannot make this folder: {error.strerror or error}.') from error
+
+
+def remove(path: str | os.PathLike) -> None:
+  """Removes a file or folder, a link without what it leads to; what is not there is no matter.
+
+  Raises:
+    UserError: naming what the operating system does not let go.
+  """
+  path = Path(path)
+  try:
+    if path.is_dir() and not path.is_symlink():
+      shutil.rmtree(path)
+    else:
+      path.unlink(missing_ok=True)
+  except OSError as error:
+    raise UserError(f'{path}: cannot remove it: {error.strerror or error}.') from error
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+  """Writes UTF-8 text as a whole; raises like `write_bytes`."""
+  write_bytes(path, text.encode())
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+  """Returns rows as CSV, in which no text is a formula that a spreadsheet would run: "=…" becomes "'=…"."""
+  text = io.StringIO()
+  csv.writer(text, lineterminator='\n').writerows([_harmless(cell) for cell in row] for row in rows)
+  return text.getvalue()
+
+
+_NUMBER = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?')
+
+
+def _harmless(cell: Any) -> Any:
+  if not isinstance(cell, str):
+    return cell
+  cell = cell.replace('\r', ' ')  # which the csv module would leave unquoted, and others take for a line's end
+  return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
+
+
+_FORMULA = re.compile(r"'*\s*[=+@|%-]")
+
+
+def csv_meant(cell: str) -> str:
+  """Returns what a cell stood for before `csv_text` made it harmless."""
+  return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+  """Writes indented JSON as a whole (numpy and jax values included, NaN as null); raises like `write_bytes`."""
+  write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+  """Returns what `write_json` writes."""
+  return json.dumps(_plain(value), allow_nan=False, indent=2) + '\n'
+
+
+def write_parquet(
+  path: str | os.PathLike, columns: Mapping[str, np.ndarray], metadata: Mapping[str, Any] | None = None
+) -> None:
+  """Writes a table of equally long columns `[N]` as a whole; `metadata` values are stored as JSON in the schema."""
+  import pyarrow as pa
+  import pyarrow.parquet as pq
+
+  table = pa.table({name: pa.array(np.asarray(column)) for name, column in columns.items()})
+  notes = {name: json.dumps(_plain(value), allow_nan=False) for name, value in (metadata or {}).items()}
+  buffer = io.BytesIO()
+  pq.write_table(table.replace_schema_metadata(notes or None), buffer, write_page_checksum=True)
+  write_bytes(path, buffer.getvalue())
+
+
+def read_text(path: str | os.PathLike) -> str:
+  """Reads UTF-8 text; raises UserError, naming the file, if it is missing or no text."""
+  try:
+    return read_bytes(path).decode()
+  except UnicodeDecodeError as error:
+    raise UserError(f'{path}: not UTF-8 text: {error}.') from error
+
+
+def read_json(path: str | os.PathLike) -> Any:
+  """Reads one JSON file.
+
+  Raises:
+    UserError: naming the file (and line), if it is missing or not JSON.
+  """
+  return _parse(read_bytes(path), f'{path}')
+
+
+def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
+  """Returns the arrays of an npz.
+
+  Raises:
+    UserError: naming the file, if it is missing or damaged.
+  """
+  data = read_bytes(path)
+  with reading.reading(path, 'npz'), np.load(io.BytesIO(data)) as arrays:
+    return dict(arrays)
+
+
+def read_parquet(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+  """Returns the columns `[N]` and the metadata that `write_parquet` stored.
+
+  Raises:
+    UserError: naming the file, if it is missing or damaged.
+  """
+  import pyarrow as pa
+  import pyarrow.parquet as pq
+
+  try:
+    table = pq.read_table(io.BytesIO(read_bytes(path)), page_checksum_verification=True)
+    columns = {}
+    for name in table.column_names:
+      column = table[name].to_numpy()
+      columns[name] = column.astype(str) if pa.types.is_string(table[name].type) else column
+    notes = {k.decode(): json.loads(v) for k, v in (table.schema.metadata or {}).items() if not k.startswith(b'ARROW:')}
+  except (pa.ArrowException, *reading.DAMAGE) as error:
+    raise UserError(f'{path}: not a readable Parquet file: {reading.reason(error)}.') from error
+  return columns, notes
+
+
+class JsonLines:
+  """A log of one JSON record per line, which grows by whole lines: `metrics.jsonl`, `audit.jsonl`.
+
+  Opening one removes the half line that a killed writer may have left.
+  """
+
+  def __init__(self, path: str | os.PathLike):
+    self.path = Path(path)
+    if self.path.exists():
+      data = read_bytes(self.path)
+      if data and not data.endswith(b'\n'):
+        write_bytes(self.path, b''.join(_whole_lines(data)))
+
+  def append(self, record: Mapping[str, Any]) -> None:
+    """Adds one line and syncs it: a checkpoint written afterwards can count on it. Raises like `write_bytes`."""
+    line = json.dumps(_plain(record), allow_nan=False).encode() + b'\n'
+    with _writing(self.path), self.path.open('ab') as file:
+      file.write(line)
+      file.flush()
+      os.fsync(file.fileno())
+
+
+def read_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
+  """Returns the records of a log; a half-written last line is ignored and left alone (its writer may be at work).
+
+  Raises:
+    UserError: naming the file and line, if it is missing or a whole line is not JSON.
+  """
+  lines = _whole_lines(read_bytes(path))
+  return [_parse(line, f'{path}, line {i}') for i, line in enumerate(lines, start=1)]
+
+
+def truncate(path: str | os.PathLike, n_lines: int) -> list[dict[str, Any]]:
+  """Cuts a log back to its first `n_lines` records, as a whole; a resumed run drops the epochs it will repeat.
+
+  Returns:
+    The records kept: fewer than `n_lines` if the log (or a missing file) has no more, for the caller to judge.
+  """
+  path = Path(path)
+  if not path.exists():
+    return []
+  data = read_bytes(path)
+  kept = b''.join(_whole_lines(data)[:n_lines])
+  if kept != data:
+    write_bytes(path, kept)
+  return read_lines(path)
+
+
+class TensorBoard:
+  """The numbers of each record as TensorBoard scalars, through tensorboardX; everything else in a record is skipped.
+
+  Raises:
+    UserError: naming the package to install, if tensorboardX is missing.
+  """
+
+  def __init__(self, dir: str | os.PathLike):
+    try:
+      self._tensorboard = importlib.import_module('tensorboardX')
+    except ImportError as error:
+      raise UserError(
+        'TensorBoard event files need tensorboardX, which is not installed: pip install tensorboardX.'
+      ) from error
+    self.dir = Path(dir)
+    self._events = None
+
+  def append(self, record: Mapping[str, Any]) -> None:
+    """Adds one record, placed at its `step` (its `epoch`, if it has no step)."""
+    record = _plain(record)
+    step = record.get('step', record.get('epoch'))
+    with _writing(self.dir):
+      if self._events is None:  # a resumed run hides what it is about to repeat
+        self._events = self._tensorboard.SummaryWriter(str(self.dir), purge_step=step)
+      for name, value in record.items():
+        if isinstance(value, int | float) and not isinstance(value, bool) and name != 'step':
+          self._events.add_scalar(name, value, step)
+      self._events.flush()
+
+
+def _plain(value: Any) -> Any:
+  """JSON's own types: floats widen exactly, arrays become lists, non-finite numbers null, paths text."""
+  if isinstance(value, float):  # numpy's float64 too
+    return float(value) if math.isfinite(value) else None
+  if value is None or isinstance(value, str | bool | int):
+    return value
+  if isinstance(value, Mapping):
+    return {str(k): _plain(v) for k, v in value.items()}
+  if isinstance(value, list | tuple):
+    return [_plain(v) for v in value]
+  if isinstance(value, os.PathLike):
+    return os.fspath(value)
+  if hasattr(value, '__array__'):
+    return _plain(np.asarray(value).tolist())
+  raise TypeError(f'not a JSON value: {value!r}')
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+  """Reads a file; raises UserError, naming it, where it cannot be read."""
+  try:
+    if reading.kind(path) == 'device':
+      raise UserError(f'{path}: is a pipe or device; expected a file.')
+    return Path(path).read_bytes()
+  except OSError as error:
+    raise UserError(f'{path}: cannot read this file: {error.strerror or error}.') from error
+
+
+def sha256(path: str | os.PathLike) -> str:
+  """Returns the sha256 (hex) of a file's content; raises like `read_bytes`."""
+  return hashlib.sha256(read_bytes(path)).hexdigest()
+
+
+def _whole_lines(data: bytes) -> list[bytes]:
+  return [line for line in data.splitlines(keepends=True) if line.endswith(b'\n')]
+
+
+def _parse(data: bytes, where: str) -> Any:
+  try:
+    return json.loads(data)
+  except (ValueError, RecursionError) as error:
+    raise UserError(f'{where}: not valid JSON: {error}.') from error

@@ -18,7 +18,7 @@ from numpy.testing import assert_allclose
 from sklearn.mixture import GaussianMixture
 
 import tiny
-from noisyjax.engine import step, train
+from noisyjax.engine import step, train, walk
 from noisyjax.engine.optim import Optimizer
 from noisyjax.engine.strategy import Strategy
 from noisyjax.strategies import naive
@@ -181,8 +181,8 @@ def views(strategy, phase, state):
 def rows_of(members, state=None, size=BATCH):
   """Returns the first batch's rows, int [size] or [M, size], of a stream whose members are bool [N] or [M, N]."""
   epoch = jnp.int32(0) if state is None else state.epoch
-  walk = step.walks({'any': jnp.asarray(members)}, step.keys(ROOT).walk, epoch, CLASSES)['any']
-  return np.asarray(walk.rows(walk, 0, size)[0])
+  any_row = step.walks({'any': jnp.asarray(members)}, step.keys(ROOT).walk, epoch, CLASSES)['any']
+  return np.asarray(walk.rows(any_row, 0, size)[0])
 
 
 def step_key(state):

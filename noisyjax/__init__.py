@@ -1,28 +1,32 @@
-"""noisyjax: train image classifiers on labels that cannot be trusted."""
+"""noisyjax: train image classifiers on labels that cannot be trusted.
 
+Names are imported when they are first used, so that `import noisyjax` takes no time and does not load JAX.
+"""
 
-def load(workdir, select: str = ''):
-  """Returns a predictor from a finished run; see `noisyjax.runs.predict.load`."""
-  from noisyjax.runs.predict import load
+import importlib
+from typing import TYPE_CHECKING, Any
 
-  return load(workdir, select)
-
-
-def find_label_issues(images=None, labels=None, **options):
-  """Returns the labels that are probably wrong, ranked; see `noisyjax.analysis.issues.find_label_issues`."""
+if TYPE_CHECKING:
   from noisyjax.analysis.issues import find_label_issues
+  from noisyjax.runs.classifier import NoisyClassifier
+  from noisyjax.runs.predict import load
+  from noisyjax.system.version import __version__
 
-  return find_label_issues(images, labels, **options)
+__all__ = ['NoisyClassifier', '__version__', 'find_label_issues', 'load']
+
+_MODULES = {
+  'NoisyClassifier': 'noisyjax.runs.classifier',
+  '__version__': 'noisyjax.system.version',
+  'find_label_issues': 'noisyjax.analysis.issues',
+  'load': 'noisyjax.runs.predict',
+}
 
 
-def __getattr__(name: str):
-  """Imports `NoisyClassifier` and `__version__` when they are first used: scikit-learn takes a second to import."""
-  if name == 'NoisyClassifier':
-    from noisyjax.runs.classifier import NoisyClassifier
+def __getattr__(name: str) -> Any:
+  if name not in _MODULES:
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+  return getattr(importlib.import_module(_MODULES[name]), name)
 
-    return NoisyClassifier
-  if name == '__version__':
-    from noisyjax.system.version import __version__
 
-    return __version__
-  raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+def __dir__() -> list[str]:
+  return __all__

@@ -137,13 +137,13 @@ def _child(code: str, *arguments: str, cwd: Path) -> subprocess.Popen:
 
 def start(*arguments: str, cwd: Path = ROOT) -> subprocess.Popen:
   """Starts `launch.py` with these arguments (and the test models) in a process of its own."""
-  return _child('from noisyjax.cli import run; run()', *arguments, cwd=cwd)
+  return _child('from noisyjax.cli.main import run; run()', *arguments, cwd=cwd)
 
 
 # Each command line in a fork of one process: what they import, they import once. (JAX's threads start later.)
 _FORKS = """
 import io, json, os, traceback
-from noisyjax import cli
+from noisyjax.cli import main
 from noisyjax.experiments import sweep
 from noisyjax.reports import report
 from noisyjax.runs import run
@@ -158,7 +158,7 @@ for arguments in json.load(sys.stdin):
     sys.argv = ['launch.py', *arguments]
     code = 1
     try:
-      cli.run()
+      main.run()
     except SystemExit as exit:
       code = exit.code or 0
     except BaseException:

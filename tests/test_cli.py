@@ -1,11 +1,18 @@
+import importlib.util
 import logging
+import subprocess
+import sys
+import tomllib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import runs
-from noisyjax import cli
+from noisyjax import __main__
+from noisyjax.cli import main, train
+from noisyjax.cli.command import Command, folders
+from noisyjax.cli.parse import Call, named, parse
 from noisyjax.engine import step
 from noisyjax.experiments import sweep
 from noisyjax.system import log, storage
@@ -35,11 +42,23 @@ MISTAKES = {
     ['train', '--config', 'configs/digit.py'],
     "there is no file 'configs/digit.py', nor does noisyjax ship one of that name. Near names: digits.",
   ),
-  'unknown flag': (['train', '--work=w'], "Unknown command line flag 'work'"),
+  'unknown flag': (
+    ['train', '--work=w'],
+    'train: found --work, which it does not take; its flags are --config, --dry_run, --rerun, --workdir. '
+    'Did you mean --workdir?',
+  ),
   'flag of another command': (
     ['train', '--images=photos'],
-    'train: found --images, which it does not read; expected flags of --config, ',
+    'train: found --images, which it does not take; its flags are --config, --dry_run, --rerun, --workdir. Its data '
+    'are --config.data.path and',
   ),
+  'field without a config': (
+    ['predict', '--config.epochs=3'],
+    'predict: found --config.epochs, which it does not take',
+  ),
+  'flag of a command without any': (['strategies', '--workdir=w'], 'found --workdir, which it does not take; it takes'),
+  'value of a switch turned off': (['train', '--norerun=1'], '--norerun=1 does not take an argument'),
+  'folder for a switch': (['predict', '--probs=p.npy'], "--probs: found 'p.npy', expected true or false."),
   'text for a number': (['kfold', '--folds=x'], "--folds: found 'x', expected a whole number such as 5."),
   'number of many digits': (['kfold', f'--folds={"9" * 5000}'], "--folds: found '99999"),
   'flag that is not UTF-8': (['find', '--images=\udcff.zip'], '--images=\\udcff.zip: is not UTF-8 text'),
@@ -138,6 +157,12 @@ def test_mistakes_are_one_sentence_exit_code_2_and_no_traceback(tmp_path):
   assert not list(tmp_path.glob('w/*.json'))
 
 
+def call(run) -> Call:
+  """Returns a call of `train` that runs the given function."""
+  command = Command('train', '', '', train.declare, run)
+  return parse(['train'], [command])
+
+
 @pytest.mark.parametrize(
   ('error', 'said'),
   [
@@ -153,25 +178,23 @@ def test_mistakes_are_one_sentence_exit_code_2_and_no_traceback(tmp_path):
     (UserError('class \x1b]0;title\x07 \u202etxt.exe'), 'class \\x1b]0;title\\x07 \\u202etxt.exe'),
   ],
 )
-def test_what_the_machine_refuses_is_one_sentence_too(monkeypatch, capsys, error, said):
-  def command():
+def test_what_the_machine_refuses_is_one_sentence_too(capsys, error, said):
+  def command(values):
     raise error
 
-  monkeypatch.setattr(cli, 'main', lambda argv: command())
   with pytest.raises(SystemExit) as exit:
-    cli._guarded(['launch.py', 'train'])
+    main.guarded(call(command))
   assert exit.value.code == 2
   err = capsys.readouterr().err
   assert err.startswith('error: ') and said in err and err.count('\n') == 1
 
 
-def test_a_defect_of_ours_keeps_its_traceback(monkeypatch):
-  def broken(argv):
+def test_a_defect_of_ours_keeps_its_traceback():
+  def broken(values):
     raise RuntimeError('a defect')
 
-  monkeypatch.setattr(cli, 'main', broken)
   with pytest.raises(RuntimeError, match='a defect'):
-    cli._guarded(['launch.py', 'train'])
+    main.guarded(call(broken))
 
 
 def test_no_name_moves_the_cursor_of_a_terminal(capsys, caplog):
@@ -367,7 +390,7 @@ def test_kfold_and_sweep_from_the_command_line(data, tmp_path):
   recipe = runs.recipe_file(tmp_path / 'recipe.py', runs.recipe(data))
   file = tmp_path / 'points.py'
   file.write_text("def sweep():\n  for seed in range(2):\n    yield {'seed': seed}\n")
-  for arguments, folders in (
+  for arguments, names in (
     (['kfold', '--folds=2'], ['fold=0', 'fold=1']),
     (['sweep', '--grid=optim.lr=0.1,0.2', '--grid=seed=0'], ['lr=0.1,seed=0', 'lr=0.2,seed=0']),
     (['sweep', f'--sweep={file}'], ['seed=0', 'seed=1']),
@@ -376,25 +399,86 @@ def test_kfold_and_sweep_from_the_command_line(data, tmp_path):
     code, out, err = runs.launch(*arguments, f'--config={recipe}', f'--workdir={workdir}')
     assert code == 0, err
     assert out.startswith((workdir / 'table.md').read_text())
-    assert all((workdir / f / 'report.html').exists() for f in folders)
+    assert all((workdir / f / 'report.html').exists() for f in names)
     table = (workdir / 'table.md').read_text()
-    for made in (workdir / 'table.md', workdir / folders[0] / 'report.html'):
+    for made in (workdir / 'table.md', workdir / names[0] / 'report.html'):
       made.unlink()
     code, out, err = runs.launch('report', f'--workdir={workdir}')  # makes anew what is made of finished runs
     assert code == 0 and table in out and (workdir / 'table.md').read_text() == table, err
-    assert (workdir / folders[0] / 'report.html').exists()
+    assert (workdir / names[0] / 'report.html').exists()
 
 
-def test_help_names_the_commands_and_our_flags():
-  code, out, _ = runs.launch_all([['train', '--help']])[0]
-  assert code == 0 and 'train --config=F' in out and '--workdir' in out and 'predict --workdir' in out
+def test_help_names_the_commands_and_the_help_of_each_its_flags():
+  overall, *each = runs.launch_all([['--help'], *([*c.name.split(), '--help'] for c in main.COMMANDS)])
+  assert overall[0] == 0 and all(f'  {command}\n' in overall[1] for command in main.COMMANDS)
+  for command, (code, out, err) in zip(main.COMMANDS, each, strict=True):
+    own = command.flags()
+    assert code == 0 and not err and out.startswith(f'{command}\n')
+    assert out.count('\n  --') == len(own)
+    for name in own:
+      assert f'--{name}: ' in out or f'--[no]{name}: ' in out
+
+
+def test_a_flag_may_stand_anywhere_and_its_value_apart():
+  for arguments in (
+    ['find', '--images', 'photos', '--labels=a.csv', '--skip_bad'],
+    ['--images', 'photos', '-labels', 'a.csv', 'find', '--skip_bad=true'],
+    ['--skip_bad', '--images=photos', '--labels=b.csv', 'find', '--labels=a.csv', '--verbosity=-1'],
+  ):
+    found = parse(arguments, main.COMMANDS)
+    assert found.command.name == 'find' and not found.words
+    assert (found.flags.images, found.flags.labels, found.flags.skip_bad) == ('photos', 'a.csv', True)
+
+
+def test_the_fields_of_a_config_are_set_in_the_order_given():
+  values = ['--config.epochs=3', '--noconfig.data.cache', '--config.balance', '--config.epochs', '4']
+  config = parse(['train', *values, '--config', 'digits'], main.COMMANDS).flags.config
+  assert (config.epochs, config.data.cache, config.balance) == (4, False, True)
+
+
+def test_a_name_may_be_of_several_words():
+  run = lambda values, *words: None
+  declare = lambda values: None
+  commands = [
+    Command(name, '', '', declare, run, word=name == 'table') for name in ('train', 'table', 'table log', 'run a b')
+  ]
+  names = lambda *arguments: (named(arguments, commands)[0].name, named(arguments, commands)[1])
+  assert names('table', 'log', '--x=1') == ('table log', ['--x=1'])
+  assert names('--x', '1', 'table', 'log') == ('table log', ['--x', '1'])
+  assert names('table', 'digits') == ('table', ['digits'])
+  assert names('run', 'a', 'b') == ('run a b', [])
+  assert parse(['table', 'digits'], commands).words == ['digits']
+  assert parse(['table', 'log'], commands).words == []
+  with pytest.raises(UserError, match=r"command: found 'run a'\. Did you mean 'run a b'\?"):
+    names('run', 'a')
+  with pytest.raises(UserError, match=r"command: found 'tabel'\. Did you mean 'table'\?"):
+    names('tabel', 'log')
+  with pytest.raises(UserError, match="table log: found 'x' beside the command; expected only flags"):
+    parse(['table', 'log', 'x'], commands)
+
+
+def test_launch_py_and_the_installed_command_start_alike():
+  project = tomllib.loads((runs.ROOT / 'pyproject.toml').read_text())['project']
+  assert project['scripts'] == {'noisyjax': 'noisyjax.__main__:main'}
+  spec = importlib.util.spec_from_file_location('launcher', runs.ROOT / 'launch.py')
+  launcher = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(launcher)
+  assert launcher.main is __main__.main
+
+
+def test_the_package_is_imported_without_jax_and_lists_its_names():
+  code = (
+    'import sys, noisyjax; print(sorted({m.split(".")[0] for m in sys.modules} & {"jax", "numpy", "sklearn"}));'
+    'print(all(getattr(noisyjax, name) for name in noisyjax.__all__), noisyjax.__all__ <= dir(noisyjax))'
+  )
+  done = subprocess.run([sys.executable, '-c', code], cwd=runs.ROOT, capture_output=True, text=True, check=False)
+  assert done.stdout.split('\n')[:2] == ['[]', 'True True'], done.stderr
 
 
 def test_several_folders_are_told_by_commas_which_may_be_of_their_names(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   for name in ('a', 'lr=0.1', 'lr=0.1,seed=0', 'lr=0.1,seed=1'):
     (tmp_path / name).mkdir()
-  folders = lambda text: cli._folders(text)
   assert folders('a') == ['a'] and folders('lr=0.1,seed=1') == ['lr=0.1,seed=1']
   assert folders('lr=0.1,seed=0,a,lr=0.1,seed=1') == ['lr=0.1,seed=0', 'a', 'lr=0.1,seed=1']
   assert folders('a,none,,other') == ['a', 'none', 'other']
@@ -405,4 +489,4 @@ def test_many_workdirs_are_longer_than_a_name_may_be(tmp_path, monkeypatch):
   names = [f'run{i:03d}' for i in range(60)] + ['lr=0.1,seed=1']
   for name in names:
     (tmp_path / name).mkdir()
-  assert cli._folders(','.join(names)) == names
+  assert folders(','.join(names)) == names

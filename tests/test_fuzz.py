@@ -15,7 +15,7 @@ import pytest
 from absl import flags
 from PIL import Image
 
-from noisyjax import cli
+from noisyjax.cli import main, parse
 from noisyjax.config import defaults, recipe
 from noisyjax.config.check import checked
 from noisyjax.config.flat import flat
@@ -253,7 +253,7 @@ def test_flags_and_grids(config):
         rng, ('workdir', 'images', 'folds', 'format', 'rerun', 'skip_bad', 'grid', 'config', 'folder', 'flagfile')
       )
       try:
-        cli._parse(['launch.py', one(rng, ('train', text)), f'--{flag}={text}'])
+        parse.parse([one(rng, ('train', 'predict', 'find', text)), f'--{flag}={text}'], main.COMMANDS)
       finally:
         flags.FLAGS.unparse_flags()
 

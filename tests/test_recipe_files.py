@@ -61,8 +61,8 @@ def test_recipes_import_the_shipped_ones_and_what_lies_beside_them_but_never_in_
     '  c.epochs, c.optim.lr = beside.EPOCHS, own.LR\n  return c\n'
   )
   code = (
-    'from noisyjax import cli; from absl import flags; flags.FLAGS(["x", "--config=configs/mine.py"]);'
-    'c = flags.FLAGS.config; print(c.epochs, c.optim.lr, c.model.small_cnn.widths)'
+    'from noisyjax.config import recipe; c = recipe.load("configs/mine.py");'
+    ' print(c.epochs, c.optim.lr, c.model.small_cnn.widths)'
   )
   head = f'import sys; sys.path[0] = {str(runs.ROOT)!r}; '
   done = subprocess.run([sys.executable, '-c', head + code], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -1,7 +1,7 @@
-"""Large arrays in huge pages: on Linux a step takes a tenth to a third less time on the CPU.
+"""Huge pages for large arrays: on Linux a training step takes a tenth to a third less time on the CPU.
 
-XLA asks the system for its arrays anew in every step, and the system hands them out in pages of 4 kB. glibc asks for
-huge ones if it is told to when the program starts; elsewhere nobody reads the wish.
+XLA allocates its arrays anew in every step, and the system provides them in pages of 4 kB. glibc requests huge pages if
+an environment variable says so when the program starts; other C libraries ignore the variable.
 """
 
 import os
@@ -9,6 +9,6 @@ import sys
 
 
 def ask() -> None:
-  """Starts this program anew with the wish, unless it was started with wishes of its own. Call it before all else."""
+  """Re-executes this program with huge pages, unless GLIBC_TUNABLES is set already. Call it before anything else."""
   if sys.platform == 'linux' and 'GLIBC_TUNABLES' not in os.environ:
     os.execve(sys.executable, sys.orig_argv, os.environ | {'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'})

@@ -1,0 +1,117 @@
+"""What a command is: a name, a usage line, the flags it takes, and a function; and the flags that several share."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from absl.flags import FlagValues
+
+from noisyjax.config import recipe_files
+from noisyjax.system import reading
+from noisyjax.system.errors import UserError
+
+
+@dataclass(frozen=True)
+class Command:
+  """A command of the program.
+
+  Attributes:
+    name: One word or several, separated by spaces.
+    usage: What may follow the name.
+    summary: What the command does, in one line.
+    declare: Defines the command's flags in the `FlagValues` it is given.
+    run: Runs the command; it is given the parsed flags, and one word after the name if `word` is set.
+    word: Whether a word may follow the name.
+    resumes: Whether the same command continues its work after an interruption.
+  """
+
+  name: str
+  usage: str
+  summary: str
+  declare: Callable[[FlagValues], None]
+  run: Callable[..., None]
+  word: bool = False
+  resumes: bool = False
+
+  def __str__(self) -> str:
+    return f'{self.name} {self.usage}'.rstrip() + f': {self.summary}'
+
+  def flags(self) -> FlagValues:
+    """Returns the flags of this command, unparsed."""
+    values = FlagValues()
+    self.declare(values)
+    return values
+
+
+class Recipe(flags.ArgumentParser):
+  """Parses the text of --config into a ConfigDict.
+
+  Attributes:
+    folder: The folder of the recipe that was read last; None before.
+  """
+
+  folder: Path | None = None
+
+  def parse(self, argument: Any) -> Any:
+    from noisyjax.config import recipe
+
+    if not isinstance(argument, str):
+      return argument
+    self.folder = recipe_files.located(argument.partition(':')[0], '--config').parent
+    return recipe.load(argument)
+
+
+def define_config(values: FlagValues) -> None:
+  text = 'A recipe: a file, or a name such as digits; --config.field=value changes it.'
+  flags.DEFINE(Recipe(), 'config', None, text, flag_values=values)
+
+
+def define_workdir(values: FlagValues, text: str) -> None:
+  flags.DEFINE_string('workdir', None, text, flag_values=values)
+
+
+def define_rerun(values: FlagValues) -> None:
+  text = 'Runs again what was made of other data, with another config or by other code.'
+  flags.DEFINE_bool('rerun', False, text, flag_values=values)
+
+
+def define_image_files(values: FlagValues) -> None:
+  """Defines the flags of a command that reads images and a label file."""
+  flags.DEFINE_string('images', None, 'Folder or zip of images.', flag_values=values)
+  flags.DEFINE_string('image_column', '', 'Column of the label file that names the image.', flag_values=values)
+  flags.DEFINE_string('label_column', '', 'Column of the label file with the label.', flag_values=values)
+  flags.DEFINE_bool('skip_bad', False, 'Continues without unreadable images.', flag_values=values)
+
+
+EXPECTED = {'config': 'a recipe such as configs/digits.py', 'images': 'a folder or zip of images'}
+
+
+def needed(values: FlagValues, name: str) -> Any:
+  """Returns the value of a flag.
+
+  Raises:
+    UserError: The flag is missing or empty.
+  """
+  if not values[name].value:
+    raise UserError(f'--{name}: missing; expected {EXPECTED.get(name, "a folder such as runs/digits")}.')
+  return values[name].value
+
+
+def folders(text: str) -> list[str]:
+  """Splits a list of folders at its commas, but not at a comma within the name of a folder: "lr=0.1,seed=1"."""
+
+  def exists(name: str) -> bool:
+    with contextlib.suppress(UserError):  # many names together are too long for one
+      return bool(reading.kind(name))
+    return False
+
+  out, parts = [], [part for part in text.split(',') if part]
+  while parts:
+    there = (n for n in range(len(parts), 0, -1) if exists(','.join(parts[:n])))  # the longest name first
+    n = next(there, 1)
+    out.append(','.join(parts[:n]))
+    parts = parts[n:]
+  return out

@@ -1,0 +1,58 @@
+"""find: the labels of image files that may be wrong."""
+
+from pathlib import Path
+
+from absl import flags
+from absl.flags import FlagValues
+
+from noisyjax.cli.command import Command, define_config, define_image_files, define_rerun, define_workdir, needed
+from noisyjax.system.log import say
+
+
+def declare(values: FlagValues) -> None:
+  define_image_files(values)
+  flags.DEFINE_string('labels', '', "Label file to judge; '': the class folders.", flag_values=values)
+  define_workdir(values, 'Folder of the results; label_issues where none is given.')
+  define_config(values)
+  flags.DEFINE_integer('folds', 5, 'How many folds.', flag_values=values)
+  text = 'Your own probabilities, out of sample (.npy, .npz, CSV, Parquet).'
+  flags.DEFINE_string('probs', '', text, flag_values=values)
+  text = 'The classes, in the order of the columns of --probs.'
+  flags.DEFINE_list('classes', [], text, flag_values=values)
+  text = 'Label file to score the result against; only the audit reads it.'
+  flags.DEFINE_string('truth', '', text, flag_values=values)
+  define_rerun(values)
+
+
+def run(values: FlagValues) -> None:
+  from noisyjax.analysis import file_issues
+
+  folder = Path(values.workdir or 'label_issues')
+  found, audit = file_issues.find_files(
+    needed(values, 'images'),
+    values.labels,
+    folder,
+    probs=values.probs,
+    truth=values.truth,
+    folds=values.folds,
+    config=values.config,
+    skip_bad=values.skip_bad,
+    rerun=values.rerun,
+    classes=[name.strip() for name in values.classes],
+    image_column=values.image_column,
+    label_column=values.label_column,
+  )
+  say(found)
+  if audit is not None:
+    say('audit: ' + ', '.join(f'{name} {value:.4f}' for name, value in audit.items()))
+  for name in ('issues.csv', 'issues.html', 'probs.npy'):
+    say(folder / name)
+
+
+COMMAND = Command(
+  'find',
+  '--images=FOLDER|ZIP [--labels=CSV] [--workdir=W] [--probs=NPY] [--truth=CSV]',
+  'labels that may be wrong',
+  declare,
+  run,
+)

@@ -1,0 +1,32 @@
+"""What --help prints: the commands, or one command and its flags."""
+
+import textwrap
+from collections.abc import Sequence
+
+from absl.flags import Flag
+
+from noisyjax.cli.command import Command
+from noisyjax.cli.parse import listed
+
+WIDTH = 100  # characters
+
+
+def text(arguments: Sequence[str], commands: Sequence[Command]) -> str:
+  """Returns the help for a command line that asks for it."""
+  words = ' '.join(argument for argument in arguments if not argument.startswith('-'))
+  asked = [command for command in commands if f'{words} '.startswith(f'{command.name} ')]
+  if not asked:
+    return f'{listed(commands)}\nThe flags of a command: noisyjax COMMAND --help'
+  command = max(asked, key=lambda command: len(command.name))
+  flags = command.flags()
+  lines = [str(command), *(['Flags:'] if len(flags) else []), *(_flag(flags[n]) for n in flags)]
+  return '\n'.join(lines)
+
+
+def _flag(flag: Flag) -> str:
+  """Returns the name, meaning and default of a flag."""
+  name = f'--[no]{flag.name}' if flag.boolean else f'--{flag.name}'
+  said = [flag.help]
+  if flag.default not in (None, '', [], False):
+    said.append(f'Default: {flag.default}.')
+  return textwrap.fill(f'{name}: {" ".join(said)}', WIDTH, initial_indent='  ', subsequent_indent='      ')

@@ -1,0 +1,81 @@
+"""The program: it runs the command that the command line names; a user's mistake is one sentence and exit code 2."""
+
+import os
+import sys
+
+from absl import app
+
+from noisyjax.cli import fields, find, help, inspect, kfold, predict, report, strategies, sweep, train
+from noisyjax.cli.parse import Call, parse
+from noisyjax.system import version
+from noisyjax.system.errors import UserError
+from noisyjax.system.log import log, plain, say, show
+
+COMMANDS = tuple(m.COMMAND for m in (train, kfold, sweep, predict, find, inspect, report, strategies, fields))
+HELP = {'--help', '-help', '-h', '-?', '--helpshort', '--helpfull'}
+VERSION = {'--version', '-version'}
+
+
+def run() -> None:
+  """The entry point of `noisyjax` and launch.py."""
+  show()
+  try:
+    app.run(guarded, flags_parser=_parse)
+  except UserError as error:  # a flag or config file that cannot be read
+    _fail(error)
+  except KeyboardInterrupt:
+    sys.exit(128 + 2)
+
+
+def _parse(argv: list[str]) -> Call:
+  if HELP & set(argv):
+    say(help.text(argv[1:], COMMANDS))
+    sys.exit(0)
+  if VERSION & set(argv):
+    say(version.text())
+    sys.exit(0)
+  return parse(argv[1:], COMMANDS)
+
+
+def start(call: Call) -> None:
+  """Runs a command."""
+  from noisyjax.system import compile_cache
+
+  if 'dry_run' not in call.flags or call.flags.dry_run is not True:  # it compiles next to nothing and writes nothing
+    compile_cache.enable()
+  call.command.run(call.flags, *call.words)
+
+
+def guarded(call: Call) -> None:
+  """Runs a command; exits with a sentence on stderr where the user or the machine ends it."""
+  from noisyjax.system.interrupt import Stopped
+
+  name = call.command.name
+  try:
+    start(call)
+    sys.stdout.flush()
+  except UserError as error:
+    _fail(error)
+  except Stopped as error:
+    log.info('%s', error)
+    sys.exit(128 + error.signal)
+  except KeyboardInterrupt:
+    kept = 'the same command continues from the last checkpoint.' if call.command.resumes else 'nothing is kept.'
+    log.info('Interrupted; %s', kept)
+    sys.exit(128 + 2)
+  except BrokenPipeError:  # the reader of our output went away: head, less
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)
+  except OSError as error:  # of a path or a device that nobody checked in time
+    where = f'{error.filename}: ' if error.filename else ''
+    _fail(UserError(f'{where}{error.strerror or error}.'))
+  except (MemoryError, RuntimeError) as error:
+    if not isinstance(error, MemoryError) and 'RESOURCE_EXHAUSTED' not in str(error):
+      raise
+    less = 'a smaller batch_size or data.size, or fewer images' if 'config' in call.flags else 'fewer images'
+    _fail(UserError(f'{name}: not enough memory ({" ".join(str(error).split())[:200]}). Expected {less}.'))
+
+
+def _fail(error: UserError) -> None:
+  print(f'error: {plain(str(error))}', file=sys.stderr)
+  sys.exit(2)

@@ -1,0 +1,120 @@
+"""The command line: which command it names, its flags, and the config that `--config.field=value` changes."""
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from absl import flags
+from absl.flags import FlagValues
+
+from noisyjax.cli.command import Command, needed
+from noisyjax.config.fields import shown
+from noisyjax.system.errors import UserError
+
+
+class Call(NamedTuple):
+  """A command line.
+
+  Attributes:
+    command: The command it names.
+    flags: The flags of the command, and those of absl, parsed.
+    words: What follows the name and is no flag.
+  """
+
+  command: Command
+  flags: FlagValues
+  words: list[str]
+
+
+def parse(arguments: Sequence[str], commands: Sequence[Command]) -> Call:
+  """Parses a command line.
+
+  Args:
+    arguments: All after the name of the program.
+    commands: The commands there are.
+
+  Returns:
+    The call; a recipe is loaded, with its fields set.
+
+  Raises:
+    UserError: An unknown command, flag or field, or a value that cannot be read.
+  """
+  from noisyjax.config import recipe
+  from noisyjax.config.override import override
+
+  for argument in arguments:
+    if any(c == '\0' or '\ud800' <= c <= '\udfff' for c in argument):
+      raise UserError(f'{argument}: is not UTF-8 text; expected flags and paths in UTF-8.')
+  command, rest = named(arguments, commands)
+  own = command.flags()
+  values = FlagValues()
+  values.append_flag_values(flags.FLAGS)  # --verbosity and such
+  values.append_flag_values(own)
+  try:
+    rest, fields = recipe.take_fields(values.read_flags_from_files(rest))
+    if fields and 'config' not in own:
+      raise UserError(_refusal(command, f'config.{next(iter(fields))}', own))
+    words = values(['', *rest])[1:]
+  except flags.UnrecognizedFlagError as error:
+    raise UserError(_refusal(command, error.flagname, own)) from error
+  except flags.IllegalFlagValueError as error:
+    raise UserError(_illegal(str(error), values)) from error
+  except (flags.Error, ValueError) as error:  # ValueError: a value after --noflag
+    raise UserError(f'{error}'.strip().splitlines()[-1]) from error
+  if len(words) > command.word:
+    expected = 'one word and flags' if command.word else 'only flags, such as --workdir=W'
+    raise UserError(f'{command.name}: found {words[-1]!r} beside the command; expected {expected}.')
+  if fields:
+    override(needed(values, 'config'), fields, '--config', beside=values['config'].parser.folder)
+  flags.FLAGS.mark_as_parsed()
+  return Call(command, values, words)
+
+
+def named(arguments: Sequence[str], commands: Sequence[Command]) -> tuple[Command, list[str]]:
+  """Finds the command that a command line names: its first words or, where it begins with flags, the first that fit.
+
+  Returns:
+    The command with the longest name that fits, and the arguments without its name.
+
+  Raises:
+    UserError: It names none; with the nearest.
+  """
+  known = {tuple(command.name.split()): command for command in commands}
+  longest = max(map(len, known))
+  places = range(len(arguments)) if arguments and arguments[0].startswith('-') else (0,)
+  for start in places:
+    for end in range(start + longest, start, -1):
+      if command := known.get(tuple(arguments[start:end])):
+        return command, [*arguments[:start], *arguments[end:]]
+  words = [argument for argument in arguments if not argument.startswith('-')]
+  of_several = words and any(len(name) > 1 and name[0] == words[0] for name in known)
+  found = ' '.join(words[: longest if of_several else 1]) or 'nothing'
+  raise UserError(f'command: found {found!r}.{_near(found, (c.name for c in commands))} {listed(commands)}')
+
+
+def listed(commands: Iterable[Command]) -> str:
+  """Returns the usage of each command."""
+  return 'Commands:\n' + '\n'.join(f'  {command}' for command in commands)
+
+
+def _near(word: str, known: Iterable[str], dashes: str = '') -> str:
+  near = difflib.get_close_matches(word, list(known), n=1)
+  return f' Did you mean {dashes}{near[0]}?' if near and dashes else f' Did you mean {near[0]!r}?' if near else ''
+
+
+def _refusal(command: Command, flag: str, own: FlagValues) -> str:
+  """Returns what is said of a flag that the command does not take."""
+  names = sorted(own)
+  expected = f'its flags are {", ".join(f"--{name}" for name in names)}' if names else 'it takes no flag'
+  data = ' Its data are --config.data.path and --config.data.labels.' if flag in ('images', 'labels') else ''
+  hint = data if 'config' in own else ''
+  return f'{command.name}: found --{flag}, which it does not take; {expected}.{_near(flag, names, "--")}{hint}'
+
+
+def _illegal(text: str, values: FlagValues) -> str:
+  """Returns what is wrong with the value of a flag, from absl's message."""
+  found = re.match(r'flag --(\w+)=(.*?): (.*)', text, re.DOTALL)
+  expected = {'int': 'a whole number such as 5', 'bool': 'true or false'}.get(values[found[1]].flag_type())
+  said = f'expected {expected}' if expected else found[3]
+  return f'--{found[1]}: found {shown(found[2])}, {said}.'

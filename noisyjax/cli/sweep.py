@@ -1,0 +1,47 @@
+"""sweep: one run for each point of a grid or of a sweep file."""
+
+from pathlib import Path
+
+from absl import flags
+from absl.flags import FlagValues
+
+from noisyjax.cli.command import Command, define_config, define_rerun, define_workdir, needed
+from noisyjax.system.errors import UserError
+from noisyjax.system.log import say
+
+FILES = ('table.md', 'table.csv', 'table.tex', 'comparison.png', 'axes.png')
+
+
+def declare(values: FlagValues) -> None:
+  define_config(values)
+  define_workdir(values, 'Folder of the sweep.')
+  text = 'An axis, field=value,value,…; the product of several is run.'
+  flags.DEFINE_multi_string('grid', [], text, flag_values=values)
+  text = 'A file with sweep(), which yields dicts of field → value, or the name of a shipped one.'
+  flags.DEFINE_string('sweep', '', text, flag_values=values)
+  define_rerun(values)
+
+
+def run(values: FlagValues) -> None:
+  from noisyjax.experiments import sweep
+
+  if bool(values.grid) == bool(values.sweep):
+    raise UserError('sweep: expected either --grid=field=value,value,… or --sweep=FILE.')
+  points = sweep.generated(values.sweep) if values.sweep else list(sweep.grid(values.grid))
+  say(sweep.sweep(needed(values, 'config'), points, needed(values, 'workdir'), values.rerun)[1], end='')
+  say_files(Path(values.workdir))
+
+
+def say_files(folder: Path) -> None:
+  """Prints the paths of the tables and pictures of a folder of runs."""
+  say(*(folder / name for name in FILES if (folder / name).exists()))
+
+
+COMMAND = Command(
+  'sweep',
+  '--config=F --workdir=W --grid=field=a,b … | --sweep=configs/sweeps/F.py',
+  'a run for each point, and one table',
+  declare,
+  run,
+  resumes=True,
+)

@@ -1,0 +1,49 @@
+"""train: one run."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from absl.flags import FlagValues
+
+from noisyjax.cli.command import Command, define_config, define_rerun, define_workdir, needed
+from noisyjax.system.log import say
+
+
+class _Timed(flags.BooleanParser):
+  """A flag without a value, or with the value "timed"."""
+
+  def parse(self, argument: Any) -> Any:
+    return argument if argument == 'timed' else super().parse(argument)
+
+
+def declare(values: FlagValues) -> None:
+  define_config(values)
+  define_workdir(values, 'Folder of the run.')
+  define_rerun(values)
+  text = 'Prints the plan of the run and writes nothing; =timed executes a few steps to measure their time.'
+  flags.DEFINE_bool('dry_run', False, text, flag_values=values)
+  values['dry_run'].parser = _Timed()
+
+
+def run(values: FlagValues) -> None:
+  from noisyjax.reports import report
+  from noisyjax.runs import dry_run, run
+
+  if values.dry_run:
+    say(dry_run.text(needed(values, 'config'), timed=values.dry_run == 'timed'))
+    return
+  result = run.run(needed(values, 'config'), needed(values, 'workdir'), sys.argv, rerun=values.rerun)
+  say(report.table([result], ('strategy', 'model')), end='')
+  say(f'{Path(values.workdir) / "report.html"}')
+
+
+COMMAND = Command(
+  'train',
+  '--config=F [--config.field=value …] --workdir=W',
+  'one run; a finished one stays, an interrupted one continues',
+  declare,
+  run,
+  resumes=True,
+)

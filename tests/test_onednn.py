@@ -53,7 +53,7 @@ monitoring.register_event_listener(lambda name, **_: hits.append(name) if name.e
 jax.config.update('jax_compilation_cache_dir', sys.argv[1])
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 jax.config.update('jax_persistent_cache_min_entry_size_bytes', 0)
-from noisyjax.models.conv import convolution
+from noisyjax.models.layers.conv import convolution
 images, kernel = jax.numpy.ones((64, 32, 32, 16)), jax.numpy.ones((3, 3, 16, 16))
 many = jax.jit(lambda x: [convolution(i * x, kernel, (1, 1), 'SAME', 'onednn').sum() for i in range(20)])
 print(float(many(images)[3]), len(hits), flush=True)
@@ -104,7 +104,7 @@ def test_callers_on_many_threads_share_onednns():
   """OpenMP keeps a team of threads for each that called: on a machine of 64 cores thousands."""
   code = """
 import concurrent.futures, jax, os
-from noisyjax.models.conv import convolution
+from noisyjax.models.layers.conv import convolution
 images, kernel = jax.numpy.ones((4, 8, 8, 16)), jax.numpy.ones((3, 3, 16, 16))
 run = jax.jit(lambda x: convolution(x, kernel, (1, 1), 'SAME', 'onednn'))
 run(images).block_until_ready()

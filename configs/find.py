@@ -5,7 +5,7 @@
 As it stands, it does what `find` does without `--config`.
 """
 
-from noisyjax.analysis.issues import recipe
+from noisyjax.runs.in_memory import recipe
 
 
 def get_config():

@@ -230,15 +230,15 @@ def test_pixel_statistics_are_the_training_images_own_unless_given():
   data = _rows()
   config = runs.recipe(model__mean=(), model__std=())
   model = build_model(config, 3)
-  mean, std = pixel_statistics(config, model, data.images)
+  mean, std = pixel_statistics(config, model, data)
   np.testing.assert_allclose([*mean, *std], [data.images.mean(), data.images.std()], atol=0.51)
   given = runs.recipe(model__mean=(1.0,), model__std=(2.0,))
-  assert pixel_statistics(given, model, data.images) == ((1.0,), (2.0,))
+  assert pixel_statistics(given, model, data) == ((1.0,), (2.0,))
   wrong = runs.recipe(model__mean=(1.0, 2.0))
   with pytest.raises(UserError, match=r'model\.mean: found 2 numbers, expected 1, one a channel'):
-    pixel_statistics(wrong, model, data.images)
+    pixel_statistics(wrong, model, data)
   raw = runs.recipe(model__name='model_1')
-  assert pixel_statistics(raw, build_model(raw, 3), data.images) == ((0.0,), (1.0,))
+  assert pixel_statistics(raw, build_model(raw, 3), data) == ((0.0,), (1.0,))
 
 
 def test_more_devices_than_there_are_is_an_error():

@@ -18,7 +18,7 @@ import runs
 import tiny
 from noisyjax.config.plan import planned
 from noisyjax.config.plugin_fields import STRATEGIES
-from noisyjax.data.training import TrainData
+from noisyjax.data.training import Status, TrainData
 from noisyjax.engine import step, train
 from noisyjax.engine.strategy import Ctx
 from noisyjax.runs import checkpoint
@@ -28,7 +28,9 @@ ROOT = jax.random.key(3)
 STEPS, EPOCHS, LATE = 3, 100, 60  # steps an epoch; epochs a run would have; an epoch after all warm-ups
 UNLABELED, HELD, DROPPED = np.arange(5, 13), np.arange(60, 70), np.arange(70, 78)
 ALLOWED, KEPT = (~np.isin(np.arange(runs.TRAIN), out) for out in (HELD, DROPPED))
-USED = ALLOWED & KEPT
+STATUS = np.where(np.arange(runs.TRAIN) >= 91, Status.HELD, Status.LABELED)
+STATUS[86:91] = Status.DROPPED
+USED = ALLOWED & KEPT & (STATUS == Status.LABELED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +45,11 @@ class Case:
 
 
 def rows() -> TrainData:
-  """96 rows of three classes: 30 % wrong, a quarter verified, eight without a given label."""
+  """96 rows of three classes: 30 % wrong, a quarter verified, eight without a given label, ten dropped or held."""
   arrays = {k: v[: runs.TRAIN] for k, v in runs.arrays().items() if k != 'classes'}
   given = arrays['labels'].copy()
   given[UNLABELED] = -1
-  return TrainData(arrays['images'], given, arrays['verified'], 3)
+  return TrainData(arrays['images'], given, arrays['verified'], 3, status=STATUS)
 
 
 @functools.cache
@@ -257,13 +259,13 @@ def of_rows(rows, tree):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_rows_that_may_not_be_used_reach_nothing(name):
-  """Neither those that the phase holds back nor those that an earlier one dropped."""
+  """Those that are dropped or held, that the phase holds back, and that an earlier one dropped."""
   c, data, out = case(name), rows(), ~USED
   images, given, verified = data.images.copy(), data.given.copy(), data.verified.copy()
   images[out] = 255 - images[out]
   given[out] = (given[out] + 1) % 3
   verified[out] = np.where(verified[out] >= 0, (verified[out] + 1) % 3, -1)
-  poisoned = walk(c.plan, TrainData(images, given, verified, 3))
+  poisoned = walk(c.plan, TrainData(images, given, verified, 3, status=STATUS))
   for one, other in ((c.state, poisoned.state), (later(c), later(poisoned))):
     assert not np.asarray(one.targets.weight)[DROPPED].any(), 'a dropped row came back'
     a, b = (stepped(c.phase, state, x.data) for state, x in ((one, c), (other, poisoned)))

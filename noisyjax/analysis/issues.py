@@ -1,8 +1,8 @@
 """Wrong labels, found in one call: confident learning on the predictions of networks that never saw the row's label.
 
 The rows are parted into folds, stratified by label, exact duplicates together. For each fold a recipe is trained from
-scratch on the other folds and predicts this one; its rows are held and their labels blanked, so that nothing that
-trains can know them. Pixel mean and deviation (and a whitening layer) are of all images: no label is in them.
+scratch on the other folds and predicts this one; its rows have the status "held", so that neither their labels nor
+their images are trained on. Only the mean and deviation by which pixels are normalised are of all images.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from tqdm import tqdm
 from noisyjax.config.check import checked
 from noisyjax.config.plan import fitting, phases_of
 from noisyjax.data import dataset, decode, labels as labels_, objects, pixels, plausible, probs as own_probs, split
-from noisyjax.data.training import TrainData
+from noisyjax.data.training import Status, TrainData
 from noisyjax.estimate import confident, scoring
 from noisyjax.runs import in_memory
 from noisyjax.system import interrupt, progress
@@ -258,11 +258,9 @@ def out_of_fold(
 
 def _held_out(config, images, labels, classes: int, held: np.ndarray, chunk: int, bar: tqdm) -> np.ndarray:
   """Returns the probabilities [n, C] of the held rows by a run that has neither their labels nor their images."""
-  known = labels.copy()
-  known[held] = -1
-  free = np.ones(len(known), np.float32)
-  free[held] = 0
-  data = TrainData(images, known, np.full(len(known), -1, np.int32), classes, weight=free)
+  status = np.full(len(labels), Status.LABELED, np.int8)
+  status[held] = Status.HELD
+  data = TrainData(images, labels, np.full(len(labels), -1, np.int32), classes, status=status)
   return in_memory.fit(config, data, _Watch(bar)).probs(images[held], chunk)
 
 

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from noisyjax.config.build import build_model, build_strategy, find_strategy
 from noisyjax.config.override import override
+from noisyjax.data.training import Status
 from noisyjax.engine import augment, optim, step, strategy
 from noisyjax.engine.net import Net
 from noisyjax.engine.train import Phase
@@ -75,8 +76,7 @@ def planned(config: ConfigDict, data: strategy.TrainData) -> list[Phase]:
     raise UserError(f'devices: found {devices}, expected at most {len(jax.devices())}.')
   for name, epochs, c in phases_of(config):
     method = build_strategy(c, name)
-    rows = ROWS[c.rows](data.given, data.verified)
-    rows = rows if data.weight is None else rows & (data.weight > 0)
+    rows = ROWS[c.rows](data.given, data.verified) & data.used
     if not rows.any():
       raise UserError(f'rows: {c.rows!r} leaves no row to phase {name!r}; no training row is verified.')
     if 'verified' in method.needs and not (data.verified >= 0).any():
@@ -85,7 +85,7 @@ def planned(config: ConfigDict, data: strategy.TrainData) -> list[Phase]:
         '(labels someone checked) or, where the truth is known, data.trusted.'
       )
     model = build_model(c, data.classes + method.extra_classes)
-    mean, std = pixel_statistics(c, model, data.images)
+    mean, std = pixel_statistics(c, model, data)
     net = Net(model, mean, std, method.networks, unroll=not c.model.vmap)
     o, s = c.optim, c.schedule
     optimizer = optim.Optimizer.build(
@@ -176,13 +176,15 @@ def fitting(batch_size: int, rows: int) -> int:
   return batch_size if batch_size <= rows else 1 << max(rows.bit_length() - 1, 0)
 
 
-def pixel_statistics(config: ConfigDict, model: Any, images: np.ndarray) -> tuple[tuple, tuple]:
+def pixel_statistics(config: ConfigDict, model: Any, data: strategy.TrainData) -> tuple[tuple, tuple]:
   """Returns mean and std per channel in 0-255: the config's, or the training images'; (0, 1) for a raw model.
+
+  Dropped images do not count. Held ones do, so that the folds of a data set have the same statistics.
 
   Those of the images are rounded to whole numbers: they are static, and folds and splits of one data set, which differ
   in the decimals, then share one compiled step.
   """
-  channels = images.shape[-1]
+  channels = data.images.shape[-1]
   if getattr(model, 'raw', False):
     return (0.0,) * channels, (1.0,) * channels
   given = []
@@ -194,8 +196,9 @@ def pixel_statistics(config: ConfigDict, model: Any, images: np.ndarray) -> tupl
   if all(given):
     return tuple(given)
   counts = np.zeros((channels, 256))
-  for start in range(0, len(images), 1000):  # in parts: bincount makes eight bytes of each
-    pixels = images[start : start + 1000].reshape(-1, channels)
+  rows = np.flatnonzero(data.status != Status.DROPPED)
+  for start in range(0, len(rows), 1000):  # in parts: bincount makes eight bytes of each
+    pixels = data.images[rows[start : start + 1000]].reshape(-1, channels)
     counts += [np.bincount(pixels[:, c], minlength=256) for c in range(channels)]
   mean, square = (counts @ np.arange(256.0) ** power / counts.sum(1) for power in (1, 2))
   std = np.sqrt(np.maximum(square - mean**2, 1.0))

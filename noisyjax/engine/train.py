@@ -76,13 +76,16 @@ class Hooks(Protocol):
 
 
 def first_targets(phase: Phase, data: TrainData) -> Targets:
-  """Returns targets from the given or the verified labels; rows weigh what the data say, and all are trusted."""
+  """Returns targets from the given or the verified labels; rows weigh what the data say, and all are trusted.
+
+  `TrainData` has settled both: only a labeled row has a label, and a dropped or held row has the weight 0.
+  """
   label = {'given': data.given, 'verified': data.verified}[phase.labels or 'given']
   label = jnp.array(label, jnp.int32)
   return Targets(
     label=label,
     soft=jax.nn.one_hot(label, data.classes) if phase.strategy.soft else None,
-    weight=jnp.ones(len(label), jnp.float32) if data.weight is None else jnp.array(data.weight, jnp.float32),
+    weight=jnp.array(data.weight, jnp.float32),
     trust=jnp.ones((phase.strategy.networks, len(label)), jnp.float32),
   )
 
@@ -161,7 +164,7 @@ def enter(
   key = jax.random.fold_in(jax.random.fold_in(root, 0), number)
   net_key, own_key = jax.random.split(key)
   strategy, spec = phase.strategy, phase.spec
-  usable = np.flatnonzero(phase.rows)
+  usable = np.flatnonzero(phase.rows & data.used)
   every = -(-len(usable) // spec.net.shown(data.images.shape[1:]))  # from all over the data set
   fresh = Snapshot(*spec.net.init(net_key, data.images[usable[::every]]))
   if phase.hyper.optimizer.freeze:

@@ -109,8 +109,7 @@ def fit(config: ConfigDict, data: TrainData, hooks: train.Hooks | None = None) -
   config = checked(config)
   model = find_model(config.model.name)
   if not hasattr(model, 'apply'):  # a classic estimator
-    labels = data.given if data.weight is None else np.where(data.weight > 0, data.given, -1)
-    weights = build_model(config, data.classes).fit(data.images, labels)
+    weights = build_model(config, data.classes).fit(data.images, data.given)
     return Trained(config, 'naive', data.classes, 1, (), (), weights)
   plan = planned(config, data)
   state, _ = train.fit(plan, data, None, jax.random.key(config.seed), hooks or Silent())

@@ -175,7 +175,7 @@ def test_contradictions_and_values_out_of_range_name_their_field():
   refused(r'devices: expected at least 0, found -1', devices=-1)
   refused("data.classes: 'undefined' is data.unlabeled", data__classes=('cat', 'undefined'))
   refused(r'data\.trusted: expected from 0 to 1', data__trusted=1.5)
-  refused(r"checkpoint\.every: .*'often'; expected such as '1 epoch'", checkpoint__every='often')
+  refused(r"checkpoint\.every: .*'often'; expected a number greater than 0 and a unit", checkpoint__every='often')
   refused(r'checkpoint\.keep: expected at least 1, found 0', checkpoint__keep=0)
   refused(r"freeze: '\(conv' is not a regular expression", freeze='(conv')
   refused("model.name: 'histogram' is fitted in one go", model__name='histogram', strategy__name='co_teaching')

@@ -196,7 +196,7 @@ def test_a_json_file_that_is_not_what_was_written_is_refused(path, tmp_path, nam
     content[key] = 10**40
   storage.write_json(folder / name, content)
   readers = {'environment.json': lambda: run.run(config, folder), 'model.json': lambda: noisyjax.load(folder)}
-  with pytest.raises(UserError, match=rf'{name}: its content is not what was written'):
+  with pytest.raises(UserError, match=rf'{name}: the file was damaged or edited after it was written'):
     readers.get(name, lambda: report.compare([folder]))()
 
 

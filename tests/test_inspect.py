@@ -182,5 +182,5 @@ def test_matrix_figure_has_verified_labels_down():
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
   (tmp_path / 'file').write_text('')
-  with pytest.raises(UserError, match=r'file.*cannot make this folder'):
+  with pytest.raises(UserError, match=r'file.*cannot create this folder'):
     inspect(data(), np.full(60, -1), parts(), tmp_path / 'file')

@@ -109,7 +109,7 @@ def test_ctrl_c_on_a_command_saves_says_so_and_exits_with_130(data, tmp_path):
   process.send_signal(signal.SIGINT)
   _, err = process.communicate(timeout=WAIT)
   assert process.returncode == 130, err
-  assert 'Ctrl-C: stops at the next step' in err and 'stopped by Ctrl-C at step' in err and 'Traceback' not in err
+  assert 'Ctrl-C: the run stops' in err and 'stopped by Ctrl-C at step' in err and 'Traceback' not in err
   step = err.split('by Ctrl-C at step ')[1].split(';')[0]
   assert [p.name for p in (folder / 'checkpoints').iterdir() if p.name.isdigit()] == [step]
 
@@ -122,7 +122,7 @@ def test_the_second_ctrl_c_ends_at_once_whatever_the_program_does():
   process = runs._child(code, cwd=runs.ROOT)
   assert process.stdout.readline() == 'ready\n'
   process.send_signal(signal.SIGINT)
-  assert 'once more ends at once' in process.stderr.readline()
+  assert 'press Ctrl-C again to exit immediately' in process.stderr.readline()
   process.send_signal(signal.SIGINT)
   assert process.wait(timeout=WAIT) == 130
   for stream in (process.stdin, process.stdout, process.stderr):

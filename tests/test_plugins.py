@@ -162,13 +162,13 @@ def test_an_edited_plug_in_is_refused_by_resume_and_by_load_and_welcome_again_as
   config = lambda: overridden(runs.recipe(data, epochs=1), strategy__name='./mine.py')
   result = runs.fit(config(), tmp_path / 'w', monkeypatch)
   file.write_text(METHOD + '# another thought\n')
-  with pytest.raises(UserError, match=r'mine\.py: the plug-in is another \(sha256 \w{12}… → \w{12}…\)'):
+  with pytest.raises(UserError, match=r'mine\.py: the plug-in has changed \(sha256 \w{12}… → \w{12}…\)'):
     runs.fit(config(), tmp_path / 'w', monkeypatch)
   file.write_text('raise SystemExit("what was not recorded is not run")')
-  with pytest.raises(UserError, match=r'mine\.py: the plug-in is another .* since the run was trained'):
+  with pytest.raises(UserError, match=r'mine\.py: the plug-in has changed .* since the run was trained'):
     noisyjax.load(tmp_path / 'w')
   file.unlink()
-  with pytest.raises(UserError, match=r'mine\.py: the run was trained with this plug-in, which is not there'):
+  with pytest.raises(UserError, match=r'mine\.py: the run was trained with this plug-in, but the file is missing'):
     noisyjax.load(tmp_path / 'w')
   write(tmp_path / 'elsewhere/mine.py', METHOD)
   monkeypatch.chdir(tmp_path / 'elsewhere')  # a moved file is the same file
@@ -206,11 +206,11 @@ def test_an_edited_op_is_compiled_anew(tmp_path):
   ('field', 'name', 'text', 'said'),
   [
     ('strategy.name', 'none.py', None, r"strategy\.name: there is no file './none\.py'"),
-    ('strategy.name', 'elr.py', METHOD, r"'elr' of its own; expected a file of another name"),
-    ('model.name', 'dtype.py', MODEL, r"'dtype' of its own; expected a file of another name"),
-    ('augment.weak', 'flip.py', OP, r"'flip' of its own; expected a file of another name"),
+    ('strategy.name', 'elr.py', METHOD, r"'elr' is already used by noisyjax. Rename the file"),
+    ('model.name', 'dtype.py', MODEL, r"'dtype' is already used by noisyjax. Rename the file"),
+    ('augment.weak', 'flip.py', OP, r"'flip' is already used by noisyjax. Rename the file"),
     ('strategy.name', 'my-method.py', METHOD, r'expected a file name of letters, digits and _'),
-    ('strategy.name', 'wrong.py', 'x = 1', r'wrong\.py has no Strategy; expected a file that defines it'),
+    ('strategy.name', 'wrong.py', 'x = 1', r'wrong\.py does not define Strategy; expected a file that does'),
     (
       'strategy.name',
       'base.py',
@@ -221,7 +221,7 @@ def test_an_edited_op_is_compiled_anew(tmp_path):
     ('model.name', 'broken.py', 'def f(:', r'broken\.py, line 1: SyntaxError'),
     ('data.source', 'quits.py', 'raise SystemExit(3)', r'quits\.py, line 1: SystemExit: 3'),
     ('model.name', 'bare.py', BARE, r'Model\.hidden has no default'),
-    ('augment.weak', 'op.py', 'OP = 1', r'op\.py has no op; expected'),
+    ('augment.weak', 'op.py', 'OP = 1', r'op\.py does not define op; expected'),
     ('strategy.name', 'plain.py', 'class Strategy: pass', r'Strategy is .* a subclass of noisyjax\.engine'),
     ('model.name', 'plain.py', 'class Model: pass', r'plain\.py: Model is something else than expected: a Flax module'),
     (
@@ -246,5 +246,5 @@ def test_two_files_of_one_name_are_told_apart_by_refusal(tmp_path):
   write(tmp_path / 'c/mine.py', METHOD)
   config = overridden(runs.recipe(), strategy__name='a/mine.py')
   overridden(config, strategy__name='c/mine.py')  # the same content
-  with pytest.raises(UserError, match=r'b/mine\.py and .*a/mine\.py have one name; expected files of different names'):
+  with pytest.raises(UserError, match=r'b/mine\.py and .*a/mine\.py have the same name; expected different names'):
     overridden(config, strategy__name='b/mine.py')

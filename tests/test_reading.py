@@ -44,7 +44,7 @@ def test_other_errors_pass():
 
 
 def test_a_home_that_nobody_has(monkeypatch):
-  with pytest.raises(UserError, match='--images: ~nobody_at_all/x: whose home'):
+  with pytest.raises(UserError, match=r'--images: ~nobody_at_all/x: the home folder .~nobody_at_all. is unknown'):
     reading.path_of('~nobody_at_all/x', '--images')
   monkeypatch.setenv('HOME', '/there')
   assert reading.path_of('~/x') == reading.Path('/there/x')

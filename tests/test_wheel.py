@@ -112,4 +112,4 @@ def test_a_method_in_a_file_of_ones_own(installed, foreign):
   assert config['strategy'] == {'name': 'my_method', 'my_method': {'smooth': 0.25}}
   (foreign / 'my_method.py').write_text(METHOD + '\n')
   again = run(*python, 'train', '--config=digits', *flags, '--workdir=runs/mine', cwd=foreign)
-  assert again.returncode == 2 and 'my_method.py: the plug-in is another (sha256' in again.stderr
+  assert again.returncode == 2 and 'my_method.py: the plug-in has changed (sha256' in again.stderr

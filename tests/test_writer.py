@@ -230,7 +230,7 @@ def test_a_link_keeps_its_place_and_what_is_no_file_is_refused(tmp_path):
   storage.write_text(link, 'new')
   assert link.is_symlink() and target.read_text() == 'new'
   os.mkfifo(tmp_path / 'pipe')
-  with pytest.raises(UserError, match='pipe: cannot write this file: it is no regular file'):
+  with pytest.raises(UserError, match='pipe: cannot write this file: the path exists and is not a regular file'):
     storage.write_text(tmp_path / 'pipe', 'new')
 
 

@@ -1,4 +1,4 @@
-"""JAX's persistent compilation cache, in the user's cache folder: a second run of the same program does not compile."""
+"""JAX's persistent compilation cache in the user's cache folder: a second run of the same program does not compile."""
 
 import hashlib
 import os
@@ -9,7 +9,10 @@ import jax
 
 
 def processor_flags() -> set[str]:
-  """Returns what the processor can do ("avx2", "sve", …), as Linux says on x86 and ARM; elsewhere nothing."""
+  """Returns the instruction sets of the processor ("avx2", "sve", …) that Linux lists on x86 and ARM.
+
+  Returns an empty set on other systems.
+  """
   try:
     lines = Path('/proc/cpuinfo').read_text().splitlines()
   except OSError:
@@ -19,18 +22,22 @@ def processor_flags() -> set[str]:
 
 
 def _processor() -> str:
-  """Returns what code was compiled for: a folder shared between machines must not hand one the other's instructions."""
+  """Returns a digest of the processor's features.
+
+  It names the cache folder: compiled code must not be loaded on a machine that lacks the instructions it uses, even if
+  several machines share the home folder.
+  """
   text = ' '.join(sorted(processor_flags())) or platform.processor() + platform.machine()
   return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def enable() -> None:
-  """Turns the cache on, unless the user chose a folder (JAX_COMPILATION_CACHE_DIR) of their own."""
+  """Enables the cache, unless the user has set a folder in JAX_COMPILATION_CACHE_DIR."""
   if os.environ.get('JAX_COMPILATION_CACHE_DIR'):
     return
   try:
     root = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-  except RuntimeError:  # a user without a home, as in some containers
+  except RuntimeError:  # the user has no home folder, as in some containers
     return
   jax.config.update('jax_compilation_cache_dir', str(root / 'noisyjax' / 'xla' / _processor()))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)

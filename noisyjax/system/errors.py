@@ -1,31 +1,31 @@
-"""The one exception a user's mistake raises, and the sentence that helps to mend it."""
+"""The exceptions for mistakes of the user, and helpers for their messages."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class UserError(Exception):
-  """A mistake in what the user gave: `launch.py` prints it in one line, without a traceback, and exits with 2.
+  """A mistake in the user's input. `launch.py` prints its message in one line, without a traceback, and exits with 2.
 
-  The message names the file, row or field, the value found, and what was expected.
+  The message names the file, row or field, the value found, the value expected, and what to do.
   """
 
 
 class Diverged(UserError):
-  """A loss, parameter or prediction that is not finite; in a sweep the other points go on."""
+  """A loss, parameter or prediction is NaN or infinite. A sweep continues with its other points."""
 
 
-LISTED = 10  # names in one message
+LISTED = 10  # maximum number of names in one message
 
 
 def listed(names: Iterable[str]) -> str:
-  """Returns names for a message, by commas; long ones are cut, and of more than LISTED the first are shown."""
+  """Returns comma-separated names for a message: the first LISTED names, each cut to 60 characters."""
   names = list(map(str, names))
   return ', '.join(map(cut, names[:LISTED])) + (f' and {len(names) - LISTED} more' if len(names) > LISTED else '')
 
 
 def cut(text: str) -> str:
-  """Returns a text of at most 60 characters for a message."""
+  """Returns a text cut to at most 60 characters."""
   return text if len(text) <= 60 else text[:59] + '…'
 
 
@@ -33,7 +33,7 @@ def check_choice(field: str, value: str, choices: Iterable[str]) -> str:
   """Returns `value` if it is one of `choices`.
 
   Raises:
-    UserError: naming the field, the nearest choice and ten of the choices.
+    UserError: `value` is not a choice; the message names the field, the closest choice and the first LISTED choices.
   """
   choices = sorted(choices)
   if value in choices:

@@ -1,10 +1,11 @@
-"""The format number of each kind of file, in this one place: a file of another one is read or refused by name.
+"""Format numbers of all file kinds, and JSON files that carry a format number and a checksum.
 
-Raise a number when a file's meaning changes, and its `OLDEST` when what was written before cannot be read any more.
-0 is what had no number yet. A log, CSV or picture has none of its own: that of the JSON beside it is its number, too.
+Increase a number in `WRITTEN` when the meaning of a file changes, and its number in `OLDEST` when older files can no
+longer be read. Files from before format numbers count as format 0. Logs, CSV files and pictures have no number: the
+number of the JSON file beside them applies.
 
-Each JSON file holds a sha256 of its own content, its seal: a number that changed on the disk is noticed, and a file
-that another program made lacks none of the fields that readers count on.
+Each JSON file holds a sha256 of its own content, the seal. Readers compare it, so that a value that changed on disk is
+detected, and a file with a valid seal has every field that readers rely on.
 """
 
 import hashlib
@@ -16,19 +17,19 @@ from typing import Any
 from noisyjax.system import storage
 from noisyjax.system.errors import UserError
 
-RUN = 'run'  # config, environment, result and model.json; samples and audit.parquet; with them metrics and audit.jsonl
+RUN = 'run'  # config.json, environment.json, result.json, model.json, samples.parquet, audit.parquet and the logs
 CHECKPOINT = 'checkpoint'
 WEIGHTS = 'weights'
-FIND = 'find'  # find.json; with it issues.csv, issues.html and probs.npy
-TABLE = 'table'  # sweep.json; with it the tables and pictures of a sweep or a cross-validation
-DECODED = 'decoded'  # entries of the cache, which are decoded anew where `decode` changed what it returns
+FIND = 'find'  # find.json; also covers issues.csv, issues.html and probs.npy
+TABLE = 'table'  # sweep.json; also covers the tables and pictures of a sweep or a cross-validation
+DECODED = 'decoded'  # entries of the image cache; increase both numbers when `decode` returns different pixels
 
 WRITTEN = {RUN: 1, CHECKPOINT: 1, WEIGHTS: 1, FIND: 1, TABLE: 1, DECODED: 2}
 OLDEST = {RUN: 0, CHECKPOINT: 0, WEIGHTS: 0, FIND: 1, TABLE: 1, DECODED: 2}
 
 
 def stamped(kind: str, value: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the content of a file with its format number."""
+  """Returns the content `value` of a file with the format number of its kind added."""
   return {'format': WRITTEN[kind], **value}
 
 
@@ -36,9 +37,12 @@ def read(kind: str, value: Mapping[str, Any], where: Any) -> dict[str, Any]:
   """Returns the content of a file without its format number.
 
   Args:
-    kind: of the file. value: its content. where: what a message calls it.
+    kind: the kind of file, such as RUN.
+    value: the content of the file.
+    where: the name of the file in messages.
+
   Raises:
-    UserError: another format than those that this version reads, or no JSON object.
+    UserError: this version cannot read the file's format, or the content is not a JSON object.
   """
   if not isinstance(value, Mapping):
     raise UserError(f'{where}: holds {type(value).__name__}, expected a JSON object.')
@@ -55,28 +59,30 @@ def read(kind: str, value: Mapping[str, Any], where: Any) -> dict[str, Any]:
 
 
 def write_json(kind: str, path: Path, value: Mapping[str, Any]) -> None:
-  """Writes a JSON file with its format number and seal; raises like `writer.write_bytes`."""
+  """Writes a JSON file with its format number and seal; raises like `storage.write_bytes`."""
   content = stamped(kind, json.loads(storage.json_text(value)))
   storage.write_json(path, {**content, 'seal': digest(content)})
 
 
 def read_json(kind: str, path: Path) -> dict[str, Any]:
-  """Reads a JSON file, without its format number and seal. What was written before there were seals has none to break.
+  """Reads a JSON file and returns its content without format number and seal.
+
+  The seal is checked if there is one; files of older versions have none.
 
   Raises:
-    UserError: naming the file, if it is missing, damaged, changed or of another format.
+    UserError: the file is missing, damaged or edited, or has a format that this version cannot read.
   """
   content = storage.read_json(path)
   found = read(kind, content, path)
   seal = found.pop('seal', None)
   if seal is not None and seal != digest({k: v for k, v in content.items() if k != 'seal'}):
     raise UserError(
-      f'{path}: its content is not what was written (its seal does not fit): it was damaged or edited. Bring '
-      'the former back, or use another folder.'
+      f'{path}: the file was damaged or edited after it was written: its content does not match its seal (sha256). '
+      'Restore the original file, or use another folder.'
     )
   return found
 
 
 def digest(value: Any) -> str:
-  """Returns the sha256 (hex) of JSON data, whatever the order of its keys."""
+  """Returns the sha256 (hex) of JSON data; the order of keys does not matter."""
   return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,7 +1,8 @@
-"""Ctrl-C and SIGTERM while networks train: a run stops at its next step, and at once after a second Ctrl-C.
+"""Ctrl-C and SIGTERM during training: the run stops at its next step; a second Ctrl-C exits immediately.
 
-Python raises KeyboardInterrupt at any point. A callback of the compiler swallows it, and the run would go on to its
-end. So the signal handler only records the request, and the training loop checks for it.
+By default Python raises KeyboardInterrupt at an arbitrary point. If that point lies in a callback of the compiler, the
+exception is swallowed and the run continues. Therefore the signal handler only records the request, and the training
+loop checks for it.
 """
 
 import contextlib
@@ -16,10 +17,10 @@ NAMES = {signal.SIGINT: 'Ctrl-C', signal.SIGTERM: 'SIGTERM'}
 
 
 class Stopped(Exception):
-  """A person or the system asked to stop, and what could be saved was saved.
+  """A signal stopped the run, after it saved its state.
 
   Attributes:
-    signal: its number; a command exits with 128 more.
+    signal: number of the signal; the command exits with 128 + signal.
   """
 
   def __init__(self, message: str, number: int):
@@ -32,29 +33,32 @@ _watching = False
 
 
 def asked() -> int | None:
-  """Returns the number of the signal that came while `watched`; None if none did."""
+  """Returns the number of the signal received within the current `watched` block, or None."""
   return _request
 
 
 def check(where: str, after: str) -> None:
-  """Raises Stopped if a signal came: "WHERE: stopped by Ctrl-C AFTER"."""
+  """Raises Stopped with the message "WHERE: stopped by Ctrl-C AFTER" if a signal has been received."""
   if _request is not None:
     raise Stopped(f'{where}: stopped by {NAMES[_request]} {after}', _request)
 
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-  """In this block Ctrl-C and SIGTERM raise nothing, and `asked` returns them. Main thread only; blocks may nest."""
+  """Within this block, Ctrl-C and SIGTERM are recorded for `asked` and raise no exception.
+
+  It has an effect in the main thread only. Blocks may be nested; inner blocks have no effect.
+  """
   global _request, _watching
   if _watching or threading.current_thread() is not threading.main_thread():
     yield
     return
-  # A signal that is ignored (nohup, a background job) stays so.
-  kinds = [number for number in NAMES if signal.getsignal(number) != signal.SIG_IGN]
+  # A signal that the process ignores (under nohup or as a background job) stays ignored.
+  numbers = [number for number in NAMES if signal.getsignal(number) != signal.SIG_IGN]
   read, write = os.pipe()
   os.set_blocking(write, False)
-  before = {number: signal.signal(number, _requested) or signal.SIG_DFL for number in kinds}
-  earlier = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+  previous_handlers = {number: signal.signal(number, _requested) or signal.SIG_DFL for number in numbers}
+  previous_fd = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
   listener = threading.Thread(target=_listen, args=(read,), daemon=True)
   listener.start()
   _watching = True
@@ -62,26 +66,30 @@ def watched() -> Iterator[None]:
     yield
   finally:
     _request, _watching = None, False
-    signal.set_wakeup_fd(earlier)
-    for number, handler in before.items():
+    signal.set_wakeup_fd(previous_fd)
+    for number, handler in previous_handlers.items():
       signal.signal(number, handler)
-    os.close(write)  # which ends the listener
+    os.close(write)  # ends the listener's loop
     listener.join()
     os.close(read)
 
 
 def _requested(number: int, frame: object) -> None:
+  """Signal handler: records the first signal."""
   global _request
   _request = _request or number
 
 
 def _listen(pipe: int) -> None:
-  """Answers signals at once, where the main thread may be in the compiler for a minute."""
+  """Responds to Ctrl-C immediately, while the main thread may be in the compiler for up to a minute.
+
+  The first Ctrl-C logs a message, the second ends the process.
+  """
   presses = 0
   while numbers := os.read(pipe, 64):
     for _ in range(numbers.count(signal.SIGINT)):
       presses += 1
       if presses == 1:
-        log.info('Ctrl-C: stops at the next step; once more ends at once.')
+        log.info('Ctrl-C: the run stops at its next step; press Ctrl-C again to exit immediately.')
       else:
         os._exit(128 + signal.SIGINT)

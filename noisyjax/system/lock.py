@@ -1,7 +1,8 @@
-"""One command at a time in a folder: `train`, `sweep`, `kfold`, `find`, `inspect` and `report` hold its lock.
+"""An exclusive lock on a folder, so that only one of `train`, `sweep`, `kfold`, `find`, `inspect` and `report` uses it.
 
-The lock is the kernel's (flock) on a file named "lock", which stays empty: it dies with the process, however that ends.
-The file is opened, never followed as a link and never truncated or written, so that whatever lies there is left alone.
+The lock is a kernel lock (flock) on an empty file named "lock". The kernel releases it when the process ends, even
+after a kill. The file is opened without following links, and is never truncated or written: an existing file of that
+name keeps its content.
 """
 
 import contextlib
@@ -20,14 +21,14 @@ _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 @contextlib.contextmanager
 def held(*folders: str | os.PathLike, make: bool = True) -> Iterator[None]:
-  """Holds the folders until the block ends.
+  """Holds the locks of the folders until the block ends.
 
   Args:
-    folders: one named twice is held once.
-    make: makes a folder that is missing. False, for who reads: a missing folder is left to the caller, and one that is
-      read-only needs no lock.
+    folders: a folder that is given more than once, under any name, is locked once.
+    make: whether a missing folder is created. With False (for readers), missing and read-only folders are not locked.
+
   Raises:
-    UserError: a folder in use by another process (with its number, where the system tells it), or that takes no lock.
+    UserError: another process holds a lock (the message names its process id, if known), or a folder cannot be locked.
   """
   with contextlib.ExitStack() as stack:
     for folder in {os.path.realpath(f): Path(f) for f in folders}.values():
@@ -38,7 +39,7 @@ def held(*folders: str | os.PathLike, make: bool = True) -> Iterator[None]:
 
 
 def _opened(folder: Path, make: bool) -> int | None:
-  """Returns the lock file's descriptor; None where there is nothing to hold."""
+  """Opens the lock file and returns its descriptor; None if `make` is False and the folder is missing or read-only."""
   try:
     if make:
       folder.mkdir(parents=True, exist_ok=True)
@@ -48,29 +49,30 @@ def _opened(folder: Path, make: bool) -> int | None:
     file = os.open(folder / NAME, os.O_RDWR | os.O_APPEND | os.O_CREAT | safe, 0o666)
   except OSError as error:
     if error.errno == errno.ELOOP:
-      raise UserError(f'{folder / NAME}: is a link; expected the lock file of this folder. Remove the link.') from None
+      raise UserError(f'{folder / NAME}: is a link; expected a regular file, the lock. Remove the link.') from None
     if error.errno in _READ_ONLY and not make:
       return None
     raise UserError(f'{folder}: cannot use this workdir: {error.strerror or error}.') from error
   if not stat.S_ISREG(os.fstat(file).st_mode):
     os.close(file)
-    raise UserError(f'{folder / NAME}: is no regular file; expected the lock file of this folder. Remove it.')
+    raise UserError(f'{folder / NAME}: is not a regular file; expected a regular file, the lock. Remove it.')
   return file
 
 
 def _take(file: int, folder: Path) -> None:
+  """Locks an open lock file without waiting; raises UserError if that fails."""
   try:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError:
     pid = holder(file)
     who = f'process {pid}' if pid else 'another process'
     raise UserError(f'{folder}: in use by {who}; wait for it, or choose another workdir.') from None
-  except OSError as error:  # a file system without locks
+  except OSError as error:  # the file system does not support locks
     raise UserError(f'{folder}: cannot lock this workdir: {error.strerror or error}.') from error
 
 
 def holder(file: int) -> int | None:
-  """Returns the number of the process that holds an open file's lock, as Linux lists it; None where nothing does."""
+  """Returns the id of the process that holds the lock of an open file, from /proc/locks; None if it is unknown."""
   found = os.fstat(file)
   place = f'{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}'
   try:

@@ -1,7 +1,7 @@
-"""The package's own log: sentences for a person, on stderr. (absl's is left to absl, orbax and jax.)
+"""The log of noisyjax: messages for the user on stderr. absl, orbax and jax log through absl's own logger.
 
-Names of files and classes come from anywhere: what reaches a terminal goes through `plain`, so that none of them can
-move its cursor, change its title or stand for another text.
+File and class names come from untrusted sources. All text for a terminal passes through `plain`, so that no name can
+send control sequences: move the cursor, change the window title or disguise other text.
 """
 
 import logging
@@ -12,34 +12,36 @@ from absl import logging as absl_logging
 
 log = logging.getLogger('noisyjax')
 
-# Control characters but tab and line feed, separators of lines, and marks that turn the direction of text.
+# Control characters except tab and line feed, line separators, marks that change text direction, and surrogates.
 _CONTROL = re.compile('[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]')
 
 
 def plain(text: str) -> str:
-  """Returns the text with control characters, and bytes that are no UTF-8, written out: "\\x1b"."""
+  """Returns the text with control characters and bytes that are not UTF-8 replaced by escapes such as "\\x1b"."""
   return _CONTROL.sub(lambda found: found[0].encode('unicode_escape').decode(), text)
 
 
 def say(*texts: object, end: str = '\n') -> None:
-  """Prints a line for each, on stdout; what a command has to say beside its log."""
+  """Prints each text as a line on stdout: the output of a command, as opposed to its log."""
   print(*(plain(f'{text}') for text in texts), sep='\n', end=end)
 
 
 class _Plain(logging.Formatter):
+  """Formats records through `plain`."""
+
   def format(self, record: logging.LogRecord) -> str:
     return plain(super().format(record))
 
 
 def show() -> None:
-  """Lets `log` speak, one plain line a message; what the commands do on starting."""
+  """Sends `log` to stderr, one line per message, and limits absl's logger to warnings. Commands call it at start."""
   if not log.handlers:
     handler = logging.StreamHandler()
     handler.setFormatter(_Plain('%(message)s'))
     log.addHandler(handler)
     log.propagate = False
   log.setLevel(logging.INFO)
-  absl_logging.set_verbosity('warning')  # what jax and orbax have to say of their start-up
-  for stream in (sys.stdout, sys.stderr):  # a terminal that has no "→" shows an escape
+  absl_logging.set_verbosity('warning')  # hides the start-up messages of jax and orbax
+  for stream in (sys.stdout, sys.stderr):  # a terminal whose encoding lacks "→" shows an escape
     if hasattr(stream, 'reconfigure'):
       stream.reconfigure(errors='backslashreplace')

@@ -1,7 +1,7 @@
-"""Plug-ins are found by module name and a fixed class or function name: adding one adds a file.
+"""Finds plug-ins by module name and a fixed class or function name. Adding a plug-in means adding a file.
 
-The file lies in the package, or anywhere else and is named by its path: `./my_method.py`. One's own is loaded as if it
-lay in the package, as module `my_method`; the sha256 of what was executed goes with it into the record of a run.
+A plug-in is a module of the package, or a file of the user, which is given by its path: `./my_method.py`. Such a file
+is loaded as if it lay in the package, as module `my_method`; a run records its path and the sha256 of its content.
 """
 
 import contextlib
@@ -27,7 +27,10 @@ class File:
   """A plug-in that was loaded by its path.
 
   Attributes:
-    package: dotted name of the package it acts as a module of. name: of that module. file: absolute path. sha256: hex.
+    package: dotted name of the package that it is loaded into.
+    name: name of the module.
+    file: absolute path.
+    sha256: digest (hex) of the content.
   """
 
   package: str
@@ -40,7 +43,7 @@ _files: dict[tuple[str, str], File] = {}
 
 
 def names(package: str, attribute: str) -> list[str]:
-  """Returns the modules of `package` (dotted name) that define `attribute`, sorted; those loaded by path among them."""
+  """Returns the sorted names of the modules of `package` that define `attribute`, and of its files loaded by path."""
   path = importlib.import_module(package).__path__
   modules = (m.name for m in pkgutil.iter_modules(path))
   found = {m for m in modules if hasattr(importlib.import_module(f'{package}.{m}'), attribute)}
@@ -48,10 +51,16 @@ def names(package: str, attribute: str) -> list[str]:
 
 
 def find(package: str, name: str, attribute: str, field: str) -> Any:
-  """Returns `attribute` of module `package.name`, or of the file that `name` is the path of.
+  """Returns `attribute` of module `package.name`; if `name` is the path of a file, of that file.
+
+  Args:
+    package: dotted name of the package.
+    name: name of the module, or path of a file.
+    attribute: name of the class or function.
+    field: the config field, for messages.
 
   Raises:
-    UserError: naming `field`, the nearest name and all names, if there is no such plug-in.
+    UserError: there is no such plug-in; the message names the field, the closest name and the choices.
   """
   if is_path(name):
     name = load(package, name, attribute, field).name
@@ -60,23 +69,29 @@ def find(package: str, name: str, attribute: str, field: str) -> Any:
 
 
 def is_path(name: Any) -> bool:
-  """Returns whether a plug-in is named by the path of its file."""
+  """Returns whether the name of a plug-in is the path of a file."""
   return isinstance(name, str) and name.endswith('.py')
 
 
 def loaded(package: str, names: Iterable[str]) -> list[File]:
-  """Returns those of the modules that were loaded by their paths."""
+  """Returns the modules among `names` that were loaded by their paths."""
   return [_files[package, name] for name in names if (package, name) in _files]
 
 
 def load(package: str, path: str, attribute: str, field: str, beside: Path | None = None, taken=()) -> File:
-  """Loads a file as module `package.NAME`, NAME being the file's without suffix.
+  """Loads a file as module `package.NAME`, where NAME is the file name without its suffix.
 
   Args:
-    package, attribute, field: as in `find`. path: from the current folder, or else from the folder `beside`.
-    taken: names that it may not have.
+    package: dotted name of the package.
+    path: path of the file, relative to the current folder, or else to the folder `beside`.
+    attribute: name of the class or function that the file must define.
+    field: the config field, for messages.
+    beside: a second folder in which to look for the file.
+    taken: further names that the file must not have.
+
   Raises:
-    UserError: no such file; a name that is no Python name, or taken; one that cannot be run; no `attribute` in it.
+    UserError: there is no such file; its name is not a Python identifier or is taken; executing it fails; or it does
+      not define `attribute`.
   """
   places = [reading.path_of(path, field), *([beside / path] if beside else [])]
   file = next((place.resolve() for place in places if reading.kind(place) == 'file'), None)
@@ -85,20 +100,20 @@ def load(package: str, path: str, attribute: str, field: str, beside: Path | Non
   content = file.read_bytes()
   name, digest = file.stem, hashlib.sha256(content).hexdigest()
   if not name.isidentifier():
-    raise UserError(f'{field}: {path}: expected a file name of letters, digits and _, as a module has.')
+    raise UserError(f'{field}: {path}: expected a file name of letters, digits and _, like a Python module. Rename it.')
   if known := _files.get((package, name)):
     if known.sha256 == digest:
       return known
     if known.file != str(file) and Path(known.file).is_file():
-      raise UserError(f'{field}: {path} and {known.file} have one name; expected files of different names.')
+      raise UserError(f'{field}: {path} and {known.file} have the same name; expected different names. Rename one.')
   elif name in {*taken, *_modules(package)}:
-    raise UserError(f'{field}: {path}: noisyjax has a {name!r} of its own; expected a file of another name.')
+    raise UserError(f'{field}: {path}: the name {name!r} is already used by noisyjax. Rename the file.')
   module = _executed(f'{package}.{name}', file, content)
   if not hasattr(module, attribute):
-    raise UserError(f'{field}: {path} has no {attribute}; expected a file that defines it, as those of {package} do.')
+    raise UserError(f'{field}: {path} does not define {attribute}; expected a file that does, like those of {package}.')
   if (source := getattr(getattr(module, attribute), '__module__', None)) != module.__name__:
-    raise UserError(f'{field}: {path} has its {attribute} from {source}; expected one that the file itself defines.')
-  if known is not None:  # it was edited: programs compiled of what it was are of no use
+    raise UserError(f'{field}: {path} imports its {attribute} from {source}; expected the file itself to define it.')
+  if known is not None:  # the file was edited: drop the programs compiled from its old content
     jax.clear_caches()
   sys.modules[f'{package}.{name}'] = module
   _files[package, name] = File(package, name, str(file), digest)
@@ -106,38 +121,38 @@ def load(package: str, path: str, attribute: str, field: str, beside: Path | Non
 
 
 def forget(file: File) -> None:
-  """Takes back what `load` did."""
+  """Undoes `load`."""
   del _files[file.package, file.name], sys.modules[f'{file.package}.{file.name}']
 
 
 def attribute(file: File, name: str) -> Any:
-  """Returns what a loaded file defines under a name."""
+  """Returns the attribute `name` of a loaded file."""
   return getattr(sys.modules[f'{file.package}.{file.name}'], name)
 
 
 def recall(file: File, attribute: str) -> None:
-  """Loads a plug-in that a run recorded: from where it was, or from the current folder.
+  """Loads a plug-in that a run recorded, from its recorded path or from the current folder.
 
   Raises:
-    UserError: it is gone, or another than the run was trained with.
+    UserError: the file is missing, or its content has changed since the run was trained.
   """
   here = [place for place in (Path(file.file), Path(Path(file.file).name)) if place.is_file()]
   if not here:
-    raise UserError(f'{file.file}: the run was trained with this plug-in, which is not there. Restore it.')
+    raise UserError(f'{file.file}: the run was trained with this plug-in, but the file is missing. Restore it.')
   found = hashlib.sha256(here[0].read_bytes()).hexdigest()
-  if found != file.sha256:  # and is not run
-    raise UserError(f'{here[0]}: {changed(file.sha256, found)} since the run was trained. Restore the former.')
+  if found != file.sha256:  # changed code is never executed
+    raise UserError(f'{here[0]}: {changed(file.sha256, found)} since the run was trained. Restore the original file.')
   load(file.package, str(here[0]), attribute, file.name)
 
 
 def changed(before: str, now: str) -> str:
-  """Returns the words for a file of another content."""
-  return f'the plug-in is another (sha256 {before[:12]}… → {now[:12]}…)'
+  """Returns the part of a message that says that the content of a plug-in has changed."""
+  return f'the plug-in has changed (sha256 {before[:12]}… → {now[:12]}…)'
 
 
 @contextlib.contextmanager
 def running(file: Path) -> Iterator[None]:
-  """Turns whatever a user's program raises into a UserError that names the file and the line."""
+  """Turns every exception of the user's code into a UserError that names the file and the line."""
   try:
     yield
   except UserError:
@@ -151,16 +166,17 @@ def running(file: Path) -> Iterator[None]:
 
 
 def _modules(package: str) -> set[str]:
+  """Returns the names of all modules of a package; none if `package` is a module."""
   path = getattr(importlib.import_module(package), '__path__', [])
   return {m.name for m in pkgutil.iter_modules(path)}
 
 
 def _executed(name: str, file: Path, content: bytes) -> types.ModuleType:
-  """Returns the module that a file's content makes; raises like `running`."""
+  """Executes the content of a file and returns the module; raises like `running`."""
   module = types.ModuleType(name)
   module.__file__ = str(file)
   before = sys.modules.get(name)
-  sys.modules[name] = module  # where dataclasses look for the names in annotations
+  sys.modules[name] = module  # dataclasses resolve the names in annotations there
   try:
     with running(file):
       exec(compile(content, str(file), 'exec'), module.__dict__)

@@ -1,22 +1,22 @@
-"""Progress of a run as lines of a log, where stderr is no terminal that shows a bar; and the time left."""
+"""Progress of a run as log lines, for when stderr is not a terminal and shows no progress bar; and the time left."""
 
 import sys
 import time
 
 from noisyjax.system.log import log
 
-EVERY = 10.0  # seconds from line to line, at least
+EVERY = 10.0  # minimum number of seconds between lines
 
 
 class Lines:
-  """A line an epoch (or a fold) where stderr is no terminal: the first, then none sooner than EVERY after the last."""
+  """Logs one line per epoch or fold, at most one every EVERY seconds; silent if stderr is a terminal."""
 
   def __init__(self):
     self._silent = sys.stderr.isatty()
     self._next = -float('inf')
 
   def say(self, *parts: str) -> None:
-    """Logs the parts that are not empty, as one line, if one is due."""
+    """Logs the non-empty parts as one line, if EVERY seconds have passed since the previous line."""
     now = time.monotonic()
     if not self._silent and now >= self._next:
       self._next = now + EVERY
@@ -24,21 +24,24 @@ class Lines:
 
 
 class Clock:
-  """How long is left, by the mean time of the units (epochs, folds) so far."""
+  """Estimates the time left from the mean duration of the units (epochs or folds) so far."""
 
   def __init__(self):
     self._units: list[float] = []
     self._last = time.monotonic()
 
   def tick(self) -> float:
-    """Notes the end of a unit; returns its seconds."""
+    """Records the end of a unit and returns its duration in seconds."""
     now = time.monotonic()
     seconds, self._last = now - self._last, now
     self._units.append(seconds)
     return seconds
 
   def left(self, units: float) -> str:
-    """Returns "2:10 left" for so many units to come, "" for none; the first unit compiles and is left out early."""
+    """Returns text such as "2:10 left" for the remaining `units`, "" if there are none or nothing has been timed.
+
+    The first unit includes compilation and is ignored as soon as there is another one.
+    """
     known = self._units[1:] or self._units
     return f'{duration(units * sum(known) / len(known))} left' if units > 0 and known else ''
 

@@ -1,6 +1,7 @@
-"""Paths and files that users name: one clear error for a path that is none and a file that is damaged.
+"""Checks of paths and files given by the user: invalid paths and damaged files raise a UserError.
 
-Python has a different exception for every way in which a path or a file can be wrong; all are handled here.
+Python and its libraries raise many different exceptions for invalid paths and damaged files; this module handles all
+of them.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from noisyjax.system.errors import UserError
 
-# What readers raise on damaged bytes; passwords and unknown compression are RuntimeErrors.
+# Exceptions that readers raise on damaged content; a password and an unknown compression raise RuntimeError.
 DAMAGE = (
   OSError,
   ValueError,
@@ -38,17 +39,22 @@ DAMAGE = (
 
 
 def reason(error: Exception) -> str:
-  """Returns what an exception says, in one line without the path that the message names anyway."""
+  """Returns the message of an exception in one line; of an OSError without the path, which our messages name."""
   text = getattr(error, 'strerror', None) or str(error) or type(error).__name__
   return 'needs more memory than there is' if isinstance(error, MemoryError) else ' '.join(text.split())
 
 
 @contextlib.contextmanager
 def reading(path: str | Path, what: str, hint: str = 'Is the file complete?') -> Iterator[None]:
-  """Turns all that a reader raises on a damaged or foreign file into a UserError.
+  """Turns every exception that a reader raises on damaged content into a UserError.
 
   Args:
-    path: of the file, or what a message calls it. what: it was read as, such as 'a zip'. hint: what to do about it.
+    path: path of the file, or its name in messages.
+    what: the expected file type, such as 'a zip'.
+    hint: advice that ends the message.
+
+  Raises:
+    UserError: the block raised one of DAMAGE.
   """
   try:
     yield
@@ -57,13 +63,14 @@ def reading(path: str | Path, what: str, hint: str = 'Is the file complete?') ->
 
 
 def path_of(text: str | Path, where: str = '') -> Path:
-  """Returns a path as a person writes it, `~` being their home.
+  """Returns a path given by the user, with `~` replaced by the home folder.
 
   Args:
-    where: the field or flag, for messages.
+    text: the path.
+    where: name of the field or flag in messages.
 
   Raises:
-    UserError: for `~` where no home is known, or a NUL in it.
+    UserError: the path holds a NUL character, or starts with `~` and the home folder is unknown.
   """
   mark = f'{where}: ' if where else ''
   if '\0' in str(text):
@@ -71,14 +78,17 @@ def path_of(text: str | Path, where: str = '') -> Path:
   try:
     return Path(text).expanduser()
   except RuntimeError as error:
-    raise UserError(f'{mark}{text}: whose home {str(text).split("/")[0]!r} means is not known ({error}).') from error
+    home = str(text).split('/')[0]
+    raise UserError(f'{mark}{text}: the home folder {home!r} is unknown ({error}). Give an absolute path.') from error
 
 
 def kind(path: str | Path) -> str:
-  """Returns 'folder', 'file', 'device' (or a pipe, which may never end) or '' (nothing is there); links are followed.
+  """Returns what a path leads to: 'folder', 'file', 'device' (including pipes and sockets) or '' (nothing).
+
+  Links are followed.
 
   Raises:
-    UserError: where that cannot be known: a name that is too long, a folder that is closed, links in a circle.
+    UserError: the path cannot be examined: the name is too long, a folder is not accessible, or links form a circle.
   """
   try:
     mode = Path(path).stat().st_mode
@@ -90,10 +100,10 @@ def kind(path: str | Path) -> str:
 
 
 def file_of(text: str | Path, where: str = '') -> Path:
-  """Returns the path of a file; arguments as in `path_of`.
+  """Returns the path of an existing regular file; arguments as in `path_of`.
 
   Raises:
-    UserError: nothing is there, or something that is read to no end, such as a pipe; and as `path_of` and `kind` do.
+    UserError: there is no file, or the path leads to a folder, pipe or device; also as `path_of` and `kind`.
   """
   path, mark = path_of(text, where), f'{where}: ' if where else ''
   found = kind(path)
@@ -106,7 +116,7 @@ def file_of(text: str | Path, where: str = '') -> Path:
 
 
 def near(path: Path) -> str:
-  """Returns a question that names what lies beside a path that is not there and is called nearly so; '' if nothing."""
+  """Returns ' Did you mean …?' with the most similar name in the folder of a missing path; '' if there is none."""
   try:
     names = [entry.name for entry in path.parent.iterdir()]
   except OSError:
@@ -116,6 +126,6 @@ def near(path: Path) -> str:
 
 
 def short(path: str | Path) -> str:
-  """Returns a path as a message shows it: what is very long is cut."""
+  """Returns a path for a message, with the middle of very long paths left out."""
   text = str(path)
   return text if len(text) <= 300 else f'{text[:100]}…{text[-100:]} ({len(text)} characters)'

@@ -1,4 +1,4 @@
-"""Seals of stored arrays: the facts that belong to them, and a sha256 that detects any changed bit."""
+"""Seals of stored arrays: metadata ("facts") and a sha256 of both that detects any changed bit."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,16 +10,25 @@ from noisyjax.system import formats
 
 
 def sealed(kind: str, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns the facts with the format number of `kind`, and the sha256 of the arrays and of the facts themselves."""
+  """Returns the seal of arrays: the facts, the format number of `kind`, and the sha256 of arrays and facts."""
   facts = formats.stamped(kind, facts)
   return {**facts, 'sha256': _sha256(arrays, facts)}
 
 
 def opened(kind: str, arrays: Mapping[str, np.ndarray], seal: Mapping[str, Any], where: Any) -> dict[str, Any]:
-  """Returns the facts of a seal that holds; what was written before there were seals has none to break.
+  """Checks a seal and returns its facts.
+
+  A seal without a format number was written by an older version and has no checksum; it is returned as it is.
+
+  Args:
+    kind: the kind of file, see `formats`.
+    arrays: the arrays that were read.
+    seal: the seal that was read.
+    where: the name of the file in messages.
 
   Raises:
-    UserError: another format. ValueError: the arrays or the facts are not those that were sealed.
+    UserError: this version cannot read the format.
+    ValueError: the arrays or the facts have changed since they were sealed.
   """
   facts = formats.read(kind, seal, where)
   if 'format' not in seal:
@@ -32,6 +41,7 @@ def opened(kind: str, arrays: Mapping[str, np.ndarray], seal: Mapping[str, Any],
 
 
 def _sha256(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:
+  """Returns the sha256 (hex) of the facts and of each array's name, type, shape and content."""
   out = hashlib.sha256(formats.digest(facts).encode())
   for name in sorted(arrays):
     array = np.ascontiguousarray(arrays[name])

@@ -1,8 +1,8 @@
-"""Files of a run: whole or absent, and exact.
+"""Reads and writes the files of a run, atomically and without loss of precision.
 
-A file is written beside its final name, synced, and renamed over it, so a reader (or a run killed at any moment) never
-meets half of it. Logs grow by whole lines; the half line that a kill may leave is ignored by readers and removed by
-the next writer. JSON holds floats that read back bit for bit and no NaN or infinity, which are not JSON: they are null.
+A file is written under a temporary name in the same folder, synced, and renamed, so that readers never see a partial
+file, even after a kill. Logs grow by whole lines; readers ignore an incomplete last line, which a kill may leave, and
+the next writer removes it. Floats in JSON read back bit for bit; NaN and infinity, which JSON lacks, become null.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from noisyjax.system.errors import UserError
 
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[None]:
-  """Turns what the operating system refuses (full disk, read-only folder) into a UserError that names the file."""
+  """Turns an OSError (full disk, read-only folder) into a UserError that names the file."""
   try:
     yield
   except OSError as error:
@@ -36,17 +36,16 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:
-  """Writes `data` to `path` as a whole: afterwards the file holds either what it held before or all of `data`.
+  """Writes `data` to `path` atomically: if it fails, the file keeps its old content.
 
   Raises:
-    UserError: naming the file, if the folder is missing or read-only, the disk is full, or there is something else
-      than a file. The old content stays.
+    UserError: the folder is missing or read-only, the disk is full, or the path exists and is not a regular file.
   """
   path = Path(path)
   with _writing(path):
-    path = Path(os.path.realpath(path))  # a link keeps its place
+    path = Path(os.path.realpath(path))  # writes the target of a link and keeps the link
     if path.exists() and not path.is_file():
-      raise UserError(f'{path}: cannot write this file: it is no regular file.')
+      raise UserError(f'{path}: cannot write this file: the path exists and is not a regular file.')
     part = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.part')
     try:
       with part.open('xb') as file:
@@ -61,22 +60,22 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
 
 
 def make_folder(path: str | os.PathLike) -> None:
-  """Makes a folder and those above it, where they are missing.
+  """Creates a folder and its parents if they are missing.
 
   Raises:
-    UserError: naming the folder that cannot be made.
+    UserError: the folder cannot be created.
   """
   try:
     Path(path).mkdir(parents=True, exist_ok=True)
   except OSError as error:
-    raise UserError(f'{path}: cannot make this folder: {error.strerror or error}.') from error
+    raise UserError(f'{path}: cannot create this folder: {error.strerror or error}.') from error
 
 
 def remove(path: str | os.PathLike) -> None:
-  """Removes a file or folder, a link without what it leads to; what is not there is no matter.
+  """Removes a file or folder, if it exists; of a link it removes the link and not its target.
 
   Raises:
-    UserError: naming what the operating system does not let go.
+    UserError: the operating system refuses.
   """
   path = Path(path)
   try:
@@ -89,12 +88,12 @@ def remove(path: str | os.PathLike) -> None:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-  """Writes UTF-8 text as a whole; raises like `write_bytes`."""
+  """Writes UTF-8 text atomically; raises like `write_bytes`."""
   write_bytes(path, text.encode())
 
 
 def csv_text(rows: Iterable[Iterable[Any]]) -> str:
-  """Returns rows as CSV, in which no text is a formula that a spreadsheet would run: "=…" becomes "'=…"."""
+  """Returns rows as CSV. Text that a spreadsheet would run as a formula gets a leading quote: "=…" becomes "'=…"."""
   text = io.StringIO()
   csv.writer(text, lineterminator='\n').writerows([_harmless(cell) for cell in row] for row in rows)
   return text.getvalue()
@@ -104,9 +103,10 @@ _NUMBER = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?')
 
 
 def _harmless(cell: Any) -> Any:
+  """Returns a cell that no spreadsheet executes as a formula."""
   if not isinstance(cell, str):
     return cell
-  cell = cell.replace('\r', ' ')  # which the csv module would leave unquoted, and others take for a line's end
+  cell = cell.replace('\r', ' ')  # the csv module leaves it unquoted, but other programs end the line there
   return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
 
 
@@ -114,24 +114,30 @@ _FORMULA = re.compile(r"'*\s*[=+@|%-]")
 
 
 def csv_meant(cell: str) -> str:
-  """Returns what a cell stood for before `csv_text` made it harmless."""
+  """Returns the original text of a cell that `csv_text` wrote."""
   return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-  """Writes indented JSON as a whole (numpy and jax values included, NaN as null); raises like `write_bytes`."""
+  """Writes indented JSON atomically; accepts numpy and jax values, and raises like `write_bytes`."""
   write_text(path, json_text(value))
 
 
 def json_text(value: Any) -> str:
-  """Returns what `write_json` writes."""
+  """Returns the text that `write_json` writes: indented JSON, NaN and infinity as null."""
   return json.dumps(_plain(value), allow_nan=False, indent=2) + '\n'
 
 
 def write_parquet(
   path: str | os.PathLike, columns: Mapping[str, np.ndarray], metadata: Mapping[str, Any] | None = None
 ) -> None:
-  """Writes a table of equally long columns `[N]` as a whole; `metadata` values are stored as JSON in the schema."""
+  """Writes a Parquet table atomically; raises like `write_bytes`.
+
+  Args:
+    path: path of the file.
+    columns: arrays `[N]` by name.
+    metadata: values by name, stored as JSON in the schema.
+  """
   import pyarrow as pa
   import pyarrow.parquet as pq
 
@@ -143,7 +149,7 @@ def write_parquet(
 
 
 def read_text(path: str | os.PathLike) -> str:
-  """Reads UTF-8 text; raises UserError, naming the file, if it is missing or no text."""
+  """Reads UTF-8 text; raises UserError if the file is missing or not UTF-8 text."""
   try:
     return read_bytes(path).decode()
   except UnicodeDecodeError as error:
@@ -154,16 +160,16 @@ def read_json(path: str | os.PathLike) -> Any:
   """Reads one JSON file.
 
   Raises:
-    UserError: naming the file (and line), if it is missing or not JSON.
+    UserError: the file is missing or not valid JSON.
   """
   return _parse(read_bytes(path), f'{path}')
 
 
 def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
-  """Returns the arrays of an npz.
+  """Returns the arrays of an npz file by name.
 
   Raises:
-    UserError: naming the file, if it is missing or damaged.
+    UserError: the file is missing or damaged.
   """
   data = read_bytes(path)
   with reading.reading(path, 'npz'), np.load(io.BytesIO(data)) as arrays:
@@ -174,7 +180,7 @@ def read_parquet(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[s
   """Returns the columns `[N]` and the metadata that `write_parquet` stored.
 
   Raises:
-    UserError: naming the file, if it is missing or damaged.
+    UserError: the file is missing or damaged.
   """
   import pyarrow as pa
   import pyarrow.parquet as pq
@@ -192,9 +198,9 @@ def read_parquet(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[s
 
 
 class JsonLines:
-  """A log of one JSON record per line, which grows by whole lines: `metrics.jsonl`, `audit.jsonl`.
+  """A log with one JSON record per line, such as `metrics.jsonl` and `audit.jsonl`.
 
-  Opening one removes the half line that a killed writer may have left.
+  Opening a log removes the incomplete last line that a killed process may have left.
   """
 
   def __init__(self, path: str | os.PathLike):
@@ -205,7 +211,7 @@ class JsonLines:
         write_bytes(self.path, b''.join(_whole_lines(data)))
 
   def append(self, record: Mapping[str, Any]) -> None:
-    """Adds one line and syncs it: a checkpoint written afterwards can count on it. Raises like `write_bytes`."""
+    """Appends one record and syncs the file, so that a later checkpoint may rely on it. Raises like `write_bytes`."""
     line = json.dumps(_plain(record), allow_nan=False).encode() + b'\n'
     with _writing(self.path), self.path.open('ab') as file:
       file.write(line)
@@ -214,20 +220,20 @@ class JsonLines:
 
 
 def read_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
-  """Returns the records of a log; a half-written last line is ignored and left alone (its writer may be at work).
+  """Returns the records of a log. An incomplete last line is ignored but kept: its writer may still be running.
 
   Raises:
-    UserError: naming the file and line, if it is missing or a whole line is not JSON.
+    UserError: the file is missing, or a complete line is not valid JSON.
   """
   lines = _whole_lines(read_bytes(path))
   return [_parse(line, f'{path}, line {i}') for i, line in enumerate(lines, start=1)]
 
 
 def truncate(path: str | os.PathLike, n_lines: int) -> list[dict[str, Any]]:
-  """Cuts a log back to its first `n_lines` records, as a whole; a resumed run drops the epochs it will repeat.
+  """Cuts a log atomically to its first `n_lines` records; a resumed run thus drops the epochs that it will repeat.
 
   Returns:
-    The records kept: fewer than `n_lines` if the log (or a missing file) has no more, for the caller to judge.
+    The remaining records: fewer than `n_lines` if the log is shorter, none if the file is missing.
   """
   path = Path(path)
   if not path.exists():
@@ -240,10 +246,13 @@ def truncate(path: str | os.PathLike, n_lines: int) -> list[dict[str, Any]]:
 
 
 class TensorBoard:
-  """The numbers of each record as TensorBoard scalars, through tensorboardX; everything else in a record is skipped.
+  """Writes the numbers of each record as TensorBoard scalars, through tensorboardX; other values are skipped.
+
+  Args:
+    dir: folder of the event files.
 
   Raises:
-    UserError: naming the package to install, if tensorboardX is missing.
+    UserError: tensorboardX is not installed.
   """
 
   def __init__(self, dir: str | os.PathLike):
@@ -257,11 +266,11 @@ class TensorBoard:
     self._events = None
 
   def append(self, record: Mapping[str, Any]) -> None:
-    """Adds one record, placed at its `step` (its `epoch`, if it has no step)."""
+    """Adds one record at its `step`, or at its `epoch` if it has no step."""
     record = _plain(record)
     step = record.get('step', record.get('epoch'))
     with _writing(self.dir):
-      if self._events is None:  # a resumed run hides what it is about to repeat
+      if self._events is None:  # a resumed run hides the events of the steps that it repeats
         self._events = self._tensorboard.SummaryWriter(str(self.dir), purge_step=step)
       for name, value in record.items():
         if isinstance(value, int | float) and not isinstance(value, bool) and name != 'step':
@@ -270,8 +279,8 @@ class TensorBoard:
 
 
 def _plain(value: Any) -> Any:
-  """JSON's own types: floats widen exactly, arrays become lists, non-finite numbers null, paths text."""
-  if isinstance(value, float):  # numpy's float64 too
+  """Converts a value to JSON's types: arrays to lists, non-finite numbers to None, paths to text; floats exactly."""
+  if isinstance(value, float):  # also numpy.float64
     return float(value) if math.isfinite(value) else None
   if value is None or isinstance(value, str | bool | int):
     return value
@@ -287,7 +296,7 @@ def _plain(value: Any) -> Any:
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:
-  """Reads a file; raises UserError, naming it, where it cannot be read."""
+  """Reads a file; raises UserError if it cannot be read."""
   try:
     if reading.kind(path) == 'device':
       raise UserError(f'{path}: is a pipe or device; expected a file.')
@@ -297,7 +306,7 @@ def read_bytes(path: str | os.PathLike) -> bytes:
 
 
 def sha256(path: str | os.PathLike) -> str:
-  """Returns the sha256 (hex) of a file's content; raises like `read_bytes`."""
+  """Returns the sha256 (hex) of the content of a file; raises like `read_bytes`."""
   return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
@@ -306,6 +315,7 @@ def _whole_lines(data: bytes) -> list[bytes]:
 
 
 def _parse(data: bytes, where: str) -> Any:
+  """Parses JSON; raises UserError, naming `where`, if it is not valid."""
   try:
     return json.loads(data)
   except (ValueError, RecursionError) as error:

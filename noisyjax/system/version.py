@@ -1,4 +1,4 @@
-"""Which noisyjax this is: its version, a digest of its source, and the revision of the checkout it lies in."""
+"""Identifies the code that runs: the version of noisyjax, a digest of its source and the git revision."""
 
 import contextlib
 import functools
@@ -15,16 +15,17 @@ _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'sci
 
 
 def git(*arguments: str) -> str | None:
-  """Returns what git says of the checkout that noisyjax lies in; None without git or a checkout.
+  """Returns the output of a git command on the checkout that contains noisyjax; None without git or a checkout.
 
-  An installed package may lie inside a repository of the user's, which does not hold it: that is no checkout of it.
+  An installed package may lie inside an unrelated repository of the user. Only a repository that tracks this package
+  counts as its checkout.
   """
   here = _package() / '__init__.py'
 
   def ask(*words: str) -> str | None:
     try:
       done = subprocess.run(['git', *words], cwd=here.parent, capture_output=True, text=True, check=False)
-    except OSError:  # no git here
+    except OSError:  # git is not installed
       return None
     return done.stdout.strip() if done.returncode == 0 else None
 
@@ -32,7 +33,7 @@ def git(*arguments: str) -> str | None:
 
 
 def text() -> str:
-  """Returns one line: the versions of noisyjax, jax and Python, and the revision where there is one."""
+  """Returns one line with the versions of noisyjax, jax and Python, and the git revision if there is one."""
   revision = git('rev-parse', '--short=12', 'HEAD')
   modified = ', modified' if revision and git('status', '--porcelain') else ''
   own = f'noisyjax {__version__}' + (f' (revision {revision}{modified})' if revision else '')
@@ -44,8 +45,15 @@ def _package() -> Path:
 
 
 def versions() -> dict[str, Any]:
-  """Returns the code of today: versions of packages, digest of noisyjax's own source, revision where there is one."""
-  found = {'noisyjax': __version__}  # a checkout is not installed
+  """Returns the identity of the running code, as environment.json records it.
+
+  Returns:
+    source: digest of the source files of noisyjax.
+    git: git revision, or None.
+    modified: whether the checkout has uncommitted changes.
+    versions: installed version of each package.
+  """
+  found = {'noisyjax': __version__}  # a checkout has no package metadata
   for name in _PACKAGES:
     with contextlib.suppress(metadata.PackageNotFoundError):
       found[name] = metadata.version(name)
@@ -59,7 +67,7 @@ def versions() -> dict[str, Any]:
 
 @functools.cache
 def source() -> str:
-  """Returns a digest of this package's own Python files: what the code is, be it committed or not."""
+  """Returns a digest of the Python files of this package; it also identifies code that is not committed."""
   here = _package()
   out = hashlib.sha256()
   for path in sorted(here.rglob('*.py')):
@@ -68,7 +76,7 @@ def source() -> str:
 
 
 def code_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-  """Returns in what two environments (environment.json) differ as code: package versions and noisyjax's own source."""
+  """Returns the differences in code between two environments (environment.json): package versions and source digest."""
   old, new = there.get('versions', {}), here['versions']
   lines = [f'{name} {old[name]} → {new[name]}' for name in sorted(old.keys() & new.keys()) if old[name] != new[name]]
   mark = 'source' if 'source' in there else 'git'
@@ -78,7 +86,7 @@ def code_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[s
 
 
 def code(environment: Mapping[str, Any]) -> str:
-  """Returns an environment's code in one line: what a table says of runs that were made by different ones."""
+  """Returns the code of an environment in one line, for tables that hold runs of different code."""
   versions = environment.get('versions', {})
   mark = next((f' ({m} {environment[m][:12]})' for m in ('source', 'git') if environment.get(m)), '')
   own = f'noisyjax {versions.get("noisyjax", "?")}{mark}'
@@ -87,5 +95,5 @@ def code(environment: Mapping[str, Any]) -> str:
 
 @functools.cache
 def code_today() -> str:
-  """Returns `code` of this process."""
+  """Returns `code` of the running process."""
   return code(versions())

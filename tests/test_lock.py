@@ -45,7 +45,7 @@ def test_what_lies_in_the_place_of_the_lock_is_left_as_it_is(tmp_path):
   os.link(mine, tmp_path / 'hard/lock')
   os.mkfifo(tmp_path / 'pipe/lock')
   (tmp_path / 'folder/lock').mkdir()
-  for name, said in (('link', 'is a link'), ('dangling', 'is a link'), ('pipe', 'not a regular'), ('folder', 'directory')):
+  for name, said in (('link', 'is a link'), ('dangling', 'is a link'), ('pipe', 'not a reg'), ('folder', 'directory')):
     with pytest.raises(UserError, match=said), lock.held(tmp_path / name):
       pass
   with lock.held(tmp_path / 'hard'):

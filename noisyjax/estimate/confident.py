@@ -1,13 +1,17 @@
-"""Confident learning (Northcutt et al. 2021): which labels are wrong, from out-of-sample probabilities.
+"""Confident learning (Northcutt et al. 2021): finds wrong labels from out-of-sample probabilities.
 
-Threshold t_j = mean p_j over rows labeled j. A row counts in C[given, j] for a class j whose threshold it reaches; C's
-rows are scaled to the label counts, and C / N is the joint distribution of given and true labels. Seven filters turn it
-into flags, and four scores say how good a label is (0 bad, 1 good).
+The threshold t_j is the mean of p_j over the rows labeled j. A row is counted in C[given, j] for the class j whose
+threshold it reaches. The rows of C, the confident joint, are scaled to the label counts; C / N is then the joint
+distribution of given and true labels. Seven filters turn it
+into flags, and four scores rate each label (0 bad, 1 good).
 
-Everything agrees with cleanlab 2.9 and runs under jit: rows = given, columns = true; a row that reaches two thresholds
-or more counts for its argmax, as there, and not for the argmax of those it reaches, as in eq. 1 of the paper.
-Departures: float32; sorting is stable and rounding exact, so equal values always go the same way (where float64 dust
-decides in cleanlab); `keep` leaves rows out, as does a label that is no class.
+All functions agree with cleanlab 2.9 and run under jit. Rows of matrices are given classes, columns are true classes.
+As in cleanlab, a row that reaches several thresholds counts for its argmax over all classes; eq. 1 of the paper takes
+the argmax over the classes whose threshold it reaches.
+
+Departures from cleanlab: float32; stable sorting and exact rounding, so that ties are always resolved the same way
+(cleanlab leaves them to float64 rounding errors). Rows outside `keep`, and rows whose label is not in [0, C), are
+ignored.
 """
 
 import jax
@@ -18,16 +22,16 @@ from noisyjax.estimate.rank import means, place, rank
 
 Array = jax.Array
 
-DUST = 1e-6  # what counts as equal
-FLOOR = 2 * DUST  # least threshold
-NEVER = 2.0  # threshold of a class that no label uses
+DUST = 1e-6  # values closer than this count as equal
+FLOOR = 2 * DUST  # lowest threshold
+NEVER = 2.0  # threshold of a class without rows: no probability reaches it
 
 
 # --- counts ---------------------------------------------------------------------------------------
 
 
 def _groups(probs: Array, labels: Array, keep: Array | None) -> tuple[Array, Array]:
-  """Returns probabilities in float32 and each row's label, C for the rows that do not count."""
+  """Returns the probabilities in float32 and each row's label, with C as the label of ignored rows."""
   if probs.ndim != 2 or labels.shape != probs.shape[:1] or (keep is not None and keep.shape != labels.shape):
     shapes = probs.shape, labels.shape, None if keep is None else keep.shape
     raise ValueError(f'Expected probs [N, C], labels [N] and keep [N], got {shapes}.')
@@ -39,22 +43,23 @@ def _groups(probs: Array, labels: Array, keep: Array | None) -> tuple[Array, Arr
 
 
 def _own(probs: Array, group: Array) -> Array:
-  """Returns each row's probability of its label; row C of the label means any."""
+  """Returns each row's probability of its label [N]; the value of ignored rows (label C) has no meaning."""
   return jnp.take_along_axis(probs, jnp.minimum(group, probs.shape[1] - 1)[:, None], 1)[:, 0]
 
 
 def _sum(values: Array, group: Array, classes: int) -> Array:
+  """Returns the sum of values in each of `classes` groups; group `classes` is dropped."""
   return jax.ops.segment_sum(values, group, classes + 1)[:classes]
 
 
 def label_counts(probs: Array, labels: Array, keep: Array | None = None) -> Array:
-  """Returns how many rows have each label, int32 [C]."""
+  """Returns the number of rows with each label, int32 [C]."""
   probs, group = _groups(probs, labels, keep)
   return _sum(jnp.ones_like(group), group, probs.shape[1])
 
 
 def thresholds(probs: Array, labels: Array, keep: Array | None = None) -> Array:
-  """Returns t_j, the mean probability of class j among rows labeled j, float32 [C]."""
+  """Returns the thresholds t_j, the mean probability of class j over the rows labeled j, float32 [C]."""
   probs, group = _groups(probs, labels, keep)
   classes = probs.shape[1]
   mean = means(_own(probs, group), group, classes)
@@ -62,7 +67,7 @@ def thresholds(probs: Array, labels: Array, keep: Array | None = None) -> Array:
 
 
 def guesses(probs: Array, labels: Array, keep: Array | None = None) -> Array:
-  """Returns the class that a row confidently belongs to, int32 [N]; -1 where none."""
+  """Returns the class that each row confidently belongs to, int32 [N]; -1 if it reaches no threshold."""
   probs, group = _groups(probs, labels, keep)
   sure = probs >= thresholds(probs, labels, keep) - DUST  # [N, C]
   found = jnp.where(sure.sum(-1) > 1, probs.argmax(-1), sure.argmax(-1))
@@ -70,7 +75,7 @@ def guesses(probs: Array, labels: Array, keep: Array | None = None) -> Array:
 
 
 def counted(probs: Array, labels: Array, keep: Array | None = None) -> Array:
-  """Returns the confident joint as counted, int32 [C given, C true], with a diagonal of at least 1."""
+  """Returns the unscaled confident joint, int32 [C given, C true], with a diagonal of at least 1."""
   probs, group = _groups(probs, labels, keep)
   classes = probs.shape[1]
   guess = guesses(probs, labels, keep)
@@ -81,7 +86,7 @@ def counted(probs: Array, labels: Array, keep: Array | None = None) -> Array:
 
 
 def _divided(a: Array, n: Array, s: Array) -> tuple[Array, Array]:
-  """Returns quotient and remainder of a·n / s, exact though a·n may not fit int32: long division, for s < 7e8."""
+  """Returns quotient and remainder of a·n / s for s < 7e8, by long division: exact even if a·n overflows int32."""
 
   def digit(i, found):
     quotient, rest = found
@@ -94,10 +99,11 @@ def _divided(a: Array, n: Array, s: Array) -> tuple[Array, Array]:
 
 
 def calibrated(joint: Array, counts: Array) -> Array:
-  """Returns the joint with rows scaled to the label counts [C] and rounded to integers that still sum to them.
+  """Returns the joint [C, C] with its rows scaled to the label counts [C], rounded to integers with the same row sums.
 
-  Each entry goes to the nearest integer (half to even); what a row then lacks goes, one by one, to the entries that
-  were rounded down most (among equals the last), and what it has too much comes from those rounded up most (the first).
+  Each entry is rounded to the nearest integer (half to even). If a row then sums to too little, the entries rounded
+  down the most gain 1 each (the last among equals); if to too much, the entries rounded up the most lose 1 each (the
+  first among equals).
   """
   total = joint.sum(1, keepdims=True)  # [C, 1]
   wanted = counts[:, None]
@@ -105,20 +111,28 @@ def calibrated(joint: Array, counts: Array) -> Array:
   up = (2 * rest > total) | ((2 * rest == total) & (low % 2 == 1))
   near = low + up
   missing = wanted - near.sum(1, keepdims=True)
-  at = place(rest - up * total)  # 0: rounded up most
+  at = place(rest - up * total)  # 0: the entry rounded up the most
   more = len(joint) - 1 - at < missing
   return near + more - (at < -missing)
 
 
 def joint(probs: Array, labels: Array, keep: Array | None = None) -> Array:
-  """Returns the joint distribution of given (rows) and true labels (columns), float32 [C, C] that sums to 1."""
+  """Returns the joint distribution of given (rows) and true (columns) labels, float32 [C, C], with sum 1."""
   counts = label_counts(probs, labels, keep)
   matrix = calibrated(counted(probs, labels, keep), counts)
   return matrix / jnp.maximum(matrix.sum(), 1)
 
 
 def num_issues(probs: Array, labels: Array, keep: Array | None = None, calibrate: bool = False) -> Array:
-  """Returns how many labels are wrong, int32: the rows off the diagonal, or by the calibrated joint."""
+  """Returns the estimated number of wrong labels, int32.
+
+  Args:
+    probs: float [N, C].
+    labels: int32 [N].
+    keep: bool [N], the rows to use; None: all.
+    calibrate: False counts the rows that `confident_learning` flags; True counts the off-diagonal entries of the
+      calibrated joint.
+  """
   if not calibrate:
     return confident_learning(probs, labels, keep).sum()
   counts = label_counts(probs, labels, keep)
@@ -129,7 +143,7 @@ def num_issues(probs: Array, labels: Array, keep: Array | None = None, calibrate
 
 
 def _doubtful(probs: Array, group: Array, flags: Array) -> Array:
-  """Takes back the flags of rows whose label is the prediction, or as likely; rows that do not count have none."""
+  """Clears the flags of ignored rows and of rows whose label is the prediction or equally likely."""
   lifted = probs + DUST * jax.nn.one_hot(group, probs.shape[1])
   return flags & (lifted.argmax(-1) != group) & (group < probs.shape[1])
 
@@ -140,76 +154,79 @@ def _to_prune(probs, labels, keep) -> tuple[Array, Array]:
   matrix = calibrated(counted(probs, labels, keep), counts)
   eye = jnp.eye(len(matrix), dtype=jnp.int32)
   diagonal = jnp.diag(matrix)
-  raised = (diagonal < 1).astype(jnp.int32)  # a class keeps a row: its other counts each give one
+  raised = (diagonal < 1).astype(jnp.int32)  # raising a diagonal entry to 1 lowers the other entries of its row by 1
   others = jnp.maximum(matrix - raised[:, None], 0) * (1 - eye)
-  # Nothing is pruned from a class of one row.
+  # The only row of a class is never pruned.
   return jnp.where((counts > 1)[:, None], others, 0) + eye * (diagonal + raised), counts
 
 
 def _flag_by_noise_rate(probs, group, matrix) -> Array:
+  """Returns `prune_by_noise_rate` before `_doubtful`, from the matrix of `_to_prune`."""
   classes = probs.shape[1]
   own = _own(probs, group)
   few = jnp.concatenate([matrix * (1 - jnp.eye(classes, dtype=matrix.dtype)), jnp.zeros((1, classes), matrix.dtype)])
 
-  likely = (-few).argsort(1)  # of every given class, the true classes, those first that most of its rows belong to
+  likely = (-few).argsort(1)  # true classes of each given class, in descending order of their counts
 
   def flag(turn, flags):
     other = likely[group, turn]  # [N]
     margin = own - jnp.take_along_axis(probs, other[:, None], 1)[:, 0]
     return flags | (rank(margin, group, classes) < few[group, other])
 
-  turns = (few > 0).sum(1).max()  # of many classes most pairs have nothing to prune
+  turns = (few > 0).sum(1).max()  # skips the pairs with nothing to prune: most of them, if there are many classes
   return jax.lax.fori_loop(0, turns, flag, jnp.zeros(len(group), bool))
 
 
 def _flag_by_class(probs, group, matrix, counts) -> Array:
+  """Returns `prune_by_class` before `_doubtful`, from the matrix and counts of `_to_prune`."""
   few = jnp.where(counts > 1, counts - jnp.diag(matrix), 0)
   return rank(_own(probs, group), group, len(matrix)) < jnp.append(few, 0)[group]
 
 
 def prune_by_noise_rate(probs: Array, labels: Array, keep: Array | None = None) -> Array:
-  """For each pair (given i, true j): the C[i, j] rows labeled i with the largest p_j − p_i."""
+  """Flags, for each pair (given i, true j), the C[i, j] rows labeled i with the largest p_j − p_i."""
   probs, group = _groups(probs, labels, keep)
   return _doubtful(probs, group, _flag_by_noise_rate(probs, group, _to_prune(probs, labels, keep)[0]))
 
 
 def prune_by_class(probs: Array, labels: Array, keep: Array | None = None) -> Array:
-  """For each class i: the Σ_{j≠i} C[i, j] rows labeled i with the smallest p_i."""
+  """Flags, for each class i, the Σ_{j≠i} C[i, j] rows labeled i with the smallest p_i."""
   probs, group = _groups(probs, labels, keep)
   return _doubtful(probs, group, _flag_by_class(probs, group, *_to_prune(probs, labels, keep)))
 
 
 def both(probs: Array, labels: Array, keep: Array | None = None) -> Array:
-  """The rows that both prunings flag."""
+  """Flags the rows that both `prune_by_noise_rate` and `prune_by_class` flag."""
   return prune_by_noise_rate(probs, labels, keep) & prune_by_class(probs, labels, keep)
 
 
 def confident_learning(probs: Array, labels: Array, keep: Array | None = None) -> Array:
-  """The rows counted off the diagonal of the confident joint."""
+  """Flags the rows counted off the diagonal of the confident joint."""
   probs, group = _groups(probs, labels, keep)
   guess = guesses(probs, labels, keep)
   return _doubtful(probs, group, (guess >= 0) & (guess != group))
 
 
 def predicted_neq_given(probs: Array, labels: Array, keep: Array | None = None) -> Array:
-  """The rows whose argmax is not their label."""
+  """Flags the rows whose argmax is not their label."""
   probs, group = _groups(probs, labels, keep)
   return _doubtful(probs, group, probs.argmax(-1) != group)
 
 
 def _lowest(score, probs, labels, keep) -> Array:
+  """Flags the `num_issues` rows with the lowest score."""
   probs, group = _groups(probs, labels, keep)
   out = group == probs.shape[1]
   return ~out & (rank(score(probs, labels), out.astype(jnp.int32), 1) < num_issues(probs, labels, keep))
 
 
 def low_normalized_margin(probs: Array, labels: Array, keep: Array | None = None) -> Array:
-  """As many rows as `num_issues`, those of the lowest normalised margin."""
+  """Flags the `num_issues` rows with the lowest normalized margin."""
   return _lowest(normalized_margin, probs, labels, keep)
 
 
 def low_self_confidence(probs: Array, labels: Array, keep: Array | None = None) -> Array:
-  """As many rows as `num_issues`, those of the lowest self-confidence."""
+  """Flags the `num_issues` rows with the lowest self-confidence."""
   return _lowest(self_confidence, probs, labels, keep)
 
 
@@ -231,8 +248,10 @@ def issues(probs: Array, labels: Array, keep: Array | None = None, kind: str = '
   """Returns which labels are probably wrong, bool [N].
 
   Args:
-    probs: float [N, C], of networks that did not learn the row. labels: int32 [N]; -1 = unlabeled, never flagged.
-    keep: bool [N], the rows that count; None: all. kind: a name of FILTERS.
+    probs: float [N, C], out-of-sample: predicted by networks that were not trained on the row.
+    labels: int32 [N]; -1 = unlabeled, never flagged.
+    keep: bool [N], the rows to use; None: all.
+    kind: a name in FILTERS.
   """
   return FILTERS[kind](probs, labels, keep)
 
@@ -241,7 +260,7 @@ def issues(probs: Array, labels: Array, keep: Array | None = None, kind: str = '
 
 
 def self_confidence(probs: Array, labels: Array) -> Array:
-  """Returns the probability of the label."""
+  """Returns the probability of each row's label."""
   probs, group = _groups(probs, labels, None)
   return jnp.where(group < probs.shape[1], _own(probs, group), jnp.nan)
 
@@ -254,9 +273,9 @@ def normalized_margin(probs: Array, labels: Array) -> Array:
 
 
 def confidence_weighted_entropy(probs: Array, labels: Array) -> Array:
-  """Returns log(1 + h) / h of h = H(p) / (log C · p_label): 1 for a sure label, near 0 for an improbable one.
+  """Returns log(1 + h) / h with h = H(p) / (log C · p_label): 1 for a certain label, near 0 for an improbable one.
 
-  Departure from cleanlab, which has 0 for both: where h is 0, a label that is sure has the limit, 1.
+  Departure from cleanlab, which returns 0 wherever h is 0: if the label itself is certain, the score is the limit, 1.
   """
   probs, _ = _groups(probs, labels, None)
   entropy = -jax.scipy.special.xlogy(probs, probs).sum(-1) / np.log(probs.shape[1])
@@ -266,7 +285,7 @@ def confidence_weighted_entropy(probs: Array, labels: Array) -> Array:
 
 
 def adjusted_self_confidence(probs: Array, labels: Array, keep: Array | None = None) -> Array:
-  """Returns self-confidence after each class's threshold is taken off, so that hard classes are not all suspect."""
+  """Returns self-confidence after subtracting each class's threshold, so that hard classes do not all score low."""
   limit = thresholds(probs, labels, keep)
   shifted = jnp.asarray(probs, jnp.float32) - limit + limit.max()
   return self_confidence(shifted / shifted.sum(-1, keepdims=True), labels)
@@ -278,5 +297,11 @@ SCORES = {
 
 
 def scores(probs: Array, labels: Array, kind: str = 'self_confidence') -> Array:
-  """Returns how good each label is, float32 [N]; kind: a name of SCORES."""
+  """Returns a score of each label, float32 [N], 0 bad to 1 good.
+
+  Args:
+    probs: float [N, C], out-of-sample.
+    labels: int32 [N]; rows labeled -1 score NaN.
+    kind: a name in SCORES.
+  """
   return SCORES[kind](probs, labels)

@@ -1,16 +1,18 @@
-"""Two-component mixtures of one number a row, by EM: which losses are those of wrong labels.
+"""Two-component mixture models of one value per row, fitted by EM: separates the losses of right and wrong labels.
 
-`gaussian` is the mixture of DivideMix (Li et al. 2020, section 3.1) with scikit-learn's updates and stopping rule:
-until the mean log-likelihood changes by less than `tol`, at most `iterations` times; `reg` is added to each variance.
-It starts from the best split in two (2-means, found exactly by sorting); scikit-learn starts from a random k-means.
+`gaussian` is the mixture of DivideMix (Li et al. 2020, section 3.1) with scikit-learn's updates and stopping rule: it
+stops when the mean log-likelihood changes by less than `tol`, or after `iterations` updates; `reg` is added to each
+variance. Departure: it starts from the optimal 2-means split, found exactly by sorting; scikit-learn starts from a
+random k-means.
 
-`beta` is that of Arazo et al. 2019 (section 3.1): weighted moments, 10 iterations, values scaled by their 5th and 95th
-percentiles, fitted between the two and kept 1e-4 away from 0 and 1. Beyond its peak the posterior of the large losses
-stays there, as in the official code's lookup table. Departure: a variance is at least 1e-4; for sharper peaks float32's
-log-gamma is too coarse.
+`beta` is the mixture of Arazo et al. 2019 (section 3.1): weighted moments and 10 iterations. Values are scaled by their
+5th and 95th percentiles, fitted between the two, and kept 1e-4 away from 0 and 1. Above the value where the posterior
+of the large losses peaks, the posterior is held at its peak, as in the lookup table of the official code. Departure:
+variances are at least 1e-4, because float32's log-gamma is too inaccurate for sharper peaks.
 
-Everything is pure, jit-able and vmap-able over networks. Rows that are not kept are not fitted, but have a posterior
-too. A value that is not finite is not fitted, and its posterior is 0: wrong. Where all values are one, none is wrong.
+All functions are pure, and work under jit and vmap over networks. Rows outside `keep` are not fitted, but get a
+posterior. Non-finite values are not fitted, and their posterior is 0 (wrong label). If all fitted values are equal,
+their posterior is 1 (right label).
 """
 
 from typing import NamedTuple
@@ -20,11 +22,17 @@ import jax.numpy as jnp
 
 Array = jax.Array
 
-_EDGE = 1e-4  # beta densities may be infinite at 0 and 1
+_EDGE = 1e-4  # distance kept from 0 and 1, where beta densities may be infinite
 
 
 class Gaussian(NamedTuple):
-  """Parameters, each [2]."""
+  """Parameters of a two-component Gaussian mixture.
+
+  Attributes:
+    weight: mixture weights [2].
+    mean: means [2].
+    var: variances [2].
+  """
 
   weight: Array
   mean: Array
@@ -32,7 +40,13 @@ class Gaussian(NamedTuple):
 
 
 class Beta(NamedTuple):
-  """Parameters, each [2]."""
+  """Parameters of a two-component beta mixture.
+
+  Attributes:
+    weight: mixture weights [2].
+    a: first shape parameters [2].
+    b: second shape parameters [2].
+  """
 
   weight: Array
   a: Array
@@ -43,14 +57,14 @@ class Beta(NamedTuple):
 
 
 def _scaled(values: Array, low: Array, high: Array) -> Array:
-  """Returns (v − low) / (high − low) within [0, 1], NaN as 1; a step above `high` where the two are one number."""
+  """Returns (v − low) / (high − low), clipped to [0, 1], and 1 for NaN; if low = high, 1 above it and 0 elsewhere."""
   flat = ~(high - low > 1e-6 * jnp.maximum(jnp.abs(low), jnp.abs(high)))
   z = jnp.where(flat, values > high, (values - low) / jnp.where(flat, 1.0, high - low))
   return jnp.where(jnp.isnan(values), 1.0, jnp.clip(z, 0.0, 1.0))
 
 
 def unit(values: Array, keep: Array) -> Array:
-  """Returns values [N] min-max normalised over the kept rows; other rows are clipped to [0, 1]."""
+  """Returns values [N], min-max normalized over the finite values of the rows in `keep` and clipped to [0, 1]."""
   fitted = keep & jnp.isfinite(values)
   low = jnp.where(fitted, values, jnp.inf).min()
   high = jnp.where(fitted, values, -jnp.inf).max()
@@ -67,32 +81,32 @@ def _gaussian_log(fit: Gaussian, values: Array) -> Array:
 
 
 def _gaussian_fitted(values: Array, part: Array, reg: Array | float) -> Gaussian:
-  """M-step: part [2, N], each component's part of each row (0 for rows not kept)."""
-  count = part.sum(-1) + 10 * jnp.finfo(values.dtype).eps  # an empty component stays finite
+  """M-step. `part` [2, N] holds the responsibilities of the components for each row, 0 for rows outside `keep`."""
+  count = part.sum(-1) + 10 * jnp.finfo(values.dtype).eps  # keeps an empty component finite
   mean = (part * values).sum(-1) / count
   var = (part * (values - mean[:, None]) ** 2).sum(-1) / count + reg
   return Gaussian(count / count.sum(), mean, var)
 
 
 def _split(values: Array, keep: Array) -> Array:
-  """Returns bool [N], the upper part of the 2-means optimum: the split with the largest variance between its parts."""
+  """Returns the upper cluster of the optimal 2-means split, bool [N]: the split with the largest variance between."""
   total = jnp.maximum(keep.sum(), 1)
   mean = jnp.where(keep, values, 0.0).sum() / total
   ranked = jnp.sort(jnp.where(keep, values, jnp.inf))
-  below = jnp.arange(1, len(values) + 1)  # rows in the lower part, if it ends here
+  below = jnp.arange(1, len(values) + 1)  # rows in the lower cluster, if it ends at this row
   above = total - below
-  sums = jnp.cumsum(jnp.where(below <= total, ranked - mean, 0.0))  # centred: float32 keeps its digits
+  sums = jnp.cumsum(jnp.where(below <= total, ranked - mean, 0.0))  # centered, to keep float32's precision
   between = jnp.where(above > 0, sums**2 / below * total / jnp.maximum(above, 1), -1.0)
   return values > ranked[between.argmax()]
 
 
 def fit_gaussian(values: Array, keep: Array, iterations=10, tol=1e-2, reg=5e-4) -> Gaussian:
-  """Fits the kept rows' values as they are (see `unit`); all must be finite."""
+  """Fits the values of the rows in `keep` without normalizing them (see `unit`); they must be finite."""
   total = jnp.maximum(keep.sum(), 1)
   upper = _split(values, keep)
   start = _gaussian_fitted(values, keep * jnp.stack([~upper, upper]).astype(values.dtype), reg)
 
-  def go_on(carry):
+  def unfinished(carry):
     done, change, *_ = carry
     return (done < iterations) & ~(jnp.abs(change) < tol)
 
@@ -104,15 +118,18 @@ def fit_gaussian(values: Array, keep: Array, iterations=10, tol=1e-2, reg=5e-4) 
     return done + 1, likelihood - before, likelihood, fit
 
   far = jnp.array(jnp.inf, values.dtype)
-  return jax.lax.while_loop(go_on, update, (jnp.array(0), far, -far, start))[-1]
+  return jax.lax.while_loop(unfinished, update, (jnp.array(0), far, -far, start))[-1]
 
 
 def gaussian(values: Array, keep: Array, iterations=10, tol=1e-2, reg=5e-4) -> Array:
   """Returns float32 [N], the probability that a row belongs to the component with the smaller mean.
 
   Args:
-    values: [N], normalised here. keep: bool [N], rows to fit. iterations, tol, reg: as scikit-learn's max_iter, tol and
-      reg_covar.
+    values: [N]; they are normalized before the fit.
+    keep: bool [N], rows to fit.
+    iterations: maximum number of updates, scikit-learn's `max_iter`.
+    tol: change of the mean log-likelihood at which the fit stops, scikit-learn's `tol`.
+    reg: added to each variance, scikit-learn's `reg_covar`.
   """
   fitted = keep & jnp.isfinite(values)
   z = unit(values, keep)
@@ -122,13 +139,13 @@ def gaussian(values: Array, keep: Array, iterations=10, tol=1e-2, reg=5e-4) -> A
 
 
 def noise_rate(loss: Array, keep: Array) -> Array:
-  """Returns the part of the kept rows [N] that a mixture of Gaussians of their losses takes for wrong."""
+  """Estimates the noise rate: the mean posterior of the rows in `keep` [N] that their labels are wrong."""
   wrong = jnp.where(keep, 1 - gaussian(loss, keep), 0.0)
   return wrong.sum() / jnp.maximum(keep.sum(), 1)
 
 
 def _settled(posterior: Array, z: Array, values: Array, fitted: Array) -> Array:
-  """Where all fitted values are one (z is 0) they are clean; what is not finite is wrong."""
+  """Sets the posterior of fitted values that are all equal (z = 0) to 1, and that of non-finite values to 0."""
   flat = ~(fitted & (z > 0)).any()
   return jnp.where(jnp.isfinite(values), jnp.where(flat, 1 - z, posterior), 0.0).astype(jnp.float32)
 
@@ -144,18 +161,18 @@ def _beta_density(fit: Beta, values: Array) -> Array:
 
 
 def _beta_fitted(values: Array, part: Array) -> Beta:
-  """M-step by weighted moments: a + b = (m(1 − m) − s²)/s², whose numerator is the mean of x(1 − x)."""
+  """M-step by weighted moments: a + b = (m(1 − m) − s²) / s², whose numerator is the mean of x(1 − x)."""
   count = jnp.maximum(part.sum(-1), 1e-12)
   average = lambda x: (part * x).sum(-1) / count
   mean = average(values)
   var = average((values - mean[:, None]) ** 2)
   both = average(values * (1 - values)) / jnp.maximum(var, 1e-4)
-  both = jnp.maximum(both, 1e-6)  # of an empty component
+  both = jnp.maximum(both, 1e-6)  # for an empty component
   return Beta(count / count.sum(), jnp.maximum(mean, 1e-6) * both, (1 - mean) * both)
 
 
 def fit_beta(values: Array, keep: Array, iterations=10) -> Beta:
-  """Fits the kept rows' values in [0, 1]; the second component starts as that of the larger values."""
+  """Fits the values in [0, 1] of the rows in `keep`; the second component starts at the larger values."""
   x = jnp.clip(values, _EDGE, 1 - _EDGE)
   start = Beta(*jnp.array([[0.5, 0.5], [1.0, 2.0], [2.0, 1.0]], x.dtype))
 
@@ -170,7 +187,9 @@ def beta(values: Array, keep: Array, iterations=10) -> Array:
   """Returns float32 [N], the probability that a row belongs to the component with the smaller mean.
 
   Args:
-    values: [N], normalised here. keep: bool [N], rows to fit.
+    values: [N]; they are normalized before the fit.
+    keep: bool [N], rows to fit.
+    iterations: number of updates.
   """
   fitted = keep & jnp.isfinite(values)
   low, high = jnp.nanquantile(jnp.where(fitted, values, jnp.nan), jnp.array([0.05, 0.95]))

@@ -1,4 +1,4 @@
-"""Places in an order and within groups, and the groups' sizes and means, with static shapes."""
+"""Ranks of entries, overall and within groups, and sizes and means of groups, with static shapes."""
 
 import jax
 import jax.numpy as jnp
@@ -7,15 +7,17 @@ Array = jax.Array
 
 
 def place(key: Array) -> Array:
-  """Returns each entry's place, from 0, in ascending order along the last axis; of equals the earlier comes first."""
+  """Returns each entry's rank, from 0, in ascending order along the last axis; ties keep their order."""
   return key.argsort(-1).argsort(-1)
 
 
 def rank(key: Array, group: Array, groups: int) -> Array:
-  """Returns each row's place, from 0, among the rows of its group in ascending order of key, int32 [N].
+  """Returns each row's rank, from 0, within its group in ascending order of key, int32 [N].
 
   Args:
-    key: [N]; of equals the earlier row comes first. group: int [N] in [0, groups].
+    key: [N]; rows of equal key keep their order.
+    group: int [N] in [0, groups].
+    groups: the largest group number.
   """
   order = jnp.lexsort((key, group))  # stable
   start = jnp.searchsorted(group[order], jnp.arange(groups + 1))
@@ -24,20 +26,28 @@ def rank(key: Array, group: Array, groups: int) -> Array:
 
 
 def sizes(group: Array, rows: Array, groups: int) -> Array:
-  """Returns how many of `rows` (bool [N]) each group has, float32 [groups]: group int [N], below 0 = none."""
-  # Counted as integers: a float32 that goes up by one stops at 2^24.
+  """Returns the number of rows in each group, float32 [groups].
+
+  Args:
+    group: int [N]; a row with a number below 0 is in no group.
+    rows: bool [N], the rows to count.
+    groups: number of groups.
+  """
+  # Counted as integers, because a float32 that is incremented by 1 stops at 2^24.
   count = jnp.zeros(groups, jnp.int32).at[jnp.where(rows & (group >= 0), group, groups)].add(1, mode='drop')
   return count.astype(jnp.float32)
 
 
 def means(values: Array, group: Array, groups: int) -> Array:
-  """Returns each group's mean of values float32 [N, …], [groups, …], 0 where it has no row.
+  """Returns the mean of the values in each group, [groups, …]; 0 for an empty group.
 
-  Rows are added one by one in float32, which at millions is off by parts in a hundred: they are added in parts, and the
-  mean of what is left takes out the rounding, twice.
+  Adding millions of float32 values one by one gives errors of several percent. Therefore the sum is split into 32
+  parts, and the mean of the residuals is added to the mean, twice.
 
   Args:
-    values: what is averaged. group: int [N] in [0, groups]; `groups` itself is no group.
+    values: float32 [N, …].
+    group: int [N] in [0, groups]; rows with number `groups` are ignored.
+    groups: number of groups.
   """
   parts, width = 32, groups + 1
   cell = jnp.arange(len(group)) // max(1, -(-len(group) // parts)) * width + group

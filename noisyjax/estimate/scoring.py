@@ -1,7 +1,7 @@
-"""Scores: accuracy, per-class report, calibration, and the audit of selections and detections against the truth.
+"""Metrics: accuracy, classification report, calibration, and the audit of selections and detections.
 
-Numpy only. A label below zero (unlabeled, unchecked, truth unknown) is never a class: such rows are left out. A ratio
-with nothing in its denominator is NaN, which the writer stores as null: "not known" is not "0".
+All functions use numpy arrays. Rows whose label is negative (unlabeled, not verified, truth unknown) are left out. A
+ratio with a zero denominator is NaN, which `storage` writes as null, because an unknown value is not 0.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from sklearn import metrics
 
 
 def scores(probs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-  """Accuracy and mean cross-entropy (nats) of `probs [N, C]` against `labels [N]`, over the labeled rows.
+  """Returns the accuracy and the mean cross-entropy (nats) of `probs [N, C]` against `labels [N]`, over labeled rows.
 
-  A probability that underflowed counts as float32's smallest, so that one row costs at most 87.3 nats.
+  Probabilities are at least float32's smallest normal number, which limits the loss of a row to 87.3 nats.
   """
   probs, labels = _labeled(np.asarray(probs), labels)
   if not len(labels):
@@ -25,7 +25,7 @@ def scores(probs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def report(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> tuple[str, dict]:
-  """scikit-learn's classification report, as text and as a dict, with every class in order even where it is empty."""
+  """Returns scikit-learn's classification report as text and as a dict, with all classes in order, also empty ones."""
   predicted, labels = _labeled(np.asarray(predicted), labels)
   options = {'labels': range(len(classes)), 'target_names': list(classes), 'zero_division': 0}
   text = metrics.classification_report(labels, predicted, **options)
@@ -33,9 +33,9 @@ def report(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) ->
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, n: int) -> np.ndarray:
-  """Counts `[n, n]`: rows = `labels`, columns = `predicted`; rows where either is below zero are left out.
+  """Returns the confusion matrix `[n, n]`: rows = `labels`, columns = `predicted`; pairs with a negative are left out.
 
-  With (true, given) it counts the noise: divided by its row sums, it is the transition matrix `T`.
+  For (true, given) labels it counts the noise: divided by its row sums, it is the transition matrix `T`.
   """
   labels, predicted = np.asarray(labels), np.asarray(predicted)
   both = (labels >= 0) & (predicted >= 0)
@@ -43,10 +43,12 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, n: int) -> np.ndarray:
 
 
 class Reliability(NamedTuple):
-  """Rows by their confidence, in equal bins (low, high] of 0 to 1; NaN in a bin without rows.
+  """A reliability diagram: rows grouped by confidence into bins (low, high] of equal width in [0, 1].
 
   Attributes:
-    rows: int [bins]. confidence: mean [bins]. accuracy: [bins].
+    rows: number of rows in each bin, int [bins].
+    confidence: mean confidence [bins]; NaN in an empty bin.
+    accuracy: accuracy [bins]; NaN in an empty bin.
   """
 
   rows: np.ndarray
@@ -60,9 +62,12 @@ class Reliability(NamedTuple):
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> Reliability:
-  """Bins rows by confidence [N] and counts how many of them are right, bool [N].
+  """Returns the reliability diagram (Guo et al. 2017, "On Calibration of Modern Neural Networks", eqs. 3 to 5).
 
-  Guo et al. 2017, "On Calibration of Modern Neural Networks", eq. 3 to 5.
+  Args:
+    confidence: probability of the predicted class [N].
+    right: whether the prediction is right, bool [N].
+    bins: number of bins.
   """
   confidence = np.asarray(confidence, np.float64)
   bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
@@ -74,15 +79,19 @@ def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> Re
 
 
 def calibration_error(probs: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
-  """Expected calibration error of `probs [N, C]`; NaN where nothing is labeled."""
+  """Returns the expected calibration error of `probs [N, C]`; NaN if no row is labeled."""
   probs, labels = _labeled(np.asarray(probs), labels)
   return reliability(probs.max(-1), probs.argmax(-1) == labels, bins).error()
 
 
 def margin(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-  """The label's value less the largest other one `[N]`; `values [N, C]` are probabilities or logits.
+  """Returns the value of the label minus the largest other value `[N]`; NaN for unlabeled rows.
 
-  Averaged over epochs of logits this is the AUM of Pleiss et al. 2020. NaN where there is no label.
+  The mean of the margin of the logits over epochs is the AUM of Pleiss et al. 2020.
+
+  Args:
+    values: probabilities or logits `[N, C]`.
+    labels: int `[N]`.
   """
   values, labels = np.asarray(values), np.asarray(labels)
   own = np.arange(values.shape[-1]) == labels[:, None]  # [N, C]
@@ -91,25 +100,25 @@ def margin(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def selection_audit(chosen: np.ndarray, given: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-  """Precision, recall and F1 of "this row was kept, and its label is right", over rows with label and truth.
+  """Returns precision, recall and F1 of a selection of rows with right labels, over rows with given and true label.
 
   Args:
-    chosen: bool [N], the rows kept.
-    given: int [N], the labels they were kept with.
-    truth: int [N], -1 = unknown.
+    chosen: bool [N], the selected rows.
+    given: int [N], given labels; -1 = unlabeled.
+    truth: int [N], true labels; -1 = unknown.
   """
   known = (np.asarray(given) >= 0) & (np.asarray(truth) >= 0)
   return _precision_recall(np.asarray(chosen, bool)[known], (np.asarray(given) == np.asarray(truth))[known])
 
 
 def detection_audit(flagged: np.ndarray, scores: np.ndarray, given: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-  """Precision, recall, F1, AUROC and average precision of "the given label is wrong", over rows with label and truth.
+  """Returns precision, recall, F1, AUROC and average precision of wrong-label detection, over rows with both labels.
 
   Args:
-    flagged: bool [N], the rows called wrong.
-    scores: float [N], higher = more likely wrong; only their order counts.
-    given: int [N].
-    truth: int [N], -1 = unknown.
+    flagged: bool [N], the rows flagged as wrong.
+    scores: float [N], higher = more likely wrong; only their order matters.
+    given: int [N], given labels; -1 = unlabeled.
+    truth: int [N], true labels; -1 = unknown.
   """
   known = (np.asarray(given) >= 0) & (np.asarray(truth) >= 0)
   wrong = (np.asarray(given) != np.asarray(truth))[known]
@@ -121,18 +130,22 @@ def detection_audit(flagged: np.ndarray, scores: np.ndarray, given: np.ndarray, 
 
 
 def epoch_summary(val: Sequence[float | None], test: Sequence[float]) -> dict[str, float | int | None]:
-  """One test accuracy per way of choosing the epoch. Epochs count from 1; the earliest wins a tie.
+  """Returns the test accuracy under each rule for choosing the epoch. Epochs count from 1; the earliest wins a tie.
 
   Args:
-    val: accuracy on the validation rows after each epoch; None (or NaN) where it was not measured.
+    val: accuracy on the validation rows after each epoch; None or NaN where it was not measured.
     test: accuracy on the test rows after each epoch.
 
   Returns:
-    last, mean_last_10 (of all epochs if fewer), best_by_validation and best_epoch (None without validation), and
-    oracle and oracle_epoch: chosen on the test rows themselves, so never a result.
+    last: test accuracy after the last epoch.
+    mean_last_10: mean test accuracy of the last 10 epochs (of all, if fewer).
+    best_by_validation: test accuracy of the epoch with the best validation accuracy; None without validation.
+    best_epoch: that epoch; None without validation.
+    oracle: best test accuracy. It is chosen on the test rows themselves, so never report it as a result.
+    oracle_epoch: the epoch of the best test accuracy.
   """
   if len(val) != len(test):
-    raise ValueError(f'{len(val)} validation epochs, {len(test)} test epochs')
+    raise ValueError(f'Found {len(val)} validation epochs and {len(test)} test epochs, expected equal numbers.')
   if not len(test):
     return dict.fromkeys(('last', 'mean_last_10', 'best_by_validation', 'best_epoch', 'oracle', 'oracle_epoch'))
   ranked = np.asarray([-np.inf if v is None or np.isnan(v) else v for v in val])
@@ -149,12 +162,14 @@ def epoch_summary(val: Sequence[float | None], test: Sequence[float]) -> dict[st
 
 
 def _labeled(values: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Returns values and labels of the labeled rows."""
   labels = np.asarray(labels)
   return values[labels >= 0], labels[labels >= 0]
 
 
-def _precision_recall(called: np.ndarray, is_so: np.ndarray) -> dict[str, float]:
-  hits, calls, cases = int((called & is_so).sum()), int(called.sum()), int(is_so.sum())
+def _precision_recall(predicted: np.ndarray, actual: np.ndarray) -> dict[str, float]:
+  """Returns precision, recall and F1 of predicted against actual positives, both bool [N]."""
+  hits, calls, cases = int((predicted & actual).sum()), int(predicted.sum()), int(actual.sum())
 
   def ratio(part: int, whole: int) -> float:
     return part / whole if whole else float('nan')

@@ -1,7 +1,7 @@
-"""The transition matrix T: which labels are given to a row of which true class; rows = true, columns = given, sum 1.
+"""Estimates of the transition matrix T[true, given], the probability of a given label for each true class.
 
-Four estimates: `anchors` and `from_joint` from predictions alone, `from_pairs` and `gold` from trusted rows. A class of
-which an estimate knows nothing keeps its label: its row of T is the identity's.
+Rows are true classes and sum to 1; columns are given classes. `anchors` and `from_joint` use predictions alone,
+`from_pairs` and `gold` use trusted rows. If there is no evidence about a class, its row of T is that of the identity.
 """
 
 import jax
@@ -15,31 +15,36 @@ Array = jax.Array
 
 
 def check(field: str, matrix, classes: int) -> None:
-  """Raises UserError, naming the field, unless `matrix` is () or `classes` rows of probabilities that sum to 1."""
+  """Raises UserError unless `matrix` is () or has `classes` rows of `classes` probabilities that sum to 1."""
   if not len(matrix):
     return
   square = [np.size(row) for row in matrix] == [classes] * classes
   if not square or np.min(matrix) < 0 or not np.allclose(np.sum(matrix, 1), 1, atol=1e-4):
-    raise UserError(f'{field}: expected {classes} rows of as many probabilities that sum to 1 (rows = true).')
+    raise UserError(
+      f'{field}: expected a matrix of {classes} x {classes} probabilities, one row per true class, with rows that sum '
+      'to 1.'
+    )
 
 
 def _rows(counts: Array) -> Array:
-  """Returns counts [C, C] with rows that sum to 1; an empty row becomes the identity's."""
+  """Returns counts [C, C] with each row divided by its sum; an empty row becomes that of the identity."""
   total = counts.sum(1, keepdims=True)
   return jnp.where(total > 0, counts / jnp.where(total > 0, total, 1.0), jnp.eye(len(counts)))
 
 
 def anchors(probs: Array, keep: Array, percentile: Array | float = 97.0) -> Array:
-  """Estimates T from the noisy posterior of one row a class (Patrini et al. 2017, eqs. 12 and 13).
+  """Estimates T from the noisy posterior of one row, the anchor, of each class (Patrini et al. 2017, eqs. 12 and 13).
 
-  The row of class i is the one whose p_i stands at the percentile of all p_i: 97 for CIFAR-10, 100 (the argmax) for
-  CIFAR-100 in the paper. Of the rows below the percentile it is the first, as in the official code.
+  The anchor of class i is the row whose p_i lies at the given percentile of all p_i: in the paper 97 for CIFAR-10 and
+  100 (the argmax) for CIFAR-100. As in the official code, it is the row with the largest p_i below the percentile.
 
   Args:
-    probs: [N, C], of networks that learned the given labels. keep: bool [N]. percentile: in [0, 100].
+    probs: [N, C], predicted by networks that were trained on the given labels.
+    keep: bool [N], the rows to use.
+    percentile: in [0, 100].
   """
   probs, n = jnp.asarray(probs, jnp.float32), keep.sum()
-  order = jnp.where(keep[:, None], probs, -jnp.inf).argsort(0)  # rows that do not count come first
+  order = jnp.where(keep[:, None], probs, -jnp.inf).argsort(0)  # ignored rows come first
   below = jnp.where(percentile < 100, jnp.maximum(jnp.ceil(percentile * (n - 1) / 100) - 1, 0), n - 1)
   place = len(probs) - n + below.astype(jnp.int32)
   chosen = probs[order[jnp.clip(place, 0, len(probs) - 1)]]  # [C, C]
@@ -47,7 +52,7 @@ def anchors(probs: Array, keep: Array, percentile: Array | float = 97.0) -> Arra
 
 
 def from_joint(joint: Array) -> Array:
-  """Estimates T from the joint of given (rows) and true labels (columns), such as `confident.joint`'s."""
+  """Estimates T from the joint distribution of given (rows) and true (columns) labels, as `confident.joint` returns."""
   return _rows(joint.T)
 
 
@@ -55,8 +60,12 @@ def from_pairs(verified: Array, given: Array, classes: int, keep: Array | None =
   """Estimates T by counting the rows that have both labels.
 
   Args:
-    verified, given: int32 [N], -1 = none. keep: bool [N], rows that count; None: all. prior: rows that are added to
-      each class that has any, spread evenly over the labels: what a few rows never showed is rare, not impossible.
+    verified: verified labels, int32 [N]; -1 = not verified.
+    given: given labels, int32 [N]; -1 = unlabeled.
+    classes: number of classes.
+    keep: bool [N], the rows to use; None: all.
+    prior: number of pseudo-rows added to each class that has rows, spread evenly over the labels, so that a transition
+      that a few rows do not show gets a small probability and not 0.
   """
   both = (verified >= 0) & (given >= 0)
   both = both if keep is None else both & keep
@@ -69,7 +78,10 @@ def gold(probs: Array, verified: Array, classes: int, keep: Array | None = None)
   """Estimates T as the mean prediction over the trusted rows of each class (Hendrycks et al. 2018, section 3).
 
   Args:
-    probs: [N, C], of networks that learned the given labels. verified: int32 [N], -1 = none. keep: bool [N] or None.
+    probs: [N, C], predicted by networks that were trained on the given labels.
+    verified: verified labels, int32 [N]; -1 = not verified.
+    classes: number of classes.
+    keep: bool [N], the rows to use; None: all.
   """
   trusted = verified >= 0 if keep is None else (verified >= 0) & keep
   probs = jnp.where(trusted[:, None], probs, 0.0)
@@ -77,10 +89,12 @@ def gold(probs: Array, verified: Array, classes: int, keep: Array | None = None)
 
 
 def posterior(probs: Array, given: Array, matrix: Array) -> Array:
-  """Returns p(true | image, given) ∝ p(true | image) T[true, given]: what a given label adds to a prediction.
+  """Returns p(true | image, given) ∝ p(true | image) T[true, given]: predictions updated by the given labels.
 
   Args:
-    probs: [..., N, C]. given: int32 [N]; a row without a given label (-1) keeps its prediction. matrix: T [C, C].
+    probs: p(true | image) [..., N, C].
+    given: given labels, int32 [N]; a row without a label (-1) keeps its prediction.
+    matrix: T [C, C].
   """
   likely = probs * jnp.where(given[:, None] >= 0, matrix.T[given], 1.0)
   total = likely.sum(-1, keepdims=True)

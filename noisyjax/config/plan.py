@@ -57,7 +57,7 @@ ROWS = {
 
 
 @functools.cache
-def _mesh(count: int):
+def _mesh(count: int) -> jax.sharding.Mesh | None:
   """One mesh per process, so that the step it is static in is traced once."""
   if count == 1:
     return None

@@ -1,5 +1,7 @@
 """A config as plain data, written to JSON and read back; and how two of them differ."""
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from noisyjax.config.build import build_strategy
@@ -53,7 +55,7 @@ def restored(values: dict) -> ConfigDict:
     if package == OPS:
       augment.OPS[own] = plugins.attribute(plugins.File(package, own, **found), 'op')
 
-  def tuples(value):
+  def tuples(value: Any) -> Any:
     if isinstance(value, dict):
       return {k: tuples(v) for k, v in value.items()}
     return tuple(map(tuples, value)) if isinstance(value, list) else value

@@ -14,13 +14,14 @@ Departures from cleanlab: float32; stable sorting and exact rounding, so that ti
 ignored.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from noisyjax.estimate.rank import means, place, rank
-
-Array = jax.Array
 
 DUST = 1e-6  # values closer than this count as equal
 FLOOR = 2 * DUST  # lowest threshold
@@ -88,7 +89,7 @@ def counted(probs: Array, labels: Array, keep: Array | None = None) -> Array:
 def _divided(a: Array, n: Array, s: Array) -> tuple[Array, Array]:
   """Returns quotient and remainder of a·n / s for s < 7e8, by long division: exact even if a·n overflows int32."""
 
-  def digit(i, found):
+  def digit(i: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
     quotient, rest = found
     rest = 2 * rest + ((n >> (30 - i)) & 1) * a
     carry = rest // s
@@ -148,7 +149,7 @@ def _doubtful(probs: Array, group: Array, flags: Array) -> Array:
   return flags & (lifted.argmax(-1) != group) & (group < probs.shape[1])
 
 
-def _to_prune(probs, labels, keep) -> tuple[Array, Array]:
+def _to_prune(probs: Array, labels: Array, keep: Array | None) -> tuple[Array, Array]:
   """Returns the calibrated joint with a diagonal of at least 1, int32 [C given, C true], and the label counts [C]."""
   counts = label_counts(probs, labels, keep)
   matrix = calibrated(counted(probs, labels, keep), counts)
@@ -160,7 +161,7 @@ def _to_prune(probs, labels, keep) -> tuple[Array, Array]:
   return jnp.where((counts > 1)[:, None], others, 0) + eye * (diagonal + raised), counts
 
 
-def _flag_by_noise_rate(probs, group, matrix) -> Array:
+def _flag_by_noise_rate(probs: Array, group: Array, matrix: Array) -> Array:
   """Returns `prune_by_noise_rate` before `_doubtful`, from the matrix of `_to_prune`."""
   classes = probs.shape[1]
   own = _own(probs, group)
@@ -168,7 +169,7 @@ def _flag_by_noise_rate(probs, group, matrix) -> Array:
 
   likely = (-few).argsort(1)  # true classes of each given class, in descending order of their counts
 
-  def flag(turn, flags):
+  def flag(turn: Array, flags: Array) -> Array:
     other = likely[group, turn]  # [N]
     margin = own - jnp.take_along_axis(probs, other[:, None], 1)[:, 0]
     return flags | (rank(margin, group, classes) < few[group, other])
@@ -177,7 +178,7 @@ def _flag_by_noise_rate(probs, group, matrix) -> Array:
   return jax.lax.fori_loop(0, turns, flag, jnp.zeros(len(group), bool))
 
 
-def _flag_by_class(probs, group, matrix, counts) -> Array:
+def _flag_by_class(probs: Array, group: Array, matrix: Array, counts: Array) -> Array:
   """Returns `prune_by_class` before `_doubtful`, from the matrix and counts of `_to_prune`."""
   few = jnp.where(counts > 1, counts - jnp.diag(matrix), 0)
   return rank(_own(probs, group), group, len(matrix)) < jnp.append(few, 0)[group]
@@ -213,7 +214,7 @@ def predicted_neq_given(probs: Array, labels: Array, keep: Array | None = None) 
   return _doubtful(probs, group, probs.argmax(-1) != group)
 
 
-def _lowest(score, probs, labels, keep) -> Array:
+def _lowest(score: Callable[[Array, Array], Array], probs: Array, labels: Array, keep: Array | None) -> Array:
   """Flags the `num_issues` rows with the lowest score."""
   probs, group = _groups(probs, labels, keep)
   out = group == probs.shape[1]

@@ -19,8 +19,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-
-Array = jax.Array
+from jax import Array
 
 _EDGE = 1e-4  # distance kept from 0 and 1, where beta densities may be infinite
 
@@ -51,6 +50,10 @@ class Beta(NamedTuple):
   weight: Array
   a: Array
   b: Array
+
+
+# Of expectation-maximisation: iterations done, change of the likelihood, the likelihood, the fit.
+Step = tuple[Array, Array, Array, Gaussian]
 
 
 # --- values to [0, 1] -----------------------------------------------------------------------------
@@ -100,17 +103,17 @@ def _split(values: Array, keep: Array) -> Array:
   return values > ranked[between.argmax()]
 
 
-def fit_gaussian(values: Array, keep: Array, iterations=10, tol=1e-2, reg=5e-4) -> Gaussian:
+def fit_gaussian(values: Array, keep: Array, iterations: int = 10, tol: float = 1e-2, reg: float = 5e-4) -> Gaussian:
   """Fits the values of the rows in `keep` without normalizing them (see `unit`); they must be finite."""
   total = jnp.maximum(keep.sum(), 1)
   upper = _split(values, keep)
   start = _gaussian_fitted(values, keep * jnp.stack([~upper, upper]).astype(values.dtype), reg)
 
-  def unfinished(carry):
+  def unfinished(carry: Step) -> Array:
     done, change, *_ = carry
     return (done < iterations) & ~(jnp.abs(change) < tol)
 
-  def update(carry):
+  def update(carry: Step) -> Step:
     done, _, before, fit = carry
     logs = _gaussian_log(fit, values)
     likelihood = jnp.where(keep, jax.nn.logsumexp(logs, axis=0), 0.0).sum() / total
@@ -121,7 +124,7 @@ def fit_gaussian(values: Array, keep: Array, iterations=10, tol=1e-2, reg=5e-4) 
   return jax.lax.while_loop(unfinished, update, (jnp.array(0), far, -far, start))[-1]
 
 
-def gaussian(values: Array, keep: Array, iterations=10, tol=1e-2, reg=5e-4) -> Array:
+def gaussian(values: Array, keep: Array, iterations: int = 10, tol: float = 1e-2, reg: float = 5e-4) -> Array:
   """Returns float32 [N], the probability that a row belongs to the component with the smaller mean.
 
   Args:
@@ -171,19 +174,19 @@ def _beta_fitted(values: Array, part: Array) -> Beta:
   return Beta(count / count.sum(), jnp.maximum(mean, 1e-6) * both, (1 - mean) * both)
 
 
-def fit_beta(values: Array, keep: Array, iterations=10) -> Beta:
+def fit_beta(values: Array, keep: Array, iterations: int = 10) -> Beta:
   """Fits the values in [0, 1] of the rows in `keep`; the second component starts at the larger values."""
   x = jnp.clip(values, _EDGE, 1 - _EDGE)
   start = Beta(*jnp.array([[0.5, 0.5], [1.0, 2.0], [2.0, 1.0]], x.dtype))
 
-  def update(_, fit):
+  def update(_: Array, fit: Beta) -> Beta:
     density = _beta_density(fit, x)
     return _beta_fitted(x, jnp.where(keep, density / density.sum(0), 0.0))
 
   return jax.lax.fori_loop(0, iterations, update, start)
 
 
-def beta(values: Array, keep: Array, iterations=10) -> Array:
+def beta(values: Array, keep: Array, iterations: int = 10) -> Array:
   """Returns float32 [N], the probability that a row belongs to the component with the smaller mean.
 
   Args:
@@ -198,7 +201,7 @@ def beta(values: Array, keep: Array, iterations=10) -> Array:
   fit = fit_beta(z, inside, iterations)
   large = (fit.a / (fit.a + fit.b)).argmax()
 
-  def of_large(x):
+  def of_large(x: Array) -> Array:
     density = _beta_density(fit, jnp.clip(x, _EDGE, 1 - _EDGE))
     return density[large] / density.sum(0)
 

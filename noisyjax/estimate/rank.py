@@ -2,8 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-
-Array = jax.Array
+from jax import Array
 
 
 def place(key: Array) -> Array:
@@ -52,7 +51,7 @@ def means(values: Array, group: Array, groups: int) -> Array:
   parts, width = 32, groups + 1
   cell = jnp.arange(len(group)) // max(1, -(-len(group) // parts)) * width + group
 
-  def total(v):
+  def total(v: Array) -> Array:
     return jax.ops.segment_sum(v, cell, parts * width).reshape(parts, width, *v.shape[1:]).sum(0)
 
   count = jnp.maximum(total(jnp.ones_like(group)), 1).reshape(-1, *(1,) * (values.ndim - 1))

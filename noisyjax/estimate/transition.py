@@ -4,17 +4,17 @@ Rows are true classes and sum to 1; columns are given classes. `anchors` and `fr
 `from_pairs` and `gold` use trusted rows. If there is no evidence about a class, its row of T is that of the identity.
 """
 
-import jax
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from noisyjax.estimate.rank import means
 from noisyjax.system.errors import UserError
 
-Array = jax.Array
 
-
-def check(field: str, matrix, classes: int) -> None:
+def check(field: str, matrix: Sequence[Sequence[float]], classes: int) -> None:
   """Raises UserError unless `matrix` is () or has `classes` rows of `classes` probabilities that sum to 1."""
   if not len(matrix):
     return

@@ -61,7 +61,7 @@ class ResNet(nn.Module):
     conv: kind of convolution, see `noisyjax.models.layers.conv`.
   """
 
-  blocks: ClassVar[tuple[int, int, int, int]]  # basic blocks in each stage
+  blocks: ClassVar[tuple[int, ...]]  # basic blocks in each stage
 
   classes: int
   stem: str = 'cifar'
@@ -89,7 +89,6 @@ class ResNet(nn.Module):
 
 def layers(kind: str, dtype: str, train: bool) -> tuple[Callable[..., Layer], Callable[..., Layer]]:
   """Returns what makes the convolutions and what makes the normalizations of a network of this kind, type and mode."""
-  dtype = jnp.dtype(dtype)
 
   def conv(features: int, size: int, strides: tuple[int, int] = (1, 1), name: str | None = None) -> Layer:
     # PyTorch pads both sides alike; 'SAME' would put a strided convolution's one odd row at the far side only.
@@ -101,12 +100,14 @@ def layers(kind: str, dtype: str, train: bool) -> tuple[Callable[..., Layer], Ca
       padding,
       use_bias=False,
       kernel_init=he_normal_fan_out,
-      dtype=dtype,
+      dtype=jnp.dtype(dtype),
       kind=kind,
       name=name,
     )
 
-  norm = functools.partial(nn.BatchNorm, use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=dtype)
+  norm = functools.partial(
+    nn.BatchNorm, use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=jnp.dtype(dtype)
+  )
   return conv, norm
 
 

@@ -52,12 +52,14 @@ class Model(nn.Module):
       x = self.activate(self.layer(width, x), train)
     features = x.max((1, 2)).astype(jnp.float32)
     logits = nn.Dense(self.classes, use_bias=False, name='head')(features) * self.scale
-    return tuple(a.reshape(2, -1, a.shape[-1]).mean(0) if both else a for a in (logits, features))
+    if both:
+      logits, features = (a.reshape(2, -1, a.shape[-1]).mean(0) for a in (logits, features))
+    return logits, features
 
   def layer(self, width: int, x: jax.Array, pooled: bool = False) -> jax.Array:
     # An odd last row or column that pooling drops is not computed.
-    padding = tuple((1, 0 if pooled and n > 1 and n % 2 else 1) for n in x.shape[1:3])
-    return Conv(width, (3, 3), (1, 1), padding, False, identity_first, dtype=self.dtype, kind=self.conv)(x)
+    rows, columns = ((1, 0 if pooled and n > 1 and n % 2 else 1) for n in x.shape[1:3])
+    return Conv(width, (3, 3), (1, 1), (rows, columns), False, identity_first, dtype=self.dtype, kind=self.conv)(x)
 
   def activate(self, x: jax.Array, train: bool) -> jax.Array:
     norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype)
@@ -72,7 +74,8 @@ def whiten(x: jax.Array, filters: jax.Array, conv: str) -> jax.Array:
   """Projects the 2x2 patches of x [B, H, W, C] on filters [4C, F] -> [B, H-1, W-1, F]; an axis of one pixel stays."""
   kernel = filters.astype(x.dtype).reshape(2, 2, x.shape[-1], -1)
   with jax.default_matmul_precision('highest'):  # on GPUs XLA would round the factors to TF32
-    return convolution(x, kernel, (1, 1), tuple((0, int(n == 1)) for n in x.shape[1:3]), conv)
+    rows, columns = ((0, int(n == 1)) for n in x.shape[1:3])
+    return convolution(x, kernel, (1, 1), (rows, columns), conv)
 
 
 def whitening(images: jax.Array | np.ndarray, floor: float = 5e-4) -> jax.Array | np.ndarray:

@@ -22,7 +22,7 @@ class Cadence:
     UserError: `spec` is malformed.
   """
 
-  def __init__(self, spec: str, steps_per_epoch: int, total_steps: int):
+  def __init__(self, spec: str, steps_per_epoch: int, total_steps: int) -> None:
     match = re.fullmatch(r'(\d+(?:\.\d+)?) (?:(step|epoch|second)s?|(percent))', str(spec).strip())
     if not match or not Fraction(match[1]):
       raise UserError(
@@ -31,7 +31,8 @@ class Cadence:
       )
     unit = match[2] or match[3]
     size = {'step': 1, 'epoch': steps_per_epoch, 'percent': Fraction(total_steps, 100), 'second': 1}[unit]
-    self._every, self._timed, self._turn = Fraction(match[1]) * size, unit == 'second', None
+    self._every, self._timed = Fraction(match[1]) * size, unit == 'second'
+    self._turn: int | None = None
 
   def due(self, step: int, seconds: float) -> bool:
     """Returns whether the event is due. A resumed run does not repeat an event that took place before it stopped.
@@ -41,7 +42,7 @@ class Cadence:
       seconds: seconds since the run started.
     """
     turn = math.floor((seconds if self._timed else step) / self._every)
-    if self._turn is None:  # first call: assume that one step, and no known time, has passed since the previous one
-      self._turn = turn if self._timed else math.floor((step - 1) / self._every)
     before, self._turn = self._turn, turn
+    if before is None:  # first call: assume that one step, and no known time, has passed since the previous one
+      before = turn if self._timed else math.floor((step - 1) / self._every)
     return turn > before

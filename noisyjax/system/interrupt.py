@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from noisyjax.system.log import log
 
-NAMES = {signal.SIGINT: 'Ctrl-C', signal.SIGTERM: 'SIGTERM'}
+NAMES: dict[int, str] = {signal.SIGINT: 'Ctrl-C', signal.SIGTERM: 'SIGTERM'}
 
 
 class Stopped(Exception):
@@ -23,7 +23,7 @@ class Stopped(Exception):
     signal: number of the signal; the command exits with 128 + signal.
   """
 
-  def __init__(self, message: str, number: int):
+  def __init__(self, message: str, number: int) -> None:
     super().__init__(message)
     self.signal = number
 

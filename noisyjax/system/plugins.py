@@ -12,7 +12,7 @@ import pkgutil
 import sys
 import traceback
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,9 @@ def loaded(package: str, names: Iterable[str]) -> list[File]:
   return [_files[package, name] for name in names if (package, name) in _files]
 
 
-def load(package: str, path: str, attribute: str, field: str, beside: Path | None = None, taken=()) -> File:
+def load(
+  package: str, path: str, attribute: str, field: str, beside: Path | None = None, taken: Collection[str] = ()
+) -> File:
   """Loads a file as module `package.NAME`, where NAME is the file name without its suffix.
 
   Args:

@@ -11,7 +11,7 @@ EVERY = 10.0  # minimum number of seconds between lines
 class Lines:
   """Logs one line per epoch or fold, at most one every EVERY seconds; silent if stderr is a terminal."""
 
-  def __init__(self):
+  def __init__(self) -> None:
     self._silent = sys.stderr.isatty()
     self._next = -float('inf')
 
@@ -26,7 +26,7 @@ class Lines:
 class Clock:
   """Estimates the time left from the mean duration of the units (epochs or folds) so far."""
 
-  def __init__(self):
+  def __init__(self) -> None:
     self._units: list[float] = []
     self._last = time.monotonic()
 

@@ -7,6 +7,7 @@ of them.
 import contextlib
 import difflib
 import lzma
+import os
 import stat
 import struct
 import tarfile
@@ -45,7 +46,7 @@ def reason(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def reading(path: str | Path, what: str, hint: str = 'Is the file complete?') -> Iterator[None]:
+def reading(path: str | os.PathLike, what: str, hint: str = 'Is the file complete?') -> Iterator[None]:
   """Turns every exception that a reader raises on damaged content into a UserError.
 
   Args:
@@ -82,7 +83,7 @@ def path_of(text: str | Path, where: str = '') -> Path:
     raise UserError(f'{mark}{text}: the home folder {home!r} is unknown ({error}). Give an absolute path.') from error
 
 
-def kind(path: str | Path) -> str:
+def kind(path: str | os.PathLike) -> str:
   """Returns what a path leads to: 'folder', 'file', 'device' (including pipes and sockets) or '' (nothing).
 
   Links are followed.
@@ -125,7 +126,7 @@ def near(path: Path) -> str:
   return f' Did you mean {str(path.with_name(found[0]))!r}?' if found else ''
 
 
-def short(path: str | Path) -> str:
+def short(path: str | os.PathLike) -> str:
   """Returns a path for a message, with the middle of very long paths left out."""
   text = str(path)
   return text if len(text) <= 300 else f'{text[:100]}…{text[-100:]} ({len(text)} characters)'

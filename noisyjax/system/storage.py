@@ -203,7 +203,7 @@ class JsonLines:
   Opening a log removes the incomplete last line that a killed process may have left.
   """
 
-  def __init__(self, path: str | os.PathLike):
+  def __init__(self, path: str | os.PathLike) -> None:
     self.path = Path(path)
     if self.path.exists():
       data = read_bytes(self.path)
@@ -255,7 +255,7 @@ class TensorBoard:
     UserError: tensorboardX is not installed.
   """
 
-  def __init__(self, dir: str | os.PathLike):
+  def __init__(self, dir: str | os.PathLike) -> None:
     try:
       self._tensorboard = importlib.import_module('tensorboardX')
     except ImportError as error:

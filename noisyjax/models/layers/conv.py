@@ -75,9 +75,11 @@ def convolution(
   check_choice('conv', kind, KINDS)
   if kind not in kinds():
     onednn.refuse(kind)
-  size, window = x.shape[1:3], kernel.shape[:2]
+  (_, height, width, _), (h, w, *_) = x.shape, kernel.shape
+  size, window = (height, width), (h, w)
   if isinstance(padding, str):
-    padding = tuple(lax.padtype_to_pads(size, window, strides, padding))
+    rows, columns = lax.padtype_to_pads(size, window, strides, padding)
+    padding = (rows, columns)
   geometry = (size, window, strides, padding)
   return _convolve(x, kernel, geometry) if kind == 'plain' else convolve(x, kernel, geometry, kind)
 
@@ -142,12 +144,12 @@ def _factor(x: jax.Array, geometry: Geometry, kind: str) -> str | None:
   return factor if onednn.available(factor) and onednn.available(x.dtype.name) else None
 
 
-def _convolve(x, kernel, geometry):
+def _convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
   _, _, strides, padding = geometry
   return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
 
 
-def _by_patches(x, g, geometry):
+def _by_patches(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
   """The kernel's gradient as `g' @ patches`, summed over blocks of images whose patches fit the cache."""
   total = jnp.promote_types(x.dtype, jnp.float32)
   x, g = (blocks(a.astype(total), patch(geometry, x.shape[-1]), BLOCK) for a in (x, g))

@@ -11,7 +11,8 @@ Geometry = tuple[Pair, Pair, Pair, tuple[Pair, Pair]]
 
 def outputs(geometry: Geometry) -> Pair:
   """Returns the height and width of the output."""
-  return tuple((n + sum(p) - k) // s + 1 for n, k, s, p in zip(*geometry))
+  height, width = ((n + sum(p) - k) // s + 1 for n, k, s, p in zip(*geometry))
+  return height, width
 
 
 def blocks(x: jax.Array, numbers: int, most: int) -> jax.Array:

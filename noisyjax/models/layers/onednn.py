@@ -15,13 +15,15 @@ import json
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ctypes import byref, c_int, c_int64, c_size_t, c_void_p
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
+from jax.typing import DTypeLike
 
 from noisyjax.models.layers import ffi
 from noisyjax.models.layers.geometry import Geometry, outputs
@@ -36,6 +38,7 @@ BFLOAT16_NEEDS = {'avx512f', 'avx512bw', 'avx512dq', 'avx512vl'}
 # Numbers of dnnl_types.h.
 _CPU, _IN_ORDER, _DIRECT, _TRAINING, _ANY_ORDER, _OWN_MEMORY = 1, 1, 1, 64, 1, c_void_p(-1)
 _DTYPES = {'bfloat16': 2, 'float32': 3}
+Lay = tuple[tuple[int, ...], tuple[int, ...]]  # how an array lies: its sizes, and how far apart its numbers are
 _X, _KERNEL, _Y = range(3)
 _ORDER = {  # operands, and what is written
   'convolve': (_X, _KERNEL, _Y),
@@ -57,6 +60,10 @@ _calls = queue.SimpleQueue()  # (primitive, addresses, queue of the answer)
 
 class _Argument(ctypes.Structure):
   _fields_ = [('role', c_int), ('memory', c_void_p)]
+
+
+def _called(name: str, *arguments: Any) -> Any:
+  return getattr(_library(), name)(*arguments)
 
 
 def _library() -> ctypes.CDLL | None:
@@ -124,25 +131,32 @@ def refuse(kind: str) -> None:
   )
 
 
-def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, dtype) -> jax.Array:
+def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, dtype: DTypeLike) -> jax.Array:
   """Convolves x [B, H, W, C] with kernel [h, w, C, F], both float32 or both bfloat16 -> [B, H', W', F] of `dtype`."""
   shape = (len(x), *outputs(geometry), kernel.shape[-1])
   return _call('convolve', geometry, (len(x), *kernel.shape[2:]), shape, dtype, x, kernel)
 
 
-def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry, dtype) -> jax.Array:
+def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry, dtype: DTypeLike) -> jax.Array:
   """The gradient of <g, convolve(x, kernel)> in x: g [B, H', W', F], kernel [h, w, C, F] -> [B, H, W, C] of `dtype`."""
   shape = (len(g), *geometry[0], kernel.shape[2])
   return _call('input_gradient', geometry, (len(g), *kernel.shape[2:]), shape, dtype, g, kernel)
 
 
-def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, dtype) -> jax.Array:
+def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, dtype: DTypeLike) -> jax.Array:
   """The gradient of <g, convolve(x, kernel)> in kernel: x [B, H, W, C], g [B, H', W', F] -> [h, w, C, F] of `dtype`."""
   sizes = (len(x), x.shape[-1], g.shape[-1])
   return _call('kernel_gradient', geometry, sizes, (*geometry[1], *sizes[1:]), dtype, x, g)
 
 
-def _call(operation: str, geometry: Geometry, sizes, shape, dtype, *operands: jax.Array) -> jax.Array:
+def _call(
+  operation: str,
+  geometry: Geometry,
+  sizes: tuple[int, ...],
+  shape: tuple[int, ...],
+  dtype: DTypeLike,
+  *operands: jax.Array,
+) -> jax.Array:
   what = json.dumps([operation, geometry, sizes, operands[0].dtype.name, jnp.dtype(dtype).name])
   _primitive(what)  # what oneDNN cannot do is said here, not when it runs
   return ffi.call(_NAME, what, jax.ShapeDtypeStruct(shape, dtype), *operands)
@@ -168,7 +182,7 @@ def _built(what: str) -> Callable[[list[int]], None]:
 
   outer = [_description(dtype, *lay) for dtype, lay in zip(dtypes, lays)]
   roles, query = _ROLES[operation]
-  inner = c_void_p(_library().dnnl_primitive_desc_query_md(chosen, query, 0))  # the kernel as oneDNN wants it
+  inner = c_void_p(_called('dnnl_primitive_desc_query_md', chosen, query, 0))  # the kernel as oneDNN wants it
   memories = [_memory(d, None) for d in outer]
   own = _memory(inner, _OWN_MEMORY)
   convolution = _Run(chosen, dict(zip(roles, (memories[_X], own, memories[_Y]))))
@@ -188,12 +202,14 @@ def _built(what: str) -> Callable[[list[int]], None]:
   return run
 
 
-def _convolution(operation: str, geometry: Geometry, lays, dtypes: list[str], factor: str) -> c_void_p:
+def _convolution(operation: str, geometry: Geometry, lays: Sequence[Lay], dtypes: list[str], factor: str) -> c_void_p:
   """Returns oneDNN's description of its fastest way to do it, the order of the kernel's numbers left to it."""
   *_, strides, padding = geometry
   how = [_integers(values) for values in (strides, (0, 0), *zip(*padding))]
 
-  def create(name: str, dtypes: list[str], *arguments, bias=(None,), hint=()) -> c_void_p:
+  def create(
+    name: str, dtypes: list[str], *arguments: Any, bias: tuple[None, ...] = (None,), hint: tuple[c_void_p, ...] = ()
+  ) -> c_void_p:
     x, kernel, y = (_description(dtype, *lay) for dtype, lay in zip(dtypes, (lays[_X], lays[_KERNEL][:1], lays[_Y])))
     name = f'dnnl_convolution_{name}_primitive_desc_create'
     return _made(name, _engine(), *arguments, _DIRECT, x, kernel, *bias, y, *how, *hint, _attributes())
@@ -217,9 +233,9 @@ class _Run:
 
   room = np.empty(0, np.uint8)  # in which all primitives work, one at a time
 
-  def __init__(self, description: c_void_p, memories: dict[int, c_void_p]):
-    wanted = c_void_p(_library().dnnl_primitive_desc_query_md(description, _SCRATCHPAD_QUERY, 0))
-    size = _library().dnnl_memory_desc_get_size(wanted) + _ALIGNMENT
+  def __init__(self, description: c_void_p, memories: dict[int, c_void_p]) -> None:
+    wanted = c_void_p(_called('dnnl_primitive_desc_query_md', description, _SCRATCHPAD_QUERY, 0))
+    size = _called('dnnl_memory_desc_get_size', wanted) + _ALIGNMENT
     if size > len(_Run.room):
       _Run.room = np.empty(size, np.uint8)
     self.scratchpad = _memory(wanted, None)
@@ -262,18 +278,18 @@ def _memory(description: c_void_p, where: c_void_p | None) -> c_void_p:
   return _made('dnnl_memory_create', description, _engine(), where)
 
 
-def _integers(values) -> ctypes.Array:
+def _integers(values: Sequence[int]) -> ctypes.Array:
   return (c_int64 * len(values))(*values)
 
 
-def _made(name: str, *arguments) -> c_void_p:
+def _made(name: str, *arguments: Any) -> c_void_p:
   """Calls a function of the library that makes something and writes where to its first argument."""
   handle = c_void_p()
   _checked(name, byref(handle), *arguments)
   return handle
 
 
-def _checked(name: str, *arguments) -> None:
-  status = getattr(_library(), name)(*arguments)
+def _checked(name: str, *arguments: Any) -> None:
+  status = _called(name, *arguments)
   if status:
     raise RuntimeError(f'{name} of oneDNN answered {status}.')  # dnnl_status_t: 1 out of memory, 3 unimplemented, …

@@ -30,7 +30,8 @@ def max_pool_2x2(images: jax.Array) -> jax.Array:
 
 def _window(images: jax.Array) -> tuple[int, int]:
   """Returns a window's height and width."""
-  return tuple(min(n, 2) for n in images.shape[1:3])
+  height, width = (min(n, 2) for n in images.shape[1:3])
+  return height, width
 
 
 def _windows(images: jax.Array) -> list[jax.Array]:
@@ -40,7 +41,7 @@ def _windows(images: jax.Array) -> list[jax.Array]:
   return [whole[:, i::h, j::w] for i, j in np.ndindex(h, w)]
 
 
-def _forward(images: jax.Array):
+def _forward(images: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
   top, pixels = max_pool_2x2(images), _windows(images)
   place = jnp.full(top.shape, len(pixels) - 1, jnp.uint8)  # of the maximum in its window
   for number in reversed(range(len(pixels) - 1)):
@@ -48,7 +49,7 @@ def _forward(images: jax.Array):
   return top, (place, jnp.zeros((0, *images.shape[1:])))
 
 
-def _backward(saved, g: jax.Array) -> tuple[jax.Array]:
+def _backward(saved: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array]:
   place, like = saved  # one pass writes the gradient: nothing is padded, and no pixel is looked at
   (h, w), (b, rows, columns, c) = _window(like), g.shape
   own = jnp.arange(h * w, dtype=jnp.uint8).reshape(1, 1, h, 1, w, 1)

@@ -1,5 +1,5 @@
 # The first of these that runs; another with `make PYTHON=…`.
-PYTHON ?= $(firstword $(foreach p,python3.12 python3.11 python3,$(shell $(p) --version >/dev/null 2>&1 && echo $(p))))
+PYTHON ?= $(firstword $(foreach p,python3.12 python3.11 python3.13 python3,$(shell $(p) --version >/dev/null 2>&1 && echo $(p))))
 BIN := .venv/bin
 
 .PHONY: demo test test-slow test-wheel fuzz lint venv
@@ -30,8 +30,8 @@ lint: .venv/installed-dev
 venv: .venv/installed
 
 .venv/installed: requirements.txt
-	$(if $(PYTHON),,$(error noisyjax needs Python 3.11 or 3.12; there is none: make PYTHON=/path/to/python3.12))
-	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 12) else "noisyjax needs Python 3.11 or 3.12, found %d.%d: make PYTHON=python3.12" % sys.version_info[:2])'
+	$(if $(PYTHON),,$(error noisyjax needs Python 3.11, 3.12 or 3.13; there is none: make PYTHON=/path/to/python3.12))
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "noisyjax needs Python 3.11, 3.12 or 3.13, found %d.%d: make PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@

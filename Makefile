@@ -2,7 +2,7 @@
 PYTHON ?= $(firstword $(foreach p,python3.12 python3.11 python3.13 python3,$(shell $(p) --version >/dev/null 2>&1 && echo $(p))))
 BIN := .venv/bin
 
-.PHONY: demo test test-slow test-wheel fuzz lint venv
+.PHONY: demo docs fuzz lint notebook test test-slow test-wheel venv
 
 # The main job on scikit-learn's digits: four methods on the same noisy labels, one table, one picture.
 demo: .venv/installed
@@ -27,6 +27,15 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python
 
+# The site, in build/site. Strict: a reference that leads nowhere fails.
+docs: .venv/installed-docs
+	$(BIN)/python -m sphinx --nitpicky --fail-on-warning --keep-going --quiet docs build/site
+	@echo build/site/index.html
+
+# The notebook, from its first cell to its last; its outputs stay as they are in the file. A cell that fails, fails this.
+notebook: .venv/installed-docs
+	PYTHONPATH=. $(BIN)/jupyter execute --timeout=240 examples/quickstart.ipynb
+
 venv: .venv/installed
 
 .venv/installed: requirements.txt
@@ -38,4 +47,8 @@ venv: .venv/installed
 
 .venv/installed-dev: .venv/installed requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+.venv/installed-docs: .venv/installed requirements-docs.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
 	touch $@

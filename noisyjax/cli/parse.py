@@ -115,6 +115,8 @@ def _refusal(command: Command, flag: str, own: FlagValues) -> str:
 def _illegal(text: str, values: FlagValues) -> str:
   """Returns what is wrong with the value of a flag, from absl's message."""
   found = re.match(r'flag --(\w+)=(.*?): (.*)', text, re.DOTALL)
+  if not found:
+    return text
   expected = {'int': 'a whole number such as 5', 'bool': 'true or false'}.get(values[found[1]].flag_type())
   said = f'expected {expected}' if expected else found[3]
   return f'--{found[1]}: found {shown(found[2])}, {said}.'

@@ -22,7 +22,7 @@ def run(values: FlagValues) -> None:
   say(f'{"strategy":22} {"networks":8}  {"must be told":16} {"passes":>6}  what it is')
   for name in plugins.names(STRATEGIES, 'Strategy'):
     found = find_strategy(name).build()
-    title = sys.modules[type(found).__module__].__doc__.splitlines()[0]
+    title = (sys.modules[type(found).__module__].__doc__ or '').partition('\n')[0]
     told = ', '.join(found.needs) or 'nothing'
     networks, count = passes.planned(found, name)
     say(f'{name:22} {networks:8}  {told:16} {count:6.4g}  {title}')

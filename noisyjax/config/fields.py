@@ -24,7 +24,7 @@ class Range(NamedTuple):
   high: float = LARGE
   below: bool = False
 
-  def __contains__(self, number: float) -> bool:
+  def __contains__(self, number: Any) -> bool:
     return self.low <= number < self.high if self.below else self.low <= number <= self.high
 
   def __str__(self) -> str:

@@ -46,7 +46,8 @@ def run(file: Path, function: str, *arguments: str) -> Any:
     UserError: whatever the file raises, in one line that names the file and the line.
   """
   loader = importlib.machinery.SourceFileLoader(file.stem, str(file))
-  module = importlib.util.module_from_spec(importlib.util.spec_from_loader(file.stem, loader))
+  spec = importlib.util.spec_from_loader(file.stem, loader)
+  module = importlib.util.module_from_spec(spec)  # pyrefly: ignore[bad-argument-type]  # a loader of a file has one
   with plugins.running(file), recipe_files.importing(file):
     loader.exec_module(module)
     if not hasattr(module, function):

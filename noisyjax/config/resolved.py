@@ -1,5 +1,6 @@
 """A config as plain data, written to JSON and read back; and how two of them differ."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -12,7 +13,7 @@ from noisyjax.engine import augment
 from noisyjax.system import plugins
 
 
-def difference(old: dict, new: dict) -> list[str]:
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
   """Returns one line per dotted field that differs between two resolved configs."""
   was, now = old.get('plugins', {}), new.get('plugins', {})
   shas = ((name, was[name]['sha256'], now[name]['sha256']) for name in sorted(was.keys() & now.keys()))

@@ -17,7 +17,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from noisyjax.system.errors import UserError
 from noisyjax.system.reading import reading
@@ -49,7 +49,11 @@ class _Entry(NamedTuple):
   kind: str  # file, folder or other
   size: int
   stamp: str
-  source: zipfile.ZipInfo | tarfile.TarInfo
+  source: Any  # ZipInfo or TarInfo
+
+
+# The entries of an archive, and what opens one of them.
+_Opened = tuple[list[_Entry], Callable[[_Entry], IO[bytes]]]
 
 
 @contextlib.contextmanager
@@ -111,7 +115,7 @@ def _listed(path: Path, entries: list[_Entry], read: Callable[[_Entry], IO[bytes
   return Archive({name: entry.stamp for name, entry in found.items()}, folders - {''}, notes, open_)
 
 
-def _open_zip(path: Path, head: bytes, stack: contextlib.ExitStack):
+def _open_zip(path: Path, head: bytes, stack: contextlib.ExitStack) -> _Opened:
   archive = stack.enter_context(zipfile.ZipFile(path))
   infos = archive.infolist()
   closed = sum(bool(info.flag_bits & 0x1) for info in infos)
@@ -122,7 +126,8 @@ def _open_zip(path: Path, head: bytes, stack: contextlib.ExitStack):
   methods = getattr(zipfile, 'ZIP_ZSTANDARD', None), *METHODS
   unknown = [info for info in infos if info.compress_type not in methods]
   if unknown:
-    method = zipfile.compressor_names.get(unknown[0].compress_type, unknown[0].compress_type)
+    number = unknown[0].compress_type
+    method = getattr(zipfile, 'compressor_names', {}).get(number, number)
     raise UserError(
       f'{path}: {len(unknown)} of {len(infos)} entries are compressed by {method}, which is not read here. {UNPACK}'
     )
@@ -148,7 +153,7 @@ def _zip_kind(info: zipfile.ZipInfo) -> str:
   return 'other' if stat.S_ISLNK(info.external_attr >> 16) else 'file'
 
 
-def _open_tar(path: Path, head: bytes, stack: contextlib.ExitStack):
+def _open_tar(path: Path, head: bytes, stack: contextlib.ExitStack) -> _Opened:
   file = stack.enter_context(path.open('rb'))
   opener = next((opener for magic, opener in COMPRESSED.items() if head.startswith(magic)), None)
   if opener:  # once to a nameless file on disk: images are read in any order, and a stream only goes forward
@@ -175,6 +180,7 @@ def _open_tar(path: Path, head: bytes, stack: contextlib.ExitStack):
 
   def read(entry: _Entry) -> IO[bytes]:
     with lock:  # one position for all threads
-      return io.BytesIO(archive.extractfile(entry.source).read())
+      file = archive.extractfile(entry.source)
+      return io.BytesIO(file.read() if file else b'')
 
   return entries, read

@@ -77,7 +77,7 @@ def _write(path: Path, stamp: str, arrays: dict[str, np.ndarray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(suffix='.part', dir=path.parent)
     with os.fdopen(handle, 'wb') as file:
-      np.savez(file, stamp=np.array(stamp), **arrays)
+      np.savez(file, allow_pickle=False, stamp=np.array(stamp), **arrays)
     Path(part).replace(path)
     written = True
   except OSError as error:

@@ -15,7 +15,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import tqdm
@@ -64,7 +64,7 @@ def _decoded(data: bytes) -> tuple[np.ndarray, bool]:
     pixels = np.asarray(_rgb(image))
   if image.format == 'GIF':
     with contextlib.suppress(Exception), _opened(io.BytesIO(data)) as image:  # a later frame may be damaged
-      several = image.is_animated
+      several = getattr(image, 'is_animated', False)
   return pixels, several and image.format != 'MPO'  # a phone's photo with a preview
 
 
@@ -285,7 +285,7 @@ class _One(NamedTuple):
   several: bool
 
 
-def _decode_one(i: int, *, read, size: int, fit: str, channels: int) -> _One | str:
+def _decode_one(i: int, *, read: Callable[[int], Any], size: int, fit: str, channels: int) -> _One | str:
   """Returns the image, or the reason why there is none."""
   several = False
   try:

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -58,15 +58,16 @@ class ImageFiles:
   def decoded(self, size: int = 0, fit: str = 'exact', channels: int = 3, use_cache: bool = True) -> decode.Decoded:
     """Decodes all files (see `decode.decode_all`), or takes them from the cache."""
 
-    def make():
+    def make() -> dict[str, np.ndarray]:
       made = decode.decode_all(self.names, lambda i: self.read(self.names[i]), size, fit, channels)
       texts = {key: np.array(getattr(made, key), dtype='U') for key in ('bad', 'notes')}
-      return made._replace(digests=made.digests.astype('S64'), **texts)._asdict()
+      return made._asdict() | texts | {'digests': made.digests.astype('S64')}
 
     identity = (str(self.root.resolve()), size, fit, channels)
     arrays = cache.cached(identity, self.stamp, make, use_cache, self._as_bad)
     texts = {key: tuple(arrays[key].tolist()) for key in ('bad', 'notes')}
-    return decode.Decoded(**arrays | texts | {'digests': arrays['digests'].astype('U64')})
+    fields: dict[str, Any] = arrays | texts | {'digests': arrays['digests'].astype('U64')}
+    return decode.Decoded(**fields)
 
   def _as_bad(self, arrays: dict[str, np.ndarray]) -> bool:
     """Returns whether the images that could not be read still cannot: a drive may have been away."""
@@ -188,7 +189,7 @@ def _listing(
     except UnicodeEncodeError:  # no table or page could hold it
       raise UserError(f'{root}: the name of {name!a} is not UTF-8; expected another name.') from None
   stamp = hashlib.sha256('\n'.join(f'{name}\t{files[name]}' for name in names).encode()).hexdigest()
-  folders = tuple(sorted(folder for folder in folders if _kind(folder) != 'hidden'))
+  shown = tuple(sorted(folder for folder in folders if _kind(folder) != 'hidden'))
 
   def read(name: str) -> bytes:
     if files[name] == GONE:
@@ -196,8 +197,8 @@ def _listing(
     with opened(name) as file:
       return file.read()
 
-  notes = (*notes, *(f'{root.name}: skipped {text}.' for text in skipped))
-  return ImageFiles(root, names, folders, notes, stamp, read)
+  left_out = (f'{root.name}: skipped {text}.' for text in skipped)
+  return ImageFiles(root, names, shown, (*notes, *left_out), stamp, read)
 
 
 def _skipped(hidden: list[str], other: list[str], heic: list[str]) -> list[str]:

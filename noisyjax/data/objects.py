@@ -1,6 +1,6 @@
 """Images and labels as people hold them in Python: arrays, paths, PIL images, data frames, Hugging Face data sets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def columns_of(table: Any, labels: Any) -> tuple[Any, Any, tuple[str, ...]]:
   return _column(table, image), labels, declared
 
 
-def _first(names: Sequence[str], fits, what: str, all_names: Sequence[str]) -> str:
+def _first(names: Sequence[str], fits: Callable[[str], Any], what: str, all_names: Sequence[str]) -> str:
   found = next((name for name in names if fits(name)), None)
   if found is None:
     raise UserError(f'images: no column is evidently the {what}: {listed(all_names)}. Pass the column itself.')

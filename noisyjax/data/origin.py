@@ -107,7 +107,7 @@ def of_rows(root: str, names: np.ndarray, rows: np.ndarray, images: np.ndarray) 
     return of_files(found, names[rows].tolist())
 
 
-def some(values: Sequence) -> Sequence:
+def some(values: Sequence | np.ndarray) -> Any:
   """Returns at most PEEK of the values, evenly spaced."""
   step = -(-len(values) // PEEK) or 1
   return values[::step]

@@ -4,7 +4,7 @@ What is decided is decided over all images together, never per image. What has o
 the reading may surprise; what has two (floats in 0..1, negative values) is refused with the way out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ def _eight_bits(
     raise UserError(f'{where}: have type {dtype}; expected numbers from 0 to 255.')
   starts = np.cumsum([0, *map(len, batches)]) if rows is None else rows
 
-  def first(wrong) -> str:
+  def first(wrong: Callable[[np.ndarray], np.ndarray]) -> str:
     found = next((s, bad) for s, b in zip(starts, batches) if (bad := wrong(b).reshape(len(b), -1).any(1)).any())
     return f'row {found[0] + int(found[1].argmax())} (from 0)'
 

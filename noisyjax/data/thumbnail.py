@@ -32,7 +32,7 @@ def originals(data: Dataset) -> Iterator[Callable[[int], np.ndarray]]:
     yield read
 
 
-def thumbnails(data: Dataset, rows: Sequence[int], side: int) -> Iterator[Image.Image]:
+def thumbnails(data: Dataset, rows: Sequence[int] | np.ndarray, side: int) -> Iterator[Image.Image]:
   """Yields a picture of each row, no longer than `side` pixels, whole and in its own proportions.
 
   A row without a file that can be read is shown as it is in `data.images`, pixel by pixel.

@@ -77,7 +77,7 @@ def generated(path: str) -> list[Overrides]:
   for i, point in enumerate(points):
     if not isinstance(point, dict) or not all(isinstance(field, str) for field in point):
       raise UserError(f'{path}: point {i} is {point!r}; {expected}.')
-  return points
+  return list(points)
 
 
 def name(overrides: Overrides) -> str:
@@ -274,8 +274,11 @@ def _fold_table(results: list[dict], workdir: str | Path, watched: bool) -> Tabl
   return table
 
 
-def _accuracy(folds: list[dict], name: str) -> Spread:
+def _accuracy(folds: list[dict], name: str) -> Spread | None:
   """Mean over folds, and the interval of a share of all their rows."""
-  mean, std = formatting.mean_std([v[name] for v in folds])
+  found = formatting.mean_std([v[name] for v in folds])
+  if found is None:
+    return None
+  mean, std = found
   low, high = formatting.wilson(mean, sum(v['rows'] for v in folds))
   return Spread(100 * mean, None if std is None else 100 * std, len(folds), (100 * low, 100 * high))

@@ -3,7 +3,7 @@
 import io
 import itertools
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -164,7 +164,7 @@ def _class_counts(dataset: Dataset, split: Split) -> str:
   parts = {name: rows for name, rows in parts.items() if len(rows)}
   count = lambda labels: np.bincount(labels[labels >= 0], minlength=C)
   columns = [count(dataset.given), *(count(dataset.given[rows]) for rows in parts.values()), count(dataset.verified)]
-  table = [['', 'given', *parts, 'verified']]
+  table: list[list[object]] = [['', 'given', *parts, 'verified']]
   table += [[_name(dataset.classes, c), *(column[c] for column in columns)] for c in range(C)]
   missing = lambda labels: [np.sum(labels < 0), *(np.sum(labels[rows] < 0) for rows in parts.values())]
   table.append(['unlabeled', *missing(dataset.given), ''])
@@ -249,7 +249,7 @@ def _name(classes: tuple[str, ...], label: int, width: int = 16) -> str:
   return name if len(name) <= width else name[: width - 1] + '…'
 
 
-def _table(rows: list[list]) -> list[str]:
+def _table(rows: Sequence[Sequence[object]]) -> list[str]:
   """Aligns cells: the first column to the left, the others to the right."""
   cells = [[str(cell) for cell in row] for row in rows]
   widths = [max(map(len, column)) for column in zip(*cells)]

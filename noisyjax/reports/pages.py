@@ -77,7 +77,8 @@ BUDGET = (
 
 
 def _tiles(result: Mapping[str, Any]) -> str:
-  chosen = {'best': 'best by validation', 'last': 'last epoch'}.get(result.get('selected'), result.get('selected'))
+  selected = str(result.get('selected'))
+  chosen = {'best': 'best by validation', 'last': 'last epoch'}.get(selected, selected)
   tested = nested(result, 'audit.selected') is not None
   tiles = [
     (formatting.percent(nested(result, 'audit.selected')), f'test accuracy, {chosen} (audit)'),

@@ -26,8 +26,8 @@ TRAIN, VALIDATION, AUDIT, INK, FAINT = '#2a6fbb', '#12876f', '#d9622b', '#22272e
 AUDITS = (AUDIT, '#9a3f8f', '#b8860b', '#c2255c')
 GROUPS = ('#2a6fbb', '#d9622b', '#12876f', '#9a3f8f', '#b8860b', '#4b5563', '#c2255c', '#0891b2')
 MARK = {'linestyle': 'none', 'markeredgecolor': INK, 'clip_on': False, 'zorder': 4}
-BEST = {'marker': 'D', 'markersize': 5.5, 'markerfacecolor': 'white', **MARK}
-ORACLE = {'marker': 'o', 'markersize': 10, 'markerfacecolor': 'none', **MARK}
+BEST: dict[str, Any] = {'marker': 'D', 'markersize': 5.5, 'markerfacecolor': 'white', **MARK}
+ORACLE: dict[str, Any] = {'marker': 'o', 'markersize': 10, 'markerfacecolor': 'none', **MARK}
 STYLE = {
   'font.size': 10,
   'text.color': INK,
@@ -362,7 +362,7 @@ def comparison(groups: Mapping[str, Sequence[Record]]) -> bytes:
     right.set_xticks(np.linspace(0, 1, 6))
     right.xaxis.set_major_formatter(_percent)
     wrapped = lambda name: textwrap.fill(_plain(_short(name, 56)), 28)
-    names = [f'{wrapped(name)}\nn = {len(runs)}' for name, runs in reversed(groups.items())]
+    names = [f'{wrapped(name)}\nn = {len(runs)}' for name, runs in reversed(list(groups.items()))]
     right.set_yticks(range(len(groups)), names)
     for rank, label in enumerate(reversed(right.get_yticklabels())):
       label.set(color=GROUPS[rank % len(GROUPS)], fontweight='bold')
@@ -450,7 +450,7 @@ def _epoch_axis(ax: Axes) -> None:
 
 
 def _png(figure: Figure) -> bytes:
-  figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+  figure.set_layout_engine('constrained', w_pad=0.1, h_pad=0.1)
   buffer = io.BytesIO()
   with warnings.catch_warnings():
     warnings.filterwarnings('ignore', 'Glyph .* missing')  # names in scripts the font lacks; the page has them in full

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from noisyjax.config.flat import flat
 from noisyjax.reports import formatting, pages, pictures
 from noisyjax.reports.record import nested, read
-from noisyjax.reports.tables import Spread, Table
+from noisyjax.reports.tables import Cell, Spread, Table
 from noisyjax.system import storage, version
 
 
@@ -83,14 +83,11 @@ def with_data(rows: list[dict], runs: Sequence[tuple[Mapping, Mapping]]) -> tupl
     The rows, with the column "data seen" where it is needed, and the name of that column, or none.
   """
   drawn = ('data.seed', 'data.train', 'data.val', 'data.test', 'data.trusted')
-  of = lambda settings, but=(), groups=('data.', 'noise.'): json.dumps(
-    {k: v for k, v in settings.items() if k.startswith(groups) and k not in but}, sort_keys=True
-  )
   telling = []
   for field, key in (
-    ('data.fingerprint', of),
-    ('audit.fingerprint', of),
-    ('audit.source', functools.partial(of, but=drawn, groups=('data.',))),
+    ('data.fingerprint', _data_of),
+    ('audit.fingerprint', _data_of),
+    ('audit.source', functools.partial(_data_of, but=drawn, groups=('data.',))),
   ):
     seen: dict[str, set] = {}
     for result, settings in runs:
@@ -132,12 +129,12 @@ def table(results: Sequence[Mapping[str, Any]], by: Sequence[str], swept: Iterab
     validation accuracy, with Wilson's 95 % interval of a share of that many rows; seconds, and what the method was
     told. Below, one line for each other thing in which the runs compared differ, since no such comparison is fair.
   """
-  groups: dict[tuple, list] = {}
+  by_key: dict[tuple, list] = {}
   for result in results:
-    groups.setdefault(tuple(json.dumps(nested(result, key)) for key in by), []).append(result)
-  groups = [(tuple(formatting.text(nested(members[0], key)) for key in by), members) for members in groups.values()]
+    by_key.setdefault(tuple(json.dumps(nested(result, key)) for key in by), []).append(result)
+  groups = [(tuple(formatting.text(nested(members[0], key)) for key in by), members) for members in by_key.values()]
   groups, notes = _marked(groups)
-  columns = []
+  columns: list[tuple[str, Callable[[Sequence[Mapping]], Cell]]] = []
   untested = [r for r in results if nested(r, 'audit.last') is None]
   if len(untested) < len(results):
     columns += [(name, functools.partial(_spread, field=f'audit.{field}', mark=mark)) for name, field, mark in TEST]
@@ -150,6 +147,13 @@ def table(results: Sequence[Mapping[str, Any]], by: Sequence[str], swept: Iterab
   columns += [('seconds', functools.partial(_spread, field='seconds', scale=1, digits=1)), ('told', _told)]
   rows = [(*key, *(cell(members) for _, cell in columns)) for key, members in groups]
   return Table((*by, *(name for name, _ in columns)), rows, [*notes, *_notes(groups, by, tuple(swept))])
+
+
+def _data_of(
+  settings: Mapping[str, Any], but: tuple[str, ...] = (), groups: tuple[str, ...] = ('data.', 'noise.')
+) -> str:
+  """Returns the fields of a flat config in these groups as text."""
+  return json.dumps({k: v for k, v in settings.items() if k.startswith(groups) and k not in but}, sort_keys=True)
 
 
 def _marked(groups: list[tuple[tuple, list]]) -> tuple[list[tuple[tuple, list]], list[str]]:
@@ -181,7 +185,8 @@ def _notes(groups: list[tuple[tuple, list]], by: Sequence[str], swept: Sequence[
     if len(set(seeds)) < len(seeds):
       notes.append(f'{", ".join(key)}: runs of one seed are averaged.')
     if nested(members[0], 'audit.one_network'):
-      alone = _spread(members, 'audit.one_network.last').text()
+      last = _spread(members, 'audit.one_network.last')
+      alone = last.text() if last else 'not known'
       notes.append(f'{", ".join(key)}: the vote of {members[0]["networks"]} networks; the first alone, last: {alone}.')
   for field, name, causes in NOT_EQUAL:
     each = [
@@ -202,9 +207,10 @@ def _spread(
   members: Sequence[Mapping], field: str, scale: float = 100, digits: int = 2, mark: str = ''
 ) -> Spread | None:
   known = [v for v in (nested(r, field) for r in members) if v is not None and np.isfinite(v)]
-  if not known:
+  found = formatting.mean_std(known)
+  if found is None:
     return None
-  mean, std = formatting.mean_std(known)
+  mean, std = found
   return Spread(scale * mean, None if std is None else scale * std, len(known), None, digits, mark)
 
 

@@ -57,7 +57,7 @@ class Table:
     return storage.csv_text([head, *rows])
 
   def _parts(self, column: int) -> tuple[str, ...]:
-    measured = [row[column] for row in self.rows if isinstance(row[column], Spread)]
+    measured = [cell for row in self.rows if isinstance(cell := row[column], Spread)]
     if not measured:
       return ('',)
     return ('', 'std', 'n', *(('low', 'high') if any(cell.interval for cell in measured) else ()))

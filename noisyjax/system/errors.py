@@ -18,10 +18,10 @@ class Diverged(UserError):
 LISTED = 10  # maximum number of names in one message
 
 
-def listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[object]) -> str:
   """Returns comma-separated names for a message: the first LISTED names, each cut to 60 characters."""
-  names = list(map(str, names))
-  return ', '.join(map(cut, names[:LISTED])) + (f' and {len(names) - LISTED} more' if len(names) > LISTED else '')
+  texts = list(map(str, names))
+  return ', '.join(map(cut, texts[:LISTED])) + (f' and {len(texts) - LISTED} more' if len(texts) > LISTED else '')
 
 
 def cut(text: str) -> str:

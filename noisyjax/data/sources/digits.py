@@ -4,11 +4,12 @@ Given labels are the true ones; noise is `config.noise`'s to add.
 """
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from noisyjax.data import dataset
 
 
-def load(config) -> tuple[dataset.Dataset, np.ndarray]:
+def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   """Returns the digits as uint8 [1797, 8, 8, 1], their 0..16 spread over 0..255, and the truth int32 [1797]."""
   import sklearn.datasets  # here, not above: looking for a source imports every module, and this one takes a second
 

@@ -12,8 +12,10 @@ import hashlib
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from noisyjax.data import cache, dataset, decode
 from noisyjax.system import reading
@@ -21,7 +23,7 @@ from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
 
 
-def load(config) -> tuple[dataset.Dataset, np.ndarray]:
+def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   """Loads the TFDS data set `config.name`; its labels are both the given and the true ones.
 
   Raises:
@@ -56,14 +58,14 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
   return made, made.given.copy()
 
 
-def _builder(tfds, name: str, path: str):
+def _builder(tfds: Any, name: str, path: str) -> Any:
   try:
     return tfds.builder(name, **({'data_dir': str(reading.path_of(path, 'data.path'))} if path else {}))
   except Exception as error:  # TFDS raises many kinds, with pages of text; its first line says it
     raise UserError(f'data.name: TFDS cannot find {name!r}: {str(error).splitlines()[0]}') from error
 
 
-def _prepare(builder, name: str) -> None:
+def _prepare(builder: Any, name: str) -> None:
   """Downloads and prepares, once, and says so."""
   log.warning('TFDS %s is not prepared in %s; downloading and preparing it there.', name, builder.data_path)
   try:
@@ -77,7 +79,7 @@ def _prepare(builder, name: str) -> None:
     ) from error
 
 
-def _keys(tfds, builder) -> tuple[str, str]:
+def _keys(tfds: Any, builder: Any) -> tuple[str, str]:
   """Returns the features that hold the image and its class."""
   features = dict(builder.info.features.items())
   keys = builder.info.supervised_keys
@@ -90,14 +92,14 @@ def _keys(tfds, builder) -> tuple[str, str]:
   return image, label
 
 
-def _stamp(builder, parts: list[str]) -> str:
+def _stamp(builder: Any, parts: list[str]) -> str:
   """Returns a digest that changes with the prepared files."""
   stats = [(str(p), Path(p).stat()) for part in parts for p in builder.info.splits[part].filepaths]
   return hashlib.sha256(repr([(path, s.st_size, s.st_mtime_ns) for path, s in stats]).encode()).hexdigest()
 
 
 def _read(
-  builder, parts: list[str], image_key: str, label_key: str, size: int, fit: str, channels: int
+  builder: Any, parts: list[str], image_key: str, label_key: str, size: int, fit: str, channels: int
 ) -> dict[str, np.ndarray]:
   pixels, labels, names, test = [], [], [], []
   for part in parts:
@@ -118,7 +120,7 @@ def _read(
   }
 
 
-def _examples(builder, part: str, image_key: str) -> Iterator[dict]:
+def _examples(builder: Any, part: str, image_key: str) -> Iterator[dict]:
   """Yields the examples of a split with their images still encoded."""
   import tensorflow_datasets as tfds
 

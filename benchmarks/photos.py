@@ -14,7 +14,6 @@ the table may be made over several days.
 
 import csv
 import json
-import os
 import zipfile
 from pathlib import Path
 
@@ -23,12 +22,13 @@ from absl import flags
 
 from configs import photos
 from noisyjax.config.override import override
+from noisyjax.data import home
 from noisyjax.reports.formatting import markdown, spread
 from noisyjax.runs import run
 from noisyjax.system import storage
 from noisyjax.system.errors import UserError, check_choice
 
-DATA = flags.DEFINE_string('data', '', 'Folder of chihuahua_muffin; empty: in $NOISYJAX_DATA or ../shared/data.')
+DATA = flags.DEFINE_string('data', '', 'Folder of chihuahua_muffin; empty: in $NOISYJAX_DATA.')
 WORKDIR = flags.DEFINE_string('workdir', 'runs/photos', 'Folder of the runs.')
 OUT = flags.DEFINE_string('out', '', 'Folder of the table; empty: the workdir.')
 METHODS_FLAG = flags.DEFINE_list('methods', [], 'Rows of METHODS; empty: all.')
@@ -67,7 +67,7 @@ def gathered(data: Path, folder: Path) -> Path:
     return folder
   for part in ('train.zip', 'test.zip', 'train.csv', 'test.csv', 'truth.csv'):
     if not (data / part).exists():
-      raise UserError(f'--data: there is no {part} in {str(data)!r}.')
+      raise UserError(f'--data: there is no {part} in {str(data)!r}.{home.hint(data)}')
   names = []
   (folder / 'images').mkdir(parents=True, exist_ok=True)
   for part in ('train', 'test'):
@@ -107,7 +107,7 @@ def row(method: str, results: list[dict]) -> list[str]:
 
 
 def main() -> None:
-  root = Path(DATA.value or Path(os.environ.get('NOISYJAX_DATA', '../shared/data')) / 'chihuahua_muffin')
+  root = Path(DATA.value or home.path('chihuahua_muffin'))
   data = gathered(root, Path(WORKDIR.value) / 'data')
   folder = Path(OUT.value or WORKDIR.value)
   folder.mkdir(parents=True, exist_ok=True)

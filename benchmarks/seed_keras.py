@@ -45,7 +45,7 @@ PART = flags.DEFINE_enum('part', None, ['baseline', 'model_1', 'corrector', 'mod
 SEED = flags.DEFINE_integer('seed', 0, 'Seeds Python, NumPy and TensorFlow; the baseline has no randomness.')
 DATA = flags.DEFINE_string(
   'data',
-  str(Path(os.environ.get('NOISYJAX_DATA') or ROOT / '../shared/data') / 'weak_supervision'),
+  str(Path(os.environ.get('NOISYJAX_DATA', '')) / 'weak_supervision'),
   'Folder with images.zip, noisy_labels.csv, clean_labels.csv, true_labels.npy.',
 )
 OUT = flags.DEFINE_string('out', None, 'The JSON record to write; labels go beside it.', required=True)

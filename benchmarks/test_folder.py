@@ -6,16 +6,15 @@ gives runs/test/test_images/test00001.png … test05000.png (rows 45,000-49,999)
 labels, one a row).
 """
 
-import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 from absl import app, flags
 
-DATA = flags.DEFINE_string(
-  'data', str(Path(os.environ.get('NOISYJAX_DATA', '../shared/data')) / 'weak_supervision'), 'Folder of the data.'
-)
+from noisyjax.data import home
+
+DATA = flags.DEFINE_string('data', home.path('weak_supervision'), 'Folder of the data.')
 OUT = flags.DEFINE_string('out', 'runs/test', 'Folder to write.')
 FIRST, LAST = 45_000, 50_000
 

@@ -1,9 +1,14 @@
 """What every test runs under: JAX on its persistent compilation cache, so that a second run compiles little."""
 
 import os
+from pathlib import Path
 
 # Programs here are small and run a few times: what the compiler does not optimise is time saved.
 os.environ['XLA_FLAGS'] = f'--xla_backend_optimization_level=0 {os.environ.get("XLA_FLAGS", "")}'
+
+# Real data, where they lie beside the checkout; the tests that need them are skipped elsewhere.
+if (REAL := Path(__file__).resolve().parents[2] / 'shared' / 'data').is_dir():
+  os.environ.setdefault('NOISYJAX_DATA', str(REAL))
 
 import jax
 import pytest

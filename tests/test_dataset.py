@@ -11,7 +11,7 @@ import pytest
 from noisyjax.data import cache, dataset, label_file
 from noisyjax.system.errors import UserError
 
-REAL = Path(os.environ.get('NOISYJAX_DATA') or Path(__file__).parents[2] / 'shared' / 'data')
+REAL = Path(os.environ.get('NOISYJAX_DATA', ''))
 
 
 def pictures(count: int) -> np.ndarray:

@@ -145,7 +145,7 @@ def test_the_readme_s_commands_run_in_its_order(tmp_path):
   start('python snippets.py', tmp_path, tmp_path / 'data')
 
 
-PHOTOS = Path(os.environ.get('NOISYJAX_DATA', runs.ROOT / '../shared/data')) / 'chihuahua_muffin'
+PHOTOS = Path(os.environ.get('NOISYJAX_DATA', '')) / 'chihuahua_muffin'
 
 
 @pytest.mark.slow

@@ -19,11 +19,13 @@ from noisyjax.config.flat import flat
 from noisyjax.config.override import override
 from noisyjax.config.plan import phases_of
 from noisyjax.config.plugin_fields import STRATEGIES
-from noisyjax.data import prepare
+from noisyjax.data import dataset, prepare
+from noisyjax.data.noise import inject
 from noisyjax.experiments import sweep
 from noisyjax.runs import run
 from noisyjax.strategies.shared.small_loss import keep_rate
 from noisyjax.system import plugins
+from noisyjax.system.errors import UserError
 
 NAMES = sorted(plugins.names(STRATEGIES, 'Strategy'))
 OPTIONS = ('', '-short', '-held', '-short-held')
@@ -173,6 +175,21 @@ def test_the_course_project_s_recipes_would_train(name, form):
   checked(c)
   assert c.data.test == ('45000:50000' if form == 'benchmark' else '')
   assert not c.data.val or c.data.val_labels == 'verified'  # never the noisy labels
+
+
+def test_data_that_are_not_there_are_named_with_the_files_expected(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  for root, said in ((None, 'not set now'), (tmp_path / 'data', r"'.*/data' now")):
+    monkeypatch.delenv('NOISYJAX_DATA', raising=False)
+    if root:
+      monkeypatch.setenv('NOISYJAX_DATA', str(root))
+    c = importlib.import_module('configs.weak_supervision.model_1').get_config()
+    expected = rf"data\.path: there is no folder or zip '.*weak_supervision'.*images\.zip, noisy_labels\.csv.*{said}"
+    with pytest.raises(UserError, match=expected):
+      dataset.load(c.data)
+    c = common.get_config('worse-held')
+    with pytest.raises(UserError, match=r'noise\.path: there is no file .*worse_label\.npy.*image_order_c10\.npy'):
+      inject(np.zeros(3, np.int32), c.noise, np.zeros((3, 2, 2, 3), np.uint8), ('a', 'b'))
 
 
 def photo_folder(root, labeled=12, unlabeled=6):

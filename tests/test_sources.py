@@ -15,7 +15,7 @@ from PIL import Image
 from noisyjax.data import dataset, decode, files
 from noisyjax.system.errors import UserError
 
-REAL = Path(os.environ.get('NOISYJAX_DATA') or Path(__file__).parents[2] / 'shared' / 'data')
+REAL = Path(os.environ.get('NOISYJAX_DATA', ''))
 
 
 @pytest.fixture(autouse=True)

@@ -17,10 +17,8 @@ the code of that day (benchmarks/README.md says what changed since): how a metho
 full budgets, none of which was run here.
 """
 
-import os
-from pathlib import Path
-
 from configs import base
+from noisyjax.data import home
 from noisyjax.system.errors import check_choice
 
 CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
@@ -43,10 +41,9 @@ def get_config(form: str):
   c = base.get_config()
   c.data.val = '0.05'
   c.data.verified = ''
-  folder = Path(os.environ.get('NOISYJAX_DATA', '../shared/data'))
   if 'held' in options:
     c.data.source = 'images'
-    c.data.path = str(folder / 'weak_supervision')
+    c.data.path = home.path('weak_supervision')
     c.data.classes = CLASSES
     c.data.labels = c.data.truth = 'true_labels.npy'
     c.data.train, c.data.test = '0:45000', '45000:50000'
@@ -58,8 +55,8 @@ def get_config(form: str):
     c.noise.map = ('cifar10',) if noise == 'asym40' else ()
   elif noise in HUMAN:
     c.noise.kind = 'file'
-    c.noise.path = str(folder / 'cifar10n' / HUMAN[noise])
-    c.noise.order = '' if 'held' in options else str(folder / 'cifar10n' / 'image_order_c10.npy')
+    c.noise.path = home.path('cifar10n', HUMAN[noise])
+    c.noise.order = '' if 'held' in options else home.path('cifar10n', 'image_order_c10.npy')
   return c
 
 

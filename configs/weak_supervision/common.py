@@ -6,13 +6,12 @@ Each recipe has two forms, chosen after a colon: `--config=configs/weak_supervis
   test on [45000, 50000) with the true labels, for the audit alone.
 * `full`: all 50,000 rows (validation as above where the method looks at it), for a test folder that is not here.
 
-The data lie in $NOISYJAX_DATA/weak_supervision, or ../shared/data/weak_supervision, or where --config.data.path says.
+The data lie in $NOISYJAX_DATA/weak_supervision, or where --config.data.path says: images.zip, noisy_labels.csv,
+clean_labels.csv and true_labels.npy, as the course project's notebook has them.
 """
 
-import os
-from pathlib import Path
-
 from configs import base
+from noisyjax.data import home
 from noisyjax.system.errors import check_choice
 
 CLASSES = ('plane', 'car', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
@@ -24,7 +23,7 @@ def get_config(form: str, validates: bool = True):
   check_choice('form', form or 'benchmark', FORMS)
   c = base.get_config()
   c.data.source = 'images'
-  c.data.path = str(Path(os.environ.get('NOISYJAX_DATA', '../shared/data')) / 'weak_supervision')
+  c.data.path = home.path('weak_supervision')
   c.data.classes = CLASSES
   c.data.val_labels = 'verified'
   c.data.train, c.data.val, c.data.test = '0:45000', '9000:10000', '45000:50000'

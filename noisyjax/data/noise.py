@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import truncnorm
 
+from noisyjax.data import home
 from noisyjax.data.label_file import read_rows
 from noisyjax.data.labels import indices
 from noisyjax.system import reading
@@ -292,6 +293,9 @@ def _file(labels: np.ndarray, config: Any, classes: Sequence[str]) -> np.ndarray
   """Reads a label file that covers the same rows in the same order; unlabeled rows stay so."""
   if not config.path:
     raise UserError("noise.path: kind 'file' needs a label file, found ''.")
+  for field, path in (('path', config.path), ('order', config.order)):
+    if path and not reading.kind(file := reading.path_of(path, f'noise.{field}')):
+      raise UserError(f'noise.{field}: there is no file {reading.short(file)!r}.{home.hint(file)}')
   column = read_rows(config.path, config.order)
   if len(column.labels) != len(labels):
     raise UserError(f'noise.path: {config.path}: has {len(column.labels)} labels for {len(labels)} rows.')

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from noisyjax.data import dataset, decode, files, label_file, match, origin
+from noisyjax.data import dataset, decode, files, home, label_file, match, origin
 from noisyjax.data.labels import Column, class_names, indices, missing_note, position_note
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError, check_choice
@@ -107,7 +107,7 @@ def locate(path: str | Path) -> tuple[Path, Path]:
   """Returns (folder or zip of images, folder in which label files are looked for first) of a `data.path`."""
   path = reading.path_of(path, 'data.path')
   if not reading.kind(path):
-    raise UserError(f'data.path: there is no folder or zip {str(path)!r}.{reading.near(path)}')
+    raise UserError(f'data.path: there is no folder or zip {str(path)!r}.{reading.near(path)}{home.hint(path)}')
   if reading.kind(path) == 'file':
     return path, path.parent
   inner = [p for p in (path / 'images', path / 'images.zip') if reading.kind(p)]
@@ -122,7 +122,9 @@ def _label_path(field: str, value: str, base: Path, root: Path) -> Path:
       return candidate
   near = next(filter(None, map(reading.near, candidates)), '')
   where = 'here' if base.resolve() == Path.cwd() else f'in {base} or here'
-  raise UserError(f"data.{field}: there is no file {value!r} {where}.{near} Set data.{field}='' if there is none.")
+  raise UserError(
+    f"data.{field}: there is no file {value!r} {where}.{near} Set data.{field}='' if there is none.{home.hint(base)}"
+  )
 
 
 def _expected(names: Sequence[str], columns: dict[str, Column]) -> tuple[list[str], list[str]]:

@@ -14,14 +14,15 @@ import pytest
 import scipy.ndimage
 from PIL import Image, ImageEnhance, ImageOps
 
-from noisyjax.engine import augment, jpeg
-from noisyjax.engine.augment import POOL, RANGES, SUB_POLICIES, Strength
+from noisyjax.engine.augment import color, geometry, jpeg, mixup, ops, policies
+from noisyjax.engine.augment.policies import POOL, RANGES, SUB_POLICIES
+from noisyjax.engine.augment.strength import Strength, check_strength
 from noisyjax.system.errors import UserError
 
 STILL = Strength(
   rotation=0.0, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, scale=(1.0, 1.0), ratio=(1.0, 1.0), magnitude=0.0
 )
-NAMES = sorted(augment.OPS)
+NAMES = sorted(ops.OPS)
 
 
 def photos(batch=16, height=16, width=16, channels=3, seed=0):
@@ -37,19 +38,19 @@ def row_keys(rows):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def view(ops, strength, rows, images):
-  return augment.augment(ops, strength, row_keys(rows), images)
+def view(names, strength, rows, images):
+  return ops.augment(names, strength, row_keys(rows), images)
 
 
-recolor = jax.jit(augment.recolor)
-warp = jax.jit(augment.warp)
-geometry = jax.jit(augment.geometry, static_argnums=(2, 3))
-rotation = jax.jit(augment.rotation, static_argnums=(1, 2))
+recolor = jax.jit(policies.recolor)
+warp = jax.jit(geometry.warp)
+affine = jax.jit(policies.geometry, static_argnums=(2, 3))
+rotation = jax.jit(geometry.rotation, static_argnums=(1, 2))
 
 
 @jax.jit
 def one_op(image, choice, value):
-  return augment._one_after_another(image, choice[None], value[None], jnp.zeros(1))
+  return policies._one_after_another(image, choice[None], value[None], jnp.zeros(1))
 
 
 def amount(name, level):
@@ -81,9 +82,9 @@ def test_a_row_gets_the_same_view_in_any_company_and_place(name):
 
 
 def test_a_row_gets_the_same_view_in_a_smaller_batch():
-  images, ops = photos(12), ('crop', 'flip', 'jitter')
-  whole = view(ops, Strength(), np.arange(12), images)
-  np.testing.assert_allclose(view(ops, Strength(), np.arange(5, 8), images[5:8]), whole[5:8], atol=1e-3)
+  images, names = photos(12), ('crop', 'flip', 'jitter')
+  whole = view(names, Strength(), np.arange(12), images)
+  np.testing.assert_allclose(view(names, Strength(), np.arange(5, 8), images[5:8]), whole[5:8], atol=1e-3)
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -110,7 +111,7 @@ def test_gray_oblong_images_keep_shape_type_and_range(name):
 )
 def test_jit_is_eager(name):
   images = photos(4, 12, 20, channels=1)
-  eager = augment.augment((name,), EXTREME, row_keys(np.arange(4)), jnp.asarray(images))
+  eager = ops.augment((name,), EXTREME, row_keys(np.arange(4)), jnp.asarray(images))
   np.testing.assert_allclose(eager, view((name,), EXTREME, np.arange(4), images), atol=2e-2)
 
 
@@ -126,7 +127,7 @@ def test_ops_run_in_order_and_a_repeated_op_draws_anew():
   once = view(('crop',), Strength(), np.arange(16), images)
   twice = np.asarray(view(('crop', 'crop'), Strength(), np.arange(16), images))
   keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(row_keys(np.arange(16)), 1)
-  np.testing.assert_array_equal(twice, jax.jit(jax.vmap(augment.crop, in_axes=(0, 0, None)))(keys, once, Strength()))
+  np.testing.assert_array_equal(twice, jax.jit(jax.vmap(ops.crop, in_axes=(0, 0, None)))(keys, once, Strength()))
   # were the second draw the first one's, every shift would be even
   assert any(not np.array_equal(np.roll(image, (0, 0), (0, 1)), other) for image, other in zip(once, twice))
   np.testing.assert_array_equal(view((), Strength(), np.arange(16), images), images)
@@ -135,12 +136,12 @@ def test_ops_run_in_order_and_a_repeated_op_draws_anew():
 def test_one_trace_for_every_strength():
   @functools.partial(jax.jit, static_argnums=0)
   @chex.assert_max_traces(n=1)
-  def step(ops, strength, keys, images):
-    return augment.augment(ops, strength, keys, images)
+  def step(names, strength, keys, images):
+    return ops.augment(names, strength, keys, images)
 
   keys, images = row_keys(np.arange(4)), photos(4)
-  weak = augment.check_strength('augment', {'rotation': 5, 'magnitude': 3, 'scale': (0.5, 1)})
-  strong = augment.check_strength('augment', {'rotation': 45.0, 'magnitude': 10.0, 'scale': [0.1, 0.9]})
+  weak = check_strength('augment', {'rotation': 5, 'magnitude': 3, 'scale': (0.5, 1)})
+  strong = check_strength('augment', {'rotation': 45.0, 'magnitude': 10.0, 'scale': [0.1, 0.9]})
   assert (
     step.lower(tuple(NAMES), weak, keys, images).as_text() == step.lower(tuple(NAMES), strong, keys, images).as_text()
   )
@@ -220,11 +221,11 @@ def test_cutout_is_one_gray_square_cut_by_the_border_only(size):
   images = np.full((300, 12, 12, 3), 9.0, np.float32)
   views = np.asarray(view(('cutout',), Strength(cutout=size), np.arange(300), images))
   full = 0
-  for hole in (views == augment.GRAY).all(-1):
+  for hole in (views == ops.GRAY).all(-1):
     rows, columns = hole.any(1).sum(), hole.any(0).sum()
     assert hole.sum() == rows * columns and (size - 1) // 2 <= min(rows, columns) and max(rows, columns) <= size
     full += rows == columns == size
-  assert set(np.unique(views)) == {9.0, augment.GRAY}
+  assert set(np.unique(views)) == {9.0, ops.GRAY}
   # a centre is any of 12 x 12 pixels; the whole hole fits around 13 - size of them each way
   expected = 300 * ((13 - size) / 12) ** 2
   assert abs(full - expected) < 40
@@ -233,7 +234,7 @@ def test_cutout_is_one_gray_square_cut_by_the_border_only(size):
 def test_random_cutout_has_every_side_up_to_the_largest_equally_often():
   images = np.full((2000, 12, 12, 1), 9.0, np.float32)
   views = np.asarray(view(('random_cutout',), Strength(cutout=4), np.arange(2000), images))
-  sides = [max(hole.any(0).sum(), hole.any(1).sum()) for hole in (views == augment.GRAY)[..., 0]]
+  sides = [max(hole.any(0).sum(), hole.any(1).sum()) for hole in (views == ops.GRAY)[..., 0]]
   # a hole of 4 has its longer side cut in few places; without the cut each side would have 400
   counts = np.bincount(sides, minlength=5)
   assert len(counts) == 5 and counts.min() > 300 and abs(counts[0] - 400) < 80
@@ -259,7 +260,7 @@ def test_below_one_a_length_is_a_part_of_the_shorter_side(name):
 )
 def test_geometry_agrees_with_pil(name, level, matrix):
   image = photos(1, 30, 20)[0]
-  ours = np.asarray(warp(image, geometry(POOL.index(name), amount(name, level), 30, 20)))
+  ours = np.asarray(warp(image, affine(POOL.index(name), amount(name, level), 30, 20)))
   planes = [Image.fromarray(image[..., channel]) for channel in range(3)]
   options = (20, 30), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
   theirs = np.stack([np.asarray(plane.transform(*options)) for plane in planes], -1)
@@ -272,7 +273,7 @@ def test_two_geometric_ops_compose_in_the_order_drawn():
   """One warp by the product shows what a turn and then a shift of the turned image show."""
   image = np.zeros((15, 15, 1), np.float32)
   image[7, 4] = 200.0
-  shift = geometry(POOL.index('translate_x'), 0.2, 15, 15)  # 3 pixels
+  shift = affine(POOL.index('translate_x'), 0.2, 15, 15)  # 3 pixels
   turn = rotation(90.0, 15, 15)
   ours = warp(image, turn @ shift)
   np.testing.assert_allclose(ours, warp(warp(image, turn), shift), atol=1e-2)
@@ -286,19 +287,19 @@ def test_two_geometric_ops_compose_in_the_order_drawn():
 @pytest.mark.parametrize(
   'ours, theirs, tolerance',
   [
-    (augment.autocontrast, ImageOps.autocontrast, 1.0),
-    (augment.equalize, ImageOps.equalize, 0.0),  # 24 x 31: an even step
-    (lambda x: augment.equalize(x[:, :20]), lambda x: ImageOps.equalize(x.crop((0, 0, 20, 24))), 0.0),  # an odd one
-    (lambda x: augment.posterize(x, 3), lambda x: ImageOps.posterize(x, 3), 0.0),
-    (lambda x: augment.posterize(x, 8), lambda x: x, 0.0),
-    (lambda x: augment.solarize(x, 100.0), lambda x: ImageOps.solarize(x, 100), 0.0),
-    (lambda x: augment.adjust_brightness(x, 1.7), lambda x: ImageEnhance.Brightness(x).enhance(1.7), 1.0),
-    (lambda x: augment.adjust_brightness(x, 0.3), lambda x: ImageEnhance.Brightness(x).enhance(0.3), 1.0),
-    (lambda x: augment.adjust_contrast(x, 0.4), lambda x: ImageEnhance.Contrast(x).enhance(0.4), 1.5),
-    (lambda x: augment.adjust_contrast(x, 1.9), lambda x: ImageEnhance.Contrast(x).enhance(1.9), 2.0),
-    (lambda x: augment.adjust_saturation(x, 0.4), lambda x: ImageEnhance.Color(x).enhance(0.4), 1.5),
-    (lambda x: augment.adjust_sharpness(x, 0.1), lambda x: ImageEnhance.Sharpness(x).enhance(0.1), 1.5),
-    (lambda x: augment.adjust_sharpness(x, 1.9), lambda x: ImageEnhance.Sharpness(x).enhance(1.9), 2.0),
+    (color.autocontrast, ImageOps.autocontrast, 1.0),
+    (color.equalize, ImageOps.equalize, 0.0),  # 24 x 31: an even step
+    (lambda x: color.equalize(x[:, :20]), lambda x: ImageOps.equalize(x.crop((0, 0, 20, 24))), 0.0),  # an odd one
+    (lambda x: color.posterize(x, 3), lambda x: ImageOps.posterize(x, 3), 0.0),
+    (lambda x: color.posterize(x, 8), lambda x: x, 0.0),
+    (lambda x: color.solarize(x, 100.0), lambda x: ImageOps.solarize(x, 100), 0.0),
+    (lambda x: color.adjust_brightness(x, 1.7), lambda x: ImageEnhance.Brightness(x).enhance(1.7), 1.0),
+    (lambda x: color.adjust_brightness(x, 0.3), lambda x: ImageEnhance.Brightness(x).enhance(0.3), 1.0),
+    (lambda x: color.adjust_contrast(x, 0.4), lambda x: ImageEnhance.Contrast(x).enhance(0.4), 1.5),
+    (lambda x: color.adjust_contrast(x, 1.9), lambda x: ImageEnhance.Contrast(x).enhance(1.9), 2.0),
+    (lambda x: color.adjust_saturation(x, 0.4), lambda x: ImageEnhance.Color(x).enhance(0.4), 1.5),
+    (lambda x: color.adjust_sharpness(x, 0.1), lambda x: ImageEnhance.Sharpness(x).enhance(0.1), 1.5),
+    (lambda x: color.adjust_sharpness(x, 1.9), lambda x: ImageEnhance.Sharpness(x).enhance(1.9), 2.0),
   ],
 )
 def test_colours_agree_with_pil(ours, theirs, tolerance, channels):
@@ -309,18 +310,18 @@ def test_colours_agree_with_pil(ours, theirs, tolerance, channels):
 
 def test_flat_and_two_valued_channels_survive():
   flat = np.full((12, 12, 3), 40.0, np.float32)
-  np.testing.assert_array_equal(augment.autocontrast(flat), flat)
-  np.testing.assert_array_equal(augment.equalize(flat), flat)
+  np.testing.assert_array_equal(color.autocontrast(flat), flat)
+  np.testing.assert_array_equal(color.equalize(flat), flat)
   two = flat.copy()
   two[:, 6:] = 200.0  # 72 darker pixels are too few for a step
-  np.testing.assert_array_equal(augment.equalize(two), array(ImageOps.equalize(pil(two)), 3))
+  np.testing.assert_array_equal(color.equalize(two), array(ImageOps.equalize(pil(two)), 3))
 
 
 @pytest.mark.parametrize('shift', [-0.5, -0.1, 0.25])
 def test_hue_agrees_with_colorsys(shift):
   image = photos(1, 8, 8)[0]
   image[0, 0] = 77.0  # gray has no hue
-  ours = np.asarray(jax.jit(augment.adjust_hue)(image, shift)) / 255
+  ours = np.asarray(jax.jit(color.adjust_hue)(image, shift)) / 255
   for pixel, turned in zip(image.reshape(-1, 3) / 255, ours.reshape(-1, 3)):
     hue, saturation, value = colorsys.rgb_to_hsv(*pixel)
     np.testing.assert_allclose(turned, colorsys.hsv_to_rgb((hue + shift) % 1.0, saturation, value), atol=1e-4)
@@ -343,9 +344,9 @@ def test_recolor_and_geometry_share_the_pool():
   for index, name in enumerate(POOL):
     if not np.allclose(recolor(image, index, amount(name, 0.9)), image, atol=0.5):
       recolored.add(name)
-    if not np.allclose(geometry(index, amount(name, 0.9), 20, 20), np.eye(3)):
+    if not np.allclose(affine(index, amount(name, 0.9), 20, 20), np.eye(3)):
       moved.add(name)
-    np.testing.assert_allclose(geometry(index, amount(name, 0.0), 20, 20), np.eye(3), atol=1e-5)
+    np.testing.assert_allclose(affine(index, amount(name, 0.0), 20, 20), np.eye(3), atol=1e-5)
     if name not in ('autocontrast', 'equalize'):  # these two have no level
       np.testing.assert_allclose(recolor(image, index, amount(name, 0.0)), image, atol=1e-3)
   assert recolored.isdisjoint(moved) and recolored | moved == set(POOL) - {'identity'}
@@ -390,10 +391,10 @@ def test_rand_augment_leaves_as_many_images_alone_as_its_draws_say(draws, probab
 )
 def test_rand_augment_applies_as_many_operations_as_it_says(draws, probability, expected, monkeypatch):
   """Every op planted as "add 1", so that a black image's value counts the operations; a warp of the identity."""
-  monkeypatch.setattr(augment, 'recolor', lambda image, choice, amount: image + (choice != POOL.index('identity')))
-  monkeypatch.setattr(augment, 'geometry', lambda choice, amount, height, width: jnp.eye(3))
+  monkeypatch.setattr(policies, 'recolor', lambda image, choice, amount: image + (choice != POOL.index('identity')))
+  monkeypatch.setattr(policies, 'geometry', lambda choice, amount, height, width: jnp.eye(3))
   strength = Strength(draws=draws, probability=probability)
-  views = jax.jit(jax.vmap(augment.rand_augment, in_axes=(0, 0, None)))(
+  views = jax.jit(jax.vmap(policies.rand_augment, in_axes=(0, 0, None)))(
     row_keys(np.arange(4000)), np.zeros((4000, 2, 2, 1), np.float32), strength
   )
   counts = np.asarray(views)[:, 0, 0, 0]
@@ -430,8 +431,8 @@ def pil_op(image, name, level, sign):
 
 def test_auto_augment_draws_each_sub_policy_and_each_op_as_often_as_it_says(monkeypatch):
   drawn = lambda image, choice, amount, sign: jnp.concatenate([choice, amount, sign])
-  monkeypatch.setattr(augment, '_one_after_another', drawn)
-  draw = jax.jit(jax.vmap(lambda key: augment.auto_augment(key, jnp.zeros((8, 8, 3)), Strength())))
+  monkeypatch.setattr(policies, '_one_after_another', drawn)
+  draw = jax.jit(jax.vmap(lambda key: policies.auto_augment(key, jnp.zeros((8, 8, 3)), Strength())))
   choice, amount, sign = np.split(np.asarray(draw(row_keys(np.arange(20000)))), 3, axis=1)
   assert abs((sign < 0.5).mean() - 0.5) < 0.02
   applied = choice > 0
@@ -450,7 +451,7 @@ COLOURS = POOL[: POOL.index('rotate')]
 def test_auto_augment_s_ops_agree_with_pil(name, level):
   """Each op that a sub-policy names, at its level, against Pillow with the amounts of the authors' code."""
   image = photos(1, 32, 32)[0]
-  index, _, value = augment._auto_augment_op(name, 1.0, level)
+  index, _, value = policies._auto_augment_op(name, 1.0, level)
   ours = np.asarray(one_op(image, np.int32(index), np.float32(value)))
   theirs = array(pil_op(pil(image), name, level, 1), 3)
   if POOL[index] in COLOURS:
@@ -482,7 +483,7 @@ def test_rand_augment_moves_in_the_order_drawn():
     expected = blob
     for choice, (level, _, _, sign) in zip(choices[row], uniform[row]):
       value = amount(POOL[choice], level if sign < 0.5 else -level)
-      expected = warp(expected, geometry(choice, value, 16, 16))
+      expected = warp(expected, affine(choice, value, 16, 16))
     if expected.sum() > 0.97 * blob.sum():  # still in the picture
       np.testing.assert_allclose(centroid(moved), centroid(expected), atol=0.25)
 
@@ -530,7 +531,7 @@ def test_jpeg_stores_half_of_the_rows_at_qualities_within_the_bounds():
 
 
 def test_mixup_pairs():
-  pairs = jax.jit(jax.vmap(functools.partial(augment.mixup_pairs, batch=5)))
+  pairs = jax.jit(jax.vmap(functools.partial(mixup.mixup_pairs, batch=5)))
   alphas = np.repeat(np.float32([0.3, 4.0, 0.0]), 3000)
   lam, partner = pairs(jax.random.split(jax.random.key(1), 9000), alphas)
   assert lam.shape == (9000,) and lam.dtype == jnp.float32 and partner.dtype == jnp.int32
@@ -547,11 +548,11 @@ def test_mixup_pairs():
 
 
 def test_check_ops_names_the_field_and_the_nearest():
-  assert augment.check_ops('data.weak', ['crop', 'flip']) == ('crop', 'flip')
+  assert ops.check_ops('data.weak', ['crop', 'flip']) == ('crop', 'flip')
   with pytest.raises(UserError, match=r"data\.weak\[1\].*'rotat'.*Did you mean 'rotate'.*cutout"):
-    augment.check_ops('data.weak', ('crop', 'rotat'))
+    ops.check_ops('data.weak', ('crop', 'rotat'))
   with pytest.raises(UserError, match='tuple'):
-    augment.check_ops('data.weak', 'crop')
+    ops.check_ops('data.weak', 'crop')
 
 
 @pytest.mark.parametrize(
@@ -572,10 +573,10 @@ def test_check_ops_names_the_field_and_the_nearest():
 )
 def test_check_strength_refuses(values, message):
   with pytest.raises(UserError, match=message):
-    augment.check_strength('augment', values)
+    check_strength('augment', values)
 
 
 def test_check_strength_casts_once():
-  strength = augment.check_strength('augment', {'rotation': 5, 'scale': [0.5, 1], 'pad': 3.0})
+  strength = check_strength('augment', {'rotation': 5, 'scale': [0.5, 1], 'pad': 3.0})
   assert type(strength.rotation) is float and strength.scale == (0.5, 1.0) and type(strength.pad) is float
   assert all(type(leaf) is float for leaf in jax.tree.leaves(strength))

@@ -11,7 +11,9 @@ from noisyjax.config.check import checked
 from noisyjax.config.override import defaults, override
 from noisyjax.config.plan import phases_of
 from noisyjax.config.plugin_fields import adopt
-from noisyjax.engine import augment, step
+from noisyjax.engine import step
+from noisyjax.engine.augment import ops
+from noisyjax.engine.augment.strength import Strength
 from noisyjax.system import plugins
 from noisyjax.system.errors import UserError
 
@@ -76,7 +78,7 @@ def data(tmp_path_factory):
 def clean(monkeypatch, tmp_path):
   """Each test loads into a program that has loaded none, in a folder of its own."""
   monkeypatch.setattr(plugins, '_files', {})
-  monkeypatch.setattr(augment, 'OPS', dict(augment.OPS))
+  monkeypatch.setattr(ops, 'OPS', dict(ops.OPS))
   monkeypatch.chdir(tmp_path)
 
 
@@ -116,7 +118,7 @@ def test_every_kind_of_plug_in_is_found_by_the_path_of_its_file_and_recorded(tmp
     ('a_method', 'a_model', 'a_source', 'an_op'), 64
   )
   keys = jax.random.split(jax.random.key(0), 2)
-  pixels = augment.augment(config.augment.weak, augment.Strength(), keys, np.ones((2, 4, 4, 1)))
+  pixels = ops.augment(config.augment.weak, Strength(), keys, np.ones((2, 4, 4, 1)))
   assert (np.asarray(pixels) == 7).all()
   assert noisyjax.load(tmp_path / 'w')(np.zeros((8, 8, 1), np.uint8)) in range(3)
 
@@ -194,12 +196,12 @@ def test_methods_from_files_share_no_compiled_step(data, tmp_path):
 
 def test_an_edited_op_is_compiled_anew(tmp_path):
   file = write(tmp_path / 'an_op.py', OP)
-  view = jax.jit(augment.augment, static_argnums=0)
+  view = jax.jit(ops.augment, static_argnums=0)
   keys = jax.random.split(jax.random.key(0), 1)
   for value in (7, 8):
     file.write_text(OP.replace('7.0', f'{value}.0'))
     config = overridden(runs.recipe(), augment__weak=('./an_op.py',))
-    assert (np.asarray(view(config.augment.weak, augment.Strength(), keys, np.ones((1, 4, 4, 1)))) == value).all()
+    assert (np.asarray(view(config.augment.weak, Strength(), keys, np.ones((1, 4, 4, 1)))) == value).all()
 
 
 @pytest.mark.parametrize(

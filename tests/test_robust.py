@@ -29,7 +29,7 @@ from scipy.optimize import brentq
 
 import tiny
 from noisyjax.engine import losses, step, train
-from noisyjax.engine.augment import mixup_pairs
+from noisyjax.engine.augment.mixup import mixup_pairs
 from noisyjax.strategies import bi_tempered, bootstrap, gce, mae, sce
 from tiny import BATCH, CLASSES, ROOT
 

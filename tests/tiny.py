@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from noisyjax.data.training import TrainData
 from noisyjax.engine import optim, step, train
-from noisyjax.engine.augment import check_strength
+from noisyjax.engine.augment.strength import check_strength
 from noisyjax.engine.net import Net
 
 ROWS, CLASSES, BATCH = 48, 3, 16

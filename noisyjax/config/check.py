@@ -10,7 +10,9 @@ from noisyjax.config.flat import flat
 from noisyjax.config.override import defaults, set_field
 from noisyjax.config.plan import ROWS, phases_of, strength_of
 from noisyjax.config.plugin_fields import adopt
-from noisyjax.engine import augment, optim
+from noisyjax.engine import optim
+from noisyjax.engine.augment.ops import check_ops
+from noisyjax.engine.augment.strength import check_strength
 from noisyjax.models.layers import conv
 from noisyjax.system.cadence import Cadence
 from noisyjax.system.errors import UserError, check_choice
@@ -52,8 +54,8 @@ def checked(config: ConfigDict) -> ConfigDict:
       except re.error as error:
         raise UserError(f'{field}: {own[field]!r} is not a regular expression: {error}.') from None
     for view in ('weak', 'strong'):
-      augment.check_ops(f'augment.{view}', own.augment[view])
-    augment.check_strength('augment', strength_of(own))
+      check_ops(f'augment.{view}', own.augment[view])
+    check_strength('augment', strength_of(own))
   check_choice('model.conv', config.model.conv, ('auto', *conv.KINDS))
   if config.data.unlabeled in config.data.classes:
     raise UserError(

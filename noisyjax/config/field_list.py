@@ -17,7 +17,8 @@ from noisyjax.config.flat import flat
 from noisyjax.config.plan import ROWS
 from noisyjax.config.plugin_fields import MODELS, SOURCES, STRATEGIES
 from noisyjax.data import noise
-from noisyjax.engine import augment, optim
+from noisyjax.engine import optim
+from noisyjax.engine.augment import ops, strength
 from noisyjax.models.layers import conv
 from noisyjax.system import plugins
 from noisyjax.system.errors import UserError
@@ -85,8 +86,8 @@ def _allowed(field: str, default: Any) -> str:
     'rows': ROWS,
     'model.conv': ('auto', *conv.KINDS),
     'noise.kind': noise.KINDS,
-    'augment.weak': augment.OPS,
-    'augment.strong': augment.OPS,
+    'augment.weak': ops.OPS,
+    'augment.strong': ops.OPS,
   }.get(field)
   noun = fields.NOUNS.get(type(default), 'a value')
   if choices:
@@ -103,7 +104,7 @@ def _range(field: str) -> str:
   """Returns the words for the numbers that a field takes."""
   table, last = field.split('.')[0], field.rpartition('.')[2]
   if table == 'augment':
-    return str(fields.Range(*augment.BOUNDS[last]))
+    return str(fields.Range(*strength.BOUNDS[last]))
   if table != 'strategy':
     return str(fields.range_of(field))
   method = find_strategy(field.split('.')[1])()

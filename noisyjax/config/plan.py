@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 from noisyjax.config.build import build_model, build_strategy, find_strategy
 from noisyjax.config.override import override
 from noisyjax.data.training import Status
-from noisyjax.engine import augment, optim, step, strategy
+from noisyjax.engine import optim, step, strategy
+from noisyjax.engine.augment.strength import check_strength
 from noisyjax.engine.net import Net
 from noisyjax.engine.train import Phase
 from noisyjax.system.errors import UserError
@@ -116,7 +117,7 @@ def planned(config: ConfigDict, data: strategy.TrainData) -> list[Phase]:
     hyper = step.Hyper(
       optimizer=optimizer,
       schedule=schedule,
-      strength=jax.tree.map(np.float32, augment.check_strength('augment', strength)),
+      strength=jax.tree.map(np.float32, check_strength('augment', strength)),
       epochs=np.float32(epochs),
       steps=np.float32(1),
       mixup=np.float32(c.mixup or 1.0),

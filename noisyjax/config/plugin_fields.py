@@ -9,7 +9,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from noisyjax.engine import augment, strategy
+from noisyjax.engine import strategy
+from noisyjax.engine.augment import ops
 from noisyjax.system import plugins
 from noisyjax.system.errors import UserError
 
@@ -100,10 +101,10 @@ def _load(config: ConfigDict, field: str, path: str, beside: Path | None) -> str
   """Loads a plug-in into the config; returns its name."""
   package, attribute = PLUGINS[field]
   table = config[field.split('.')[0]]
-  taken = {OPS: augment.OPS, SOURCES: ()}.get(package, table)
+  taken = {OPS: ops.OPS, SOURCES: ()}.get(package, table)
   file = plugins.load(package, path, attribute, field, beside, taken)
   if package == OPS:
-    augment.OPS[file.name] = plugins.attribute(file, attribute)
+    ops.OPS[file.name] = plugins.attribute(file, attribute)
   elif package != SOURCES and file.name not in table:
     try:
       fields = _table(package, file.name, attribute, SHARED if package == MODELS else ())

@@ -9,7 +9,7 @@ from noisyjax.config.build import build_strategy
 from noisyjax.config.flat import flat
 from noisyjax.config.plan import phases_of
 from noisyjax.config.plugin_fields import MODELS, OPS, PLUGINS, SOURCES, STRATEGIES, model_fields, strategy_fields
-from noisyjax.engine import augment
+from noisyjax.engine.augment import ops
 from noisyjax.system import plugins
 
 
@@ -54,7 +54,7 @@ def restored(values: dict) -> ConfigDict:
     package, _, own = name.rpartition('.')
     plugins.recall(plugins.File(package, own, **found), attributes[package])
     if package == OPS:
-      augment.OPS[own] = plugins.attribute(plugins.File(package, own, **found), 'op')
+      ops.OPS[own] = plugins.attribute(plugins.File(package, own, **found), 'op')
 
   def tuples(value: Any) -> Any:
     if isinstance(value, dict):

@@ -15,7 +15,7 @@ from jax.extend import core
 
 from noisyjax.data.training import TrainData
 from noisyjax.engine import optim, step, train
-from noisyjax.engine.augment import check_strength
+from noisyjax.engine.augment.strength import check_strength
 from noisyjax.engine.net import Net
 from noisyjax.engine.strategy import Strategy
 from noisyjax.models import small_cnn

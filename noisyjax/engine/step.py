@@ -16,7 +16,9 @@ from flax import struct
 from jax.sharding import NamedSharding, PartitionSpec
 
 from noisyjax.engine import dynamics, optim, walk
-from noisyjax.engine.augment import Strength, augment, mixup_pairs
+from noisyjax.engine.augment.mixup import mixup_pairs
+from noisyjax.engine.augment.ops import augment
+from noisyjax.engine.augment.strength import Strength
 from noisyjax.engine.net import Net
 from noisyjax.engine.state import Snapshot, TrainState, observe
 from noisyjax.engine.strategy import Ctx, Out, Strategy

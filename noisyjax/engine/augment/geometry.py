@@ -1,0 +1,42 @@
+"""Geometric operations on one image [H, W, C]: affine warps and bilinear sampling."""
+
+import jax
+import jax.numpy as jnp
+
+BLACK = 0.0  # outside the image
+
+
+def rotation(degrees: jax.Array, height: int, width: int) -> jax.Array:
+  """The matrix [3, 3] for `warp` of a turn about the centre, counter-clockwise as in PIL."""
+  angle = jnp.deg2rad(degrees)
+  cos, sin = jnp.cos(angle), jnp.sin(angle)
+  x, y = width / 2, height / 2
+  return jnp.array([[cos, -sin, x - cos * x + sin * y], [sin, cos, y - sin * x - cos * y], [0.0, 0.0, 1.0]])
+
+
+def warp(image: jax.Array, matrix: jax.Array) -> jax.Array:
+  """Output pixel p shows input point `matrix @ p`, p = (x, y, 1) with pixel centres at halves, as in PIL's AFFINE."""
+  height, width, _ = image.shape
+  y, x = jnp.arange(height)[:, None] + 0.5, jnp.arange(width)[None] + 0.5
+  (xx, xy, x0), (yx, yy, y0), _ = matrix
+  return sample(image, yx * x + yy * y + y0 - 0.5, xx * x + xy * y + x0 - 0.5)
+
+
+def sample(image: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
+  """The image at points (y, x), in pixels from the first pixel's centre: bilinear, black outside.
+
+  `y` and `x` broadcast to [H, W].
+  """
+  height, width, channels = image.shape
+  framed = jnp.pad(image, ((1, 1), (1, 1), (0, 0)), constant_values=BLACK).reshape(-1, channels)
+  y, x = jnp.clip(y + 1.0, 0.0, height + 1.0), jnp.clip(x + 1.0, 0.0, width + 1.0)
+  top, left = jnp.minimum(jnp.floor(y), height), jnp.minimum(jnp.floor(x), width)
+  down, right = (y - top)[..., None], (x - left)[..., None]  # [H, W, 1] in 0..1
+  corner = top.astype(jnp.int32) * (width + 2) + left.astype(jnp.int32)  # [H, W]: each point's upper left neighbour
+
+  def at(offset: int) -> jax.Array:
+    return framed.at[corner + offset].get(mode='promise_in_bounds')  # [H, W, C]
+
+  upper = at(0) * (1.0 - right) + at(1) * right
+  lower = at(width + 2) * (1.0 - right) + at(width + 3) * right
+  return jnp.clip(upper * (1.0 - down) + lower * down, 0.0, 255.0)

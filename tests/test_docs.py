@@ -19,7 +19,8 @@ from noisyjax.cli.main import COMMANDS
 from noisyjax.cli.parse import parse
 from noisyjax.config.build import build_model
 from noisyjax.config.plugin_fields import SOURCES
-from noisyjax.engine import augment
+from noisyjax.engine.augment import ops
+from noisyjax.engine.augment.strength import Strength
 from noisyjax.system import plugins
 from noisyjax.system.errors import UserError
 
@@ -58,7 +59,7 @@ def check(command: str) -> None:
 def reader(tmp_path, monkeypatch):
   """The folder of a reader who saved every program that the pages show, in a process that has loaded none."""
   monkeypatch.setattr(plugins, '_files', {})
-  monkeypatch.setattr(augment, 'OPS', dict(augment.OPS))
+  monkeypatch.setattr(ops, 'OPS', dict(ops.OPS))
   monkeypatch.chdir(tmp_path)
   for name, text in PROGRAMS.items():
     Path(name).write_text(text)
@@ -104,7 +105,7 @@ def test_the_source_of_the_guide_has_wrong_labels(reader):
 def test_the_augmentation_of_the_guide_stays_in_range(reader):
   parse(['train', '--config=digits', '--config.augment.weak=crop,./my_op.py'], COMMANDS)
   keys = jax.random.split(jax.random.key(0), 3)
-  out = np.asarray(augment.augment(('my_op',), augment.Strength(), keys, jnp.full((3, 8, 8, 1), 250.0)))
+  out = np.asarray(ops.augment(('my_op',), Strength(), keys, jnp.full((3, 8, 8, 1), 250.0)))
   assert out.std() > 1 and out.min() >= 0 and out.max() <= 255
 
 

@@ -23,6 +23,7 @@ from noisyjax.config.override import override, set_field
 from noisyjax.config.plan import planned
 from noisyjax.config.resolved import resolved
 from noisyjax.data import dataset, decode, files, label_file, labels, match, noise, pixels, split
+from noisyjax.data.column import column_of
 from noisyjax.data.training import TrainData
 from noisyjax.experiments import sweep
 from noisyjax.system.errors import UserError
@@ -346,7 +347,7 @@ def test_arrays_of_images_and_labels():
         if rng.random() < 0.3
         else one(rng, (values, values, 'cat', 7, None, {}, [None] * 6, TEXTS[:30]))
       )
-      column = labels.column_of(values, 'labels')
+      column = column_of(values, 'labels')
       labels.indices(column, labels.class_names([column], 'undefined'), 'undefined')
 
   fuzzed('arrays', 500, case)

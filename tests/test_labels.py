@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 from noisyjax.data import labels
+from noisyjax.data.column import column_of
+from noisyjax.data.label_notes import class_notes, missing_note
 from noisyjax.system.errors import UserError
 
 NONE = 'undefined'
@@ -12,7 +14,7 @@ WANT = ['2', '0', '1', '0']
 
 
 def column(values, where='labels'):
-  return labels.column_of(values, where)
+  return column_of(values, where)
 
 
 def pandas(make):
@@ -80,7 +82,7 @@ def test_a_missing_value_is_no_label():
   assert column(pandas(lambda pd: pd.Series([1, pd.NA], dtype='Int64'))).labels == ['1', None]
   assert column(pandas(lambda pd: pd.Series([True, None], dtype='boolean'))).labels == ['1', None]
   late = column(np.where(np.arange(60) == 40, np.nan, 1.0), 'labels.npy')
-  assert labels.missing_note(late, NONE) == [
+  assert missing_note(late, NONE) == [
     'labels.npy: 1 row has no value and counts as unlabeled, the first is row 40 (from 0).'
   ]
 
@@ -118,7 +120,7 @@ def test_numbers_with_gaps_are_the_names_of_classes():
   classes = labels.class_names([column([2191, 166, 176, 166])], NONE)
   assert classes == ('166', '176', '2191')
   assert labels.indices(column(['166.0', 2191]), classes, NONE).tolist() == [0, 2]
-  assert any('are not 0..2 but 166, 176, 2191' in note for note in labels.class_notes(np.arange(3), classes, NONE))
+  assert any('are not 0..2 but 166, 176, 2191' in note for note in class_notes(np.arange(3), classes, NONE))
 
 
 def test_names_beside_numbers_are_refused_and_both_rows_named():
@@ -198,19 +200,17 @@ def test_a_near_name_is_hinted():
   ],
 )
 def test_names_that_look_like_slips_are_noted(classes, text):
-  found = labels.class_notes(np.arange(12) % 3, classes, NONE)
+  found = class_notes(np.arange(12) % 3, classes, NONE)
   assert len(found) == 1 and text in found[0]
-  assert labels.class_notes(np.arange(12) % 3, ('bread', 'naan', 'rice'), NONE) == []
+  assert class_notes(np.arange(12) % 3, ('bread', 'naan', 'rice'), NONE) == []
 
 
 def test_a_class_an_image_is_noted_once():
   classes = [f'id{i}' for i in range(60)]
-  assert labels.class_notes(np.arange(60), classes, NONE) == [
+  assert class_notes(np.arange(60), classes, NONE) == [
     '60 of 60 classes have one image each: are the labels names of images?'
   ]
-  assert labels.class_notes(np.array([0, 1, 1, 2, 2]), ('rare', 'x', 'y'), NONE) == [
-    "One image alone has the label 'rare'."
-  ]
-  assert labels.class_notes(np.array([0, 1, 2, 2]), ('rare', 'x', 'y'), NONE) == [
+  assert class_notes(np.array([0, 1, 1, 2, 2]), ('rare', 'x', 'y'), NONE) == ["One image alone has the label 'rare'."]
+  assert class_notes(np.array([0, 1, 2, 2]), ('rare', 'x', 'y'), NONE) == [
     "One image alone has each of the labels 'rare', 'x'."
   ]

@@ -20,6 +20,8 @@ from tqdm import tqdm
 from noisyjax.config.check import checked
 from noisyjax.config.plan import fitting, phases_of
 from noisyjax.data import dataset, decode, labels as labels_, objects, pixels, plausible, probs as own_probs, split
+from noisyjax.data.column import column_of
+from noisyjax.data.label_notes import missing_note, position_note
 from noisyjax.data.training import Status, TrainData
 from noisyjax.estimate import confident, scoring
 from noisyjax.runs import in_memory
@@ -97,7 +99,7 @@ class LabelIssues:
       `evaluate.detection_audit`'s scores, and the accuracy of the labels as given and as corrected.
     """
     given, corrected = _unsorted(self.row, self.given), self.corrected()
-    column = labels_.column_of(truth, 'truth')
+    column = column_of(truth, 'truth')
     if len(column.labels) != len(given):
       raise UserError(f'truth: has {len(column.labels)} labels for {len(given)} images; expected a label an image.')
     truth = labels_.indices(column, self.classes, UNLABELED)
@@ -141,7 +143,7 @@ def find_label_issues(
     images: [N, H, W, C] or [N, H, W], of any type `data.pixels.normalised` takes; a folder, zip or tar by its path; a
       list of paths, PIL images or arrays of mixed sizes; a data frame or Hugging Face data set with an image column.
       Not needed with `probs`.
-    labels: [N], numbers or names in anything `data.labels.column_of` takes; None, NaN and -1 = unlabeled. Of a data
+    labels: [N], numbers or names in anything `data.column.column_of` takes; None, NaN and -1 = unlabeled. Of a data
       frame or data set: the name of its label column; None: by its name.
     probs: [N, C], your own probabilities, of a model that was not trained on the row; nothing is trained then. A data
       frame's columns may be called as the classes are.
@@ -165,7 +167,7 @@ def find_label_issues(
     images, read = objects.images_of(images)
     for note in read:
       log.warning('%s', note)
-  column = labels_.column_of(labels, 'labels')
+  column = column_of(labels, 'labels')
   count = len(column.labels)
   if images is not None and not isinstance(images, str | Path) and len(images) != count:
     raise UserError(f'labels: has {count} labels for {len(images)} images; expected one an image.')
@@ -184,7 +186,7 @@ def find_label_issues(
   if len(carried) < 2:
     found = f'all labels are {names[carried[0]]!r}' if len(carried) else f'all {count} rows are unlabeled'
     raise UserError(f'labels: {found}; expected labels of two classes or more.')
-  notes = [note, *labels_.position_note(column, names), *labels_.missing_note(column, UNLABELED)]
+  notes = [note, *position_note(column, names), *missing_note(column, UNLABELED)]
   if probs is None:
     probs = out_of_fold(images, labels, names, folds, config, seed)
   else:

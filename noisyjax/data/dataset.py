@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from noisyjax.data import decode, plausible
-from noisyjax.data.labels import class_notes
+from noisyjax.data.label_notes import class_notes
 from noisyjax.system import plugins
 from noisyjax.system.errors import UserError, listed
 from noisyjax.system.log import log

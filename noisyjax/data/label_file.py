@@ -1,4 +1,4 @@
-"""Files of labels → one `labels.Column`: which column names the image, which holds the label.
+"""Files of labels → one `Column`: which column names the image, which holds the label.
 
 CIFAR-10N/100N publish their labels in the order of the python version of CIFAR; TFDS shuffles. Its order is a sort of
 the python rows by a keyed hash, the same on every machine, and `image_order_c10.npy` writes it down: entry t is the
@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from noisyjax.data import files, labels, table
-from noisyjax.data.labels import Column
+from noisyjax.data import files, table
+from noisyjax.data.column import Column, column_of, label_text, number, one_hot, plain
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError, listed
 
@@ -109,7 +109,7 @@ def _read_array(path: Path) -> Column:
         if key not in keys:
           raise UserError(f'{path}: holds {listed(keys)}; expected one array, or one called labels.')
         found = found[key]
-  return labels.column_of(found, str(path))
+  return column_of(found, str(path))
 
 
 def _column(where: str, found: table.Table, image_column: str, label_column: str) -> Column:
@@ -128,7 +128,7 @@ def _column(where: str, found: table.Table, image_column: str, label_column: str
   if isinstance(label, list):
     column = _one_hot(where, [header[i] for i in label], [[row[i] for i in label] for row in rows], places)
   else:
-    column = Column(where, [labels.cell(row[label], where, place) for row, place in zip(rows, places)], places)
+    column = Column(where, [label_text(row[label], where, place) for row, place in zip(rows, places)], places)
   return column._replace(images=images, notes=notes)
 
 
@@ -163,7 +163,7 @@ def _is_header(rows: list[list[Any]], *wanted: str) -> bool:
 
 
 def _is_number(cell: Any) -> bool:
-  return cell is None or labels.number(str(cell)) is not None or str(cell).lower() == 'nan'
+  return cell is None or number(str(cell)) is not None or str(cell).lower() == 'nan'
 
 
 def _pictures(cells: list[Any]) -> int:
@@ -219,7 +219,7 @@ def _by_name(
 
 def _counts(cells: list[Any]) -> bool:
   """Returns whether the cells are the numbers of the rows, from 0 or from 1."""
-  numbers = [labels.number(str(cell)) for cell in cells]
+  numbers = [number(str(cell)) for cell in cells]
   return any(numbers == [str(i + start) for i in range(len(cells))] for start in (0, 1))
 
 
@@ -249,12 +249,12 @@ def _unclear(where: str, header: list[str], what: str, field: str) -> UserError:
 
 
 def _is_bit(cell: Any) -> bool:
-  return (labels.number(str(cell)) if not isinstance(cell, bool) else '1') in ('0', '1')
+  return (number(str(cell)) if not isinstance(cell, bool) else '1') in ('0', '1')
 
 
 def _one_hot(where: str, names: list[str], rows: list[list[Any]], places: list[str]) -> Column:
   bits = np.array([[float(cell) for cell in row] for row in rows]).reshape(len(rows), len(names))
-  return labels.one_hot(bits, where, places, [labels.plain(name) for name in names])
+  return one_hot(bits, where, places, [plain(name) for name in names])
 
 
 def _image(where: str, value: Any, place: str) -> str:
@@ -262,7 +262,7 @@ def _image(where: str, value: Any, place: str) -> str:
   value = value.get('path') if isinstance(value, dict) else value
   if value is None or value == '':
     raise UserError(f'{where}: {place} names no image; expected its file name.')
-  return labels.plain(f'{value:.0f}' if isinstance(value, float) and value.is_integer() else str(value))
+  return plain(f'{value:.0f}' if isinstance(value, float) and value.is_integer() else str(value))
 
 
 def read_labels(path: str | Path, order: str | Path = '') -> np.ndarray:
@@ -305,7 +305,7 @@ def _integers(column: Column) -> np.ndarray:
   Raises:
     UserError: naming the rows that are not integers of -1 or more.
   """
-  numbers = [labels.number(text or '') for text in column.labels]
+  numbers = [number(text or '') for text in column.labels]
   wrong = [i for i, text in enumerate(numbers) if text is None or len(text) > 9 or int(text) < -1]
   if wrong:
     raise column.error(wrong, 'an integer, -1 (unlabeled) or a class 0, 1, …')

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from noisyjax.data import files, labels
-from noisyjax.data.labels import Column
+from noisyjax.data import files
+from noisyjax.data.column import Column, number, plain
 from noisyjax.system.errors import UserError, listed
 
 NO_ROW = 'no row'  # the place of an image that a file does not name
@@ -31,7 +31,7 @@ def _upload(path: str) -> str:
 
 def _number(path: str) -> str:
   folder, slash, name = _stem(path).casefold().rpartition('/')
-  return folder + slash + (labels.number(name) or name)
+  return folder + slash + (number(name) or name)
 
 
 WAYS: tuple[tuple[Callable[[str], str], str], ...] = (
@@ -47,7 +47,7 @@ class Names:
   """The names of the images, found by what a table calls them."""
 
   def __init__(self, names: Sequence[str]):
-    self.names = [labels.plain(name) for name in names]
+    self.names = [plain(name) for name in names]
     self._tables: list[tuple[dict[str, list[int]], dict[str, list[int]]]] = []
 
   def find(self, image: str) -> tuple[list[int], str]:

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from noisyjax.data import label_file, labels, match, table
-from noisyjax.data.labels import Column, class_names
+from noisyjax.data import label_file, match, table
+from noisyjax.data.column import Column, label_text, number, plain
+from noisyjax.data.labels import class_names
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError, listed
 
@@ -48,8 +49,8 @@ def probs_of(values: Any, where: str = 'probs') -> Probs:
 
 def _named(names: Sequence[str]) -> tuple[str, ...]:
   """Returns the names of columns; 0, 1, … are none."""
-  names = tuple(labels.plain(name) for name in names)
-  return () if [labels.number(name) for name in names] == [str(i) for i in range(len(names))] else names
+  names = tuple(plain(name) for name in names)
+  return () if [number(name) for name in names] == [str(i) for i in range(len(names))] else names
 
 
 def read(path: str | Path, where: str = '--probs') -> Probs:
@@ -68,7 +69,7 @@ def read(path: str | Path, where: str = '--probs') -> Probs:
         return Probs(where, found)
       with found:
         arrays = {key: found[key] for key in found.files}
-    names = tuple(labels.cell(name, where, '') or '' for name in arrays.pop('classes', np.zeros(0)).tolist())
+    names = tuple(label_text(name, where, '') or '' for name in arrays.pop('classes', np.zeros(0)).tolist())
     key = next(iter(arrays)) if len(arrays) == 1 else 'probs'
     if key not in arrays:
       raise UserError(f'{where}: holds {listed(arrays)}; expected probs [N, C], and perhaps classes [C].')
@@ -145,7 +146,7 @@ def classes_of(found: Probs, column: Column, unlabeled: str, wanted: Sequence[An
   if {*names} <= {*numbers}:
     names = tuple(numbers)
   elif len(names) != C:
-    odd = next((i for i, text in enumerate(column.labels) if labels.number(text or '') in {*names} - {*numbers}), None)
+    odd = next((i for i, text in enumerate(column.labels) if number(text or '') in {*names} - {*numbers}), None)
     if odd is not None:
       raise column.error([odd], f'one of {C} classes, as {found.where} has columns: a number in 0..{C - 1}')
     raise UserError(

@@ -17,8 +17,8 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from noisyjax.data import label_file, match, table
+from noisyjax.data.column import plain
 from noisyjax.data.dataset import Dataset, duplicate_groups
-from noisyjax.data.labels import plain
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError, check_choice, listed
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from noisyjax.data import files
-from noisyjax.data.labels import plain
+from noisyjax.data.column import plain
 from noisyjax.system import reading, storage
 from noisyjax.system.errors import UserError
 

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from noisyjax.config.override import override
 from noisyjax.data import labels, objects
+from noisyjax.data.column import column_of, number
 from noisyjax.data.training import TrainData
 from noisyjax.runs import in_memory
 from noisyjax.system.errors import UserError
@@ -74,7 +75,7 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
     """
     images = _pixels(X, self.size)
     y = list(y) if isinstance(y, Iterator) else y  # which is read twice
-    columns = [labels.column_of(y, 'y')] + ([] if verified is None else [labels.column_of(verified, 'verified')])
+    columns = [column_of(y, 'y')] + ([] if verified is None else [column_of(verified, 'verified')])
     for column in columns:
       if len(column.labels) != len(images):
         raise UserError(f'{column.where}: has {len(column.labels)} labels; expected {len(images)}, one an image of X.')
@@ -157,7 +158,7 @@ def _typed(names: tuple[str, ...], y: Any) -> np.ndarray:
   """Returns the class names as labels of the type that `y` has: numbers, bool or text."""
   array = np.asarray(y)
   text = array.dtype.kind in 'OUS' and any(isinstance(value, str | bytes) for value in array.ravel().tolist())
-  if text or None in map(labels.number, names):  # -1 and NaN may stand among names
+  if text or None in map(number, names):  # -1 and NaN may stand among names
     return np.array(names)
   own = array.dtype.kind in 'biuf' and array.size == len(array)  # one-hot labels have no type of their own
   return np.array([int(name) for name in names]).astype(array.dtype if own else int)

@@ -7,7 +7,8 @@ import numpy as np
 
 from noisyjax.data import files, label_file, match, origin as origins, plausible
 from noisyjax.data.decode import check_bad
-from noisyjax.data.labels import indices, position_note
+from noisyjax.data.label_notes import position_note
+from noisyjax.data.labels import indices
 from noisyjax.estimate import scoring
 from noisyjax.reports import formatting
 from noisyjax.runs.predict import Predictor, check_same

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from noisyjax.data import dataset, decode, files, label_file, labels, match, origin
+from noisyjax.data.column import plain
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError, listed
 
@@ -132,7 +133,7 @@ def place(found: files.ImageFiles) -> Placed:
     below = name[len(base) + 1 if base else 0 :].split('/') if base is not None else ()
     if len(below) > 1:
       names.append(name)
-      classes.append(labels.plain(below[0]))
+      classes.append(plain(below[0]))
       kinds.append(bases[base])
     elif base is not None:
       outside.append(name)

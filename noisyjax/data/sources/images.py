@@ -18,7 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from noisyjax.data import dataset, decode, files, home, label_file, match, origin
-from noisyjax.data.labels import Column, class_names, indices, missing_note, position_note
+from noisyjax.data.column import Column
+from noisyjax.data.label_notes import missing_note, position_note
+from noisyjax.data.labels import class_names, indices
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError, check_choice
 

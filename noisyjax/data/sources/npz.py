@@ -1,7 +1,7 @@
 """An .npz file of arrays.
 
 Keys: `images` [N, H, W, C] or [N, H, W], of any type that `data.pixels.normalised` takes; `labels` (given), of any that
-`data.labels.column_of` takes; optional `verified` and `true` (None, NaN or -1 = none), `classes` (C names), `names` (N
+`data.column.column_of` takes; optional `verified` and `true` (None, NaN or -1 = none), `classes` (C names), `names` (N
 names), `test` (bool [N], the source's own test part). Or the parts by themselves, as Keras (`x_train`, `y_train`,
 `x_test`, …) and MedMNIST (`train_images`, `train_labels`, `val_images`, …) store them.
 """
@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from noisyjax.data import dataset, labels, pixels, table
+from noisyjax.data.column import column_of, label_text
+from noisyjax.data.label_notes import missing_note
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError, listed
 
@@ -38,9 +40,7 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
   arrays, notes = _read(path)
   images, seen = pixels.normalised(arrays['images'], f'{path}: images')
   count = len(images)
-  columns = {
-    key: labels.column_of(arrays[key], f'{path}: {key}') for key in ('labels', 'verified', 'true') if key in arrays
-  }
+  columns = {key: column_of(arrays[key], f'{path}: {key}') for key in ('labels', 'verified', 'true') if key in arrays}
   for column in columns.values():
     if len(column.labels) != count:
       raise UserError(f'{column.where}: has {len(column.labels)} labels for {count} images; expected one an image.')
@@ -57,10 +57,10 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
     values['labels'],
     classes,
     verified=values.get('verified'),
-    names=None if names is None else [labels.cell(name, f'{path}: names', '') or '' for name in names.tolist()],
+    names=None if names is None else [label_text(name, f'{path}: names', '') or '' for name in names.tolist()],
     test=arrays.get('test'),
     val=arrays.get('val'),
-    notes=[*notes, *seen, *labels.missing_note(columns['labels'], config.unlabeled)],
+    notes=[*notes, *seen, *missing_note(columns['labels'], config.unlabeled)],
   )
   return made, values.get('true', np.full(count, -1, np.int32))
 

@@ -1,0 +1,87 @@
+"""What a person should know of the labels of a run: sentences about missing values, positions and class names."""
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from noisyjax.data.column import Column, number, plain
+from noisyjax.data.labels import NAN
+from noisyjax.system.errors import LISTED, listed
+
+_NO_LABEL = (
+  'unlabeled',
+  'unlabelled',
+  'undefined',
+  'unknown',
+  'none',
+  'null',
+  'na',
+  'n/a',
+  '?',
+  'unsure',
+  'no label',
+  'nolabel',
+)
+_PARTS = ('train', 'training', 'test', 'testing', 'val', 'valid', 'validation')
+
+
+def missing_note(column: Column, unlabeled: str, apart: Iterable[int] = ()) -> list[str]:
+  """Returns a sentence about the rows that have no value, none where nothing is the sign of "no label".
+
+  Args:
+    apart: rows that are not meant.
+  """
+  apart = set(apart)
+  rows = [i for i, text in enumerate(column.labels) if text is None and i not in apart]
+  if not rows or not unlabeled:
+    return []
+  count = '1 row has no value and counts' if len(rows) == 1 else f'{len(rows)} rows have no value and count'
+  return [f'{column.where}: {count} as unlabeled, the first is {column.places[rows[0]]}.']
+
+
+def position_note(column: Column, classes: Sequence[str]) -> list[str]:
+  """Returns a sentence that says what the numbers of a column stand for, none where they are names of classes."""
+  values = {number(text) for text in column.labels if text is not None} - {'-1'}
+  if not values or None in values or any(map(number, classes)):
+    return []
+  shown = listed(f'{i} = {name}' for i, name in enumerate(classes))
+  return [f'{column.where}: its numbers are positions in the order of the classes: {shown}.']
+
+
+def class_notes(labels: np.ndarray, classes: Sequence[str], unlabeled: str) -> list[str]:
+  """Returns what a person should know of the classes: names that look like slips, and classes of one image.
+
+  Args:
+    labels: int [N], -1 = unlabeled.
+  """
+  counts = np.bincount(labels[labels >= 0], minlength=len(classes))
+  notes, alike = [], {}
+  for name in classes:
+    alike.setdefault(re.sub(r'[\s_-]+', '', name.casefold()), []).append(name)
+  for group in alike.values():
+    if len(group) > 1:
+      notes.append(f'The classes {" and ".join(map(repr, group[:LISTED]))} differ in case, spaces or dashes only.')
+  word = plain(unlabeled).casefold()
+  for name, count in zip(classes, counts):
+    near = difflib.SequenceMatcher(None, name.casefold(), word).ratio() > 0.84
+    if near or name.casefold() in (*_NO_LABEL, *NAN):
+      notes.append(
+        f'The class {name!r} ({count} images) reads like "no label", which is {unlabeled!r} here; if it means that, '
+        f'set data.unlabeled={name}.'
+      )
+  if parts := [name for name in classes if name.casefold() in _PARTS]:
+    notes.append(f'Classes are called {listed(parts)}: are these parts of the data set, and no classes?')
+  ones = [name for name, count in zip(classes, counts) if count == 1]
+  if len(ones) >= LISTED and 2 * len(ones) > len(classes):
+    notes.append(f'{len(ones)} of {len(classes)} classes have one image each: are the labels names of images?')
+  elif ones:
+    notes.append(f'One image alone has {"each of the labels" if ones[1:] else "the label"} {listed(map(repr, ones))}.')
+  values = [number(name) for name in classes]
+  if None not in values and values != [str(c) for c in range(len(classes))]:
+    notes.append(
+      f'The class numbers are not 0..{len(classes) - 1} but {listed(classes)}: each is the name of a class, in this '
+      'order.'
+    )
+  return notes

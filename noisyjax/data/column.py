@@ -32,7 +32,7 @@ class Column(NamedTuple):
   """
 
   where: str
-  labels: list[str | None]
+  labels: Sequence[str | None]
   places: Sequence[str]
   images: list[str] | None = None
   notes: tuple[str, ...] = ()
@@ -108,7 +108,9 @@ def column_of(values: Any, where: str) -> Column:
 
 def _array(values: Any, where: str) -> np.ndarray:
   if np.ma.isMaskedArray(values):
-    return np.where(np.ma.getmaskarray(values), None, values.data.astype(object))
+    array = values.data.astype(object)
+    array[np.ma.getmaskarray(values)] = None
+    return array
   if isinstance(values, np.ndarray):
     return values
   if hasattr(values, 'to_pylist'):  # pyarrow
@@ -175,5 +177,5 @@ def one_hot(array: np.ndarray, where: str, rows: list[str], names: list[str] | N
       'an image; expected one.'
     )
   names = [str(c) for c in range(array.shape[1])] if names is None else names
-  cells = [names[c] if any_ else None for c, any_ in zip(values.argmax(1).tolist(), values.any(1).tolist())]
+  cells = [names[c] if ones else None for c, ones in zip(values.argmax(1).tolist(), values.sum(1).tolist())]
   return Column(where, cells, rows)

@@ -8,11 +8,12 @@ The true labels never enter a `Dataset`: sources return them beside it, and only
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from noisyjax.data import decode, plausible
 from noisyjax.data.label_notes import class_notes
@@ -90,7 +91,7 @@ def make(
   )
 
 
-def unique_ids(digests: Sequence[str]) -> np.ndarray:
+def unique_ids(digests: Iterable[str]) -> np.ndarray:
   """Returns the digests [N] with '-k' appended to the k-th repetition (k ≥ 1) of one; the first stays as it is."""
   seen: dict[str, int] = {}
   ids = []
@@ -192,7 +193,7 @@ def validate(dataset: Dataset, truth: np.ndarray) -> list[str]:
   return [f'{len(empty)} of {len(classes)} classes have no row: {listed(empty)}.'] if empty else []
 
 
-def load(config) -> tuple[Dataset, np.ndarray]:
+def load(config: ConfigDict) -> tuple[Dataset, np.ndarray]:
   """Loads the data set that `config` (`config.data`) names.
 
   Returns:

@@ -126,7 +126,7 @@ def _column(where: str, found: table.Table, image_column: str, label_column: str
       notes = (f'{where}: of its columns {listed(header)}, {shown} are read.',)
   images = None if image is None else [_image(where, row[image], place) for row, place in zip(rows, places)]
   if isinstance(label, list):
-    column = _one_hot(where, [header[i] for i in label], [[row[i] for i in label] for row in rows], places)
+    column = _one_hot(where, [(header or ())[i] for i in label], [[row[i] for i in label] for row in rows], places)
   else:
     column = Column(where, [label_text(row[label], where, place) for row, place in zip(rows, places)], places)
   return column._replace(images=images, notes=notes)

@@ -57,10 +57,11 @@ def class_names(columns: Iterable[Column], unlabeled: str, wanted: Sequence[Any]
       [row], 'an integer of 0 or more, -1 (unlabeled) or a name; if it is a name, list all names in data.classes'
     )
   if names and numbers:
-    (a, i), (b, j) = first[names[0]], first[next(iter(numbers))]
+    name, value = names[0], next(iter(numbers))
+    (a, i), (b, j) = first[name], first[value]
     raise UserError(
-      f'{a.where}: {a.places[i]} is the name {cut(a.labels[i])!r}, and {b.where}: {b.places[j]} the number '
-      f'{cut(b.labels[j])!r}; expected names or numbers, not both. If both are names of classes, list all names in '
+      f'{a.where}: {a.places[i]} is the name {cut(name)!r}, and {b.where}: {b.places[j]} the number '
+      f'{cut(value)!r}; expected names or numbers, not both. If both are names of classes, list all names in '
       'data.classes; if the numbers are places in a list of names, list these there.'
     )
   return in_order(set(numbers.values()) if numbers else names)
@@ -94,15 +95,15 @@ def indices(column: Column, classes: Sequence[str], unlabeled: str) -> np.ndarra
     UserError: naming the rows of labels that are neither.
   """
   names = {plain(name): c for c, name in enumerate(classes)}
-  valued = {value: c for name, c in names.items() if (value := number(name)) is not None}
-  texts = set(column.labels) - {None}
+  valued: dict[str | None, int] = {value: c for name, c in names.items() if (value := number(name)) is not None}
+  texts = {text for text in column.labels if text is not None}
   blank = {text for text in texts - set(names) if _means_none(text, unlabeled)}
-  known = dict.fromkeys([None, *blank], -1)
+  known: dict[str | None, int | None] = dict.fromkeys([None, *blank], -1)
   known |= {text: names.get(text, valued.get(number(text))) for text in texts - blank}
   if all(number(text) or text.lower() in NAN for text in texts - blank):
     known |= {text: -1 for text in texts - set(names) if text.lower() in NAN}  # a number that is missing
     if not valued:
-      positions = {str(c): c for c in range(len(classes))}
+      positions: dict[str | None, int] = {str(c): c for c in range(len(classes))}
       known |= {text: positions.get(number(text)) for text in texts if known[text] is None}
   if wrong := [row for row, text in enumerate(column.labels) if known[text] is None]:
     raise column.error(wrong, _expected(column, wrong, known, classes, unlabeled))
@@ -111,7 +112,7 @@ def indices(column: Column, classes: Sequence[str], unlabeled: str) -> np.ndarra
 
 def _expected(column: Column, wrong: list[int], known: dict, classes: Sequence[str], unlabeled: str) -> str:
   """Returns what was expected in the place of a label that is no class."""
-  text = column.labels[wrong[0]]
+  text = column.labels[wrong[0]] or ''
   expected = f'a class of {listed(classes)}, or {unlabeled or "nothing"!r} or -1 where there is no label'
   if number(text) is None:
     near = difflib.get_close_matches(text, [*classes, unlabeled], n=1)
@@ -119,7 +120,7 @@ def _expected(column: Column, wrong: list[int], known: dict, classes: Sequence[s
   if any(map(number, classes)):
     return f'{expected} (a number is a name here, and no position)'
   for place, other in zip(column.places, column.labels):
-    if known[other] not in (None, -1) and number(other) is None:
+    if other is not None and known[other] not in (None, -1) and number(other) is None:
       return f'{expected}: names or numbers, not both ({place} is {other!r})'
   values = {number(text) for text in column.labels if text is not None}
   one_based = values - {'-1'} == {str(c + 1) for c in range(len(classes))}

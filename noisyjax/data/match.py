@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
+import numpy as np
+
 from noisyjax.data import files
 from noisyjax.data.column import Column, number, plain
 from noisyjax.system.errors import UserError, listed
@@ -46,7 +48,7 @@ WAYS: tuple[tuple[Callable[[str], str], str], ...] = (
 class Names:
   """The names of the images, found by what a table calls them."""
 
-  def __init__(self, names: Sequence[str]):
+  def __init__(self, names: Sequence[str] | np.ndarray) -> None:
     self.names = [plain(name) for name in names]
     self._tables: list[tuple[dict[str, list[int]], dict[str, list[int]]]] = []
 
@@ -93,7 +95,7 @@ def rows_of(column: Column, names: Sequence[str]) -> tuple[list[int], tuple[str,
     UserError: a row that fits several images; two rows with different labels for one image.
   """
   table, rows, loose = Names(names), [], {}
-  for image, place in zip(column.images, column.places):
+  for image, place in zip(column.images or (), column.places):
     found, what = table.find(image)
     if len(found) > 1:
       fits = [table.names[i] for i in found]
@@ -178,9 +180,10 @@ def _near(image: str, names: Sequence[str]) -> str:
 
 
 def _none_fits(column: Column, names: Sequence[str], root: str | Path) -> UserError:
+  images = column.images or ['']
   return UserError(
-    f'{column.where}: none of its {len(column.images)} rows names an image in {root}: {column.places[0]} names '
-    f'{column.images[0]!r}, the images are called {", ".join(map(repr, names[:3]))}, …{_near(column.images[0], names)}'
+    f'{column.where}: none of its {len(images)} rows names an image in {root}: {column.places[0]} names '
+    f'{images[0]!r}, the images are called {", ".join(map(repr, names[:3]))}, …{_near(images[0], names)}'
   )
 
 
@@ -189,7 +192,7 @@ def _strangers(column: Column, rows: Sequence[int], names: Sequence[str], root: 
   missing = [row for row, i in enumerate(rows) if i < 0]
   if not missing:
     return []
-  image = column.images[missing[0]]
+  image = (column.images or ())[missing[0]]
   return [
     f'{column.where}: {len(missing)} of {len(rows)} rows name images that are not in {root}; the first is '
     f'{column.places[missing[0]]}: {image!r}.{_near(image, names)}'

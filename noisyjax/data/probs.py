@@ -122,7 +122,7 @@ def in_order(found: Probs, names: Sequence[str], root: str | Path) -> Probs:
       f'{found.where}: {len(without)} of {len(names)} images have no row, the first is {names[without[0]]!r}; expected '
       'probabilities for each.'
     )
-  return found._replace(values=found.values[[int(row) for row in column.labels]], images=None)
+  return found._replace(values=found.values[[int(row) for row in column.labels if row is not None]], images=None)
 
 
 def classes_of(found: Probs, column: Column, unlabeled: str, wanted: Sequence[Any] = ()) -> tuple[tuple[str, ...], str]:

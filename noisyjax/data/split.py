@@ -219,7 +219,7 @@ def draw(
   return np.sort(order[taken[of.reshape(-1)]]).astype(np.int64)
 
 
-def parse(field: str, spec: Any, ids: np.ndarray, names: Sequence[str] = ()) -> float | np.ndarray:
+def parse(field: str, spec: Any, ids: np.ndarray, names: Sequence[str] | np.ndarray = ()) -> float | np.ndarray:
   """Reads a specification: a fraction as float, anything else as the sorted row numbers it names, int64."""
   text, n = str(spec).strip(), len(ids)
   if text.startswith('@'):
@@ -247,7 +247,7 @@ def _range(field: str, text: str, n: int) -> np.ndarray:
   return np.arange(start, stop, dtype=np.int64)
 
 
-def _read_rows(field: str, file: Path, ids: np.ndarray, names: Sequence[str]) -> np.ndarray:
+def _read_rows(field: str, file: Path, ids: np.ndarray, names: Sequence[str] | np.ndarray) -> np.ndarray:
   """Reads a text file of row numbers, sample ids or names of images, one a line; empty lines, a header and '#' comments
   are skipped."""
   with reading.reading(f'{field}: {file}', 'a list of rows', ''):

@@ -175,7 +175,7 @@ def _separator(text: str) -> str:
       widths = Counter(len(row) for row in csv.reader(lines, delimiter=separator) if row)
       width, count = max(widths.items(), key=lambda item: item[1])
       share[separator] = count / len(lines) if width > 1 else 0.0
-  return max(share, key=share.get)
+  return max(share, key=share.__getitem__)
 
 
 def _path_label(line: str) -> list[str]:
@@ -199,7 +199,7 @@ def _parquet(path: Path, data: bytes) -> Table:
   return Table(table.column_names, rows, [f'row {i} (from 0)' for i in range(len(rows))])
 
 
-def _class_labels(schema) -> dict[str, list[str]]:
+def _class_labels(schema: Any) -> dict[str, list[str]]:
   """Returns the class names of the columns that Hugging Face's `datasets` wrote as numbers."""
   try:
     features = json.loads((schema.metadata or {})[b'huggingface'])['info']['features']

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from noisyjax.data import dataset, decode, files, label_file, labels, match, origin
 from noisyjax.data.column import plain
@@ -36,7 +37,7 @@ class Placed(NamedTuple):
   notes: list[str]
 
 
-def load(config) -> tuple[dataset.Dataset, np.ndarray]:
+def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   """Loads the tree at `config.path`; `config.truth` is a CSV `image,label` with paths below it, for the audit.
 
   Raises:
@@ -131,7 +132,7 @@ def place(found: files.ImageFiles) -> Placed:
   for name in found.names:
     base = next((b for b in bases if not b or name.startswith(b + '/')), None)
     below = name[len(base) + 1 if base else 0 :].split('/') if base is not None else ()
-    if len(below) > 1:
+    if base is not None and len(below) > 1:
       names.append(name)
       classes.append(plain(below[0]))
       kinds.append(bases[base])
@@ -167,7 +168,7 @@ class _Tree:
       images somewhere below.
   """
 
-  def __init__(self, found: files.ImageFiles):
+  def __init__(self, found: files.ImageFiles) -> None:
     self.folders, self.images, self.filled = defaultdict(list), defaultdict(list), set()
     for folder in found.folders:
       self.folders[folder.rpartition('/')[0]].append(folder)

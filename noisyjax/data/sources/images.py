@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from noisyjax.data import dataset, decode, files, home, label_file, match, origin
 from noisyjax.data.column import Column
@@ -25,7 +26,7 @@ from noisyjax.system import reading
 from noisyjax.system.errors import UserError, check_choice
 
 
-def load(config) -> tuple[dataset.Dataset, np.ndarray]:
+def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   """Loads the images of `config.path` with `config.labels`, `config.verified` and `config.truth` ('' = none).
 
   Raises:
@@ -70,7 +71,7 @@ def load(config) -> tuple[dataset.Dataset, np.ndarray]:
   return made, labels.get('truth', none)[rows]
 
 
-def _labels(columns: dict[str, Column], config) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+def _labels(columns: dict[str, Column], config: ConfigDict) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
   """Returns the classes, and the labels int32 [N] of each field."""
   legal = [column for field, column in columns.items() if field != 'truth']  # the truth names no classes
   classes = class_names(legal, config.unlabeled, config.classes)
@@ -85,7 +86,7 @@ def _notes(columns: dict[str, Column], classes: Sequence[str]) -> list[str]:
   return [note for column in legal for note in (*column.notes, *position_note(column, classes))]
 
 
-def _unlisted(given: Column | None, config) -> tuple[set[int], list[str]]:
+def _unlisted(given: Column | None, config: ConfigDict) -> tuple[set[int], list[str]]:
   """Returns the images to leave out since the given labels have no row for them, and notes on missing labels."""
   check_choice('data.unlisted', config.unlisted, ('unlabeled', 'skip', 'refuse'))
   if given is None:
@@ -96,7 +97,7 @@ def _unlisted(given: Column | None, config) -> tuple[set[int], list[str]]:
     return set(), notes
   text = (
     f'{given.where}: {len(without)} of {len(given.labels)} images have no row, the first is '
-    f'{given.images[without[0]]!r}'
+    f'{(given.images or ())[without[0]]!r}'
   )
   if config.unlisted == 'refuse':
     raise UserError(f'{text}; expected a row for each (data.unlisted=refuse).')
@@ -146,8 +147,8 @@ def _expected(names: Sequence[str], columns: dict[str, Column]) -> tuple[list[st
 
 def _numbered(names: Sequence[str], count: int) -> list[str] | None:
   """Returns the `count` names of a numbered series that `names` has gaps in; None unless there is exactly one such."""
-  parts = [re.fullmatch(r'(.*?)(\d+)(\.\w+)', name) for name in names]
-  if not all(parts) or len({(p[1], len(p[2]), p[3]) for p in parts}) != 1:
+  parts = [part for name in names if (part := re.fullmatch(r'(.*?)(\d+)(\.\w+)', name))]
+  if len(parts) < len(names) or len({(p[1], len(p[2]), p[3]) for p in parts}) != 1:
     return None
   prefix, width, suffix = parts[0][1], len(parts[0][2]), parts[0][3]
   numbers = [int(p[2]) for p in parts]

@@ -9,6 +9,7 @@ names), `test` (bool [N], the source's own test part). Or the parts by themselve
 from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from noisyjax.data import dataset, labels, pixels, table
 from noisyjax.data.column import column_of, label_text
@@ -30,7 +31,7 @@ PAIRS = (
 PARTS = {'train': ('train',), 'val': ('val', 'valid', 'validation'), 'test': ('test',)}
 
 
-def load(config) -> tuple[dataset.Dataset, np.ndarray]:
+def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   """Loads `config.path`; `config.classes` goes before the file's own names.
 
   Raises:

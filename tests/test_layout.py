@@ -18,6 +18,7 @@ ROOMS = (
   'strategies',
   'engine',
   'data',
+  'tables',
   'models',
   'estimate',
   'system',

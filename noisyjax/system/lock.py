@@ -10,13 +10,44 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from noisyjax.system.errors import UserError
 
 NAME = 'lock'
+_RETRY = 0.005  # seconds between two attempts to take a lock
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class InUse(UserError):
+  """Another process, or another thread, holds the lock."""
+
+
+@contextlib.contextmanager
+def waited(folder: str | os.PathLike, seconds: float) -> Iterator[None]:
+  """Holds the lock of a folder until the block ends; waits for it while another process has it for a moment.
+
+  Args:
+    folder: of the lock; it exists.
+    seconds: how long to wait at most.
+
+  Raises:
+    InUse: the lock is still held after that time.
+    UserError: the folder cannot be locked.
+  """
+  deadline = time.monotonic() + seconds
+  with contextlib.ExitStack() as stack:
+    while True:
+      try:
+        stack.enter_context(held(folder))
+        break
+      except InUse:
+        if time.monotonic() > deadline:
+          raise
+        time.sleep(_RETRY)
+    yield
 
 
 @contextlib.contextmanager
@@ -28,7 +59,8 @@ def held(*folders: str | os.PathLike, make: bool = True) -> Iterator[None]:
     make: whether a missing folder is created. With False (for readers), missing and read-only folders are not locked.
 
   Raises:
-    UserError: another process holds a lock (the message names its process id, if known), or a folder cannot be locked.
+    InUse: another process holds a lock; the message names its process id, if known.
+    UserError: a folder cannot be locked.
   """
   with contextlib.ExitStack() as stack:
     for folder in {os.path.realpath(f): Path(f) for f in folders}.values():
@@ -66,7 +98,7 @@ def _take(file: int, folder: Path) -> None:
   except BlockingIOError:
     pid = holder(file)
     who = f'process {pid}' if pid else 'another process'
-    raise UserError(f'{folder}: in use by {who}; wait for it, or choose another workdir.') from None
+    raise InUse(f'{folder}: in use by {who}; wait for it, or choose another workdir.') from None
   except OSError as error:  # the file system does not support locks
     raise UserError(f'{folder}: cannot lock this workdir: {error.strerror or error}.') from error
 

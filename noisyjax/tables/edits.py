@@ -1,0 +1,138 @@
+"""Edits: the new states of some rows, and the one function that writes them into a table."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from noisyjax.system.errors import UserError, listed
+from noisyjax.tables.decisions import State
+from noisyjax.tables.rows import DROPPED, DTYPES, HELD, LABELED, STATE, UNLABELED, Rows, check, texts
+
+COLUMNS = ('id', 'action', *STATE, 'by', 'reason', 'evidence')
+NONE = '-'  # in counts, the class of a row without a label
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Edits:
+  """New states of rows, columns [E]; each row at most once.
+
+  Attributes:
+    id: Of the rows.
+    action: What was decided last, as in `decisions.ACTIONS`, or "revert" or "import".
+    split: As in `Rows`; so are status, label, verified and weight: the state after the edit.
+    status: See split.
+    label: See split.
+    verified: See split.
+    weight: See split.
+    by: Who decided.
+    reason: In words.
+    evidence: Such as a score.
+  """
+
+  id: np.ndarray
+  action: np.ndarray
+  split: np.ndarray
+  status: np.ndarray
+  label: np.ndarray
+  verified: np.ndarray
+  weight: np.ndarray
+  by: np.ndarray
+  reason: np.ndarray
+  evidence: np.ndarray
+
+  def __len__(self) -> int:
+    return len(self.id)
+
+
+def made(
+  ids: Sequence[str],
+  states: Sequence[State],
+  actions: Sequence[str],
+  by: Sequence[str],
+  reasons: Sequence[str],
+  evidence: Sequence[str],
+) -> Edits:
+  """Returns edits from lists of equal length."""
+  columns = {name: np.array([getattr(s, name) for s in states], DTYPES[name]) for name in STATE}
+  return Edits(texts(ids), texts(actions), **columns, by=texts(by), reason=texts(reasons), evidence=texts(evidence))
+
+
+def apply(rows: Rows, edits: Edits, classes: int, version: str = '') -> Rows:
+  """Returns the rows under edits: the only function that changes a row.
+
+  Args:
+    rows: The rows before.
+    edits: The new states.
+    classes: Number of classes.
+    version: What the edited rows name as the version that changed them.
+
+  Raises:
+    UserError: An edit of an unknown id, two of one row, or a state that breaks the invariant of `Rows`.
+  """
+  places = rows.places(edits.id)
+  if (places < 0).any():
+    unknown = edits.id[places < 0]
+    raise UserError(f'edits: {len(unknown)} ids are not in this table: {listed(unknown)}.')
+  if len(np.unique(places)) < len(places):
+    raise UserError('edits: found two edits of one row; expected one.')
+  changed = {name: getattr(edits, name) for name in (*STATE, 'by', 'reason', 'evidence')}
+  changed['version'] = texts([version] * len(edits))
+  out = {}
+  for name, values in changed.items():
+    out[name] = getattr(rows, name).copy()
+    out[name][places] = values
+  edited = dataclasses.replace(rows, **out)
+  check(edited, classes, places)
+  return edited
+
+
+def changed(old: Rows, new: Rows) -> np.ndarray:
+  """Returns the places of the rows whose state differs, int64 [n]; both tables have the same ids.
+
+  Raises:
+    UserError: They do not have the same ids.
+  """
+  if old.id is not new.id and not np.array_equal(old.id, new.id):
+    raise UserError('the two tables are of different images; expected two versions of one table.')
+  return np.flatnonzero(np.any([getattr(old, name) != getattr(new, name) for name in STATE], axis=0))
+
+
+def between(old: Rows, new: Rows, action: str, by: str, reason: str) -> Edits:
+  """Returns the edits that turn the states of `old` into those of `new`."""
+  places = changed(old, new)
+  states = {name: getattr(new, name)[places] for name in STATE}
+  same = lambda text: texts([text] * len(places))
+  return Edits(old.id[places], same(action), **states, by=same(by), reason=same(reason), evidence=same(''))
+
+
+def kinds(old: Rows, new: Rows, places: np.ndarray) -> np.ndarray:
+  """Returns what happened to each of the rows, str [n], by its states before and after."""
+  was, now = ({name: getattr(rows, name)[places] for name in STATE} for rows in (old, new))
+  differ = lambda name: was[name] != now[name]
+  return np.select(
+    [
+      differ('split'),
+      differ('status') & (now['status'] == DROPPED),
+      differ('status') & (now['status'] == HELD),
+      differ('status') & (was['status'] >= DROPPED),
+      differ('status') & (now['status'] == LABELED),
+      differ('status') & (now['status'] == UNLABELED),
+      differ('label'),
+      differ('verified'),
+      differ('weight'),
+    ],
+    ['curate', 'drop', 'hold', 'restore', 'promote', 'demote', 'relabel', 'verify', 'reweight'],
+    'none',
+  )
+
+
+def counts(old: Rows, new: Rows, places: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
+  """Returns how many rows changed how: action, from, to and rows, the most frequent first."""
+  names = [*classes, NONE]  # -1 is the last
+  found = zip(kinds(old, new, places).tolist(), old.label[places].tolist(), new.label[places].tolist())
+  pairs = Counter((kind, names[a], names[b]) for kind, a, b in found)
+  ordered = sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))
+  return [{'action': kind, 'from': a, 'to': b, 'rows': n} for (kind, a, b), n in ordered]

@@ -1,0 +1,128 @@
+"""The journal of a table: decisions as they were made, one JSON line each, append-only and hash-chained.
+
+A line holds the hash of the line before it and its own. It is on the disk when `append` returns. Half a line, which a
+crash may leave, was never acknowledged: readers ignore it and the next writer cuts it off. The caller of `append` holds
+the lock of the table.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from noisyjax.system.errors import UserError
+
+FIRST = '0' * 64  # what the first line calls the hash of the line before it
+_TAIL = 4096  # bytes read first in search of the last line
+
+
+def append(path: Path, entry: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+  """Adds an entry.
+
+  Returns:
+    The entry with the hash of the one before it ("prev") and its own ("hash"), and the size of the file.
+
+  Raises:
+    UserError: The file cannot be written (it is as it was before), or its last line is damaged.
+  """
+  try:
+    with path.open('a+b', buffering=0) as file:
+      size, last = _last(file, path)
+      file.truncate(size)
+      full = sealed(entry, last['hash'] if last else FIRST)
+      line = json.dumps(full, sort_keys=True, allow_nan=False).encode() + b'\n'
+      try:
+        written = 0
+        while written < len(line):  # a full disk may take a part
+          written += os.write(file.fileno(), line[written:])
+        os.fsync(file.fileno())
+      except OSError:
+        with contextlib.suppress(OSError):
+          file.truncate(size)
+        raise
+      return full, size + len(line)
+  except OSError as error:
+    raise UserError(f'{path}: cannot write this file: {error.strerror or error}. Nothing was recorded.') from error
+
+
+def read(path: Path, start: int = 0, prev: str | None = FIRST) -> Iterator[tuple[dict[str, Any], int]]:
+  """Yields the entries from a byte of the file on, each with the byte at which it ends.
+
+  Args:
+    path: The journal; a missing one is empty.
+    start: A byte at which a line begins.
+    prev: The hash of the line before it; None: not known.
+
+  Raises:
+    UserError: Naming the line that was changed, added or removed.
+  """
+  try:
+    with path.open('rb') as file:
+      number, where = 1, 'line' if not start else f'after byte {start}, line'
+      if file.seek(0, os.SEEK_END) < start:
+        raise UserError(f'{path}: ends before byte {start}; lines that were committed are missing.')
+      file.seek(start)
+      for line in file:
+        if not line.endswith(b'\n'):
+          return
+        entry = opened(line, f'{path}, {where} {number}')
+        if prev is not None and entry['prev'] != prev:
+          raise UserError(
+            f'{path}, {where} {number}: does not follow the line before it; a line was changed or removed.'
+          )
+        prev, start, number = entry['hash'], start + len(line), number + 1
+        yield entry, start
+  except FileNotFoundError:
+    if start:
+      raise UserError(f'{path}: is missing; lines that were committed are lost.') from None
+  except OSError as error:
+    raise UserError(f'{path}: cannot read this file: {error.strerror or error}.') from error
+
+
+def sealed(entry: Mapping[str, Any], prev: str) -> dict[str, Any]:
+  """Returns an entry with the hash of the one before it and its own."""
+  content = json.loads(json.dumps({**entry, 'prev': prev}, allow_nan=False))
+  return {**content, 'hash': _hash(content)}
+
+
+def opened(line: bytes, where: str) -> dict[str, Any]:
+  """Returns the entry of a line; raises UserError where its hash does not fit."""
+  try:
+    entry = json.loads(line)
+    if entry['hash'] != _hash({key: value for key, value in entry.items() if key != 'hash'}):
+      raise UserError(f'{where}: was changed: its content does not fit its hash.')
+    entry['prev'].encode()
+  except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    raise UserError(f'{where}: was changed: it is no entry of a journal.') from error
+  return entry
+
+
+def _hash(content: Mapping[str, Any]) -> str:
+  return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _last(file, path: Path) -> tuple[int, dict[str, Any] | None]:
+  """Returns the size of the file without half a line at its end, and its last entry; None where there is none."""
+  size = file.seek(0, os.SEEK_END)
+  start, data, step = size, b'', _TAIL
+  while start and data.count(b'\n') < 2:  # the last line lies between two ends of lines, or begins the file
+    start, step = max(0, start - step), 4 * step
+    file.seek(start)
+    data = _read(file, size - start)
+  end = data.rfind(b'\n') + 1
+  if not end:
+    return 0, None
+  line = data[data.rfind(b'\n', 0, end - 1) + 1 : end]
+  return start + end, opened(line, f'{path}, last line')
+
+
+def _read(file, count: int) -> bytes:
+  """Reads bytes of an unbuffered file, which may give fewer at a time."""
+  parts = []
+  while count and (part := file.read(count)):
+    parts.append(part)
+    count -= len(part)
+  return b''.join(parts)

@@ -1,0 +1,141 @@
+"""Decisions that are not committed: what they come to, row by row, and where two authors disagree."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from noisyjax.system.errors import UserError, listed
+from noisyjax.tables import edits as edits_, journal
+from noisyjax.tables.decisions import Decision, State, act, is_person, state_of
+from noisyjax.tables.edits import Edits
+from noisyjax.tables.rows import Rows
+
+_FACTS = {'kind', 'author', 'version', 'decisions', 'time', 'branch', 'prev', 'hash'}
+
+
+class Pending:
+  """The entries of a branch after its last commit.
+
+  Attributes:
+    end: The byte of the journal up to which it was read.
+    last: The hash of the entry that ends there.
+    entries: Those of the branch.
+  """
+
+  def __init__(self, start: int, last: str):
+    self.end, self.last = start, last
+    self.entries: list[dict[str, Any]] = []
+    self._by_row: dict[str, list[tuple[str, Decision]]] | None = {}  # None: to be made anew
+
+  def follow(self, path: Path, branch: str) -> None:
+    """Reads what was appended since; raises UserError where the journal was changed."""
+    for entry, end in journal.read(path, self.end, self.last):
+      self.end, self.last = end, entry['hash']
+      if entry['branch'] == branch:
+        self.entries.append(entry)
+        if entry['kind'] == 'undo':
+          self._by_row = None
+        elif self._by_row is not None:
+          _add(self._by_row, entry)
+
+  def __len__(self) -> int:
+    """Returns the number of decisions that were not taken back."""
+    return sum(len(entry['decisions']) for entry in self._active())
+
+  def undoable(self, author: str, of: str) -> str:
+    """Returns the hash of the entry to take back: the one that begins with `of`, or the author's last decisions."""
+    undone = self._undone()
+    able = [entry for entry in self.entries if entry['hash'] not in undone]
+    if of:
+      found = [entry['hash'] for entry in able if entry['hash'].startswith(of)]
+    else:
+      found = [entry['hash'] for entry in able if entry['kind'] == 'decide' and entry['author'] == author][-1:]
+    if len(found) != 1:
+      what = f'an entry {of!r}' if of else f'decisions of {author}'
+      raise UserError(f'undo: there is no {what} that can be taken back: what is committed is not (use revert).')
+    return found[0]
+
+  def state(self, rows: Rows, place: int, author: str, classes: Sequence[str]) -> State:
+    """Returns the state that an author's decisions give a row."""
+    own = [(who, decision) for who, decision in self._rows().get(rows.id[place], ()) if who == author]
+    return _folded(rows, place, own, classes)
+
+  def rules(self) -> list[dict[str, Any]]:
+    """Returns author and parameters of each rule that decided, for the manifest."""
+    found = []
+    for entry in self._active():
+      rule = {'author': entry['author'], **{k: v for k, v in entry.items() if k not in _FACTS}}
+      if not is_person(entry['author']) and rule not in found:
+        found.append(rule)
+    return found
+
+  def edits(self, rows: Rows, classes: Sequence[str], prefer: str = '') -> Edits:
+    """Returns one edit of each row that decisions change. A person overrules rules.
+
+    Raises:
+      UserError: Two authors disagree on a row, and neither is preferred.
+    """
+    ids, states, actions, by, reasons, evidence, contested = [], [], [], [], [], [], []
+    decided = self._rows()
+    for id, place in zip(decided, rows.places(list(decided)).tolist()):
+      authors = _heard(decided[id], prefer)
+      outcomes = {author: _folded(rows, place, own, classes) for author, own in authors.items()}
+      if len(set(outcomes.values())) > 1:
+        contested.append(f'{rows.name[place]} ({", ".join(outcomes)})')
+        continue
+      author, own = list(authors.items())[-1]
+      if outcomes[author] != state_of(rows, place):
+        last = own[-1][1]
+        ids.append(id)
+        states.append(outcomes[author])
+        actions.append(last.action)
+        by.append(author)
+        reasons.append(last.reason)
+        evidence.append(last.evidence)
+    if contested:
+      raise UserError(
+        f'{len(contested)} rows are decided differently by two authors: {listed(contested)}. Decide them anew, undo, '
+        'or say who is right: --prefer=AUTHOR.'
+      )
+    return edits_.made(ids, states, actions, by, reasons, evidence)
+
+  def _rows(self) -> dict[str, list[tuple[str, Decision]]]:
+    if self._by_row is None:
+      self._by_row = {}
+      for entry in self._active():
+        _add(self._by_row, entry)
+    return self._by_row
+
+  def _active(self) -> list[dict[str, Any]]:
+    undone = self._undone()
+    return [entry for entry in self.entries if entry['kind'] == 'decide' and entry['hash'] not in undone]
+
+  def _undone(self) -> set[str]:
+    """Returns the hashes of entries that were taken back; an undo that was taken back does not count."""
+    undone: set[str] = set()
+    for entry in reversed(self.entries):
+      if entry['kind'] == 'undo' and entry['hash'] not in undone:
+        undone.add(entry['of'])
+    return undone
+
+
+def _add(by_row: dict[str, list[tuple[str, Decision]]], entry: dict[str, Any]) -> None:
+  for decision in entry['decisions']:
+    by_row.setdefault(decision['id'], []).append((entry['author'], Decision(**decision)))
+
+
+def _heard(decided: list[tuple[str, Decision]], prefer: str) -> dict[str, list[tuple[str, Decision]]]:
+  """Returns author → decisions on one row, of those who count: the preferred one, else persons, else rules."""
+  authors: dict[str, list[tuple[str, Decision]]] = {}
+  for author, decision in decided:
+    authors.setdefault(author, []).append((author, decision))
+  if prefer in authors:
+    return {prefer: authors[prefer]}
+  return {author: own for author, own in authors.items() if is_person(author)} or authors
+
+
+def _folded(rows: Rows, place: int, decided: Sequence[tuple[str, Decision]], classes: Sequence[str]) -> State:
+  state, given = state_of(rows, place), int(rows.given_label[place])
+  for author, decision in decided:
+    state = act(state, decision, author, given, classes)
+  return state

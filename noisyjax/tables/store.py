@@ -1,0 +1,320 @@
+"""A label table in a folder: its branches, what is decided and not yet committed, and commits.
+
+DIR/table.json            the classes, and what the table was made of
+DIR/versions/NAME/        one version each, never changed
+DIR/branches/BRANCH.json  the version a branch stands at, and how far it has taken the journal in
+DIR/journal.jsonl         every decision, in the order made
+"""
+
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from noisyjax.system import formats, lock, storage
+from noisyjax.system.errors import UserError, listed
+from noisyjax.tables import edits as edits_, journal, pending, versions
+from noisyjax.tables.decisions import Decision, act, check_author
+from noisyjax.tables.edits import Edits
+from noisyjax.tables.rows import Rows, check
+from noisyjax.tables.versions import SHORT, Version
+
+MAIN = 'main'
+LATEST = 'latest'  # the newest version of MAIN, where it is asked for by this name
+_BRANCH = re.compile(r'[A-Za-z][A-Za-z0-9_.-]{0,99}')
+_WAIT = 10.0  # seconds that a writer waits for another
+
+
+def create(folder: str | Path, rows: Rows, classes: Sequence[str], author: str, source: Mapping[str, Any]) -> 'Table':
+  """Makes a table with a first version.
+
+  Args:
+    folder: Made if missing.
+    rows: As `rows.first` returns them.
+    classes: Names of the classes.
+    author: "person:NAME" or "rule:NAME".
+    source: What the rows were read from, for the record.
+
+  Raises:
+    UserError: There is a table already, or it cannot be written.
+  """
+  folder = Path(folder)
+  check_author(author)
+  check(rows, len(classes))
+  with lock.held(folder):
+    if (folder / 'table.json').exists():
+      raise UserError(f'{folder}: holds a label table already; expected another folder.')
+    facts = {'message': 'as the source gives it', 'author': author, 'time': _now(), 'rules': []}
+    made = versions.write(folder, rows, None, None, classes, facts)
+    storage.make_folder(folder / 'branches')
+    _write_branch(folder, MAIN, {'version': made.name, 'journal': 0, 'last': journal.FIRST})
+    content = {'classes': list(classes), 'source': dict(source), 'first': made.name}
+    formats.write_json(formats.LABELS, folder / 'table.json', content)
+    versions.sync(folder)
+  return Table(folder)
+
+
+class Table:
+  """A branch of a label table, open to read and to decide; the rows stay in memory.
+
+  Attributes:
+    folder: Of the table.
+    branch: Name of the branch.
+    version: The version it stood at when it was opened or last committed to.
+  """
+
+  def __init__(self, folder: str | Path, branch: str = MAIN):
+    self.folder, self.branch = Path(folder), branch
+    self.facts = facts(self.folder)
+    self._ref = read_branch(self.folder, branch)
+    self.version = versions.read(self.folder, self._ref['version'])
+    self._pending = pending.Pending(self._ref['journal'], self._ref['last'])
+
+  @property
+  def rows(self) -> Rows:
+    return self.version.rows
+
+  @property
+  def classes(self) -> list[str]:
+    return self.version.classes
+
+  @property
+  def _journal(self) -> Path:
+    return self.folder / 'journal.jsonl'
+
+  def pending(self) -> pending.Pending:
+    """Returns what is decided on this branch and not committed, with what others appended meanwhile."""
+    self._pending.follow(self._journal, self.branch)
+    return self._pending
+
+  def decide(self, author: str, decisions: Sequence[Decision], since: str = '', **facts: Any) -> dict[str, Any]:
+    """Records decisions, all or none; they are on the disk when this returns.
+
+    Args:
+      author: "person:NAME" or "rule:NAME".
+      decisions: At most one of each row.
+      since: The version that the author looked at; '': the one that is open.
+      facts: Of a rule: its parameters, the run and the checkpoint that gave the evidence.
+
+    Returns:
+      The entry of the journal.
+
+    Raises:
+      UserError: Naming the row of an unknown id or of a decision that is not allowed, or a row that was changed since.
+    """
+    check_author(author)
+    with self._held():
+      ids = [decision.id for decision in decisions]
+      known = self._moved(since, set(ids))
+      if twice := [id for id, n in Counter(ids).items() if n > 1]:
+        raise UserError(f'{listed(twice)}: decided twice; expected one decision a row.')
+      for decision in decisions:
+        self._check(author, decision)
+      made = [{k: v for k, v in d._asdict().items() if v not in ('', None)} for d in decisions]
+      entry = {'kind': 'decide', 'author': author, 'version': known, 'decisions': made, **facts}
+      return self._append(entry)
+
+  def undo(self, author: str, of: str = '') -> dict[str, Any]:
+    """Takes decisions back by an inverse entry: those of an entry, or the author's last ones; an undo too.
+
+    Raises:
+      UserError: There is no such entry among those that are not committed.
+    """
+    check_author(author)
+    with self._held():
+      return self._append({'kind': 'undo', 'author': author, 'of': self.pending().undoable(author, of)})
+
+  def commit(self, message: str, author: str, prefer: str = '', **facts: Any) -> Version:
+    """Makes a version of what is decided.
+
+    Args:
+      message: Why, in words.
+      author: Who commits.
+      prefer: The author who is right where two disagree on a row.
+      facts: For the manifest, such as the run and the checkpoint that gave the evidence.
+
+    Raises:
+      UserError: Nothing is decided, two authors disagree on a row, or another writer has committed since this branch
+        was opened; the decisions stay in the journal.
+    """
+
+    def edits() -> Edits:
+      return self.pending().edits(self.rows, self.classes, prefer)
+
+    return self._commit(edits, message, author, {'rules': self.pending().rules(), **facts})
+
+  def replace(self, rows: Rows, action: str, message: str, author: str, **facts: Any) -> Version:
+    """Makes a version whose states are those of other rows, such as of an older version; raises as `commit` does."""
+
+    def edits() -> Edits:
+      if waiting := len(self.pending()):
+        raise UserError(f'{self.folder}: {waiting} decisions are not committed; commit or undo them first.')
+      return edits_.between(self.rows, rows, action, author, message)
+
+    return self._commit(edits, message, author, {'rules': [], **facts})
+
+  def _commit(self, edits: Callable[[], Edits], message: str, author: str, facts: Mapping[str, Any]) -> Version:
+    check_author(author)
+    if not message.strip():
+      raise UserError('message: is empty; expected why these labels change, in words.')
+    with self._held():
+      if (now := read_branch(self.folder, self.branch)['version']) != self.version.name:
+        raise UserError(
+          f'{self.folder}: the branch {self.branch} moved from {self.version.name[:SHORT]} to {now[:SHORT]} since it '
+          'was opened; nothing is lost: the decisions are in the journal. Look at the new version, then commit again.'
+        )
+      versions.sweep(self.folder)
+      found = edits()
+      if not len(found):
+        raise UserError(f'{self.folder}: nothing to commit: no decision changes a row.')
+      facts = {'message': message, 'author': author, 'time': _now(), **facts}
+      rows = edits_.apply(self.rows, found, len(self.classes))
+      made = self._known(rows) or versions.write(self.folder, rows, found, self.version, self.classes, facts)
+      self._ref = {'version': made.name, 'journal': self._pending.end, 'last': self._pending.last}
+      _write_branch(self.folder, self.branch, self._ref)
+      self.version = made
+      self._pending = pending.Pending(self._ref['journal'], self._ref['last'])
+    return made
+
+  def _known(self, rows: Rows) -> Version | None:
+    """Returns the version that these rows would be, where a branch reaches it already."""
+    name = versions.name_of(rows, self.classes, [self.version.name])
+    if name not in versions.names(self.folder):
+      return None
+    reached = {name for branch in branches(self.folder).values() for name in ancestors(self.folder, branch)}
+    return versions.read(self.folder, name) if name in reached else None
+
+  def _append(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+    made, _ = journal.append(self._journal, {'time': _now(), 'branch': self.branch, **entry})
+    return made
+
+  def _check(self, author: str, decision: Decision) -> None:
+    place = int(self.rows.places([decision.id])[0])
+    if place < 0:
+      raise UserError(f'{decision.id}: no row of this table has this id.')
+    state = self._pending.state(self.rows, place, author, self.classes)
+    try:
+      act(state, decision, author, int(self.rows.given_label[place]), self.classes)
+    except UserError as error:
+      raise UserError(f'{self.rows.name[place]} ({decision.id[:SHORT]}): {error}.'.replace('..', '.')) from None
+
+  def _moved(self, since: str, ids: set[str]) -> str:
+    """Brings the branch up to date; returns the version it is at. Refuses ids whose rows changed since a version."""
+    self._refresh()
+    if since and since != self.version.name:
+      old = versions.read(self.folder, resolve(self.folder, since)).rows
+      places = edits_.changed(old, self.rows)
+      if both := sorted(ids & set(self.rows.id[places].tolist())):
+        shown = listed(self.rows.name[self.rows.places(both)].tolist())
+        raise UserError(f'{self.folder}: {len(both)} rows changed since version {since[:SHORT]}: {shown}; look again.')
+    return self.version.name
+
+  def _refresh(self) -> None:
+    ref = read_branch(self.folder, self.branch)
+    if ref != self._ref:
+      self._ref, self.version = ref, versions.read(self.folder, ref['version'])
+      self._pending = pending.Pending(ref['journal'], ref['last'])
+    self.pending()
+
+  def _held(self):
+    return lock.waited(self.folder, seconds=_WAIT)
+
+
+def facts(folder: Path) -> dict[str, Any]:
+  """Returns what table.json holds; raises UserError where a folder is no table."""
+  if not (folder / 'table.json').exists():
+    raise UserError(f'{folder}: is no label table; expected a folder made by `table init`.')
+  return formats.read_json(formats.LABELS, folder / 'table.json')
+
+
+def branches(folder: Path) -> dict[str, str]:
+  """Returns branch → version."""
+  paths = sorted((folder / 'branches').glob('*.json'))
+  return {path.stem: formats.read_json(formats.LABELS, path)['version'] for path in paths}
+
+
+def read_branch(folder: Path, branch: str) -> dict[str, Any]:
+  path = folder / 'branches' / f'{branch}.json'
+  if not _BRANCH.fullmatch(branch) or not path.exists():
+    raise UserError(f'{folder}: has no branch {branch!r}; expected one of {", ".join(branches(folder)) or "none"}.')
+  return formats.read_json(formats.LABELS, path)
+
+
+def _write_branch(folder: Path, branch: str, ref: Mapping[str, Any]) -> None:
+  formats.write_json(formats.LABELS, folder / 'branches' / f'{branch}.json', ref)
+  versions.sync(folder / 'branches')
+
+
+def make_branch(folder: str | Path, branch: str, at: str) -> None:
+  """Makes a branch that begins at a version.
+
+  Raises:
+    UserError: The name is taken or none, or there is no such version.
+  """
+  folder = Path(folder)
+  if not _BRANCH.fullmatch(branch) or branch == LATEST:
+    raise UserError(f'branch: found {branch!r}; expected letters, digits, "_", "-" and ".", and not {LATEST!r}.')
+  with lock.waited(folder, seconds=_WAIT):
+    if (folder / 'branches' / f'{branch}.json').exists():
+      raise UserError(f'{folder}: has a branch {branch!r} already; expected another name.')
+    version = resolve(folder, at)
+    end, last = 0, journal.FIRST
+    for entry, end in journal.read(folder / 'journal.jsonl'):  # noqa: B007
+      last = entry['hash']
+    _write_branch(folder, branch, {'version': version, 'journal': end, 'last': last})
+
+
+def resolve(folder: Path, ref: str) -> str:
+  """Returns the name of a version by its first characters (4 or more), "latest", or the name of a branch.
+
+  Raises:
+    UserError: There is none, or there are several.
+  """
+  known = branches(folder)
+  if ref == LATEST and MAIN in known:
+    return known[MAIN]
+  if ref in known:
+    return known[ref]
+  found = [name for name in versions.names(folder) if name.startswith(ref)] if len(ref) >= 4 else []
+  if len(found) != 1:
+    what = f'{len(found)} versions begin' if found else 'no version begins'
+    recent = listed(f'{branch} ({name[:SHORT]})' for branch, name in known.items())
+    raise UserError(
+      f'{folder}: {what} with {ref!r}; expected 4 or more characters of a version, or a branch: {recent}.'
+    )
+  return found[0]
+
+
+def ancestors(folder: Path, version: str) -> Iterator[str]:
+  """Yields a version, its parent and so on; raises UserError for one that is missing."""
+  while version:
+    yield version
+    version = next(iter(versions.read_manifest(folder, version)['parents']), '')
+
+
+def parsed(text: str) -> tuple[Path, str]:
+  """Returns folder and version of "DIR@VERSION"; '' for "DIR"."""
+  folder, _, ref = text.rpartition('@')
+  return (Path(folder), ref) if folder and os.path.sep not in ref else (Path(text), '')
+
+
+def opened(text: str) -> Version:
+  """Returns the version that "DIR@VERSION" names; "latest" and a branch are names too, but never meant silently.
+
+  Raises:
+    UserError: No version is named, or it cannot be read.
+  """
+  folder, ref = parsed(text)
+  facts(folder)
+  if not ref:
+    raise UserError(
+      f'{text}: names no version; expected {text}@{branches(folder).get(MAIN, "VERSION")[:SHORT]} or {text}@{LATEST}.'
+    )
+  return versions.read(folder, resolve(folder, ref))
+
+
+def _now() -> str:
+  return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())

@@ -1,0 +1,61 @@
+"""Verification of a table: every version is what its name says, edits replay, and the journal is whole."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from noisyjax.system.errors import UserError
+from noisyjax.tables import edits as edits_, journal, rows, store, versions
+from noisyjax.tables.versions import SHORT, Version
+
+
+def verify(folder: Path) -> Iterator[str]:
+  """Yields a sentence for each part that holds.
+
+  Raises:
+    UserError: Naming the file, version, row or line that is damaged, was changed or is missing.
+  """
+  facts = store.facts(folder)
+  branches = store.branches(folder)
+  if not branches:
+    raise UserError(f'{folder}: has no branch; expected the file branches/{store.MAIN}.json.')
+  entries, ends = 0, {0: journal.FIRST}
+  for entry, end in journal.read(folder / 'journal.jsonl'):
+    entries, ends[end] = entries + 1, entry['hash']
+  yield f'journal: {entries} entries, each follows the one before it'
+  for branch in branches:
+    ref = store.read_branch(folder, branch)
+    if ends.get(ref['journal']) != ref['last']:
+      raise UserError(f'{folder}: the journal is not the one that branch {branch} has taken in; lines were replaced.')
+  checked: dict[str, Version] = {}
+  for branch, head in branches.items():
+    chain = list(store.ancestors(folder, head))[::-1]
+    if chain[0] != facts['first']:
+      raise UserError(f'{folder}: branch {branch} begins at {chain[0][:SHORT]}; expected {facts["first"][:SHORT]}.')
+    old = None
+    for name in chain:
+      if name not in checked:
+        checked = {**_kept(checked), name: version(folder, name, old)}
+        yield f'version {name[:SHORT]}: {checked[name].manifest["message"]!r} holds'
+      old = checked[name] or versions.read(folder, name)
+
+
+def _kept(checked: dict) -> dict:
+  """Forgets the rows of what was checked: only a parent and its child are in memory at once."""
+  return dict.fromkeys(checked)
+
+
+def version(folder: Path, name: str, old: Version | None) -> Version:
+  """Reads a version and replays its edits on its parent.
+
+  Raises:
+    UserError: It is not what its name says, breaks the invariant, or its edits do not lead to it.
+  """
+  new = versions.read(folder, name)
+  rows.check(new.rows, len(new.classes))
+  if old is not None:
+    edits = versions.read_edits(folder, name)
+    replayed = edits_.apply(old.rows, edits, len(new.classes), name)
+    same = rows.digest(replayed, rows.COLUMNS) == new.manifest['content']
+    if not same or len(edits) != new.manifest['edits']:
+      raise UserError(f'{folder}: the edits of version {name[:SHORT]} do not make it of its parent: they were changed.')
+  return new

@@ -132,7 +132,7 @@ def test_nothing_convolves_to_nothing(shapes):
 
 def test_what_onednn_refuses_is_an_error_of_whoever_traces():
   jax.eval_shape(lambda x, k: onednn.convolve(x, k, ((4, 4), (3, 3), (1, 1), ((1, 1), (1, 1))), 'float32'), *empty())
-  with pytest.raises(RuntimeError, match=r'convolution_forward_primitive_desc_create of oneDNN answered'):
+  with pytest.raises(RuntimeError, match=r'convolution_forward_primitive_desc_create returned status'):
     jax.eval_shape(lambda x, k: onednn.convolve(x, k, ((4, 4), (3, 3), (1, 1), ((1, 1), (-1, 1))), 'float32'), *empty())
 
 
@@ -152,4 +152,4 @@ def test_a_library_that_does_not_load_is_said_and_done_without(monkeypatch, capl
   monkeypatch.setattr(onednn, '_loaded', onednn._loaded.__wrapped__)  # the one that is loaded stays
   with caplog.at_level('WARNING'):
     assert conv.kinds() == ('plain', 'matmul')
-  assert 'onednn-cpu-gomp does not load (libdnnl.so.none' in caplog.text
+  assert 'onednn-cpu-gomp cannot be loaded (libdnnl.so.none' in caplog.text

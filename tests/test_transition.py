@@ -266,9 +266,9 @@ def test_a_matrix_without_an_inverse_is_survived():
 @pytest.mark.parametrize(
   'fields, message',
   [
-    ({'matrix': ((0.5, 0.5), (0.5, 0.5))}, 'matrix: expected 3 rows'),
+    ({'matrix': ((0.5, 0.5), (0.5, 0.5))}, 'matrix: expected a matrix of 3 x 3'),
     ({'matrix': ((1.0, 0.5, 0.0),) * 3}, 'sum to 1'),
-    ({'matrix': (0.8, 0.1, 0.1)}, 'matrix: expected 3 rows'),
+    ({'matrix': (0.8, 0.1, 0.1)}, 'matrix: expected a matrix of 3 x 3'),
     ({'estimate': 'anchor'}, "estimate: unknown value 'anchor'"),
   ],
 )

@@ -26,7 +26,7 @@ class Model(nn.Module):
 
   Attributes:
     classes: number of classes.
-    dropout: rate of channels dropped after each of the first two groups.
+    dropout: fraction of channels dropped after each of the first two groups.
     dtype: compute type of the convolutions.
     conv: kind of convolution, see `noisyjax.models.layers.conv`.
   """
@@ -41,11 +41,14 @@ class Model(nn.Module):
     """Returns logits `[B, classes]` and features `[B, 128]`, both float32, of images `[B, H, W, C]`.
 
     Raises:
-      UserError: if the images are smaller than 28 x 28, of which the unpadded group would leave nothing.
+      UserError: the images are smaller than 28 x 28; the output of the unpadded group would be empty.
     """
     height, width = images.shape[1:3]
     if min(height, width) < 28:
-      raise UserError(f'model cnn9: images are {height} x {width}; its three unpadded layers need 28 x 28 or more.')
+      raise UserError(
+        f'model cnn9: images are {height} x {width}; its three unpadded layers need at least 28 x 28. Use '
+        'larger images, or another model.name.'
+      )
     dtype = jnp.dtype(self.dtype)
 
     def group(x: jax.Array, number: int, widths: tuple[int, ...], padding: str) -> jax.Array:

@@ -1,10 +1,10 @@
-"""The seed's baseline: colour histograms and logistic regression. No network, no gradient step, no JAX.
+"""The baseline of the seed notebook: logistic regression on color histograms, without network or JAX.
 
-One row per image: for each channel, the number of pixels in each of `bins` equal intervals of 0..255 (the last one
-closed), as `np.histogram` counts them; then scikit-learn's LogisticRegression(random_state=0) on the raw counts.
+The features of an image are, for each channel, the numbers of pixels in `bins` equal intervals of 0..255 (the last one
+closed), as `np.histogram` counts them. scikit-learn's LogisticRegression(random_state=0) is fitted to the raw counts.
 
-L-BFGS does not converge on unscaled counts within 100 iterations. The seed took what it had by then, so we do too,
-and leave its warning out.
+L-BFGS does not converge on unscaled counts within 100 iterations. The seed used the coefficients at that point, so this
+model does too, and it suppresses the warning.
 """
 
 import dataclasses
@@ -17,12 +17,18 @@ from sklearn.linear_model import LogisticRegression
 
 from noisyjax.system.errors import UserError
 
-_CHUNK = 1024  # images counted at once: bounds the int64 scratch at a few dozen MB
+_CHUNK = 1024  # images counted at once; limits the temporary int64 arrays to a few dozen MB
 
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-  """Histogram + logistic regression; `fit` makes a state (a dict of arrays), `predict_proba` reads it."""
+  """Logistic regression on histograms; `fit` returns a state (a dict of arrays), which `predict_proba` takes.
+
+  Attributes:
+    classes: number of classes.
+    bins: number of intervals per channel.
+    max_iter: maximum number of L-BFGS iterations.
+  """
 
   raw: ClassVar[bool] = True
 
@@ -31,25 +37,27 @@ class Model:
   max_iter: int = 100
 
   def fit(self, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Fits on the labeled rows; a row labeled -1 takes no part.
+    """Fits the labeled rows; rows labeled -1 are ignored.
 
     Args:
       images: uint8 `[N, H, W, C]`.
       labels: int `[N]`, in [-1, classes).
 
     Returns:
-      `coef [K, C * bins]` and `intercept [K]` of the K classes that occur in `labels` (K = 1 row if two occur, as in
-      scikit-learn), and `classes [K']`, the classes that occur, ascending.
+      coef: float64 `[K, C * bins]`, where K is the number of classes that occur in `labels`, but 1 if two occur, as in
+        scikit-learn.
+      intercept: float64 `[K]`.
+      classes: the classes that occur, in ascending order.
 
     Raises:
-      UserError: if fewer than two classes occur.
+      UserError: fewer than two classes occur.
     """
     labels = np.asarray(labels)
     labeled = labels >= 0
     present = np.unique(labels[labeled])
     if len(present) < 2:
       found = f'only class {present[0]}' if len(present) else 'no labeled row'
-      raise UserError(f'model histogram: found {found} among {len(labels)} training rows; needs two classes or more.')
+      raise UserError(f'model histogram: found {found} among {len(labels)} training rows; expected two or more.')
     regression = LogisticRegression(max_iter=self.max_iter, random_state=0)
     with warnings.catch_warnings():
       warnings.simplefilter('ignore', ConvergenceWarning)
@@ -57,9 +65,9 @@ class Model:
     return {'coef': regression.coef_, 'intercept': regression.intercept_, 'classes': regression.classes_}
 
   def predict_proba(self, state: dict[str, np.ndarray], images: np.ndarray) -> np.ndarray:
-    """Returns probabilities `[N, classes]`, rows in the order of `images`; a class that `fit` never saw gets 0."""
+    """Returns probabilities `[N, classes]`, rows in the order of `images`; classes absent from training get 0."""
     scores = histograms(images, self.bins) @ state['coef'].T + state['intercept']  # [N, K]
-    if len(state['coef']) == 1:  # two classes: one score, the log odds of the second
+    if len(state['coef']) == 1:  # two classes: the only score is the log odds of the second class
       scores = np.concatenate([np.zeros_like(scores), scores], axis=1)
     scores = np.exp(scores - scores.max(axis=1, keepdims=True))
     probs = np.zeros((len(images), self.classes))
@@ -75,15 +83,15 @@ def histograms(images: np.ndarray, bins: int) -> np.ndarray:
     bins: the number of intervals.
 
   Returns:
-    float64 `[N, C * bins]`: all bins of the first channel, then of the second, …; rows in the order of `images`.
+    float64 `[N, C * bins]`: all bins of the first channel, then of the second, and so on.
   """
   edges = np.linspace(0, 255, bins + 1)
-  bin_of = np.searchsorted(edges[1:-1], np.arange(256), side='right')  # [256]: value → bin; the last bin is closed
+  bin_of = np.searchsorted(edges[1:-1], np.arange(256), side='right')  # [256]: bin of each value; the last is closed
   count, height, width, channels = images.shape
   features = np.empty((count, channels * bins))
   for start in range(0, count, _CHUNK):
     chunk = images[start : start + _CHUNK].reshape(-1, height * width, channels)
-    first = np.arange(len(chunk) * channels).reshape(-1, 1, channels) * bins  # first cell of each image and channel
+    first = np.arange(len(chunk) * channels).reshape(-1, 1, channels) * bins  # index of each image and channel's bin 0
     cells = np.bincount((bin_of[chunk] + first).ravel(), minlength=len(chunk) * channels * bins)
     features[start : start + _CHUNK] = cells.reshape(len(chunk), -1)
   return features

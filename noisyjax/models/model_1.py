@@ -1,7 +1,7 @@
 """Model I of the seed notebook: a small Keras CNN on raw 0..255 images; 142,624 parameters on 32x32x3 and 10 classes.
 
-Batch normalization of the image itself, two tanh convolutions with 2x2 max pooling, dropout 0.8, 30 ReLU units,
-softmax (here: logits). As Keras has it: Glorot-uniform kernels, zero biases, batch-norm momentum 0.99 and epsilon
+Layers: batch normalization of the image, two tanh convolutions each followed by 2x2 max pooling, dropout 0.8, 30 ReLU
+units, softmax (here: logits). As in Keras: Glorot-uniform kernels, zero biases, batch-norm momentum 0.99 and epsilon
 1e-3, flattening in the order height, width, channel.
 """
 
@@ -19,16 +19,16 @@ glorot = nn.initializers.glorot_uniform()
 
 
 class Model(nn.Module):
-  """The seed's Model I.
+  """Model I.
 
   Attributes:
     classes: number of classes.
-    dropout: rate before the dense layers.
-    dtype: compute type of all layers but the first normalization and the head.
+    dropout: dropout rate before the dense layers.
+    dtype: compute type of all layers except the first normalization and the head.
     conv: kind of convolution, see `noisyjax.models.layers.conv`.
   """
 
-  raw: ClassVar[bool] = True  # images come as 0..255
+  raw: ClassVar[bool] = True  # expects pixel values 0..255, not normalized
 
   classes: int
   dropout: float = 0.8
@@ -40,7 +40,7 @@ class Model(nn.Module):
     """Returns logits `[B, classes]` and features `[B, 30]`, both float32, of raw images `[B, H, W, C]`."""
     dtype = jnp.dtype(self.dtype)
 
-    # The exact variance: pixels up to 255 squared would cancel in E[x^2] - E[x]^2.
+    # Computes the variance in two passes: for pixels up to 255, E[x^2] - E[x]^2 would suffer from cancellation.
     x = nn.BatchNorm(not train, momentum=0.99, epsilon=1e-3, use_fast_variance=False, name='norm')(images)
     x = jnp.tanh(Conv(32, (3, 3), kernel_init=glorot, dtype=dtype, kind=self.conv, name='conv1')(x))
     x = max_pool_2x2(x)

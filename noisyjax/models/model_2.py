@@ -1,9 +1,9 @@
-"""Model II of the seed notebook, its label corrector too: a Keras CNN on raw 0..255 images; 3,722,634 parameters
-(512 of them running statistics) on 32x32x3 and 10 classes.
+"""Model II of the seed notebook, which also serves as its label corrector: a Keras CNN on raw 0..255 images; 3,722,634
+parameters (512 of them running statistics) on 32x32x3 and 10 classes.
 
 Two unpadded 2x2 convolutions (128, 64) and a dense layer (64), each followed by ReLU, dropout 0.1 and batch
-normalization, in this order; softmax (here: logits). As Keras has it: Glorot-uniform kernels, zero biases,
-batch-norm momentum 0.99 and epsilon 1e-3, flattening in the order height, width, channel.
+normalization, in this order; softmax (here: logits). As in Keras: Glorot-uniform kernels, zero biases, batch-norm
+momentum 0.99 and epsilon 1e-3, flattening in the order height, width, channel.
 """
 
 from typing import ClassVar
@@ -19,16 +19,16 @@ glorot = nn.initializers.glorot_uniform()
 
 
 class Model(nn.Module):
-  """The seed's Model II.
+  """Model II.
 
   Attributes:
     classes: number of classes.
-    dropout: rate after each of the three hidden layers.
-    dtype: compute type of all layers but the head.
+    dropout: dropout rate after each of the three hidden layers.
+    dtype: compute type of all layers except the head.
     conv: kind of convolution, see `noisyjax.models.layers.conv`.
   """
 
-  raw: ClassVar[bool] = True  # images come as 0..255
+  raw: ClassVar[bool] = True  # expects pixel values 0..255, not normalized
 
   classes: int
   dropout: float = 0.1
@@ -42,7 +42,7 @@ class Model(nn.Module):
 
     def after(x: jax.Array, number: int) -> jax.Array:
       x = Dropout(self.dropout)(nn.relu(x), train)
-      # The exact variance: raw images make activations whose mean dwarfs their spread.
+      # Computes the variance in two passes: on raw images the mean of the activations is far larger than their spread.
       return nn.BatchNorm(
         not train, momentum=0.99, epsilon=1e-3, dtype=dtype, use_fast_variance=False, name=f'norm{number}'
       )(x)

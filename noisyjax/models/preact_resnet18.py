@@ -1,9 +1,9 @@
 """PreAct ResNet-18: He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016; 11,171,274 parameters.
 
-The version that the noisy-label literature trains on CIFAR (DivideMix, ELR+, SOP, PES, SSR): a 3x3 stem with
-normalization and ReLU, which kuangliu/pytorch-cifar's has not, shortcuts taken from the activated input without
-normalization of their own, and, unlike the paper, no normalization or ReLU after the last block. Initialisation,
-padding and batch normalization: see `noisyjax.models.resnet`.
+The version that the noisy-label literature trains on CIFAR (DivideMix, ELR+, SOP, PES, SSR). The 3x3 stem has
+normalization and ReLU, unlike that of kuangliu/pytorch-cifar. Shortcut convolutions take the normalized and activated
+input of their block, and no normalization follows them. Departure from the paper: no normalization or ReLU after the
+last block. For initialization, padding and batch normalization see `noisyjax.models.resnet`.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,14 @@ from noisyjax.models.resnet import Layer, block_plan, layers, pool_and_classify,
 
 
 class PreActBlock(nn.Module):
-  """norm-relu-conv-norm-relu-conv, plus the shortcut."""
+  """A block norm-relu-conv-norm-relu-conv with a shortcut.
+
+  Attributes:
+    features: output channels.
+    strides: vertical and horizontal stride of the first convolution and the shortcut.
+    conv: returns a convolution of given channels and size.
+    norm: returns a normalization.
+  """
 
   features: int
   strides: tuple[int, int]
@@ -33,11 +40,11 @@ class PreActBlock(nn.Module):
 
 
 class Model(nn.Module):
-  """Stem, four stages of two blocks, global average, linear head.
+  """A stem, four stages of two blocks, global average pooling and a linear head.
 
   Attributes:
     classes: number of classes.
-    width: multiplies the channels 64, 128, 256, 512.
+    width: factor on the channels 64, 128, 256, 512.
     dtype: compute type of the convolutions.
     conv: kind of convolution, see `noisyjax.models.layers.conv`.
   """

@@ -1,15 +1,16 @@
 """Residual networks, version 1: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
 
-Layers, padding and parameter counts are torchvision's with the 'imagenet' stem (7x7 convolution of stride 2, 3x3 max
-pooling) and kuangliu/pytorch-cifar's with the 'cifar' stem (3x3 convolution); shortcuts that change the shape are
-1x1 convolutions (option B). Convolutions have no bias and start He-normal over fan-out, as torchvision's do (most code
-of the noisy-label literature leaves PyTorch's default, 2.4 times smaller in a 3x3 kernel).
+With the 'imagenet' stem (7x7 convolution with stride 2, 3x3 max pooling), layers, padding and parameter counts are
+those of torchvision; with the 'cifar' stem (3x3 convolution) those of kuangliu/pytorch-cifar. Shortcuts that change the
+shape are 1x1 convolutions (option B). Convolutions have no bias and are initialized He-normal over fan-out, as in
+torchvision. Most code of the noisy-label literature uses PyTorch's default, which is 2.4 times smaller for a 3x3
+kernel.
 
-Batch normalization keeps 0.9 of its running statistics a step (PyTorch's momentum 0.1) and adds epsilon 1e-5.
-Departures from PyTorch: the running variance is that of the batch, not n / (n - 1) times it; the head's bias starts
-at zero.
+The running statistics of batch normalization decay by 0.9 per step (PyTorch's momentum 0.1); epsilon is 1e-5.
+Departures from PyTorch: the running variance averages the biased variance of the batch (without n / (n - 1)); the bias
+of the head starts at zero.
 
-`dtype` is what convolutions compute in; parameters, statistics, features and logits stay float32.
+Convolutions compute in `dtype`; parameters, statistics, features and logits are float32.
 """
 
 import functools
@@ -31,7 +32,14 @@ Layer = Callable[[jax.Array], jax.Array]
 
 
 class BasicBlock(nn.Module):
-  """conv-norm-relu-conv-norm, plus the shortcut, then relu."""
+  """A block conv-norm-relu-conv-norm with a shortcut, followed by relu.
+
+  Attributes:
+    features: output channels.
+    strides: vertical and horizontal stride of the first convolution and the shortcut.
+    conv: returns a convolution of given channels and size.
+    norm: returns a normalization.
+  """
 
   features: int
   strides: tuple[int, int]
@@ -51,17 +59,18 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-  """Stem, four stages of basic blocks, global average, linear head; a model is a subclass that names its `blocks`.
+  """A stem, four stages of basic blocks, global average pooling and a linear head; a subclass sets `blocks`.
 
   Attributes:
+    blocks: number of basic blocks in each stage.
     classes: number of classes.
-    stem: 'cifar' (3x3, keeps the size) or 'imagenet' (7x7 and pooling, a quarter of the size).
-    width: multiplies the channels 64, 128, 256, 512.
+    stem: 'cifar' (3x3, keeps the image size) or 'imagenet' (7x7 and pooling, divides height and width by 4).
+    width: factor on the channels 64, 128, 256, 512.
     dtype: compute type of the convolutions.
     conv: kind of convolution, see `noisyjax.models.layers.conv`.
   """
 
-  blocks: ClassVar[tuple[int, ...]]  # basic blocks in each stage
+  blocks: ClassVar[tuple[int, ...]]
 
   classes: int
   stem: str = 'cifar'
@@ -88,10 +97,17 @@ class ResNet(nn.Module):
 
 
 def layers(kind: str, dtype: str, train: bool) -> tuple[Callable[..., Layer], Callable[..., Layer]]:
-  """Returns what makes the convolutions and what makes the normalizations of a network of this kind, type and mode."""
+  """Returns two functions, which return the convolutions and the normalizations of a residual network.
+
+  Args:
+    kind: kind of convolution, see `noisyjax.models.layers.conv`.
+    dtype: compute type.
+    train: whether normalizations use the statistics of the batch, or else the running statistics.
+  """
+  dtype = jnp.dtype(dtype)
 
   def conv(features: int, size: int, strides: tuple[int, int] = (1, 1), name: str | None = None) -> Layer:
-    # PyTorch pads both sides alike; 'SAME' would put a strided convolution's one odd row at the far side only.
+    # PyTorch pads both sides equally; with 'SAME', a strided convolution would pad the far side only.
     padding = ((size // 2, size // 2),) * 2
     return Conv(
       features,
@@ -112,12 +128,12 @@ def layers(kind: str, dtype: str, train: bool) -> tuple[Callable[..., Layer], Ca
 
 
 def stage_widths(width: float) -> list[int]:
-  """Returns the channels of the four stages: 64, 128, 256, 512 times `width`, at least 1."""
+  """Returns the channels of the four stages: 64, 128, 256 and 512 times `width`, rounded, at least 1."""
   return [max(1, round(features * width)) for features in (64, 128, 256, 512)]
 
 
 def block_plan(blocks: tuple[int, ...], widths: list[int]) -> list[tuple[str, int, tuple[int, int]]]:
-  """Returns name, channels and strides of every block; each stage but the first halves the image at its start."""
+  """Returns the name, channels and strides of each block; the first block of stages 2 to 4 halves the image."""
   return [
     (f'stage{stage + 1}_block{block + 1}', features, (2, 2) if stage > 0 and block == 0 else (1, 1))
     for stage, (count, features) in enumerate(zip(blocks, widths))
@@ -126,6 +142,14 @@ def block_plan(blocks: tuple[int, ...], widths: list[int]) -> list[tuple[str, in
 
 
 def pool_and_classify(x: jax.Array, classes: int) -> tuple[jax.Array, jax.Array]:
-  """Ends a network, in its compact scope: global average, then the float32 layer 'head' → logits, features."""
+  """Applies global average pooling and the float32 layer 'head'; call it in the compact scope of a network.
+
+  Args:
+    x: activations [B, H, W, F].
+    classes: number of classes.
+
+  Returns:
+    Logits [B, classes] and features [B, F], both float32.
+  """
   features = x.astype(jnp.float32).mean(axis=(1, 2))  # [B, F]
   return nn.Dense(classes, kernel_init=head_init, name='head')(features), features

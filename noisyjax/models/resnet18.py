@@ -6,4 +6,6 @@ from noisyjax.models.resnet import ResNet
 
 
 class Model(ResNet):
+  """ResNet-18."""
+
   blocks: ClassVar[tuple[int, ...]] = (2, 2, 2, 2)

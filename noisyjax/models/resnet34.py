@@ -6,4 +6,6 @@ from noisyjax.models.resnet import ResNet
 
 
 class Model(ResNet):
+  """ResNet-34."""
+
   blocks: ClassVar[tuple[int, ...]] = (3, 4, 6, 3)

@@ -1,8 +1,8 @@
-"""A small fast CNN for two-core CPUs: the airbench network (Jordan 2024, arXiv:2404.00498), cut to a CPU's budget.
+"""A small fast CNN for two-core CPUs: the airbench network (Jordan 2024, arXiv:2404.00498) with fewer channels.
 
-A frozen 2x2 layer whitens image patches; three blocks of two 3x3 convolutions follow, the first of each pooled before
-its batch norm, so that norm and activation see a quarter of the pixels; logits are scaled down. Departures: narrower,
-flax's batch-norm constants with a learned scale, and a whitening layer without bias.
+A frozen 2x2 layer whitens image patches. Three blocks of two 3x3 convolutions follow; the first convolution of each is
+pooled before its batch norm, so that norm and activation process a quarter of the pixels. Logits are scaled down.
+Departures: fewer channels, flax's batch-norm constants with a learned scale, and a whitening layer without bias.
 """
 
 import functools
@@ -18,12 +18,15 @@ from noisyjax.models.layers.pool import max_pool_2x2
 
 
 class Model(nn.Module):
-  """images [B, H, W, C], normalised -> logits [B, classes], features [B, widths[-1]], both float32.
+  """The small CNN.
 
   Attributes:
-    widths: channels of each block; each block halves the image while it has two pixels a side.
-    scale: of the logits; keeps early training soft.
-    mirror: whether a prediction is the mean over the image and its mirror image, as airbench's is.
+    classes: number of classes.
+    dtype: compute type of all layers except the head.
+    conv: kind of convolution, see `noisyjax.models.layers.conv`.
+    widths: channels of each block. Each block halves every side of the image that has at least two pixels.
+    scale: factor on the logits; keeps the predictions soft early in training.
+    mirror: whether a prediction is the mean over the image and its mirror image, as in airbench.
   """
 
   classes: int
@@ -35,13 +38,14 @@ class Model(nn.Module):
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
+    """Returns logits [B, classes] and features [B, widths[-1]], both float32, of normalized images [B, H, W, C]."""
     both = self.mirror and not train
     if both:
       images = jnp.concatenate([images, images[:, :, ::-1]])
-    # A statistic of the data, not a parameter: no optimizer, decay or reset of parameters reaches it.
+    # The filters are a statistic, not a parameter, so that no optimizer, weight decay or reset changes them.
     filters = self.variable('batch_stats', 'whiten', jnp.eye, 4 * images.shape[-1])
-    both_signs = jnp.concatenate([filters.value, -filters.value], -1)  # so that both outlive the activation
-    # Whitened neighbours are small differences of large numbers: not for bfloat16 products.
+    both_signs = jnp.concatenate([filters.value, -filters.value], -1)  # the activation removes one sign of each filter
+    # Whitening takes small differences of large numbers, for which products in bfloat16 are too inaccurate.
     x = whiten(
       images.astype(self.dtype), both_signs, 'onednn' if self.conv == 'amx' and self.conv in kinds() else self.conv
     )
@@ -57,34 +61,38 @@ class Model(nn.Module):
     return logits, features
 
   def layer(self, width: int, x: jax.Array, pooled: bool = False) -> jax.Array:
-    # An odd last row or column that pooling drops is not computed.
+    """Applies a 3x3 convolution; if it is to be `pooled`, without the odd last row or column that pooling drops."""
     rows, columns = ((1, 0 if pooled and n > 1 and n % 2 else 1) for n in x.shape[1:3])
     return Conv(width, (3, 3), (1, 1), (rows, columns), False, identity_first, dtype=self.dtype, kind=self.conv)(x)
 
   def activate(self, x: jax.Array, train: bool) -> jax.Array:
+    """Applies batch norm and GELU."""
     norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype)
     return nn.gelu(norm(x))
 
   def calibrate(self, variables: dict[str, Any], images: jax.Array) -> dict[str, Any]:
-    """Returns `variables` with the filters that whiten the 2x2 patches of images [N, H, W, C]."""
+    """Returns `variables` with the whitening filters set for the 2x2 patches of images [N, H, W, C]."""
     return {**variables, 'batch_stats': {**variables['batch_stats'], 'whiten': whitening(images)}}
 
 
 def whiten(x: jax.Array, filters: jax.Array, conv: str) -> jax.Array:
-  """Projects the 2x2 patches of x [B, H, W, C] on filters [4C, F] -> [B, H-1, W-1, F]; an axis of one pixel stays."""
+  """Projects the 2x2 patches of x [B, H, W, C] on filters [4C, F] -> [B, H-1, W-1, F]; a side of 1 pixel keeps it."""
   kernel = filters.astype(x.dtype).reshape(2, 2, x.shape[-1], -1)
-  with jax.default_matmul_precision('highest'):  # on GPUs XLA would round the factors to TF32
+  with jax.default_matmul_precision('highest'):  # on GPUs, XLA would otherwise round the factors to TF32
     rows, columns = ((0, int(n == 1)) for n in x.shape[1:3])
     return convolution(x, kernel, (1, 1), (rows, columns), conv)
 
 
 def whitening(images: jax.Array | np.ndarray, floor: float = 5e-4) -> jax.Array | np.ndarray:
-  """Returns filters W float32 [4C, 4C], columns = principal axes of the 2x2 patches of images [N, H, W, C], unit
-  variance.
+  """Returns filters, float32 [4C, 4C], that project 2x2 patches on their principal axes and scale these to variance 1.
 
-  `floor` is added to the variances, so that directions without signal are not blown up. Patches are not centred. It is
-  computed in float64 on the host: float32 sums over millions of pixels are off by more than the small variances. Images
-  that are not finite make filters that are not.
+  The columns are the filters. Patches are not centered. The filters are computed in float64 on the host, because the
+  error of float32 sums over millions of pixels exceeds the small variances. Images with non-finite values give filters
+  of NaN.
+
+  Args:
+    images: [N, H, W, C].
+    floor: added to the variances, so that directions without signal are not amplified.
   """
   if not isinstance(images, jax.core.Tracer):
     return _whitening(np.asarray(images), floor)
@@ -93,11 +101,12 @@ def whitening(images: jax.Array | np.ndarray, floor: float = 5e-4) -> jax.Array 
 
 
 def _whitening(images: np.ndarray, floor: float) -> np.ndarray:
-  images = np.asarray(images)  # of a callback: an array of JAX's
-  images = np.pad(images, [(0, 0), *((0, int(n == 1)) for n in images.shape[1:3]), (0, 0)])  # as `whiten` does
+  """Computes `whitening` on the host."""
+  images = np.asarray(images)  # a callback passes a JAX array
+  images = np.pad(images, [(0, 0), *((0, int(n == 1)) for n in images.shape[1:3]), (0, 0)])  # as in `whiten`
   count, h, w, channels = images.shape
   total, size = np.zeros((4 * channels, 4 * channels)), max(1, 2**17 // (h * w))
-  for start in range(0, count, size):  # in parts: the patches of all would be the largest array of a run
+  for start in range(0, count, size):  # in parts, because the patches of all images would be a run's largest array
     part = images[start : start + size].astype(np.float64)
     views = [part[:, i : h - 1 + i, j : w - 1 + j] for i in (0, 1) for j in (0, 1)]
     patches = np.concatenate(views, -1).reshape(-1, 4 * channels)
@@ -105,12 +114,13 @@ def _whitening(images: np.ndarray, floor: float) -> np.ndarray:
   if not np.isfinite(total).all():
     return np.full(total.shape, np.nan, np.float32)
   variance, axes = np.linalg.eigh(total / max(1, count * (h - 1) * (w - 1)))
-  largest = np.take_along_axis(axes, np.abs(axes).argmax(0)[None], 0)  # eigh leaves the signs open: these are positive
+  # The signs of eigh's axes are arbitrary: the largest entry of each is made positive.
+  largest = np.take_along_axis(axes, np.abs(axes).argmax(0)[None], 0)
   return (axes * np.sign(largest) / np.sqrt(np.maximum(variance, 0) + floor)).astype(np.float32)
 
 
 def identity_first(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-  """LeCun-normal kernels [h, w, in, out] whose first outputs pass their input on (`dirac` in airbench)."""
+  """Returns LeCun-normal kernels [h, w, in, out] whose first outputs copy the inputs (`dirac` in airbench)."""
   h, w, inputs, outputs = shape
   kernel = nn.initializers.lecun_normal()(key, shape, dtype)
   n = min(inputs, outputs)

@@ -1,16 +1,16 @@
-"""A 2-D convolution in four forms that share their parameters: XLA's own, and three that train faster on CPUs.
+"""A 2-D convolution in four implementations with the same parameters: XLA's, and three that train faster on CPUs.
 
-`kind='onednn'` leaves convolution, input gradient and weight gradient to oneDNN (`onednn.py`), in the type it is asked
-to compute in; `kind='amx'` does so with factors rounded to bfloat16, and with float32 sums, inputs and outputs: on CPUs
-with AMX or avx512_bf16 networks train 1.2 to 2.2 times as fast.
+`kind='onednn'` computes the convolution, input gradient and weight gradient with oneDNN (`onednn.py`), in the compute
+type. `kind='amx'` does so with factors rounded to bfloat16, and with sums, inputs and outputs in float32: on CPUs with
+AMX or avx512_bf16, networks train 1.2 to 2.2 times as fast.
 
-`kind='matmul'` needs no library. XLA's weight gradient is the slow part of training on a CPU; here it is
-`gradient.T @ patches`, over blocks of images whose patches stay in the cache: up to 4 times as fast, but not where
-channels are few. Matmuls, unlike convolutions, keep their speed inside `lax.scan`, and patches are never residuals. The
-rest is XLA's.
+`kind='matmul'` needs no library. On a CPU, XLA's weight gradient is the slow part of training. Here it is
+`gradient.T @ patches`, summed over blocks of images whose patches fit the processor's cache: up to 4 times as fast, but
+not faster with few channels. Matmuls, unlike convolutions, keep their speed inside `lax.scan`, and patches are never
+stored as residuals. The convolution and the input gradient are XLA's.
 
-Convolution, input gradient and weight gradient are the three derivatives of one trilinear form,
-<g, convolve(x, k)>, so the gradient of each is made of the other two: every order of reverse mode stays fast.
+Convolution, input gradient and weight gradient are the three derivatives of the trilinear form <g, convolve(x, k)>, so
+the gradient of each consists of the other two. Therefore reverse-mode derivatives of every order use the fast kernels.
 """
 
 import functools
@@ -28,24 +28,28 @@ from noisyjax.models.layers.geometry import Geometry, Pair, blocks, outputs, pat
 from noisyjax.system.errors import check_choice
 
 KINDS = ('plain', 'matmul', 'onednn', 'amx')
-BLOCK = 2**21  # numbers in the patches of one block, 8 MiB of float32: by measurement
+BLOCK = 2**21  # size of the patches of one block, in numbers: 8 MiB of float32; chosen by measurement
 
 
 def kinds() -> tuple[str, ...]:
-  """Returns the kinds that this machine has."""
+  """Returns the kinds that are available on this machine."""
   return KINDS[: 2 + onednn.available() + onednn.available('bfloat16')]
 
 
 class Conv(nn.Module):
-  """`nn.Conv` for images: kernel [h, w, in, out] and bias [out], float32; computes in `dtype`.
+  """A convolution of images, like `nn.Conv`: its parameters are a kernel [h, w, in, out] and a bias [out] in float32.
 
   Attributes:
-    features: output channels.
+    features: number of output channels.
     kernel: height and width of the kernel.
-    strides: vertical and horizontal.
+    strides: vertical and horizontal stride.
     padding: 'SAME', 'VALID', or pixels ((top, bottom), (left, right)).
-    kind: 'plain' (XLA, any backend, forward and reverse mode), 'matmul' (any CPU, reverse mode only), 'onednn' (where
-      `onednn.available`, reverse mode only) or 'amx' (the same with bfloat16 factors).
+    use_bias: whether a bias is added.
+    kernel_init: initializer of the kernel.
+    bias_init: initializer of the bias.
+    dtype: compute type.
+    kind: 'plain' (XLA; any backend, forward and reverse mode), 'matmul' (any CPU, reverse mode only), 'onednn' (if
+      `onednn.available`, reverse mode only) or 'amx' (like 'onednn', with factors in bfloat16).
   """
 
   features: int
@@ -63,7 +67,7 @@ class Conv(nn.Module):
     kernel = self.param('kernel', self.kernel_init, (*self.kernel, x.shape[-1], self.features), jnp.float32)
     y = convolution(x.astype(self.dtype), kernel.astype(self.dtype), self.strides, self.padding, self.kind)
     if self.use_bias:
-      # In float32, which its gradient, a sum over all places, then is too.
+      # Added in float32, so that its gradient, a sum over all pixels, is computed in float32, too.
       y = (y + self.param('bias', self.bias_init, (self.features,), jnp.float32)).astype(self.dtype)
     return y
 
@@ -71,7 +75,18 @@ class Conv(nn.Module):
 def convolution(
   x: jax.Array, kernel: jax.Array, strides: Pair, padding: str | tuple[Pair, Pair], kind: str
 ) -> jax.Array:
-  """Convolves x [B, H, W, C] with kernel [h, w, C, F], of one type -> [B, H', W', F]; the rest is as in `Conv`."""
+  """Returns the convolution [B, H', W', F] of images and a kernel of the same type.
+
+  Args:
+    x: images [B, H, W, C].
+    kernel: [h, w, C, F].
+    strides: vertical and horizontal stride.
+    padding: as in `Conv`.
+    kind: as in `Conv`.
+
+  Raises:
+    UserError: `kind` is unknown, or not available on this machine.
+  """
   check_choice('conv', kind, KINDS)
   if kind not in kinds():
     onednn.refuse(kind)
@@ -86,7 +101,7 @@ def convolution(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, kind: str) -> jax.Array:
-  """Convolves x [B, H, W, C] with kernel [h, w, C, F] -> [B, H', W', F]."""
+  """Returns the convolution [B, H', W', F] of x [B, H, W, C] and kernel [h, w, C, F]."""
   factor = _factor(x, geometry, kind)
   if factor is None:
     return _convolve(x, kernel, geometry)
@@ -95,7 +110,7 @@ def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, kind: str) -> 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry, kind: str) -> jax.Array:
-  """The gradient of <g, convolve(x, kernel)> in x: g [B, H', W', F], kernel [h, w, C, F] -> [B, H, W, C]."""
+  """Returns the gradient [B, H, W, C] of <g, convolve(x, kernel)> in x: g [B, H', W', F], kernel [h, w, C, F]."""
   factor = _factor(g, geometry, kind)
   if factor is None:
     x = jax.ShapeDtypeStruct((g.shape[0], *geometry[0], kernel.shape[2]), g.dtype)
@@ -105,7 +120,7 @@ def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry, kind: st
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, kind: str) -> jax.Array:
-  """The gradient of <g, convolve(x, kernel)> in kernel: x [B, H, W, C], g [B, H', W', F] -> [h, w, C, F]."""
+  """Returns the gradient [h, w, C, F] of <g, convolve(x, kernel)> in kernel: x [B, H, W, C], g [B, H', W', F]."""
   factor = _factor(x, geometry, kind)
   if factor is None:
     return _by_patches(x, g, geometry).astype(x.dtype)
@@ -136,8 +151,8 @@ kernel_gradient.defvjp(
 
 
 def _factor(x: jax.Array, geometry: Geometry, kind: str) -> str | None:
-  """Returns what oneDNN multiplies; None where it is not asked, or does not know how."""
-  # It has no borders that crop, no channels that are none, no image without a pixel.
+  """Returns the type of the factors for oneDNN; None if the kind or the geometry requires another implementation."""
+  # oneDNN supports neither negative padding nor empty dimensions.
   if kind == 'matmul' or min(map(min, geometry[3])) < 0 or min(*x.shape[1:], *outputs(geometry)) < 1:
     return None
   factor = 'bfloat16' if kind == 'amx' else x.dtype.name
@@ -145,16 +160,17 @@ def _factor(x: jax.Array, geometry: Geometry, kind: str) -> str | None:
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
+  """Returns XLA's convolution."""
   _, _, strides, padding = geometry
   return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
 
 
 def _by_patches(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
-  """The kernel's gradient as `g' @ patches`, summed over blocks of images whose patches fit the cache."""
+  """Returns the gradient of the kernel: `g.T @ patches`, summed over blocks of images whose patches fit the cache."""
   total = jnp.promote_types(x.dtype, jnp.float32)
   x, g = (blocks(a.astype(total), patch(geometry, x.shape[-1]), BLOCK) for a in (x, g))
-  # [blocks, F, pixels]. Transposed before the loop: within it XLA would make one operation of that and the matmul, and
-  # a slow one.
+  # [blocks, F, pixels]. Transposed before the loop, because within it XLA fuses transpose and matmul into a slow
+  # operation.
   g = g.reshape(len(g), -1, g.shape[-1]).swapaxes(1, 2)
   zero = jnp.zeros((g.shape[1], math.prod(geometry[1]) * x.shape[-1]), total)
   total = lax.scan(lambda total, block: (total + block[1] @ _patches(block[0], geometry), None), zero, (x, g))[0]
@@ -162,10 +178,10 @@ def _by_patches(x: jax.Array, g: jax.Array, geometry: Geometry) -> jax.Array:
 
 
 def _patches(x: jax.Array, geometry: Geometry) -> jax.Array:
-  """Returns the patch under every output pixel: [B, H, W, C] -> [B H' W', h w C]."""
+  """Returns the patch of every output pixel, [B H' W', h w C], of x [B, H, W, C]."""
   _, (kh, kw), (sh, sw), padding = geometry
   h, w = outputs(geometry)
   x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((*p, 0) for p in padding), (0, 0, 0)])
-  x = lax.optimization_barrier(x)  # a border that is looked up within the concatenation costs a third of its speed
-  cut = lambda i, j: x[:, i : i + (h - 1) * sh + 1 : sh, j : j + (w - 1) * sw + 1 : sw]
-  return jnp.concatenate([cut(i, j) for i in range(kh) for j in range(kw)], axis=-1).reshape(len(x) * h * w, -1)
+  x = lax.optimization_barrier(x)  # padding that is fused into the concatenation costs a third of its speed
+  shifted = lambda i, j: x[:, i : i + (h - 1) * sh + 1 : sh, j : j + (w - 1) * sw + 1 : sw]
+  return jnp.concatenate([shifted(i, j) for i in range(kh) for j in range(kw)], axis=-1).reshape(len(x) * h * w, -1)

@@ -1,8 +1,9 @@
-"""Dropout (Srivastava et al. 2014) with cheap random numbers.
+"""Dropout (Srivastava et al. 2014) with inexpensive random numbers.
 
-As `nn.Dropout`, but 16 random bits a number instead of 32, and Threefry's rounds written out: `jax.random` runs them in
-a loop on CPUs, each of its turns through memory, which took a third of Model II's training. So `rate` is rounded to a
-multiple of 2^-16; what is kept is scaled by the rounded rate, which leaves the mean where it was.
+It works like `nn.Dropout`, but uses 16 random bits per value instead of 32, and unrolls the rounds of Threefry. On CPUs
+`jax.random` runs the rounds in a loop whose iterations each pass through memory; this took a third of Model II's
+training time. As a consequence `rate` is rounded to a multiple of 2^-16. Kept values are scaled by the rounded rate, so
+that the mean is unchanged.
 """
 
 import math
@@ -16,11 +17,11 @@ _PARITY = 0x1BD11BDA
 
 
 class Dropout(nn.Module):
-  """Sets numbers to zero while training, and scales the others up.
+  """During training, sets a random fraction of the values to zero and scales the others up.
 
   Attributes:
-    rate: which part is set to zero, 0 to 1.
-    broadcast_dims: axes along which all numbers share one fate.
+    rate: probability that a value is set to zero, 0 to 1.
+    broadcast_dims: axes along which all values are kept or dropped together.
   """
 
   rate: float
@@ -39,7 +40,7 @@ class Dropout(nn.Module):
 
 
 def bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-  """Returns uniform whole numbers in [0, 2^16), uint32, of a Threefry key: four of each pair of words."""
+  """Returns uniform integers in [0, 2^16) as uint32, from a Threefry key: four from each pair of words."""
   count = math.prod(shape)
   counter = jax.lax.iota(jnp.uint32, -(-count // 4))
   words = jnp.stack(threefry(jax.random.key_data(key), jnp.zeros_like(counter), counter), -1)  # [counters, 2]
@@ -47,7 +48,7 @@ def bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 
 def threefry(key: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Threefry-2x32 with 20 rounds (Salmon et al. 2011): key uint32 [2] and two words -> two words."""
+  """Encrypts two words, uint32 of one shape, with a key, uint32 [2]: Threefry-2x32, 20 rounds (Salmon et al. 2011)."""
   schedule = key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(_PARITY)
   x, y = x + schedule[0], y + schedule[1]
   for group in range(5):

@@ -1,9 +1,10 @@
-"""XLA custom calls that a Python function answers on raw memory, for C libraries reached by ctypes.
+"""XLA custom calls that run a Python function on raw memory addresses, for C libraries accessed through ctypes.
 
-XLA's typed foreign functions are C: a handler is given a frame that says where operands, results and attributes lie
-(xla/ffi/api/c_api.h in jaxlib's headers; its major version 0 is laid out here). ctypes can be that C, so that nothing
-needs a compiler. Unlike `jax.pure_callback` nothing is copied, no array is made, and programs with such a call are kept
-in the compilation cache. The function runs on XLA's threads and must not call JAX.
+XLA's typed foreign function interface is a C interface: a handler receives a frame with the addresses of operands,
+results and attributes (xla/ffi/api/c_api.h in jaxlib's headers; the structures below follow its major version 0). The
+handler is built with ctypes, so that no compiler is needed. Unlike `jax.pure_callback`, it copies nothing and creates
+no arrays, and programs with such a call can be stored in the compilation cache. The function runs on XLA's threads and
+must not call JAX.
 """
 
 import atexit
@@ -14,11 +15,11 @@ from ctypes import POINTER, Structure, c_char_p, c_int, c_int64, c_size_t, c_uin
 import jax
 import numpy as np
 
-MAJOR, MINOR = 0, 1  # of the interface, as far as it is used here
-_METADATA = 1  # the extension of a frame that asks for the version, and calls nothing
-_INTERNAL = 13  # the code of an error that is not the caller's
-_kept = []  # what XLA was given pointers to
-_ending = []  # not empty once the interpreter ends
+MAJOR, MINOR = 0, 1  # version of the interface that this module implements
+_METADATA = 1  # XLA_FFI_Extension_Metadata: the frame asks for the version and requests no call
+_INTERNAL = 13  # XLA_FFI_Error_Code_INTERNAL
+_kept = []  # handlers that XLA holds pointers to; they must not be garbage-collected
+_ending = []  # not empty once the interpreter shuts down
 
 
 class _Extension(Structure):
@@ -52,7 +53,7 @@ class _Span(Structure):
   _fields_ = [('start', c_void_p), ('length', c_size_t)]
 
 
-class _Buffers(Structure):  # operands, and results
+class _Buffers(Structure):  # XLA_FFI_Args and XLA_FFI_Rets
   _fields_ = [
     ('size', c_size_t),
     ('extension', c_void_p),
@@ -101,23 +102,27 @@ class _Frame(Structure):
 
 
 def register(name: str, function: Callable[[str, list[int]], None]) -> None:
-  """Lets custom calls of `name` run function(what, addresses of operands and results) on CPUs.
+  """Registers a function as the custom call `name` on CPUs.
 
-  An exception of the function, Ctrl-C among them, becomes an error of the program that called.
+  An exception in the function, including KeyboardInterrupt, becomes an error of the XLA program.
+
+  Args:
+    name: name of the custom call.
+    function: takes the text `what` of `call`, and the addresses of the operands followed by that of the result.
   """
 
-  def handle(frame: _Frame) -> int | None:  # a pointer to an error, or none
+  def handle(frame: _Frame) -> int | None:  # returns a pointer to an error, or None
     if frame.extension and frame.extension.contents.base.type == _METADATA:
       version = frame.extension.contents.metadata.contents.version
       version.major, version.minor = MAJOR, MINOR
       return None
     try:
       if _ending:
-        raise RuntimeError('Python ends')
+        raise RuntimeError('the Python interpreter is shutting down')
       span = frame.attributes.values[0].contents
       what = ctypes.string_at(span.start, span.length).decode()
       function(what, _addresses(frame.operands) + _addresses(frame.results))
-    except BaseException as error:  # Ctrl-C too: nothing may leave a callback of C
+    except BaseException as error:  # also KeyboardInterrupt: no exception may propagate out of a C callback
       text = f'{name}: {type(error).__name__}: {error}'.encode()
       arguments = _ErrorArguments(ctypes.sizeof(_ErrorArguments), None, text, _INTERNAL)
       return frame.api.contents.error(ctypes.byref(arguments))
@@ -126,15 +131,15 @@ def register(name: str, function: Callable[[str, list[int]], None]) -> None:
   handler = ctypes.CFUNCTYPE(c_void_p, POINTER(_Frame))(lambda frame: handle(frame.contents))
   _kept.append(handler)
   if len(_kept) == 1:
-    atexit.register(_end)  # after jax's own, thus before it
+    atexit.register(_end)  # registered after JAX's exit handler, so it runs before it
   jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(ctypes.cast(handler, c_void_p).value), platform='cpu')
 
 
 def _end() -> None:
-  """Ends what was dispatched and still runs: a call into an interpreter that is gone would never return.
+  """Waits for dispatched programs at exit, because a call into an interpreter that has shut down would never return.
 
-  Programs of one thread run on a device in the order of their dispatch: an empty one there waits for all before it. Of
-  other threads' programs this knows nothing; who dispatches from one should wait for the result.
+  Programs that one thread dispatches run on a device in order, so waiting for an empty program waits for all earlier
+  ones. Programs of other threads are not covered: code that dispatches from another thread should wait for its results.
   """
   _ending.append(True)
   empty = jax.jit(lambda x: x + 1)
@@ -142,9 +147,20 @@ def _end() -> None:
 
 
 def call(name: str, what: str, result: jax.ShapeDtypeStruct, *operands: jax.Array) -> jax.Array:
-  """Returns what the function registered as `name` writes, all arrays being dense and row-major."""
+  """Calls the function registered as `name`.
+
+  Args:
+    name: name of the custom call.
+    what: text for the function.
+    result: shape and type of the result.
+    *operands: arrays; like the result they are passed dense and row-major.
+
+  Returns:
+    The array that the function wrote.
+  """
   return jax.ffi.ffi_call(name, result, vmap_method='sequential')(*operands, what=what)
 
 
 def _addresses(buffers: _Buffers) -> list[int]:
+  """Returns the address of each buffer."""
   return [buffers.buffers[i].contents.data for i in range(buffers.count)]

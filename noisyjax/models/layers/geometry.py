@@ -1,4 +1,4 @@
-"""What is static of a convolution, and blocks of images."""
+"""The static shape of a convolution, and the split of a batch into blocks that fit the cache."""
 
 import math
 
@@ -16,10 +16,12 @@ def outputs(geometry: Geometry) -> Pair:
 
 
 def blocks(x: jax.Array, numbers: int, most: int) -> jax.Array:
-  """Splits x [B, …] into [blocks, block, …], of equal size.
+  """Splits x [B, …] into blocks of equal size, [blocks, block, …].
 
   Args:
-    numbers: how many an image takes of the cache; most: how many a block should.
+    x: images or gradients.
+    numbers: size of one image's working set, in numbers.
+    most: desired maximum size of a block's working set, in numbers.
   """
   limit = max(1, most // numbers)
   block = max(n for n in range(1, min(limit, len(x)) + 1) if len(x) % n == 0)
@@ -27,5 +29,5 @@ def blocks(x: jax.Array, numbers: int, most: int) -> jax.Array:
 
 
 def patch(geometry: Geometry, channels: int) -> int:
-  """Returns the numbers in the patches of one image."""
+  """Returns the size of all patches of one image, in numbers."""
   return math.prod(outputs(geometry)) * math.prod(geometry[1]) * channels

@@ -1,9 +1,10 @@
-"""What meta-learned example weights share: the loss of the verified rows after one virtual step on weighted rows.
+"""Shared parts of methods that meta-learn example weights: the loss of verified rows after a virtual training step.
 
-With training losses ℓ_i, weights w and a rate η, each network's virtual parameters are θ̂(w) = θ − η ∇_θ Σ_i w_i ℓ_i(θ),
-and L(w) = mean_j ℓ_j(θ̂(w)) over a batch of verified rows (Ren et al. 2018, eqs. 4–6; Shu et al. 2019, eqs. 3–4).
-∂L/∂w_i = −η ⟨∇ℓ_i(θ), ∇L(θ̂)⟩: a row weighs more where a step on it helps the verified rows. The gradient is taken in
-reverse mode twice, the only mode that every convolution of `models/conv.py` has.
+With training losses ℓ_i, weights w and a rate η, the virtual parameters of each network are
+θ̂(w) = θ − η ∇_θ Σ_i w_i ℓ_i(θ), and L(w) = mean_j ℓ_j(θ̂(w)) over a batch of verified rows (Ren et al. 2018, eqs. 4–6;
+Shu et al. 2019, eqs. 3–4). Since ∂L/∂w_i = −η ⟨∇ℓ_i(θ), ∇L(θ̂)⟩, a row gains weight if a step on it lowers the loss of
+the verified rows. The gradient is reverse mode over reverse mode, because every convolution of `models/layers/conv.py`
+supports reverse mode, and some support nothing else.
 """
 
 import jax
@@ -16,14 +17,19 @@ Array = jax.Array
 
 
 def loss_after(weigh, net: PyTree, train: dict, trusted: dict, labels: Array, rate, ctx: Ctx) -> Array:
-  """Returns each network's mean loss [M] of the verified rows after the virtual step; 0 where there are none.
+  """Returns each network's mean loss of the verified rows after the virtual step, [M]; 0 if there are none.
 
-  Differentiable in what `weigh` closes over, and in nothing else: no gradient reaches `net`, and no statistics move.
+  The result is differentiable with respect to the variables that `weigh` closes over, but not with respect to `net`.
+  The running statistics do not change.
 
   Args:
-    weigh: losses [M, B], without gradient → weights [M, B], by which the losses are multiplied and then summed.
-    net: the parameters to start from. train: a labeled batch. trusted: a batch of verified rows.
-    labels: verified labels of all rows, int32 [N], -1 = none. rate: η.
+    weigh: function from losses [M, B], without gradient, to weights [M, B] of the virtual step's loss.
+    net: parameters before the virtual step.
+    train: batch of labeled rows.
+    trusted: batch of verified rows.
+    labels: verified labels of all rows, int32 [N]; -1 = not verified.
+    rate: learning rate η of the virtual step.
+    ctx: context of the loss.
   """
 
   def per_row(net, batch, target):
@@ -32,8 +38,8 @@ def loss_after(weigh, net: PyTree, train: dict, trusted: dict, labels: Array, ra
 
   def weighted(net):
     per = per_row(net, train, train['target'])
-    # Differentiating the backward pass costs another 2. (By XLA's count of operations. It also finds that, without
-    # dropout, this forward pass is that of the real step, and runs it once.)
+    # Differentiating the backward pass costs 2 more passes, by XLA's count of operations. Without dropout, XLA also
+    # merges this forward pass with that of the real step.
     ctx.passes += 2 * per.size
     return (weigh(jax.lax.stop_gradient(per)) * per).sum()  # over networks, too: they do not couple
 
@@ -44,10 +50,10 @@ def loss_after(weigh, net: PyTree, train: dict, trusted: dict, labels: Array, ra
 
 
 class Reweighting(Base):
-  """All rows with their given labels, and beside them a batch of verified rows with their verified ones.
+  """A method that trains on all rows with given labels, and on a second batch of verified rows.
 
-  The verified rows' stream is unlabeled, since its labels are not the targets: a row without a given label may be in
-  it.
+  The stream of verified rows is declared unlabeled because it does not use the targets: it may hold rows without a
+  given label.
   """
 
   streams = {'train': Views('weak'), 'trusted': Views('weak', labeled=False)}

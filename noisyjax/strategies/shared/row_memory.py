@@ -1,4 +1,4 @@
-"""Per-row memories that a loss keeps in `extra`: one for each network, written at the rows of a batch."""
+"""Per-row memories [M, N, …] that a loss keeps in `extra` and updates at the rows of a batch."""
 
 import jax
 import jax.numpy as jnp
@@ -7,29 +7,36 @@ Array = jax.Array
 
 
 def put(memory: Array, index: Array, new: Array, valid: Array) -> Array:
-  """Returns the memory with the batch's rows replaced.
+  """Returns the memory with the rows of a batch replaced.
 
-  A stream that is shorter than a batch hands out a row more than once; the first of its occurrences is written, so that
-  the result does not depend on the order in which a device scatters.
+  A stream that is shorter than a batch repeats rows. Then the first occurrence is written, so that the result does not
+  depend on the order in which a device scatters.
 
   Args:
-    memory: [M, N, …]. index: int32 [B], or [M, B] where networks walk their own rows. new: [M, B, …].
-    valid: [B] or [M, B]; where it is 0 or False nothing is written (a batch's "weight" will do).
+    memory: [M, N, …].
+    index: row numbers, int32 [B], or [M, B] if each network has its own rows.
+    new: new values [M, B, …].
+    valid: [B] or [M, B]; rows with 0 or False are not written. The "weight" of a batch is suitable.
   """
   wide = new.shape[:2]
   rows = memory.shape[1]
 
   def one(memory, index, new, valid):
-    index = jnp.where(valid > 0, index, rows)  # out of range: dropped
+    index = jnp.where(valid > 0, index, rows)  # an index out of range is dropped
     order = jnp.argsort(index, stable=True)
     ranked = index[order]
-    again = jnp.zeros(index.shape, bool).at[order[1:]].set(ranked[1:] == ranked[:-1])
-    return memory.at[jnp.where(again, rows, index)].set(new.astype(memory.dtype), mode='drop')
+    repeated = jnp.zeros(index.shape, bool).at[order[1:]].set(ranked[1:] == ranked[:-1])
+    return memory.at[jnp.where(repeated, rows, index)].set(new.astype(memory.dtype), mode='drop')
 
   return jax.vmap(one)(memory, jnp.broadcast_to(index, wide), new, jnp.broadcast_to(valid, wide))
 
 
 def get(memory: Array, index: Array) -> Array:
-  """Returns the memory at the batch's rows: memory [M, N, …], index [B] or [M, B] → [M, B, …]."""
+  """Returns the memory at the rows of a batch, [M, B, …].
+
+  Args:
+    memory: [M, N, …].
+    index: row numbers, int32 [B] or [M, B].
+  """
   wide = (memory.shape[0], index.shape[-1])
   return jax.vmap(lambda memory, index: memory[index])(memory, jnp.broadcast_to(index, wide))

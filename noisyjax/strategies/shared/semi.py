@@ -1,7 +1,7 @@
-"""What semi-supervised methods share: sharpening, mixup inside a loss, ramps, penalties and MixMatch's two losses.
+"""Shared parts of semi-supervised methods: sharpening, mixup within a loss, ramps, penalties and MixMatch's losses.
 
-Everything keeps the network axis M in front; images are [M, B, H, W, C], targets and logits [M, B, C]. Which rows are
-labeled, and by whom, is settled by `SemiSupervised`, from which methods with labeled and unlabeled rows descend.
+The network axis M always comes first: images are [M, B, H, W, C], targets and logits [M, B, C]. Methods with labeled
+and unlabeled rows inherit from `SemiSupervised`, which determines which rows are labeled, by given or verified labels.
 """
 
 import jax
@@ -14,41 +14,47 @@ from noisyjax.estimate.rank import rank
 from noisyjax.system.errors import check_choice
 
 Array = jax.Array
-# `Ctx.net` folds its calls, counted from 0, into the step's key; mixing folds this.
+# `Ctx.net` folds the number of the call, from 0, into the key of the step; mixing folds in this number.
 _MIXING = 1 << 16
 
 
 def sharpen(probs: Array, temperature: Array | float) -> Array:
-  """Returns p^(1/T) / Σ p^(1/T) over the last axis (Berthelot et al. 2019, eq. 7); at T = 0 the argmax, as good as."""
+  """Returns p^(1/T) / Σ p^(1/T) over the last axis (Berthelot et al. 2019, eq. 7); T below 1e-3 counts as 1e-3."""
   logits = jnp.log(jnp.maximum(probs, 1e-12)) / jnp.maximum(temperature, 1e-3)
   return jax.nn.softmax(logits)
 
 
 def ramp(epoch: Array, length: Array | float, start: Array | float = 0.0) -> Array:
-  """Returns clip((epoch − start) / length, 0, 1): the linear rise of a loss's weight."""
+  """Returns clip((epoch − start) / length, 0, 1), a linear ramp for the weight of a loss."""
   return jnp.clip((epoch - start) / jnp.maximum(length, 1e-6), 0.0, 1.0)
 
 
 def mixing_key(ctx) -> Array:
-  """Returns the step's key for mixing, which no call of `ctx.net` uses."""
+  """Returns the key of this step for mixing; no call of `ctx.net` uses it."""
   return jax.random.fold_in(ctx.key, _MIXING)
 
 
 def share(key: Array, alpha: Array | float, shape: tuple[int, ...] = ()) -> Array:
-  """Returns λ′ = max(λ, 1 − λ) with λ ~ Beta(α, α), the larger part of a mixture; α = 0 mixes nothing."""
+  """Returns λ′ = max(λ, 1 − λ) with λ ~ Beta(α, α), the larger weight of a mixture; 1 (no mixing) if α = 0."""
   some = jnp.maximum(alpha, 1e-3)
   lam = jax.random.beta(key, some, some, shape)
   return jnp.where(alpha > 0, jnp.maximum(lam, 1 - lam), 1.0)
 
 
 def mix(key: Array, alpha: Array | float, images: Array, targets: Array, weight: Array) -> tuple[Array, Array, Array]:
-  """MixMatch's mixup (eqs. 8–11): every row with another of its network, by one λ′ = max(λ, 1 − λ) a network and step.
+  """Mixes each row with another row of the same network (MixMatch, eqs. 8–11).
+
+  Each network draws one λ′ = max(λ, 1 − λ) per step.
 
   Args:
-    key: of this step. alpha: of Beta(α, α). images: [M, B, H, W, C]. targets: [M, B, C].
-    weight: [M, B]; a partner of weight 0 (of an empty stream) is not mixed in.
+    key: key of this step.
+    alpha: parameter of Beta(α, α).
+    images: [M, B, H, W, C].
+    targets: [M, B, C].
+    weight: [M, B]; a partner of weight 0 (from an empty stream) is not mixed in.
+
   Returns:
-    mixed images and targets, and the partner's index, int32 [M, B].
+    Mixed images, mixed targets, and the index of each row's partner, int32 [M, B].
   """
 
   def one(key, images, targets, weight):
@@ -64,12 +70,13 @@ def mix(key: Array, alpha: Array | float, images: Array, targets: Array, weight:
 
 
 def prior_penalty(logits: Array, weight: Array) -> Array:
-  """Returns Σ_c π_c log(π_c / p̄_c) with π uniform and p̄ the batch's mean prediction (Tanaka et al. 2018, eq. 6).
+  """Returns Σ_c π_c log(π_c / p̄_c) for each network, [M], with a uniform prior π (Tanaka et al. 2018, eq. 6).
+
+  p̄ is the mean prediction over the batch.
 
   Args:
-    logits: [M, B, C]. weight: [B] or [M, B], rows that count.
-  Returns:
-    [M].
+    logits: [M, B, C].
+    weight: weights of the rows, [B] or [M, B].
   """
   probs = jnp.moveaxis(jax.nn.softmax(logits), -1, -2)  # [M, C, B]
   weight = jnp.broadcast_to(weight, logits.shape[:-1])
@@ -79,58 +86,77 @@ def prior_penalty(logits: Array, weight: Array) -> Array:
 
 
 def squared_error(logits: Array, targets: Array) -> Array:
-  """Returns mean_c (softmax(logits)_c − target_c)² per example: MixMatch's loss of guessed labels (eq. 4)."""
+  """Returns mean_c (softmax(logits)_c − target_c)² per example, MixMatch's loss for guessed labels (eq. 4)."""
   return ((jax.nn.softmax(logits) - targets) ** 2).mean(-1)
 
 
 def paced(own, rate: Array):
-  """Returns `own` as it is, with gradients multiplied by `rate` (a batch's `ctx.lr`).
+  """Returns `own` unchanged, but multiplies its gradients by `rate` (`ctx.lr`).
 
-  Beside the networks, `optax.sgd(1.0, momentum)` then follows the schedule that the networks follow.
+  With `optax.sgd(1.0, momentum)`, the learnables of a strategy then follow the learning-rate schedule of the networks.
   """
   still = jax.lax.stop_gradient(own)
   return jax.tree.map(lambda p, q: q + rate * (p - q), own, still)
 
 
 def paced_sgd() -> optax.GradientTransformation:
-  """Returns the optimizer of learnables whose gradient `paced` has given the learning rate."""
+  """Returns the optimizer for learnables whose gradients `paced` has multiplied by the learning rate."""
   return optax.sgd(1.0, momentum=0.9)
 
 
 def smallest_of_each_class(per: Array, label: Array, rows: Array, keep: Array, classes: int) -> Array:
-  """Returns the `keep` rows of each class with the smallest `per`: per [N], label int [N], rows bool [N] → bool [N]."""
+  """Returns the `keep` rows of each class with the smallest values, bool [N].
+
+  Args:
+    per: values [N].
+    label: class of each row, int [N].
+    rows: bool [N], the rows to choose from.
+    keep: number of rows per class.
+    classes: number of classes.
+  """
   return rows & (rank(per, jnp.where(rows, label, classes), classes) < keep)
 
 
 def partners(key: Array, chosen: Array) -> Array:
-  """Returns, for each network, a random permutation of its chosen rows among themselves: bool [M, B] → int [M, B]."""
+  """Returns, for each network, a random permutation of the chosen rows among themselves, int [M, B].
+
+  Args:
+    key: random key.
+    chosen: bool [M, B]; the result has a meaning at these rows only.
+  """
 
   def one(key, chosen):
     uniform = jax.random.uniform(key, (2, len(chosen)))
-    first, second = jnp.argsort(jnp.where(chosen, uniform, 2.0), -1)  # chosen rows lead, in two random orders
+    first, second = jnp.argsort(jnp.where(chosen, uniform, 2.0), -1)  # chosen rows come first, in two random orders
     return jnp.zeros_like(first).at[first].set(second)
 
   return jax.vmap(one)(jax.random.split(key, len(chosen)), chosen)
 
 
 def filled(images: Array, weight: Array, others: Array) -> Array:
-  """Returns images, with those of weight 0 (an empty stream's blanks) taken from `others`: for batch statistics' sake.
+  """Replaces images of weight 0 (the blanks of an empty stream) so that they do not distort the batch statistics.
 
   Args:
-    images: [..., B, H, W, C]. weight: [..., B]. others: [..., A, H, W, C], repeated as needed.
+    images: [..., B, H, W, C].
+    weight: [..., B].
+    others: replacements [..., A, H, W, C], repeated as needed.
   """
   again = jnp.take(others, jnp.arange(images.shape[-4]) % others.shape[-4], axis=-4)
   return jnp.where(weight[..., None, None, None] > 0, images, again)
 
 
 def guessed(ctx, unlabeled: dict[str, Array], temperature, others: Array, keep: bool) -> tuple[Array, Array, Array]:
-  """Guesses the labels of unlabeled rows from two views of each, in training mode.
+  """Guesses the labels of unlabeled rows from two views of each row, in training mode.
 
   Args:
-    ctx: of the loss. unlabeled: the batch. temperature: of the sharpening. others: images that stand in for blanks.
-    keep: whether the running statistics move.
+    ctx: context of the loss.
+    unlabeled: batch of unlabeled rows.
+    temperature: temperature of the sharpening.
+    others: images that replace blanks, see `filled`.
+    keep: whether the running statistics are updated.
+
   Returns:
-    Both views [1, 2B, …], the sharpened mean prediction of each row, and weights [1, 2B].
+    Both views [1, 2B, …], the sharpened mean prediction for each view [1, 2B, C], and weights [1, 2B].
   """
   weight = jnp.tile(unlabeled['weight'], 2)
   views = filled(jnp.concatenate([unlabeled['weak'], unlabeled['weak1']]), weight, others)
@@ -141,41 +167,44 @@ def guessed(ctx, unlabeled: dict[str, Array], temperature, others: Array, keep: 
 def mixmatch(
   ctx, params, alpha: Array | float, labeled: tuple, unlabeled: tuple, class_weight: Array | float = 1.0
 ) -> tuple[Array, Array, Array]:
-  """MixMatch's step (Berthelot et al. 2019, algorithm 1): mixes all rows with one another and takes the two losses.
+  """Mixes labeled and unlabeled rows and returns MixMatch's two losses (Berthelot et al. 2019, algorithm 1).
 
   Args:
-    ctx, params: of the loss. alpha: of Beta(α, α).
-    labeled: images [M, A, H, W, C], targets [M, A, C] and weight [M, A]; several views of a row follow one another.
-    unlabeled: the same of B rows, with guessed targets.
-    class_weight: [C], factors on the classes' parts of the cross-entropy.
+    ctx: context of the loss.
+    params: parameters of the networks and of the strategy.
+    alpha: parameter of Beta(α, α).
+    labeled: images [M, A, H, W, C], targets [M, A, C] and weights [M, A]; several views are concatenated along A.
+    unlabeled: the same for B unlabeled rows, with guessed targets.
+    class_weight: factors on the cross-entropy of each class [C], or 1.
+
   Returns:
-    logits of the mixed rows [M, A + B, C], cross-entropy [M, A] and squared error [M, B] per example.
+    Logits of the mixed rows [M, A + B, C], cross-entropy [M, A] and squared error [M, B] per example.
   """
   images, weight = labeled[0], labeled[2]
   both = (filled(images, weight, unlabeled[0]), filled(unlabeled[0], unlabeled[2], images))
   targets, weights = (jnp.concatenate([labeled[i], unlabeled[i]], 1) for i in (1, 2))
   mixed, targets, _ = mix(mixing_key(ctx), alpha, jnp.concatenate(both, 1), targets, weights)
   logits, _ = ctx.net(params, mixed)
-  cut = weight.shape[-1]
+  n_labeled = weight.shape[-1]
   return (
     logits,
-    losses.cross_entropy(logits[:, :cut], class_weight * targets[:, :cut]),
-    squared_error(logits[:, cut:], targets[:, cut:]),
+    losses.cross_entropy(logits[:, :n_labeled], class_weight * targets[:, :n_labeled]),
+    squared_error(logits[:, n_labeled:], targets[:, n_labeled:]),
   )
 
 
 def relabeled(targets, label: Array):
-  """Returns the targets with these hard labels, int32 [N], -1 = unlabeled (one-hot, where the targets are soft)."""
+  """Returns the targets with hard labels, int32 [N], -1 = unlabeled; soft targets become one-hot."""
   soft = None if targets.soft is None else jax.nn.one_hot(label, targets.soft.shape[-1])
   return targets.replace(label=label, soft=soft)
 
 
 class SemiSupervised(Strategy):
-  """A method for which some rows are labeled, and the others are images alone.
+  """Base of methods that train on labeled rows and on the images of unlabeled rows.
 
   Attributes:
-    source: whose labels count: "given" (the targets as the phase finds them: in a run of one phase the given labels)
-      or "verified" (trusted rows are labeled; all others are unlabeled, and their given labels reach nothing).
+    source: labels that are used, "given" (the targets at the start of the phase; in a run of one phase the given
+      labels) or "verified" (only trusted rows are labeled, and no given label is used).
   """
 
   source: str = 'given'

@@ -1,4 +1,4 @@
-"""Small-loss selection: networks learn right labels first, so that rows of small loss are mostly right."""
+"""Small-loss selection: networks learn right labels first, so rows with a small loss mostly have right labels."""
 
 import jax
 import jax.numpy as jnp
@@ -9,24 +9,37 @@ from noisyjax.estimate.rank import place
 
 
 def keep_rate(epoch, forget, ramp):
-  """Returns R(T) = 1 − τ·min(T/(T_k − 1), 1): the part kept in epoch T (from 0); T_k = 0: at once."""
+  """Returns R(T) = 1 − τ·min(T / (T_k − 1), 1), the fraction of a batch that is kept in epoch T.
+
+  Args:
+    epoch: T, from 0.
+    forget: τ, the final fraction that is dropped.
+    ramp: T_k, the epochs until then; 0: from the first epoch.
+  """
   return 1 - forget * jnp.where(ramp > 0, jnp.minimum(epoch / jnp.maximum(ramp - 1, 1e-6), 1.0), 1.0)
 
 
 def smallest(per, valid, keep):
-  """Returns the floor(keep · n) smallest of n valid rows: per [M, B], valid bool [B] → bool [M, B]."""
+  """Returns the floor(keep · n) rows with the smallest values among the n valid rows, bool [M, B].
+
+  Args:
+    per: values [M, B].
+    valid: bool [B].
+    keep: fraction to keep.
+  """
   per = jnp.where(valid, per, jnp.inf)
-  # The nudge undoes float32: 0.7f · 100 is 69.99….
+  # 1e-3 compensates for rounding in float32: 0.7f · 100 is 69.99….
   return valid & (place(per) < jnp.floor(keep * valid.sum(-1, keepdims=True) + 1e-3))
 
 
 class Forgetful(Strategy):
-  """What co-teaching and its followers share: two networks, and how much of a batch they drop.
+  """Base of co-teaching and its successors: two networks that drop an increasing fraction of each batch.
 
   Attributes:
-    forget: τ, the part of each batch dropped at the end: the noise rate, which the method is told. Below 0 it is the
-      weight of the large losses in a mixture of Gaussians, of each row's mean loss over networks and epochs so far.
-    ramp: T_k, epochs over which it rises to that.
+    forget: τ, the final fraction of each batch that is dropped: the noise rate, which the method is told. A value below
+      0 stands for an estimate: the share of large losses in a Gaussian mixture of the mean loss of each row over
+      networks and epochs so far.
+    ramp: T_k, the number of epochs over which the fraction rises to τ.
   """
 
   networks = 2

@@ -40,7 +40,7 @@ MISTAKES = {
   'missing images': (['predict', '--workdir={dir}/w'], '--images: missing; expected a folder or zip of images'),
   'no such recipe': (
     ['train', '--config', 'configs/digit.py'],
-    "there is no file 'configs/digit.py', nor does noisyjax ship one of that name. Near names: digits.",
+    "there is no file 'configs/digit.py', and noisyjax ships no recipe of that name. Similar names: digits.",
   ),
   'unknown flag': (
     ['train', '--work=w'],
@@ -221,7 +221,7 @@ def test_no_name_moves_the_cursor_of_a_terminal(capsys, caplog):
       "among its 96 is of one class, 'ant'",
     ),
     ({'labels': np.full(168, 3)}, {}, r'labels: row 0 \(from 0\): .* and 163 more; expected a position in 0\.\.2'),
-    ({'labels': np.zeros(167, int)}, {}, 'labels: has 167 labels for 168 images; expected one an image'),
+    ({'labels': np.zeros(167, int)}, {}, 'labels: has 167 labels for 168 images; expected one per image'),
     ({}, {'data__train': '0:200'}, "data.train: '0:200' reaches outside the data, which has 168 rows"),
     ({}, {'rows': 'trusted', 'data__train': '1:4'}, "rows: 'trusted' leaves no row to phase 'naive'"),
     ({}, {'noise__kind': 'symetric'}, "noise.kind: unknown value 'symetric'. Did you mean 'symmetric'"),

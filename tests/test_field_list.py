@@ -27,7 +27,7 @@ def test_a_word_is_of_names_and_begins_words_of_comments():
   assert found['schedule.restart'].endswith('at least 1e-06  # period of warm_restarts, in epochs')
   assert 'one of: constant step' in listed()['schedule.name']
   assert 'data.size' not in listed('lr')  # "already"
-  with pytest.raises(UserError, match=r"no field has 'restrat' in its name or comment\. Near words: .*restart"):
+  with pytest.raises(UserError, match=r"no field has 'restrat' in its name or description\. Similar words: .*restart"):
     field_list.text('restrat')
 
 
@@ -37,7 +37,7 @@ def test_strategies_and_models_say_what_theirs_are_for():
     'from 0 to 1  # least probability for a correction to count.'
   )
   assert 'below 0: estimated' in found['strategy.co_teaching.forget']
-  assert found['model.small_cnn.scale'].endswith('# of the logits; keeps early training soft.')
+  assert found['model.small_cnn.scale'].endswith('; keeps the predictions soft early in training.')
   assert 'one of: ' in found['model.name'] and ' dense ' in found['model.name']  # a plug-in of the tests too
 
 

@@ -225,7 +225,7 @@ def test_an_edited_op_is_compiled_anew(tmp_path):
     ('model.name', 'bare.py', BARE, r'Model\.hidden has no default'),
     ('augment.weak', 'op.py', 'OP = 1', r'op\.py does not define op; expected'),
     ('strategy.name', 'plain.py', 'class Strategy: pass', r'Strategy is .* a subclass of noisyjax\.engine'),
-    ('model.name', 'plain.py', 'class Model: pass', r'plain\.py: Model is something else than expected: a Flax module'),
+    ('model.name', 'plain.py', 'class Model: pass', r'plain\.py: Model is not a Flax module'),
     (
       'strategy.name',
       'worded.py',

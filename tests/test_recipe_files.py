@@ -33,11 +33,11 @@ def test_a_name_is_a_shipped_recipe_unless_there_is_a_file_of_that_name(tmp_path
 @pytest.mark.parametrize(
   ('name', 'below', 'near'),
   [
-    ('digit', '', 'Near names: digits'),
-    ('elr', '', 'Near names: recipes/elr,'),
+    ('digit', '', 'Similar names: digits'),
+    ('elr', '', 'Similar names: recipes/elr,'),
     ('x' * 5000, '', 'There are: base'),
-    ('dropout', 'sweeps', 'Near names: model_2_dropout'),
-    ('digits', 'nowhere', 'nor does noisyjax ship'),
+    ('dropout', 'sweeps', 'Similar names: model_2_dropout'),
+    ('digits', 'nowhere', 'and noisyjax ships no recipe of that name'),
   ],
 )
 def test_a_name_of_nothing_is_a_users_mistake_with_near_names(name, below, near):

@@ -1,7 +1,7 @@
-"""Every field of a config as a person looks for it: its default, what it may hold, and what it is for.
+"""The list of config fields that `launch.py fields` prints: value, allowed values and description of each.
 
-Nothing is written down twice: comments are those of `defaults.py`, strategies and models are asked for their own fields
-and docstrings, and what is allowed is what `config.check` looks at.
+Descriptions are the comments in `defaults.py` and the "Attributes:" sections of strategies and models. Allowed values
+are those that `config.check` accepts.
 """
 
 import difflib
@@ -25,12 +25,14 @@ from noisyjax.system.errors import UserError
 
 
 def text(word: str = '', config: ConfigDict | None = None) -> str:
-  """Returns a line a field, of those whose name or comment has the word in it.
+  """Returns one line for each field whose name contains the word, or whose description has a word that starts with it.
 
   Args:
-    word: what to look for; "" for all fields. config: whose values are shown; None: the defaults.
+    word: the word to look for; '' lists all fields.
+    config: the config whose values are shown; None: the defaults.
+
   Raises:
-    UserError: no field has it; with near names.
+    UserError: no field matches; the message lists similar words.
   """
   values, comments = flat(config or defaults.get_config()), _comments()
   rows = [(f, fields.spelled(v) or '(empty)', _allowed(f, v), comments.get(f, '')) for f, v in values.items()]
@@ -40,7 +42,7 @@ def text(word: str = '', config: ConfigDict | None = None) -> str:
     known = sorted({part for field in values for part in (field, *field.split('.'))})
     near = ', '.join(difflib.get_close_matches(word, known))
     raise UserError(
-      f'fields: no field has {word!r} in its name or comment.' + (f' Near words: {near}.' if near else '')
+      f'fields: no field has {word!r} in its name or description.' + (f' Similar words: {near}.' if near else '')
     )
   width = [max(len(row[i]) for row in found) for i in (0, 1)]
   lines = (
@@ -51,7 +53,7 @@ def text(word: str = '', config: ConfigDict | None = None) -> str:
 
 
 def _comments() -> dict[str, str]:
-  """Returns dotted field → comment."""
+  """Returns the description of each field by dotted name."""
   lines = inspect.getsource(defaults).splitlines()
   found = (re.match(r'  c\.([\w.]+) = .*?  # (.*)', line) for line in lines)
   out = {match[1]: match[2] for match in found if match}
@@ -64,7 +66,10 @@ def _comments() -> dict[str, str]:
 
 
 def attributes(cls: type) -> dict[str, str]:
-  """Returns attribute → description, from "Attributes:" in docstrings; a class's own goes before its base's."""
+  """Returns the description of each attribute, from the "Attributes:" sections of a class and its bases.
+
+  Descriptions must end with a full stop. Those of a class take precedence over those of its bases.
+  """
   out = {}
   for each in reversed(cls.__mro__):
     section = re.search(r'Attributes:\n(.*?)(?:\n\s*\n|\n\s*\w+:\n|\Z)', each.__dict__.get('__doc__') or '', re.DOTALL)
@@ -76,7 +81,7 @@ def attributes(cls: type) -> dict[str, str]:
 
 
 def _allowed(field: str, default: Any) -> str:
-  """Returns the words for what a field may hold."""
+  """Returns a text about the allowed values of a field."""
   choices = fields.CHOICES.get(field) or {
     'strategy.name': plugins.names(STRATEGIES, 'Strategy'),
     'model.name': plugins.names(MODELS, 'Model'),
@@ -101,7 +106,7 @@ def _allowed(field: str, default: Any) -> str:
 
 
 def _range(field: str) -> str:
-  """Returns the words for the numbers that a field takes."""
+  """Returns a text about the allowed numbers of a field."""
   table, last = field.split('.')[0], field.rpartition('.')[2]
   if table == 'augment':
     return str(fields.Range(*strength.BOUNDS[last]))

@@ -1,7 +1,7 @@
-"""What each field of a config may hold: one table for recipes, flags, sweeps and phases.
+"""Types, ranges and choices of config fields, for recipes, flags, sweeps and phases.
 
-The kind of a field is its default's. The tables below say what a default does not: ranges, choices, and the kind of
-the elements of a list that is empty by default. A field that they do not name takes numbers from 0 to LARGE.
+A field has the type of its default. The tables below hold the ranges, the choices, and the element types of lists that
+are empty by default. Fields that are not listed accept numbers from 0 to LARGE.
 """
 
 import ast
@@ -14,11 +14,17 @@ from typing import Any, NamedTuple
 from noisyjax.system.errors import UserError, check_choice
 
 LARGE = 2**31 - 1  # counters on the device are int32
-SHOWN = 100  # characters of a value in a message
+SHOWN = 100  # maximum number of characters of a value in a message
 
 
 class Range(NamedTuple):
-  """The numbers from `low` to `high`; `high` is not among them where `below` is true."""
+  """A range of numbers.
+
+  Attributes:
+    low: smallest number.
+    high: largest number.
+    below: whether `high` itself is excluded.
+  """
 
   low: float = 0
   high: float = LARGE
@@ -62,8 +68,8 @@ RANGES = {
   'model.std': Range(1e-6),
 }
 
-# Of the fields of strategies and models, by their last name. What else a strategy takes is the strategy's to say
-# (`parts`, `rates`).
+# Ranges of the fields of strategies and models, by the last part of their names. A strategy declares further ranges
+# itself (`parts`, `rates`).
 SHARED_RANGES = {
   'dropout': BELOW_ONE,
   'width': Range(0.01, 100),
@@ -86,19 +92,25 @@ CHOICES = {
   'data.test_labels': ('given', 'true', 'verified'),
 }
 
-# Of lists that are empty by default. A list that is named nowhere (phases, noise.map) is checked where it is read.
+# Element types of lists that are empty by default. Lists that are not named here (phases, noise.map) are checked by the
+# code that uses them.
 ELEMENTS = {'told': str, 'data.classes': str, 'model.mean': float, 'model.std': float}
 
 NOUNS = {bool: 'true or false', int: 'a whole number', float: 'a finite number', str: 'text', tuple: 'a list'}
 
 
 def converted(field: str, default: Any, found: Any) -> Any:
-  """Returns `found`, a value or the text of a flag, as the kind of value that `field` holds.
+  """Converts a value, or the text of a flag, to the type of a field.
 
-  A list may be written in plain words, `a,b,c`; numbers in a list of names become text.
+  A list may be written without brackets and quotes, `a,b,c`. Numbers in a list of names become text.
+
+  Args:
+    field: dotted name.
+    default: default of the field.
+    found: the value or text.
 
   Raises:
-    ValueError: with what was expected.
+    ValueError: the value does not fit; its text says what was expected.
   """
   kind = type(default)
   if kind is tuple:
@@ -125,7 +137,7 @@ _EXAMPLES = {str: 'a,b,c', float: '0.5,0.5,0.5'}
 
 
 def _scalar(kind: type, found: Any) -> Any:
-  """Returns `found` as a bool, int, float or str; raises ValueError."""
+  """Converts a value or text to bool, int, float or str; raises ValueError."""
   text = isinstance(found, str)
   if kind is bool:
     if text and found.strip().lower() in ('true', 't', '1', 'yes', 'false', 'f', '0', 'no'):
@@ -158,7 +170,7 @@ def _scalar(kind: type, found: Any) -> Any:
 
 
 def _nested(found: Any, depth: int = 0) -> Any:
-  """Returns a list of what JSON can hold, its lists as tuples; raises ValueError."""
+  """Returns nested data of types that JSON supports, with lists as tuples; raises ValueError."""
   if isinstance(found, tuple | list) and depth < 10:
     return tuple(_nested(value, depth + 1) for value in found)
   if isinstance(found, dict) and depth < 10:
@@ -176,15 +188,16 @@ _ABSTRACT = {bool: bool, int: numbers.Integral, float: numbers.Real, str: str}
 
 
 def _encodes(text: str) -> bool:
+  """Returns whether a text can be encoded in UTF-8."""
   try:
     text.encode()
-  except UnicodeEncodeError:  # bytes of a command line that are not UTF-8
+  except UnicodeEncodeError:  # the command line had bytes that are not UTF-8
     return False
   return True
 
 
 def _listed(found: Any) -> Any:
-  """Returns the list that a text spells, as Python writes it or in plain words; anything else as it is."""
+  """Parses the text of a list, in Python syntax or as `a,b,c`; returns values that are not text unchanged."""
   if not isinstance(found, str):
     return found
   text = found.strip()
@@ -192,7 +205,7 @@ def _listed(found: Any) -> Any:
     try:
       value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-      value = None  # a bracket or an apostrophe in a plain word
+      value = None  # the text is `a,b,c` with a bracket or apostrophe in a name
     if value is not None:
       return value if isinstance(value, tuple | list) else (value,)
     text = re.sub(r'^[(\[](.*)[)\]]$', r'\1', text, flags=re.DOTALL)
@@ -204,7 +217,7 @@ def _listed(found: Any) -> Any:
 
 
 def spelled(value: Any) -> str:
-  """Returns how a value is written after `--config.field=`; a long one is cut."""
+  """Returns a value as it is written after `--config.field=`, cut to SHOWN characters."""
   if isinstance(value, tuple | list):
     plain = all(isinstance(v, str) and not re.search(r'[\'"(){}\[\],]|^\s|\s$', v) for v in value)
     numeric = all(isinstance(v, numbers.Real) for v in value)
@@ -216,16 +229,16 @@ def spelled(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-  """Returns a value for a message, cut where it is long."""
+  """Returns the repr of a value for a message, cut to SHOWN characters."""
   try:
     text = repr(value)
-  except (ValueError, RecursionError):  # an integer of thousands of digits
+  except (ValueError, RecursionError):  # for example an integer of thousands of digits
     text = f'a {type(value).__name__} that is too long to show'
   return text if len(text) <= SHOWN else f'{text[:SHOWN]}…'
 
 
 def range_of(field: str) -> Range:
-  """Returns the numbers that a field may hold, as far as this table knows."""
+  """Returns the range of a field according to the tables of this module."""
   if field in RANGES:
     return RANGES[field]
   own = field.startswith(('strategy.', 'model.'))
@@ -233,10 +246,10 @@ def range_of(field: str) -> Range:
 
 
 def check(field: str, value: Any) -> None:
-  """Looks whether a value of the right kind is one that the field may hold.
+  """Checks that a value, which has the type of its field, is one of the field's choices or in its range.
 
   Raises:
-    UserError: naming the field, the value, and the range or the choices.
+    UserError: it is not; the message names the field, the value, and the range or the choices.
   """
   if field in CHOICES:
     if value not in CHOICES[field]:

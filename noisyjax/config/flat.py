@@ -1,4 +1,4 @@
-"""A config as one level of dotted names."""
+"""Flattens a config to dotted field names."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 
 def flat(config: ConfigDict | Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-  """Returns dotted name → value."""
+  """Returns the values of a config by dotted name, such as 'optim.lr'; `prefix` is put before each name."""
   out = {}
   for name, value in config.items():
     if isinstance(value, ConfigDict | dict):

@@ -1,4 +1,4 @@
-"""Sets dotted fields of a config, each of its field's type."""
+"""Sets fields of a config by dotted name, with values converted to the type of the field."""
 
 import difflib
 import functools
@@ -15,10 +15,16 @@ from noisyjax.system.errors import UserError, listed
 
 
 def override(config: ConfigDict, values: dict[str, Any], where: str, beside: Path | None = None) -> None:
-  """Sets dotted fields, each of its field's type; plug-ins named by path are loaded, from `beside` too (see `adopt`).
+  """Sets fields of a config and loads the plug-ins that are named by path.
+
+  Args:
+    config: changed in place.
+    values: values by dotted name; text is converted to the type of the field.
+    where: source of the values, for messages.
+    beside: second folder in which to look for plug-ins, see `adopt`.
 
   Raises:
-    UserError: naming `where`, the field, and the nearest field there is, or the type expected.
+    UserError: a field does not exist, or a value has the wrong type.
   """
   values = {f: adopted(config, f, v, beside) if f in PLUGINS else v for f, v in values.items()}
   known = flat(config)
@@ -31,26 +37,32 @@ def override(config: ConfigDict, values: dict[str, Any], where: str, beside: Pat
 
 
 def set_field(config: ConfigDict, field: str, value: Any) -> None:
+  """Sets a field by dotted name, without conversion or check."""
   *path, last = field.split('.')
   for part in path:
     config = config[part]
-  with config.ignore_type():  # a recipe may have put a value of another type there
+  with config.ignore_type():  # the recipe may have set a value of another type
     config[last] = value
 
 
 @functools.cache
 def defaults() -> dict[str, Any]:
-  """Returns dotted name → default."""
+  """Returns the default of each field by dotted name."""
   from noisyjax.config import defaults
 
   return flat(defaults.get_config())
 
 
 def check_field(where: str, field: str, known: Iterable[str]) -> None:
-  """Looks whether a dotted field exists.
+  """Checks that a field exists.
+
+  Args:
+    where: source of the field, for messages.
+    field: dotted name.
+    known: dotted names of all fields.
 
   Raises:
-    UserError: naming `where`, the nearest field, and the fields beside it.
+    UserError: the field does not exist; the message names the closest field, and the fields of the same table.
   """
   known = list(known)
   if field in known:

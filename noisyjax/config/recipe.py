@@ -1,6 +1,6 @@
-"""Recipes: Python files with a function `get_config()`, and the flags `--config.field=value` that change its config.
+"""Recipes, Python files with a function `get_config()`, and flags `--config.field=value` that override their fields.
 
-A recipe is a program: loading one runs it.
+Loading a recipe executes the file.
 """
 
 import importlib.machinery
@@ -23,16 +23,17 @@ def load(text: str) -> ConfigDict:
   """Returns the config of a recipe.
 
   Args:
-    text: a file or the name of a shipped recipe; what follows a colon is passed to its get_config.
+    text: path of a file or name of a shipped recipe; text after a colon is passed to its `get_config`.
+
   Raises:
-    UserError: no such file, or one that cannot be run or gives no config; naming the file and line.
+    UserError: there is no such file, executing it fails, or it does not return a config.
   """
   name, colon, argument = text.partition(':')
   file = recipe_files.located(name, '--config')
   config = run(file, 'get_config', *([argument] if colon else []))
   if not isinstance(config, ConfigDict):
     raise UserError(
-      f'{file}: get_config() returns a {type(config).__name__}; expected a ConfigDict, as base.get_config().'
+      f'{file}: get_config() returns a {type(config).__name__}; expected a ConfigDict, as base.get_config() returns.'
     )
   complete(config, str(file))
   adopt(config, file.parent)
@@ -40,10 +41,15 @@ def load(text: str) -> ConfigDict:
 
 
 def run(file: Path, function: str, *arguments: str) -> Any:
-  """Runs a Python file and returns what its `function` returns.
+  """Executes a Python file, calls a function that it defines, and returns the result; an iterator as a list.
+
+  Args:
+    file: path of the file.
+    function: name of the function.
+    *arguments: arguments of the function.
 
   Raises:
-    UserError: whatever the file raises, in one line that names the file and the line.
+    UserError: the file or the function raises an exception, or there is no such function.
   """
   loader = importlib.machinery.SourceFileLoader(file.stem, str(file))
   spec = importlib.util.spec_from_loader(file.stem, loader)
@@ -51,14 +57,20 @@ def run(file: Path, function: str, *arguments: str) -> Any:
   with plugins.running(file), recipe_files.importing(file):
     loader.exec_module(module)
     if not hasattr(module, function):
-      raise UserError(f'{file}: has no function {function}().')
+      raise UserError(f'{file}: has no function {function}(); expected a file that defines it.')
     found = getattr(module, function)(*arguments)
     return list(found) if isinstance(found, Iterator) else found
 
 
 def take_fields(arguments: list[str]) -> tuple[list[str], dict[str, str]]:
-  """Parts a command line into all else and field → text of its `--config.field=value`, `--config.field value`,
-  `--config.field` (true) and `--noconfig.field` (false); the last word on a field counts."""
+  """Separates the config flags of a command line from its other arguments.
+
+  Config flags are `--config.field=value`, `--config.field value`, `--config.field` (true) and `--noconfig.field`
+  (false). The last flag of a field wins.
+
+  Returns:
+    The other arguments, and the text of each field by dotted name.
+  """
   rest, fields, queue = [], {}, list(arguments)
   while queue:
     argument = queue.pop(0)

@@ -1,7 +1,8 @@
-"""Where recipes and sweep files lie: files of one's own, or those that ship with noisyjax, by name.
+"""Finds recipes and sweep files: files of the user by path, and files shipped with noisyjax by name.
 
-In a checkout the shipped ones are `configs/`; an installed package holds the same files as `noisyjax.recipes`. They
-import each other as `configs.…` in both, which here is a package of no folder: nothing of that name is installed.
+In a checkout the shipped files are in `configs/`; an installed package contains them as `noisyjax.recipes`. In both
+cases they import each other as `configs.…`, through a namespace package that this module creates; no package of that
+name is installed.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from noisyjax.system.errors import UserError
 
-_NEAR = 10  # names that a message lists at most
+_NEAR = 10  # maximum number of names in a message
 
 
 def root() -> Path:
@@ -25,7 +26,7 @@ def root() -> Path:
 
 
 def names(below: str = '') -> list[str]:
-  """Returns the shipped recipes, such as "digits" and "recipes/elr", or those in one folder of them."""
+  """Returns the names of the shipped recipes, such as "digits" and "recipes/elr", or of those in the folder `below`."""
   folder = root() / below
   files = (path.relative_to(folder).with_suffix('') for path in folder.rglob('*.py'))
   recipes = (path for path in files if path.name not in ('__init__', 'common') and path.parts[0] != 'sweeps')
@@ -33,15 +34,17 @@ def names(below: str = '') -> list[str]:
 
 
 def located(name: str, flag: str, below: str = '') -> Path:
-  """Returns the file of a recipe: the file `name` itself, or the shipped one of that name.
+  """Returns the path of a recipe.
 
   Args:
-    name: a path ("mine.py"), or a shipped recipe ("digits", "recipes/elr", "configs/digits.py").
-    flag: which asks, for the message. below: the folder of the shipped files to look in ("sweeps").
+    name: path of a file ("mine.py"), or name of a shipped recipe ("digits", "recipes/elr", "configs/digits.py").
+    flag: the flag that gave the name, for messages.
+    below: folder of the shipped files in which to look ("sweeps").
+
   Raises:
-    UserError: neither; it lists near names.
+    UserError: there is neither such a file nor such a recipe; the message lists similar names.
   """
-  with contextlib.suppress(OSError):  # a name too long, or in a folder that may not be read
+  with contextlib.suppress(OSError):  # the name is too long, or its folder is not readable
     if Path(name).is_file():
       return Path(name)
   folder = root() / below
@@ -49,19 +52,19 @@ def located(name: str, flag: str, below: str = '') -> Path:
   known = names(below)
   if short in known:
     return folder / f'{short}.py'
-  ends = {known_name.rpartition('/')[2]: known_name for known_name in reversed(known)}  # "elr" is recipes/elr
+  ends = {known_name.rpartition('/')[2]: known_name for known_name in reversed(known)}  # "elr" → "recipes/elr"
   near = [ends[short]] if short in ends else []
   near += [ends.get(n, n) for n in difflib.get_close_matches(short, [*known, *ends], n=_NEAR, cutoff=0.5)]
   near = list(dict.fromkeys(near))
-  said = f'Near names: {", ".join(near)}.' if near else f'There are: {", ".join(known[:_NEAR])}, ….'
-  raise UserError(f'{flag}: there is no file {name!r}, nor does noisyjax ship one of that name. {said}')
+  hint = f'Similar names: {", ".join(near)}.' if near else f'There are: {", ".join(known[:_NEAR])}, ….'
+  raise UserError(f'{flag}: there is no file {name!r}, and noisyjax ships no recipe of that name. {hint}')
 
 
 @contextlib.contextmanager
 def importing(file: Path) -> Iterator[None]:
-  """Lets a recipe, while it runs, import what lies beside it and, as `configs.…`, what ships with noisyjax.
+  """Within this block, a recipe can import modules from its own folder, and the shipped recipes as `configs.…`.
 
-  Whatever is installed goes first: a file beside a recipe cannot take the place of a library.
+  Installed packages take precedence: a file beside a recipe cannot replace a library.
   """
   own = [p for p in file.resolve().parents if p.name == 'configs'][:1]
   if 'configs' not in sys.modules:

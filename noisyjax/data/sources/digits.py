@@ -1,6 +1,6 @@
-"""scikit-learn's handwritten digits (1,797 grays of 8 x 8 from UCI's Optdigits): embedded, no download.
+"""scikit-learn's handwritten digits: 1,797 gray images of 8 x 8 from UCI's Optdigits, included in its package.
 
-Given labels are the true ones; noise is `config.noise`'s to add.
+The given labels are the true labels; `config.noise` adds noise to them.
 """
 
 import numpy as np
@@ -10,8 +10,8 @@ from noisyjax.data import dataset
 
 
 def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
-  """Returns the digits as uint8 [1797, 8, 8, 1], their 0..16 spread over 0..255, and the truth int32 [1797]."""
-  import sklearn.datasets  # here, not above: looking for a source imports every module, and this one takes a second
+  """Returns the digits, uint8 [1797, 8, 8, 1] with 0..16 scaled to 0..255, and the true labels, int32 [1797]."""
+  import sklearn.datasets  # imported here, because the search for sources imports this module, and it takes a second
 
   digits = sklearn.datasets.load_digits()
   images = np.rint(digits.images[..., None] * (255 / 16)).astype(np.uint8)

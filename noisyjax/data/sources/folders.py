@@ -1,9 +1,10 @@
-"""A tree with a folder for each class, as a folder, zip or tar: `cat/1.jpg`, `dog/2.jpg`, `undefined/3.jpg`.
+"""A tree with one folder per class, as a folder, zip or tar: `cat/1.jpg`, `dog/2.jpg`, `undefined/3.jpg`.
 
-Images of the folder `config.unlabeled` are unlabeled. Class numbers follow the class names, or `config.classes`. A tree
-may have such folders in each of its parts: `train/cat/1.jpg`, `val/cat/2.jpg`, `test/cat/3.jpg`, under any of their
-usual names (`Training`, `valid`, `seg_test`, …). The source's own test and validation rows are these. Folders that do
-nothing but wrap another (`seg_train/seg_train/cat`) are seen through, class folders without images are left out.
+Images in the folder `config.unlabeled` are unlabeled. Class numbers follow the order of the class names, or of
+`config.classes`. A tree may have parts with class folders in each: `train/cat/1.jpg`, `val/cat/2.jpg`,
+`test/cat/3.jpg`, under their usual names (`Training`, `valid`, `seg_test`, …). They are the test and validation rows of
+the data set. Folders that only contain another folder (`seg_train/seg_train/cat`) are skipped; class folders without
+images are left out.
 """
 
 import re
@@ -29,20 +30,30 @@ _USE = {'train': 'trains', 'val': 'validates', 'test': 'tests'}
 
 
 class Placed(NamedTuple):
-  """Where the images of a tree belong, each [n], and what a person should know of the tree."""
+  """The images of a tree, with the class and part of each.
+
+  Attributes:
+    names: names of the images [n].
+    classes: names of their class folders [n].
+    parts: 'train', 'val' or 'test' for each image [n]; '' if the tree has no parts.
+    notes: notes for the user.
+  """
 
   names: tuple[str, ...]
   classes: list[str]
-  parts: list[str]  # train, val or test; '' where the tree has no parts
+  parts: list[str]
   notes: list[str]
 
 
 def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   """Loads the tree at `config.path`; `config.truth` is a CSV `image,label` with paths below it, for the audit.
 
+  Returns:
+    The data set, and the true labels, int32 [N]; -1 = unknown.
+
   Raises:
-    UserError: listing images that cannot be read, unless `config.skip_bad`; for images outside class folders, parts
-      beside classes, and class folders that `config.classes` does not name.
+    UserError: images are unreadable and `config.skip_bad` is off, images lie outside class folders, parts and classes
+      are mixed, or `config.classes` does not list a class folder.
   """
   if not config.path:
     raise UserError('data.path is empty; expected a folder or zip with a folder for each class.')
@@ -63,7 +74,9 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   if config.truth:
     column = label_file.read_column(config.truth, config.image_column, config.label_column)
     if column.images is None:
-      raise UserError(f"{config.truth}: data.truth of a class-folder tree needs the header 'image,label'.")
+      raise UserError(
+        f"{config.truth}: names no images; data.truth of a class-folder tree needs the header 'image,label'."
+      )
     truth = labels.indices(match.aligned(column, names, root), classes, config.unlabeled)
   made = dataset.make(
     decoded.images,
@@ -80,49 +93,49 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
 
 
 def _unread(root: Path, config) -> list[str]:
-  """Returns a note for each label file that is there, and that a tree of class folders does not read."""
+  """Returns a note for each label file that exists but is ignored, because the class folders are the labels."""
   there = lambda path: any(reading.kind(folder / path) == 'file' for folder in (root.parent, Path(), root))
   return [
-    f'data.{field}: {config[field]} is not read: the class folders are the labels (data.source=images reads it).'
+    f'data.{field}: {config[field]} is ignored: the class folders are the labels (data.source=images reads it).'
     for field in ('labels', 'verified')
     if config[field] and there(reading.path_of(config[field], f'data.{field}'))
   ]
 
 
 def part_of(folder: str) -> str:
-  """Returns the part of a data set that a folder's name means: train, val, test or pred; '' for any other name."""
+  """Returns the part of a data set that a folder name denotes: train, val, test or pred; '' for other names."""
   found = _PART.fullmatch(folder)
   return found[1].lower() if found else ''
 
 
 def has_classes(found: files.ImageFiles) -> bool:
-  """Returns whether there are folders that can be classes."""
+  """Returns whether there are folders that may be classes."""
   tree = _Tree(found)
   return bool(tree.full(tree.unwrapped('')))
 
 
 def place(found: files.ImageFiles) -> Placed:
-  """Finds the class folders of a tree, and the parts they lie in.
+  """Finds the class folders of a tree, and the parts that contain them.
 
   Raises:
-    UserError: no class folders, images outside them, classes beside parts, or parts without a part to train on.
+    UserError: there are no class folders, images lie outside them, classes and parts are mixed, or no part is train.
   """
   tree = _Tree(found)
   top = tree.unwrapped('')
   parts = {folder: part_of(_last(folder)) for folder in tree.full(top)}
   classed = {folder: part for folder, part in parts.items() if part and tree.has_classes(folder)}
-  if not classed:  # a folder called test that holds images is a class, called so
+  if not classed:  # a folder named test that holds images itself is a class of that name
     bases = {top: ''}
     if not tree.full(top):
       raise UserError(
         f'{found.root}: has no class folders: its {len(found.names)} images lie side by side. Expected a folder for '
-        'each class (cat/1.jpg); images with a label file are data.source=images.'
+        'each class (cat/1.jpg). For images with a label file, set data.source=images.'
       )
   elif '' in parts.values() or 'train' not in classed.values():
     first, all_ = _last(next(iter(classed))), listed(map(_last, parts))
     raise UserError(
-      f'{found.root}: its folders are {all_}; expected a folder for each class, or train, val and test with such '
-      f'folders and nothing beside them. If {first!r} is a class, rename its folder.'
+      f'{found.root}: its folders are {all_}; expected a folder for each class, or folders train, val and test that '
+      f'contain the class folders, and no others. If {first!r} is a class, rename its folder.'
     )
   else:
     bases = {tree.unwrapped(folder): part for folder, part in classed.items() if part != 'pred'}
@@ -138,12 +151,12 @@ def place(found: files.ImageFiles) -> Placed:
       kinds.append(bases[base])
     elif base is not None:
       outside.append(name)
-    elif name not in strays:  # a part without class folders
+    elif name not in strays:  # the part has no class folders
       flat[_last(next(f for f in parts if name.startswith(f + '/')))] += 1
   if outside:
     raise UserError(
       f'{found.root}: {len(outside)} images lie outside the class folders: {listed(outside)}. Move them '
-      'into one, or out of the tree.'
+      'into a class folder, or out of the tree.'
     )
   notes = []
   if classed:
@@ -156,16 +169,17 @@ def place(found: files.ImageFiles) -> Placed:
     notes.append(f'{found.root.name}: {count} images in {part} lie in no class folder and are not used.')
   empty = sorted({_last(f) for base in bases for f in tree.folders[base] if f not in tree.filled} - {*classes})
   if empty:
-    notes.append(f'{found.root.name}: {len(empty)} folder(s) without images are no classes: {listed(empty)}.')
+    notes.append(f'{found.root.name}: {len(empty)} folder(s) without images are left out: {listed(empty)}.')
   return Placed(tuple(names), classes, kinds, notes)
 
 
 class _Tree:
-  """The folders of a set of image files: which lie in which, and which hold images.
+  """The folder tree of a set of image files.
 
   Attributes:
-    folders: folder → the folders in it, '' = the root. images: folder → the images in it. filled: folders that have
-      images somewhere below.
+    folders: the subfolders of each folder; '' is the root.
+    images: the images directly in each folder.
+    filled: folders with images at any depth.
   """
 
   def __init__(self, found: files.ImageFiles) -> None:
@@ -180,25 +194,30 @@ class _Tree:
         folder = folder.rpartition('/')[0]
 
   def full(self, folder: str) -> list[str]:
-    """Returns the folders in a folder that have images below."""
+    """Returns the subfolders of a folder that have images at any depth."""
     return [f for f in self.folders[folder] if f in self.filled]
 
   def unwrapped(self, folder: str) -> str:
-    """Returns the folder, or the one in it that holds all, if that has folders with images itself; and so on."""
+    """Descends while a folder contains only one subfolder with images, and that one has such subfolders itself."""
     while not self.images[folder] and len(inner := self.full(folder)) == 1 and self.full(inner[0]):
       folder = inner[0]
     return folder
 
   def has_classes(self, folder: str) -> bool:
-    """Returns whether a part of a data set has class folders: test/test/1.jpg has none."""
+    """Returns whether a part of a data set has class folders; a part test/test/1.jpg does not."""
     return any(not part_of(_last(f)) for f in self.full(self.unwrapped(folder)))
 
 
 def _last(path: str) -> str:
+  """Returns the last component of a path."""
   return PurePosixPath(path).name
 
 
 def _check_wanted(root: Path, folders: Sequence[str], wanted: tuple[str, ...], unlabeled: str) -> None:
+  """Raises UserError if a class folder is not in a non-empty `data.classes`."""
   unknown = sorted({*folders} - {*wanted, unlabeled}) if wanted else []
   if unknown:
-    raise UserError(f'{root}: the folder {unknown[0]!r} is none of data.classes ({listed(wanted)}).')
+    raise UserError(
+      f'{root}: the folder {unknown[0]!r} is not in data.classes; expected folders named {listed(wanted)}. Add it to '
+      'data.classes, or rename the folder.'
+    )

@@ -1,14 +1,14 @@
 """A folder or zip of images, and files of labels.
 
-`path` is a folder that holds `images/` or `images.zip` beside the label files, or the folder or zip of images itself.
+`path` is a folder that contains `images/` or `images.zip` and the label files, or the folder or zip of images itself.
 A label file (see `data.label_file`) is one of
 
-* labels alone, one a row, in the sorted order of the image names. `labels` (given) and `truth` cover all images;
-  `verified` covers the first rows, the rest is unchecked;
-* a table whose rows name their images. `labels` should name every image (`unlisted` says what becomes of the others);
-  `verified` and `truth` may name some.
+* labels alone, one per row, in the sorted order of the image names. `labels` (given) and `truth` cover all images;
+  `verified` covers the first rows, and the others are not verified;
+* a table whose rows name their images. `labels` should name every image (`unlisted` determines how others are handled);
+  `verified` and `truth` may name a part of the images.
 
-Classes are decided over given and verified labels together. Rows follow the sorted image names in both cases.
+Given and verified labels together determine the classes. In both cases rows follow the sorted image names.
 """
 
 import re
@@ -29,9 +29,12 @@ from noisyjax.system.errors import UserError, check_choice
 def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   """Loads the images of `config.path` with `config.labels`, `config.verified` and `config.truth` ('' = none).
 
+  Returns:
+    The data set, and the true labels, int32 [N]; -1 = unknown.
+
   Raises:
-    UserError: listing all images that are missing or cannot be read, unless `config.skip_bad`; and for labels that do
-      not fit the images or the classes.
+    UserError: images are missing or unreadable and `config.skip_bad` is off, or labels do not fit the images or the
+      classes.
   """
   if not config.path:
     raise UserError('data.path is empty; expected a folder or zip of images.')
@@ -56,7 +59,7 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
     kept = [k for k, i in enumerate(decoded.good) if position[found.names[i]] not in unlisted]
     decoded = decoded.take(kept)
   good_names = [found.names[i] for i in decoded.good]
-  rows = np.array([position[name] for name in good_names], np.int64)  # the label rows of the images that are left
+  rows = np.array([position[name] for name in good_names], np.int64)  # label rows of the remaining images
   none = np.full(len(names), -1, np.int32)
   made = dataset.make(
     decoded.images,
@@ -72,22 +75,26 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
 
 
 def _labels(columns: dict[str, Column], config: ConfigDict) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
-  """Returns the classes, and the labels int32 [N] of each field."""
-  legal = [column for field, column in columns.items() if field != 'truth']  # the truth names no classes
+  """Returns the classes, and the labels of each field, int32 [N]."""
+  legal = [column for field, column in columns.items() if field != 'truth']  # true labels do not define the classes
   classes = class_names(legal, config.unlabeled, config.classes)
   if 'truth' in columns and not config.classes:
-    class_names(columns.values(), config.unlabeled)  # but names in one file and numbers in another are a mistake
+    class_names(columns.values(), config.unlabeled)  # raises if one file has names and another has numbers
   return classes, {field: indices(column, classes, config.unlabeled) for field, column in columns.items()}
 
 
 def _notes(columns: dict[str, Column], classes: Sequence[str]) -> list[str]:
-  """Returns what a person should know of the way given and verified labels were read."""
+  """Returns notes for the user on how given and verified labels were read."""
   legal = [column for field, column in columns.items() if field != 'truth']
   return [note for column in legal for note in (*column.notes, *position_note(column, classes))]
 
 
 def _unlisted(given: Column | None, config: ConfigDict) -> tuple[set[int], list[str]]:
-  """Returns the images to leave out since the given labels have no row for them, and notes on missing labels."""
+  """Applies `config.unlisted` to the images without a row in the given labels.
+
+  Returns:
+    The indices of images to leave out, and notes for the user on missing labels.
+  """
   check_choice('data.unlisted', config.unlisted, ('unlabeled', 'skip', 'refuse'))
   if given is None:
     return set(), []
@@ -100,14 +107,14 @@ def _unlisted(given: Column | None, config: ConfigDict) -> tuple[set[int], list[
     f'{(given.images or ())[without[0]]!r}'
   )
   if config.unlisted == 'refuse':
-    raise UserError(f'{text}; expected a row for each (data.unlisted=refuse).')
+    raise UserError(f'{text}; expected a row for each. Add them, or set data.unlisted=unlabeled or skip.')
   if config.unlisted == 'skip':
     return set(without), [*notes, f'{text}; they are left out (data.unlisted=skip).']
   return set(), [*notes, f'{text}; they count as unlabeled (data.unlisted=skip leaves them out).']
 
 
 def locate(path: str | Path) -> tuple[Path, Path]:
-  """Returns (folder or zip of images, folder in which label files are looked for first) of a `data.path`."""
+  """Returns the folder or zip of images that a `data.path` leads to, and the folder to search first for label files."""
   path = reading.path_of(path, 'data.path')
   if not reading.kind(path):
     raise UserError(f'data.path: there is no folder or zip {str(path)!r}.{reading.near(path)}{home.hint(path)}')
@@ -118,8 +125,9 @@ def locate(path: str | Path) -> tuple[Path, Path]:
 
 
 def _label_path(field: str, value: str, base: Path, root: Path) -> Path:
+  """Returns the path of a label file; raises UserError if there is none."""
   path = reading.path_of(value, f'data.{field}')
-  candidates = (base / path, root / path, path)  # metadata.csv lies among the images
+  candidates = (base / path, root / path, path)  # root: some data sets keep metadata.csv among the images
   for candidate in candidates:
     if reading.kind(candidate):
       return candidate
@@ -131,10 +139,10 @@ def _label_path(field: str, value: str, base: Path, root: Path) -> Path:
 
 
 def _expected(names: Sequence[str], columns: dict[str, Column]) -> tuple[list[str], list[str]]:
-  """Returns the images that the label files speak of, in row order, and a sentence for each that does not exist.
+  """Returns the names of the images that the label files describe, in row order, and a message for each missing image.
 
-  Where rows name no images, a gap in numbered names shows which image is missing, so that the rows after it keep their
-  labels.
+  If rows do not name their images and the image names are numbered, a gap in the numbers shows which image is missing,
+  so that the rows after it keep their labels.
   """
   whole = [column for field, column in columns.items() if field != 'verified' and column.images is None]
   count = len(whole[0].labels) if whole else len(names)
@@ -146,7 +154,7 @@ def _expected(names: Sequence[str], columns: dict[str, Column]) -> tuple[list[st
 
 
 def _numbered(names: Sequence[str], count: int) -> list[str] | None:
-  """Returns the `count` names of a numbered series that `names` has gaps in; None unless there is exactly one such."""
+  """Returns the `count` names of the numbered series to which `names` belong; None unless there is exactly one."""
   parts = [part for name in names if (part := re.fullmatch(r'(.*?)(\d+)(\.\w+)', name))]
   if len(parts) < len(names) or len({(p[1], len(p[2]), p[3]) for p in parts}) != 1:
     return None

@@ -1,9 +1,16 @@
 """An .npz file of arrays.
 
-Keys: `images` [N, H, W, C] or [N, H, W], of any type that `data.pixels.normalised` takes; `labels` (given), of any that
-`data.column.column_of` takes; optional `verified` and `true` (None, NaN or -1 = none), `classes` (C names), `names` (N
-names), `test` (bool [N], the source's own test part). Or the parts by themselves, as Keras (`x_train`, `y_train`,
-`x_test`, …) and MedMNIST (`train_images`, `train_labels`, `val_images`, …) store them.
+Keys:
+  images: [N, H, W, C] or [N, H, W], of any type that `data.pixels.normalised` accepts.
+  labels: given labels [N], of any type that `data.column.column_of` accepts.
+  verified: optional, verified labels [N]; None, NaN or -1 = not verified.
+  true: optional, true labels [N]; None, NaN or -1 = unknown.
+  classes: optional, C class names.
+  names: optional, N image names.
+  test: optional, bool [N], the test rows of the data set.
+
+A file may instead hold its parts separately, as Keras (`x_train`, `y_train`, `x_test`, …) and MedMNIST (`train_images`,
+`train_labels`, `val_images`, …) store them.
 """
 
 from pathlib import Path
@@ -32,10 +39,13 @@ PARTS = {'train': ('train',), 'val': ('val', 'valid', 'validation'), 'test': ('t
 
 
 def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
-  """Loads `config.path`; `config.classes` goes before the file's own names.
+  """Loads the file `config.path`; `config.classes` takes precedence over the class names in the file.
+
+  Returns:
+    The data set, and the true labels, int32 [N]; -1 = unknown.
 
   Raises:
-    UserError: naming the file and key of what is missing or malformed.
+    UserError: a key is missing or malformed; the message names the file and the key.
   """
   path = reading.file_of(config.path, 'data.path')
   arrays, notes = _read(path)
@@ -44,8 +54,8 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   columns = {key: column_of(arrays[key], f'{path}: {key}') for key in ('labels', 'verified', 'true') if key in arrays}
   for column in columns.values():
     if len(column.labels) != count:
-      raise UserError(f'{column.where}: has {len(column.labels)} labels for {count} images; expected one an image.')
-  legal = [column for key, column in columns.items() if key != 'true']  # the truth names no classes
+      raise UserError(f'{column.where}: has {len(column.labels)} labels for {count} images; expected one per image.')
+  legal = [column for key, column in columns.items() if key != 'true']  # true labels do not define the classes
   wanted = tuple(config.classes) or tuple(arrays.get('classes', np.zeros(0)).tolist())
   classes = labels.class_names(legal, config.unlabeled, wanted)
   values = {key: labels.indices(column, classes, config.unlabeled) for key, column in columns.items()}
@@ -67,16 +77,16 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
-  """Returns the arrays under our own keys, and what was done to get them."""
-  hint = 'Is the file complete? Objects are not loaded: names are np.array(labels, dtype=str).'
+  """Returns the arrays under the keys of the module docstring, and notes on how they were found."""
+  hint = 'Is the file complete? Object arrays are not loaded: store names as np.array(labels, dtype=str).'
   with reading.reading(path, '.npz', hint):
     with path.open('rb') as file:
       start = file.read(8)
     if table.is_pickle(start):
       raise UserError(
-        f'{path}: is a pickle, as the batches of CIFAR are, and is not read: loading one runs the program in it. '
-        'Reading them is coming; until then, if you trust it, make an .npz of it: d = pickle.load(open(FILE, "rb"), '
-        'encoding="latin1"); numpy.savez("data.npz", images=d["data"].reshape(-1, 3, 32, 32), labels=d["labels"]).'
+        f'{path}: is a pickle, like the batches of CIFAR; expected an .npz file. Loading a pickle may execute code, so '
+        'noisyjax does not. If you trust the file, convert it: d = pickle.load(open(FILE, "rb"), encoding="latin1"); '
+        'numpy.savez("data.npz", images=d["data"].reshape(-1, 3, 32, 32), labels=d["labels"]).'
       )
     file = np.load(path, allow_pickle=False)
     if not isinstance(file, np.lib.npyio.NpzFile):
@@ -93,7 +103,10 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
 
 
 def _keys(path: Path, found: list[str]) -> dict[str, list[str]]:
-  """Returns our keys → the file's (several are the parts of one), and `parts` → which these are."""
+  """Returns, for each key of the module docstring, the keys of the file whose arrays form it.
+
+  If the file holds its parts separately, a key has one entry per part, and 'parts' lists the names of the parts.
+  """
   for images, labels_ in PAIRS:
     if images in found and labels_ in found:
       return {'images': [images], 'labels': [labels_]} | {key: [key] for key in OPTIONAL if key in found}
@@ -112,6 +125,6 @@ def _keys(path: Path, found: list[str]) -> dict[str, list[str]]:
       } | {key: [key] for key in ('classes',) if key in found}
   missing = [key for key in ('images', 'labels') if key not in found]
   raise UserError(
-    f'{path}: has no key {missing[0]!r}; its keys are {listed(found) or "none"}. Expected images and labels, or '
-    'the parts of Keras (x_train, y_train, …) or MedMNIST (train_images, train_labels, …).'
+    f'{path}: has no key {missing[0]!r}; its keys are {listed(found) or "none"}. Expected the keys images and labels, '
+    'or those of Keras (x_train, y_train, …) or MedMNIST (train_images, train_labels, …).'
   )

@@ -1,10 +1,12 @@
 """A data set of TensorFlow Datasets by name (`cifar10`, `cifar100`, `mnist`, …), read without TensorFlow.
 
-TFDS prepares a data set once, on disk; `config.path` is its `data_dir` ('' = `~/tensorflow_datasets`). Preparing most
-image data sets needs the network and TensorFlow to encode them, reading them needs neither: array_record files through
-TFDS' random access, and TFRecord files, which TFDS itself reads with TensorFlow only, by their framing (length as
-uint64, checksum, record, checksum). Rows are the train split in TFDS' order, then the test split, which `Dataset.test`
-marks; a row is called by its TFDS id where there is one (`train_16399` is row 16399 of the python version of CIFAR).
+TFDS prepares a data set on disk once; `config.path` is its `data_dir` ('' = `~/tensorflow_datasets`). Preparing most
+image data sets needs a network connection, and TensorFlow to encode the images. Reading needs neither: array_record
+files are read through the random access of TFDS, and TFRecord files, for which TFDS itself needs TensorFlow, through
+their framing (length as uint64, checksum, record, checksum).
+
+Rows are the train split in the order of TFDS, then the test split, which `Dataset.test` marks. The name of a row is its
+TFDS id, if it has one (`train_16399` is row 16399 of the python version of CIFAR).
 """
 
 import functools
@@ -24,12 +26,16 @@ from noisyjax.system.log import log
 
 
 def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
-  """Loads the TFDS data set `config.name`; its labels are both the given and the true ones.
+  """Loads the TFDS data set `config.name`; its labels are both the given and the true labels.
+
+  Returns:
+    The data set, and the true labels, int32 [N].
 
   Raises:
-    UserError: if TFDS knows no such data set, it is not prepared and cannot be, or it holds no images with labels.
+    UserError: TFDS does not know the data set, the data set is not prepared and cannot be prepared, or it does not have
+      images with labels.
   """
-  import tensorflow_datasets as tfds  # here, not above: the import takes a third of a second
+  import tensorflow_datasets as tfds  # imported here, because it takes a third of a second
 
   if not config.name:
     raise UserError('data.name is empty; expected the TFDS name of a data set, such as cifar10.')
@@ -39,7 +45,7 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   image_key, label_key = _keys(tfds, builder)
   parts = [part for part in ('train', 'test') if part in builder.info.splits]
   if 'train' not in parts:
-    raise UserError(f'TFDS {config.name}: has the splits {", ".join(builder.info.splits)}; expected one called train.')
+    raise UserError(f'TFDS {config.name}: has the splits {", ".join(builder.info.splits)}; expected a split train.')
   channels = builder.info.features[image_key].shape[-1]
   channels = channels if channels in (1, 3) else config.channels
   read = functools.partial(_read, builder, parts, image_key, label_key, config.size, config.fit, channels)
@@ -59,41 +65,43 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
 
 
 def _builder(tfds: Any, name: str, path: str) -> Any:
+  """Returns the TFDS builder of a data set; raises UserError if TFDS does not know it."""
   try:
     return tfds.builder(name, **({'data_dir': str(reading.path_of(path, 'data.path'))} if path else {}))
-  except Exception as error:  # TFDS raises many kinds, with pages of text; its first line says it
+  except Exception as error:  # TFDS raises many types of exceptions, with long texts; the first line tells the reason
     raise UserError(f'data.name: TFDS cannot find {name!r}: {str(error).splitlines()[0]}') from error
 
 
 def _prepare(builder: Any, name: str) -> None:
-  """Downloads and prepares, once, and says so."""
+  """Downloads and prepares a data set, and logs that it does."""
   log.warning('TFDS %s is not prepared in %s; downloading and preparing it there.', name, builder.data_path)
   try:
     builder.download_and_prepare(file_format='array_record')
-  except Exception as error:  # no network, no TensorFlow, no space: each has its own kind
+  except Exception as error:  # a missing network, missing TensorFlow and a full disk raise different types
     reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
     raise UserError(
-      f'TFDS {name}: is not prepared in {builder.data_path} and cannot be here ({reason}). Prepare it once where there '
-      f'is a network and TensorFlow, `tfds build {name} --file_format=array_record --data_dir=FOLDER`, copy FOLDER and '
-      'set data.path to it.'
+      f'TFDS {name}: is not prepared in {builder.data_path} and cannot be prepared here ({reason}). Prepare it on a '
+      f'machine with network and TensorFlow, `tfds build {name} --file_format=array_record --data_dir=FOLDER`, copy '
+      'FOLDER and set data.path to it.'
     ) from error
 
 
 def _keys(tfds: Any, builder: Any) -> tuple[str, str]:
-  """Returns the features that hold the image and its class."""
+  """Returns the names of the features that hold the image and its class."""
   features = dict(builder.info.features.items())
   keys = builder.info.supervised_keys
   image, label = keys if keys and len(keys) == 2 and all(isinstance(key, str) for key in keys) else ('image', 'label')
   kinds = [features.get(key) for key in (image, label)]
   if not isinstance(kinds[0], tfds.features.Image) or not isinstance(kinds[1], tfds.features.ClassLabel):
     raise UserError(
-      f'TFDS {builder.name}: has the features {", ".join(features)}; expected an image and a class label.'
+      f'TFDS {builder.name}: has the features {", ".join(features)}; expected an image and a class label. Choose '
+      'another data.name.'
     )
   return image, label
 
 
 def _stamp(builder: Any, parts: list[str]) -> str:
-  """Returns a digest that changes with the prepared files."""
+  """Returns a digest of names, sizes and modification times of the prepared files."""
   stats = [(str(p), Path(p).stat()) for part in parts for p in builder.info.splits[part].filepaths]
   return hashlib.sha256(repr([(path, s.st_size, s.st_mtime_ns) for path, s in stats]).encode()).hexdigest()
 
@@ -101,6 +109,7 @@ def _stamp(builder: Any, parts: list[str]) -> str:
 def _read(
   builder: Any, parts: list[str], image_key: str, label_key: str, size: int, fit: str, channels: int
 ) -> dict[str, np.ndarray]:
+  """Decodes the splits `parts` and returns the arrays that the cache keeps."""
   pixels, labels, names, test = [], [], [], []
   for part in parts:
     for row, example in enumerate(_examples(builder, part, image_key)):
@@ -121,7 +130,7 @@ def _read(
 
 
 def _examples(builder: Any, part: str, image_key: str) -> Iterator[dict]:
-  """Yields the examples of a split with their images still encoded."""
+  """Yields the examples of a split, with encoded images."""
   import tensorflow_datasets as tfds
 
   encoded = {image_key: tfds.decode.SkipDecoding()}

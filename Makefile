@@ -34,7 +34,7 @@ docs: .venv/installed-docs
 
 # The notebook, from its first cell to its last; its outputs stay as they are in the file. A cell that fails, fails this.
 notebook: .venv/installed-docs
-	PYTHONPATH=. $(BIN)/jupyter execute --timeout=240 examples/quickstart.ipynb
+	PYTHONPATH=$(CURDIR) $(BIN)/jupyter execute examples/quickstart.ipynb
 
 venv: .venv/installed
 

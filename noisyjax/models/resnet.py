@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax.models.layers.conv import Conv
+from noisyjax.models.weights.pretrained import Input
 from noisyjax.system.errors import check_choice
 
 he_normal_fan_out = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
@@ -58,11 +59,43 @@ class BasicBlock(nn.Module):
     return nn.relu(x + y)
 
 
-class ResNet(nn.Module):
-  """A stem, four stages of basic blocks, global average pooling and a linear head; a subclass sets `blocks`.
+class Bottleneck(nn.Module):
+  """1x1, 3x3 and 1x1 convolutions, each normalized, plus the shortcut, then ReLU; the last has 4 x `features` channels.
+
+  The stride is in the 3x3 convolution, as in torchvision; in the paper it is in the first.
 
   Attributes:
-    blocks: number of basic blocks in each stage.
+    features: channels of the first two convolutions.
+    strides: vertical and horizontal.
+    conv: makes a convolution.
+    norm: makes a normalization.
+  """
+
+  features: int
+  strides: tuple[int, int]
+  conv: Callable[..., Layer]
+  norm: Callable[..., Layer]
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    y = nn.relu(self.norm(name='norm1')(self.conv(self.features, 1, name='conv1')(x)))
+    y = nn.relu(self.norm(name='norm2')(self.conv(self.features, 3, self.strides, name='conv2')(y)))
+    y = self.norm(name='norm3')(self.conv(4 * self.features, 1, name='conv3')(y))
+    if y.shape != x.shape:
+      x = self.conv(4 * self.features, 1, self.strides, name='shortcut_conv')(x)
+      x = self.norm(name='shortcut_norm')(x)
+    return nn.relu(x + y)
+
+
+class ResNet(nn.Module):
+  """A stem, four stages of blocks, global average pooling and a linear head; a subclass sets `blocks`.
+
+  With the 'imagenet' stem, weights of torchvision and timm fit: both give their layers the same names.
+
+  Attributes:
+    blocks: number of blocks in each stage.
+    block: the class of the blocks.
+    input: the images that torchvision's and timm's weights are made for.
     classes: number of classes.
     stem: 'cifar' (3x3, keeps the image size) or 'imagenet' (7x7 and pooling, divides height and width by 4).
     width: factor on the channels 64, 128, 256, 512.
@@ -71,6 +104,8 @@ class ResNet(nn.Module):
   """
 
   blocks: ClassVar[tuple[int, ...]]
+  block: ClassVar[type[BasicBlock | Bottleneck]] = BasicBlock
+  input: ClassVar[Input] = Input(224, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
   classes: int
   stem: str = 'cifar'
@@ -80,7 +115,7 @@ class ResNet(nn.Module):
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-    """Returns logits `[B, classes]` and features `[B, 512 * width]`, both float32, of images `[B, H, W, C]`."""
+    """Returns logits `[B, classes]` and features `[B, F]`, both float32, of images `[B, H, W, C]`."""
     conv, norm = layers(self.conv, self.dtype, train)
     widths = stage_widths(self.width)
     check_choice('model.stem', self.stem, ('cifar', 'imagenet'))
@@ -92,8 +127,18 @@ class ResNet(nn.Module):
       x = nn.relu(norm(name='stem_norm')(x))
       x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
     for name, features, strides in block_plan(self.blocks, widths):
-      x = BasicBlock(features, strides, conv, norm, name=name)(x)
+      x = self.block(features, strides, conv, norm, name=name)(x)
     return pool_and_classify(x, self.classes)
+
+  @staticmethod
+  def published_name(layer: str) -> str:
+    """Returns what torchvision calls a layer of this network."""
+    if '/' not in layer:
+      return {'stem_conv': 'conv1', 'stem_norm': 'bn1', 'head': 'fc'}[layer]
+    block, part = layer.split('/')
+    stage, number = block.removeprefix('stage').split('_block')
+    part = {'shortcut_conv': 'downsample.0', 'shortcut_norm': 'downsample.1'}.get(part, part.replace('norm', 'bn'))
+    return f'layer{stage}.{int(number) - 1}.{part}'
 
 
 def layers(kind: str, dtype: str, train: bool) -> tuple[Callable[..., Layer], Callable[..., Layer]]:

@@ -151,11 +151,11 @@ def test_archives_that_cannot_be_read_say_so_in_one_line(tmp_path):
   (tmp_path / 'empty.zip').write_bytes(b'')
   for path, said in (
     (locked, r'is encrypted \(3 of 3 entries\)\. Unpack it with its password and give the folder\.'),
-    (method, r'3 of 3 entries are compressed by deflate64, which is not read here\. Unpack it and give the folder\.'),
+    (method, r'3 of 3 entries are compressed by deflate64, which is not supported\. Unpack it and give the folder\.'),
     (tmp_path / 'cut.zip', r'cannot be read as a zip \(.*\)\. Is the file complete\?'),
     (tmp_path / 'cut.tgz', r'cannot be read as a zip or tar \(.*\)\. Is the file complete\?'),
     (tmp_path / 'empty.zip', 'cannot be read as a zip '),
-    (tmp_path / 'x.rar', 'is a RAR archive, which is not read here'),
+    (tmp_path / 'x.rar', 'is a RAR archive, which is not supported'),
     (tmp_path / 'notes.txt', 'cannot be read as a zip or tar'),
     (tmp_path / 'one.png', 'is one image; expected a folder, zip or tar'),
     (tmp_path / 'absent', 'no such folder, zip or tar'),

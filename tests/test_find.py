@@ -213,9 +213,9 @@ def test_bad_input_is_one_clear_error(arguments, message):
   'probs, message',
   [
     (PROBS[:-1], r'labels: has 30 labels, and probs 29 rows'),
-    (PROBS[:, 0], r'probs: found shape \(30,\): one number an image, as a sigmoid.*np.stack'),
-    (PROBS[:, :1], r'probs: found shape \(30, 1\): one number an image'),
-    (100 * PROBS, r'row 0 \(from 0\) does not sum to 1.*of percents: probs / 100'),
+    (PROBS[:, 0], r'probs: found shape \(30,\): one number per image, as a sigmoid.*np.stack'),
+    (PROBS[:, :1], r'probs: found shape \(30, 1\): one number per image'),
+    (100 * PROBS, r'row 0 \(from 0\) does not sum to 1.*percentages: probs / 100'),
     (bent(4, np.nan), r'probs: row 4 \(from 0\) is not finite'),
     (bent(5, (1.2, -0.1, -0.1)), r'probs: row 5 \(from 0\) has a negative number: \[ 1.2 -0.1 -0.1\]'),
     (bent(6, (0.5, 0.6, 0.1)), r'probs: row 6 \(from 0\) does not sum to 1'),
@@ -261,14 +261,14 @@ def test_columns_called_by_class_need_no_order():
     assert found.classes == ('zebra', 'ant', 'bee')
   with pytest.raises(UserError, match=r'probs: has 3 columns for the 2 classes a, b'):
     issues.find_label_issues(labels=['a', 'b'] * 15, probs=PROBS, classes=['a', 'b'])
-  with pytest.raises(UserError, match=r'2 classes \(a, b\), but probs has 3 columns. Say which .*: classes=A,B'):
+  with pytest.raises(UserError, match=r'2 classes \(a, b\), but probs has 3 columns. Set the class .*: classes=A,B'):
     issues.find_label_issues(labels=['a', 'b'] * 15, probs=PROBS)
 
 
 def test_the_order_of_columns_is_said_and_a_wrong_one_is_noticed(caplog):
   names = np.array(['zebra', 'ant', 'bee'])[LABELS]
   issues.find_label_issues(labels=names, probs=np.eye(3)[LABELS])
-  assert 'they are taken in the order ant, bee, zebra (classes=… says another)' in caplog.text
+  assert 'the order ant, bee, zebra is assumed (classes=… sets another)' in caplog.text
   assert 'Column order? As zebra, ant, bee, 100% agree; if that is it: classes=zebra,ant,bee.' in caplog.text
 
 

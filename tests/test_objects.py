@@ -85,7 +85,7 @@ def test_tables_are_parted_by_the_names_of_their_columns(tmp_path):
   assert objects.columns_of(frame, [0, 1])[1] == [0, 1]
   with pytest.raises(UserError, match=r"no column 'nothing'.*File Name, width, Category"):
     objects.columns_of(frame, 'nothing')
-  with pytest.raises(UserError, match='no column is evidently the image: width'):
+  with pytest.raises(UserError, match='cannot tell which column holds the image; the columns are width'):
     objects.columns_of(frame[['width']], [0, 1])
   data = HuggingFace(id=[7, 8], img=['x', 'y'], species=[0, 1])
   assert objects.columns_of(data, 'species') == (['x', 'y'], [0, 1], ('owl', 'fox'))

@@ -1,7 +1,7 @@
-"""Zips and tars as one: the files in them by clean names, read one at a time; nothing is unpacked by name.
+"""A common interface to zips and tars: files under clean names, read one at a time, never unpacked to named files.
 
-Names lose `./`, leading `/` and drive letters, and backslashes become `/`, as whoever packed them meant; one that leads
-out of the archive (`..`) is left out. An entry's declared size is looked at before it is read.
+Clean names have no `./`, leading `/` or drive letters, and `/` instead of backslashes. Entries whose name leads out of
+the archive (`..`) are left out. The declared size of an entry is checked before it is read.
 """
 
 import bz2
@@ -22,10 +22,10 @@ from typing import IO, Any, NamedTuple
 from noisyjax.system.errors import UserError
 from noisyjax.system.reading import reading
 
-LARGEST = 2**30  # bytes of one file: no image has more
-GROWTH = 100  # of a compressed tar beyond LARGEST: more is no data set but a bomb
+LARGEST = 2**30  # maximum number of bytes of a file; no image is larger
+GROWTH = 100  # maximum size of an unpacked tar, relative to the packed one, beyond LARGEST; a larger one is a tar bomb
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-COMPRESSED = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ\x00': lzma.open}  # of tars, by their first bytes
+COMPRESSED = {b'\x1f\x8b': gzip.open, b'BZh': bz2.open, b'\xfd7zXZ\x00': lzma.open}  # by the first bytes of a tar
 FOREIGN = {b'Rar!': 'RAR', b'7z\xbc\xaf\x27\x1c': '7z', b'\x28\xb5\x2f\xfd': 'Zstandard'}
 UNPACK = 'Unpack it and give the folder.'
 
@@ -34,8 +34,10 @@ class Archive(NamedTuple):
   """The regular files of an archive.
 
   Attributes:
-    files: clean name → what changes with the content. folders: names of folders, also empty ones.
-    notes: what was left out. open: name → the file, to read.
+    files: a stamp for each clean name, which changes with the content.
+    folders: names of folders, including empty ones.
+    notes: notes on the entries that are left out.
+    open: returns an open file by its clean name.
   """
 
   files: dict[str, str]
@@ -45,6 +47,8 @@ class Archive(NamedTuple):
 
 
 class _Entry(NamedTuple):
+  """An entry of an archive, with its name as it is stored."""
+
   name: str  # as it is stored
   kind: str  # file, folder or other
   size: int
@@ -58,10 +62,10 @@ _Opened = tuple[list[_Entry], Callable[[_Entry], IO[bytes]]]
 
 @contextlib.contextmanager
 def open_archive(path: Path) -> Iterator[Archive]:
-  """Lists a zip or a tar (plain, or compressed by gzip, bzip2 or xz); files are read inside the context.
+  """Opens a zip or a tar (uncompressed, gzip, bzip2 or xz); files can be read within the context.
 
   Raises:
-    UserError: a file that is neither, is damaged, encrypted, or compressed in a way that Python does not know.
+    UserError: the file is neither, or is damaged, encrypted, or compressed by a method that Python does not support.
   """
   with contextlib.ExitStack() as stack:
     with reading(path, 'a zip or tar'):
@@ -69,7 +73,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
         head = file.read(512)
       for magic, name in FOREIGN.items():
         if head.startswith(magic):
-          raise UserError(f'{path}: is a {name} archive, which is not read here. {UNPACK}')
+          raise UserError(f'{path}: is a {name} archive, which is not supported; expected a zip or tar. {UNPACK}')
       zipped = zipfile.is_zipfile(path) or head.startswith(b'PK') or path.suffix.lower() == '.zip'
     opener = _open_zip if zipped else _open_tar
     with reading(path, 'a zip' if zipped else 'a zip or tar'):
@@ -78,7 +82,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
 
 
 def clean(name: str) -> str | None:
-  """Returns the path below the archive that the name of an entry means, '' for the archive itself, None outside it."""
+  """Returns the clean name of an entry; '' for the root of the archive, None if it leads out of the archive."""
   parts = [part for part in re.split(r'[\\/]', name) if part not in ('', '.')]
   if parts and re.fullmatch('[A-Za-z]:', parts[0]):
     parts = parts[1:]
@@ -86,6 +90,7 @@ def clean(name: str) -> str | None:
 
 
 def _listed(path: Path, entries: list[_Entry], read: Callable[[_Entry], IO[bytes]]) -> Archive:
+  """Returns the files and folders of an archive under clean names, and notes on the entries that are left out."""
   found, folders, outside, other, twice = {}, set(), [], 0, []
   for entry in entries:
     name = clean(entry.name)
@@ -116,6 +121,7 @@ def _listed(path: Path, entries: list[_Entry], read: Callable[[_Entry], IO[bytes
 
 
 def _open_zip(path: Path, head: bytes, stack: contextlib.ExitStack) -> _Opened:
+  """Returns the entries of a zip, and a function that opens one of them."""
   archive = stack.enter_context(zipfile.ZipFile(path))
   infos = archive.infolist()
   closed = sum(bool(info.flag_bits & 0x1) for info in infos)
@@ -129,7 +135,7 @@ def _open_zip(path: Path, head: bytes, stack: contextlib.ExitStack) -> _Opened:
     number = unknown[0].compress_type
     method = getattr(zipfile, 'compressor_names', {}).get(number, number)
     raise UserError(
-      f'{path}: {len(unknown)} of {len(infos)} entries are compressed by {method}, which is not read here. {UNPACK}'
+      f'{path}: {len(unknown)} of {len(infos)} entries are compressed by {method}, which is not supported. {UNPACK}'
     )
   entries = [
     _Entry(_zip_name(info), _zip_kind(info), info.file_size, f'{info.file_size} {info.CRC}', info) for info in infos
@@ -138,7 +144,7 @@ def _open_zip(path: Path, head: bytes, stack: contextlib.ExitStack) -> _Opened:
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
-  """Returns the name; many tools write UTF-8 without the flag that says so, and Python then reads it as cp437."""
+  """Returns the name of an entry, in UTF-8 even if the flag for it is missing, in which case Python assumes cp437."""
   if info.flag_bits & 0x800:
     return info.filename
   try:
@@ -148,21 +154,25 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
 
 
 def _zip_kind(info: zipfile.ZipInfo) -> str:
+  """Returns whether an entry is a 'file', a 'folder' or 'other' (a link)."""
   if info.filename.endswith(('/', '\\')):
     return 'folder'
   return 'other' if stat.S_ISLNK(info.external_attr >> 16) else 'file'
 
 
 def _open_tar(path: Path, head: bytes, stack: contextlib.ExitStack) -> _Opened:
+  """Returns the entries of a tar, and a function that reads one of them."""
   file = stack.enter_context(path.open('rb'))
   opener = next((opener for magic, opener in COMPRESSED.items() if head.startswith(magic)), None)
-  if opener:  # once to a nameless file on disk: images are read in any order, and a stream only goes forward
+  if opener:  # unpack to an unnamed temporary file, because images are read in any order and a stream cannot seek back
     packed, file = stack.enter_context(opener(file)), stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
     most = LARGEST + GROWTH * path.stat().st_size
     while chunk := packed.read(2**20):
       file.write(chunk)
       if file.tell() > most:
-        raise UserError(f'{path}: unpacks to more than {GROWTH} times its size; that is no set of images.')
+        raise UserError(
+          f'{path}: unpacks to more than {GROWTH} times its size; expected an archive of images, which hardly compress.'
+        )
     file.seek(0)
   archive = stack.enter_context(tarfile.open(fileobj=file, mode='r:'))  # noqa: SIM115
   state, lock = path.stat(), threading.Lock()
@@ -179,7 +189,7 @@ def _open_tar(path: Path, head: bytes, stack: contextlib.ExitStack) -> _Opened:
   ]
 
   def read(entry: _Entry) -> IO[bytes]:
-    with lock:  # one position for all threads
+    with lock:  # all threads share the position in the file
       file = archive.extractfile(entry.source)
       return io.BytesIO(file.read() if file else b'')
 

@@ -1,9 +1,9 @@
-"""Decoded images on disk, so that a data set is decoded once.
+"""A cache of decoded images on disk, so that a data set is decoded only once.
 
-One file per data set and decode settings in the user's cache folder. It holds a stamp of the content it was made of
-(names, sizes and times of a folder's files; names and checksums of a zip's): where the stamp differs, the entry counts
-as absent and is replaced, so that stale entries never pile up. A cache can only save time: a damaged entry is a miss,
-and one that cannot be written is a warning.
+The user's cache folder holds one file per data set and decode settings. A file includes a stamp of its sources (names,
+sizes and times of the files in a folder; names and checksums of those in a zip). An entry with another stamp is
+replaced, so that stale entries do not accumulate. The cache only saves time: a damaged entry is decoded again, and a
+failure to write one only logs a warning.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from noisyjax.system.log import log
 
 
 def folder() -> Path:
-  """Returns `$XDG_CACHE_HOME/noisyjax/decoded`, or the same below `~/.cache`."""
+  """Returns `$XDG_CACHE_HOME/noisyjax/decoded`, or `~/.cache/noisyjax/decoded`."""
   home = os.environ.get('XDG_CACHE_HOME') or Path('~/.cache').expanduser()
   return Path(home) / 'noisyjax' / 'decoded'
 
@@ -33,19 +33,20 @@ def cached(
   enabled: bool = True,
   valid: Callable[[dict[str, np.ndarray]], bool] = lambda arrays: True,
 ) -> dict[str, np.ndarray]:
-  """Returns `make()`, from disk if it was stored with the same `identity` and `stamp`.
+  """Returns `make()`, or the stored result of an earlier call with the same `identity` and `stamp`.
 
   Args:
-    identity: where the data are and how they are decoded; names the file.
-    stamp: a digest of the content.
-    make: → arrays without Python objects.
-    enabled: False neither reads nor writes. valid: whether what was stored still holds.
+    identity: location of the data and decode settings; they determine the name of the file.
+    stamp: digest of the content.
+    make: returns arrays without Python objects.
+    enabled: whether the cache is read and written.
+    valid: returns whether stored arrays are still valid.
   """
   if not enabled:
     return make()
   try:
     place = folder()
-  except RuntimeError as error:  # a user without a home, as in some containers
+  except RuntimeError as error:  # the user has no home folder, as in some containers
     log.warning('The decoded images cannot be cached (%s); the next run decodes again.', error)
     return make()
   path = place / f'{hashlib.sha256(repr(identity).encode()).hexdigest()[:32]}.npz'
@@ -58,6 +59,7 @@ def cached(
 
 
 def _read(path: Path, stamp: str) -> dict[str, np.ndarray] | None:
+  """Returns the arrays of an entry; None if it is missing, damaged or has another stamp."""
   try:
     with np.load(path, allow_pickle=False) as entry:
       if str(entry['stamp']) != stamp:
@@ -71,7 +73,7 @@ def _read(path: Path, stamp: str) -> dict[str, np.ndarray] | None:
 
 
 def _write(path: Path, stamp: str, arrays: dict[str, np.ndarray]) -> None:
-  """Writes the entry under another name and renames it: a reader never sees half of one."""
+  """Writes an entry under a temporary name and renames it, so that readers never see a partial file."""
   part, written = '', False
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +84,7 @@ def _write(path: Path, stamp: str, arrays: dict[str, np.ndarray]) -> None:
     written = True
   except OSError as error:
     log.warning('The decoded images cannot be cached in %s (%s); the next run decodes again.', path.parent, error)
-  finally:  # Ctrl-C too
+  finally:  # also after Ctrl-C
     if part and not written:
       with contextlib.suppress(OSError):
         Path(part).unlink()

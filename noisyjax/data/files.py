@@ -112,6 +112,7 @@ GONE = 'gone'  # the stamp of a link that leads nowhere
 
 @contextlib.contextmanager
 def _folder(path: Path) -> Iterator[Found]:
+  """Lists the files below a folder."""
   files, folders = {}, set()
   for entry, is_folder in _walk(path):
     name = entry.relative_to(path).as_posix()
@@ -127,6 +128,7 @@ def _folder(path: Path) -> Iterator[Found]:
 
 @contextlib.contextmanager
 def _archive(path: Path) -> Iterator[Found]:
+  """Lists the files of an archive; a single top folder that contains all images is removed from the names."""
   with open_archive(path) as archive:
     images = [name for name in archive.files if _kind(name) == 'image']
     top = images[0].split('/')[0] + '/' if images else ''
@@ -159,6 +161,7 @@ def _walk(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, bool
 
 
 def _kind(name: str) -> str:
+  """Returns 'image', 'heic', 'hidden', 'unnamed' (no suffix) or 'other', judged by the name of a file."""
   if name.startswith('.') or '/.' in name or '__MACOSX' in name.split('/'):
     return 'hidden'
   suffix = PurePosixPath(name).suffix.lower()
@@ -168,6 +171,7 @@ def _kind(name: str) -> str:
 def _listing(
   root: Path, files: dict[str, str], folders: set[str], notes: list[str], opened: Callable[[str], IO[bytes]]
 ) -> ImageFiles:
+  """Selects the images among the files; raises UserError if there are none."""
   kinds = {'image': [], 'hidden': [], 'other': [], 'heic': [], 'unnamed': []}
   for name in sorted(files):
     kinds[_kind(name)].append(name)

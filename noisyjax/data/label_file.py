@@ -94,6 +94,7 @@ def read_column(path: str | Path, image_column: str = '', label_column: str = ''
 
 
 def _read_array(path: Path) -> Column:
+  """Reads the labels in an .npy or .npz file."""
   if not path.stat().st_size:
     raise UserError(f'{path}: is empty (0 bytes); was it downloaded to its end?')
   hint = (
@@ -113,6 +114,7 @@ def _read_array(path: Path) -> Column:
 
 
 def _column(where: str, found: table.Table, image_column: str, label_column: str) -> Column:
+  """Finds the columns of images and labels in a table and returns them as a `Column`."""
   header, rows, places, notes = found.header, found.rows, found.places, ()
   if header is None and rows and _is_header(rows, image_column, label_column):
     header, rows, places = [str(cell or '') for cell in rows[0]], rows[1:], places[1:]
@@ -143,6 +145,7 @@ def names_labels(name: str) -> bool:
 
 
 def _key(name: str) -> str:
+  """Returns a column name in lower case, without spaces and punctuation."""
   return re.sub(r'[\s_.:-]+', '', name.casefold())
 
 
@@ -163,6 +166,7 @@ def _is_header(rows: list[list[Any]], *wanted: str) -> bool:
 
 
 def _is_number(cell: Any) -> bool:
+  """Returns whether a cell is empty or a number."""
   return cell is None or number(str(cell)) is not None or str(cell).lower() == 'nan'
 
 
@@ -224,6 +228,7 @@ def _counts(cells: list[Any]) -> bool:
 
 
 def _named(where: str, header: list[str], name: str, kind: str) -> int:
+  """Returns the index of the column that the user named; raises UserError unless there is exactly one."""
   at = [i for i, found in enumerate(header) if found == name]
   at = at or [i for i, found in enumerate(header) if _key(found) == _key(name)]
   if len(at) != 1:
@@ -234,6 +239,7 @@ def _named(where: str, header: list[str], name: str, kind: str) -> int:
 
 
 def _first(where: str, header: list[str], known: Sequence[str]) -> int | None:
+  """Returns the index of the first known name in the header; None if there is none."""
   keys = [_key(name) for name in header]
   found = next((key for key in known if key in keys), None)
   if found is not None and keys.count(found) > 1:
@@ -242,6 +248,7 @@ def _first(where: str, header: list[str], known: Sequence[str]) -> int | None:
 
 
 def _unclear(where: str, header: list[str], what: str, field: str) -> UserError:
+  """Returns the error for a table in which a column cannot be identified."""
   return UserError(
     f'{where}: which of its columns is {what}? They are {listed(header)}; call two of them image and label, or '
     f'say --config.data.{field}=NAME (find, predict: --{field}=NAME).'
@@ -249,10 +256,12 @@ def _unclear(where: str, header: list[str], what: str, field: str) -> UserError:
 
 
 def _is_bit(cell: Any) -> bool:
+  """Returns whether a cell is 0, 1, true or false."""
   return (number(str(cell)) if not isinstance(cell, bool) else '1') in ('0', '1')
 
 
 def _one_hot(where: str, names: list[str], rows: list[list[Any]], places: list[str]) -> Column:
+  """Returns the labels in one-hot columns, which are named as the classes."""
   bits = np.array([[float(cell) for cell in row] for row in rows]).reshape(len(rows), len(names))
   return one_hot(bits, where, places, [plain(name) for name in names])
 

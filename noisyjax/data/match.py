@@ -20,18 +20,22 @@ NO_ROW = 'no row'  # the place of an image that a file does not name
 
 
 def _same(path: str) -> str:
+  """Returns the path itself."""
   return path
 
 
 def _stem(path: str) -> str:
+  """Returns the path without the suffix of an image file."""
   return path[: path.rindex('.')] if path.lower().endswith(files.SUFFIXES) else path
 
 
 def _upload(path: str) -> str:
+  """Returns the path in lower case, without suffix and without the prefix of a Label Studio upload."""
   return re.sub(r'(^|/)[0-9a-f]{8}-(?=[^/]+$)', r'\1', _stem(path).casefold())
 
 
 def _number(path: str) -> str:
+  """Returns the path in lower case, without suffix and without leading zeros of a number."""
   folder, slash, name = _stem(path).casefold().rpartition('/')
   return folder + slash + (number(name) or name)
 
@@ -68,6 +72,7 @@ class Names:
     return [], ''
 
   def _table(self, key: Callable[[str], str]) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+    """Returns the indices of the images by their whole path, and by each trailing part of it."""
     whole, tails = {}, {}
     for i, name in enumerate(self.names):
       parts = key(name).split('/')
@@ -158,6 +163,7 @@ def without_row(column: Column) -> list[int]:
 
 
 def _in_order(column: Column, names: Sequence[str], root: str | Path, part: bool) -> Column:
+  """Aligns a column without image names, whose rows follow the order of the images."""
   count = len(column.labels)
   if count > len(names) or (count < len(names) and not part):
     hint = ''
@@ -175,11 +181,13 @@ def _in_order(column: Column, names: Sequence[str], root: str | Path, part: bool
 
 
 def _near(image: str, names: Sequence[str]) -> str:
+  """Returns ' Did you mean …?' with the most similar image name; '' if there is none."""
   near = difflib.get_close_matches(_path(image), names[:2000], n=1, cutoff=0.5)
   return f' Did you mean {near[0]!r}?' if near else ''
 
 
 def _none_fits(column: Column, names: Sequence[str], root: str | Path) -> UserError:
+  """Returns the error for a column of which no row names an existing image."""
   images = column.images or ['']
   return UserError(
     f'{column.where}: none of its {len(images)} rows names an image in {root}: {column.places[0]} names '
@@ -200,6 +208,7 @@ def _strangers(column: Column, rows: Sequence[int], names: Sequence[str], root: 
 
 
 def _valued(part: str) -> tuple[int, int, str]:
+  """Returns the sort key of a part of a name, in which numbers sort by value."""
   value = part.lstrip('0')
   return (0, len(value), value) if part.isdecimal() else (1, 0, part)
 

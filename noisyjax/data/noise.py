@@ -164,6 +164,7 @@ def _rng(seed: int, *name: str | int) -> np.random.Generator:
 
 
 def _rate(config: Any) -> float:
+  """Returns `noise.rate`; raises UserError if it is not in [0, 1]."""
   if not 0 <= config.rate <= 1:
     raise UserError(f'noise.rate: must lie in [0, 1], found {config.rate:g}.')
   return float(config.rate)

@@ -1,4 +1,4 @@
-"""Images and labels as people hold them in Python: arrays, paths, PIL images, data frames, Hugging Face data sets."""
+"""Images and labels from Python objects: arrays, paths, PIL images, data frames and Hugging Face data sets."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,16 +11,17 @@ from noisyjax.system.errors import UserError, listed
 
 
 def images_of(images: Any, size: int = 0, channels: int = 3, where: str = 'images') -> tuple[np.ndarray, Sequence[str]]:
-  """Returns images as uint8 [N, H, W, C], and notes for a person.
+  """Returns images as uint8 [N, H, W, C], and notes for the user.
 
   Args:
-    images: an array of one size, which keeps it; the path of a folder, zip or tar (in the sorted order of its names);
-      or anything that holds paths, PIL images or arrays of mixed sizes, which are cropped to squares.
-    size: side of these squares in pixels; 0: the median short side, at most `origin.LARGEST`.
-    channels: of images that are cropped, 3 or 1. where: what messages call the images.
+    images: an array of images of one size, which is kept; the path of a folder, zip or tar (its images are sorted by
+      name); or an iterable of paths, PIL images or arrays of mixed sizes, which are cropped to squares.
+    size: side of the squares in pixels; 0: the median short side, at most `origin.LARGEST`.
+    channels: channels of cropped images, 3 or 1.
+    where: name of the images in messages.
 
   Raises:
-    UserError: naming the images that cannot be read, or the values or shapes that are wrong.
+    UserError: images cannot be read, or their values or shapes are wrong.
   """
   if isinstance(images, str | Path):
     with files.open_images(images) as found:
@@ -50,16 +51,17 @@ def is_table(values: Any) -> bool:
 
 
 def columns_of(table: Any, labels: Any) -> tuple[Any, Any, tuple[str, ...]]:
-  """Parts a table with an image column into images and labels.
+  """Splits a table with an image column into images and labels.
 
   Args:
-    table: see `is_table`. labels: the name of its label column; None: by its name; anything else: the labels.
+    table: a table, see `is_table`.
+    labels: name of the label column; None finds it by its name; any other value is taken as the labels themselves.
 
   Returns:
-    The images, the labels, and the class names that the table declares for these (Hugging Face's ClassLabel), or ().
+    The images, the labels, and the class names that the table declares (Hugging Face's ClassLabel), or ().
 
   Raises:
-    UserError: listing the columns, where none is evidently the image or the label.
+    UserError: the image or label column cannot be identified; the message lists the columns.
   """
   names = list(map(str, getattr(table, 'column_names', None) or table.columns))
   features = getattr(table, 'features', None) or {}
@@ -77,12 +79,16 @@ def columns_of(table: Any, labels: Any) -> tuple[Any, Any, tuple[str, ...]]:
 
 
 def _first(names: Sequence[str], fits: Callable[[str], Any], what: str, all_names: Sequence[str]) -> str:
+  """Returns the first name that fits; raises UserError if there is none."""
   found = next((name for name in names if fits(name)), None)
   if found is None:
-    raise UserError(f'images: no column is evidently the {what}: {listed(all_names)}. Pass the column itself.')
+    raise UserError(
+      f'images: cannot tell which column holds the {what}; the columns are {listed(all_names)}. Pass the column itself.'
+    )
   return found
 
 
 def _column(table: Any, name: str) -> Any:
+  """Returns the values of a column; those of a pyarrow column as a list."""
   column = table[name]
   return column.to_pylist() if hasattr(column, 'to_pylist') else column

@@ -1,7 +1,8 @@
-"""Where images come from: file formats, sizes and colour, and how those of one set differ from another's.
+"""The origin of images: file formats, sizes and color, and the differences between two sets of images.
 
-A network that learned from lossless images is weaker on compressed ones, and one that learned from photos is weaker on
-thumbnails: what a run was trained on is written beside its weights, and `predict` says what differs.
+A network trained on lossless images is less accurate on compressed images, and one trained on photos is less accurate
+on thumbnails. Therefore a run stores the origin of its training images with its weights, and `predict` reports
+differences.
 """
 
 import contextlib
@@ -19,20 +20,21 @@ from noisyjax.data import decode, files
 from noisyjax.system import reading
 from noisyjax.system.log import log
 
-PEEK = 100  # images looked at, evenly spaced
-LARGEST = 64  # pixels: images are fitted to no larger a square, unless data.size says so
-HEAD = 2**18  # bytes that hold the head of an image file
+PEEK = 100  # maximum number of images that are examined, evenly spaced
+LARGEST = 64  # maximum side in pixels that images are fitted to, unless data.size is set
+HEAD = 2**18  # bytes read of an image file, enough for its header
 LOSSY = ('JPEG', 'MPO', 'WEBP', 'AVIF', 'HEIF')
 GRAY = ('1', 'L', 'LA', 'I', 'I;16', 'F')
 
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-  """What images were before they were decoded and fitted.
+  """Properties of images before they were decoded and resized.
 
   Attributes:
-    formats: file format as Pillow calls it, or 'arrays' → share. sides: the smallest, median and largest short side in
-      pixels. gray: share of gray images.
+    formats: share of each file format, under Pillow's name or 'arrays'.
+    sides: the smallest, median and largest short side in pixels.
+    gray: share of gray images.
   """
 
   formats: dict[str, float]
@@ -41,7 +43,7 @@ class Origin:
 
 
 def of(items: Iterable[Any]) -> Origin | None:
-  """Returns the origin of images; None of none, or where none can be read.
+  """Returns the origin of images; None if there are none or none can be read.
 
   Args:
     items: paths, encoded bytes, PIL images, or arrays [H, W, C] or [H, W].
@@ -49,7 +51,7 @@ def of(items: Iterable[Any]) -> Origin | None:
   formats, sides, gray = Counter(), [], []
   with decode.quiet():
     for item in items:
-      with contextlib.suppress(Exception):  # whoever decodes a bad image names it
+      with contextlib.suppress(Exception):  # decoding reports unreadable images
         form, size, is_gray = _look(item)
         formats[form] += 1
         sides.append(min(size))
@@ -61,8 +63,8 @@ def of(items: Iterable[Any]) -> Origin | None:
 
 
 def _look(item: Any) -> tuple[str, tuple[int, int], bool]:
-  """Returns format, size and whether gray, from an image's head."""
-  if isinstance(item, dict):  # as Hugging Face's datasets stores one
+  """Returns the format and size of an image and whether it is gray, from its header."""
+  if isinstance(item, dict):  # an image of Hugging Face's datasets
     item = item.get('path') if item.get('bytes') is None else item['bytes']
   if isinstance(item, str | Path | bytes):
     with Image.open(io.BytesIO(item) if isinstance(item, bytes) else reading.file_of(item)) as image:
@@ -74,7 +76,7 @@ def _look(item: Any) -> tuple[str, tuple[int, int], bool]:
 
 
 def of_files(found: files.ImageFiles, names: Sequence[str]) -> Origin | None:
-  """Returns the origin of some files of a folder or zip: the heads of at most PEEK of them are looked at."""
+  """Returns the origin of files in a folder or archive, from the headers of at most PEEK of them."""
   contents = []
   for name in some(names):
     with contextlib.suppress(Exception):
@@ -83,9 +85,9 @@ def of_files(found: files.ImageFiles, names: Sequence[str]) -> Origin | None:
 
 
 def usual_side(found: files.ImageFiles, fit: str) -> int:
-  """Returns the side that files are fitted to where no size is asked for: their median short side, at most LARGEST.
+  """Returns the side that files are fitted to if `data.size` is 0: their median short side, at most LARGEST.
 
-  With fit `exact` it is 0: all are expected to have one size.
+  With fit `exact` it is 0: all images must have one size.
   """
   if fit == 'exact':
     return 0
@@ -96,10 +98,13 @@ def usual_side(found: files.ImageFiles, fit: str) -> int:
 
 
 def of_rows(root: str, names: np.ndarray, rows: np.ndarray, images: np.ndarray) -> Origin | None:
-  """Returns the origin of the rows of a data set: of its files, or of its pixels where it has none.
+  """Returns the origin of rows of a data set, from their files or, without files, from their pixels.
 
   Args:
-    root: folder or zip that the names lie in, or ''. names: [N]. rows: those to look at. images: uint8 [N, H, W, C].
+    root: folder or archive of the image files; '' = there are no files.
+    names: names of the images [N].
+    rows: row numbers to examine.
+    images: uint8 [N, H, W, C].
   """
   if not root:
     return of(images[some(rows)])
@@ -114,10 +119,11 @@ def some(values: Sequence | np.ndarray) -> Any:
 
 
 def differences(trained: Origin | None, asked: Origin | None) -> str:
-  """Returns one line about what differs enough to cost accuracy; '' where nothing does or one of them is not known.
+  """Returns a line on the differences that are likely to reduce accuracy; '' if there are none or an origin is unknown.
 
   Args:
-    trained: of the training images. asked: of those to predict.
+    trained: origin of the training images.
+    asked: origin of the images to predict.
   """
   if trained is None or asked is None:
     return ''
@@ -133,9 +139,11 @@ def differences(trained: Origin | None, asked: Origin | None) -> str:
 
 
 def _formats(origin: Origin) -> str:
+  """Returns the file formats with their shares, for a message."""
   return ', '.join(name if share == 1 else f'{share:.0%} {name}' for name, share in origin.formats.items())
 
 
 def _sides(origin: Origin) -> str:
+  """Returns the range of the short sides, for a message."""
   low, _, high = origin.sides
   return f'{low}' if low == high else f'{low} to {high}'

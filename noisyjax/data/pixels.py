@@ -71,6 +71,7 @@ _ENCODED = (str, Path, bytes, dict, Image.Image)
 
 
 def _array(images: Any, where: str) -> np.ndarray:
+  """Returns images as an array; raises UserError if their shapes differ."""
   try:
     array = np.asarray(images)
   except ValueError as error:
@@ -81,6 +82,7 @@ def _array(images: Any, where: str) -> np.ndarray:
 
 
 def _row(array: np.ndarray, where: str) -> np.ndarray:
+  """Returns one image as a batch [1, H, W, C]."""
   if array.ndim not in (2, 3):
     raise UserError(f'{where}: found shape {array.shape}; expected an image [H, W, C] or [H, W].')
   return array[None] if array.ndim == 3 else array[None, ..., None]
@@ -165,6 +167,7 @@ def _eight_bits(
 
 
 def _hint(low: float, high: float, dtype: np.dtype) -> str:
+  """Returns advice for pixel values outside 0..255."""
   if low < 0 and high <= 1 and low >= -1:
     return ' If they were scaled to -1..1: images * 127.5 + 127.5.'
   if low < 0 and high < 20:

@@ -1,4 +1,4 @@
-"""Warns where labels disagree so often that noise is an unlikely cause, and names the likely one."""
+"""Warns if two sets of labels disagree so often that label noise is an unlikely cause, and names a likely cause."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,18 +8,21 @@ from scipy.optimize import linear_sum_assignment
 from noisyjax.estimate.scoring import confusion
 from noisyjax.system.errors import listed
 
-SUSPICIOUS = 0.6  # part of the labels that differ
-FEWEST = 10  # labels that are judged at all
-EXPLAINED = 0.5  # part that a cause must bring to agree
-_MOST = 2000  # classes: the assignment below takes their third power
+SUSPICIOUS = 0.6  # fraction of differing labels from which on a warning is given
+FEWEST = 10  # minimum number of labels for a warning
+EXPLAINED = 0.5  # fraction of labels that must agree after a cause is undone
+_MOST = 2000  # maximum number of classes: the time of the assignment grows with its third power
 
 
 def doubt(labels: np.ndarray, other: np.ndarray, classes: Sequence[str], what: str, option: str = '') -> str:
-  """Returns a warning if 60 % or more of the labels differ from `other`, with the likely cause; '' if fewer do.
+  """Returns a warning with the likely cause if at least 60 % of the labels differ from `other`; otherwise ''.
 
   Args:
-    labels, other: int [N], -1 = none; rows without either are left out. classes: names.
-    what: what `other` is. option: by which a person can give the order of its classes, if they were columns.
+    labels: int [N]; -1 = unlabeled. Rows that lack one of the two labels are left out.
+    other: int [N]; -1 = none.
+    classes: class names.
+    what: name of `other` in the message.
+    option: name of the option that sets the order of the classes, if `other` comes from columns; '' otherwise.
   """
   both = (labels >= 0) & (other >= 0)
   count, differ = int(both.sum()), float(np.mean(labels[both] != other[both])) if both.any() else 0.0
@@ -36,16 +39,16 @@ def doubt(labels: np.ndarray, other: np.ndarray, classes: Sequence[str], what: s
 
 
 def _shifts(labels: np.ndarray, other: np.ndarray) -> Iterator[tuple[float, str]]:
-  """Off by one: numbers from 1 in one place and from 0 in the other."""
+  """Yields the agreement if one set of labels counts classes from 1 and the other from 0."""
   for step, what in ((1, 'next'), (-1, 'previous')):
     agree = float(np.mean(labels == other + step))
     yield agree, f'Off by one? With the {what} class in the place of each, {agree:.0%} agree.'
 
 
 def _orders(labels: np.ndarray, other: np.ndarray, classes: Sequence[str], option: str) -> Iterator[tuple[float, str]]:
-  """The same classes in another order: the best assignment of one to the other."""
+  """Yields the agreement under the best assignment of the classes of one set to those of the other."""
   C = len(classes)
-  if C > _MOST or len(labels) < 3 * C:  # a few rows fit some order by chance
+  if C > _MOST or len(labels) < 3 * C:  # a few rows always fit some order by chance
     return
   counts = confusion(other, labels, C)
   _, best = linear_sum_assignment(-counts)
@@ -59,7 +62,7 @@ def _orders(labels: np.ndarray, other: np.ndarray, classes: Sequence[str], optio
 
 
 def _rows(labels: np.ndarray, other: np.ndarray) -> Iterator[tuple[float, str]]:
-  """The same rows, moved by one: a header that was counted, or one that was not."""
+  """Yields the agreement if the rows are shifted by one, as by a header that is wrongly counted or skipped."""
   for step, what in ((1, 'above'), (-1, 'below')):
     moved = np.roll(other, step)
     both = (labels >= 0) & (moved >= 0)

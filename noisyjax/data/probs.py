@@ -1,4 +1,4 @@
-"""Probabilities of one's own: arrays, data frames and files, with the names of their columns where they have some."""
+"""Predicted probabilities given by the user, as arrays, data frames or files, with the names of their columns."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +14,13 @@ from noisyjax.system.errors import UserError, listed
 
 
 class Probs(NamedTuple):
-  """Probabilities, not yet judged.
+  """Probabilities that have not been checked yet.
 
   Attributes:
-    where: what messages call them. values: [N, C]. classes: C names; () = none known. images: the image of each row;
-      None: they follow the order of the images.
+    where: their name in messages.
+    values: the probabilities [N, C].
+    classes: C class names; () = unknown.
+    images: the image of each row; None: rows follow the order of the images.
   """
 
   where: str
@@ -28,13 +30,12 @@ class Probs(NamedTuple):
 
   @property
   def option(self) -> str:
-    """How a person says what class each column is."""
+    """The option that sets the class of each column, for messages."""
     return '--classes' if self.where.startswith('--') else 'classes'
 
 
 def probs_of(values: Any, where: str = 'probs') -> Probs:
-  """Returns the probabilities in an array, a list of lists, or a data frame, whose columns may be called as the classes
-  are."""
+  """Returns the probabilities in an array, a list of lists or a data frame, whose columns may have the class names."""
   if isinstance(values, Probs):
     return values
   names = ()
@@ -44,21 +45,25 @@ def probs_of(values: Any, where: str = 'probs') -> Probs:
   try:
     return Probs(where, np.asarray(values), names)
   except ValueError as error:
-    raise UserError(f'{where}: rows of different lengths; expected an array [N, C].') from error
+    raise UserError(f'{where}: its rows have different lengths; expected an array [N, C].') from error
 
 
 def _named(names: Sequence[str]) -> tuple[str, ...]:
-  """Returns the names of columns; 0, 1, … are none."""
+  """Returns the names of the columns; () if they are 0, 1, …."""
   names = tuple(plain(name) for name in names)
   return () if [number(name) for name in names] == [str(i) for i in range(len(names))] else names
 
 
 def read(path: str | Path, where: str = '--probs') -> Probs:
-  """Reads an .npy [N, C], an .npz (`probs`, or one array; `classes`), or a CSV, JSON or Parquet table with a column a
-  class, called as it is, and perhaps one that names the image.
+  """Reads probabilities from a file.
+
+  Args:
+    path: .npy [N, C]; .npz with `probs` or only one array, and optionally `classes`; or a CSV, JSON or Parquet table
+      with a column for each class, named as the class, and optionally a column that names the image.
+    where: name of the option, for messages.
 
   Raises:
-    UserError: a file that is none of these.
+    UserError: the file has none of these formats.
   """
   path = reading.file_of(path, where)
   where = f'{where}: {path}'
@@ -72,25 +77,26 @@ def read(path: str | Path, where: str = '--probs') -> Probs:
     names = tuple(label_text(name, where, '') or '' for name in arrays.pop('classes', np.zeros(0)).tolist())
     key = next(iter(arrays)) if len(arrays) == 1 else 'probs'
     if key not in arrays:
-      raise UserError(f'{where}: holds {listed(arrays)}; expected probs [N, C], and perhaps classes [C].')
+      raise UserError(f'{where}: holds {listed(arrays)}; expected probs [N, C], and optionally classes [C].')
     return Probs(where, arrays[key], names)
   return _of_table(where, table.read(path))
 
 
 def _of_table(where: str, found: table.Table) -> Probs:
+  """Returns the probabilities in a table that was read from a file."""
   header, rows, places = found.header, found.rows, found.places
   if header is None and not all(_value(cell) is not None for cell in rows[0]):
     header, rows, places = [str(cell or '') for cell in rows[0]], rows[1:], places[1:]
   if not rows:
-    raise UserError(f'{where}: has no rows; expected one an image.')
+    raise UserError(f'{where}: has no rows; expected one per image.')
   header = header or [str(i) for i in range(len(rows[0]))]
   text = [i for i, cell in enumerate(rows[0]) if label_file.names_images(header[i]) or _value(cell) is None]
   if len(text) > 1:
     raise UserError(
-      f'{where}: the columns {listed(header[i] for i in text)} hold no numbers; expected one that names the image, and '
-      'one of probabilities for each class.'
+      f'{where}: the columns {listed(header[i] for i in text)} hold no numbers; expected one column that names the '
+      'image, and a column of probabilities for each class.'
     )
-  index = [i for i, name in enumerate(header) if not name and i not in text]  # pandas' row numbers
+  index = [i for i, name in enumerate(header) if not name and i not in text]  # the row numbers that pandas writes
   columns = [i for i in range(len(header)) if i not in (*text, *index)]
   values = [[_value(row[i]) for i in columns] for row in rows]
   for row, place in zip(values, places):
@@ -101,6 +107,7 @@ def _of_table(where: str, found: table.Table) -> Probs:
 
 
 def _value(cell: Any) -> float | None:
+  """Returns a cell as a number; None if it is not one."""
   try:
     return float(cell)
   except (TypeError, ValueError):
@@ -108,10 +115,15 @@ def _value(cell: Any) -> float | None:
 
 
 def in_order(found: Probs, names: Sequence[str], root: str | Path) -> Probs:
-  """Returns the probabilities in the order of the images called `names`, below `root`.
+  """Returns the probabilities in the order of the images.
+
+  Args:
+    found: the probabilities.
+    names: names of the images.
+    root: folder or archive of the images, for messages.
 
   Raises:
-    UserError: an image without a row.
+    UserError: an image has no row.
   """
   if found.images is None:
     return found
@@ -126,20 +138,23 @@ def in_order(found: Probs, names: Sequence[str], root: str | Path) -> Probs:
 
 
 def classes_of(found: Probs, column: Column, unlabeled: str, wanted: Sequence[Any] = ()) -> tuple[tuple[str, ...], str]:
-  """Returns the classes of the columns of `found`, in their order, and a sentence about what was assumed.
+  """Returns the class of each column of `found`, and a note on what was assumed ('' = nothing).
 
   Args:
-    column: the labels. wanted: the classes as a person declared them; () = none did.
+    found: the probabilities.
+    column: the labels.
+    unlabeled: class name that means "unlabeled".
+    wanted: the classes that the user declared; () = none.
 
   Raises:
-    UserError: names or labels that do not fit the number of columns.
+    UserError: the class names or the labels do not match the number of columns.
   """
   C = found.values.shape[1]
   wanted = wanted or found.classes
   if len(wanted):
     names = class_names([column], unlabeled, wanted)
     if len(names) != C:
-      raise UserError(f'{found.where}: has {C} columns for the {len(names)} classes {listed(names)}.')
+      raise UserError(f'{found.where}: has {C} columns for the {len(names)} classes {listed(names)}; expected as many.')
     return names, ''
   names = class_names([column], unlabeled)
   numbers = [str(c) for c in range(C)]
@@ -150,33 +165,36 @@ def classes_of(found: Probs, column: Column, unlabeled: str, wanted: Sequence[An
     if odd is not None:
       raise column.error([odd], f'one of {C} classes, as {found.where} has columns: a number in 0..{C - 1}')
     raise UserError(
-      f'{column.where}: {len(names)} classes ({listed(names)}), but {found.where} has {C} columns. Say which class '
-      f'each column is: {found.option}=A,B,… in their order.'
+      f'{column.where}: {len(names)} classes ({listed(names)}), but {found.where} has {C} columns. Set the class of '
+      f'each column: {found.option}=A,B,… in the order of the columns.'
     )
   return names, (
-    f'{found.where}: its columns have no names; they are taken in the order {listed(names)} ({found.option}=… says '
-    'another).'
+    f'{found.where}: its columns have no names; the order {listed(names)} is assumed ({found.option}=… sets another).'
   )
 
 
 def checked(found: Probs, count: int) -> np.ndarray:
-  """Returns the probabilities as float32 [N, C], N = `count`.
+  """Returns the probabilities as float32 [N, C].
+
+  Args:
+    found: the probabilities.
+    count: number of images N.
 
   Raises:
-    UserError: naming what is wrong with which row.
+    UserError: the shape or a row is wrong; the message names the first such row.
   """
   probs, where = found.values, found.where
   if probs.ndim == 1 or (probs.ndim == 2 and probs.shape[1] == 1):
     raise UserError(
-      f'{where}: found shape {probs.shape}: one number an image, as a sigmoid gives it; expected (N, C), a column a '
-      'class. Of two classes: p = probs.reshape(-1); np.stack([1 - p, p], 1).'
+      f'{where}: found shape {probs.shape}: one number per image, as a sigmoid returns; expected (N, C), a column per '
+      'class. For two classes: p = probs.reshape(-1); np.stack([1 - p, p], 1).'
     )
   if probs.ndim != 2:
-    raise UserError(f'{where}: found shape {probs.shape}; expected (N, C), a row an image and a column a class.')
+    raise UserError(f'{where}: found shape {probs.shape}; expected (N, C), a row per image and a column per class.')
   if len(probs) != count:
-    raise UserError(f'{where}: has {len(probs)} rows for {count} images; expected a row an image.')
+    raise UserError(f'{where}: has {len(probs)} rows for {count} images; expected one row per image.')
   if probs.dtype.kind not in 'iuf':
-    raise UserError(f'{where}: have type {probs.dtype}; expected numbers from 0 to 1.')
+    raise UserError(f'{where}: has type {probs.dtype}; expected numbers from 0 to 1.')
   total = probs.sum(1, dtype=np.float64)
   for bad, what in (
     (~np.isfinite(probs).all(1), 'is not finite'),
@@ -186,7 +204,7 @@ def checked(found: Probs, count: int) -> np.ndarray:
     if bad.any():
       row = int(bad.argmax())
       shown = np.array2string(probs[row], precision=3, threshold=8)
-      hint = ' (of percents: probs / 100)' if 'sum' in what and (np.abs(total - 100) < 1).all() else ''
+      hint = ' (if these are percentages: probs / 100)' if 'sum' in what and (np.abs(total - 100) < 1).all() else ''
       raise UserError(
         f'{where}: row {row} (from 0) {what}: {shown} ({bad.sum()} such rows); expected probabilities{hint}.'
       )

@@ -130,6 +130,7 @@ def decoded(path: Path, data: bytes) -> str:
 
 
 def _csv(path: Path, text: str) -> Table:
+  """Reads a CSV file, or lines "path label"."""
   named = re.match(r'sep=([,;|\t])\r?\n', text, re.IGNORECASE)  # for Excel's eyes
   text, separator = (text[named.end() :], named[1]) if named else (text, _separator(text))
   try:
@@ -185,6 +186,7 @@ def _path_label(line: str) -> list[str]:
 
 
 def _parquet(path: Path, data: bytes) -> Table:
+  """Reads a Parquet file."""
   import pyarrow as pa
   import pyarrow.parquet as pq
 
@@ -237,6 +239,7 @@ def _json(path: Path, text: str) -> Table | None:
 
 
 def _records(path: Path, found: dict) -> list[dict]:
+  """Returns the records in a JSON object."""
   if 'annotations' in found and 'images' in found:
     raise UserError(f'{path}: is a COCO file, of objects in images; expected one label an image.')
   if found and all(isinstance(values, list) for values in found.values()):
@@ -261,6 +264,7 @@ def _tasks(record: dict) -> list[dict]:
 
 
 def _choice(annotation: dict) -> Any:
+  """Returns the choices of an annotation of Label Studio: one, a list of several, or None."""
   results = [r.get('value', {}).get('choices') for r in annotation.get('result') or () if isinstance(r, dict)]
   chosen = [choice for choices in results if choices for choice in choices]
   return chosen[0] if len(chosen) == 1 else chosen or None

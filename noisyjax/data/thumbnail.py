@@ -1,4 +1,4 @@
-"""Small pictures of rows, for people: of the original file where it is at hand, not of the crop that is trained on."""
+"""Thumbnails of rows for reports: of the original files if they are available, otherwise of the images trained on."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -13,14 +13,15 @@ from noisyjax.system.errors import UserError
 
 @contextlib.contextmanager
 def originals(data: Dataset) -> Iterator[Callable[[int], np.ndarray]]:
-  """Gives a function from a row to its image uint8 [H, W, C]: of its file, or of `data.images` where none can be read.
+  """Yields a function from a row number to its image, uint8 [H, W, C].
 
-  Pillow's warnings are the caller's to quiet.
+  The image is that of the file, or that in `data.images` if the file cannot be read. The caller should suppress the
+  warnings of Pillow.
   """
   with contextlib.ExitStack() as stack:
     found = None
     if data.root:
-      with contextlib.suppress(UserError):  # moved since it was decoded
+      with contextlib.suppress(UserError):  # the files were moved after they were decoded
         found = stack.enter_context(files.open_images(data.root))
 
     def read(row: int) -> np.ndarray:
@@ -33,9 +34,9 @@ def originals(data: Dataset) -> Iterator[Callable[[int], np.ndarray]]:
 
 
 def thumbnails(data: Dataset, rows: Sequence[int] | np.ndarray, side: int) -> Iterator[Image.Image]:
-  """Yields a picture of each row, no longer than `side` pixels, whole and in its own proportions.
+  """Yields a thumbnail of each row: the whole image in its own proportions, with sides of at most `side` pixels.
 
-  A row without a file that can be read is shown as it is in `data.images`, pixel by pixel.
+  For rows whose file cannot be read, it shows the image in `data.images`.
   """
   with originals(data) as read:
     for row in rows:
@@ -45,6 +46,7 @@ def thumbnails(data: Dataset, rows: Sequence[int] | np.ndarray, side: int) -> It
 
 
 def _small(image: np.ndarray, side: int) -> Image.Image:
+  """Returns a picture of an image, shrunk so that its longer side has at most `side` pixels."""
   picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-  picture.thumbnail((side, side), Image.Resampling.BICUBIC)  # never makes one larger
+  picture.thumbnail((side, side), Image.Resampling.BICUBIC)  # never enlarges
   return picture

@@ -157,7 +157,7 @@ def test_archives_that_cannot_be_read_say_so_in_one_line(tmp_path):
     (tmp_path / 'empty.zip', 'cannot be read as a zip '),
     (tmp_path / 'x.rar', 'is a RAR archive, which is not supported'),
     (tmp_path / 'notes.txt', 'cannot be read as a zip or tar'),
-    (tmp_path / 'one.png', 'is one image; expected a folder, zip or tar'),
+    (tmp_path / 'one.png', 'is an image file; expected a folder, zip or tar'),
     (tmp_path / 'absent', 'no such folder, zip or tar'),
     (tmp_path / ('x' * 3000), 'File name too long'),
     (Path('/dev/zero'), 'no such folder, zip or tar'),
@@ -214,8 +214,8 @@ def test_links_that_lead_nowhere_are_missing_images(tmp_path):
   with files.open_images(root) as found:
     decoded = found.decoded()
   assert found.names == (*NAMES, 'b/4.png', 'b/loop.jpg')
-  assert decoded.bad == ('b/4.png: the link leads nowhere', 'b/loop.jpg: the link leads nowhere')
-  assert found.notes == ('d: skipped 1 file(s) that are no images (.txt: 1).',)
+  assert decoded.bad == ('b/4.png: the link is broken', 'b/loop.jpg: the link is broken')
+  assert found.notes == ('d: skipped 1 file(s) that are not images (.txt: 1).',)
 
 
 @pytest.mark.parametrize('pack', [zipped, tarred])
@@ -224,7 +224,7 @@ def test_files_without_a_suffix_are_told_by_their_first_bytes(tmp_path, pack):
   packed |= {'README': b'read me', 'EPS': b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n', 'void': b''}
   names, notes = seen(pack(tmp_path / 'd', packed))
   assert names == ('bmp_1', 'png_1', 'ppm_1', 'tiff_1')
-  assert notes == ('d: skipped 3 file(s) that are no images (no suffix: 3).',)
+  assert notes == ('d: skipped 3 file(s) that are not images (no suffix: 3).',)
 
 
 def test_heic_is_named_with_what_to_install(tmp_path, monkeypatch):
@@ -236,7 +236,7 @@ def test_heic_is_named_with_what_to_install(tmp_path, monkeypatch):
   names, notes = seen(path)  # a .heic that is a PNG is read
   assert names == ('1.png', '2.HEIC')
   assert notes == (f'd.zip: skipped 2 photo(s) such as 3.heic: {decode.NO_HEIC}.',)
-  with pytest.raises(UserError, match=r'no images in it \(1 photo\(s\) such as 1\.heic: HEIC .*install pillow-heif'):
+  with pytest.raises(UserError, match=r'contains no images \(1 photo\(s\) such as 1\.heic: HEIC .*install pillow-heif'):
     seen(zipped(tmp_path / 'e.zip', {'1.heic': heic}))
   assert decode.decode_all(['a', 'b'], [encoded(1), heic].__getitem__).bad == (f'b: {decode.NO_HEIC}',)
   decode._formats.cache_clear()
@@ -258,10 +258,10 @@ def test_what_was_left_out_is_said_before_a_refusal(tmp_path, caplog):
     raise UserError('mine')
   assert caplog.messages == [
     'd.zip: skipped 1 hidden file(s).',
-    'd.zip: skipped 1 file(s) that are no images (.xcf: 1).',
+    'd.zip: skipped 1 file(s) that are not images (.xcf: 1).',
   ]
   with pytest.raises(
-    UserError, match=r'no images in it \(1 hidden file\(s\); 12 file\(s\) .*\(\.a: 1, .* and 2 more\)\)'
+    UserError, match=r'contains no images \(1 hidden file\(s\); 12 file\(s\) .*\(\.a: 1, .* and 2 more\)\)'
   ):
     seen(zipped(tmp_path / 'e.zip', {'.x': b''} | {f'1.{c}': b'' for c in 'abcdefghijkl'}))
 

@@ -277,7 +277,7 @@ def test_what_was_not_regarded_is_said():
     ('1', '01.png', zeros),
   ):
     (note,) = aligned([image], [name], notes=True)
-    assert f"1 rows name their image but for {what}, such as '{image}' for '{name}'" in note
+    assert f"1 rows match an image ignoring {what}, such as '{image}' for '{name}'" in note
   assert aligned(['a.png'], ['a.png'], notes=True) == ()
 
 
@@ -301,7 +301,7 @@ def test_repeats_are_noted_and_conflicts_refused():
 )
 def test_rows_without_names_need_an_order_with_one_meaning(names, what):
   column = label_file.Column('a.csv', ['0'] * len(names), [f'row {i + 1}' for i in range(len(names))])
-  with pytest.raises(UserError, match=rf"sorting these as text or {what} differs.*header 'image,label'"):
+  with pytest.raises(UserError, match=rf"sorting the images as text or {what} differs.*header 'image,label'"):
     match.aligned(column, sorted(names), 'photos')
 
 

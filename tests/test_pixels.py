@@ -192,7 +192,7 @@ def test_items_that_are_no_images_are_named(tmp_path):
     pixels.gathered([tmp_path / 'a.png', tmp_path / 'absent.png', IMAGES[0]], 4, 'crop', where='photos')
   with pytest.raises(UserError, match=r'images: row 1 \(from 0\): found shape \(2,\); expected an image'):
     pixels.gathered([IMAGES[0], np.zeros(2)], 4, 'crop')
-  with pytest.raises(UserError, match='images: none; expected images'):
+  with pytest.raises(UserError, match='images: there are none; expected at least one'):
     pixels.gathered([], 4, 'crop')
   with pytest.raises(UserError, match='None of the images can be read'):
     pixels.gathered([Path('nowhere.png')], 4, 'crop')

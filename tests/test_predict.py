@@ -454,4 +454,4 @@ def test_files_that_are_left_out_are_said(pair, images, tmp_path, caplog):
     Image.fromarray(image[..., 0]).save(tmp_path / f'{i}.png')
   (tmp_path / 'drawing.xcf').write_bytes(b'')
   predict_files.predict_files([noisyjax.load(pair[0])], str(tmp_path))
-  assert 'skipped 1 file(s) that are no images (.xcf: 1)' in caplog.text
+  assert 'skipped 1 file(s) that are not images (.xcf: 1)' in caplog.text

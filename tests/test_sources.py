@@ -220,7 +220,7 @@ def test_hidden_files_and_others_are_skipped_and_counted(tmp_path):
   assert data.fingerprint == clean.fingerprint
   assert data.notes == (
     'images.zip: skipped 3 hidden file(s).',
-    'images.zip: skipped 2 file(s) that are no images (.csv: 1, .txt: 1).',
+    'images.zip: skipped 2 file(s) that are not images (.csv: 1, .txt: 1).',
   )
 
 
@@ -230,7 +230,7 @@ def test_nothing_there(tmp_path):
   with pytest.raises(UserError, match=r"data.path: there is no folder or zip '.*absent'"):
     load(path=tmp_path / 'absent')
   (tmp_path / 'noisy_labels.csv').write_text('0\n')
-  with pytest.raises(UserError, match=r'no images in it \(1 file\(s\) that are no images \(\.csv: 1\)\)'):
+  with pytest.raises(UserError, match=r'contains no images \(1 file\(s\) that are not images \(\.csv: 1\)\)'):
     load(path=tmp_path)
   root = seed_layout(tmp_path / 'd')
   with pytest.raises(UserError, match=r"data.verified: there is no file 'nope.csv'.*data.verified='' if there is none"):
@@ -423,7 +423,7 @@ def test_label_files_that_class_folders_do_not_read_are_noted(tmp_path):
 def test_the_current_folder_is_called_by_its_name(tmp_path, monkeypatch):
   monkeypatch.chdir(named(tmp_path / 'mine', {'1.png': 'a', '2.png': 'b'}))
   data, _ = load(path='.', labels='labels.csv', verified='')
-  assert data.notes[0] == 'mine: skipped 1 file(s) that are no images (.csv: 1).'
+  assert data.notes[0] == 'mine: skipped 1 file(s) that are not images (.csv: 1).'
 
 
 def test_class_folders_with_a_test_part(tmp_path):

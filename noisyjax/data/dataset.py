@@ -1,9 +1,9 @@
-"""A data set in memory: what every source returns and everything else reads.
+"""A data set in memory, which all sources return.
 
-A sample's id is the sha256 of its decoded pixels before any resize, so that it survives renaming, moving, another
-file format without loss and another `data.size`. Exact duplicates are told apart by their occurrence: the first has no
-suffix, the next ones are `…-1`, `…-2` in row order, so that an id does not change when a duplicate is added later.
-The true labels never enter a `Dataset`: sources return them beside it, and only the audit reads them.
+The id of a sample is the sha256 of its decoded pixels before any resize. Renaming, moving, converting to another
+lossless format or another `data.size` do not change it. Exact duplicates are numbered in row order: the first has no
+suffix, the next ones have `-1`, `-2`, …, so that adding a duplicate later does not change earlier ids. A `Dataset`
+never contains true labels: sources return them separately, and only the audit reads them.
 """
 
 import dataclasses
@@ -24,22 +24,36 @@ from noisyjax.system.log import log
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-  """Images with the labels someone gave and someone checked; build it with `make`."""
+  """Images with given and verified labels; build it with `make`.
 
-  images: np.ndarray  # uint8 [N, H, W, C]
-  given: np.ndarray  # int32 [N], -1 = unlabeled
-  verified: np.ndarray  # int32 [N], -1 = unchecked
+  Attributes:
+    images: uint8 [N, H, W, C].
+    given: given labels, int32 [N]; -1 = unlabeled.
+    verified: verified labels, int32 [N]; -1 = not verified.
+    classes: C class names.
+    ids: sample ids, str [N].
+    names: file names, or the names of the rows in the source, str [N].
+    fingerprint: sha256 of ids, given, verified and classes.
+    test: bool [N], the rows that the source declares as its test part.
+    val: bool [N], the rows that the source declares as its validation part.
+    notes: notes for the user: files skipped, rows left out.
+    root: folder or archive of the image files; '' = the names are not files.
+  """
+
+  images: np.ndarray
+  given: np.ndarray
+  verified: np.ndarray
   classes: tuple[str, ...]
-  ids: np.ndarray  # str [N]
-  names: np.ndarray  # str [N]: file name, or the source's own name of the row
-  fingerprint: str  # sha256 of ids, given, verified and classes
-  test: np.ndarray  # bool [N]: rows that the source itself declares its test part
-  val: np.ndarray  # bool [N]: rows that the source itself declares its validation part
-  notes: tuple[str, ...] = ()  # what a person should know: files skipped, rows left out
-  root: str = ''  # the folder or zip that the names lie in; '': they name no files
+  ids: np.ndarray
+  names: np.ndarray
+  fingerprint: str
+  test: np.ndarray
+  val: np.ndarray
+  notes: tuple[str, ...] = ()
+  root: str = ''
 
   def with_labels(self, given: np.ndarray | None = None, verified: np.ndarray | None = None) -> 'Dataset':
-    """Returns the same images under other labels, with the fingerprint that belongs to them."""
+    """Returns the same images with other labels and the corresponding fingerprint; None keeps the labels."""
     given = self.given if given is None else np.asarray(given, np.int32)
     verified = self.verified if verified is None else np.asarray(verified, np.int32)
     mark = fingerprint(self.ids, given, verified, self.classes)
@@ -63,14 +77,15 @@ def make(
 
   Args:
     images: uint8 [N, H, W, C].
-    given: int [N], -1 = unlabeled.
-    classes: C names.
-    verified: int [N], -1 = unchecked; None = nobody checked any.
+    given: given labels, int [N]; -1 = unlabeled.
+    classes: C class names.
+    verified: verified labels, int [N]; -1 = not verified; None = none are.
     names: N names; None = row numbers.
-    test: bool [N]; None = the source declares no test part. val: the same of a validation part.
+    test: bool [N]; None = the source declares no test part.
+    val: bool [N]; None = the source declares no validation part.
     digests: str [N], `decode.digest` of the images before they were resized; None = of `images`.
-    notes: sentences for a person.
-    root: the folder or zip of images that the names lie in, if they do.
+    notes: notes for the user.
+    root: folder or archive of the image files, if `names` are files.
   """
   count = len(images)
   given = np.asarray(given, np.int32)
@@ -92,7 +107,7 @@ def make(
 
 
 def unique_ids(digests: Iterable[str]) -> np.ndarray:
-  """Returns the digests [N] with '-k' appended to the k-th repetition (k ≥ 1) of one; the first stays as it is."""
+  """Returns the digests [N] with '-k' appended to the k-th repetition (k ≥ 1) of a digest."""
   seen: dict[str, int] = {}
   ids = []
   for digest in map(str, digests):
@@ -102,7 +117,7 @@ def unique_ids(digests: Iterable[str]) -> np.ndarray:
 
 
 def fingerprint(ids: np.ndarray, given: np.ndarray, verified: np.ndarray, classes: Sequence[str]) -> str:
-  """Returns the sha256 (hex) of which images carry which labels: any change of the four changes it."""
+  """Returns the sha256 (hex) of ids, labels and classes, which identifies the data set."""
   parts = hashlib.sha256('\n'.join(ids.tolist()).encode())
   for labels in (given, verified):
     parts.update(np.ascontiguousarray(labels, '<i4').tobytes())
@@ -111,13 +126,21 @@ def fingerprint(ids: np.ndarray, given: np.ndarray, verified: np.ndarray, classe
 
 
 def duplicate_groups(ids: np.ndarray) -> np.ndarray:
-  """Returns, int64 [N], the first row that has the same image: rows with one number must stay in one split."""
+  """Returns the number of the first row with the same image, int64 [N]; rows of one group must stay in one split."""
   _, first, group = np.unique(ids.astype('U64'), return_index=True, return_inverse=True)  # a digest has 64 characters
   return first[group]
 
 
 class Duplicates(NamedTuple):
-  """Rows that hold one and the same image."""
+  """Rows with the same image.
+
+  Attributes:
+    id: id of the first row.
+    rows: row numbers.
+    names: names of the rows.
+    given: given labels of the rows.
+    verified: verified labels of the rows.
+  """
 
   id: str
   rows: tuple[int, ...]
@@ -147,15 +170,21 @@ def duplicates(dataset: Dataset) -> list[Duplicates]:
 
 
 def conflicting_duplicates(dataset: Dataset) -> list[Duplicates]:
-  """Returns the duplicates whose given labels, or whose verified labels, differ; unlabeled ones conflict with none."""
+  """Returns the duplicates with different given labels or different verified labels, ignoring unlabeled rows."""
   return [d for d in duplicates(dataset) if len({*d.given} - {-1}) > 1 or len({*d.verified} - {-1}) > 1]
 
 
 def labels_of(values: np.ndarray, count: int, classes: int, where: str) -> np.ndarray:
-  """Returns an array of labels from outside as int32 [count], each in -1..classes-1.
+  """Checks an array of labels and returns it as int32 [count].
+
+  Args:
+    values: the labels.
+    count: number of images.
+    classes: number of classes; labels must be in -1..classes-1.
+    where: name of the labels in messages.
 
   Raises:
-    UserError: naming `where` and the row of the first label that is out of range or not an integer.
+    UserError: the shape is wrong, or a label is out of range or not an integer; the message names the first such row.
   """
   values = np.asarray(values)
   if values.shape != (count,):
@@ -173,10 +202,10 @@ def labels_of(values: np.ndarray, count: int, classes: int, where: str) -> np.nd
 
 
 def validate(dataset: Dataset, truth: np.ndarray) -> list[str]:
-  """Checks what every source must deliver, and returns what a person should know of the classes.
+  """Checks the labels and classes that a source returned, and returns notes for the user on empty classes.
 
   Raises:
-    UserError: for labels out of range, no label at all, or one class only.
+    UserError: labels are out of range, there are none, or they are all of one class.
   """
   count, classes = len(dataset.images), dataset.classes
   if len(set(classes)) != len(classes):
@@ -194,14 +223,14 @@ def validate(dataset: Dataset, truth: np.ndarray) -> list[str]:
 
 
 def load(config: ConfigDict) -> tuple[Dataset, np.ndarray]:
-  """Loads the data set that `config` (`config.data`) names.
+  """Loads the data set that `config` (`config.data`) describes.
 
   Returns:
-    The Dataset with all images at `config.size` (0 = as they are), and the true labels int32 [N] for the audit
-    (-1 = unknown).
+    The data set, with images of side `config.size` (0 = unchanged), and the true labels for the audit, int32 [N],
+    -1 = unknown.
 
   Raises:
-    UserError: if there is no such source, or for anything wrong with the data.
+    UserError: there is no such source, or the data are invalid.
   """
   dataset, truth = plugins.find('noisyjax.data.sources', config.source, 'load', 'data.source')(config)
   images = decode.fit_images(dataset.images, config.size, config.fit, dataset.names)

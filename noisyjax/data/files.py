@@ -1,4 +1,4 @@
-"""The image files of a folder, a zip or a tar: which there are, their bytes, and a stamp that changes with them."""
+"""The image files of a folder, zip or tar: their names and contents, and a stamp that changes with them."""
 
 import contextlib
 import dataclasses
@@ -39,24 +39,33 @@ HEIC = ('.heic', '.heif')
 
 @dataclasses.dataclass(frozen=True)
 class ImageFiles:
-  """Image files below one root, by name: the path below the root with '/', sorted as text."""
+  """Image files below one root.
+
+  Attributes:
+    root: folder or archive.
+    names: paths below the root with '/', sorted as text.
+    folders: all folders below the root that are not hidden, including those without images.
+    notes: notes on the files that were left out.
+    stamp: sha256 of names, sizes and times (folder, tar) or checksums (zip).
+    read: returns the content of a file by its name.
+  """
 
   root: Path
   names: tuple[str, ...]
-  folders: tuple[str, ...]  # all folders below the root that are not hidden, also those without images
-  notes: tuple[str, ...]  # what was left out
-  stamp: str  # sha256 of names, sizes and times (folder, tar) or checksums (zip)
+  folders: tuple[str, ...]
+  notes: tuple[str, ...]
+  stamp: str
   read: Callable[[str], bytes]
 
   def take(self, names: Sequence[str]) -> 'ImageFiles':
-    """Returns the same files without those that `names` does not name."""
+    """Returns the files with the given names only."""
     if tuple(names) == self.names:
       return self
     stamp = hashlib.sha256('\n'.join([self.stamp, *names]).encode()).hexdigest()
     return dataclasses.replace(self, names=tuple(names), stamp=stamp)
 
   def decoded(self, size: int = 0, fit: str = 'exact', channels: int = 3, use_cache: bool = True) -> decode.Decoded:
-    """Decodes all files (see `decode.decode_all`), or takes them from the cache."""
+    """Returns all images, decoded (see `decode.decode_all`) or from the cache."""
 
     def make() -> dict[str, np.ndarray]:
       made = decode.decode_all(self.names, lambda i: self.read(self.names[i]), size, fit, channels)
@@ -70,7 +79,7 @@ class ImageFiles:
     return decode.Decoded(**fields)
 
   def _as_bad(self, arrays: dict[str, np.ndarray]) -> bool:
-    """Returns whether the images that could not be read still cannot: a drive may have been away."""
+    """Returns whether images that were unreadable still are, because a drive may have been unavailable then."""
     bad = set(range(len(self.names))) - set(arrays['good'].tolist())
     return not any(decode.readable(lambda i=i: self.read(self.names[i])) for i in bad)
 
@@ -79,21 +88,21 @@ class ImageFiles:
 def open_images(path: str | Path) -> Iterator[ImageFiles]:
   """Lists the images of a folder (with its sub-folders), a zip or a tar; `read` works inside the context.
 
-  A file is an image by its suffix, in any case, or, without a suffix, by its first bytes; so is a link that leads
-  nowhere, by its suffix, and cannot be read later. Hidden files (`.DS_Store`, `._x.png`, `__MACOSX/`) and files that
-  are no images are left out and counted in `notes`, which are also logged before an error ends the context. A folder
-  that wraps all of a zip or tar is not part of the names.
+  Images are recognized by their suffix in upper or lower case, and files without suffix by their first bytes. A broken
+  link with the suffix of an image counts as an image that cannot be read. Hidden files (`.DS_Store`, `._x.png`,
+  `__MACOSX/`) and other files are left out and counted in `notes`, which are also logged if an error ends the context.
+  If a single folder contains all images of a zip or tar, it is not part of the names.
 
   Raises:
-    UserError: if there is no such folder, zip or tar, or no image in it.
+    UserError: there is no such folder, zip or tar, or it contains no image.
   """
   path = reading.path_of(path)
-  path = path if path.name else path.resolve()  # '.' has no name to be called by
+  path = path if path.name else path.resolve()  # '.' has no name for messages
   kind = reading.kind(path)
   if kind == 'file' and path.suffix.lower() in SUFFIXES + HEIC:
-    raise UserError(f'{path}: is one image; expected a folder, zip or tar of images.')
+    raise UserError(f'{path}: is an image file; expected a folder, zip or tar of images.')
   if kind not in ('folder', 'file'):
-    raise UserError(f'{path}: no such folder, zip or tar of images.')
+    raise UserError(f'{path}: there is no such folder, zip or tar of images.')
   with _folder(path) if kind == 'folder' else _archive(path) as (files, folders, notes, opened):
     found = _listing(path, files, folders, notes, opened)
     try:
@@ -107,7 +116,7 @@ def open_images(path: str | Path) -> Iterator[ImageFiles]:
 Found = tuple[
   dict[str, str], set[str], list[str], Callable[[str], IO[bytes]]
 ]  # files with stamps, folders, notes, open
-GONE = 'gone'  # the stamp of a link that leads nowhere
+GONE = 'gone'  # the stamp of a broken link
 
 
 @contextlib.contextmanager
@@ -120,7 +129,7 @@ def _folder(path: Path) -> Iterator[Found]:
       folders.add(name)
     elif entry.is_symlink() and not entry.exists():
       files[name] = GONE
-    elif entry.is_file():  # no pipe, which may never end
+    elif entry.is_file():  # not a pipe, which may never end
       stat = entry.stat()
       files[name] = f'{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}'
   yield files, folders, [], lambda name: (path / name).open('rb')
@@ -140,10 +149,10 @@ def _archive(path: Path) -> Iterator[Found]:
 
 
 def _walk(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, bool]]:
-  """Yields all that lies below, and whether it is a folder; links are followed, but not to a folder that they lie in.
+  """Yields every path below a folder, and whether it is a folder. Links are followed, except to a folder above them.
 
   Raises:
-    UserError: a folder that cannot be read.
+    UserError: a folder cannot be read.
   """
   above = (*above, path.resolve())
   try:
@@ -175,7 +184,7 @@ def _listing(
   kinds = {'image': [], 'hidden': [], 'other': [], 'heic': [], 'unnamed': []}
   for name in sorted(files):
     kinds[_kind(name)].append(name)
-  for name in kinds['unnamed'] + kinds['heic']:  # a .heic is a JPEG, at times
+  for name in kinds['unnamed'] + kinds['heic']:  # some files named .heic are JPEGs
     if files[name] != GONE and decode.identified(lambda name=name: opened(name)):
       kinds['image'].append(name)
     elif _kind(name) == 'unnamed':
@@ -185,19 +194,19 @@ def _listing(
   skipped = _skipped(kinds['hidden'], kinds['other'], heic)
   if not names:
     raise UserError(
-      f'{root}: no images in it ({"; ".join(skipped) or "no files"}). Image files end in {", ".join(SUFFIXES)}.'
+      f'{root}: contains no images ({"; ".join(skipped) or "no files"}). Image files end in {", ".join(SUFFIXES)}.'
     )
   for name in names:
     try:
       name.encode()
-    except UnicodeEncodeError:  # no table or page could hold it
-      raise UserError(f'{root}: the name of {name!a} is not UTF-8; expected another name.') from None
+    except UnicodeEncodeError:  # tables and pages could not hold the name
+      raise UserError(f'{root}: the name of {name!a} is not UTF-8. Rename the file.') from None
   stamp = hashlib.sha256('\n'.join(f'{name}\t{files[name]}' for name in names).encode()).hexdigest()
   shown = tuple(sorted(folder for folder in folders if _kind(folder) != 'hidden'))
 
   def read(name: str) -> bytes:
     if files[name] == GONE:
-      raise FileNotFoundError('the link leads nowhere')
+      raise FileNotFoundError('the link is broken')
     with opened(name) as file:
       return file.read()
 
@@ -206,9 +215,9 @@ def _listing(
 
 
 def _skipped(hidden: list[str], other: list[str], heic: list[str]) -> list[str]:
-  """Returns what is said of files that are left out."""
+  """Returns notes on the files that are left out."""
   out = [f'{len(hidden)} hidden file(s)'] if hidden else []
   if other:
     suffixes = Counter(PurePosixPath(name).suffix or 'no suffix' for name in other).most_common()
-    out.append(f'{len(other)} file(s) that are no images ({listed(f"{suffix}: {n}" for suffix, n in suffixes)})')
+    out.append(f'{len(other)} file(s) that are not images ({listed(f"{suffix}: {n}" for suffix, n in suffixes)})')
   return out + ([f'{len(heic)} photo(s) such as {heic[0]}: {decode.NO_HEIC}'] if heic else [])

@@ -1,7 +1,8 @@
-"""Which row of a label file belongs to which image.
+"""Matches the rows of a label file to images.
 
-A row names its image by its path, a longer or a shorter one; failing that without regard to case, to the suffix, to the
-prefix that Label Studio puts before an upload, to zeros before a number. What fits two images fits none.
+A row names its image by a path, which may be longer or shorter than the name of the image. If no path matches exactly,
+case is ignored, then the suffix, then the prefix that Label Studio adds to uploads, then leading zeros of a number. A
+row that matches several images is an error.
 """
 
 import difflib
@@ -16,7 +17,7 @@ from noisyjax.data import files
 from noisyjax.data.column import Column, number, plain
 from noisyjax.system.errors import UserError, listed
 
-NO_ROW = 'no row'  # the place of an image that a file does not name
+NO_ROW = 'no row'  # the place of an image without a row
 
 
 def _same(path: str) -> str:
@@ -50,14 +51,18 @@ WAYS: tuple[tuple[Callable[[str], str], str], ...] = (
 
 
 class Names:
-  """The names of the images, found by what a table calls them."""
+  """Finds images by the names that a table uses for them.
+
+  Args:
+    names: names of the images.
+  """
 
   def __init__(self, names: Sequence[str] | np.ndarray) -> None:
     self.names = [plain(name) for name in names]
     self._tables: list[tuple[dict[str, list[int]], dict[str, list[int]]]] = []
 
   def find(self, image: str) -> tuple[list[int], str]:
-    """Returns the places of the images that `image` may mean, and what was not regarded ('' = nothing)."""
+    """Returns the indices of the images that match `image`, and what the match ignored ('' = nothing)."""
     path = _path(image)
     for way, (key, what) in enumerate(WAYS):
       if way == len(self._tables):
@@ -83,21 +88,21 @@ class Names:
 
 
 def _path(image: str) -> str:
-  """Returns a path with / alone, without drive, scheme, query or dots."""
+  """Returns a path with '/' as the only separator, and without drive, scheme, query, '.' and '..'."""
   text = image.replace('\\', '/')
-  if text.startswith('/data/upload/'):  # a folder of Label Studio's own
+  if text.startswith('/data/upload/'):  # the upload folder of Label Studio
     return unquote(text.rpartition('/')[2])
-  if '?d=' in text or '://' in text:  # Label Studio's local files, or an address
+  if '?d=' in text or '://' in text:  # a local file in Label Studio, or a URL
     text = unquote(text.partition('?d=')[2] or text.partition('://')[2].partition('?')[0] or text)
   text = re.sub(r'^[A-Za-z]:', '', text)
   return '/'.join(part for part in text.split('/') if part not in ('', '.', '..'))
 
 
 def rows_of(column: Column, names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
-  """Returns for each row of a column the place of its image in `names`, -1 where there is none, and notes.
+  """Returns the index of each row's image in `names` (-1 = there is no such image), and notes for the user.
 
   Raises:
-    UserError: a row that fits several images; two rows with different labels for one image.
+    UserError: a row matches several images, or two rows have different labels for one image.
   """
   table, rows, loose = Names(names), [], {}
   for image, place in zip(column.images or (), column.places):
@@ -112,7 +117,7 @@ def rows_of(column: Column, names: Sequence[str]) -> tuple[list[int], tuple[str,
     if what:
       loose.setdefault(what, []).append((image, table.names[found[0]]))
   notes = [
-    f'{column.where}: {len(pairs)} rows name their image but for {what}, such as {pairs[0][0]!r} for {pairs[0][1]!r}.'
+    f'{column.where}: {len(pairs)} rows match an image ignoring {what}, such as {pairs[0][0]!r} for {pairs[0][1]!r}.'
     for what, pairs in loose.items()
   ]
   first: dict[int, int] = {}
@@ -123,7 +128,7 @@ def rows_of(column: Column, names: Sequence[str]) -> tuple[list[int], tuple[str,
       if column.labels[row] != column.labels[other]:
         raise UserError(
           f'{column.where}: {column.places[other]} ({column.labels[other]!r}) and {column.places[row]} '
-          f'({column.labels[row]!r}) both label the image {table.names[i]}; expected one label an image.'
+          f'({column.labels[row]!r}) both label the image {table.names[i]}; expected one label per image.'
         )
   if again:
     notes.append(f'{column.where}: {len(again)} rows repeat another, the first is {column.places[again[0]]}.')
@@ -131,15 +136,19 @@ def rows_of(column: Column, names: Sequence[str]) -> tuple[list[int], tuple[str,
 
 
 def aligned(column: Column, names: Sequence[str], root: str | Path, part: bool = False) -> Column:
-  """Returns the column with a label for each image, in the order of `names`: None, at the place 'no row', where it has
-  none; its `images` are `names`.
+  """Returns a column with one label per image, in the order of `names`.
+
+  The label of an image without a row is None, and its place is NO_ROW. The `images` of the result are `names`.
 
   Args:
-    names: of the images, below `root`. part: whether rows without names may be of the first images alone.
+    column: the column as it was read.
+    names: names of the images.
+    root: folder or archive of the images, for messages.
+    part: whether a column without image names may cover the first images only.
 
   Raises:
-    UserError: rows without names that are more or fewer than the images, or whose order has two meanings; rows with
-      names of which none fits; and as `rows_of` does.
+    UserError: the column does not name images, and has more or fewer rows than there are images, or their order is
+      ambiguous; it names images, but no row matches one; also as `rows_of`.
   """
   if column.images is None:
     return _in_order(column, names, root, part)
@@ -158,7 +167,7 @@ def aligned(column: Column, names: Sequence[str], root: str | Path, part: bool =
 
 
 def without_row(column: Column) -> list[int]:
-  """Returns the images that an aligned column has no row for."""
+  """Returns the indices of the images without a row in an aligned column."""
   return [i for i, place in enumerate(column.places) if place == NO_ROW]
 
 
@@ -168,10 +177,10 @@ def _in_order(column: Column, names: Sequence[str], root: str | Path, part: bool
   if count > len(names) or (count < len(names) and not part):
     hint = ''
     if count == len(names) + 1 and column.places[0] == 'row 1':
-      hint = f' Is row 1, {column.labels[0]!r}, a header? Then call it label.'
+      hint = f' If row 1, {column.labels[0]!r}, is a header, change it to label.'
     raise UserError(
       f'{column.where}: has {count} labels for the {len(names)} images in {root}; expected '
-      f'{"at most one row" if part else "one row"} an image.{hint}{" ".join(["", *column.notes])}'
+      f'{"at most one row" if part else "one row"} per image.{hint}{" ".join(["", *column.notes])}'
     )
   check_order(column, names)
   rest = len(names) - count
@@ -196,7 +205,7 @@ def _none_fits(column: Column, names: Sequence[str], root: str | Path) -> UserEr
 
 
 def _strangers(column: Column, rows: Sequence[int], names: Sequence[str], root: str | Path) -> list[str]:
-  """Returns a note about rows whose image is not there."""
+  """Returns a note on the rows that name images that do not exist."""
   missing = [row for row, i in enumerate(rows) if i < 0]
   if not missing:
     return []
@@ -214,8 +223,14 @@ def _valued(part: str) -> tuple[int, int, str]:
 
 
 def check_order(column: Column, names: Sequence[str]) -> None:
-  """Refuses rows without names where "sorted" has two meanings: 10.png before 2.png or after it, folder by folder or
-  by whole paths, with or without regard to case."""
+  """Refuses a column without image names if the sorted order of the images is ambiguous.
+
+  It is ambiguous if sorting as text gives another order than sorting by number (10.png after 2.png), folder by folder,
+  files before folders, or without regard to case.
+
+  Raises:
+    UserError: two orders differ; the message names the first difference.
+  """
   parts = lambda name: tuple(name.split('/'))
   orders = {
     'by number': lambda name: [_valued(part) for part in re.split(r'(\d+)', name)],
@@ -228,6 +243,6 @@ def check_order(column: Column, names: Sequence[str]) -> None:
     if other != list(names):
       i = next(i for i, (a, b) in enumerate(zip(names, other)) if a != b)
       raise UserError(
-        f'{column.where}: its rows name no images, and sorting these as text or {what} differs (position {i}: '
+        f'{column.where}: its rows name no images, and sorting the images as text or {what} differs (position {i}: '
         f"{names[i]!r} or {other[i]!r}). Give it a header 'image,label' and the name of the image in each row."
       )

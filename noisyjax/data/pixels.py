@@ -1,7 +1,7 @@
-"""Pixels of any kind → uint8 [N, H, W, C]: the one place that decides what a value, an axis or a fourth channel means.
+"""Converts pixels of any type to uint8 [N, H, W, C]; it alone interprets values, axes and a fourth channel.
 
-What is decided is decided over all images together, never per image. What has one reading is taken, with a note where
-the reading may surprise; what has two (floats in 0..1, negative values) is refused with the way out.
+The interpretation is the same for all images of a call. Unambiguous input is accepted, with a note if the
+interpretation may surprise. Ambiguous input (floats in 0..1, negative values) is refused, with advice.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,16 +17,16 @@ from noisyjax.system.errors import UserError, listed
 
 
 def normalised(images: Any, where: str = 'images') -> tuple[np.ndarray, tuple[str, ...]]:
-  """Returns images of one size as uint8 [N, H, W, C], C = 1 or 3, and notes for a person.
+  """Returns images of one size as uint8 [N, H, W, C] with C = 1 or 3, and notes for the user.
 
   Args:
-    images: [N, H, W, C], [N, H, W] (gray) or [N, C, H, W] (where the last axis cannot be channels): an array, or a list
-      of arrays. 4 channels are RGBA, laid on white. bool; whole numbers of any type in 0..255; uint16 up to 4095 (12
-      bits) or 65535, scaled; floats in 0..255, rounded.
-    where: what messages call it.
+    images: an array, or a list of arrays, [N, H, W, C], [N, H, W] (gray), or [N, C, H, W] if the last axis cannot be
+      channels. 4 channels are RGBA, composed over white. Values are bool; integers of any type in 0..255; uint16 up to
+      4095 (12 bits) or 65535, which are scaled; or floats in 0..255, which are rounded.
+    where: name of the images in messages.
 
   Raises:
-    UserError: another shape, values out of range (NaN too) by row, or floats that seem to be divided by 255.
+    UserError: the shape is wrong, values are out of range or NaN, or floats seem to be divided by 255.
   """
   array = _array(images, where)
   array, notes = _channels_last(array, where)
@@ -40,20 +40,22 @@ def normalised(images: Any, where: str = 'images') -> tuple[np.ndarray, tuple[st
 def gathered(
   items: Sequence[Any], size: int, fit: str, channels: int = 3, where: str = 'images'
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-  """Returns images of many sizes as uint8 [N, size, size, channels], and notes for a person.
+  """Returns images of mixed sizes as uint8 [N, size, size, channels], and notes for the user.
 
   Args:
     items: paths, PIL images, encoded images (bytes, or a dictionary with `bytes` or `path` as Hugging Face's `datasets`
-      stores them), or arrays [H, W, C] or [H, W]; mixed as they come.
-    size: side of the square they are fitted to; 0 asks that all have one size. fit: 'exact', 'crop' or 'pad'.
-    channels: 3, or 1 (gray). where: what messages call it.
+      stores them), or arrays [H, W, C] or [H, W], in any mixture.
+    size: side of the square that images are fitted to; 0 requires that all have one size.
+    fit: 'exact', 'crop' or 'pad'.
+    channels: 3, or 1 (gray).
+    where: name of the images in messages.
 
   Raises:
-    UserError: naming the images that cannot be read or have another size, or values as `normalised` does.
+    UserError: images cannot be read or have another size, or values are wrong as in `normalised`.
   """
   items = list(items)
   if not items:
-    raise UserError(f'{where}: none; expected images.')
+    raise UserError(f'{where}: there are none; expected at least one image.')
   arrays = {i: np.asarray(item) for i, item in enumerate(items) if not isinstance(item, _ENCODED)}
   turned = [_channels_last(_row(array, f'{where}: row {i} (from 0)'), where) for i, array in arrays.items()]
   batches, notes = _eight_bits([batch for batch, _ in turned], where, list(arrays)) if turned else ([], [])
@@ -89,7 +91,7 @@ def _row(array: np.ndarray, where: str) -> np.ndarray:
 
 
 def _channels_last(array: np.ndarray, where: str) -> tuple[np.ndarray, list[str]]:
-  """Returns [N, H, W, C] with C = 1, 3 or 4, and what was done to get there."""
+  """Returns images as [N, H, W, C] with C = 1, 3 or 4, and notes on what was changed."""
   shape = array.shape
   if array.ndim == 3 and shape[-1] == 3:
     raise UserError(f'{where}: found shape {shape}; expected [N, H, W, C] or [N, H, W]. One image is images[None].')
@@ -111,7 +113,7 @@ def _channels_last(array: np.ndarray, where: str) -> tuple[np.ndarray, list[str]
 
 
 def _unflatten(shape: tuple[int, ...]) -> str:
-  """Returns how to make images of rows of pixels, where their number is that of squares."""
+  """Returns advice on reshaping rows of pixels [N, P] to images, if P is the number of pixels of a square."""
   if len(shape) != 2:
     return ''
   side = {int((shape[1] / c) ** 0.5): c for c in (3, 1) if int((shape[1] / c) ** 0.5) ** 2 * c == shape[1]}
@@ -121,10 +123,12 @@ def _unflatten(shape: tuple[int, ...]) -> str:
 def _eight_bits(
   batches: list[np.ndarray], where: str, rows: Sequence[int] | None = None
 ) -> tuple[list[np.ndarray], list[str]]:
-  """Returns batches [n, …] of one kind of values as uint8, and what was done.
+  """Returns batches [n, …] as uint8, all interpreted in the same way, and notes on what was changed.
 
   Args:
-    rows: what a message calls the first image of each batch; None: they are counted from 0.
+    batches: batches of images.
+    where: name of the images in messages.
+    rows: row number of the first image of each batch, for messages; None: the batches follow one another from 0.
   """
   notes = [f'{where}: bool; True is taken as 255.'] if any(b.dtype.kind == 'b' for b in batches) else []
   batches = [b.astype(np.uint8) * 255 if b.dtype.kind == 'b' else b for b in batches]
@@ -178,7 +182,7 @@ def _hint(low: float, high: float, dtype: np.dtype) -> str:
 
 
 def _on_white(array: np.ndarray) -> np.ndarray:
-  """Returns RGBA uint8 [..., 4] over white as RGB [..., 3]."""
+  """Composes RGBA, uint8 [..., 4], over white and returns RGB [..., 3]."""
   colour, alpha = array[..., :3].astype(np.uint16), array[..., 3:].astype(np.uint16)
   return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 

@@ -1,7 +1,7 @@
 """A column of labels as text, from an array, a list or a data frame; files are read in `label_file.py`.
 
-Cells stay text until all columns of a run are there; `labels.py` decides what they mean. A cell without a value (None,
-NaN, an empty field) means: no label.
+Cells remain text until all columns of a run have been read; then `labels.py` interprets them. A cell without a value
+(None, NaN, an empty field) means that the row is unlabeled.
 """
 
 import math
@@ -15,7 +15,7 @@ import numpy as np
 
 from noisyjax.system.errors import LISTED, UserError, cut
 
-_SHOWN = 5  # wrong rows in one message
+_SHOWN = 5  # maximum number of wrong rows in a message
 _INTEGER = re.compile(r'([+-]?)0*(\d+)(?:\.0*)?', re.ASCII)
 _FLOAT = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?', re.ASCII | re.IGNORECASE)
 
@@ -38,24 +38,24 @@ class Column(NamedTuple):
   notes: tuple[str, ...] = ()
 
   def error(self, wrong: Sequence[int], expected: str) -> UserError:
-    """Returns the error that names the first of the `wrong` rows and says what was `expected`."""
+    """Returns the error that lists the first of the `wrong` rows and says what was `expected`."""
     shown = ', '.join(f'{self.places[i]}: {cut(self.labels[i] or "")!r}' for i in wrong[:_SHOWN])
     more = f' and {len(wrong) - _SHOWN} more' if len(wrong) > _SHOWN else ''
     return UserError(f'{self.where}: {shown}{more}; expected {expected}.')
 
   def take(self, rows: Sequence[int]) -> 'Column':
-    """Returns the column of these rows alone."""
+    """Returns the column with the given rows only."""
     images = None if self.images is None else [self.images[i] for i in rows]
     return self._replace(labels=[self.labels[i] for i in rows], places=[self.places[i] for i in rows], images=images)
 
 
 def plain(text: str) -> str:
-  """Returns the text without spaces around it, "é" as one letter however it was written."""
+  """Returns the text without surrounding spaces, in Unicode normal form C ("é" is one character)."""
   return unicodedata.normalize('NFC', text.strip())
 
 
 def number(text: str) -> str | None:
-  """Returns the integer that the text writes ('7' for '07', '+7', '7.0', '7e0'), as text: no limit; None if none."""
+  """Returns the integer in a text as canonical text of any length ('7' for '07', '+7', '7.0', '7e0'), or None."""
   found = _INTEGER.fullmatch(text)
   if not found and is_decimal(text):
     value = Decimal(text)
@@ -66,21 +66,21 @@ def number(text: str) -> str | None:
 
 
 def is_decimal(text: str) -> bool:
-  """Returns whether the text writes a finite number."""
+  """Returns whether the text is a finite number."""
   return _FLOAT.fullmatch(text) is not None
 
 
 def column_of(values: Any, where: str) -> Column:
-  """Returns the labels in any object that holds one an image.
+  """Returns the labels in an object that holds one label per image.
 
   Args:
-    values: a list, a NumPy, JAX or PyTorch array of integers, whole floats, bool, text, bytes or objects, [N] or [N, 1]
-      or one-hot [N, C]; a pandas or polars column, or a data frame with one column or one-hot columns. False and True
-      are 0 and 1; None and NaN are no label.
-    where: what messages call it.
+    values: a list; a NumPy, JAX or PyTorch array of integers, whole floats, bool, text, bytes or objects, [N], [N, 1]
+      or one-hot [N, C]; a pandas or polars column; or a data frame with one column or one-hot columns. False and True
+      are 0 and 1; None and NaN mean unlabeled.
+    where: name of the labels in messages.
 
   Raises:
-    UserError: naming what `values` is, or the row that holds something else than one label.
+    UserError: the type or shape is wrong, or a row does not hold exactly one label.
   """
   if values is None or isinstance(values, str | bytes | dict | set | frozenset):
     raise UserError(f'{where}: found {cut(repr(values))}; expected a list or array with one label an image.')
@@ -99,7 +99,7 @@ def column_of(values: Any, where: str) -> Column:
     raise UserError(f'{where}: has shape {array.shape}; expected one label an image, (N,), (N, 1) or one-hot (N, C).')
   if array.dtype.kind in 'OUS':
     cells = [label_text(value, where, place) for value, place in zip(array.tolist(), rows)]
-  else:  # few different values: each is written once
+  else:  # converts each distinct value only once
     unique, inverse = np.unique(array, return_inverse=True)
     texts = [label_text(value, where, '') for value in unique.tolist()]
     cells = [texts[i] for i in inverse.tolist()]
@@ -107,6 +107,7 @@ def column_of(values: Any, where: str) -> Column:
 
 
 def _array(values: Any, where: str) -> np.ndarray:
+  """Returns labels as an array; masked values become None."""
   if np.ma.isMaskedArray(values):
     array = values.data.astype(object)
     array[np.ma.getmaskarray(values)] = None
@@ -116,7 +117,7 @@ def _array(values: Any, where: str) -> np.ndarray:
   if hasattr(values, 'to_pylist'):  # pyarrow
     values = values.to_pylist()
   elif hasattr(values, 'to_numpy'):
-    values = values.to_numpy()  # of the values: an index of pandas would pair rows anew
+    values = values.to_numpy()  # the values without their pandas index, which would realign the rows
   if isinstance(values, np.ndarray) or hasattr(values, '__array__'):
     return np.asarray(values)
   try:
@@ -128,13 +129,13 @@ def _array(values: Any, where: str) -> np.ndarray:
       return np.asarray(rows)
     except ValueError:  # ragged
       pass
-  array = np.empty(len(rows), object)  # NumPy would make text of numbers beside text
+  array = np.empty(len(rows), object)  # NumPy would convert a mixture of numbers and text to text
   array[:] = rows
   return array
 
 
 def label_text(value: Any, where: str, place: str) -> str | None:
-  """Returns one label as text, None where it is missing."""
+  """Returns one label as text; None if it is missing."""
   if isinstance(value, np.generic):
     value = value.item()
   if value is None or type(value).__name__ in ('NAType', 'NaTType') or (isinstance(value, float) and math.isnan(value)):
@@ -151,12 +152,22 @@ def label_text(value: Any, where: str, place: str) -> str | None:
     return label_text(value.item(), where, place)
   if isinstance(value, list | tuple | np.ndarray) and len(value) == 1:
     return label_text(value[0], where, place)
-  shown = hex(value) if isinstance(value, int) else repr(value)  # Python writes no integer of 5,000 digits
+  shown = hex(value) if isinstance(value, int) else repr(value)  # Python refuses to print integers of 5,000 digits
   raise UserError(f'{where}: {place} holds {cut(shown)}; expected one label an image.')
 
 
 def one_hot(array: np.ndarray, where: str, rows: list[str], names: list[str] | None) -> Column:
-  """Returns the column that one-hot rows [N, C] stand for; a row of zeros has no label."""
+  """Returns the column for one-hot rows [N, C]; a row of zeros is unlabeled.
+
+  Args:
+    array: the rows.
+    where: name of the labels in messages.
+    rows: place of each row for messages.
+    names: C class names; None: 0, 1, ….
+
+  Raises:
+    UserError: a row has values other than 0 and 1, or several ones.
+  """
   shown = f'{where}: has shape {array.shape}'
   try:
     values = array.astype(np.float64)

@@ -1,9 +1,9 @@
-"""Files of labels → one `Column`: which column names the image, which holds the label.
+"""Reads label files: finds the column that names the image and the column that holds the label.
 
-CIFAR-10N/100N publish their labels in the order of the python version of CIFAR; TFDS shuffles. Its order is a sort of
-the python rows by a keyed hash, the same on every machine, and `image_order_c10.npy` writes it down: entry t is the
-python row that TFDS puts at its row t (16399, 1680, 47917, …). So `labels_tfds[t] = labels_python[order[t]]`, which is
-what `read_labels(path, order)` returns.
+CIFAR-10N and CIFAR-100N publish their labels in the order of the python version of CIFAR; TFDS shuffles the rows. Its
+order sorts the python rows by a keyed hash and is the same on every machine. `image_order_c10.npy` stores it: entry t
+is the python row at row t of TFDS (16399, 1680, 47917, …). Hence `labels_tfds[t] = labels_python[order[t]]`, which
+`read_labels(path, order)` returns.
 """
 
 import re
@@ -18,7 +18,7 @@ from noisyjax.data.column import Column, column_of, label_text, number, one_hot,
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError, listed
 
-# Names of columns without case, spaces and dashes; the first that is there counts.
+# Column names in lower case without spaces and dashes, in order of preference.
 IMAGES = (
   'image',
   'imagepath',
@@ -67,19 +67,20 @@ LABELS = (
   'truelabel',
   'cleanlabel',
 )
-_INDEX = ('', 'index', 'unnamed0')  # pandas' own column of row numbers
+_INDEX = ('', 'index', 'unnamed0')  # names of the column of row numbers that pandas writes
 
 
 def read_column(path: str | Path, image_column: str = '', label_column: str = '') -> Column:
-  """Reads a label file without judging what its labels mean.
+  """Reads a label file as text, without interpreting the labels.
 
   Args:
-    path: .npy, .npz with one array or `labels`, CSV (separated by , ; tab or |, with or without header), lines "path
-      label", JSON (records, Label Studio's exports), JSON Lines or Parquet.
-    image_column: the column that names the image; '' = by its name or content. label_column: that of the label.
+    path: .npy; .npz with one array or a key `labels`; CSV (separated by , ; tab or |, with or without header); lines
+      "path label"; JSON (records, exports of Label Studio); JSON Lines; or Parquet.
+    image_column: name of the column that names the image; '' = found by its name or content.
+    label_column: name of the column that holds the label; '' = found by its name or content.
 
   Raises:
-    UserError: if the file cannot be read, or naming its columns where none is evidently the image or the label.
+    UserError: the file cannot be read, or the columns cannot be identified.
   """
   path = reading.file_of(path)
   with reading.reading(path, 'labels', ''), path.open('rb') as file:
@@ -108,7 +109,7 @@ def _read_array(path: Path) -> Column:
         keys = found.files
         key = keys[0] if len(keys) == 1 else 'labels'
         if key not in keys:
-          raise UserError(f'{path}: holds {listed(keys)}; expected one array, or one called labels.')
+          raise UserError(f'{path}: holds {listed(keys)}; expected one array, or an array named labels.')
         found = found[key]
   return column_of(found, str(path))
 
@@ -135,12 +136,12 @@ def _column(where: str, found: table.Table, image_column: str, label_column: str
 
 
 def names_images(name: str) -> bool:
-  """Returns whether a column so called names images."""
+  """Returns whether a column of this name holds names of images."""
   return _key(name) in IMAGES
 
 
 def names_labels(name: str) -> bool:
-  """Returns whether a column so called holds labels."""
+  """Returns whether a column of this name holds labels."""
   return _key(name) in LABELS
 
 
@@ -150,15 +151,15 @@ def _key(name: str) -> str:
 
 
 def _is_header(rows: list[list[Any]], *wanted: str) -> bool:
-  """Returns whether the first row names the columns."""
+  """Returns whether the first row is a header."""
   first, below = [str(cell or '') for cell in rows[0]], rows[1:]
   if {_key(cell) for cell in first} & {_key(name) for name in wanted if name}:
     return True
   if _pictures(first):
     return False
   if len(first) == 1 and len(below) > 1 and not _is_number(first[0]) and all(_is_number(row[0]) for row in below):
-    return True  # a name above numbers
-  known = [i for i, cell in enumerate(first) if _key(cell) in (*IMAGES, *LABELS)]  # a word that comes again is a label
+    return True  # text above numbers
+  known = [i for i, cell in enumerate(first) if _key(cell) in (*IMAGES, *LABELS)]  # if it repeats below, it is a label
   return (
     any(all(row[i] != first[i] for row in below) for i in known)
     or _pictures([cell for row in below for cell in row]) > 0
@@ -171,12 +172,12 @@ def _is_number(cell: Any) -> bool:
 
 
 def _pictures(cells: list[Any]) -> int:
-  """Returns how many of the cells end like the name of an image file."""
+  """Returns the number of cells that end with the suffix of an image file."""
   return sum(str(cell or '').lower().endswith(files.SUFFIXES) for cell in cells)
 
 
 def _by_content(where: str, rows: list[list[Any]]) -> tuple[int | None, int]:
-  """Returns the columns of a file without header: one of labels, or two of which one names images."""
+  """Returns the indices of the image column (None = none) and of the label column in a file without header."""
   width = len(rows[0]) if rows else 1
   if width == 1:
     return None, 0
@@ -193,8 +194,12 @@ def _by_content(where: str, rows: list[list[Any]]) -> tuple[int | None, int]:
 def _by_name(
   where: str, header: list[str], rows: list[list[Any]], image_column: str, label_column: str
 ) -> tuple[int | None, int | list[int]]:
-  """Returns the column of the image (None: rows follow the order of the images) and that of the label, or those of
-  one-hot labels."""
+  """Returns the indices of the image and label columns in a file with header.
+
+  Returns:
+    The image column, or None if rows follow the order of the images; and the label column, or the columns of one-hot
+    labels.
+  """
   keys = [_key(name) for name in header]
   image = _named(where, header, image_column, 'image') if image_column else _first(where, header, IMAGES)
   label = _named(where, header, label_column, 'label') if label_column else _first(where, header, LABELS)
@@ -222,7 +227,7 @@ def _by_name(
 
 
 def _counts(cells: list[Any]) -> bool:
-  """Returns whether the cells are the numbers of the rows, from 0 or from 1."""
+  """Returns whether the cells are the row numbers, counted from 0 or 1."""
   numbers = [number(str(cell)) for cell in cells]
   return any(numbers == [str(i + start) for i in range(len(cells))] for start in (0, 1))
 
@@ -267,7 +272,7 @@ def _one_hot(where: str, names: list[str], rows: list[list[Any]], places: list[s
 
 
 def _image(where: str, value: Any, place: str) -> str:
-  """Returns the image that a row names; Hugging Face's Parquet files have it as {'path': …, 'bytes': …}."""
+  """Returns the image that a row names; Parquet files of Hugging Face store it as {'path': …, 'bytes': …}."""
   value = value.get('path') if isinstance(value, dict) else value
   if value is None or value == '':
     raise UserError(f'{where}: {place} names no image; expected its file name.')
@@ -275,23 +280,23 @@ def _image(where: str, value: Any, place: str) -> str:
 
 
 def read_labels(path: str | Path, order: str | Path = '') -> np.ndarray:
-  """Reads integer labels, one a row, for instance a CIFAR-N file.
+  """Reads integer labels, one per row, for example a CIFAR-N file.
 
   Args:
     path: .npy or CSV without header.
-    order: .npy with a permutation of the rows (`image_order_c10.npy` for TFDS); '' keeps the file's order.
+    order: .npy with a permutation of the rows (`image_order_c10.npy` for TFDS); '' keeps the order of the file.
 
   Returns:
-    int32 [N]; with `order`, row t is the file's row order[t]. -1 = unlabeled.
+    Labels, int32 [N]; -1 = unlabeled. With `order`, row t is row order[t] of the file.
 
   Raises:
-    UserError: naming the row of a label that is not an integer or below -1, or if `order` is no permutation.
+    UserError: a label is not an integer of at least -1, or `order` is not a permutation.
   """
   return _integers(read_rows(path, order))
 
 
 def read_rows(path: str | Path, order: str | Path = '') -> Column:
-  """Reads labels of any kind in the order of the rows of a data set; arguments and errors as in `read_labels`."""
+  """Reads labels as text; arguments and order as in `read_labels`."""
   column = read_column(path)
   if column.images is not None:
     raise UserError(
@@ -309,10 +314,10 @@ def read_rows(path: str | Path, order: str | Path = '') -> Column:
 
 
 def _integers(column: Column) -> np.ndarray:
-  """Returns a column's labels as int32 [N].
+  """Returns the labels of a column as int32 [N].
 
   Raises:
-    UserError: naming the rows that are not integers of -1 or more.
+    UserError: labels are not integers of at least -1.
   """
   numbers = [number(text or '') for text in column.labels]
   wrong = [i for i, text in enumerate(numbers) if text is None or len(text) > 9 or int(text) < -1]

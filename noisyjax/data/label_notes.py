@@ -1,4 +1,4 @@
-"""What a person should know of the labels of a run: sentences about missing values, positions and class names."""
+"""Notes for the user on the labels of a run: missing values, class positions, and suspicious class names."""
 
 import difflib
 import re
@@ -28,10 +28,12 @@ _PARTS = ('train', 'training', 'test', 'testing', 'val', 'valid', 'validation')
 
 
 def missing_note(column: Column, unlabeled: str, apart: Iterable[int] = ()) -> list[str]:
-  """Returns a sentence about the rows that have no value, none where nothing is the sign of "no label".
+  """Returns a note on the rows without a value, or none.
 
   Args:
-    apart: rows that are not meant.
+    column: the labels.
+    unlabeled: class name that means "unlabeled"; '' = there is no such name, and no note is returned.
+    apart: rows to ignore.
   """
   apart = set(apart)
   rows = [i for i, text in enumerate(column.labels) if text is None and i not in apart]
@@ -42,7 +44,7 @@ def missing_note(column: Column, unlabeled: str, apart: Iterable[int] = ()) -> l
 
 
 def position_note(column: Column, classes: Sequence[str]) -> list[str]:
-  """Returns a sentence that says what the numbers of a column stand for, none where they are names of classes."""
+  """Returns a note on the meaning of a column of class positions; none if its labels are names of classes."""
   values = {number(text) for text in column.labels if text is not None} - {'-1'}
   if not values or None in values or any(map(number, classes)):
     return []
@@ -51,10 +53,12 @@ def position_note(column: Column, classes: Sequence[str]) -> list[str]:
 
 
 def class_notes(labels: np.ndarray, classes: Sequence[str], unlabeled: str) -> list[str]:
-  """Returns what a person should know of the classes: names that look like slips, and classes of one image.
+  """Returns notes on class names that look like mistakes, and on classes with one image.
 
   Args:
-    labels: int [N], -1 = unlabeled.
+    labels: int [N]; -1 = unlabeled.
+    classes: class names.
+    unlabeled: class name that means "unlabeled".
   """
   counts = np.bincount(labels[labels >= 0], minlength=len(classes))
   notes, alike = [], {}

@@ -1,7 +1,7 @@
-"""What labels mean, decided once for all the columns of a run: cells of text, then classes, then class numbers.
+"""Interprets the labels of a run: from cells of text to classes, and from classes to class numbers.
 
-"3.0" in one file and "3" in another are one class, "10" follows "2", and names beside numbers are a mistake that no
-single row can show.
+All columns of a run are interpreted together: "3.0" in one file and "3" in another are the same class, "10" follows
+"2", and a mixture of names and numbers is an error, even if each file alone is consistent.
 """
 
 import difflib
@@ -13,11 +13,11 @@ import numpy as np
 from noisyjax.data.column import Column, is_decimal, label_text, number, plain
 from noisyjax.system.errors import UserError, cut, listed
 
-NAN = ('nan', '<na>')  # how NumPy and pandas write a missing number
+NAN = ('nan', '<na>')  # missing numbers as NumPy and pandas write them
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
-  """Returns names sorted: by value if all are numbers, else as text."""
+  """Returns the names sorted by value if all are numbers, otherwise as text."""
   names = list(names)
   numbers = [number(name) for name in names]
   if None in numbers:
@@ -27,16 +27,16 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def class_names(columns: Iterable[Column], unlabeled: str, wanted: Sequence[Any] = ()) -> tuple[str, ...]:
-  """Returns the classes that all columns together speak of: the numbers by value, or the names as text.
+  """Returns the classes that occur in all columns together: numbers sorted by value, or names sorted as text.
 
   Args:
-    columns: what may name classes: given and verified labels, never the truth.
-    unlabeled: the word for "no label"; -1 means it too.
-    wanted: the classes as a person declared them, which go before what the columns hold; () = none did.
+    columns: columns of given and verified labels; never true labels.
+    unlabeled: class name that means "unlabeled", as -1 does.
+    wanted: classes that the user declared, which take precedence over those in the columns; () = none.
 
   Raises:
-    UserError: for names beside numbers (naming a row of both), a number below -1 or with a fraction; for a declared
-      name that comes twice or means "no label".
+    UserError: there are both names and numbers, a number is below -1 or not an integer, or a declared name is repeated
+      or means "unlabeled".
   """
   if len(wanted):
     return _declared(wanted, unlabeled)
@@ -68,6 +68,7 @@ def class_names(columns: Iterable[Column], unlabeled: str, wanted: Sequence[Any]
 
 
 def _declared(wanted: Sequence[Any], unlabeled: str) -> tuple[str, ...]:
+  """Checks the declared class names and returns them."""
   names = tuple(label_text(name, 'data.classes', f'name {i}') or '' for i, name in enumerate(wanted))
   meant = [number(name) or name for name in names]
   if twice := [name for name, meaning in zip(names, meant) if meant.count(meaning) > 1]:
@@ -81,18 +82,19 @@ def _declared(wanted: Sequence[Any], unlabeled: str) -> tuple[str, ...]:
 
 
 def _means_none(text: str, unlabeled: str) -> bool:
+  """Returns whether a label means "unlabeled"."""
   value, word = number(text), plain(unlabeled)
   return text == word or value == '-1' or (value is not None and value == number(word))
 
 
 def indices(column: Column, classes: Sequence[str], unlabeled: str) -> np.ndarray:
-  """Returns a column's labels as int32 [N] into `classes`; a missing label, `unlabeled` and -1 become -1.
+  """Returns the labels of a column as indices into `classes`, int32 [N]; missing labels, `unlabeled` and -1 become -1.
 
-  A label is the name of a class. Where no class is called by a number, a column of numbers alone means positions in
-  `classes`; where one is, a number is a name and nothing else.
+  A label is the name of a class. If the name of no class is a number, a column that only has numbers holds positions in
+  `classes`; otherwise numbers are names.
 
   Raises:
-    UserError: naming the rows of labels that are neither.
+    UserError: labels are neither names of classes nor valid positions; the message lists the first rows.
   """
   names = {plain(name): c for c, name in enumerate(classes)}
   valued: dict[str | None, int] = {value: c for name, c in names.items() if (value := number(name)) is not None}
@@ -111,7 +113,7 @@ def indices(column: Column, classes: Sequence[str], unlabeled: str) -> np.ndarra
 
 
 def _expected(column: Column, wrong: list[int], known: dict, classes: Sequence[str], unlabeled: str) -> str:
-  """Returns what was expected in the place of a label that is no class."""
+  """Returns the "expected …" part of the message for labels that are not classes."""
   text = column.labels[wrong[0]] or ''
   expected = f'a class of {listed(classes)}, or {unlabeled or "nothing"!r} or -1 where there is no label'
   if number(text) is None:

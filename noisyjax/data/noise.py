@@ -1,25 +1,25 @@
-"""Label noise made on purpose: symmetric, asymmetric, pair, instance-dependent, by a matrix, from a file.
+"""Injected label noise: symmetric, asymmetric, pair, instance-dependent, by a transition matrix, or from a file.
 
-Every kind but 'instance' and 'file' is class-conditional: P(given = j | true = i) = T[i, j], with rows = true class.
+All kinds except 'instance' and 'file' are class-conditional: P(given = j | true = i) = T[i, j], with rows = true class.
 
-* symmetric: exclusive, a wrong label is never the true one: T = (1 - r) I + r (1 - I) / (C - 1).
-* symmetric_inclusive: the new label is drawn from all C classes, the true one among them, so that only r (1 - 1/C) of
-  the labels become wrong: T = (1 - r) I + r / C (DivideMix's code, and PES with `include_noise`).
-* asymmetric: classes flip to a class that resembles them, by a map. 'cifar10' and 'cifar100' follow the text of Patrini
-  et al., "Making Deep Neural Networks Robust to Label Noise", CVPR 2017, section 5. For CIFAR-100 that is: "to the next
-  class, circularly, within the 20 superclasses". Patrini's own code, and Co-teaching's, JoCoR's and most others that
-  took over its `noisify_cifar100_asymmetric`, flip within blocks of five consecutive class numbers instead. CIFAR-100's
+* symmetric: exclusive, so a new label always differs from the true one: T = (1 - r) I + r (1 - I) / (C - 1).
+* symmetric_inclusive: the new label is drawn from all C classes including the true one, so that only r (1 - 1/C) of the
+  labels become wrong: T = (1 - r) I + r / C (DivideMix's code, and PES with `include_noise`).
+* asymmetric: classes flip to a similar class, by a map. 'cifar10' and 'cifar100' follow the text of Patrini et al.,
+  "Making Deep Neural Networks Robust to Label Noise", CVPR 2017, section 5. For CIFAR-100 that is: "to the next class,
+  circularly, within the 20 superclasses". Patrini's own code, and that of Co-teaching, JoCoR and most others that
+  copied its `noisify_cifar100_asymmetric`, flips within blocks of five consecutive class numbers instead. CIFAR-100's
   fine classes are numbered alphabetically, so those blocks are not superclasses (apple -> aquarium fish -> baby ->
-  bear -> beaver -> apple). To repeat their numbers give the blocks as pairs: (0, 1), (1, 2), (2, 3), (3, 4), (4, 0), …
-* pair: class i flips to i + 1, the last one to the first (Han et al., "Co-teaching", NeurIPS 2018).
+  bear -> beaver -> apple). To reproduce their results, give the blocks as pairs: (0, 1), (1, 2), (2, 3), (3, 4), …
+* pair: class i flips to i + 1, the last class to the first (Han et al., "Co-teaching", NeurIPS 2018).
 * instance: Xia et al., "Part-dependent Label Noise: Towards Instance-dependent Label Noise", NeurIPS 2020, Algorithm 2
   (`_instance` lists the departures).
 
-Labels are drawn independently, row by row: the realised rate scatters about the requested one, and both are recorded.
-Row i always uses the i-th triple of uniforms of one generator, which depends on `noise.seed` alone. So noise does not
-depend on the split, the training seed or other rows' labels; the first n rows get the same noise alone as among all
-(any other subset does not: inject before taking subsets); and a row that a class-conditional kind makes wrong at one
-rate is wrong, with the same label, at every higher rate.
+Labels are drawn independently for each row, so the realized rate varies around the requested one; both are recorded.
+Row i always uses the i-th triple of uniform numbers of one generator, which depends on `noise.seed` only. Therefore the
+noise does not depend on the split, the training seed or the labels of other rows. The first n rows get the same noise
+with and without the others; for other subsets, inject noise before taking the subset. A row that a class-conditional
+kind makes wrong at one rate is wrong, with the same label, at every higher rate.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ KINDS = ('none', 'symmetric', 'symmetric_inclusive', 'asymmetric', 'pair', 'inst
 # truck -> automobile, bird -> airplane, deer -> horse, cat <-> dog
 CIFAR10_MAP = ((9, 1), (2, 0), (4, 7), (3, 5), (5, 3))
 
-# The superclass of each of CIFAR-100's fine classes, both in the order of the data set's own (alphabetical) numbers.
+# The superclass of each fine class of CIFAR-100, both numbered alphabetically as in the data set.
 # fmt: off
 CIFAR100_SUPERCLASS = (
    4,  1, 14,  8,  0,  6,  7,  7, 18,  3,    3, 14,  9, 18,  7, 11,  3,  9,  7, 11,
@@ -52,19 +52,19 @@ CIFAR100_SUPERCLASS = (
 )
 # fmt: on
 
-RATE_STD = 0.1  # of an instance's flip rate about the requested one: the paper's sigma
+RATE_STD = 0.1  # standard deviation of the flip rates of kind 'instance', sigma in the paper
 
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-  """Noisy labels, and what was asked and what came of it.
+  """Noisy labels and a record of the noise.
 
   Attributes:
-    labels: int32 [N], -1 where the input was -1.
-    record: JSON-ready. kind; definition (a sentence); requested (`noise.rate`; None where the kind has none); expected
-      (fraction of these labels that the definition changes on average; None for a file); realised (fraction of labels
-      changed); matrix (realised, [C][C], rows = true class, columns = given class; rows sum to 1, and are 0 for a class
-      without rows).
+    labels: int32 [N]; -1 where the input was -1.
+    record: data for JSON. `kind`; `definition`, a sentence; `requested`, `noise.rate` or None if the kind has no rate;
+      `expected`, the fraction of labels that change on average, None for a file; `realised`, the fraction that changed;
+      `matrix`, the realized transition matrix [C][C], rows = true class, columns = given class, whose rows sum to 1 or
+      are 0 for a class without rows.
   """
 
   labels: np.ndarray
@@ -75,13 +75,13 @@ def inject(labels: np.ndarray, config: Any, images: np.ndarray | None = None, cl
   """Draws a noisy label for every labeled row.
 
   Args:
-    labels: int [N], the labels to spoil, usually the true ones; -1 (unlabeled) stays -1.
+    labels: int [N], the labels to corrupt, usually the true ones; -1 (unlabeled) stays -1.
     config: `config.noise`: kind, rate, map, path, order, seed.
-    images: uint8 [N, H, W, C], of the same rows in the same order; only kind 'instance' looks at them.
-    classes: the class names; () = as many classes as the largest label implies.
+    images: uint8 [N, H, W, C], the same rows in the same order; only kind 'instance' uses them.
+    classes: class names; () = the number of classes is the largest label plus 1.
 
   Raises:
-    UserError: naming the field of `config.noise`, or the file, what was found and what was expected.
+    UserError: a field of `config.noise` or a file is invalid.
   """
   labels = np.asarray(labels, np.int32)
   C = len(classes) or int(labels.max(initial=-1)) + 1
@@ -119,7 +119,7 @@ def inject(labels: np.ndarray, config: Any, images: np.ndarray | None = None, cl
 
 
 def transition(config: Any, C: int) -> tuple[np.ndarray, str]:
-  """Returns T, float64 [C, C] (rows = true class), and its definition in a sentence, of a class-conditional kind."""
+  """Returns the transition matrix T of a class-conditional kind, float64 [C, C] (rows = true class), and a sentence."""
   eye = np.eye(C)
   if config.kind == 'matrix':
     return _read_matrix(config.path, C), f'Labels flip by the transition matrix in {Path(config.path).name}.'
@@ -149,7 +149,7 @@ def transition(config: Any, C: int) -> tuple[np.ndarray, str]:
 
 
 def realised_matrix(true: np.ndarray, given: np.ndarray, C: int) -> np.ndarray:
-  """Returns float64 [C, C]: the share of each true class (row) that is given each class (column)."""
+  """Returns the share of each true class (row) with each given label (column), float64 [C, C]."""
   both = (true >= 0) & (given >= 0)
   counts = np.zeros((C, C))
   np.add.at(counts, (true[both], given[both]), 1)
@@ -157,7 +157,7 @@ def realised_matrix(true: np.ndarray, given: np.ndarray, C: int) -> np.ndarray:
 
 
 def _rng(seed: int, *name: str | int) -> np.random.Generator:
-  """A generator of its own for each name: noise never shares a stream with splits, folds or training."""
+  """Returns a separate generator for each name, so that noise shares no numbers with splits, folds or training."""
   if seed < 0:
     raise UserError(f'noise.seed: must be 0 or more, found {seed}.')
   return np.random.default_rng([seed, *'/'.join(map(str, name)).encode()])
@@ -171,9 +171,10 @@ def _rate(config: Any) -> float:
 
 
 def _flip(labels: np.ndarray, T: np.ndarray, uniform: np.ndarray) -> tuple[np.ndarray, float]:
-  """Draws each label from its row of T; returns them, and the fraction that changes on average.
+  """Draws each label from its row of T; returns the labels and the fraction that changes on average.
 
-  Whether a label flips and where to are two draws, so that the labels wrong at one rate stay wrong at a higher one.
+  One random number decides whether a label flips and another one the new class, so that labels that are wrong at one
+  rate are also wrong at a higher one.
   """
   noisy = labels.copy()
   rows = np.flatnonzero(labels >= 0)
@@ -187,25 +188,25 @@ def _flip(labels: np.ndarray, T: np.ndarray, uniform: np.ndarray) -> tuple[np.nd
 
 
 def _draw(probs: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-  """Inverts the cumulative sums of `probs` [B, C] at `uniform` [B]; a class of probability 0 is never drawn."""
+  """Inverts the cumulative sums of `probs` [B, C] at `uniform` [B]; never returns a class of probability 0."""
   cumulative = np.cumsum(probs, axis=1)
-  total = cumulative[:, -1:]  # 1 but for rounding, or 0 where there is nothing to draw and nobody reads the result
+  total = cumulative[:, -1:]  # 1 up to rounding, or 0 for rows whose result is not used
   return np.minimum((cumulative <= uniform[:, None] * total).sum(1), probs.shape[1] - 1)
 
 
 def _instance(
   labels: np.ndarray, images: np.ndarray | None, rate: float, C: int, uniform: np.ndarray, seed: int, chunk: int = 4096
 ) -> tuple[np.ndarray, float]:
-  """Instance-dependent noise; returns the noisy labels and the mean flip rate drawn.
+  """Applies instance-dependent noise; returns the noisy labels and the mean flip rate that was drawn.
 
   Xia et al. 2020, Algorithm 2, as in the authors' and the field's `get_instance_noisy_label`: row i of true class y
   flips with probability q_i ~ N(rate, 0.1²) truncated to [0, 1], and its other classes share q_i by
   softmax(x_i W_y), where x_i is the flattened image and W_y ~ N(0, 1) [D, C] belongs to the class.
 
-  Departures: x = image / 127.5 - 1 with no statistics of the data set, so that a row's noise does not depend on the
-  other rows; W_y is made class by class from its own seed, not [C, D, C] at once (which is 3 GB for 200 classes of
-  64 x 64 RGB); rate 0 means no noise, where the truncated normal would still flip 8 %. Some descendants truncate the
-  rate at 0.6; this does not.
+  Departures: x = image / 127.5 - 1, without statistics of the data set, so that the noise of a row does not depend on
+  other rows. W_y is drawn class by class from separate seeds, not as [C, D, C] at once, which would be 3 GB for 200
+  classes of 64 x 64 RGB. Rate 0 means no noise; the truncated normal would still flip 8 %. Some derived code truncates
+  the rate at 0.6; this function does not.
   """
   if images is None or len(images) != len(labels):
     found = 'none' if images is None else len(images)
@@ -258,7 +259,7 @@ def _pairs(pairs: Any, C: int) -> tuple[tuple[tuple[int, int], ...], str]:
 
 
 def cifar100_map() -> tuple[tuple[int, int], ...]:
-  """CIFAR-100's circular map: each fine class to the next of its superclass's five, the last to the first."""
+  """Returns CIFAR-100's circular map: each fine class to the next in its superclass, the last to the first."""
   superclass = np.array(CIFAR100_SUPERCLASS)
   pairs = []
   for fine in range(100):
@@ -287,11 +288,11 @@ def _read_matrix(path: str, C: int) -> np.ndarray:
   if len(wrong):
     hint = ' Its columns do: transpose it (rows = true class).' if np.allclose(T.sum(0), 1, atol=1e-3) else ''
     raise UserError(f'noise.path: {file}: row {wrong[0]} sums to {sums[wrong[0]]:.6g}; every row must sum to 1.{hint}')
-  return T / sums[:, None]  # files round: 0.333, 0.333, 0.333
+  return T / sums[:, None]  # compensates for rounding in the file, such as 0.333, 0.333, 0.333
 
 
 def _file(labels: np.ndarray, config: Any, classes: Sequence[str]) -> np.ndarray:
-  """Reads a label file that covers the same rows in the same order; unlabeled rows stay so."""
+  """Reads labels from a file with the same rows in the same order; unlabeled rows remain unlabeled."""
   if not config.path:
     raise UserError("noise.path: kind 'file' needs a label file, found ''.")
   for field, path in (('path', config.path), ('order', config.order)):

@@ -1,6 +1,6 @@
-"""Tables as people have them, read as rows of cells: CSV in any common dialect, JSON, Parquet, lists of paths.
+"""Reads tables as rows of cells: CSV in all common dialects, JSON, Parquet, and lines "path label".
 
-What a file is, its content says; its name only helps to explain. Nothing is unpickled.
+The content of a file determines its format; its name only helps to word messages. Nothing is unpickled.
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from noisyjax.system import reading, storage
 from noisyjax.system.errors import UserError
 
 SEPARATORS = ',;\t|'
-_SAMPLE = 50  # rows by which the separator is chosen
-_FOREIGN = (  # what files of other kinds begin with
+_SAMPLE = 50  # number of rows from which the separator is determined
+_FOREIGN = (  # first bytes of other file types, with their names and advice
   (b'PK\x03\x04', 'a zip', 'unpack it; expected a table of labels (CSV, .npy, JSON or Parquet)'),
   (b'\xd0\xcf\x11\xe0', 'an Excel file', 'save it as CSV UTF-8 (File > Save as)'),
   (b'\x1f\x8b', 'compressed by gzip', 'unpack it: gunzip FILE'),
@@ -38,11 +38,13 @@ _FOREIGN = (  # what files of other kinds begin with
 
 
 class Table(NamedTuple):
-  """Cells of a file: None where one is empty.
+  """The cells of a file; an empty cell is None.
 
   Attributes:
-    header: names of the columns; None: there may be one in the first row, or none. rows: of equal length.
-    places: 'row 3', counted from 1 as an editor or a spreadsheet does. notes: what was left out.
+    header: names of the columns; None: unknown, the first row may be a header.
+    rows: rows of equal length.
+    places: place of each row for messages, such as 'row 3', counted from 1 as in an editor or spreadsheet.
+    notes: notes on the rows that were left out.
   """
 
   header: list[str] | None
@@ -55,7 +57,7 @@ def read(path: Path) -> Table:
   """Reads a table.
 
   Raises:
-    UserError: for a file that is damaged, empty or no table, with what to do about it.
+    UserError: the file is damaged, empty or not a table.
   """
   with reading.reading(path, 'a table', ''):
     data = path.read_bytes()
@@ -73,7 +75,7 @@ def read(path: Path) -> Table:
 
 
 def refuse_foreign(path: Path, data: bytes) -> None:
-  """Refuses, by its first bytes, a file that is neither a table nor a plain array, and says how to make one of it."""
+  """Raises UserError, with advice, for a file whose first bytes are neither those of a table nor of an array."""
   load = 'torch.load' if path.suffix.lower() in ('.pt', '.pth') or _inside(data, '/data.pkl') else ''
   if load or is_pickle(data):
     what = 'a PyTorch file, a pickle,' if load else 'a pickle'
@@ -91,12 +93,12 @@ def refuse_foreign(path: Path, data: bytes) -> None:
 
 
 def is_pickle(data: bytes) -> bool:
-  """Returns whether a file begins as a pickle of protocol 2 to 5 does."""
+  """Returns whether the first bytes of a file are those of a pickle of protocol 2 to 5."""
   return re.match(rb'\x80[\x02-\x05]', data) is not None
 
 
 def _inside(data: bytes, part: str) -> bool:
-  """Returns whether the file is a zip of which a name holds `part`."""
+  """Returns whether the file is a zip with `part` in the name of an entry."""
   if not data.startswith(b'PK\x03\x04'):
     return False
   with contextlib.suppress(*reading.DAMAGE), zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -108,7 +110,7 @@ def decoded(path: Path, data: bytes) -> str:
   """Returns the text of a file in UTF-8 or UTF-16, with or without a byte order mark.
 
   Raises:
-    UserError: naming the line that is neither.
+    UserError: the text has another encoding or a NUL character; the message names the line.
   """
   if data.startswith((b'\xff\xfe', b'\xfe\xff')):
     encoding = 'utf-16'
@@ -121,7 +123,7 @@ def decoded(path: Path, data: bytes) -> str:
   except UnicodeDecodeError as error:
     line = data.count(b'\n', 0, error.start) + 1
     raise UserError(
-      f'{path}: line {line} is no text in {encoding.removesuffix("-sig").upper()} ({error.reason}). Save the file as '
+      f'{path}: line {line} is not valid {encoding.removesuffix("-sig").upper()} ({error.reason}). Save the file as '
       'UTF-8.'
     ) from error
   if '\0' in text:
@@ -131,7 +133,7 @@ def decoded(path: Path, data: bytes) -> str:
 
 def _csv(path: Path, text: str) -> Table:
   """Reads a CSV file, or lines "path label"."""
-  named = re.match(r'sep=([,;|\t])\r?\n', text, re.IGNORECASE)  # for Excel's eyes
+  named = re.match(r'sep=([,;|\t])\r?\n', text, re.IGNORECASE)  # a hint for Excel
   text, separator = (text[named.end() :], named[1]) if named else (text, _separator(text))
   try:
     if separator == ' ':
@@ -160,17 +162,17 @@ def _csv(path: Path, text: str) -> Table:
 
 
 def _width(rows: list[list[str]]) -> int:
-  """Returns how many fields the first row has, or where that is one, most rows; Excel adds empty ones at the end."""
+  """Returns the number of fields in the first row, or in most rows if that is 1; empty trailing fields do not count."""
   used = [max((i + 1 for i, cell in enumerate(cells) if cell), default=1) for cells in rows]
   return used[0] if used[0] > 1 else Counter(used).most_common(1)[0][0]
 
 
 def _separator(text: str) -> str:
-  """Returns the separator under which the first rows have one width of two or more; ' ' for lines "path label"."""
+  """Returns the separator for which most rows have the same number of fields (2 or more); ' ' for "path label"."""
   lines = [line for line in text.splitlines() if line.strip()][:_SAMPLE]
   if all(_path_label(line)[1:] for line in lines):
     return ' '
-  share = dict.fromkeys(SEPARATORS, 0.5)  # of the rows that have the most common width, where that is two or more
+  share = dict.fromkeys(SEPARATORS, 0.5)  # share of rows with the most common width, if that is at least 2
   for separator in SEPARATORS:
     with contextlib.suppress(csv.Error):
       widths = Counter(len(row) for row in csv.reader(lines, delimiter=separator) if row)
@@ -180,7 +182,7 @@ def _separator(text: str) -> str:
 
 
 def _path_label(line: str) -> list[str]:
-  """Returns [path, label] of a line "images/0/a.jpg 3", else the line alone."""
+  """Returns [path, label] for a line such as "images/0/a.jpg 3", otherwise [line]."""
   found = re.fullmatch(r'\s*([^,;|\t"]*?\.(\w{2,5})) +([^,;|\t"]+)', line)
   return [found[1], found[3]] if found and f'.{found[2].lower()}' in files.SUFFIXES else [line]
 
@@ -202,7 +204,7 @@ def _parquet(path: Path, data: bytes) -> Table:
 
 
 def _class_labels(schema: Any) -> dict[str, list[str]]:
-  """Returns the class names of the columns that Hugging Face's `datasets` wrote as numbers."""
+  """Returns the class names of the columns that Hugging Face's `datasets` stores as class numbers."""
   try:
     features = json.loads((schema.metadata or {})[b'huggingface'])['info']['features']
     return {name: found['names'] for name, found in features.items() if found.get('_type') == 'ClassLabel'}
@@ -211,7 +213,7 @@ def _class_labels(schema: Any) -> dict[str, list[str]]:
 
 
 def _json(path: Path, text: str) -> Table | None:
-  """Reads a list of records, one record a line, {image: label}, {column: [values]} or Label Studio's tasks."""
+  """Reads a list of records, one record per line, {image: label}, {column: [values]} or tasks of Label Studio."""
   try:
     found = json.loads(text)
     records = found if isinstance(found, list) else None
@@ -222,8 +224,8 @@ def _json(path: Path, text: str) -> Table | None:
         records += [json.loads(row)] if row.strip() else []
       except ValueError as error:
         if path.suffix.lower() not in ('.json', '.jsonl', '.ndjson'):
-          return None  # a CSV that begins with a bracket
-        raise UserError(f'{path}: line {line} is no JSON ({error}).') from error
+          return None  # a CSV that starts with a bracket
+        raise UserError(f'{path}: line {line} is not valid JSON ({error}).') from error
   except RecursionError as error:
     raise UserError(f'{path}: is nested too deeply; expected a list of records.') from error
   if isinstance(found, dict):
@@ -241,7 +243,7 @@ def _json(path: Path, text: str) -> Table | None:
 def _records(path: Path, found: dict) -> list[dict]:
   """Returns the records in a JSON object."""
   if 'annotations' in found and 'images' in found:
-    raise UserError(f'{path}: is a COCO file, of objects in images; expected one label an image.')
+    raise UserError(f'{path}: is a COCO file of objects in images; expected one label per image.')
   if found and all(isinstance(values, list) for values in found.values()):
     if len({len(values) for values in found.values()}) > 1:
       raise UserError(f'{path}: its columns {", ".join(found)} have different lengths.')
@@ -254,7 +256,7 @@ def _records(path: Path, found: dict) -> list[dict]:
 
 
 def _tasks(record: dict) -> list[dict]:
-  """Returns the rows of a task of Label Studio's JSON export, one an annotation; other records are rows already."""
+  """Returns one row per annotation of a task in Label Studio's JSON export; other records are returned unchanged."""
   if not isinstance(record.get('data'), dict):
     return [record]
   image = next((v for k, v in record['data'].items() if isinstance(v, str) and k.lower() in ('image', 'img')), None)

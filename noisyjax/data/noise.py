@@ -10,7 +10,8 @@ All kinds except 'instance' and 'file' are class-conditional: P(given = j | true
   circularly, within the 20 superclasses". Patrini's own code, and that of Co-teaching, JoCoR and most others that
   copied its `noisify_cifar100_asymmetric`, flips within blocks of five consecutive class numbers instead. CIFAR-100's
   fine classes are numbered alphabetically, so those blocks are not superclasses (apple -> aquarium fish -> baby ->
-  bear -> beaver -> apple). To reproduce their results, give the blocks as pairs: (0, 1), (1, 2), (2, 3), (3, 4), …
+  bear -> beaver -> apple). To reproduce their results, give the blocks as pairs: (0, 1), (1, 2), (2, 3), (3, 4),
+  (4, 0), …
 * pair: class i flips to i + 1, the last class to the first (Han et al., "Co-teaching", NeurIPS 2018).
 * instance: Xia et al., "Part-dependent Label Noise: Towards Instance-dependent Label Noise", NeurIPS 2020, Algorithm 2
   (`_instance` lists the departures).

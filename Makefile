@@ -27,9 +27,11 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python
 
-# The site, in build/site. Strict: a reference that leads nowhere fails.
+# The site, in build/site. Strict: a reference that leads nowhere fails, and so does what a page fetches from elsewhere.
 docs: .venv/installed-docs
 	$(BIN)/python -m sphinx --nitpicky --fail-on-warning --keep-going --quiet docs build/site
+	@! grep -rE '<(script|link|img|iframe)[^>]* (src|href)="(https?:)?//|(url\(|@import ).?(https?:)?//' build/site \
+	  --include='*.html' --include='*.css'
 	@echo build/site/index.html
 
 # The notebook, from its first cell to its last; its outputs stay as they are in the file. A cell that fails, fails this.

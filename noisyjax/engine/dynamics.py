@@ -7,14 +7,12 @@ other; forgetting events (Toneva et al. 2019): a row predicted right at one visi
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax import Array
 
 from noisyjax.engine import losses
 
-Array = jax.Array
 
-
-@struct.dataclass
-class Dynamics:
+class Dynamics(struct.PyTreeNode):
   """Per network and row, each [M, N]; sums over the visits to the row while it had a label.
 
   Attributes:
@@ -71,7 +69,18 @@ def record(dynamics: Dynamics, index: Array, first: Array, label: Array, logits:
   predicted = logits.argmax(-1)
   correct = predicted == label
 
-  def one(d: Dynamics, index, seen, count, right, predicted, chosen, loss, confidence, gap):
+  def one(
+    d: Dynamics,
+    index: Array,
+    seen: Array,
+    count: Array,
+    right: Array,
+    predicted: Array,
+    chosen: Array,
+    loss: Array,
+    confidence: Array,
+    gap: Array,
+  ) -> Dynamics:
     at = jnp.where(seen, index, rows)  # out of range: dropped
     add = lambda a, v: a.at[at].add(jnp.where(count, v, 0).astype(a.dtype), mode='drop')
     put = lambda a, v: a.at[at].set(v.astype(a.dtype), mode='drop')

@@ -2,8 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-
-Array = jax.Array
+from jax import Array
 
 
 def cross_entropy(logits: Array, target: Array) -> Array:
@@ -95,7 +94,7 @@ def tempered_log_softmax(logits: Array, t: Array | float, iterations: int = 5) -
       its first derivative, two have its second.
   """
 
-  def nearer(logits, shift):
+  def nearer(logits: Array, shift: Array) -> Array:
     logp = _log_tempered_exp(logits - shift, t)
     total = jnp.exp(logp).sum(-1, keepdims=True)
     return shift + total * _tempered_log(jnp.log(total), 2 - t) / jnp.exp(t * logp).sum(-1, keepdims=True)

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import re
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
+from jax import Array
 
-Array = jax.Array
 PyTree = Any
 
 PIXELS = 2**23  # of the images that a first layer is computed from, such as 8,192 of 32 x 32; as float32 100 MB
@@ -35,16 +36,16 @@ class Net:
   networks: int = 1
   unroll: bool = True
 
-  def _normalise(self, images: Array) -> Array:
+  def _normalise(self, images: Array | np.ndarray) -> Any:  # of the kind of `images`
     return (images.astype(jnp.float32) - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
 
-  def _each(self, call, *stacked) -> PyTree:
+  def _each(self, call: Callable[..., PyTree], *stacked: PyTree) -> PyTree:
     if not self.unroll:
       return jax.vmap(call)(*stacked)
     outs = [call(*jax.tree.map(lambda a, m=m: a[m], stacked)) for m in range(self.networks)]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *outs)
 
-  def _run(self, call, images: Array, *stacked) -> PyTree:
+  def _run(self, call: Callable[..., PyTree], images: Array, *stacked: PyTree) -> PyTree:
     images = self._normalise(images)
     if images.ndim == 5:  # each network its own images
       return self._each(call, images, *stacked)
@@ -68,8 +69,8 @@ class Net:
     """
     variables = self._plain._init(key, images[:2])
     if hasattr(self.model, 'calibrate'):
-      images = self._normalise(images)  # not under jit: what is computed from many pixels may want the host's float64
-      variables = jax.vmap(lambda own: self.model.calibrate(own, images))(variables)
+      pixels = self._normalise(images)  # not under jit: what is computed from many pixels may want the host's float64
+      variables = jax.vmap(lambda own: self.model.calibrate(own, pixels))(variables)
     return variables['params'], variables.get('batch_stats', {})
 
   @property
@@ -78,7 +79,7 @@ class Net:
     return dataclasses.replace(self, model=self.model.clone(conv='plain')) if hasattr(self.model, 'conv') else self
 
   @functools.partial(jax.jit, static_argnums=0)  # op by op it takes seconds, in every process anew
-  def _init(self, key, images):
+  def _init(self, key: Array, images: Array | np.ndarray) -> PyTree:
     images = self._normalise(images)
     one = lambda key: self.model.init({'params': key}, images, train=False)
     trees = [one(jax.random.fold_in(key, m)) for m in range(self.networks)]
@@ -87,7 +88,7 @@ class Net:
   def train(self, params: PyTree, stats: PyTree, images: Array, key: Array) -> tuple[Array, Array, PyTree]:
     """Returns logits [M, B, C], features [M, B, F] and the moved statistics; images [B, …] or [M, B, …] in 0–255."""
 
-    def one(images, params, stats, key):
+    def one(images: Array, params: PyTree, stats: PyTree, key: Array) -> tuple[Array, Array, PyTree]:
       variables = {'params': params, 'batch_stats': stats}
       (logits, features), moved = self.model.apply(
         variables, images, train=True, rngs={'dropout': key}, mutable=['batch_stats']
@@ -100,7 +101,7 @@ class Net:
   def look(self, params: PyTree, stats: PyTree, images: Array) -> tuple[Array, Array]:
     """Returns logits [M, B, C] and features [M, B, F] under running statistics; moves nothing."""
 
-    def one(images, params, stats):
+    def one(images: Array, params: PyTree, stats: PyTree) -> PyTree:
       return self.model.apply({'params': params, 'batch_stats': stats}, images, train=False)
 
     return self._run(one, images, params, stats)
@@ -132,7 +133,7 @@ def path_matches(pattern: str, tree: PyTree) -> PyTree:
   """Returns a tree of bools: whether a leaf's path ("conv1/kernel") matches the regular expression anywhere."""
   found = re.compile(pattern)
 
-  def one(path, _):
+  def one(path: tuple[Any, ...], _: Array) -> bool:
     return bool(found.search('/'.join(str(getattr(p, 'key', getattr(p, 'idx', p))) for p in path)))
 
   return jax.tree_util.tree_map_with_path(one, tree)

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
+from jax import Array
 
 from noisyjax.engine.net import path_matches
 
-Array = jax.Array
 PyTree = Any
 
 OPTIMIZERS = ('sgd', 'adam', 'adamw', 'nadam')
@@ -57,12 +57,12 @@ class Optimizer:
   freeze: str = ''
   clips: bool | None = None
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     if self.clips is None:
       object.__setattr__(self, 'clips', bool(self.clip > 0))
 
   @classmethod
-  def build(cls, **values) -> 'Optimizer':
+  def build(cls, **values: Any) -> 'Optimizer':
     """Returns an optimizer with its floats cast once to float32, so that a new value never retraces."""
     made = cls(**values)
     return jax.tree.map(np.float32, made)
@@ -77,13 +77,13 @@ class Optimizer:
     """Returns the state for params with a leading axis M."""
     return jax.vmap(self._direction().init)(params)
 
-  def update(self, grads, opt, params, lr: Array) -> tuple[PyTree, PyTree]:
+  def update(self, grads: PyTree, opt: PyTree, params: PyTree, lr: Array) -> tuple[PyTree, PyTree]:
     """Returns the new params and state of M networks; lr is what the schedule says, a traced scalar."""
     return jax.vmap(lambda g, o, p: self._update_one(g, o, p, lr))(grads, opt, params)
 
-  def _update_one(self, grads, opt, params, lr):
+  def _update_one(self, grads: PyTree, opt: PyTree, params: PyTree, lr: Array) -> tuple[PyTree, PyTree]:
+    frozen = path_matches(self.freeze, params) if self.freeze else None
     if self.freeze:  # before the clip, which frozen gradients must not use up
-      frozen = path_matches(self.freeze, params)
       grads = jax.tree.map(lambda g, f: jnp.zeros_like(g) if f else g, grads, frozen)
     decayed = path_matches(r'kernel$' if self.kernels_only else '', params)
     shrink = jax.tree.map(lambda p, on: self.decay * p if on else jnp.zeros_like(p), params, decayed)

@@ -2,18 +2,16 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import struct
+from jax import Array
 
 from noisyjax.engine.dynamics import Dynamics
 
-Array = jax.Array
 PyTree = Any
 
 
-@struct.dataclass
-class Targets:
+class Targets(struct.PyTreeNode):
   """What the run trains on. Written only by a strategy's `refresh`, between epochs.
 
   Attributes:
@@ -38,8 +36,7 @@ class Targets:
     return rows & (self.weight > 0) & self.labeled
 
 
-@struct.dataclass
-class Control:
+class Control(struct.PyTreeNode):
   """Early stopping, the plateau schedule and the choice of the best epoch, as data.
 
   Attributes:
@@ -61,16 +58,14 @@ class Control:
   best_epoch: Array
 
 
-@struct.dataclass
-class Snapshot:
+class Snapshot(struct.PyTreeNode):
   """Networks as they are evaluated: parameters and running statistics, each with a leading axis M."""
 
   params: PyTree
   stats: PyTree
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
   """All that a resume needs.
 
   Attributes:
@@ -116,7 +111,14 @@ def new_control() -> Control:
   return Control(f(jnp.inf), i(0), i(0), f(1.0), jnp.array(False), f(-1.0), i(0))
 
 
-def observe(control: Control, value, accuracy, epoch, stop, schedule) -> tuple[Control, Array]:
+def observe(
+  control: Control,
+  value: Array,
+  accuracy: Array,
+  epoch: Array,
+  stop: tuple[Array, Array],
+  schedule: tuple[Array, Array],
+) -> tuple[Control, Array]:
   """Takes in one epoch's validation figures.
 
   Args:

@@ -9,8 +9,7 @@ pass; its rows are augmented anew each time.
 import jax
 import jax.numpy as jnp
 from flax import struct
-
-Array = jax.Array
+from jax import Array
 
 
 @struct.dataclass

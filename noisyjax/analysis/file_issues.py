@@ -84,8 +84,8 @@ def find_files(
   if not own.data.size and own.data.fit == 'exact':
     own.data.fit = 'crop'
   ours = own_probs.read(probs) if probs else None
-  if classes or (ours and ours.classes):
-    own.data.classes = tuple(classes or ours.classes)
+  if declared := classes or (ours and ours.classes):
+    own.data.classes = tuple(declared)
   data, hidden = dataset.load(own.data)
   if not labels:
     log.info('The class folders in %s are the labels.', images)
@@ -113,7 +113,7 @@ def find_files(
     odd = quality.issues(data)
     counts = ', '.join(f'{name} {flags.sum():,}' for name, flags in odd.items() if flags.any())
     log.info('image issues, whatever the label: %s.', counts or 'none')
-    storage.write_text(folder / 'issues.csv', to_csv(found, data.names, odd))
+    storage.write_text(folder / 'issues.csv', to_csv(found, data.names.tolist(), odd))
     storage.write_text(folder / 'issues.html', to_html(found, data, Path(images).name, odd))
     issue_state.end(folder, here, found.probs, data)
   return found, found.audit(_names(hidden, data.classes)) if truth else None
@@ -128,7 +128,7 @@ def to_csv(found: LabelIssues, names: Sequence[str], odd: Mapping[str, np.ndarra
 
   An unlabeled row has no score. `odd`: `quality.issues`.
   """
-  rows = [['file', 'given', 'suggested', 'score', 'flagged', 'image_issues']]
+  rows: list[list[object]] = [['file', 'given', 'suggested', 'score', 'flagged', 'image_issues']]
   for row, given, suggested, score, flagged in zip(*found.columns().values()):
     label = found.classes[given] if given >= 0 else ''
     shown = f'{score:.6f}' if given >= 0 else ''

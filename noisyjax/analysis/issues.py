@@ -23,6 +23,8 @@ from noisyjax.data import dataset, decode, labels as labels_, objects, pixels, p
 from noisyjax.data.column import column_of
 from noisyjax.data.label_notes import missing_note, position_note
 from noisyjax.data.training import Status, TrainData
+from noisyjax.engine import train
+from noisyjax.engine.state import TrainState
 from noisyjax.estimate import confident, scoring
 from noisyjax.runs import in_memory
 from noisyjax.system import interrupt, progress
@@ -59,7 +61,7 @@ class LabelIssues:
     """Returns the table by column, as `pandas.DataFrame` takes it."""
     return {name: getattr(self, name) for name in ('row', 'given', 'suggested', 'score', 'flagged')}
 
-  def to_frame(self):
+  def to_frame(self) -> Any:
     """Returns a pandas data frame, the most suspicious label first: `columns`, and the same as cleanlab calls it.
 
     is_label_issue is `flagged`; label_quality is 1 - score (higher = better); given_label and predicted_label are class
@@ -92,7 +94,7 @@ class LabelIssues:
     pairs = zip(self.given[self.flagged].tolist(), self.suggested[self.flagged].tolist())
     return sorted(((*pair, n) for pair, n in Counter(pairs).items()), key=lambda found: (-found[2], found))
 
-  def audit(self, truth: np.ndarray) -> dict[str, float]:
+  def audit(self, truth: Sequence[Any] | np.ndarray) -> dict[str, float]:
     """Scores the detection against true labels [N] (numbers or names, None or -1 = unknown), in the order passed.
 
     Returns:
@@ -203,7 +205,9 @@ def find_label_issues(
 
 
 @functools.partial(jax.jit, static_argnames=('kind', 'score'))
-def _judged(probs, labels, keep, kind: str, score: str):
+def _judged(
+  probs: jax.Array, labels: jax.Array, keep: jax.Array, kind: str, score: str
+) -> tuple[jax.Array, jax.Array, jax.Array]:
   return (
     confident.issues(probs, labels, keep, kind),
     confident.scores(probs, labels, score),
@@ -258,7 +262,9 @@ def out_of_fold(
   return probs
 
 
-def _held_out(config, images, labels, classes: int, held: np.ndarray, chunk: int, bar: tqdm) -> np.ndarray:
+def _held_out(
+  config: ConfigDict, images: np.ndarray, labels: np.ndarray, classes: int, held: np.ndarray, chunk: int, bar: tqdm
+) -> np.ndarray:
   """Returns the probabilities [n, C] of the held rows by a run that has neither their labels nor their images."""
   status = np.full(len(labels), Status.LABELED, np.int8)
   status[held] = Status.HELD
@@ -269,10 +275,10 @@ def _held_out(config, images, labels, classes: int, held: np.ndarray, chunk: int
 class _Watch(in_memory.Silent):
   """The hooks of a fold: a bar, and Ctrl-C."""
 
-  def __init__(self, bar: tqdm):
+  def __init__(self, bar: tqdm) -> None:
     self._bar = bar
 
-  def step(self, phase, position, state, count: int, tick: int) -> None:
+  def step(self, phase: train.Phase, position: train.Position, state: TrainState, count: int, tick: int) -> None:
     self._bar.update(count / position.steps)
     interrupt.check('find', f'in {self._bar.desc.rstrip(": ")}; nothing is kept.')
 

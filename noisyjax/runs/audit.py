@@ -5,6 +5,7 @@ Whatever happens to the test images or the true labels, everything but what this
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,13 +14,13 @@ from noisyjax.estimate import scoring
 from noisyjax.system import formats, storage
 
 # uint8 [n, H, W, C] → probabilities [n, C] of the vote, and of the first network alone.
-Predict = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Predict = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
 
 
 class Auditor:
   """Writes audit.jsonl, and what result.json holds under "audit"."""
 
-  def __init__(self, folder: Path, audit: Audit, prepared: Prepared):
+  def __init__(self, folder: Path, audit: Audit, prepared: Prepared) -> None:
     self._audit, self._prepared = audit, prepared
     self._truth = audit.truth[prepared.rows]  # [N] of the training rows
     self._log = storage.JsonLines(folder / 'audit.jsonl')
@@ -32,13 +33,13 @@ class Auditor:
       number: the epoch, from 1. predict: images → probabilities of the vote and of the first network.
       networks: M. rows: predicted, label (the target), chosen: each [N] of the training rows, as the step saw them.
     """
-    record = {'epoch': number}
+    record: dict[str, Any] = {'epoch': number}
     if self._audit.test is not None:
       images, labels = self._audit.test
       probs, alone = predict(images)
       found = scoring.scores(probs, labels)
       record |= {'test_accuracy': found['accuracy'], 'test_loss': found['loss']}
-      if networks > 1:
+      if alone is not None and networks > 1:
         record['test_accuracy_one'] = scoring.scores(alone, labels)['accuracy']
     if rows is not None and (self._truth >= 0).any():
       record |= self._rows(**rows)
@@ -48,7 +49,7 @@ class Auditor:
     """Memorisation, targets and selection of the training rows."""
     truth, given = self._truth, self._prepared.train.given
     known = truth >= 0
-    record = {}
+    record: dict[str, float | None] = {}
     seen = known & (predicted >= 0)
     if seen.any():
       record['train_accuracy_true'] = float((predicted == truth)[seen].mean())
@@ -79,14 +80,14 @@ class Auditor:
     """
     lines = {r['epoch']: r for r in storage.read_lines(self._log.path)}
     a = self._audit
-    result = {
+    result: dict[str, Any] = {
       'noise': a.noise,
       'test_rows': len(a.test_rows),
       'test_labels': a.labels,
       'fingerprint': a.fingerprint,
       'source': a.source,
     }
-    if self._audit.test is not None:
+    if self._audit.test is not None and probs is not None:
       labels, classes = self._audit.test[1], self._prepared.classes
       result['selected'] = scoring.scores(probs, labels)['accuracy']
       result['report'] = scoring.report(labels, probs.argmax(1), classes)[1]
@@ -99,8 +100,9 @@ class Auditor:
         for name in ('best_epoch', 'oracle_epoch'):
           found[name] = found[name] and found[name] + offset
         result |= found | {'epochs_chosen_from': len(metrics)}
-        alone = [lines[m['epoch']].get('test_accuracy_one') for m in metrics]
-        if None not in alone:  # the figures above are the vote's
+        found_alone = [lines[m['epoch']].get('test_accuracy_one') for m in metrics]
+        alone = [accuracy for accuracy in found_alone if accuracy is not None]
+        if len(alone) == len(metrics):  # the figures above are the vote's
           best = found['best_epoch']
           result['one_network'] = {
             'last': alone[-1],
@@ -126,7 +128,9 @@ class Auditor:
     """
     p, found = self._prepared, {}
 
-    def scored(flagged, scores, given, truth, *parts: str) -> dict:
+    def scored(
+      flagged: np.ndarray, scores: np.ndarray, given: np.ndarray, truth: np.ndarray, *parts: str
+    ) -> dict[str, float]:
       found = scoring.detection_audit(flagged, scores, given, np.where(np.isfinite(scores), truth, -1))
       return {part: found[part] for part in parts}
 
@@ -162,7 +166,7 @@ class Auditor:
     p, truth = self._prepared, self._audit.truth
     rows, votes, splits = p.rows, train_probs, np.full(len(p.rows), 'train')
     true = truth[rows]
-    if probs is not None:
+    if probs is not None and self._audit.test is not None:
       rows = np.concatenate([rows, self._audit.test_rows])
       votes = np.concatenate([votes, probs])
       splits = np.concatenate([splits, np.full(len(probs), 'test')])

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def _flatten(tree: PyTree) -> dict[str, np.ndarray]:
 def _fill(template: PyTree, flat: dict[str, np.ndarray]) -> PyTree:
   """Returns the template's structure with the saved values; raises ValueError where either has what the other lacks."""
 
-  def one(path, leaf):
+  def one(path: tuple[Any, ...], leaf: Any) -> jax.Array:
     name = jax.tree_util.keystr(path)
     if name not in flat or flat[name].shape != leaf.shape or flat[name].dtype != leaf.dtype:
       raise ValueError(f'{name} is missing or of another shape')
@@ -63,7 +63,7 @@ def _writing(folder: Path, what: str, flat: dict[str, np.ndarray]) -> Iterator[N
     refused = re.search(r"os_error_code='(\d+)'", str(error))
     if not refused and not isinstance(error, OSError):
       raise
-    reason = os.strerror(int(refused[1])) if refused else error.strerror or error
+    reason = os.strerror(int(refused[1])) if refused else getattr(error, 'strerror', None) or error
     raise UserError(f'{folder}: cannot write {what}: {reason}.') from error
   finally:
     log_of_orbax.setLevel(level)
@@ -79,14 +79,14 @@ def _hush() -> None:
     if not isinstance(found.exc_value, RuntimeError) or str(found.exc_value) != 'Event loop is closed':
       shown(found)
 
-  hook.hushed = True
+  setattr(hook, 'hushed', True)  # noqa: B010
   sys.unraisablehook = hook
 
 
 class Checkpoints:
   """The last few states of a run, by step, each with a record of plain numbers. A save is whole or absent."""
 
-  def __init__(self, folder: Path, keep: int):
+  def __init__(self, folder: Path, keep: int) -> None:
     options = ocp.CheckpointManagerOptions(
       max_to_keep=keep, create=True, enable_async_checkpointing=False, cleanup_tmp_directories=True
     )
@@ -111,7 +111,7 @@ class Checkpoints:
     """Returns the record of one checkpoint, with its seal."""
     return self._manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))['record']
 
-  def latest(self, template) -> tuple[PyTree, dict] | None:
+  def latest(self, template: Callable[[dict], PyTree]) -> tuple[PyTree, dict] | None:
     """Returns the newest state that can be read, and its record; a damaged one is reported and passed over.
 
     Args:

@@ -113,7 +113,7 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
     probs = self.predict_proba(X)
     return self.classes_[probs.argmax(1)]
 
-  def __sklearn_tags__(self):
+  def __sklearn_tags__(self) -> Any:
     tags = super().__sklearn_tags__()
     tags.input_tags.two_d_array = False
     tags.input_tags.three_d_array = True

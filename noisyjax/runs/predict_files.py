@@ -146,6 +146,8 @@ def counts(found: Predicted) -> str:
 
 def reports(found: Predicted) -> str:
   """Returns scikit-learn's classification report of each run, on the images whose label is known."""
+  if found.truth is None:
+    return ''
   known = found.truth >= 0
   return '\n'.join(
     f'--- {run} ---\n{scoring.report(found.truth[known], labels[known], found.classes[run])[0]}'

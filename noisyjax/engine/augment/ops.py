@@ -76,7 +76,7 @@ def jitter(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
   """Brightness, contrast, saturation and hue, each by its own random amount."""
   uniform = jax.random.uniform(key, (4,))
 
-  def factor(u: jax.Array, amount: jax.Array) -> jax.Array:
+  def factor(u: jax.Array, amount: jax.Array | float) -> jax.Array:
     return between(u, jnp.maximum(0.0, 1.0 - amount), 1.0 + amount)
 
   image = color.adjust_brightness(image, factor(uniform[0], strength.brightness))
@@ -122,7 +122,7 @@ def jpeg(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
   return jnp.where(uniform[0] < 0.5, compressed(image, quality), image)
 
 
-def _length(length: jax.Array, image: jax.Array) -> jax.Array:
+def _length(length: jax.Array | float, image: jax.Array) -> jax.Array:
   """Returns pixels; see LENGTHS."""
   return jnp.where(length < 1, jnp.round(length * min(image.shape[:2])), length)
 

@@ -51,7 +51,7 @@ class Strength:
   draws: int = dataclasses.field(default=3, metadata={'static': True})  # rand_augment: ops per image
 
 
-def between(uniform: jax.Array, lo: jax.Array, hi: jax.Array) -> jax.Array:
+def between(uniform: jax.Array, lo: jax.Array | float, hi: jax.Array | float) -> jax.Array:
   """Scales a number in 0..1 to lo..hi; the result is exactly lo where the two are equal."""
   return lo + uniform * (hi - lo)
 
@@ -63,7 +63,7 @@ def check_strength(field: str, values: Mapping[str, Any]) -> Strength:
     UserError: naming the field, the value and the range, for an unknown field or a value out of range.
   """
   defaults = Strength()
-  checked = {}
+  checked: dict[str, Any] = {}
   for name, value in values.items():
     check_choice(field, name, BOUNDS)
     kind = type(getattr(defaults, name))

@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from absl import flags
 from absl.flags import FlagValues
@@ -66,7 +66,8 @@ def parse(arguments: Sequence[str], commands: Sequence[Command]) -> Call:
     expected = 'one word and flags' if command.word else 'only flags, such as --workdir=W'
     raise UserError(f'{command.name}: found {words[-1]!r} beside the command; expected {expected}.')
   if fields:
-    override(needed(values, 'config'), fields, '--config', beside=values['config'].parser.folder)
+    parser: Any = values['config'].parser  # the one of recipes, which knows its file's folder
+    override(needed(values, 'config'), fields, '--config', beside=parser.folder)
   flags.FLAGS.mark_as_parsed()
   return Call(command, values, words)
 

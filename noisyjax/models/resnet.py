@@ -149,7 +149,6 @@ def layers(kind: str, dtype: str, train: bool) -> tuple[Callable[..., Layer], Ca
     dtype: compute type.
     train: whether normalizations use the statistics of the batch, or else the running statistics.
   """
-  dtype = jnp.dtype(dtype)
 
   def conv(features: int, size: int, strides: tuple[int, int] = (1, 1), name: str | None = None) -> Layer:
     # PyTorch pads both sides equally; with 'SAME', a strided convolution would pad the far side only.

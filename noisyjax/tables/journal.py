@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from noisyjax.system.errors import UserError
 
@@ -104,7 +104,7 @@ def _hash(content: Mapping[str, Any]) -> str:
   return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _last(file, path: Path) -> tuple[int, dict[str, Any] | None]:
+def _last(file: IO[bytes], path: Path) -> tuple[int, dict[str, Any] | None]:
   """Returns the size of the file without half a line at its end, and its last entry; None where there is none."""
   size = file.seek(0, os.SEEK_END)
   start, data, step = size, b'', _TAIL
@@ -119,7 +119,7 @@ def _last(file, path: Path) -> tuple[int, dict[str, Any] | None]:
   return start + end, opened(line, f'{path}, last line')
 
 
-def _read(file, count: int) -> bytes:
+def _read(file: IO[bytes], count: int) -> bytes:
   """Reads bytes of an unbuffered file, which may give fewer at a time."""
   parts = []
   while count and (part := file.read(count)):

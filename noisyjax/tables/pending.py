@@ -22,7 +22,7 @@ class Pending:
     entries: Those of the branch.
   """
 
-  def __init__(self, start: int, last: str):
+  def __init__(self, start: int, last: str) -> None:
     self.end, self.last = start, last
     self.entries: list[dict[str, Any]] = []
     self._by_row: dict[str, list[tuple[str, Decision]]] | None = {}  # None: to be made anew

@@ -69,7 +69,7 @@ class Rows:
   def __len__(self) -> int:
     return len(self.id)
 
-  def places(self, ids: Sequence[str]) -> np.ndarray:
+  def places(self, ids: Sequence[str] | np.ndarray) -> np.ndarray:
     """Returns the place of each id, int64 [n]; -1 where there is no such row."""
     asked = texts(ids)
     found = np.searchsorted(self.id, asked)
@@ -81,7 +81,7 @@ COLUMNS = tuple(field.name for field in dataclasses.fields(Rows))
 TEXTS = tuple(name for name in COLUMNS if name not in DTYPES and name != 'given_label')
 
 
-def texts(values: Sequence[str]) -> np.ndarray:
+def texts(values: Sequence[str] | np.ndarray) -> np.ndarray:
   """Returns strings as an array of objects [n]: a long name costs nothing in the other rows."""
   out = np.empty(len(values), object)
   out[:] = [str(value) for value in values]
@@ -113,13 +113,13 @@ def first(
     UserError: An id occurs twice, or a label is no class.
   """
   count = len(ids)
-  ids, given = texts(ids), np.asarray(given, np.int32)
+  id_, given = texts(ids), np.asarray(given, np.int32)
   verified = np.full(count, -1, np.int32) if verified is None else np.asarray(verified, np.int32)
   label = np.where(given >= 0, given, verified).astype(np.int32)
   blank = texts([''] * count)
-  order = np.argsort(ids, kind='stable')
+  order = np.argsort(id_, kind='stable')
   columns = {
-    'id': ids,
+    'id': id_,
     'name': texts(names),
     'digest': blank if digests is None else texts(digests),
     'split': np.zeros(count, np.int8) if split is None else np.asarray(split, np.int8),

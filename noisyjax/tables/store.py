@@ -6,6 +6,7 @@ DIR/branches/BRANCH.json  the version a branch stands at, and how far it has tak
 DIR/journal.jsonl         every decision, in the order made
 """
 
+import contextlib
 import os
 import re
 import time
@@ -66,7 +67,7 @@ class Table:
     version: The version it stood at when it was opened or last committed to.
   """
 
-  def __init__(self, folder: str | Path, branch: str = MAIN):
+  def __init__(self, folder: str | Path, branch: str = MAIN) -> None:
     self.folder, self.branch = Path(folder), branch
     self.facts = facts(self.folder)
     self._ref = read_branch(self.folder, branch)
@@ -219,7 +220,7 @@ class Table:
       self._pending = pending.Pending(ref['journal'], ref['last'])
     self.pending()
 
-  def _held(self):
+  def _held(self) -> contextlib.AbstractContextManager[None]:
     return lock.waited(self.folder, seconds=_WAIT)
 
 

@@ -92,7 +92,7 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   return made, truth
 
 
-def _unread(root: Path, config) -> list[str]:
+def _unread(root: Path, config: ConfigDict) -> list[str]:
   """Returns a note for each label file that exists but is ignored, because the class folders are the labels."""
   there = lambda path: any(reading.kind(folder / path) == 'file' for folder in (root.parent, Path(), root))
   return [

@@ -307,7 +307,7 @@ def test_rows_without_names_need_an_order_with_one_meaning(names, what):
 
 def test_rows_without_names_must_be_as_many_as_the_images():
   column = label_file.Column('a.csv', ['kind', 'x', 'y'], ['row 1', 'row 2', 'row 3'])
-  with pytest.raises(UserError, match=r"3 labels for the 2 images.*Is row 1, 'kind', a header\?"):
+  with pytest.raises(UserError, match=r"3 labels for the 2 images.*If row 1, 'kind', is a header"):
     match.aligned(column, ['0.png', '1.png'], 'photos')
   names = [f'{i}.png' for i in range(5)]
   assert match.aligned(column, names, 'photos', part=True).labels == ['kind', 'x', 'y', None, None]

@@ -1,8 +1,8 @@
-"""Bytes of an image file → uint8 pixels, as a person would see them, never stretched.
+"""Decodes image files to uint8 pixels as a viewer would display them, without changing the aspect ratio.
 
-An image is turned as its EXIF orientation says; gray, palette, CMYK, 16-bit and transparent images are converted
-(transparency over white, the page it was made for). Resizing keeps the aspect: `crop` fills the square and cuts the
-rest, `pad` shows everything on black, `exact` refuses.
+Images are rotated by their EXIF orientation. Gray, palette, CMYK, 16-bit and transparent images are converted;
+transparent images are composed over white. Resizing keeps the aspect ratio: `crop` fills the square and cuts off the
+rest, `pad` shows the whole image on black, `exact` refuses images of another size.
 """
 
 import concurrent.futures
@@ -24,34 +24,43 @@ from PIL import Image, ImageOps
 from noisyjax.system.errors import LISTED, UserError, check_choice
 
 FITS = ('exact', 'crop', 'pad')
-# What photos come in. Others that Pillow knows may start other programs (EPS) or mean no pixels.
+# Formats of photos. Some other formats that Pillow supports start other programs (EPS) or do not hold pixels.
 FORMATS = ('PNG', 'JPEG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'PPM', 'AVIF', 'JPEG2000')
 NO_HEIC = "HEIC cannot be read here; install pillow-heif (pip install 'noisyjax[heic]')"
-FLAT = 20  # gray levels: images whose pixels differ by no more were probably scaled down by mistake
+FLAT = 20  # gray levels; images with a smaller range of values were probably scaled by mistake
 Encoded = bytes | Image.Image | np.ndarray
 
 
 class Decoded(NamedTuple):
-  """The images that could be read, and a sentence for each that could not."""
+  """The images that could be decoded, and messages about the others.
 
-  images: np.ndarray  # uint8 [G, H, W, C]
-  digests: np.ndarray  # str [G]: `digest` of each image before it was resized
-  good: np.ndarray  # int64 [G]: position in the list that was asked for
-  bad: tuple[str, ...]  # 'name: reason'
-  sizes: np.ndarray  # int32 [G, 2]: height and width before the resize
-  notes: tuple[str, ...]  # what a person should know of the files
+  Attributes:
+    images: uint8 [G, H, W, C].
+    digests: `digest` of each image before it was resized, str [G].
+    good: index of each image in the list of requested images, int64 [G].
+    bad: a message 'name: reason' for each image that could not be decoded.
+    sizes: height and width before the resize, int32 [G, 2].
+    notes: notes for the user.
+  """
+
+  images: np.ndarray
+  digests: np.ndarray
+  good: np.ndarray
+  bad: tuple[str, ...]
+  sizes: np.ndarray
+  notes: tuple[str, ...]
 
   def take(self, places: Sequence[int]) -> 'Decoded':
-    """Returns these images alone, of the G that could be read."""
+    """Returns the images at the given places among the G decoded images."""
     rows = {field: getattr(self, field)[places] for field in ('images', 'digests', 'good', 'sizes')}
     return self._replace(**rows)
 
 
 def decode(data: bytes) -> np.ndarray:
-  """Decodes one image file to RGB, uint8 [H, W, 3]; of several pages or frames the first.
+  """Decodes an image file to RGB, uint8 [H, W, 3]; of several pages or frames it returns the first.
 
   Raises:
-    Exception: whatever Pillow raises on bytes that are corrupt, truncated or no image.
+    Exception: the content is corrupt, truncated or not an image; Pillow raises various types.
   """
   return _decoded(data)[0]
 
@@ -59,16 +68,17 @@ def decode(data: bytes) -> np.ndarray:
 def _decoded(data: bytes) -> tuple[np.ndarray, bool]:
   """Returns RGB, uint8 [H, W, 3], and whether there are more pages or frames."""
   with _opened(io.BytesIO(data)) as image:
-    several = image.format != 'GIF' and getattr(image, 'is_animated', False)  # a GIF seeks to know
+    several = image.format != 'GIF' and getattr(image, 'is_animated', False)  # for a GIF this moves to other frames
     ImageOps.exif_transpose(image, in_place=True)
     pixels = np.asarray(_rgb(image))
   if image.format == 'GIF':
     with contextlib.suppress(Exception), _opened(io.BytesIO(data)) as image:  # a later frame may be damaged
       several = getattr(image, 'is_animated', False)
-  return pixels, several and image.format != 'MPO'  # a phone's photo with a preview
+  return pixels, several and image.format != 'MPO'  # MPO: a photo of a phone with a preview
 
 
 def _opened(file: IO[bytes]) -> Image.Image:
+  """Opens an image file; raises ValueError for HEIC if pillow-heif is missing."""
   try:
     return Image.open(file, formats=_formats())
   except Image.UnidentifiedImageError:
@@ -80,7 +90,7 @@ def _opened(file: IO[bytes]) -> Image.Image:
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-  """Returns the formats that this Pillow reads, HEIC among them where pillow-heif is installed."""
+  """Returns the formats that the installed Pillow supports, including HEIC if pillow-heif is installed."""
   try:
     import pillow_heif
 
@@ -93,12 +103,12 @@ def _formats() -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-  """Keeps Pillow's own warnings off the terminal: what a person should know of them is in notes and errors."""
+  """Suppresses the warnings of Pillow within the block; notes and errors report what matters to the user."""
   logger = logging.getLogger('PIL')
   level = logger.level
   logger.setLevel(logging.CRITICAL)
   try:
-    with warnings.catch_warnings():  # of all threads
+    with warnings.catch_warnings():  # applies to all threads
       warnings.simplefilter('ignore')
       yield
   finally:
@@ -106,7 +116,7 @@ def quiet() -> Iterator[None]:
 
 
 def identified(opened: Callable[[], IO[bytes]]) -> bool:
-  """Returns whether a file is an image by its first bytes."""
+  """Returns whether the first bytes of a file are those of an image."""
   try:
     with quiet(), opened() as file, _opened(file):
       return True
@@ -115,9 +125,10 @@ def identified(opened: Callable[[], IO[bytes]]) -> bool:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+  """Converts an image to RGB."""
   if image.mode == 'F':
     raise ValueError('floating-point pixels have no agreed range of 0..255')
-  if image.mode.startswith('I'):  # 16 bits a pixel; Pillow's own conversion would clip at 255
+  if image.mode.startswith('I'):  # 16 bits per pixel; Pillow's conversion would clip at 255
     image = Image.fromarray(np.clip(np.asarray(image) / 257 + 0.5, 0, 255).astype(np.uint8))
   if image.has_transparency_data:
     page = Image.new('RGBA', image.size, 'white')
@@ -127,18 +138,18 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def digest(image: np.ndarray) -> str:
-  """Returns the sha256 (hex) of an image's shape and RGB pixels: the name of a sample wherever it is stored.
+  """Returns the sha256 (hex) of an image's shape and RGB pixels, the id of a sample.
 
-  A gray image [H, W, 1] is hashed as the RGB image it looks like, so that `data.channels` changes no id.
+  A gray image [H, W, 1] is hashed as the equivalent RGB image, so that ids do not depend on `data.channels`.
   """
   image = np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
   return hashlib.sha256(f'{image.shape}'.encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
 
 
 def fit_image(image: np.ndarray, size: int, fit: str) -> np.ndarray:
-  """Returns `image` uint8 [H, W, C] as [size, size, C]: 'crop' cuts the centre square, 'pad' adds black borders.
+  """Resizes an image, uint8 [H, W, C], to [size, size, C] without changing the aspect ratio.
 
-  The aspect is kept; an image that has the size already comes back as it is, and 'exact' changes nothing.
+  'crop' keeps the central square, 'pad' adds black borders, 'exact' returns the image unchanged.
   """
   height, width, channels = image.shape
   if fit == 'exact' or (height, width) == (size, size):
@@ -148,16 +159,16 @@ def fit_image(image: np.ndarray, size: int, fit: str) -> np.ndarray:
   picture = Image.fromarray(image[..., 0] if channels == 1 else image)
   if shape != (width, height):
     picture = picture.resize(shape, Image.Resampling.BICUBIC)
-  # A crop box that leaves the image is filled with black: the same call crops and pads.
+  # Pillow fills the part of a crop box outside the image with black, so the same call crops and pads.
   left, top = (shape[0] - size) // 2, (shape[1] - size) // 2
   return np.asarray(picture.crop((left, top, left + size, top + size))).reshape(size, size, channels)
 
 
 def fit_images(images: np.ndarray, size: int, fit: str, names: Sequence[str]) -> np.ndarray:
-  """Returns `images` uint8 [N, H, W, C] at `size` x `size` (0 = as they are), fitted as `fit` says.
+  """Returns images, uint8 [N, H, W, C], resized to `size` x `size` (0 = unchanged) according to `fit`.
 
   Raises:
-    UserError: for fit 'exact' where the size is another one.
+    UserError: `fit` is 'exact' and the images have another size.
   """
   check_choice('data.fit', fit, FITS)
   if not size or images.shape[1:3] == (size, size):
@@ -166,10 +177,10 @@ def fit_images(images: np.ndarray, size: int, fit: str, names: Sequence[str]) ->
 
 
 def stack(images: Sequence[np.ndarray], names: Sequence[str], size: int) -> np.ndarray:
-  """Stacks `images` to [N, H, W, C]; all must be `size` x `size`, or of one size where `size` is 0.
+  """Stacks images to [N, H, W, C]; all must be `size` x `size`, or of equal size if `size` is 0.
 
   Raises:
-    UserError: listing the images of another size.
+    UserError: some images have another size; the message lists them.
   """
   shapes = Counter(image.shape[:2] for image in images)
   usual = (size, size) if size else shapes.most_common(1)[0][0]
@@ -185,41 +196,42 @@ def stack(images: Sequence[np.ndarray], names: Sequence[str], size: int) -> np.n
 
 
 def _lines(texts: Sequence[str]) -> str:
-  """Returns a line for each, cut at ten."""
+  """Returns one line per text, at most LISTED."""
   more = [f'and {len(texts) - LISTED} more'] if len(texts) > LISTED else []
   return ''.join(f'\n  {text}' for text in [*texts[:LISTED], *more])
 
 
 def _text(shape: Sequence[int]) -> str:
+  """Returns a shape (height, width) as text, width x height."""
   return f'{shape[1]}x{shape[0]}'
 
 
 def decode_all(
   names: Sequence[str], read: Callable[[int], Encoded], size: int = 0, fit: str = 'exact', channels: int = 3
 ) -> Decoded:
-  """Decodes many images; one that cannot be read does not stop the others.
+  """Decodes many images. Images that cannot be decoded are reported in `Decoded.bad`.
 
   Args:
-    names: what each image is called in a message.
-    read: position → bytes of the file, an opened image, or its pixels uint8 [H, W, 3].
-    size: side of the square that all images are fitted to; 0 asks that all have one size.
+    names: name of each image in messages.
+    read: returns, for an index, the content of the file, an opened image, or its pixels, uint8 [H, W, 3].
+    size: side of the square that all images are fitted to; 0 requires that all have one size.
     fit: 'exact', 'crop' or 'pad'.
     channels: 3 or 1.
 
   Raises:
-    UserError: if sizes differ (see `stack`) or no image can be read.
+    UserError: sizes differ (see `stack`), or no image can be decoded.
   """
   check_choice('data.fit', fit, FITS)
   check_choice('data.channels', str(channels), ('1', '3'))
   one = functools.partial(_decode_one, read=read, size=size, fit=fit, channels=channels)
   with quiet():
-    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())  # Pillow decodes outside the interpreter's lock
+    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())  # Pillow releases the interpreter lock while decoding
     try:
-      # A bar only on a terminal, and only once the wait is worth one.
+      # The progress bar appears on terminals only, and after one second.
       bar = tqdm.tqdm(pool.map(one, range(len(names))), 'decode', len(names), unit=' images', disable=None, delay=1)
       results = list(bar)
     finally:
-      pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the images that are left
+      pool.shutdown(cancel_futures=True)  # after Ctrl-C, do not decode the remaining images
   good = np.array([i for i, result in enumerate(results) if isinstance(result, _One)], np.int64)
   bad = tuple(f'{names[i]}: {result}' for i, result in enumerate(results) if isinstance(result, str))
   if not len(good):
@@ -237,7 +249,7 @@ def decode_all(
 
 
 def plausible(images: np.ndarray, where: str) -> list[str]:
-  """Returns a note if the pixels uint8 [N, H, W, C] use a few per cent of their range, as those of a mask do."""
+  """Returns a note if the pixels, uint8 [N, H, W, C], use only a few percent of the range 0..255, as masks do."""
   low, high = int(images.min(initial=255)), int(images.max(initial=0))
   if not images.size or high - low > FLAT:
     return []
@@ -250,13 +262,16 @@ def plausible(images: np.ndarray, where: str) -> list[str]:
 def check_bad(
   bad: Sequence[str], skip_bad: bool, where: str, skip: str = 'data.skip_bad=True (find: --skip_bad)'
 ) -> list[str]:
-  """Returns a note about the `bad` images (a sentence each) that were left out, none if there are none.
+  """Returns a note on the bad images that were left out; none if there are none.
 
   Args:
-    skip: what a person sets to leave them out.
+    bad: a message for each bad image.
+    skip_bad: whether bad images are left out instead of raising.
+    where: name of the images in messages.
+    skip: the setting that leaves bad images out, for messages.
 
   Raises:
-    UserError: listing them, unless `skip_bad`.
+    UserError: there are bad images and `skip_bad` is False; the message lists them.
   """
   if not bad:
     return []
@@ -269,7 +284,7 @@ def check_bad(
 
 
 def readable(read: Callable[[], bytes]) -> bool:
-  """Returns whether `read()` gives an image."""
+  """Returns whether `read()` returns the content of a decodable image."""
   try:
     with quiet():
       decode(read())
@@ -279,6 +294,8 @@ def readable(read: Callable[[], bytes]) -> bool:
 
 
 class _One(NamedTuple):
+  """A decoded image, its digest and size before the resize, and whether its file has several pages or frames."""
+
   image: np.ndarray
   digest: str
   size: tuple[int, int]
@@ -286,19 +303,19 @@ class _One(NamedTuple):
 
 
 def _decode_one(i: int, *, read: Callable[[int], Any], size: int, fit: str, channels: int) -> _One | str:
-  """Returns the image, or the reason why there is none."""
+  """Returns a decoded image, or the reason why it cannot be decoded."""
   several = False
   try:
     image = read(i)
     if isinstance(image, bytes):
       image, several = _decoded(image)
     elif isinstance(image, Image.Image):
-      image = np.asarray(_rgb(ImageOps.exif_transpose(image)))  # the caller's stays as it is
-  except Exception as error:  # a decoder on damaged bytes may raise anything; what it says goes to the user
-    # Pillow names the buffer's address, which says nothing and changes from run to run.
+      image = np.asarray(_rgb(ImageOps.exif_transpose(image)))  # does not modify the caller's image
+  except Exception as error:  # decoders may raise any exception on damaged content; its message goes to the user
+    # Pillow's own message contains the address of the buffer, which changes from run to run.
     reason = 'no image that Pillow can read' if isinstance(error, Image.UnidentifiedImageError) else str(error)
     return reason or type(error).__name__
-  name, shape = digest(image), image.shape[:2]  # before it is made gray or resized
+  name, shape = digest(image), image.shape[:2]  # before conversion to gray and resizing
   if channels == 1:
     image = np.asarray(Image.fromarray(image).convert('L'))[..., None]
   return _One(fit_image(image, size, fit) if size else image, name, shape, several)

@@ -1,8 +1,8 @@
-"""Which rows train, validate and test; k folds; which train rows have their true label revealed.
+"""Splits rows into training, validation and test rows and into k folds, and selects rows whose true label is revealed.
 
-Rows are settled in this order: test, then validation, then training = the rows `data.train` names less the other two.
-Every result is a sorted array of row numbers into the `Dataset`, and images, labels and ids are only ever taken by
-these numbers: a row cannot part from its own label.
+The test rows are determined first, then the validation rows; the training rows are those that `data.train` names,
+without the other two. Every result is a sorted array of row numbers into the `Dataset`. Images, labels and ids are
+always indexed by these numbers, so that an image cannot be separated from its label.
 """
 
 import re
@@ -30,7 +30,14 @@ GRAMMAR = (
 
 @dataclass(frozen=True, eq=False)
 class Split:
-  """Row numbers into the data set, int64, sorted, disjoint; and what the user should know about them."""
+  """A split of a data set into disjoint parts.
+
+  Attributes:
+    train: training rows, sorted int64 row numbers.
+    val: validation rows, sorted int64 row numbers.
+    test: test rows, sorted int64 row numbers.
+    notes: notes for the user.
+  """
 
   train: np.ndarray
   val: np.ndarray
@@ -39,27 +46,28 @@ class Split:
 
 
 def split(dataset: Dataset, truth: np.ndarray, config: Any, source: np.ndarray | None = None) -> Split:
-  """Returns the rows of each part by `data.train`, `data.val` and `data.test`.
+  """Returns the rows of each part according to `data.train`, `data.val` and `data.test`.
 
-  A range or a file means exactly the rows it names. A fraction is stratified by label, and is taken of the rows that
-  can be scored as `data.val_labels` or `data.test_labels` says: for `data.test` of all of them, for `data.val` of those
-  among the rows of `data.train` (of all where that is a fraction too) that are not test rows, for `data.train` of what
-  is left. Exact duplicates never part: a fraction takes all rows of an image or none, and none of an image that an
-  earlier part holds. Ranges and files that part them are obeyed, and noted.
+  A range or a file selects exactly the rows it names. A fraction is stratified by label, and is taken from rows with
+  the labels that `data.val_labels` or `data.test_labels` requires: for `data.test` from all such rows; for `data.val`
+  from the rows of `data.train` (all rows, if that is a fraction) that are not test rows; for `data.train` from the
+  remaining rows. A fraction contains all rows of an image or none, and no image of an earlier part, so that exact
+  duplicates stay together. Ranges and files may separate duplicates, which a note reports.
 
-  Rows that the source declares its test part never train or validate. Its own validation part goes before a fraction
-  in `data.val`; with a range, a file or none there, its rows are like any other.
+  Rows that the source declares as its test part are never used for training or validation. The source's own validation
+  part takes precedence over a fraction in `data.val`; if `data.val` is a range, a file or empty, its rows are treated
+  like all others.
 
   Args:
     dataset: N rows.
-    truth: int [N], -1 = unknown. Only whether it is known is looked at, never its value.
+    truth: int [N], -1 = unknown. Only whether a true label is known is used, never its value.
     config: `config.data`: train, val, test, val_labels, test_labels, seed.
-    source: int [N], the labels before noise was injected, by which test rows are stratified: every noise is then
-      scored on the same ones. None: the given labels.
+    source: int [N], the labels before noise was injected, by which test rows are stratified, so that the test rows do
+      not depend on the noise. None: the given labels.
 
   Raises:
-    UserError: a malformed specification, rows outside the data, an empty part, rows without the labels that are to
-      score them, training rows without labels or with labels of one class only.
+    UserError: a specification is malformed, names rows outside the data or leaves a part empty; rows lack the labels
+      that score them; or the training rows have no labels or labels of one class only.
   """
   scores = {'given': dataset.given, 'verified': dataset.verified, 'true': np.asarray(truth)}
   check_choice('data.val_labels', config.val_labels, ('given', 'verified'))
@@ -69,7 +77,7 @@ def split(dataset: Dataset, truth: np.ndarray, config: Any, source: np.ndarray |
   val_spec, test_spec = (
     _spec(field, dataset, config, part) for field, part in (('val', dataset.val), ('test', dataset.test))
   )
-  if isinstance(val_spec, float) and dataset.val.any():  # someone has drawn a validation part already
+  if isinstance(val_spec, float) and dataset.val.any():  # the source declares a validation part
     val_spec = np.flatnonzero(dataset.val)
     notes.append(
       f"data.val: the source's own validation part ({len(val_spec)} rows) goes before the fraction {config.val}."
@@ -80,7 +88,7 @@ def split(dataset: Dataset, truth: np.ndarray, config: Any, source: np.ndarray |
     pool = pool[~np.isin(images[pool], images[placed])]
     if field != 'train' and (blank := pool[scores[config[f'{field}_labels']][pool] < 0]).size:
       kind, count = config[f'{field}_labels'], len(pool)
-      pool = pool[~np.isin(images[pool], images[blank])]  # a copy without a label keeps its image out
+      pool = pool[~np.isin(images[pool], images[blank])]  # excludes images of which any copy lacks the label
       if not len(pool):
         raise UserError(f'data.{field}_labels: {kind!r}, but none of {count} rows has a {kind} label.')
       notes.append(f'data.{field}: {share:g} is of the {len(pool)} of {count} rows that have a {kind} label.')
@@ -115,20 +123,20 @@ def split(dataset: Dataset, truth: np.ndarray, config: Any, source: np.ndarray |
 def folds(
   rows: np.ndarray, labels: np.ndarray, ids: np.ndarray, k: int, seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-  """Parts `rows` into k stratified folds and keeps exact duplicates together.
+  """Splits `rows` into k stratified folds that keep exact duplicates together.
 
   Args:
-    rows: int [R], the row numbers to part.
-    labels: int [N], of the whole data set; -1 is a stratum of its own.
-    ids: str [N], of the whole data set.
-    k: the number of folds.
-    seed: of the folds.
+    rows: row numbers to split, int [R].
+    labels: labels of the whole data set, int [N]; -1 is a separate stratum.
+    ids: ids of the whole data set, str [N].
+    k: number of folds.
+    seed: seed of the folds.
 
   Returns:
-    k pairs (train, held) of sorted row numbers. Each row is held once.
+    k pairs (train, held) of sorted row numbers. Each row is held out once.
 
   Raises:
-    UserError: fewer than 2 folds, or more than there are images in the largest class.
+    UserError: k is less than 2, or larger than the number of images in the largest class.
   """
   if k < 2:
     raise UserError(f'folds: found {k}, expected 2 or more.')
@@ -140,27 +148,30 @@ def folds(
     raise UserError(
       f'folds: found {k}, expected at most {min(most, len(np.unique(images)))} for these {len(rows)} rows.'
     )
-  state = int(rng(seed, 'folds').integers(2**32))  # a stream of its own
+  state = int(rng(seed, 'folds').integers(2**32))  # shares no random numbers with other purposes
   with warnings.catch_warnings():
-    warnings.simplefilter('ignore', UserWarning)  # a class of fewer rows than folds is absent from some
+    warnings.simplefilter('ignore', UserWarning)  # a class with fewer rows than folds is missing in some folds
     parts = list(StratifiedGroupKFold(k, shuffle=True, random_state=state).split(rows, strata, images))
   return [(rows[train], rows[held]) for train, held in parts]
 
 
 def reveal(dataset: Dataset, truth: np.ndarray, rows: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-  """Verifies a part of the data: returns `verified` with the true label of a stratified fraction of `rows` filled in.
+  """Reveals the true labels of a stratified fraction of `rows` as verified labels.
 
-  Which rows are chosen depends on given labels, never on the truth. Rows that were verified before stay as they were.
+  The choice of rows depends on given labels, never on true labels. Rows that are already verified keep their labels.
 
   Args:
     dataset: N rows.
-    truth: int [N], -1 = unknown.
-    rows: int [R], the training rows; the fraction (`data.trusted`) is of those with a known true label.
-    fraction: 0 to 1.
+    truth: true labels, int [N]; -1 = unknown.
+    rows: training rows, int [R].
+    fraction: `data.trusted`, 0 to 1, the fraction of the rows with a known true label.
     seed: `data.seed`.
 
   Returns:
-    verified int32 [N], -1 = unchecked.
+    Verified labels, int32 [N]; -1 = not verified.
+
+  Raises:
+    UserError: the fraction is outside [0, 1], or selects no row.
   """
   if not 0 <= fraction <= 1:
     raise UserError(f'data.trusted: must lie in [0, 1], found {fraction:g}.')
@@ -176,12 +187,12 @@ def reveal(dataset: Dataset, truth: np.ndarray, rows: np.ndarray, fraction: floa
 
 
 def strata(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
-  """The labels [N] by which `rows` are stratified: verified if every one of them is, else given."""
+  """Returns the labels [N] by which `rows` are stratified: verified labels if all `rows` have one, otherwise given."""
   return dataset.verified if (dataset.verified[rows] >= 0).all() else dataset.given
 
 
 def rng(seed: int, name: str) -> np.random.Generator:
-  """A generator of its own for each purpose: a change of one part draws no other part anew."""
+  """Returns a separate generator for each purpose, so that a change of one part does not change the others."""
   if seed < 0:
     raise UserError(f'data.seed: must be 0 or more, found {seed}.')
   return np.random.default_rng([seed, *name.encode()])
@@ -190,16 +201,20 @@ def rng(seed: int, name: str) -> np.random.Generator:
 def draw(
   rows: np.ndarray, fraction: float, labels: np.ndarray, images: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
-  """Draws a fraction of `rows`, stratified by label, an image with all its rows at a time.
+  """Draws a fraction of `rows`, stratified by label; all rows of an image are drawn together.
 
-  The sizes of the strata are the largest-remainder rounding of their shares, so that they add up to the rounded
-  fraction of all rows. An image counts in the stratum of one of its rows, drawn at random.
+  The sizes of the strata are their shares, rounded by the largest-remainder method so that they add up to the rounded
+  fraction of all rows. An image belongs to the stratum of one of its rows, drawn at random.
 
   Args:
-    rows: int [R]. labels, images: int [N], of the whole data set.
+    rows: row numbers, int [R].
+    fraction: fraction to draw, 0 to 1.
+    labels: labels of the whole data set, int [N].
+    images: image of each row of the whole data set as a group number, int [N], see `duplicate_groups`.
+    random: random generator.
 
   Returns:
-    Sorted row numbers. Only an image with more rows than its stratum has left to give makes them fewer than asked for.
+    Sorted row numbers. There are fewer than requested only if an image has more rows than its stratum still needs.
   """
   if not len(rows):
     return np.zeros(0, np.int64)
@@ -212,7 +227,7 @@ def draw(
   missing = int(fraction * len(rows) + 0.5) - quota.sum()
   quota[np.argsort(quota - share, kind='stable')[:missing]] += 1
   taken = np.zeros(len(image), bool)
-  for i in np.argsort(first):  # the images in the order of the permutation
+  for i in np.argsort(first):  # in the order of the permutation
     if size[i] <= quota[stratum[i]]:
       quota[stratum[i]] -= size[i]
       taken[i] = True
@@ -220,7 +235,20 @@ def draw(
 
 
 def parse(field: str, spec: Any, ids: np.ndarray, names: Sequence[str] | np.ndarray = ()) -> float | np.ndarray:
-  """Reads a specification: a fraction as float, anything else as the sorted row numbers it names, int64."""
+  """Parses a specification of rows.
+
+  Args:
+    field: name of the field, for messages.
+    spec: the specification, see GRAMMAR.
+    ids: sample ids [N].
+    names: names of the images [N]; empty = the ids.
+
+  Returns:
+    A fraction as float; for other specifications the sorted row numbers, int64.
+
+  Raises:
+    UserError: the specification is malformed or names rows that do not exist.
+  """
   text, n = str(spec).strip(), len(ids)
   if text.startswith('@'):
     return _read_rows(field, reading.file_of(text[1:], field), ids, names if len(names) else ids)
@@ -236,6 +264,7 @@ def parse(field: str, spec: Any, ids: np.ndarray, names: Sequence[str] | np.ndar
 
 
 def _range(field: str, text: str, n: int) -> np.ndarray:
+  """Returns the row numbers of a range 'a:b'."""
   found = re.fullmatch(r'\s*([0-9]{0,18})\s*:\s*([0-9]{0,18})\s*', text)
   if not found:
     raise UserError(f'{field}: {text.strip()!r} is malformed; expected {GRAMMAR}.')
@@ -248,8 +277,10 @@ def _range(field: str, text: str, n: int) -> np.ndarray:
 
 
 def _read_rows(field: str, file: Path, ids: np.ndarray, names: Sequence[str] | np.ndarray) -> np.ndarray:
-  """Reads a text file of row numbers, sample ids or names of images, one a line; empty lines, a header and '#' comments
-  are skipped."""
+  """Reads row numbers, sample ids or image names from a text file, one per line.
+
+  Empty lines, a header and comments starting with '#' are skipped.
+  """
   with reading.reading(f'{field}: {file}', 'a list of rows', ''):
     lines = table.decoded(file, file.read_bytes()).splitlines()
   place, found = {str(name): row for row, name in enumerate(ids)}, match.Names(names)
@@ -258,7 +289,7 @@ def _read_rows(field: str, file: Path, ids: np.ndarray, names: Sequence[str] | n
     word = plain(line.partition('#')[0]).strip('"')
     if not word or (not rows and not bad and (word.lower() == 'row' or label_file.names_images(word))):
       continue
-    if word not in place and (not word.isdecimal() or str(int(word[:18])) != word):  # 00012 is a name, 12 a row
+    if word not in place and (not word.isdecimal() or str(int(word[:18])) != word):  # 00012 is a name, 12 a row number
       fits = found.find(plain(line).strip('"'))[0] or found.find(word)[0]
       row = fits[0] if len(fits) == 1 else -1
     else:
@@ -279,7 +310,7 @@ def _read_rows(field: str, file: Path, ids: np.ndarray, names: Sequence[str] | n
 
 
 def _spec(field: str, dataset: Dataset, config: Any, part: np.ndarray) -> float | np.ndarray | None:
-  """Returns a fraction, the rows that `data.val` or `data.test` names, or None; `part` [N] is the source's own."""
+  """Returns the fraction or rows of `data.val` or `data.test`, or None; `part` [N] is the part of the source itself."""
   if config[field] != 'source':
     return parse(f'data.{field}', config[field], dataset.ids, dataset.names) if config[field] else None
   if not part.any():
@@ -289,7 +320,7 @@ def _spec(field: str, dataset: Dataset, config: Any, part: np.ndarray) -> float 
 
 
 def _check_scored(field: str, rows: np.ndarray, scores: dict[str, np.ndarray], config: Any) -> None:
-  """Rows that validate or test must exist, and have the labels that are to score them."""
+  """Raises UserError unless there are validation or test rows and all of them have the labels that score them."""
   if not len(rows):
     raise UserError(f'data.{field}: {config[field]!r} leaves no rows.')
   kind = config[f'{field}_labels']
@@ -302,7 +333,7 @@ def _check_scored(field: str, rows: np.ndarray, scores: dict[str, np.ndarray], c
 
 
 def _check_classes(dataset: Dataset, train: np.ndarray, config: Any, notes: list[str]) -> None:
-  """Training rows must exist, and have labels of two classes; a class without any is noted."""
+  """Raises UserError unless the training rows have labels of at least two classes; adds a note on classes without."""
   if not len(train):
     raise UserError(f'data.train: {config.train!r} leaves no rows beside data.val and data.test.')
   labels = np.concatenate([dataset.given[train], dataset.verified[train]])
@@ -320,7 +351,7 @@ def _check_classes(dataset: Dataset, train: np.ndarray, config: Any, notes: list
 
 
 def _parted(parts: dict[str, np.ndarray], images: np.ndarray, dataset: Dataset) -> list[str]:
-  """Notes on images that have rows in two parts, which only ranges and files can bring about."""
+  """Returns notes on images with rows in two parts, which only ranges and files can cause."""
   notes = []
   for (name, rows), (other, others) in combinations(parts.items(), 2):
     copies = np.intersect1d(images[rows], images[others])

@@ -1,6 +1,6 @@
-"""The defaults of every field, from `noisyjax/defaults.py`. A recipe begins with `base.get_config()` and changes some.
+"""The defaults of all fields, from `noisyjax/config/defaults.py`. A recipe changes some of them.
 
-Any field is a flag: `--config.optim.lr=0.05`. A field that is not there is refused.
+Every field is a flag: `--config.optim.lr=0.05`. Unknown fields are refused.
 """
 
 from noisyjax.config.defaults import get_config

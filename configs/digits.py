@@ -1,8 +1,9 @@
-"""scikit-learn's 8x8 digits with 50 % symmetric exclusive noise: seconds a run, no download. What `make demo` trains.
+"""scikit-learn's 8x8 digits with 50 % symmetric exclusive noise: a run takes seconds. `make demo` uses this recipe.
 
   python launch.py train --config=configs/digits.py --config.strategy.name=co_teaching --workdir=runs/digits
 
-1,797 images: 20 % test (true labels, scored by the audit alone), 10 % validation (noisy), 10 % of the rest verified.
+No download. Of 1,797 images, 20 % are test rows (true labels, scored only by the audit), 10 % are validation rows
+(noisy labels), and 10 % of the others are verified.
 """
 
 from configs import base
@@ -12,10 +13,10 @@ def get_config():
   c = base.get_config()
   c.epochs = 20
   c.batch_size = 64
-  c.steps_per_epoch = 21  # once through the training rows; few verified rows are walked as often
+  c.steps_per_epoch = 21  # one pass over the training rows; also for phases on the few verified rows
   c.model.name = 'small_cnn'
   c.model.small_cnn.widths = (16, 32, 64)
-  c.model.conv = 'matmul'  # images this small take longer to hand to oneDNN than to convolve
+  c.model.conv = 'matmul'  # for images this small, calling oneDNN takes longer than the convolution
   c.optim.lr = 0.2
   c.augment.weak = ('crop',)
   c.augment.strong = ('crop', 'rotate', 'cutout')

@@ -1,17 +1,17 @@
-"""A folder or zip of photos, some of them labeled: a network from scratch, planned for minutes of two free cores.
+"""A folder or zip of photos, some of them labeled: trains a network from scratch, in minutes on two free cores.
 
   python launch.py train --config=configs/photos.py --config.data.path=photos.zip --config.data.labels=labels.csv \
     --workdir=runs/photos
 
-Chosen from the data: photos are cut to squares of their median short side, at most 64 pixels; an epoch goes once
-through the labeled photos, but has at least 50 steps, so that 20 epochs are 1,000 steps or more; a fifth of the labeled
-photos, stratified by label, validates. The last epoch stands for the run: so few photos cannot tell epochs apart. There
-is no test part; photos of one's own are scored by `launch.py predict --labels`.
+Settings depend on the data: photos are cropped to squares of their median short side, at most 64 pixels. An epoch is
+one pass over the labeled photos, but at least 50 steps, so that 20 epochs are at least 1,000 steps. A fifth of the
+labeled photos, stratified by label, is used for validation. The run reports the last epoch, because the validation set
+is too small to compare epochs. There is no test part; `launch.py predict --labels` scores other photos.
 
-Photos without a label (`undefined`, an empty cell, or no row) may lie among the others and are not learned from: on
-validation no method that guesses their labels was above cross-entropy on the labeled ones, and one was far below
-(benchmarks/README.md; few of one class among the unlabeled make many wrong guesses of it). To try them:
-`--config.strategy.name=pseudo_label` or `fixmatch`; `benchmarks/photos.py` compares.
+Unlabeled photos (`undefined`, an empty cell, or no row) are allowed and not used for training: on validation, no method
+that guesses their labels was better than cross-entropy on the labeled photos, and one was far worse
+(benchmarks/README.md: if the unlabeled photos contain few of one class, many guesses of that class are wrong). To try
+such methods, use `--config.strategy.name=pseudo_label` or `fixmatch`; `benchmarks/photos.py` compares them.
 """
 
 from configs import base

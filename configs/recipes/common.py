@@ -1,20 +1,20 @@
-"""What the recipes share: CIFAR-10 under the noise that papers report on, and a short budget.
+"""Shared parts of the recipes: CIFAR-10 with the noise types that papers report, and a short budget.
 
-A recipe's form is the noise, then what to change, joined by dashes: `--config=configs/recipes/elr.py:sym50-short-held`.
+A form is a noise type and options, joined by dashes: `--config=configs/recipes/elr.py:sym50-short-held`.
 
   noise    sym20, sym50, sym80 (inclusive, as DivideMix, ELR and SOP define it), asym40 (the CIFAR-10 map),
            aggre, random1, worse (human labels, CIFAR-10N), clean
   -short   the small fast CNN, 20 epochs (-short8: 8), one-cycle: minutes on two cores instead of hours. The strategy
-           plans its own phases, and its warm-ups and ramps shrink in proportion, to no less than two epochs
-  -held    no CIFAR-10 test set at hand: images and labels from $NOISYJAX_DATA, rows [45000, 50000) are the test part
+           plans its own phases, and its warm-ups and ramps shrink in proportion, but to no less than two epochs
+  -held    without the CIFAR-10 test set: images and labels from $NOISYJAX_DATA, rows [45000, 50000) are the test part
 
-Without `-held` the images come from TFDS (`cifar10`, prepared beforehand) and its own test set scores the run; the
-label files of CIFAR-10N come from $NOISYJAX_DATA/cifar10n either way. 5 % of the training rows, with noisy labels,
-choose the epoch; every run reports the last epoch, the mean of the last ten and the oracle too.
+Without `-held`, the images come from TFDS (`cifar10`, which must be prepared) and its test set scores the run. The
+label files of CIFAR-10N are read from $NOISYJAX_DATA/cifar10n in both cases. 5 % of the training rows, with noisy
+labels, select the epoch; every run also reports the last epoch, the mean of the last ten and the oracle.
 
-What a recipe's docstring calls measured is `benchmarks/leaderboard.py`'s, with bfloat16 convolutions, small widths and
-the code of that day (benchmarks/README.md says what changed since): how a method begins. What it calls published is of
-full budgets, none of which was run here.
+"Measured" results in the docstrings of recipes are from `benchmarks/leaderboard.py`, with bfloat16 convolutions, small
+widths and the code of that time (benchmarks/README.md lists later changes). They show the first epochs of a method.
+"Published" results are from full budgets, which have not been run here.
 """
 
 from configs import base
@@ -25,14 +25,14 @@ CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'hors
 INJECTED = {'sym20': 0.2, 'sym50': 0.5, 'sym80': 0.8, 'asym40': 0.4}
 HUMAN = {'aggre': 'aggre_label.npy', 'random1': 'random_label1.npy', 'worse': 'worse_label.npy'}
 NOISE = (*INJECTED, *HUMAN, 'clean')
-LEAST_EPOCHS = 2  # of a short form's warm-ups and ramps
+LEAST_EPOCHS = 2  # minimum length of warm-ups and ramps in short forms
 
 
 def get_config(form: str):
-  """Returns base's config on CIFAR-10 under the form's noise, with crop and flip.
+  """Returns the config for CIFAR-10 with the noise of the form, and crop and flip.
 
   Raises:
-    UserError: an unknown noise or option, with those there are.
+    UserError: the form has an unknown noise type or option.
   """
   noise, *options = (form or 'worse').split('-')
   check_choice('form', noise, NOISE)
@@ -61,18 +61,18 @@ def get_config(form: str):
 
 
 def noise(form: str) -> str:
-  """Returns the form's noise."""
+  """Returns the noise type of a form."""
   return (form or 'worse').split('-')[0]
 
 
 def short(form: str) -> int:
-  """Returns the epochs of the form's short budget: 20, or those that it names ("short8"); 0 without one."""
+  """Returns the epochs of a form's short budget, 20 or the given number ("short8"); 0 if the form has none."""
   found = [option.removeprefix('short') for option in form.split('-') if option.startswith('short')]
   return int(found[0] or 20) if found else 0
 
 
 def rate(form: str) -> float:
-  """Returns the part of the labels that the form's noise makes wrong, for methods that must be told it."""
+  """Returns the fraction of labels that the noise of a form makes wrong, for methods that must be told it."""
   wrong = {
     'sym20': 0.18,
     'sym50': 0.45,
@@ -86,13 +86,13 @@ def rate(form: str) -> float:
 
 
 def trusted(c, form: str, count: int = 1000):
-  """Reveals the true labels of `count` training rows, for methods that need some; the run says so in its result."""
+  """Reveals the true labels of `count` training rows, for methods that need them; the result of the run reports it."""
   c.data.trusted = count / (42750 if 'held' in form.split('-') else 47500)
   return c
 
 
 def sgd(c, lr: float, decay: float = 5e-4, momentum: float = 0.9, nesterov: bool = False) -> None:
-  """Sets PyTorch's SGD, whose weight decay spares nothing."""
+  """Sets PyTorch's SGD, whose weight decay applies to all parameters."""
   c.optim.name, c.optim.kernels_only = 'sgd', False
   c.optim.lr, c.optim.decay, c.optim.momentum, c.optim.nesterov = lr, decay, momentum, nesterov
 
@@ -103,18 +103,18 @@ def steps(c, *milestones: float, factor: float = 0.1) -> None:
 
 
 def baseline(c) -> None:
-  """Sets cross-entropy's recipe (ReScience 2026), which methods without one of their own take over."""
+  """Sets the recipe of cross-entropy (ReScience 2026), also for methods without a published recipe."""
   c.model.name, c.epochs, c.batch_size = 'resnet34', 100, 128
   sgd(c, 0.1)
   steps(c, 60)
 
 
 def adam_then_linear(c) -> None:
-  """Sets co-teaching's training: Adam, from epoch 80 of 200 on linearly to 0 and with b1 = 0.1; no augmentation."""
+  """Sets the training of co-teaching: Adam, no augmentation; from epoch 80 of 200 a linear decay to 0 and b1 = 0.1."""
   c.model.name, c.epochs, c.batch_size = 'cnn9', 200, 128
   c.optim.name, c.optim.lr, c.optim.decay = 'adam', 1e-3, 0.0
   c.augment.weak = ()
-  # A one-cycle that peaks at once falls linearly. The phase's epochs start at 0 again, and its ramps must not.
+  # A one-cycle schedule with its peak at 0 decays linearly. The second phase counts epochs from 0: without ramps.
   name = c.strategy.name
   done = {f'strategy.{name}.{field}': 0.0 for field in ('ramp', 'warmup') if field in c.strategy[name]}
   linear = {'schedule.name': 'one_cycle', 'schedule.peak': 0.0, 'optim.b1': 0.1}
@@ -122,7 +122,7 @@ def adam_then_linear(c) -> None:
 
 
 def semi_supervised(c, form: str) -> None:
-  """Sets USB's training of semi-supervised methods, with 4,000 true labels and no others; see `fixmatch.py`."""
+  """Sets the training of semi-supervised methods in USB, with only 4,000 true labels; see `fixmatch.py`."""
   trusted(c, form, 4000)
   c.strategy[c.strategy.name].source = 'verified'
   c.model.name, c.batch_size = 'resnet18', 64
@@ -134,11 +134,12 @@ def semi_supervised(c, form: str) -> None:
 
 
 def finish(c, form: str, *epochs: str):
-  """Applies the form's short budget, if it asks for one, to a recipe that is otherwise complete.
+  """Applies the short budget of a form, if it has one, to a complete recipe.
 
   Args:
-    c: the recipe. form: the form.
-    epochs: the strategy's fields that count epochs, and so shrink.
+    c: config of the recipe.
+    form: form of the recipe.
+    *epochs: fields of the strategy that are numbers of epochs, which shrink in proportion.
   """
   if not short(form):
     return c
@@ -146,7 +147,7 @@ def finish(c, form: str, *epochs: str):
   for field in epochs:
     few = min(own[field], max(own[field] * part, LEAST_EPOCHS))
     own[field] = round(few) if isinstance(own[field], int) else float(few)
-  c.phases = ()  # a recipe's own are about its optimizer
+  c.phases = ()  # the phases of a recipe only change its optimizer
   c.epochs, c.augment.pad = short(form), 4
   c.model.name = 'small_cnn'
   c.batch_size = 128
@@ -158,7 +159,7 @@ def finish(c, form: str, *epochs: str):
 
 
 def finish_semi_supervised(c, form: str, steps: int):
-  """Applies the short budget to `semi_supervised`'s recipes: `steps` an epoch make the passes cross-entropy's."""
+  """Applies the short budget to semi-supervised recipes; `steps` per epoch give as many passes as cross-entropy."""
   c = finish(c, form)
   if short(form):
     c.batch_size, c.steps_per_epoch, c.ema = 64, steps, 0.99
@@ -166,7 +167,7 @@ def finish_semi_supervised(c, form: str, steps: int):
 
 
 def published(source: str, **numbers: str) -> dict[str, str]:
-  """Returns each noise's numbers with their source."""
+  """Returns the published results by noise type, each with its source."""
   return {noise: f'{number} ({source})' for noise, number in numbers.items()}
 
 

@@ -1,4 +1,4 @@
-"""Four methods on the same noisy digits, three seeds each: the sweep behind `make demo`."""
+"""Four methods on the same noisy digits, with three seeds each: the sweep of `make demo`."""
 
 
 def sweep():

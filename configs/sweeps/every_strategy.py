@@ -1,8 +1,8 @@
-"""Every method on the same noisy digits, each by its own plan, all fields at their defaults: does everything run?
+"""Every method on the same noisy digits, with its own phases and default fields: checks that every method runs.
 
   python launch.py sweep --config=configs/digits.py --sweep=configs/sweeps/every_strategy.py --workdir=runs/every
 
-Not a comparison: the defaults are the papers', for other data and hundreds of epochs.
+This is not a comparison: the defaults are those of the papers, for other data and hundreds of epochs.
 """
 
 from noisyjax.config.plugin_fields import STRATEGIES

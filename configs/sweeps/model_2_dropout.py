@@ -1,4 +1,4 @@
-"""The seed's outlook: a grid over Model II's dropout, learning rate and batch size, judged on its corrector."""
+"""A grid over Model II's dropout, learning rate and batch size, as the seed suggests, for its corrector only."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""The seed's baseline: RGB histograms and logistic regression on the noisy labels. 20 s; 24.2 %.
+"""The baseline of the seed: logistic regression on RGB histograms, with the noisy labels. 20 s; 24.2 %.
 
 python launch.py train --config=configs/weak_supervision/baseline.py --workdir=runs/baseline
 """

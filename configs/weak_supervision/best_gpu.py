@@ -1,9 +1,9 @@
-"""Our answer to the seed's question on one GPU: a corrector and a second network, both PreAct-ResNet-18 in bfloat16.
+"""A recipe for the seed's task on one GPU: a corrector and a second network, both PreAct-ResNet-18 in bfloat16.
 
   python launch.py train --config=configs/weak_supervision/best_gpu.py --workdir=runs/best_gpu
 
-The corrector learns the verified rows; where it is at least 95 % sure it relabels the others; a fresh network learns
-verified and corrected rows together. Not measured yet: no GPU was at hand.
+The corrector is trained on the verified rows and relabels the others where its confidence is at least 95 %. A newly
+initialized network is trained on verified and corrected rows together. Not measured yet, for lack of a GPU.
 """
 
 from configs.weak_supervision import common

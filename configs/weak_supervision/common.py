@@ -1,10 +1,10 @@
-"""The data of the weak-supervision recipes: 50,000 CIFAR-10 images, all with noisy labels, the first 10,000 also clean.
+"""The data of the weak-supervision recipes: 50,000 CIFAR-10 images with noisy labels, the first 10,000 also verified.
 
-Each recipe has two forms, chosen after a colon: `--config=configs/weak_supervision/model_1.py:full`.
+Each recipe has two forms, selected after a colon: `--config=configs/weak_supervision/model_1.py:full`.
 
-* `benchmark` (the default): train on rows [0, 45000) without 9,000-9,999, which validate with their verified labels;
-  test on [45000, 50000) with the true labels, for the audit alone.
-* `full`: all 50,000 rows (validation as above where the method looks at it), for a test folder that is not here.
+* `benchmark` (the default): trains on rows [0, 45000) except 9,000-9,999, which are the validation rows with verified
+  labels; rows [45000, 50000) are the test rows with true labels, used by the audit only.
+* `full`: trains on all 50,000 rows (validation as above if the method uses it), for an external test folder.
 
 The data lie in $NOISYJAX_DATA/weak_supervision, or where --config.data.path says: images.zip, noisy_labels.csv,
 clean_labels.csv and true_labels.npy, as the course project's notebook has them.
@@ -19,7 +19,12 @@ FORMS = ('benchmark', 'full')
 
 
 def get_config(form: str, validates: bool = True):
-  """Returns base's config on these data; `validates`: whether the method looks at validation, so `full` needs it."""
+  """Returns the config for these data.
+
+  Args:
+    form: 'benchmark' or 'full'.
+    validates: whether the method uses validation rows, so that the form 'full' keeps them.
+  """
   check_choice('form', form or 'benchmark', FORMS)
   c = base.get_config()
   c.data.source = 'images'
@@ -35,7 +40,7 @@ def get_config(form: str, validates: bool = True):
 
 
 def keras(c):
-  """Sets what the seed's Keras code leaves at its defaults: no augmentation, no decay, constant learning rate."""
+  """Sets the Keras defaults that the seed uses: no augmentation, no weight decay, constant learning rate."""
   c.augment.weak = ()
   c.optim.lr = 1e-3
   c.optim.decay = 0.0

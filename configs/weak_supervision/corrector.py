@@ -1,13 +1,13 @@
-"""The first half of the seed's Model II alone: its network on the verified rows; Nadam, batch 256, early stopping.
+"""The first phase of the seed's Model II: its network on the verified rows; Nadam, batch size 256, early stopping.
 
-Some 20 minutes on two shared cores; 52.3 ± 1.9 % (n = 3, last epoch, benchmark form). Keras: 51.3 ± 0.8 % (n = 3).
+About 20 minutes on two shared cores; 52.3 ± 1.9 % (n = 3, last epoch, benchmark form). Keras: 51.3 ± 0.8 % (n = 3).
 
 python launch.py train --config=configs/weak_supervision/corrector.py --workdir=runs/corrector
 """
 
 from configs.weak_supervision import common
 
-# Early stopping as Keras' EarlyStopping(patience=3): on validation loss, and the last weights stay.
+# Early stopping as Keras' EarlyStopping(patience=3): by validation loss, and keeping the last weights.
 OVERRIDES = {'rows': 'trusted', 'labels': 'verified', 'batch_size': 256}
 
 

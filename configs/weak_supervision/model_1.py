@@ -1,6 +1,6 @@
-"""The seed's Model I: a small CNN on all noisy labels as if they were clean; Adam, batch 256, 5 epochs.
+"""The seed's Model I: a small CNN trained on all noisy labels as if they were clean; Adam, batch size 256, 5 epochs.
 
-243 s, the least disturbed of three runs; 47.7 ± 2.1 % (n = 3, last epoch, benchmark form). Keras: 47.7 ± 0.9 %.
+243 s in the least disturbed of three runs; 47.7 ± 2.1 % (n = 3, last epoch, benchmark form). Keras: 47.7 ± 0.9 %.
 
 python launch.py train --config=configs/weak_supervision/model_1.py --workdir=runs/model_1
 """

@@ -21,10 +21,9 @@ import program
 from absl import flags
 
 from configs.recipes import common
-from noisyjax.config.plugin_fields import STRATEGIES
 from noisyjax.reports.formatting import markdown, spread
 from noisyjax.runs import run
-from noisyjax.system import plugins, storage
+from noisyjax.system import storage
 
 WORKDIR = flags.DEFINE_string('workdir', 'runs/leaderboard', 'Folder of the runs.')
 OUT = flags.DEFINE_string('out', '', 'Folder of the tables; empty: the workdir.')
@@ -113,7 +112,8 @@ def seeds_of(method: str) -> int:
 
 
 def main() -> None:
-  methods = METHODS.value or plugins.names(STRATEGIES, 'Strategy')
+  recipes = {path.stem for path in Path(common.__file__).parent.glob('*.py')} - {'__init__', 'common'}
+  methods = METHODS.value or sorted(recipes)
   methods = ['naive', *(m for m in methods if m != 'naive')]  # whose passes are the unit
   text, record = [], program.record() | {'runs': []}
   for noise in NOISE.value:

@@ -144,7 +144,7 @@ def entered(strategy, epoch=EPOCH, before=None, steps=0, data=DATA, **fields):
   state = tiny.start(phase, data, previous, 1)
   if strategy.refresh_on == 'epoch':
     state = state.replace(phase_epoch=jnp.array(epoch, jnp.int32))
-    if strategy.refresh is not None:
+    if strategy.refreshes:
       state = train.refreshed(phase, state, jnp.asarray(data.images), ROOT)
     state = step.begin_epoch(strategy, state, phase.rows)
   return phase, previous, state

@@ -20,7 +20,8 @@ from noisyjax.config.plan import planned
 from noisyjax.config.plugin_fields import STRATEGIES
 from noisyjax.data.training import Status, TrainData
 from noisyjax.engine import step, train
-from noisyjax.engine.strategy import Ctx
+from noisyjax.engine.context import Ctx
+from noisyjax.engine.traced import traced_fields
 from noisyjax.runs import checkpoint
 from noisyjax.system import plugins
 
@@ -125,7 +126,7 @@ def stepped(phase, state, data, count=STEPS):
 def later(c: Case):
   """Returns the state at the start of epoch 60, targets refreshed where the strategy does that each epoch."""
   state = c.state.replace(phase_epoch=jnp.array(LATE, jnp.int32))
-  if c.phase.strategy.refresh is not None and c.phase.strategy.refresh_on == 'epoch':
+  if c.phase.strategy.refreshes and c.phase.strategy.refresh_on == 'epoch':
     state = train.refreshed(c.phase, state, jnp.asarray(c.data.images), ROOT)
   return begun(c, state)
 
@@ -154,7 +155,7 @@ def test_it_learns_in_one_trace_and_keeps_the_kinds_of_its_state(name):
   new = stepped(c.phase, c.state, c.data)
   late = later(c)
   newer = stepped(c.phase, late, c.data)
-  numbers = {f.name for f in dataclasses.fields(c.phase.strategy) if f.type in (float, 'float')}
+  numbers = traced_fields(type(c.phase.strategy))
   other = tiny.replaced(c.phase, {n: 0.9 * getattr(c.phase.strategy, n) + 0.01 for n in numbers})
   between = [f._cache_size() for f in (step._refresh, step._begin_epoch, step._score_chunk)]
   stepped(other, later(dataclasses.replace(c, phase=other)), c.data, 1)

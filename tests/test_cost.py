@@ -5,7 +5,7 @@ import pytest
 import tiny
 from noisyjax.engine import passes
 from noisyjax.engine.strategy import Strategy, Views
-from noisyjax.strategies import co_teaching, confident_learning, l2rw, loss_filter, naive
+from noisyjax.strategies import co_teaching, confident_learning, fold_networks, l2rw, loss_filter, naive
 from tiny import BATCH
 
 
@@ -41,7 +41,8 @@ def test_passes_per_image(built, want):
 def test_a_plan_counts_its_own_phases_by_length_as_it_sets_them():
   assert passes.planned(Pair.build(), 'pair') == (1, pytest.approx((2 * 3 + 8 * 4.5) / 10))
   assert passes.planned(naive.Strategy.build(networks=2), 'naive') == (2, 6)
-  assert passes.planned(confident_learning.Strategy.build(), 'confident_learning')[0] == 4  # folds, then one network
+  assert passes.planned(confident_learning.Strategy.build(), 'confident_learning') == (1, 3)
+  assert passes.planned(fold_networks.Strategy.build(), 'fold_networks') == (4, 12)
 
 
 @pytest.mark.parametrize('strategy', [co_teaching, l2rw])

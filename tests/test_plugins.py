@@ -20,7 +20,7 @@ from noisyjax.system.errors import UserError
 METHOD = '''
 import jax
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Strategy as Base, supervised
+from noisyjax.engine.strategy import Strategy as Base, Traced, supervised
 
 
 class Strategy(Base):
@@ -30,7 +30,7 @@ class Strategy(Base):
     factor: the number.
   """
 
-  factor: float = 1.0
+  factor: Traced = 1.0
   kind: str = 'plain'
 
   def loss(self, params, state, batch, ctx):
@@ -229,8 +229,14 @@ def test_an_edited_op_is_compiled_anew(tmp_path):
     (
       'strategy.name',
       'worded.py',
-      METHOD.replace('factor: float = ', 'factor: float = "a" or '),
+      METHOD.replace('factor: Traced = ', 'factor: Traced = "a" or '),
       r"worded\.py: Strategy\.factor is 'a'; expected a number",
+    ),
+    (
+      'strategy.name',
+      'undeclared.py',
+      METHOD.replace('factor: Traced', 'factor: float'),
+      r'strategy\.undeclared\.factor: found the annotation float; expected Traced',
     ),
   ],
 )

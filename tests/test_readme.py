@@ -1,5 +1,6 @@
 """What the README promises a reader: its example strategy runs as it stands there, and a method is a short file."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -45,8 +46,18 @@ CORE = (
 )
 
 
+def code_lines(path):
+  """Returns how many lines of a file are neither docstrings nor imports."""
+  text = path.read_text()
+  nodes = list(ast.walk(ast.parse(text)))
+  documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+  apart = [n.body[0] for n in nodes if isinstance(n, documented) and ast.get_docstring(n) is not None]
+  apart += [n for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)]
+  return len(text.splitlines()) - sum(n.end_lineno - n.lineno + 1 for n in apart)
+
+
 def test_a_method_is_a_short_file():
   folder = Path(next(iter(noisyjax.strategies.__path__)))
-  lines = {path.stem: len(path.read_text().splitlines()) for path in folder.glob('*.py')}
-  assert max(lines.values()) <= 150
-  assert all(lines[name] <= 80 for name in CORE)
+  lines = {path.stem: code_lines(path) for path in folder.glob('*.py')}
+  assert max(lines.values()) <= 110
+  assert all(lines[name] <= 70 for name in CORE)

@@ -265,8 +265,8 @@ def test_a_network_that_is_sure_of_nothing_prunes_nothing():
 
 def test_plain_gce_scores_nothing_and_truncated_gce_refuses_mixup():
   plain, truncated = gce.Strategy.build(), gce.Strategy.build(truncate=True)
-  assert plain.score is None and plain.refresh is None and plain.mix == 'target'
-  assert callable(truncated.score) and callable(truncated.refresh) and truncated.mix is None
+  assert not plain.refreshes and not plain.scores and plain.mix == 'target'
+  assert truncated.refreshes and truncated.scores and truncated.mix is None
   assert (
     bootstrap.Strategy.mix == bi_tempered.Strategy.mix == 'target' and sce.Strategy.mix == mae.Strategy.mix == 'loss'
   )

@@ -31,7 +31,7 @@ from test_confident import drawn, reference
 import tiny
 from noisyjax.engine import losses, train
 from noisyjax.estimate import confident, transition
-from noisyjax.strategies import backward, confident_learning, fine_tune, forward, glc
+from noisyjax.strategies import backward, confident_learning, fine_tune, fold_networks, forward, glc
 from noisyjax.system.errors import UserError
 from tiny import CLASSES, ROOT, ROWS
 
@@ -226,7 +226,7 @@ def check_corrected(name, strategy):
 def test_one_corrected_step_as_the_reference_takes_it_and_no_other(name):
   strategy = CORRECTED[name][0]
   check = functools.partial(check_corrected, name)
-  if strategy.score is not None:
+  if strategy.scores:
     return notices(check, strategy)
   check(strategy)  # nobody is asked: there is no score to be naive's
   for method in ('loss', 'refresh'):
@@ -299,18 +299,18 @@ def test_fine_tuning_goes_on_with_verified_labels_alone():
 # --- confident learning ---------------------------------------------------------------------------
 
 
-def folds_and_retraining(strategy, steps=4):
+def folds_and_retraining(folds, strategy, steps=4):
   """Enters both phases; returns them, the first one's state at its start and end, and the second one's at its start."""
-  first = phase_of(strategy)
+  first = phase_of(folds)
   start = tiny.start(first, DATA)
   end, _ = tiny.advance(first, start, DATA, steps)
-  second = phase_of(dataclasses.replace(strategy, networks=1), reset='all')
+  second = phase_of(strategy, reset='all')
   state = train.enter(second, 1, DATA, jnp.asarray(DATA.images), ROOT, end, first)
   return first, start, end, second, state
 
 
-def check_confident_learning(strategy):
-  first, start, end, second, state = folds_and_retraining(strategy)
+def check_confident_learning(folds, strategy):
+  first, start, end, second, state = folds_and_retraining(folds, strategy)
   # Each network takes a step on all folds but its own.
   fold = np.asarray(start.extra['fold'])
   members = LABELED & (fold != np.arange(4)[:, None])
@@ -342,13 +342,14 @@ def check_confident_learning(strategy):
 
 @pytest.mark.parametrize('fields', [{}, {'filter': 'predicted_neq_given', 'reweight': True}])
 def test_confident_learning_holds_out_folds_and_retrains_as_the_reference(fields):
-  notices(check_confident_learning, confident_learning.Strategy.build(**fields))
+  folds, strategy = fold_networks.Strategy.build(), confident_learning.Strategy.build(**fields)
+  notices(lambda own: check_confident_learning(folds, own), strategy)
+  notices(lambda own: check_confident_learning(own, strategy), folds)
 
 
 def test_the_networks_of_confident_learning_are_asked_about_rows_they_never_saw():
   # What fold 2's rows look like and are called reaches networks 0, 1 and 3 alone.
-  strategy = confident_learning.Strategy.build()
-  phase = phase_of(strategy)
+  phase = phase_of(fold_networks.Strategy.build())
   state = tiny.start(phase, DATA)
   held = np.asarray(state.extra['fold']) == 2
   other = dataclasses.replace(DATA, images=np.where(held[:, None, None, None], 255 - DATA.images, DATA.images))
@@ -361,7 +362,7 @@ def test_folds_are_stratified_and_drawn_from_the_key():
   labels = drawn(0, 997, 5)[1]
   labels[::10] = -1
   draw = lambda key: np.asarray(
-    confident_learning.draw_folds(jax.random.key(key), jnp.array(labels), jnp.array(labels >= 0), twin, 4)
+    fold_networks.draw_folds(jax.random.key(key), jnp.array(labels), jnp.array(labels >= 0), twin, 4)
   )
   twin = jnp.arange(len(labels))
   fold = draw(0)
@@ -386,19 +387,19 @@ def test_rows_of_one_image_are_held_out_together():
   images = DATA.images.copy()
   images[30:40] = images[20:30]
   data = dataclasses.replace(DATA, images=images)
-  fold = np.asarray(entered(confident_learning.Strategy.build(), epoch=0, data=data)[-1].extra['fold'])
+  fold = np.asarray(entered(fold_networks.Strategy.build(), epoch=0, data=data)[-1].extra['fold'])
   assert_array_equal(fold[30:40], fold[20:30])
   assert len(np.unique(fold[20:30])) > 1
 
 
 def test_confident_learning_plans_folds_and_one_new_network():
-  first, second = confident_learning.Strategy.build(networks=3).phases('confident_learning', 21)
-  assert first == ('confident_learning', 10, {})
-  assert second == ('confident_learning', 11, {'strategy.confident_learning.networks': 1, 'reset': 'all'})
+  first, second = confident_learning.Strategy.build().phases('confident_learning', 21)
+  assert first == ('fold_networks', 10, {})
+  assert second == ('confident_learning', 11, {'reset': 'all'})
 
 
 def test_confident_learning_says_what_must_come_before_it():
-  with pytest.raises(UserError, match='expected, before it'):
-    entered(confident_learning.Strategy.build(networks=1), reset='all')
+  with pytest.raises(UserError, match="'fold_networks' trains; expected it just before"):
+    entered(confident_learning.Strategy.build(), reset='all')
   with pytest.raises(UserError, match='filter: unknown value'):
     confident_learning.Strategy.build(filter='prune').init(jax.random.key(0), DATA)

@@ -60,13 +60,13 @@ def _has(package: str) -> bool:
 METHOD = '''
 import jax
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Strategy as Base, supervised
+from noisyjax.engine.strategy import Strategy as Base, Traced, supervised
 
 
 class Strategy(Base):
   """Cross-entropy against smoothed labels."""
 
-  smooth: float = 0.1
+  smooth: Traced = 0.1
 
   def loss(self, params, state, batch, ctx):
     b = batch['train']

@@ -23,6 +23,6 @@ def get_config(form: str = 'worse'):
   c.epochs = 450
   common.sgd(c, 0.1, decay=1e-4, nesterov=True)
   common.steps(c, 150, 225)
-  retrain = {'strategy.aum.measure': False, 'strategy.aum.networks': 1, 'reset': 'all', 'batch_size': 256}
-  c.phases = (('aum', 150, {'schedule.name': 'constant', 'batch_size': 64}), ('aum', 300, retrain))
+  measure = {'schedule.name': 'constant', 'batch_size': 64}
+  c.phases = (('aum_margins', 150, measure), ('aum', 300, {'reset': 'all', 'batch_size': 256}))
   return common.finish(c, form)

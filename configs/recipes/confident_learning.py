@@ -19,7 +19,7 @@ PUBLISHED: dict[str, str] = {}
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'confident_learning'
-  c.strategy.confident_learning.networks = 4
+  c.strategy.fold_networks.networks = 4
   c.strategy.confident_learning.filter = 'prune_by_noise_rate'
   common.baseline(c)
   c.epochs = 200

@@ -113,6 +113,6 @@ def _range(field: str) -> str:
   if table != 'strategy':
     return str(fields.range_of(field))
   method = find_strategy(field.split('.')[1])()
-  if last in method.rates:
+  if last in method.estimable:
     return 'from 0 to 1; below 0: estimated'
-  return str(fields.PART if last in method.parts else fields.SHARED_RANGES.get(last, fields.Range()))
+  return str(fields.PART if last in method.unit_interval else fields.SHARED_RANGES.get(last, fields.Range()))

@@ -69,7 +69,7 @@ RANGES = {
 }
 
 # Ranges of the fields of strategies and models, by the last part of their names. A strategy declares further ranges
-# itself (`parts`, `rates`).
+# itself (`unit_interval`, `estimable`).
 SHARED_RANGES = {
   'dropout': BELOW_ONE,
   'width': Range(0.01, 100),

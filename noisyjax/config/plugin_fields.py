@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from noisyjax.engine import strategy
 from noisyjax.engine.augment import ops
+from noisyjax.engine.traced import traced_fields
 from noisyjax.system import plugins
 from noisyjax.system.errors import UserError
 
@@ -48,10 +49,11 @@ def _table(package: str, name: str, attribute: str, skip: tuple[str, ...]) -> Co
     kind = 'a subclass of noisyjax.engine.strategy.Strategy' if package == STRATEGIES else 'a Flax module'
     raise UserError(f'{where} is not {kind}; expected one.')
   fields = [f for f in dataclasses.fields(cls) if f.name not in skip]
+  traced = traced_fields(cls) if package == STRATEGIES else ()
   for field in fields:
     if field.default is dataclasses.MISSING:
       raise UserError(f'{where}.{field.name} has no default value; every field needs one.')
-    if field.type in (float, 'float') and not isinstance(field.default, numbers.Real):
+    if (field.name in traced or field.type in (float, 'float')) and not isinstance(field.default, numbers.Real):
       raise UserError(f'{where}.{field.name} is {field.default!r}; expected a number.')
   return ConfigDict({f.name: f.default for f in fields})
 

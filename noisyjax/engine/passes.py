@@ -61,8 +61,8 @@ def passes(strategy: Strategy) -> float:
 
 
 def scores(strategy: Strategy) -> bool:
-  """Returns whether the networks look at every row between epochs."""
-  return strategy.refresh is not None and strategy.score is not None and strategy.refresh_on == 'epoch'
+  """Returns whether the networks score every row between epochs."""
+  return strategy.scores and strategy.refresh_on == 'epoch'
 
 
 def step_passes(strategy: Strategy) -> float:

@@ -1,37 +1,86 @@
-"""The protocol every method implements: a loss, plus a few pure functions around it.
+"""The contract of a method: everything its author may use. `docs/adding_a_method.md` shows it at work.
 
-A strategy is a frozen dataclass. Its float fields are traced, so that a sweep over them compiles once; every other
-field is static. The engine never asks for a strategy's name.
+A method is one file with one class, `class Strategy(Base)`: a loss and, where it needs them, a few pure functions
+around it. The engine never asks for a strategy's name. Letters in shapes:
+
+  N  training rows; a row's number, from 0 to N − 1, is its place in every array over rows
+  M  networks that the strategy trains side by side (`networks`); a strategy of one network has M = 1
+  C  classes
+  B  rows of a batch: `batch_size` times the stream's `ratio`
+  F  width of the features, which are what a network's last layer sees
+
+When each method is called:
+
+  on entering the phase         init · score (in chunks of rows) · refresh · members
+  at the start of later epochs  score · refresh (where `refresh_on` is "epoch") · members
+  at every step                 loss
+  on evaluation                 probs
+
+`score`, `refresh`, `members`, `loss` and `probs` are traced by `jax.jit`: they must be pure and must not branch in
+Python on the value of an array or of a `Traced` field. Python may branch on static fields.
+
+The four memories, all in `state` (a TrainState of engine/state.py), and who writes each:
+
+  state.targets   label int32 [N] (-1 = unlabeled) · soft float32 [N, C] or None · weight float32 [N] · trust float32
+                  [M, N]: what the run trains on. Begins with the data's labels and weights, soft None (or their one-hot
+                  labels, where `soft` is set) and trust 1; later phases find it as the earlier ones left it. Written by
+                  `refresh`, which returns `state.targets.replace(trust=…, …)`. Rows of weight 0 enter nothing.
+  state.extra     a tree of arrays of the strategy's own, made by `init`. Written by `loss` (`Out.extra`) between steps
+                  and by `refresh` between epochs; both return all of it, with shapes as they were.
+  params          "net": the networks · "own": learnables made by `init`. Written by the optimizer alone, from the
+                  gradient of `loss`, whose argument `params` this is. (`state.params` holds the same values.)
+  state.dynamics  running sums over the rows' visits (engine/dynamics.py). Written by the engine alone.
+
+What `ctx` offers to `loss` (engine/context.py says more):
+
+  ctx.net(params, images)       training mode, with a gradient → logits float32 [M, B, C], features float32 [M, B, F]
+  ctx.guess(images)             training mode, without a gradient → the same
+  ctx.look(images)              evaluation mode, without a gradient → the same; `averaged=True`: the averaged networks
+  ctx.mixed(loss, batch)        a loss of targets under mixup, for `mix = "loss"`
+  ctx.key                       for random numbers: jax.random.fold_in(ctx.key, n) with n from 2^16 on
+  ctx.epoch, ctx.epochs         int32, from 0 in every phase, and float32, the phase's length
+  ctx.progress                  float32 in [0, 1), the part of the phase that is done
+  ctx.classes                   C, a Python int
+  ctx.lr                        float32, the networks' learning rate at this step
+
+and to `refresh`: key, epoch, epochs, progress, classes, and
+
+  ctx.rows                      bool [N], the rows that the phase may use: no other row may influence anything
+  ctx.previous                  on entering a phase, the TrainState that the phase before it left; else None
+
+`noisyjax.engine.losses` has losses per example and `weighted_mean`; `noisyjax.strategies.shared` has what several
+methods use, such as `row_memory` (a memory for each row in `extra`); `noisyjax.estimate` has mixtures and matrices.
 """
 
 import dataclasses
-import numbers
-from collections.abc import Callable
-from typing import Any, ClassVar
+import typing
+from typing import Any, ClassVar, Self, TypedDict
 
 import jax
-import numpy as np
 import optax
 
 from noisyjax.data.training import TrainData
-from noisyjax.engine import losses
-from noisyjax.engine.state import Snapshot, TrainState
-from noisyjax.system.errors import UserError
+from noisyjax.engine import losses, traced
+from noisyjax.engine.context import Ctx
+from noisyjax.engine.state import Targets, TrainState
+from noisyjax.engine.traced import Traced as Traced
 
 Array = jax.Array
 PyTree = Any
-Batch = dict[str, dict[str, Array]]
+Phases = tuple[tuple[str, int, dict[str, Any]], ...]  # (strategy, epochs, {field of the config: value}), …
+Scores = dict[str, Array]  # of a chunk of rows {name: [M or 1, B, …]}, or of all rows {name: [M or 1, N, …]}
 
 
 class Views:
-  """What a stream hands to the loss: the augmented views of each row, how many rows, and whether labels come along.
+  """What a stream hands to the loss: augmented views of each row, how many rows, and whether labels come along.
 
-  Args:
-    names: config names of augmentation pipelines ("weak", "strong", "none"). The batch holds one image array a view,
-      under its name; a repeated name is numbered: `Views("weak", "weak")` gives "weak" and "weak1".
+  Attributes:
+    pipelines: the pipeline of each view: "weak", "strong" (`config.augment`) or "none".
+    names: the key of each view in the batch: the pipeline's name, numbered from its second use on.
+      `Views('weak', 'weak')` gives "weak" and "weak1".
     ratio: rows per step, as a multiple of the batch size.
-    labeled: an unlabeled stream carries neither labels nor targets, and is the only kind that rows without a label
-      may enter.
+    labeled: whether labels come along. A labeled stream has labeled rows alone; an unlabeled one carries neither labels
+      nor targets, and may have any row.
   """
 
   def __init__(self, *names: str, ratio: int = 1, labeled: bool = True):
@@ -41,18 +90,61 @@ class Views:
     self.labeled = labeled
 
 
+class Batch(TypedDict, total=False):
+  """One stream's rows at one step.
+
+  Shapes are those of a stream whose mask is [N]: all networks see the same rows. Where `members` gives a mask for each
+  network, [M, N], they see different rows, and every array has a leading M: index [M, B], weak [M, B, H, W, channels].
+  Only `trust` has it in either case.
+
+  A stream always has B rows: where it has fewer than that, or the epoch is longer than the stream, rows come again. A
+  stream without any row has weight 0 everywhere, black images, and numbers that mean nothing.
+
+  Attributes:
+    index: int32 [B], the rows' numbers. One may occur more than once.
+    weight: float32 [B], `targets.weight` of the rows.
+    trust: float32 [M, B], `targets.trust` of the rows.
+    weak: float32 [B, H, W, channels] in 0–255, a view that the stream's `Views` name; so are all others below.
+    weak1: the same, augmented anew. Further views are "weak2" and so on.
+    strong: the same, by the strong pipeline.
+    strong1: the same, augmented anew.
+    none: the image as it is.
+    label: int32 [B]. Not in an unlabeled stream.
+    target: float32 [B, C], one-hot label or `targets.soft`, mixed by mixup where `mix` is "target". Not in an unlabeled
+      stream.
+    partner: float32 [B, C], under mixup where `mix` is "loss": the target of the row that each was mixed with.
+    lam: float32 [B], with `partner`: the part of the row's own image in the mixture.
+  """
+
+  index: Array
+  weight: Array
+  trust: Array
+  weak: Array
+  weak1: Array
+  strong: Array
+  strong1: Array
+  none: Array
+  label: Array
+  target: Array
+  partner: Array
+  lam: Array
+
+
+Batches = dict[str, Batch]  # stream → batch
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Out:
-  """What a loss hands back beside its value.
+  """What a loss returns beside its value.
 
   Attributes:
-    logits: float [M, B, C] of the first stream's first view, for the per-row dynamics and the accuracy metric; where
-      that view was mixed with another row's (mixup), so are these.
-    metrics: name → float or bool [M, B] (or [B]) per example of the first stream; averaged over each epoch. "chosen"
-      also marks the rows that entered the loss.
-    extra: the new `state.extra`; None keeps the old.
-    active: bool [M]; a network that is not active keeps its parameters, statistics and optimizer. None: all are.
+    logits: float [M, B, C] of the first stream's first view, for the accuracy metric and the rows' dynamics; where that
+      view was mixed with another row's (mixup), so are these. None: neither is kept.
+    metrics: name → float or bool per example of the first stream, [M, B] (or what broadcasts to it); averaged over each
+      epoch. "chosen" also marks the rows that entered the loss.
+    extra: the new `state.extra`, all of it; None keeps the old.
+    active: bool [M]; a network that is not active keeps its parameters, statistics and optimizer. None: all are active.
   """
 
   logits: Array | None = None
@@ -61,197 +153,190 @@ class Out:
   active: Array | None = None
 
 
-class Ctx:
-  """What the step lends to a loss (and, without networks, to `refresh`). Lives only while the step is traced.
-
-  Attributes:
-    key: a key for this step (in `refresh`: for this epoch).
-    epoch: int32, counted from the phase's first epoch.
-    epochs: float32, the phase's length.
-    progress: float32 in [0, 1), the part of the phase that is done.
-    classes: number of classes C.
-    lr: float32, this step's learning rate of the networks; None in `refresh`.
-    rows: bool [N], the rows that the phase may use; None in a loss, which never sees the others.
-    previous: in `refresh` on entering a phase, the TrainState that the phase before it left; else None.
-    stats: the networks' running statistics after all calls so far.
-    passes: images through a network so far (forward 1, forward and backward 3).
-  """
-
-  def __init__(self, key, epoch, epochs, progress, classes, net=None, state=None, lr=None, rows=None, previous=None):
-    self.key, self.epoch, self.epochs, self.progress, self.classes = key, epoch, epochs, progress, classes
-    self.lr, self.rows, self.previous = lr, rows, previous
-    self._net, self._state, self._calls = net, state, 0
-    self.stats = None if state is None else state.stats
-    self.passes = 0
-
-  def net(self, params: PyTree, images: Array, keep: bool = True) -> tuple[Array, Array]:
-    """Runs the networks in training mode: dropout on, statistics of the batch.
-
-    Args:
-      params: the strategy's `params` (with "net").
-      images: [B, H, W, C], the same for all networks, or [M, B, H, W, C].
-      keep: whether the running statistics move; False for virtual steps inside an inner gradient.
-    Returns:
-      logits [M, B, C] and features [M, B, F].
-    """
-    key = jax.random.fold_in(self.key, self._calls)
-    self._calls += 1
-    self.passes += 3 * self._net.images(images)
-    logits, features, stats = self._net.train(params['net'], self.stats, images, key)
-    if keep:
-      self.stats = stats
-    return logits, features
-
-  def guess(self, images: Array, keep: bool = True) -> tuple[Array, Array]:
-    """Predicts in training mode, by the batch's own statistics and dropout, without gradient; otherwise as `net`."""
-    self.passes -= 2 * self._net.images(images)  # forward alone
-    return jax.lax.stop_gradient(self.net(self._state.params, images, keep))
-
-  def look(self, images: Array, averaged: bool = False) -> tuple[Array, Array]:
-    """Predicts with running statistics and no gradient, and moves nothing; arguments and result as in `net`.
-
-    Args:
-      images: as in `net`. averaged: ask the averaged networks, where the run keeps an average (`config.ema`).
-    """
-    self.passes += self._net.images(images)
-    now = self._state.current if averaged else Snapshot(self._state.params['net'], self._state.stats)
-    return jax.lax.stop_gradient(self._net.look(now.params, now.stats, images))
-
-  def mixed(self, loss: Callable[[Array], Array], batch: dict[str, Array]) -> Array:
-    """Returns `loss(target)` per example; where mixup mixed images for `mix = "loss"`, both targets' losses, mixed."""
-    if 'partner' not in batch:
-      return loss(batch['target'])
-    return batch['lam'] * loss(batch['target']) + (1 - batch['lam']) * loss(batch['partner'])
-
-
+@typing.dataclass_transform(frozen_default=True)
 class Strategy:
   """One method. Subclasses override what they change; as it stands, this is cross-entropy on the targets.
 
-  Class attributes (a subclass may make one a field by annotating it):
+  A subclass becomes a frozen dataclass, whose fields are the method's hyper-parameters: every field is a flag,
+  `--config.strategy.NAME.FIELD`, needs a default, and is described in the class's docstring under "Attributes:". Fields
+  annotated `Traced` are traced (a sweep over them compiles once); all others are static. An attribute below becomes a
+  field by an annotation (`networks: int = 2`), and may be a property where it depends on fields.
+
+  Attributes:
     networks: M.
-    streams: name → Views. The first one counts the epoch and feeds metrics and dynamics.
+    streams: name → Views. The first stream counts the epoch, and metrics and dynamics are of its rows.
     mix: how mixup may apply: "target" (targets are mixed), "loss" (losses are: use `ctx.mixed`) or None (refused).
-    refresh_on: when `refresh` runs: "epoch" (the start of every epoch) or "phase" (only on entering the phase).
+    refresh_on: when `refresh` runs: "epoch" (on entering, and at the start of every epoch) or "phase" (on entering
+      alone; a phase must come before).
+    soft: whether `refresh` writes soft targets; `targets.soft` is then an array from the start.
     averaged: whether `score` is of the averaged networks, where the run keeps an average, once the phase is under way.
     asks_best: whether, on entering a phase, `score` is of the earlier phase's best networks by validation, not of its
       last ones.
-    soft: whether `refresh` writes soft targets.
-    needs: what it must be told: any of "verified", "rate", "matrix". A property, where that depends on its fields.
-    coupled: whether the paper's loss joins the networks (JoCoR); elsewhere none reaches another's gradient.
-    parts, rates: its float fields that are a part of something, from 0 to 1; of those, the ones that below 0 are
-      estimated. All other numbers are at least 0.
-    extra_classes: outputs of the networks beyond the C classes (AUM's class of rows that are wrong on purpose); a
-      strategy that has any must cut them off in `probs`.
+    needs: what the method must be told: any of "verified", "rate" (of the noise), "matrix".
+    coupled: whether the networks' gradients may depend on one another's parameters (JoCoR). Elsewhere they never do.
+    unit_interval: names of the fields that lie from 0 to 1. All other numbers are at least 0.
+    estimable: names of the fields that lie from 0 to 1 and are estimated where they are below 0.
+    extra_classes: outputs of the networks beyond the C classes; `probs` must cut them off.
   """
 
   networks: ClassVar[int] = 1
   streams: ClassVar[dict[str, Views]] = {'train': Views('weak')}
   mix: ClassVar[str | None] = 'target'
   refresh_on: ClassVar[str] = 'epoch'
+  soft: ClassVar[bool] = False
   averaged: ClassVar[bool] = False
   asks_best: ClassVar[bool] = False
-  soft: ClassVar[bool] = False
   needs: ClassVar[tuple[str, ...]] = ()
   coupled: ClassVar[bool] = False
-  parts: ClassVar[tuple[str, ...]] = ()
-  rates: ClassVar[tuple[str, ...]] = ()
+  unit_interval: ClassVar[tuple[str, ...]] = ()
+  estimable: ClassVar[tuple[str, ...]] = ()
   extra_classes: ClassVar[int] = 0
-  # Both optional:
-  #   score(self, logits [M, B, C], features [M, B, F], batch) → {name: [M, B, …]}: what `refresh` needs of every
-  #     training row, streamed in chunks; batch has index, label, target, weight.
-  #   refresh(self, state, scores {name: [M, N, …]}, ctx) → (Targets, extra).
-  score = None
-  refresh = None
 
-  def __init_subclass__(cls, **kwargs):
+  def __init_subclass__(cls, **kwargs: Any) -> None:
     super().__init_subclass__(**kwargs)
-    dataclasses.dataclass(frozen=True)(cls)
-    fields = dataclasses.fields(cls)
-    traced = [f.name for f in fields if f.type in (float, 'float')]
-    static = [f.name for f in fields if f.name not in traced]
-    # Not register_dataclass: in jaxlib 0.10 and 0.11 two of its classes with equal fields make equal tree structures,
-    # of other hashes, so that jit's cache now and then takes one strategy for another.
-    jax.tree_util.register_pytree_node(
-      cls,
-      lambda s: ([getattr(s, n) for n in traced], tuple(getattr(s, n) for n in static)),
-      lambda values, floats: cls(**dict(zip(static, values)), **dict(zip(traced, floats))),
-    )
+    traced.declare(cls)
 
   @classmethod
-  def build(cls, **values) -> 'Strategy':
-    """Returns the strategy with its floats cast once to float32 scalars, so that a new value never retraces.
+  def build(cls, **values: Any) -> Self:
+    """Returns the strategy with these fields, traced ones cast to float32 scalars.
 
     Raises:
       UserError: a number that is out of range.
     """
-    floats = {f.name for f in dataclasses.fields(cls) if f.type in (float, 'float')}
-    values = {f.name: values.get(f.name, f.default) for f in dataclasses.fields(cls)}
-    for field, value in values.items():
-      if isinstance(value, numbers.Real):
-        cls._check_range(field, value)
-    return cls(**{k: np.float32(v) if k in floats else v for k, v in values.items()})
+    return cls(**traced.cast(cls, values, cls.unit_interval, cls.estimable))
 
-  @classmethod
-  def _check_range(cls, field: str, value: float) -> None:
-    part, rate = field in cls.parts + cls.rates, field in cls.rates
-    if not (0 <= value <= 1 if part else value >= 0) and not (rate and value < 0):
-      expected = 'from 0 to 1' if part else 'of at least 0'
-      also = ', or one below 0 to have it estimated' if rate else ''
-      name = cls.__module__.split('.')[-1]
-      raise UserError(f'strategy.{name}.{field}: expected a number {expected}{also}; found {value}.')
+  @property
+  def refreshes(self) -> bool:
+    """Whether `refresh` changes anything. A strategy whose fields decide that overrides it."""
+    return type(self).refresh is not Strategy.refresh
 
-  def phases(self, name: str, epochs: int) -> tuple:
-    """Returns the phases of a run of this method alone: (strategy, epochs, overrides), …"""
+  @property
+  def scores(self) -> bool:
+    """Whether `refresh` wants the scores. A strategy whose fields decide that overrides it."""
+    return self.refreshes and type(self).score is not Strategy.score
+
+  def phases(self, name: str, epochs: int) -> Phases:
+    """Plans a run of this method, for configs that name no phases of their own.
+
+    Args:
+      name: what the config calls this strategy.
+      epochs: of the whole run.
+    Returns:
+      (strategy, epochs, {field of the config: value}) of each phase; the last one is this strategy's.
+    """
     return ((name, epochs, {}),)
 
   def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
-    """Returns learnables beside the networks (a dict of trees) and `extra` state, on entering a phase."""
+    """Makes the strategy's own memories, on entering a phase.
+
+    Args:
+      key: for random numbers.
+      data: the training rows: images, given and verified labels, classes, width of the features. No true labels.
+    Returns:
+      Learnables beside the networks (a dict of trees; {} = none), which become `params["own"]`, and `state.extra`.
+    """
     del key, data
     return {}, {}
 
   def own_optimizer(self) -> optax.GradientTransformation:
-    """Returns the optimizer of the learnables beside the networks; a strategy that has any must name it."""
+    """Returns the optimizer of the learnables beside the networks; a strategy that has any must override this."""
     raise NotImplementedError(f'{type(self)} has learnables beside the networks and names no optimizer for them.')
 
+  def score(self, logits: Array, features: Array, batch: Batch) -> Scores:
+    """Keeps what `refresh` needs of some rows. Runs over all N rows, in chunks, in evaluation mode, unaugmented.
+
+    Args:
+      logits: [M, B, C].
+      features: [M, B, F].
+      batch: of the chunk, with index, label, weight [B] and target [B, C] alone.
+    Returns:
+      name → [M, B, …], or [1, B, …] for what the networks share. Held in memory for all rows: keep it small.
+    """
+    del logits, features, batch
+    return {}
+
+  def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
+    """Rewrites targets and `extra` between epochs. Rows outside `ctx.rows` and rows of weight 0 must not matter.
+
+    Args:
+      state: of the run. Its networks are those that were scored.
+      scores: what `score` returned, of all rows: name → [M, N, …] or [1, N, …]; {} without a `score`.
+      ctx: without networks.
+    Returns:
+      The new `state.targets` and the new `state.extra`.
+    """
+    del scores, ctx
+    return state.targets, state.extra
+
   def members(self, state: TrainState) -> dict[str, Array]:
-    """Returns each stream's rows: bool [N] or [M, N], or int groups (-1 = out) that are walked round-robin."""
+    """Returns the rows of every stream for the epoch that begins.
+
+    The engine then takes out rows that the phase may not use, rows of weight 0 and, from labeled streams, rows without
+    a label.
+
+    Args:
+      state: of the run, after `refresh`.
+    Returns:
+      stream → bool [N], or [M, N] for different rows in each network; or int32 of these shapes, a group in [0, C) or
+      -1 = not in the stream: the batch then takes from one group after another, so that each comes equally often.
+    """
     return {name: state.targets.weight > 0 for name in self.streams}
 
-  def loss(self, params: PyTree, state: TrainState, batch: Batch, ctx: Ctx) -> tuple[Array, Out]:
-    """Returns the scalar to descend, summed over networks, and an `Out`; here cross-entropy on the first stream."""
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
+    """Computes what one step descends; here cross-entropy on the first stream.
+
+    Args:
+      params: {"net": the networks, "own": learnables}, by which the engine differentiates.
+      state: of the run, without a gradient. `state.masks` has this epoch's members of each stream.
+      batch: stream → Batch. Rows of weight 0 must not count.
+      ctx: networks, key and place in the run.
+    Returns:
+      The loss, a scalar: each network's mean over its rows, summed over networks, so that none slows another down; and
+      an `Out`.
+    """
     name, views = next(iter(self.streams.items()))
     b = batch[name]
-    logits, _ = ctx.net(params, b[views.names[0]])  # [M, B, C]
+    images = typing.cast(dict[str, Array], b)[views.names[0]]
+    logits, _ = ctx.net(params, images)  # [M, B, C]
     return supervised(losses.cross_entropy(logits, b['target']), b, logits)
 
   def probs(self, logits: Array) -> Array:
-    """Returns the vote of the networks: [M, B, C] → [B, C]."""
+    """Returns the networks' vote: logits [M, B, C + extra_classes] → probabilities [B, C]."""
     return jax.nn.softmax(logits).mean(0)
 
 
-def supervised(per: Array, batch: dict[str, Array], logits: Array, chosen: Array | None = None):
-  """Returns the usual (loss, Out): each network's mean of `per` [M, B] over the rows chosen, summed over networks."""
+def supervised(per: Array, batch: Batch, logits: Array, chosen: Array | None = None) -> tuple[Array, Out]:
+  """Returns the usual (loss, Out) of a loss per example.
+
+  Args:
+    per: [M, B], which becomes the metric "loss".
+    batch: of the first stream; its weights count.
+    logits: [M, B, C].
+    chosen: bool [M, B] or [B], rows that enter the loss; None: all.
+  Returns:
+    Each network's mean of `per` over the rows chosen, summed over networks; and an `Out`.
+  """
   weight = batch['weight'] if chosen is None else batch['weight'] * chosen
   metrics = {'loss': per} if chosen is None else {'loss': per, 'chosen': chosen}
   return losses.weighted_mean(per, weight).sum(), Out(logits=logits, metrics=metrics)
 
 
 def halves(epochs: int) -> tuple[int, int]:
-  """Returns the epochs of the two halves of a plan, none of them without any."""
+  """Returns the epochs of the two halves of a plan, at least one each."""
   return max(epochs // 2, 1), max(epochs - epochs // 2, 1)
 
 
-def predictions(logits: Array, features: Array, batch: dict[str, Array]) -> dict[str, Array]:
-  """The `score` of strategies whose `refresh` wants the networks' probabilities: {"probs": [M, B, C]}."""
+def predictions(logits: Array) -> Scores:
+  """Returns a `score`: each network's probabilities, {"probs": [M, B, C]}."""
   return {'probs': jax.nn.softmax(logits)}
 
 
-def row_losses(logits: Array, features: Array, batch: dict[str, Array]) -> dict[str, Array]:
-  """The `score` of strategies whose `refresh` looks for small losses: {"loss": [M, B]}, of cross-entropy."""
+def row_losses(logits: Array, batch: Batch) -> Scores:
+  """Returns a `score`: each network's cross-entropy, {"loss": [M, B]}."""
   return {'loss': losses.cross_entropy(logits, batch['target'])}
 
 
-def surest(logits: Array, features: Array, batch: dict[str, Array]) -> dict[str, Array]:
-  """The `score` of strategies whose `refresh` wants the vote's class and its probability: {"guess", "sure": [1, B]}."""
+def surest(logits: Array) -> Scores:
+  """Returns a `score`: the networks' mean prediction and its probability, {"guess", "sure": [1, B]}."""
   probs = jax.nn.softmax(logits).mean(0, keepdims=True)
   return {'guess': probs.argmax(-1).astype('int32'), 'sure': probs.max(-1)}

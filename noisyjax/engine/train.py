@@ -201,7 +201,7 @@ def enter(
     control=new_control(),
     bad_step=jnp.array(-1, jnp.int32),
   )
-  if strategy.refresh is not None and not template:
+  if strategy.refreshes and not template:
     state = refreshed(phase, state, images, root, earlier and earlier.spec.net, previous)
   state = state.replace(params={'net': after.params, 'own': own}, stats=after.stats)
   if earlier is not None and continues(phase, earlier):
@@ -240,7 +240,7 @@ def refreshed(
 ) -> TrainState:
   """Lets the strategy rewrite targets and extra, from what `net` (by default the phase's) makes of the rows."""
   scores = {}
-  if phase.strategy.score is not None:
+  if phase.strategy.scores:
     scores = step.score_rows(net or phase.spec.net, phase.strategy, state, images, phase.chunk, averaged)
   key = step.keys(root).refresh
   epochs, classes = phase.hyper.epochs, phase.spec.classes
@@ -298,7 +298,7 @@ def fit(
       earlier = plan[number - 1] if number else None
       state = enter(phase, number, data, images, root, state, earlier)
       position = dataclasses.replace(position, phase=number, steps=epoch_steps(phase, state), totals={})
-      if strategy.refresh is not None and strategy.score is not None:
+      if strategy.scores:
         position.passes += (earlier or phase).spec.net.networks * len(data.given)
     resume = None
     state = everywhere(state)  # as a step leaves it; a state that came from elsewhere would compile the step again
@@ -310,9 +310,9 @@ def fit(
     while int(state.phase_epoch) < phase.epochs and not bool(state.control.stopped):
       tick = int(state.tick)
       if tick == 0 and int(state.phase_epoch) > 0:
-        if strategy.refresh is not None and strategy.refresh_on == 'epoch':
+        if strategy.refreshes and strategy.refresh_on == 'epoch':
           state = refreshed(phase, state, images, root, averaged=strategy.averaged)
-          position.passes += strategy.networks * len(data.given) * (strategy.score is not None)
+          position.passes += strategy.networks * len(data.given) * strategy.scores
         state = step.begin_epoch(strategy, state, phase.rows, phase.balance)
       walks = step.walks(state.masks, keys.walk, state.epoch, phase.spec.classes)
       ahead = None

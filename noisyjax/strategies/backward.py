@@ -9,14 +9,15 @@ Departure: a T that has no inverse is given its pseudo-inverse.
 import jax.numpy as jnp
 
 from noisyjax.engine import losses
+from noisyjax.engine.strategy import Array, PyTree
 from noisyjax.strategies.forward import Strategy as Forward
 
 
 class Strategy(Forward):
   """One network under the inverse of T."""
 
-  def use(self, matrix):
+  def use(self, matrix: Array) -> dict[str, Array]:
     return {'matrix': matrix, 'inverse': jnp.linalg.pinv(matrix)}
 
-  def corrected(self, logits, target, extra):
+  def corrected(self, logits: Array, target: Array, extra: PyTree) -> Array:
     return losses.backward_corrected(logits, target, extra['inverse'])

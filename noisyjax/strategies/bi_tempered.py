@@ -10,26 +10,27 @@ and bisection below; its gradient is that of the solution, as in the official co
 import jax.numpy as jnp
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Strategy as Base, supervised
+from noisyjax.engine.strategy import Array, Batches, Ctx, Out, PyTree, Strategy as Base, Traced, TrainState, supervised
 
 
 class Strategy(Base):
   """One network under the bi-tempered loss.
 
   Attributes:
-    t1: temperature of the logarithm, in [0, 1]. t2: of the softmax, at least 1.
+    t1: temperature of the logarithm, in [0, 1].
+    t2: of the softmax, at least 1.
     iterations: of the normalisation.
   """
 
-  parts = ('t1',)
-  t1: float = 0.8
-  t2: float = 1.2
+  unit_interval = ('t1',)
+  t1: Traced = 0.8
+  t2: Traced = 1.2
   iterations: int = 5
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
     logits, _ = ctx.net(params, b['weak'])  # [1, B, C]
     return supervised(losses.bi_tempered(logits, b['target'], self.t1, self.t2, self.iterations), b, logits)
 
-  def probs(self, logits):
+  def probs(self, logits: Array) -> Array:
     return jnp.exp(losses.tempered_log_softmax(logits, self.t2, self.iterations)).mean(0)

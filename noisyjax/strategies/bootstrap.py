@@ -6,7 +6,7 @@ that mixup may mix targets.
 """
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Strategy as Base, supervised
+from noisyjax.engine.strategy import Array, Batches, Ctx, Out, PyTree, Strategy as Base, Traced, TrainState, supervised
 
 
 class Strategy(Base):
@@ -17,11 +17,11 @@ class Strategy(Base):
     hard: whether the network's part is its argmax instead of its probabilities.
   """
 
-  parts = ('beta',)
-  beta: float = 0.95
+  unit_interval = ('beta',)
+  beta: Traced = 0.95
   hard: bool = False
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
     logits, _ = ctx.net(params, b['weak'])  # [1, B, C]
     return supervised(losses.bootstrapped(logits, b['target'], self.beta, self.hard), b, logits)

@@ -12,7 +12,21 @@ T[true, given], T counted on the rows that have both labels. With `rounds` each 
 import jax
 import jax.numpy as jnp
 
-from noisyjax.engine.strategy import Strategy as Base, predictions, surest
+from noisyjax.engine.strategy import (
+  Array,
+  Batch,
+  Ctx,
+  Phases,
+  PyTree,
+  Scores,
+  Strategy as Base,
+  Targets,
+  Traced,
+  TrainData,
+  TrainState,
+  predictions,
+  surest,
+)
 from noisyjax.estimate import transition
 
 
@@ -27,28 +41,33 @@ class Strategy(Base):
     every_epoch: whether the labels are corrected anew at every epoch.
   """
 
-  parts = ('confidence',)
-  confidence: float = 0.0
+  unit_interval = ('confidence',)
+  confidence: Traced = 0.0
   soft: bool = False
   posterior: bool = False
   rounds: int = 1
   every_epoch: bool = False
   averaged = True
-  refresh_on = property(lambda self: 'epoch' if self.every_epoch else 'phase')
   needs = ('verified',)
-  score = property(lambda self: predictions if self.soft or self.posterior else surest)
 
-  def phases(self, name, epochs):
+  @property
+  def refresh_on(self) -> str:
+    return 'epoch' if self.every_epoch else 'phase'
+
+  def phases(self, name: str, epochs: int) -> Phases:
     each = max(epochs // (self.rounds + 1), 1)
     last = max(epochs - self.rounds * each, 1)
     corrected = tuple((name, n, {'reset': 'all'}) for n in (*[each] * (self.rounds - 1), last))
     return ('naive', each, {'rows': 'trusted', 'labels': 'verified'}), *corrected
 
-  def init(self, key, data):
+  def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
     return {}, {'verified': jnp.array(data.verified), 'given': jnp.array(data.given)}
 
-  def refresh(self, state, scores, ctx):
-    verified, soft = state.extra['verified'], None  # [N]
+  def score(self, logits: Array, features: Array, batch: Batch) -> Scores:
+    return predictions(logits) if self.soft or self.posterior else surest(logits)
+
+  def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
+    verified, soft, probs = state.extra['verified'], None, None  # [N]
     known = verified >= 0
     if 'probs' in scores:
       probs = scores['probs'].mean(0)  # [N, C]
@@ -60,7 +79,7 @@ class Strategy(Base):
     else:
       guess, sure = scores['guess'][0], scores['sure'][0]
     label = jnp.where(known, verified, jnp.where(sure >= self.confidence, guess, -1)).astype(jnp.int32)
-    if self.soft:
+    if self.soft and probs is not None:
       corrected = jnp.where((sure >= self.confidence)[:, None], probs, 0.0)
       soft = jnp.where(known[:, None], jax.nn.one_hot(verified, ctx.classes), corrected)
     return state.targets.replace(label=label, soft=soft), state.extra

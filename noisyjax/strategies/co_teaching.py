@@ -8,14 +8,14 @@ code's loop starts at 1); batch-norm statistics come from the whole batch, as in
 import jax
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import supervised
+from noisyjax.engine.strategy import Array, Batches, Ctx, Out, PyTree, TrainState, supervised
 from noisyjax.strategies.shared.small_loss import Forgetful, smallest
 
 
 class Strategy(Forgetful):
   """Two networks, cross-updated."""
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
     logits, _ = ctx.net(params, b['weak'])  # [2, B, C]
     per = losses.cross_entropy(logits, b['target'])  # [2, B]

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import supervised
+from noisyjax.engine.strategy import Array, Batches, Ctx, Out, PyTree, Traced, TrainState, supervised
 from noisyjax.strategies.shared.small_loss import Forgetful, smallest
 
 
@@ -22,13 +22,14 @@ class Strategy(Forgetful):
   """Two networks, cross-updated on their disagreement.
 
   Attributes:
-    forget, ramp: of the disagreement, as in co-teaching.
+    forget: as in co-teaching, of the rows that the networks disagree about.
+    ramp: as in co-teaching.
     warmup: epochs of co-teaching before.
   """
 
-  warmup: float = 20.0
+  warmup: Traced = 20.0
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
     logits, _ = ctx.net(params, b['weak'])  # [2, B, C]
     per = losses.cross_entropy(logits, b['target'])  # [2, B]

@@ -12,7 +12,20 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Strategy as Base, supervised
+from noisyjax.engine.strategy import (
+  Array,
+  Batches,
+  Ctx,
+  Out,
+  PyTree,
+  Scores,
+  Strategy as Base,
+  Targets,
+  Traced,
+  TrainData,
+  TrainState,
+  supervised,
+)
 from noisyjax.estimate.rank import sizes
 from noisyjax.strategies.shared import semi
 
@@ -22,20 +35,21 @@ class Strategy(Base):
 
   Attributes:
     beta: weight of the confidence term at the end.
-    wait, rise: epochs before it begins, and epochs until it is reached.
+    wait: epochs before the confidence term begins.
+    rise: epochs from then until its weight is `beta`.
     sieve: the last epoch (from 0) in which all rows enter.
   """
 
-  beta: float = 2.0
-  wait: float = 10.0
-  rise: float = 30.0
-  sieve: float = 30.0
+  beta: Traced = 2.0
+  wait: Traced = 10.0
+  rise: Traced = 30.0
+  sieve: Traced = 30.0
   mix = None
 
-  def init(self, key, data):
+  def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
     return {}, {'prior': jnp.full(data.classes, 1 / data.classes, jnp.float32)}
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
     logits, _ = ctx.net(params, b['weak'])  # [1, B, C]
     beta = self.beta * semi.ramp(ctx.epoch, self.rise - 1, self.wait)
@@ -46,7 +60,7 @@ class Strategy(Base):
     chosen = (ctx.epoch <= self.sieve) | (jax.lax.stop_gradient(own - every.mean(-1)) <= 0)
     return supervised(per, b, logits, chosen=chosen)
 
-  def refresh(self, state, scores, ctx):
+  def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
     targets = state.targets
     counts = targets.counted(ctx.rows)  # [N]
     passed = counts & state.dynamics.chosen[0] & (ctx.epoch > 0)  # on entering nobody has been tried yet

@@ -13,7 +13,23 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Out, Strategy as Base, Views, row_losses
+from noisyjax.engine.strategy import (
+  Array,
+  Batch,
+  Batches,
+  Ctx,
+  Out,
+  Phases,
+  PyTree,
+  Scores,
+  Strategy as Base,
+  Targets,
+  Traced,
+  TrainData,
+  TrainState,
+  Views,
+  row_losses,
+)
 from noisyjax.estimate import mixture
 from noisyjax.strategies.shared import semi
 
@@ -22,37 +38,43 @@ class Strategy(Base):
   """Two networks that divide the rows for each other.
 
   Attributes:
-    warmup: epochs of plain training before (a third at most). threshold: τ, the least probability of a clean row.
-    history: epochs whose losses are averaged. temperature: T of the sharpening. alpha: of mixup's Beta(α, α).
-    lambda_u: weight of the guesses' loss. ramp: epochs over which it rises to that.
+    warmup: epochs of plain training before (a third at most).
+    threshold: τ, the least probability of a clean row.
+    history: epochs whose losses are averaged.
+    temperature: T of the sharpening.
+    alpha: of mixup's Beta(α, α).
+    lambda_u: weight of the guesses' loss.
+    ramp: epochs over which it rises to that.
   """
 
-  parts = ('threshold',)
+  unit_interval = ('threshold',)
   warmup: int = 10
-  threshold: float = 0.5
+  threshold: Traced = 0.5
   history: int = 1
-  temperature: float = 0.5
-  alpha: float = 4.0
-  lambda_u: float = 25.0
-  ramp: float = 16.0
+  temperature: Traced = 0.5
+  alpha: Traced = 4.0
+  lambda_u: Traced = 25.0
+  ramp: Traced = 16.0
   networks = 2
   streams = {'labeled': Views('weak', 'weak'), 'unlabeled': Views('weak', 'weak', labeled=False)}
   mix = None  # it mixes itself
-  score = staticmethod(row_losses)
 
-  def phases(self, name, epochs):
+  def phases(self, name: str, epochs: int) -> Phases:
     first = max(min(self.warmup, epochs // 3), 1)
     start = ('naive', first, {'strategy.naive.networks': 2, 'schedule.name': 'constant'})
     return start, (name, max(epochs - first, 1), {})
 
-  def init(self, key, data):
+  def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
     return {}, {'losses': jnp.zeros((2, self.history, len(data.given)))}
 
-  def members(self, state):
+  def members(self, state: TrainState) -> dict[str, Array]:
     clean = state.targets.trust > self.threshold  # [2, N]
     return {'labeled': clean, 'unlabeled': ~clean}
 
-  def refresh(self, state, scores, ctx):
+  def score(self, logits: Array, features: Array, batch: Batch) -> Scores:
+    return row_losses(logits, batch)
+
+  def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
     targets = state.targets
     counts = targets.counted(ctx.rows)  # [N]
     each = lambda f, values: jax.vmap(f, (0, None))(values, counts)  # [2, N] → [2, N]
@@ -60,7 +82,7 @@ class Strategy(Base):
     clean = each(mixture.gaussian, kept.sum(1) / jnp.minimum(ctx.epoch + 1, self.history))
     return targets.replace(trust=jnp.where(counts, clean, 0.0)[::-1]), {'losses': kept}  # for the other to learn from
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     x, u = batch['labeled'], batch['unlabeled']
     known, unknown = (jnp.concatenate([s['weak'], s['weak1']], 1) for s in (x, u))  # [2, 2B, H, W, C]
     weight, weight_u = (jnp.tile(s['weight'], 2) for s in (x, u))

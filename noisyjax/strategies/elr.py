@@ -13,11 +13,23 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Strategy as Base, supervised
+from noisyjax.engine.strategy import (
+  Array,
+  Batch,
+  Batches,
+  Ctx,
+  Out,
+  PyTree,
+  Strategy as Base,
+  Traced,
+  TrainData,
+  TrainState,
+  supervised,
+)
 from noisyjax.strategies.shared import row_memory as store
 
 
-def remembered(memory, batch, probs, beta):
+def remembered(memory: Array, batch: Batch, probs: Array, beta: Array | float) -> tuple[Array, Array]:
   """Returns t ← β t + (1 − β) p of the batch's rows, [M, B, C], and the memory [M, N, C] with them written."""
   new = beta * store.get(memory, batch['index']) + (1 - beta) * jax.lax.stop_gradient(probs)
   return new, store.put(memory, batch['index'], new, batch['weight'])
@@ -27,18 +39,19 @@ class Strategy(Base):
   """One network with early-learning regularisation.
 
   Attributes:
-    beta: how much of t stays. strength: λ.
+    beta: how much of t stays.
+    strength: λ.
   """
 
-  parts = ('beta',)
-  beta: float = 0.7
-  strength: float = 3.0
+  unit_interval = ('beta',)
+  beta: Traced = 0.7
+  strength: Traced = 3.0
   mix = None
 
-  def init(self, key, data):
+  def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
     return {}, {'memory': jnp.zeros((self.networks, len(data.given), data.classes), jnp.float32)}
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
     logits, _ = ctx.net(params, b['weak'])  # [1, B, C]
     probs = jnp.clip(jax.nn.softmax(logits), 1e-4, 1 - 1e-4)

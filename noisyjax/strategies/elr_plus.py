@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import supervised
+from noisyjax.engine.strategy import Array, Batches, Ctx, Out, PyTree, Traced, TrainState, supervised
 from noisyjax.strategies.elr import Strategy as ELR, remembered
 from noisyjax.strategies.shared import semi
 
@@ -28,16 +28,19 @@ class Strategy(ELR):
   """Two networks that remind each other of what they learnt first.
 
   Attributes:
-    beta, strength: as ELR's. alpha: of mixup. ramp: epochs over which λ rises, 0 = at once.
+    beta: as ELR's.
+    strength: as ELR's.
+    alpha: of mixup.
+    ramp: epochs over which λ rises, 0 = at once.
     reweigh: whether the labels' cross-entropy is weighed by t (label · t, normalised), as the code does on CIFAR-100.
   """
 
-  alpha: float = 1.0
-  ramp: float = 0.0
+  alpha: Traced = 1.0
+  ramp: Traced = 0.0
   reweigh: bool = False
   networks = 2
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
     teacher, _ = ctx.look(b['weak'], averaged=True)  # [2, B, C]
     aim, memory = remembered(state.extra['memory'], b, jax.nn.softmax(teacher[::-1]), self.beta)

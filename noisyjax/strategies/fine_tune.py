@@ -6,7 +6,18 @@ from the networks of naive training. The paper gives no settings; here it is the
 
 import jax.numpy as jnp
 
-from noisyjax.engine.strategy import Strategy as Base
+from noisyjax.engine.strategy import (
+  Array,
+  Ctx,
+  Phases,
+  PyTree,
+  Scores,
+  Strategy as Base,
+  Targets,
+  Traced,
+  TrainData,
+  TrainState,
+)
 
 
 class Strategy(Base):
@@ -16,16 +27,16 @@ class Strategy(Base):
     lr: learning rate of the plan's second phase.
   """
 
-  lr: float = 0.001
+  lr: Traced = 0.001
   refresh_on = 'phase'
   needs = ('verified',)
 
-  def phases(self, name, epochs):
+  def phases(self, name: str, epochs: int) -> Phases:
     last = max(epochs // 10, 1)
     return ('naive', max(epochs - last, 1), {}), (name, last, {'optim.lr': float(f'{self.lr:g}')})
 
-  def init(self, key, data):
+  def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
     return {}, {'verified': jnp.array(data.verified)}
 
-  def refresh(self, state, scores, ctx):
+  def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
     return state.targets.replace(label=state.extra['verified'], soft=None), state.extra

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Views, supervised
+from noisyjax.engine.strategy import Array, Batch, Batches, Ctx, Out, PyTree, Traced, TrainState, Views, supervised
 from noisyjax.strategies.shared import semi
 
 
@@ -28,28 +28,28 @@ class Strategy(semi.SemiSupervised):
     ratio: μ, unlabeled rows a step as a multiple of the batch size.
   """
 
-  parts = ('threshold',)
-  threshold: float = 0.95
-  lambda_u: float = 1.0
+  unit_interval = ('threshold',)
+  threshold: Traced = 0.95
+  lambda_u: Traced = 1.0
   ratio: int = 7
 
   @property
-  def streams(self):
+  def streams(self) -> dict[str, Views]:
     return {'labeled': Views('weak'), 'unlabeled': Views('weak', 'strong', ratio=self.ratio, labeled=False)}
 
-  def least(self, state, classes):
+  def least(self, state: TrainState, classes: int) -> Array:
     """Returns the least confidence that counts, by guessed class [C]."""
     return jnp.full(classes, self.threshold)
 
-  def guess(self, state, unlabeled, ctx):
+  def guess(self, state: TrainState, unlabeled: Batch, ctx: Ctx) -> Array:
     """Returns the probabilities [1, U, C] of which the largest is the guess."""
     return jax.nn.softmax(ctx.look(unlabeled['weak'])[0])
 
-  def remember(self, state, unlabeled, sure, guess):
+  def remember(self, state: TrainState, unlabeled: Batch, sure: Array, guess: Array) -> PyTree:
     """Returns the new `extra`, from the guesses [1, U] and their confidences; None keeps the old."""
     return None
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b, u = batch['labeled'], batch['unlabeled']
     probs = self.guess(state, u, ctx)
     sure, guess = probs.max(-1), probs.argmax(-1)  # [1, U]

@@ -8,6 +8,7 @@ Departures: FixMatch's. The thresholds of a step come from the memory before it,
 
 import jax.numpy as jnp
 
+from noisyjax.engine.strategy import Array, Batch, PyTree, TrainData, TrainState
 from noisyjax.strategies import fixmatch
 from noisyjax.strategies.shared import row_memory
 
@@ -21,11 +22,11 @@ class Strategy(fixmatch.Strategy):
 
   thresh_warmup: bool = True
 
-  def init(self, key, data):
+  def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
     own, extra = super().init(key, data)
     return own, extra | {'selected': jnp.full((1, len(data.given)), -1, jnp.int32)}
 
-  def least(self, state, classes):
+  def least(self, state: TrainState, classes: int) -> Array:
     selected = state.extra['selected'][0]  # [N]
     pool = state.masks['unlabeled'].astype(jnp.float32)
     count = jnp.bincount(jnp.where(selected < 0, classes, selected), pool, length=classes + 1)  # the last: never
@@ -33,6 +34,6 @@ class Strategy(fixmatch.Strategy):
     beta = count[:-1] / jnp.maximum(most, 1.0)  # [C]
     return self.threshold * beta / (2 - beta)
 
-  def remember(self, state, unlabeled, sure, guess):
+  def remember(self, state: TrainState, unlabeled: Batch, sure: Array, guess: Array) -> PyTree:
     valid = (unlabeled['weight'] > 0) & (sure >= self.threshold)  # [1, U]
     return state.extra | {'selected': row_memory.put(state.extra['selected'], unlabeled['index'], guess, valid)}

@@ -16,29 +16,45 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Strategy as Base, supervised
+from noisyjax.engine.strategy import (
+  Array,
+  Batch,
+  Batches,
+  Ctx,
+  Out,
+  PyTree,
+  Scores,
+  Strategy as Base,
+  Targets,
+  Traced,
+  TrainState,
+  supervised,
+)
 
 
 class Strategy(Base):
   """One network under generalised cross-entropy.
 
   Attributes:
-    q: in [0, 1]. truncate: whether rows are pruned; then
-    k: the least p_y that counts; start: epochs before the first decision; every: epochs from one to the next.
+    q: in [0, 1].
+    truncate: whether rows are pruned. The paper has both losses, and L_q does not need the other's pass over the rows.
+    k: where rows are pruned, the least p_y that counts.
+    start: epochs before rows are first pruned.
+    every: epochs from one pruning to the next.
   """
 
-  parts = ('k',)
-  q: float = 0.7
+  unit_interval = ('k',)
+  q: Traced = 0.7
   truncate: bool = False
-  k: float = 0.5
-  start: float = 40.0
-  every: float = 10.0
+  k: Traced = 0.5
+  start: Traced = 40.0
+  every: Traced = 10.0
 
   @property
-  def mix(self):
+  def mix(self) -> str | None:
     return None if self.truncate else 'target'
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
     logits, _ = ctx.net(params, b['weak'])  # [1, B, C]
     per = losses.generalized_cross_entropy(logits, b['target'], self.q)  # [1, B]
@@ -51,17 +67,13 @@ class Strategy(Base):
     return loss, dataclasses.replace(out, metrics=out.metrics | {'chosen': kept})
 
   @property
-  def score(self):
-    return self._score if self.truncate else None  # plain L_q costs no pass over the rows
+  def refreshes(self) -> bool:
+    return self.truncate  # plain L_q costs no pass over the rows
 
-  @property
-  def refresh(self):
-    return self._refresh if self.truncate else None
-
-  def _score(self, logits, features, batch):
+  def score(self, logits: Array, features: Array, batch: Batch) -> Scores:
     return {'own': (jax.nn.softmax(logits) * batch['target']).sum(-1)}  # [1, B]
 
-  def _refresh(self, state, scores, ctx):
+  def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
     targets = state.targets
     counts = targets.counted(ctx.rows)  # [N]
     kept = (scores['own'] > self.k) & counts

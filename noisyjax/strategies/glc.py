@@ -12,7 +12,23 @@ Rows are gold or silver: mixup is refused.
 import jax.numpy as jnp
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Strategy as Base, halves, predictions, supervised
+from noisyjax.engine.strategy import (
+  Array,
+  Batch,
+  Batches,
+  Ctx,
+  Out,
+  Phases,
+  PyTree,
+  Scores,
+  Strategy as Base,
+  Targets,
+  TrainData,
+  TrainState,
+  halves,
+  predictions,
+  supervised,
+)
 from noisyjax.estimate import transition
 
 
@@ -21,27 +37,29 @@ class Strategy(Base):
 
   refresh_on = 'phase'
   needs = ('verified',)
-  score = staticmethod(predictions)
   mix = None
 
-  def phases(self, name, epochs):
+  def phases(self, name: str, epochs: int) -> Phases:
     first, rest = halves(epochs)
     return (
       ('naive', first, {'rows': 'untrusted', 'labels': 'given'}),
       (name, rest, {'reset': 'all'}),
     )
 
-  def init(self, key, data):
+  def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
     return {}, {'verified': jnp.array(data.verified), 'matrix': jnp.eye(data.classes)}
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
     logits, _ = ctx.net(params, b['weak'])  # [1, B, C]
     silver = losses.forward_corrected(logits, b['target'], state.extra['matrix'])
     per = jnp.where(b['trust'] > 0.5, losses.cross_entropy(logits, b['target']), silver)
     return supervised(per, b, logits)
 
-  def refresh(self, state, scores, ctx):
+  def score(self, logits: Array, features: Array, batch: Batch) -> Scores:
+    return predictions(logits)
+
+  def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
     targets, verified = state.targets, state.extra['verified']
     gold = verified >= 0
     keep = ctx.rows & (targets.weight > 0)

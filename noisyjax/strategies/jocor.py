@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Out
+from noisyjax.engine.strategy import Array, Batches, Ctx, Out, PyTree, Traced, TrainState
 from noisyjax.strategies.shared.small_loss import Forgetful, smallest
 
 
@@ -20,15 +20,16 @@ class Strategy(Forgetful):
   """Two networks that agree.
 
   Attributes:
-    forget, ramp: as in co-teaching.
+    forget: as in co-teaching.
+    ramp: as in co-teaching.
     agree: λ, the weight of the divergence between the two predictions.
   """
 
   coupled = True
-  parts = ('agree',)
-  agree: float = 0.9
+  unit_interval = ('agree',)
+  agree: Traced = 0.9
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
     logits, _ = ctx.net(params, b['weak'])  # [2, B, C]
     per = losses.cross_entropy(logits, b['target'])  # [2, B]

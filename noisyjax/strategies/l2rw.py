@@ -14,17 +14,17 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Out
+from noisyjax.engine.strategy import Array, Batches, Ctx, Out, PyTree, TrainState
 from noisyjax.strategies.shared import meta
 
 
 class Strategy(meta.Reweighting):
   """Weights made anew for every batch; nothing to set."""
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
 
-    def ahead(eps):
+    def ahead(eps: Array) -> Array:
       found = meta.loss_after(
         lambda per: eps, params['net'], b, batch['trusted'], state.extra['verified'], rate=1.0, ctx=ctx
       )

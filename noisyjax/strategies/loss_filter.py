@@ -8,13 +8,25 @@ the smaller mean; a mixture is told nothing, and a quantile may take its rate fr
 
 import jax.numpy as jnp
 
-from noisyjax.engine.strategy import Strategy as Base, row_losses
+from noisyjax.engine.strategy import (
+  Array,
+  Batch,
+  Ctx,
+  PyTree,
+  Scores,
+  Strategy as Base,
+  Targets,
+  Traced,
+  TrainData,
+  TrainState,
+  row_losses,
+)
 from noisyjax.estimate import mixture
 from noisyjax.strategies.shared.small_loss import smallest
 from noisyjax.system.errors import check_choice
 
 
-def quantile(loss, counts, rate):
+def quantile(loss: Array, counts: Array, rate: Array | float) -> Array:
   rate = jnp.where(rate < 0, mixture.noise_rate(loss, counts), rate)
   return smallest(loss[None], counts, 1 - rate)[0].astype(jnp.float32)
 
@@ -38,27 +50,29 @@ class Strategy(Base):
     warmup: epochs on all rows before the first split.
   """
 
-  parts = ('threshold',)
-  rates = ('rate',)
+  unit_interval = ('threshold',)
+  estimable = ('rate',)
   split: str = 'quantile'
-  rate: float = 0.4
-  threshold: float = 0.5
-  warmup: float = 5.0
-  score = staticmethod(row_losses)
+  rate: Traced = 0.4
+  threshold: Traced = 0.5
+  warmup: Traced = 5.0
 
   @property
-  def needs(self):
+  def needs(self) -> tuple[str, ...]:
     return ('rate',) if self.split == 'quantile' and self.rate > 0 else ()
 
-  def init(self, key, data):
+  def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
     check_choice('strategy.loss_filter.split', self.split, SPLITS)
     return {}, {}
 
-  def members(self, state):
+  def members(self, state: TrainState) -> dict[str, Array]:
     least = 0.5 if self.split == 'quantile' else self.threshold
     return {'train': state.targets.trust[0] >= least}
 
-  def refresh(self, state, scores, ctx):
+  def score(self, logits: Array, features: Array, batch: Batch) -> Scores:
+    return row_losses(logits, batch)
+
+  def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
     targets = state.targets
     counts = targets.counted(ctx.rows)  # [N]
     small = SPLITS[self.split](scores['loss'][0], counts, self.rate)

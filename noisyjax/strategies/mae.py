@@ -5,7 +5,7 @@ all; GCE and SCE were made to mend that. Under mixup the losses are mixed: the p
 """
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Strategy as Base, supervised
+from noisyjax.engine.strategy import Array, Batches, Ctx, Out, PyTree, Strategy as Base, TrainState, supervised
 
 
 class Strategy(Base):
@@ -13,7 +13,7 @@ class Strategy(Base):
 
   mix = 'loss'
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
     logits, _ = ctx.net(params, b['weak'])  # [1, B, C]
     return supervised(ctx.mixed(lambda target: losses.absolute_error(logits, target), b), b, logits)

@@ -12,16 +12,18 @@ Departure: the verified rows are in the training stream too, with their given la
 statistics move by the real step's forward pass alone, as in the code.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Out
+from noisyjax.engine.strategy import Array, Batches, Ctx, Out, PyTree, Traced, TrainData, TrainState
 from noisyjax.strategies.shared import meta
 
 
-def weight_of(own, per):
+def weight_of(own: dict[str, Array], per: Array) -> Array:
   """Returns V: own {name: [M, …]}, losses [M, B] → weights in (0, 1), [M, B]."""
   rows = lambda name: own[name][:, None]
   hidden = jax.nn.relu(per[..., None] * rows('hidden_kernel') + rows('hidden_bias'))  # [M, B, H]
@@ -32,37 +34,43 @@ class Strategy(meta.Reweighting):
   """Each network has a weight network of its own.
 
   Attributes:
-    lr, decay: of the weight network's Adam. hidden: its hidden units.
+    lr: learning rate of the weight network's Adam.
+    decay: weight decay of the weight network's Adam.
+    hidden: its hidden units.
     normalise: whether a batch's weights are divided by their sum, instead of by the number of rows.
   """
 
-  lr: float = 1e-3
-  decay: float = 1e-4
+  lr: Traced = 1e-3
+  decay: Traced = 1e-4
   hidden: int = 100
   normalise: bool = False
 
-  def init(self, key, data):
+  def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
     wide = (self.networks, self.hidden)
-    shapes = {'hidden_kernel': (wide, 1), 'hidden_bias': (wide, 1), 'kernel': (wide, self.hidden)}
-    shapes['bias'] = (wide[:1], self.hidden)
+    shapes: dict[str, tuple[tuple[int, ...], int]] = {
+      'hidden_kernel': (wide, 1),
+      'hidden_bias': (wide, 1),
+      'kernel': (wide, self.hidden),
+      'bias': (wide[:1], self.hidden),
+    }
     own = {}
     for k, (name, (shape, inputs)) in zip(jax.random.split(key, len(shapes)), shapes.items()):
       own[name] = jax.random.uniform(k, shape, minval=-1.0, maxval=1.0) / inputs**0.5
     return own, super().init(key, data)[1]
 
-  def own_optimizer(self):
+  def own_optimizer(self) -> optax.GradientTransformation:
     return optax.chain(optax.add_decayed_weights(self.decay), optax.adam(self.lr))
 
-  def shares(self, own, per, weight):
+  def shares(self, own: dict[str, Array], per: Array, weight: Array) -> Array:
     """Returns what multiplies each row's loss: per [M, B], weight [B] → [M, B]."""
     raw = weight_of(own, per) * weight
     return raw / jnp.maximum((raw if self.normalise else weight).sum(-1, keepdims=True), 1e-8)
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
     own = jax.lax.stop_gradient(params['own'])
 
-    def ahead(own):
+    def ahead(own: dict[str, Array]) -> Array:
       found = meta.loss_after(
         lambda per: self.shares(own, per, b['weight']),
         params['net'],
@@ -76,7 +84,7 @@ class Strategy(meta.Reweighting):
 
     slope = jax.grad(ahead)(own)
     move, _ = self.own_optimizer().update(slope, state.opt['own'], own)  # the step that the engine is about to take
-    taught = optax.apply_updates(own, move)
+    taught: Any = optax.apply_updates(own, move)
     logits, _ = ctx.net(params, b['weak'])  # [M, B, C]
     per = losses.cross_entropy(logits, b['target'])
     known = jax.lax.stop_gradient(per)

@@ -11,7 +11,7 @@ ones (in USB they are).
 """
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Out, Views
+from noisyjax.engine.strategy import Array, Batches, Ctx, Out, PyTree, Traced, TrainState, Views
 from noisyjax.strategies.shared import semi
 
 
@@ -19,18 +19,20 @@ class Strategy(semi.SemiSupervised):
   """Consistency by mixing.
 
   Attributes:
-    temperature: T of the sharpening. alpha: of mixup's Beta(α, α).
-    lambda_u: weight of the guesses' loss. ramp: the part of the phase over which it rises to that.
+    temperature: T of the sharpening.
+    alpha: of mixup's Beta(α, α).
+    lambda_u: weight of the guesses' loss.
+    ramp: the part of the phase over which it rises to that.
   """
 
-  temperature: float = 0.5
-  alpha: float = 0.75
-  lambda_u: float = 75.0
-  ramp: float = 0.4
+  temperature: Traced = 0.5
+  alpha: Traced = 0.75
+  lambda_u: Traced = 75.0
+  ramp: Traced = 0.4
   streams = {'labeled': Views('weak'), 'unlabeled': Views('weak', 'weak', labeled=False)}
   mix = None  # it mixes itself
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b, u = batch['labeled'], batch['unlabeled']
     weight, unlabeled = b['weight'][None], semi.guessed(ctx, u, self.temperature, b['weak'], keep=False)
     labeled = (b['weak'][None], b['target'][None], weight)

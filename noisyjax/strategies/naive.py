@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Strategy as Base, supervised
+from noisyjax.engine.strategy import Array, Batches, Ctx, Out, PyTree, Strategy as Base, Traced, TrainState, supervised
 
 
 class Strategy(Base):
@@ -21,12 +21,12 @@ class Strategy(Base):
     penalty: weight of the negative entropy of the predictions.
   """
 
-  parts = ('smoothing',)
+  unit_interval = ('smoothing',)
   networks: int = 1
-  smoothing: float = 0.0
-  penalty: float = 0.0
+  smoothing: Traced = 0.0
+  penalty: Traced = 0.0
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
     logits, _ = ctx.net(params, b['weak'])  # [M, B, C]
     per = losses.cross_entropy(logits, losses.smooth(b['target'], self.smoothing))  # [M, B]

@@ -16,17 +16,33 @@ too short for the plan spends half of it on the start.
 import jax.numpy as jnp
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Strategy as Base, supervised
+from noisyjax.engine.strategy import (
+  Array,
+  Batch,
+  Batches,
+  Ctx,
+  Out,
+  Phases,
+  PyTree,
+  Scores,
+  Strategy as Base,
+  Targets,
+  Traced,
+  TrainData,
+  TrainState,
+  supervised,
+)
 from noisyjax.estimate.rank import sizes
 
 HEAD = r'(^|/)head(/|$)'
 
 
-def plan(name, epochs, stages, rate):
+def plan(name: str, epochs: int, stages: tuple[tuple[str, int], ...], rate: float) -> Phases:
   """Returns the phases of progressive early stopping, and then `name`.
 
   Args:
-    epochs: of the whole run. stages: ((pattern, epochs), …): what begins anew while the rest is frozen; "" = nothing.
+    epochs: of the whole run.
+    stages: ((pattern, epochs), …): what begins anew while the rest is frozen; "" = nothing.
     rate: Adam's learning rate for what began anew.
   """
   part = min(1.0, epochs / 2 / max(sum(length for _, length in stages), 1))
@@ -41,14 +57,14 @@ def plan(name, epochs, stages, rate):
   return (*phases, (name, left + 1, {}))
 
 
-def confident(guess, state, ctx):
+def confident(guess: Array, state: TrainState, ctx: Ctx) -> Array:
   """Returns the rows whose label is guessed, bool [N] (all that have one, where none is): guess [N]."""
   usable = state.targets.counted(ctx.rows)
   sure = usable & (guess == state.targets.label)
   return jnp.where(sure.any(), sure, usable)
 
 
-def class_weights(label, rows, classes, most=jnp.inf):
+def class_weights(label: Array, rows: Array, classes: int, most: float = jnp.inf) -> Array:
   """Returns w_c = mean of the counts above 0 / n_c, at most `most`, 0 where n_c = 0: label [N], rows bool [N] → [C]."""
   count = sizes(label, rows, classes)
   mean = count.sum() / jnp.maximum((count > 0).sum(), 1)
@@ -64,13 +80,13 @@ class Confident(Base):
 
   most = jnp.inf
 
-  def init(self, key, data):
+  def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
     return {}, {'class_weight': jnp.ones(data.classes)}
 
-  def score(self, logits, features, batch):
+  def score(self, logits: Array, features: Array, batch: Batch) -> Scores:
     return {'guess': logits.argmax(-1)}  # [1, B]
 
-  def refresh(self, state, scores, ctx):
+  def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
     rows = confident(scores['guess'][0], state, ctx)
     weights = class_weights(state.targets.label, rows, ctx.classes, self.most)
     return state.targets.replace(trust=rows[None].astype(jnp.float32)), {'class_weight': weights}
@@ -80,7 +96,9 @@ class Strategy(Confident):
   """Trains on the rows whose label the early-stopped network predicts.
 
   Attributes:
-    warmup: T1. block_epochs: T2. head_epochs: T3; 0 leaves a stage out.
+    warmup: T1.
+    block_epochs: T2.
+    head_epochs: T3; 0 leaves a stage out.
     block: regular expression on the parameters that begin anew in T2. The default is the last stage of the residual
       networks and, in any other model, the head alone; cnn9's would be "^(conv[789]|norm[789]|head)/".
     rate: Adam's learning rate in T2 and T3.
@@ -90,16 +108,16 @@ class Strategy(Confident):
   block_epochs: int = 7
   head_epochs: int = 5
   block: str = r'(^|/)(stage4_block\d+|head)(/|$)'
-  rate: float = 1e-4
+  rate: Traced = 1e-4
 
-  def phases(self, name, epochs):
+  def phases(self, name: str, epochs: int) -> Phases:
     stages = (('', self.warmup), (self.block, self.block_epochs), (HEAD, self.head_epochs))
     return plan(name, epochs, stages, self.rate)
 
-  def members(self, state):
+  def members(self, state: TrainState) -> dict[str, Array]:
     return {'train': state.targets.trust[0] > 0.5}
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
     logits, _ = ctx.net(params, b['weak'])  # [1, B, C]
     share = b['target'] @ state.extra['class_weight']  # [B]: w_y, or its mixture

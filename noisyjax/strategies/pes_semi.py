@@ -16,7 +16,7 @@ began; both views are guessed in one batch; the middle is the last phase's.
 import jax.numpy as jnp
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Out, Views
+from noisyjax.engine.strategy import Array, Batches, Ctx, Out, Phases, PyTree, Traced, TrainState, Views
 from noisyjax.strategies import pes
 from noisyjax.strategies.shared import semi
 
@@ -25,31 +25,37 @@ class Strategy(pes.Confident):
   """MixMatch on what an early-stopped network believes.
 
   Attributes:
-    warmup: T1. head_epochs: T2, epochs of the renewed head. rate: Adam's learning rate in them.
-    penalty: λ_u. ramp: epochs over which it rises. alpha, late_alpha: of mixup, before and after the phase's middle.
-    temperature: T. most: the largest class weight.
+    warmup: T1.
+    head_epochs: T2, epochs of the renewed head.
+    rate: Adam's learning rate in them.
+    penalty: λ_u.
+    ramp: epochs over which it rises.
+    alpha: of mixup's Beta(α, α), before the phase's middle.
+    late_alpha: the same, after it.
+    temperature: T.
+    most: the largest class weight.
   """
 
   streams = {'train': Views('weak', 'weak'), 'unlabeled': Views('weak', 'weak', labeled=False)}
   mix = None
   warmup: int = 20
   head_epochs: int = 5
-  rate: float = 1e-4
-  penalty: float = 5.0
-  ramp: float = 16.0
-  alpha: float = 4.0
-  late_alpha: float = 0.75
-  temperature: float = 0.5
-  most: float = 3.0
+  rate: Traced = 1e-4
+  penalty: Traced = 5.0
+  ramp: Traced = 16.0
+  alpha: Traced = 4.0
+  late_alpha: Traced = 0.75
+  temperature: Traced = 0.5
+  most: Traced = 3.0
 
-  def phases(self, name, epochs):
+  def phases(self, name: str, epochs: int) -> Phases:
     return pes.plan(name, epochs, (('', self.warmup), (pes.HEAD, self.head_epochs)), self.rate)
 
-  def members(self, state):
+  def members(self, state: TrainState) -> dict[str, Array]:
     sure = state.targets.trust[0] > 0.5
     return {'train': sure, 'unlabeled': ~sure}
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     x, u = batch['train'], batch['unlabeled']
     twice = lambda a, b: jnp.concatenate([a, b])[None]  # [1, 2B, …]
     labeled = (twice(x['weak'], x['weak1']), twice(x['target'], x['target']), twice(x['weight'], x['weight']))

@@ -10,6 +10,7 @@ FixMatch in asking the averaged network (Tarvainen & Valpola 2017), where the ru
 import jax
 import jax.numpy as jnp
 
+from noisyjax.engine.strategy import Array, Batch, Ctx, PyTree, Scores, Targets, Traced, TrainData, TrainState
 from noisyjax.estimate import transition
 from noisyjax.strategies import fixmatch
 
@@ -17,23 +18,23 @@ from noisyjax.strategies import fixmatch
 class Strategy(fixmatch.Strategy):
   """FixMatch on trusted rows, with Bayes' rule on the others."""
 
-  parts = ('threshold',)
-  threshold: float = 0.9
+  unit_interval = ('threshold',)
+  threshold: Traced = 0.9
   ratio: int = 4
   source: str = 'verified'
   needs = ('verified',)
 
-  def init(self, key, data):
+  def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
     own, extra = super().init(key, data)
     pairs = {name: jnp.array(getattr(data, name), jnp.int32) for name in ('verified', 'given')}
     return own, extra | pairs | {'matrix': jnp.eye(data.classes)}
 
-  def refresh(self, state, scores, ctx):
+  def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
     keep = ctx.rows & (state.targets.weight > 0)
     targets, extra = super().refresh(state, scores, ctx)
     matrix = transition.from_pairs(extra['verified'], extra['given'], ctx.classes, keep)
     return targets, extra | {'matrix': matrix}
 
-  def guess(self, state, unlabeled, ctx):
+  def guess(self, state: TrainState, unlabeled: Batch, ctx: Ctx) -> Array:
     probs = jax.nn.softmax(ctx.look(unlabeled['weak'], averaged=True)[0])
     return transition.posterior(probs, state.extra['given'][unlabeled['index']], state.extra['matrix'])

@@ -20,19 +20,40 @@ asymmetric noise is naive's, of probabilities (official: of logits cut at 0).
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Out, Strategy as Base, Views, row_losses
+from noisyjax.engine.strategy import (
+  Array,
+  Batch,
+  Batches,
+  Ctx,
+  Out,
+  Phases,
+  PyTree,
+  Scores,
+  Strategy as Base,
+  Targets,
+  Traced,
+  TrainData,
+  TrainState,
+  Views,
+  row_losses,
+)
 from noisyjax.estimate import mixture
 from noisyjax.estimate.rank import place
 from noisyjax.strategies.shared import semi
 
 
-def expanded(probs, chosen, valid, threshold, fill):
+def expanded(probs: Array, chosen: Array, valid: Array, threshold: Array | float, fill: Array | float) -> Array:
   """Returns the rows to add to each network's: both are sure and agree, the surest first, until `fill` is reached.
 
   Args:
-    probs: [2, B, C]. chosen: bool [2, B]. valid: bool [B]. threshold: τ. fill: part of the valid rows.
+    probs: [2, B, C].
+    chosen: bool [2, B].
+    valid: bool [B].
+    threshold: τ.
+    fill: part of the valid rows.
   Returns:
     bool [2, B].
   """
@@ -49,49 +70,61 @@ class Strategy(Base):
 
   Attributes:
     rho: part of an average class that is chosen by loss: follows the noise rate, which the method is told; below 0 it
-      is what a mixture of Gaussians of the losses leaves. tau: confidence of the matched and of the added rows.
-    expand: the last part of the phase in which rows are added. fill: see above.
-    debias, debias_guess: a and b. bias_momentum: of π. temperature: T. alpha: of mixup. ramp: epochs until w is 1.
-    unreliable: the largest weight of U. warmup: epochs of cross-entropy before.
+      is what a mixture of Gaussians of the losses leaves.
+    tau: confidence of the matched and of the added rows.
+    expand: the last part of the phase in which rows are added.
+    fill: see above.
+    debias: a.
+    debias_guess: b.
+    bias_momentum: of π.
+    temperature: T.
+    alpha: of mixup.
+    ramp: epochs until w is 1.
+    unreliable: the largest weight of U.
+    warmup: epochs of cross-entropy before.
   """
 
-  parts = ('tau', 'expand', 'fill', 'bias_momentum')
+  unit_interval = ('tau', 'expand', 'fill', 'bias_momentum')
   networks = 2
   streams = {'train': Views('weak', 'strong')}
   mix = None
-  rates = ('rho',)
-  rho: float = 0.5
-  tau: float = 0.99
-  expand: float = 0.42
-  fill: float = 0.9
-  debias: float = 0.8
-  debias_guess: float = 0.8
-  bias_momentum: float = 0.9999
-  temperature: float = 0.5
-  alpha: float = 4.0
-  ramp: float = 50.0
-  unreliable: float = 0.1
+  estimable = ('rho',)
+  rho: Traced = 0.5
+  tau: Traced = 0.99
+  expand: Traced = 0.42
+  fill: Traced = 0.9
+  debias: Traced = 0.8
+  debias_guess: Traced = 0.8
+  bias_momentum: Traced = 0.9999
+  temperature: Traced = 0.5
+  alpha: Traced = 4.0
+  ramp: Traced = 50.0
+  unreliable: Traced = 0.1
   warmup: int = 10
-  own_optimizer = staticmethod(semi.paced_sgd)
-  score = staticmethod(row_losses)
 
   @property
-  def needs(self):
+  def needs(self) -> tuple[str, ...]:
     return ('rate',) if self.rho >= 0 else ()
 
-  def phases(self, name, epochs):
+  def phases(self, name: str, epochs: int) -> Phases:
     first = min(self.warmup, epochs // 2)
     start = ('naive', first, {'strategy.naive.networks': 2, 'schedule.name': 'constant'})
     # The ramps begin with the warm-up as it really is.
     return ((start,) if first else ()) + ((name, epochs - first, {f'strategy.{name}.warmup': first}),)
 
-  def init(self, key, data):
+  def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
     kernel = jax.nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform', batch_axis=0)
     own = {'kernel': kernel(key, (2, data.features, data.classes)), 'bias': jnp.zeros((2, data.classes))}
     even = lambda: jnp.ones((2, data.classes)) / data.classes
     return own, {'chosen': even(), 'other': even()}  # π and π'
 
-  def refresh(self, state, scores, ctx):
+  def own_optimizer(self) -> optax.GradientTransformation:
+    return semi.paced_sgd()
+
+  def score(self, logits: Array, features: Array, batch: Batch) -> Scores:
+    return row_losses(logits, batch)
+
+  def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
     label, rows = state.targets.label, state.targets.counted(ctx.rows)
     guess = lambda: 1 - mixture.noise_rate(scores['loss'].mean(0), rows)
     rho = jax.lax.cond(self.rho < 0, guess, lambda: self.rho)
@@ -99,7 +132,7 @@ class Strategy(Base):
     small = jax.vmap(lambda per: semi.smallest_of_each_class(per, label, rows, keep, ctx.classes))(scores['loss'])
     return state.targets.replace(trust=small.astype(jnp.float32)), state.extra
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
     valid, label = b['weight'] > 0, b['target']  # [B], [B, C]
     since = (ctx.epoch + self.warmup).astype(jnp.float32)
@@ -125,7 +158,7 @@ class Strategy(Base):
     mixed_target = blend(target, lam[:, None, None], mates)
     mixed, feats_mixed = ctx.net(params, images)
 
-    def mean(logits, bias, target, rows):
+    def mean(logits: Array, bias: Array, target: Array, rows: Array) -> Array:
       return losses.weighted_mean(losses.cross_entropy(logits + self.debias * bias, target), b['weight'] * rows)
 
     total = 0.0
@@ -137,7 +170,7 @@ class Strategy(Base):
     unsure = mean(second(feats), log_other, soft, other) + w * mean(second(feats_strong), log_other, soft, other)
     total += jnp.where(slow < 1, self.unreliable * slow, 0.0) * unsure  # [2]
 
-    def moved(bias, rows):
+    def moved(bias: Array, rows: Array) -> Array:
       now = losses.weighted_mean(jnp.moveaxis(probs, -1, -2), b['weight'] * rows[:, None])  # [2, C]
       return jnp.where(rows.any(-1, keepdims=True), self.bias_momentum * bias + (1 - self.bias_momentum) * now, bias)
 

@@ -10,7 +10,7 @@ data set, never a guess of an earlier round.
 
 import jax.numpy as jnp
 
-from noisyjax.engine.strategy import surest
+from noisyjax.engine.strategy import Array, Batch, Ctx, Phases, PyTree, Scores, Targets, Traced, TrainState, surest
 from noisyjax.strategies.shared import semi
 
 
@@ -18,19 +18,20 @@ class Strategy(semi.SemiSupervised):
   """Trains on known labels and on confident guesses of the phase before.
 
   Attributes:
-    threshold: confidence that a guess must exceed. strict: that of the rounds after the first.
-    rounds: how many. cap: most guesses of a class, 0 = all.
+    threshold: confidence that a guess must exceed.
+    strict: that of the rounds after the first.
+    rounds: how many.
+    cap: most guesses of a class, 0 = all.
   """
 
-  parts = ('threshold', 'strict')
-  threshold: float = 0.95
-  strict: float = 0.99
+  unit_interval = ('threshold', 'strict')
+  threshold: Traced = 0.95
+  strict: Traced = 0.99
   rounds: int = 2
   cap: int = 0
   refresh_on = 'phase'
-  score = staticmethod(surest)
 
-  def phases(self, name, epochs):
+  def phases(self, name: str, epochs: int) -> Phases:
     rounds = max(min(self.rounds, epochs - 1), 1)
     each = max(epochs // (rounds + 1), 1)
     last = max(epochs - each * rounds, 1)
@@ -41,7 +42,10 @@ class Strategy(semi.SemiSupervised):
     )
     return (('naive', each, known), *later)
 
-  def refresh(self, state, scores, ctx):
+  def score(self, logits: Array, features: Array, batch: Batch) -> Scores:
+    return surest(logits)
+
+  def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
     sure, guess = scores['sure'][0], scores['guess'][0]  # [N]
     known, targets = state.extra['known'], state.targets
     added = (known < 0) & (sure > self.threshold) & (targets.weight > 0) & ctx.rows

@@ -7,25 +7,26 @@ term is not linear in the label, and a clipped mixture is not what the paper ana
 """
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Strategy as Base, supervised
+from noisyjax.engine.strategy import Array, Batches, Ctx, Out, PyTree, Strategy as Base, Traced, TrainState, supervised
 
 
 class Strategy(Base):
   """One network under symmetric cross-entropy.
 
   Attributes:
-    alpha: weight of cross-entropy. beta: weight of its reverse.
+    alpha: weight of cross-entropy.
+    beta: weight of its reverse.
   """
 
-  alpha: float = 0.1
-  beta: float = 1.0
+  alpha: Traced = 0.1
+  beta: Traced = 1.0
   mix = 'loss'
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
     logits, _ = ctx.net(params, b['weak'])  # [1, B, C]
 
-    def symmetric(target):
+    def symmetric(target: Array) -> Array:
       forward, reverse = losses.cross_entropy(logits, target), losses.reverse_cross_entropy(logits, target)
       return self.alpha * forward + self.beta * reverse
 

@@ -9,16 +9,30 @@ the paper's table was not at hand. PreActResNet-18, SGD 0.02, momentum 0.9, deca
 Departures: none known in the loss. mixup is refused: u and v are of rows.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
 
-from noisyjax.engine.strategy import Strategy as Base, supervised
+from noisyjax.engine.strategy import (
+  Array,
+  Batch,
+  Batches,
+  Ctx,
+  Out,
+  PyTree,
+  Strategy as Base,
+  Traced,
+  TrainData,
+  TrainState,
+  supervised,
+)
 
 FLOOR = 1e-4
 
 
-def explained(own, batch, logits):
+def explained(own: dict[str, Array], batch: Batch, logits: Array) -> tuple[Array, Array]:
   """Returns SOP's loss per example [M, B], and the predictions, noise added, that are to match the label [M, B, C]."""
   y, index = batch['target'], batch['index']
   plus = jnp.clip(own['u'][index] ** 2 * y, 0.0, 1.0)  # [B, C]
@@ -33,23 +47,28 @@ class Strategy(Base):
   """One network, and two learnt vectors per row.
 
   Attributes:
-    lr_u, lr_v: learning rates of u and v. scale: standard deviation of their first values.
+    lr_u: learning rate of u.
+    lr_v: learning rate of v.
+    scale: standard deviation of their first values.
   """
 
-  lr_u: float = 10.0
-  lr_v: float = 10.0
-  scale: float = 1e-8
+  lr_u: Traced = 10.0
+  lr_v: Traced = 10.0
+  scale: Traced = 1e-8
   mix = None
 
-  def init(self, key, data):
+  def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
     shapes = {'u': (len(data.given), 1), 'v': (len(data.given), data.classes)}
     keys = dict(zip(shapes, jax.random.split(key)))
     return {name: self.scale * jax.random.normal(keys[name], shape) for name, shape in shapes.items()}, {}
 
-  def own_optimizer(self):
-    return optax.stateless(lambda grads, _: {'u': -self.lr_u * grads['u'], 'v': -self.lr_v * grads['v']})
+  def own_optimizer(self) -> optax.GradientTransformation:
+    def update(grads: Any, _: Any) -> PyTree:
+      return {'u': -self.lr_u * grads['u'], 'v': -self.lr_v * grads['v']}
 
-  def loss(self, params, state, batch, ctx):
+    return optax.stateless(update)
+
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
     logits, _ = ctx.net(params, b['weak'])  # [1, B, C]
     per, _ = explained(params['own'], b, logits)

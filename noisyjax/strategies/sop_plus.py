@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Views, supervised
+from noisyjax.engine.strategy import Array, Batches, Ctx, Out, PyTree, Traced, TrainState, Views, supervised
 from noisyjax.strategies.sop import FLOOR, Strategy as SOP, explained
 
 
@@ -18,14 +18,18 @@ class Strategy(SOP):
   """SOP with two regularisers.
 
   Attributes:
-    lr_u, lr_v, scale: as SOP's. consistency, balance: weights of the two terms.
+    lr_u: as SOP's.
+    lr_v: as SOP's.
+    scale: as SOP's.
+    consistency: weight of the divergence between the two views.
+    balance: weight of the term that balances the classes.
   """
 
-  consistency: float = 0.9
-  balance: float = 0.1
+  consistency: Traced = 0.9
+  balance: Traced = 0.1
   streams = {'train': Views('weak', 'strong')}
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
     both, _ = ctx.net(params, jnp.concatenate([b['weak'], b['strong']]))  # [1, 2B, C]
     weak, strong = jnp.split(both, 2, 1)  # [1, B, C]

@@ -18,19 +18,36 @@ import jax.numpy as jnp
 import optax
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Out, Strategy as Base, Views, surest
+from noisyjax.engine.strategy import (
+  Array,
+  Batch,
+  Batches,
+  Ctx,
+  Out,
+  PyTree,
+  Scores,
+  Strategy as Base,
+  Targets,
+  Traced,
+  TrainData,
+  TrainState,
+  Views,
+  surest,
+)
 from noisyjax.estimate.rank import sizes
 from noisyjax.strategies.shared import semi
 
 BLOCK = 256  # rows whose similarities to all others are held at once
 
 
-def neighbour_votes(features, label, counts, k, classes):
+def neighbour_votes(features: Array, label: Array, counts: Array, k: int, classes: int) -> Array:
   """Returns, for every row, how many of its k nearest rows that count have each label.
 
   Args:
-    features: [N, F], of unit length. label: int [N]. counts: bool [N]; other rows vote for nobody. k: static; all rows
-      that count vote, where there are fewer.
+    features: [N, F], of unit length.
+    label: int [N].
+    counts: bool [N]; other rows vote for nobody.
+    k: static; all rows that count vote, where there are fewer.
   Returns:
     [N, C].
   """
@@ -39,7 +56,7 @@ def neighbour_votes(features, label, counts, k, classes):
   blocks = -(-total // BLOCK)
   index = jnp.minimum(jnp.arange(blocks * BLOCK), total - 1).reshape(blocks, BLOCK)
 
-  def votes(rows):
+  def votes(rows: Array) -> Array:
     near = jnp.matmul(features[rows], features.T, precision='highest')  # [BLOCK, N]
     best, who = jax.lax.top_k(jnp.where(counts, near, -jnp.inf), k)  # [BLOCK, k]
     ballot = jnp.where(best > -jnp.inf, label[who], classes)  # a class too many, for those who may not vote
@@ -48,7 +65,7 @@ def neighbour_votes(features, label, counts, k, classes):
   return jax.lax.map(votes, index).reshape(-1, classes)[:total]
 
 
-def perceptron(own, name, x):
+def perceptron(own: dict[str, Array], name: str, x: Array) -> Array:
   """linear, batch norm by the batch's statistics, relu, linear: x [M, B, …] → [M, B, …]."""
   x = x @ own[f'{name}_in']
   x = (x - x.mean(1, keepdims=True)) / jnp.sqrt(x.var(1, keepdims=True) + 1e-5)
@@ -59,23 +76,27 @@ class Strategy(Base):
   """One network, relabeled and selected anew each epoch.
 
   Attributes:
-    relabel: θ_r, the confidence above which a prediction becomes the label. select: θ_s. neighbours: k.
-    alpha: of mixup. consistency: λ_fc, weight of the feature loss. hidden, projected: widths of f's and h's layers.
+    relabel: θ_r, the confidence above which a prediction becomes the label.
+    select: θ_s.
+    neighbours: k.
+    alpha: of mixup.
+    consistency: λ_fc, weight of the feature loss.
+    hidden: width of the hidden layers of f and h.
+    projected: width of what f and h return.
   """
 
-  parts = ('relabel', 'select')
+  unit_interval = ('relabel', 'select')
   streams = {'train': Views('weak', 'strong'), 'selected': Views('strong', 'strong')}
-  own_optimizer = staticmethod(semi.paced_sgd)
   mix = None
-  relabel: float = 0.9
-  select: float = 1.0
+  relabel: Traced = 0.9
+  select: Traced = 1.0
   neighbours: int = 200
-  alpha: float = 4.0
-  consistency: float = 1.0
+  alpha: Traced = 4.0
+  consistency: Traced = 1.0
   hidden: int = 256
   projected: int = 128
 
-  def init(self, key, data):
+  def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
     # Uniform in ±1/sqrt(fan in), PyTorch's default; biases at zero.
     uniform = jax.nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
     own = {}
@@ -90,15 +111,18 @@ class Strategy(Base):
       }
     return own, {'given': jnp.array(data.given, jnp.int32)}
 
-  def members(self, state):
+  def own_optimizer(self) -> optax.GradientTransformation:
+    return semi.paced_sgd()
+
+  def members(self, state: TrainState) -> dict[str, Array]:
     chosen = jnp.where(state.targets.trust[0] > 0.5, state.targets.label, -1)  # class by class in turn
     return {'train': state.targets.weight > 0, 'selected': chosen}
 
-  def score(self, logits, features, batch):
+  def score(self, logits: Array, features: Array, batch: Batch) -> Scores:
     length = jnp.sqrt((features**2).sum(-1, keepdims=True))
-    return surest(logits, features, batch) | {'features': features / jnp.maximum(length, 1e-12)}
+    return surest(logits) | {'features': features / jnp.maximum(length, 1e-12)}
 
-  def refresh(self, state, scores, ctx):
+  def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
     targets = state.targets
     given = jnp.where(ctx.epoch == 0, targets.label, state.extra['given'])  # as the phase found the labels
     usable = ctx.rows & (targets.weight > 0)
@@ -111,7 +135,7 @@ class Strategy(Base):
     chosen = usable & (own >= self.select * votes.max(-1))
     return targets.replace(label=label, trust=chosen[None].astype(jnp.float32)), {'given': given}
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     every, chosen = batch['train'], batch['selected']
     logits, weak = ctx.guess(every['weak'])  # [1, B, C], [1, B, F]
     _, strong = ctx.net(params, every['strong'])

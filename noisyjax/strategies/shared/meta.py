@@ -7,16 +7,26 @@ the verified rows. The gradient is reverse mode over reverse mode, because every
 supports reverse mode, and some support nothing else.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Ctx, PyTree, Strategy as Base, Views
+from noisyjax.engine.strategy import Batch, Ctx, PyTree, Strategy as Base, TrainData, TrainState, Views
 
 Array = jax.Array
 
 
-def loss_after(weigh, net: PyTree, train: dict, trusted: dict, labels: Array, rate, ctx: Ctx) -> Array:
+def loss_after(
+  weigh: Callable[[Array], Array],
+  net: PyTree,
+  train: Batch,
+  trusted: Batch,
+  labels: Array,
+  rate: Array | float,
+  ctx: Ctx,
+) -> Array:
   """Returns each network's mean loss of the verified rows after the virtual step, [M]; 0 if there are none.
 
   The result is differentiable with respect to the variables that `weigh` closes over, but not with respect to `net`.
@@ -32,11 +42,11 @@ def loss_after(weigh, net: PyTree, train: dict, trusted: dict, labels: Array, ra
     ctx: context of the loss.
   """
 
-  def per_row(net, batch, target):
+  def per_row(net: PyTree, batch: Batch, target: Array) -> Array:
     logits, _ = ctx.net({'net': net}, batch['weak'], keep=False)
     return jnp.where(batch['weight'] > 0, losses.cross_entropy(logits, target), 0.0)  # [M, B]
 
-  def weighted(net):
+  def weighted(net: PyTree) -> Array:
     per = per_row(net, train, train['target'])
     # Differentiating the backward pass costs 2 more passes, by XLA's count of operations. Without dropout, XLA also
     # merges this forward pass with that of the real step.
@@ -60,9 +70,9 @@ class Reweighting(Base):
   mix = None
   needs = ('verified',)
 
-  def init(self, key, data):
+  def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
     return {}, {'verified': jnp.asarray(data.verified, jnp.int32)}
 
-  def members(self, state):
+  def members(self, state: TrainState) -> dict[str, Array]:
     rows = state.targets.weight > 0
     return {'train': rows, 'trusted': rows & (state.extra['verified'] >= 0)}

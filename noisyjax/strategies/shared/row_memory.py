@@ -21,7 +21,7 @@ def put(memory: Array, index: Array, new: Array, valid: Array) -> Array:
   wide = new.shape[:2]
   rows = memory.shape[1]
 
-  def one(memory, index, new, valid):
+  def one(memory: Array, index: Array, new: Array, valid: Array) -> Array:
     index = jnp.where(valid > 0, index, rows)  # an index out of range is dropped
     order = jnp.argsort(index, stable=True)
     ranked = index[order]

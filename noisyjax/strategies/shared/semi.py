@@ -4,12 +4,14 @@ The network axis M always comes first: images are [M, B, H, W, C], targets and l
 and unlabeled rows inherit from `SemiSupervised`, which determines which rows are labeled, by given or verified labels.
 """
 
+from typing import Any, Self
+
 import jax
 import jax.numpy as jnp
 import optax
 
 from noisyjax.engine import losses
-from noisyjax.engine.strategy import Strategy
+from noisyjax.engine.strategy import Batch, Ctx, PyTree, Scores, Strategy, Targets, TrainData, TrainState
 from noisyjax.estimate.rank import rank
 from noisyjax.system.errors import check_choice
 
@@ -29,7 +31,7 @@ def ramp(epoch: Array, length: Array | float, start: Array | float = 0.0) -> Arr
   return jnp.clip((epoch - start) / jnp.maximum(length, 1e-6), 0.0, 1.0)
 
 
-def mixing_key(ctx) -> Array:
+def mixing_key(ctx: Ctx) -> Array:
   """Returns the key of this step for mixing; no call of `ctx.net` uses it."""
   return jax.random.fold_in(ctx.key, _MIXING)
 
@@ -57,7 +59,7 @@ def mix(key: Array, alpha: Array | float, images: Array, targets: Array, weight:
     Mixed images, mixed targets, and the index of each row's partner, int32 [M, B].
   """
 
-  def one(key, images, targets, weight):
+  def one(key: Array, images: Array, targets: Array, weight: Array) -> tuple[Array, Array, Array]:
     lam_key, order_key = jax.random.split(key)
     lam = share(lam_key, alpha)
     partner = jax.random.permutation(order_key, len(weight))
@@ -90,7 +92,7 @@ def squared_error(logits: Array, targets: Array) -> Array:
   return ((jax.nn.softmax(logits) - targets) ** 2).mean(-1)
 
 
-def paced(own, rate: Array):
+def paced(own: PyTree, rate: Array) -> PyTree:
   """Returns `own` unchanged, but multiplies its gradients by `rate` (`ctx.lr`).
 
   With `optax.sgd(1.0, momentum)`, the learnables of a strategy then follow the learning-rate schedule of the networks.
@@ -104,7 +106,7 @@ def paced_sgd() -> optax.GradientTransformation:
   return optax.sgd(1.0, momentum=0.9)
 
 
-def smallest_of_each_class(per: Array, label: Array, rows: Array, keep: Array, classes: int) -> Array:
+def smallest_of_each_class(per: Array, label: Array, rows: Array, keep: Array | int, classes: int) -> Array:
   """Returns the `keep` rows of each class with the smallest values, bool [N].
 
   Args:
@@ -125,7 +127,7 @@ def partners(key: Array, chosen: Array) -> Array:
     chosen: bool [M, B]; the result has a meaning at these rows only.
   """
 
-  def one(key, chosen):
+  def one(key: Array, chosen: Array) -> Array:
     uniform = jax.random.uniform(key, (2, len(chosen)))
     first, second = jnp.argsort(jnp.where(chosen, uniform, 2.0), -1)  # chosen rows come first, in two random orders
     return jnp.zeros_like(first).at[first].set(second)
@@ -145,7 +147,9 @@ def filled(images: Array, weight: Array, others: Array) -> Array:
   return jnp.where(weight[..., None, None, None] > 0, images, again)
 
 
-def guessed(ctx, unlabeled: dict[str, Array], temperature, others: Array, keep: bool) -> tuple[Array, Array, Array]:
+def guessed(
+  ctx: Ctx, unlabeled: Batch, temperature: Array | float, others: Array, keep: bool
+) -> tuple[Array, Array, Array]:
   """Guesses the labels of unlabeled rows from two views of each row, in training mode.
 
   Args:
@@ -165,7 +169,12 @@ def guessed(ctx, unlabeled: dict[str, Array], temperature, others: Array, keep: 
 
 
 def mixmatch(
-  ctx, params, alpha: Array | float, labeled: tuple, unlabeled: tuple, class_weight: Array | float = 1.0
+  ctx: Ctx,
+  params: PyTree,
+  alpha: Array | float,
+  labeled: tuple[Array, Array, Array],
+  unlabeled: tuple[Array, Array, Array],
+  class_weight: Array | float = 1.0,
 ) -> tuple[Array, Array, Array]:
   """Mixes labeled and unlabeled rows and returns MixMatch's two losses (Berthelot et al. 2019, algorithm 1).
 
@@ -193,7 +202,7 @@ def mixmatch(
   )
 
 
-def relabeled(targets, label: Array):
+def relabeled(targets: Targets, label: Array) -> Targets:
   """Returns the targets with hard labels, int32 [N], -1 = unlabeled; soft targets become one-hot."""
   soft = None if targets.soft is None else jax.nn.one_hot(label, targets.soft.shape[-1])
   return targets.replace(label=label, soft=soft)
@@ -210,23 +219,23 @@ class SemiSupervised(Strategy):
   source: str = 'given'
 
   @classmethod
-  def build(cls, **values):
+  def build(cls, **values: Any) -> Self:
     built = super().build(**values)
     check_choice(f'strategy.{cls.__module__.split(".")[-1]}.source', built.source, ('given', 'verified'))
     return built
 
   @property
-  def needs(self):
+  def needs(self) -> tuple[str, ...]:
     return ('verified',) if self.source == 'verified' else ()
 
-  def init(self, key, data):
+  def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
     return {}, {'known': jnp.array(getattr(data, self.source), jnp.int32)}
 
-  def members(self, state):
+  def members(self, state: TrainState) -> dict[str, Array]:
     labeled = state.targets.labeled
     return {name: labeled if views.labeled else ~labeled for name, views in self.streams.items()}
 
-  def refresh(self, state, scores, ctx):
+  def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
     if self.source == 'given':
       return state.targets, state.extra
     return relabeled(state.targets, state.extra['known']), state.extra

@@ -3,12 +3,12 @@
 import jax
 import jax.numpy as jnp
 
-from noisyjax.engine.strategy import Strategy
+from noisyjax.engine.strategy import Array, Ctx, PyTree, Scores, Strategy, Targets, Traced, TrainData, TrainState
 from noisyjax.estimate import mixture
 from noisyjax.estimate.rank import place
 
 
-def keep_rate(epoch, forget, ramp):
+def keep_rate(epoch: Array | float, forget: Array | float, ramp: Array | float) -> Array:
   """Returns R(T) = 1 − τ·min(T / (T_k − 1), 1), the fraction of a batch that is kept in epoch T.
 
   Args:
@@ -19,7 +19,7 @@ def keep_rate(epoch, forget, ramp):
   return 1 - forget * jnp.where(ramp > 0, jnp.minimum(epoch / jnp.maximum(ramp - 1, 1e-6), 1.0), 1.0)
 
 
-def smallest(per, valid, keep):
+def smallest(per: Array, valid: Array, keep: Array | float) -> Array:
   """Returns the floor(keep · n) rows with the smallest values among the n valid rows, bool [M, B].
 
   Args:
@@ -44,21 +44,21 @@ class Forgetful(Strategy):
 
   networks = 2
   mix = None
-  rates = ('forget',)
-  forget: float = 0.2
-  ramp: float = 10.0
+  estimable = ('forget',)
+  forget: Traced = 0.2
+  ramp: Traced = 10.0
 
   @property
-  def needs(self):
+  def needs(self) -> tuple[str, ...]:
     return ('rate',) if self.forget > 0 else ()
 
-  def init(self, key, data):
+  def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
     return {}, {'forget': jnp.zeros((), jnp.float32)}
 
-  def refresh(self, state, scores, ctx):
+  def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
     visits, loss = state.dynamics.visits.sum(0), state.dynamics.loss.sum(0)  # [N]
     guess = lambda: mixture.noise_rate(loss / jnp.maximum(visits, 1), (visits > 0) & (state.targets.weight > 0))
     return state.targets, {'forget': jax.lax.cond(self.forget < 0, guess, lambda: self.forget)}
 
-  def keep(self, state, epoch):
+  def keep(self, state: TrainState, epoch: Array) -> Array:
     return keep_rate(epoch, state.extra['forget'], self.ramp)

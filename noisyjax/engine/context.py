@@ -1,0 +1,104 @@
+"""What the engine lends to a strategy's `loss` and `refresh`: networks to call, a key, and the place in the run."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from noisyjax.engine.state import Snapshot
+
+Array = jax.Array
+PyTree = Any
+
+
+class Ctx:
+  """Lent to one call of `loss` or of `refresh`, while that call is traced.
+
+  Attributes:
+    key: a key of this step; in `refresh`, of this epoch. `net` folds 0, 1, … into it, one number a call: a strategy
+      that needs keys of its own folds in numbers from 2^16 on.
+    epoch: int32, epochs since the phase began.
+    epochs: float32, the phase's length.
+    progress: float32 in [0, 1), the part of the phase that is done.
+    classes: number of classes C.
+    lr: float32, this step's learning rate of the networks; None in `refresh`.
+    rows: bool [N], the rows that the phase may use; None in `loss`, whose batches hold no others.
+    previous: in `refresh` on entering a phase, the TrainState that the phase before it left; else None.
+    stats: the networks' running statistics after all calls so far.
+    passes: images through a network so far: a forward pass counts 1, forward and backward 3.
+  """
+
+  def __init__(
+    self,
+    key: Array,
+    epoch: Array,
+    epochs: Array,
+    progress: Array,
+    classes: int,
+    net: Any = None,  # a Net; None in `refresh`, and so is `state`
+    state: Any = None,  # a TrainState
+    lr: Any = None,
+    rows: Any = None,
+    previous: Any = None,
+  ):
+    self.key, self.epoch, self.epochs, self.progress, self.classes = key, epoch, epochs, progress, classes
+    self.lr, self.rows, self.previous = lr, rows, previous
+    self._net, self._state, self._calls = net, state, 0
+    self.stats = None if state is None else state.stats
+    self.passes = 0
+
+  def net(self, params: PyTree, images: Array, keep: bool = True) -> tuple[Array, Array]:
+    """Runs the networks in training mode: dropout is on, batch norm uses the statistics of these images.
+
+    Args:
+      params: what `loss` was given; its entry "net" is used, and the gradient flows into it.
+      images: [B, H, W, channels], the same for all networks, or [M, B, H, W, channels], in 0–255.
+      keep: whether the running statistics move; False for virtual steps inside an inner gradient.
+    Returns:
+      logits [M, B, C] and features [M, B, F].
+    """
+    key = jax.random.fold_in(self.key, self._calls)
+    self._calls += 1
+    self.passes += 3 * self._net.images(images)
+    logits, features, stats = self._net.train(params['net'], self.stats, images, key)
+    if keep:
+      self.stats = stats
+    return logits, features
+
+  def guess(self, images: Array, keep: bool = True) -> tuple[Array, Array]:
+    """Runs the networks in training mode without a gradient.
+
+    Args:
+      images: as in `net`.
+      keep: as in `net`.
+    Returns:
+      As `net`.
+    """
+    self.passes -= 2 * self._net.images(images)  # forward alone
+    return jax.lax.stop_gradient(self.net(self._state.params, images, keep))
+
+  def look(self, images: Array, averaged: bool = False) -> tuple[Array, Array]:
+    """Runs the networks as they are evaluated: no dropout, running statistics, no gradient; changes nothing.
+
+    Args:
+      images: as in `net`.
+      averaged: whether to run the averaged networks, where the run keeps an average (`config.ema`).
+    Returns:
+      As `net`.
+    """
+    self.passes += self._net.images(images)
+    now = self._state.current if averaged else Snapshot(self._state.params['net'], self._state.stats)
+    return jax.lax.stop_gradient(self._net.look(now.params, now.stats, images))
+
+  def mixed(self, loss: Callable[[Array], Array], batch: Mapping[str, Any]) -> Array:
+    """Returns a loss per example under either kind of mixup.
+
+    Args:
+      loss: target [B, C] → loss per example [M, B].
+      batch: of one labeled stream.
+    Returns:
+      `loss(target)`; where mixup mixed images for `mix = "loss"`, that of both targets, mixed: [M, B].
+    """
+    if 'partner' not in batch:
+      return loss(batch['target'])
+    return batch['lam'] * loss(batch['target']) + (1 - batch['lam']) * loss(batch['partner'])

@@ -1,4 +1,4 @@
-"""AUM: rows that two networks learn later than labels known to be wrong are dropped, and a new network is trained.
+"""AUM: rows that two networks learn later than labels known to be wrong are dropped; then a new network is trained.
 
   python launch.py train --config=configs/recipes/aum.py:worse --workdir=runs/aum-worse
 

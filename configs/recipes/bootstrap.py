@@ -1,9 +1,9 @@
-"""Bootstrapping: the target is the label, mixed with the network's own prediction.
+"""Bootstrapping: the target is a mixture of the label and the prediction of the network.
 
   python launch.py train --config=configs/recipes/bootstrap.py:worse --workdir=runs/bootstrap-worse
 
-Official: soft, with 0.95 of the label (hard: 0.8); there is no official code. All else is ours: cross-entropy's recipe
-(ResNet-34, SGD 0.1, batch 128, 100 epochs, divided by 10 at 60).
+Official: soft, with 0.95 of the label (hard: 0.8); there is no official code. All else is our choice: the recipe of
+cross-entropy (ResNet-34, SGD 0.1, batch 128, 100 epochs, divided by 10 at 60).
 
 Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 63.9 % (n = 1), 63 s.
 

@@ -1,4 +1,4 @@
-"""Clean-subset correction: a corrector learns trusted rows, relabels the rest, and a new network learns both.
+"""Clean-subset correction: a corrector is trained on trusted rows and relabels the others; a new network learns all.
 
   python launch.py train --config=configs/recipes/clean_correction.py:worse --workdir=runs/clean-correction-worse
 

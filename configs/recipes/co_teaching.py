@@ -1,4 +1,4 @@
-"""Co-teaching: each of two networks picks small-loss rows for the other.
+"""Co-teaching: each of two networks selects the small-loss rows on which the other is trained.
 
   python launch.py train --config=configs/recipes/co_teaching.py:worse --workdir=runs/co-teaching-worse
 

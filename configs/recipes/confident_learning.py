@@ -1,4 +1,4 @@
-"""Confident learning: labels that held-out predictions call wrong are left out, and a new network is trained.
+"""Confident learning: rows whose labels out-of-sample predictions flag as wrong are dropped; a new network is trained.
 
   python launch.py train --config=configs/recipes/confident_learning.py:worse --workdir=runs/confident-learning-worse
 

@@ -1,4 +1,4 @@
-"""CORES²: cross-entropy made confident, and a sieve of the rows that stay uncertain.
+"""CORES²: cross-entropy with a confidence regularizer, and a sieve that drops uncertain rows.
 
   python launch.py train --config=configs/recipes/cores2.py:worse --workdir=runs/cores2-worse
 

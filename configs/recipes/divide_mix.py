@@ -1,4 +1,4 @@
-"""DivideMix: a mixture of losses divides the rows, and MixMatch learns both parts.
+"""DivideMix: a mixture model of the losses divides the rows into clean and noisy ones; MixMatch trains on both.
 
   python launch.py train --config=configs/recipes/divide_mix.py:worse --workdir=runs/divide-mix-worse
 

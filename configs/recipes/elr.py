@@ -1,4 +1,4 @@
-"""ELR: a running mean of its own predictions keeps the network at what it learnt first.
+"""ELR: a running mean of its own predictions regularizes the network towards what it learned early.
 
   python launch.py train --config=configs/recipes/elr.py:worse --workdir=runs/elr-worse
 

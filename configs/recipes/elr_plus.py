@@ -1,4 +1,4 @@
-"""ELR+: ELR on mixup, two networks, each reminded by the other's averaged weights.
+"""ELR+: ELR with mixup and two networks, each regularized by the predictions of the other's averaged weights.
 
   python launch.py train --config=configs/recipes/elr_plus.py:worse --workdir=runs/elr-plus-worse
 

@@ -1,4 +1,4 @@
-"""Fine-tuning: cross-entropy on the given labels, then for a while on trusted rows alone.
+"""Fine-tuning: cross-entropy on the given labels, then on trusted rows only.
 
   python launch.py train --config=configs/recipes/fine_tune.py:worse --workdir=runs/fine-tune-worse
 

@@ -1,4 +1,4 @@
-"""FixMatch: a confident guess on a weak view becomes the label of the strong view.
+"""FixMatch: a confident prediction on the weak view becomes the label of the strong view.
 
   python launch.py train --config=configs/recipes/fixmatch.py:worse --workdir=runs/fixmatch-worse
 

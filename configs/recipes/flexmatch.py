@@ -1,4 +1,4 @@
-"""FlexMatch: FixMatch whose threshold is lower for classes that are learnt less well.
+"""FlexMatch: FixMatch with a lower threshold for classes that are learned less well.
 
   python launch.py train --config=configs/recipes/flexmatch.py:worse --workdir=runs/flexmatch-worse
 

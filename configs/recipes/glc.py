@@ -1,4 +1,4 @@
-"""GLC: trusted rows tell the transition matrix, and learn beside the corrected rest.
+"""GLC: the transition matrix is estimated on trusted rows; training uses them and, with corrected losses, the others.
 
   python launch.py train --config=configs/recipes/glc.py:worse --workdir=runs/glc-worse
 

@@ -1,4 +1,4 @@
-"""JoCoR: two networks learn the rows on which their joint loss is small.
+"""JoCoR: two networks are trained on the rows with a small joint loss.
 
   python launch.py train --config=configs/recipes/jocor.py:worse --workdir=runs/jocor-worse
 

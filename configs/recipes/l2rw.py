@@ -1,4 +1,4 @@
-"""L2RW: rows weigh what a step on them would do for trusted rows.
+"""L2RW: the weight of a row is the extent to which a training step on it lowers the loss of trusted rows.
 
   python launch.py train --config=configs/recipes/l2rw.py:worse --workdir=runs/l2rw-worse
 

@@ -1,4 +1,4 @@
-"""Loss-based filtering: after a warm-up only the rows of small loss are trained on.
+"""Loss-based filtering: after a warm-up, only rows with a small loss are used for training.
 
   python launch.py train --config=configs/recipes/loss_filter.py:worse --workdir=runs/loss-filter-worse
 

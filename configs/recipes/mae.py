@@ -1,4 +1,4 @@
-"""MAE: absolute error, which is robust and learns slowly.
+"""MAE: the absolute error as loss, which is robust to label noise but slow to train.
 
   python launch.py train --config=configs/recipes/mae.py:worse --workdir=runs/mae-worse
 

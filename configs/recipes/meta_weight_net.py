@@ -1,4 +1,4 @@
-"""Meta-Weight-Net: a small network, taught by trusted rows, turns losses into weights.
+"""Meta-Weight-Net: a small network, trained on trusted rows, maps the loss of a row to its weight.
 
   python launch.py train --config=configs/recipes/meta_weight_net.py:worse --workdir=runs/meta-weight-net-worse
 

@@ -1,4 +1,4 @@
-"""MixMatch: guesses averaged over two views, sharpened, and mixed with all rows.
+"""MixMatch: predictions are averaged over two views and sharpened to labels; mixup mixes all rows.
 
   python launch.py train --config=configs/recipes/mixmatch.py:worse --workdir=runs/mixmatch-worse
 

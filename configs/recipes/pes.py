@@ -1,4 +1,4 @@
-"""PES: early layers learn long from noisy labels, late ones briefly; then the confident rows are trained on.
+"""PES: early layers are trained longer on noisy labels than late ones; then training uses the confident rows.
 
   python launch.py train --config=configs/recipes/pes.py:worse --workdir=runs/pes-worse
 

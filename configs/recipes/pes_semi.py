@@ -1,4 +1,4 @@
-"""PES with MixMatch: rows that an early-stopped network agrees with are labeled, all others are not.
+"""PES with MixMatch: rows whose label an early-stopped network predicts are labeled, all others are unlabeled.
 
   python launch.py train --config=configs/recipes/pes_semi.py:worse --workdir=runs/pes-semi-worse
 

@@ -1,10 +1,11 @@
-"""PosteriorMatch: FixMatch whose guesses also hear what label the row was given.
+"""PosteriorMatch: FixMatch whose pseudo-labels also take the given label of the row into account.
 
   python launch.py train --config=configs/recipes/posterior_match.py:worse --workdir=runs/posterior-match-worse
 
-Ours: all as in `fixmatch.py`, and 4,000 trusted rows tell what a given label is worth. Batch 64 + 256; confidence 0.9.
+Our method, with the settings of `fixmatch.py`: 4,000 trusted rows also determine how reliable given labels are. Batch
+64 + 256; confidence 0.9.
 
-Measured with the weaker strong views that `fixmatch.py` speaks of, `worse-short8-held` on its first 10,000 rows, two
+Measured with the weaker strong views described in `fixmatch.py`, `worse-short8-held` on its first 10,000 rows, two
 cores: last 52.7 % (n = 1), 69 s.
 
 Published: none.

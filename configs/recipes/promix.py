@@ -1,4 +1,4 @@
-"""ProMix: clean rows are chosen, matched, then expanded; a second head guesses the rest.
+"""ProMix: clean rows are selected by loss and prediction, later by agreement, too; a second head labels the others.
 
   python launch.py train --config=configs/recipes/promix.py:worse --workdir=runs/promix-worse
 

@@ -1,4 +1,4 @@
-"""Pseudo-labels in rounds: what the last network is sure of joins the next.
+"""Pseudo-labels in rounds: confident predictions of a network become labels for the next one.
 
   python launch.py train --config=configs/recipes/pseudo_label.py:worse --workdir=runs/pseudo-label-worse
 

@@ -1,4 +1,4 @@
-"""SOP: each row learns its label's noise, which stays sparse where it can.
+"""SOP: the label noise of each row is modeled by a learned sparse variable.
 
   python launch.py train --config=configs/recipes/sop.py:worse --workdir=runs/sop-worse
 

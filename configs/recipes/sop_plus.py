@@ -1,4 +1,4 @@
-"""SOP+: SOP, plus consistency of a strong view with the weak one, plus class balance.
+"""SOP+: SOP with consistency between the strong and the weak view, and class balance.
 
   python launch.py train --config=configs/recipes/sop_plus.py:worse --workdir=runs/sop-plus-worse
 

@@ -1,4 +1,4 @@
-"""SSR+: a confident classifier relabels, balanced nearest neighbours select.
+"""SSR+: confident predictions replace labels, and a class-balanced nearest-neighbor classifier selects clean rows.
 
   python launch.py train --config=configs/recipes/ssr_plus.py:worse --workdir=runs/ssr-plus-worse
 

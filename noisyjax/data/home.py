@@ -1,11 +1,11 @@
-"""The data sets that the shipped recipes read: below the folder that the environment variable NOISYJAX_DATA names."""
+"""The data sets of the shipped recipes, in the folder given by the environment variable NOISYJAX_DATA."""
 
 import os
 from pathlib import Path
 
 VARIABLE = 'NOISYJAX_DATA'
 
-# Folder → what it holds and where that comes from, for messages.
+# The content and source of each folder, for messages.
 SETS = {
   'weak_supervision': (
     "the weak_supervision folder of the course project's notebook, with images.zip, noisy_labels.csv, clean_labels.csv "
@@ -28,7 +28,7 @@ def path(*parts: str) -> str:
 
 
 def hint(missing: Path) -> str:
-  """Returns a sentence for a path that does not exist: which files were expected; '' if it is of no such data set."""
+  """Returns advice for a missing path: the expected files; '' if the path does not belong to one of these data sets."""
   found = next((name for name in SETS if name in missing.parts), None)
   if found is None:
     return ''

@@ -1,4 +1,4 @@
-"""From `config.data` and `config.noise` to the parts of a run: what may be trained on and, apart, the truth."""
+"""Prepares the data of a run from `config.data` and `config.noise`: the rows to train on and, separately, the truth."""
 
 import dataclasses
 import hashlib
@@ -14,14 +14,18 @@ from noisyjax.system.log import log
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-  """The parts of a run.
+  """The data that a run may use.
 
   Attributes:
-    train: what a strategy may know. rows: row numbers of the training rows, [N].
-    validation: images and labels, or None. val_rows: their row numbers.
-    classes: names. record: JSON-ready facts for the result (source, fingerprint, rows, noise).
-    notes: sentences a person should read.
-    data: the whole data set, under its (noisy) given labels. origin: what the training images were as files.
+    train: training rows, as a strategy may know them.
+    rows: row numbers of the training rows [N].
+    validation: images and labels of the validation rows, or None.
+    val_rows: row numbers of the validation rows.
+    classes: class names.
+    record: data for the JSON of the result: source, fingerprint, rows, classes and noise.
+    notes: notes for the user.
+    data: the whole data set with its (noisy) given labels, but without images.
+    origin: origin of the training images, or None.
   """
 
   train: TrainData
@@ -37,13 +41,16 @@ class Prepared:
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-  """What scores a run and never reaches it.
+  """The data that score a run; training and selection never see them.
 
   Attributes:
-    truth: int32 [N of the data set], -1 = unknown. test: images and labels, or None. test_rows: row numbers.
-    labels: which labels score the test rows. noise: realised rate and matrix, JSON-ready.
-    fingerprint: of the test rows and their labels, and of the truth; no part of a run but its audit holds it.
-    source: of the whole data set before noise and splits, which are drawn from it.
+    truth: true labels of the whole data set, int32 [N]; -1 = unknown.
+    test: images and labels of the test rows, or None.
+    test_rows: row numbers of the test rows.
+    labels: kind of labels that score the test rows: true, verified or given.
+    noise: expected and realized rate and the realized matrix of the noise, for JSON.
+    fingerprint: digest of the test rows with their labels and of the truth; only the audit of a run stores it.
+    source: fingerprint of the whole data set before noise and splits.
   """
 
   truth: np.ndarray
@@ -56,12 +63,12 @@ class Audit:
 
 
 def prepare(config: Any) -> tuple[Prepared, Audit]:
-  """Loads, injects noise, splits, reveals trusted labels.
+  """Loads the data, injects noise, splits the rows and reveals trusted labels.
 
-  The fingerprint covers training and validation rows alone: test rows cannot change what a run writes.
+  The fingerprint covers training and validation rows only, so that test rows cannot change the output of a run.
 
   Args:
-    config: the run's config (`data` and `noise` are read).
+    config: config of the run; `data` and `noise` are used.
   """
   data, truth, injected, source = load(config)
   whole = dataset.fingerprint(data.ids, source, data.verified, data.classes)
@@ -102,11 +109,15 @@ def prepare(config: Any) -> tuple[Prepared, Audit]:
 
 
 def load(config: Any) -> tuple[dataset.Dataset, np.ndarray, dict | None, np.ndarray]:
-  """Returns the data set under its given labels (noisy, where noise is injected), the truth, the noise record, and
-  the labels as the source gives them, by which `split` draws the same test rows under any noise."""
+  """Loads the data set and injects noise.
+
+  Returns:
+    The data set with its given labels (noisy, if noise is injected); the true labels, int32 [N]; the record of the
+    noise, or None; and the labels of the source, by which `split` draws the same test rows for all kinds of noise.
+  """
   data, truth = dataset.load(config.data)
   if doubt := plausible.doubt(data.given, truth, data.classes, 'the true ones'):
-    log.warning('%s', doubt)  # and nowhere else: the truth reaches no output of a run but its audit
+    log.warning('%s', doubt)  # logged only, because no output of a run except its audit may depend on the truth
   source = data.given
   if config.noise.kind == 'none':
     return data, truth, None, source
@@ -120,7 +131,7 @@ def load(config: Any) -> tuple[dataset.Dataset, np.ndarray, dict | None, np.ndar
 
 
 def _fingerprint(data: dataset.Dataset, parts: split.Split) -> str:
-  """Names the images and labels of the training and the validation rows, and which is which."""
+  """Returns a digest of the images and labels of the training and validation rows."""
   each = (
     dataset.fingerprint(data.ids[r], data.given[r], data.verified[r], data.classes) for r in (parts.train, parts.val)
   )
@@ -128,7 +139,7 @@ def _fingerprint(data: dataset.Dataset, parts: split.Split) -> str:
 
 
 def _audit_fingerprint(data: dataset.Dataset, parts: split.Split, truth: np.ndarray, scores: np.ndarray) -> str:
-  """Names all that scores a run: the truth of its rows, and the test rows with the labels that score them."""
+  """Returns a digest of everything that scores a run: the true labels, and the test rows with their labels."""
   each = (
     dataset.fingerprint(data.ids[r], labels[r], truth[r], data.classes)
     for r, labels in ((parts.train, truth), (parts.val, truth), (parts.test, scores))
@@ -137,7 +148,7 @@ def _audit_fingerprint(data: dataset.Dataset, parts: split.Split, truth: np.ndar
 
 
 def _noise_record(record: dict | None) -> tuple[dict, dict]:
-  """Parts the noise record: what was asked for is no secret, what came of it, test rows too, the truth alone knows."""
+  """Splits the record of the noise into its public part (the request) and the part that reveals true labels."""
   if record is None:
     return {'kind': 'none'}, {}
   hidden = {k: record[k] for k in ('expected', 'realised', 'matrix') if k in record}

@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+from configs.recipes import common
 from noisyjax.config.build import find_strategy
 from noisyjax.config.plugin_fields import STRATEGIES
 from noisyjax.engine import passes
@@ -81,16 +82,30 @@ def _attributes(docstring: str) -> dict[str, str]:
 
 
 def recipes() -> str:
-  """Returns a section of each recipe under configs/recipes: its docstring, and what was published."""
+  """Returns a table of what was published, and a section of each recipe under configs/recipes."""
   files = sorted(path.stem for path in (ROOT / 'configs/recipes').glob('*.py'))
   modules = {name: importlib.import_module(f'configs.recipes.{name}') for name in files if name[0] != '_'}
-  return '\n\n'.join(_recipe_section(name, m) for name, m in modules.items() if hasattr(m, 'PUBLISHED')) + '\n'
+  found = {name: module for name, module in modules.items() if hasattr(module, 'PUBLISHED')}
+  sections = [f'### {name.replace("_", " ")}\n\n{prose(m.__doc__)}' for name, m in found.items()]
+  return '\n\n'.join([_published(found), *sections]) + '\n'
 
 
-def _recipe_section(name: str, module) -> str:
-  rows = [f'| {noise} | {escaped(text)} |' for noise, text in module.PUBLISHED.items()]
-  table = ['| noise | published, test accuracy in % (source) |', '|---|---|', *rows] if rows else ['Published: none.']
-  return '\n\n'.join([f'### {name.replace("_", " ")}', prose(module.__doc__), '\n'.join(table)])
+def _published(modules: dict) -> str:
+  """Returns a row for each recipe and a column for each noise; letters stand for the sources below the table."""
+  noises = list(dict.fromkeys(noise for m in modules.values() for noise in m.PUBLISHED))
+  noises.sort(key=common.NOISE.index)
+  sources: dict[str, str] = {}
+  rows = []
+  for name, module in modules.items():
+    cells = []
+    for noise in noises:
+      number, _, source = module.PUBLISHED.get(noise, '–').removesuffix(')').partition(' (')
+      letter = sources.setdefault(source, chr(ord('a') + len(sources))) if source else ''
+      cells.append(f'{number} {letter}'.strip())
+    rows.append(f'| `{name}` | {" | ".join(cells)} |')
+  head = [f'| recipe | {" | ".join(noises)} |', '|---' * (len(noises) + 1) + '|']
+  notes = [f'* {letter}: {escaped(source)}' for source, letter in sources.items()]
+  return '\n'.join([*head, *rows]) + '\n\n' + '\n'.join(notes)
 
 
 def _doc(strategy: Strategy) -> str:

@@ -29,7 +29,7 @@ lint: .venv/installed-dev
 
 # The site, in build/site. Strict: a reference that leads nowhere fails, and so does what a page fetches from elsewhere.
 docs: .venv/installed-docs
-	$(BIN)/python -m sphinx --nitpicky --fail-on-warning --keep-going --quiet docs build/site
+	$(BIN)/python -m sphinx --fresh-env --nitpicky --fail-on-warning --keep-going --quiet docs build/site
 	@! grep -rE '<(script|link|img|iframe)[^>]* (src|href)="(https?:)?//|(url\(|@import ).?(https?:)?//' build/site \
 	  --include='*.html' --include='*.css'
 	@echo build/site/index.html

@@ -1,4 +1,4 @@
-"""What the audit says of training rows and of epochs, on tables small enough to do by hand."""
+"""The audit of training rows and epochs, on tables small enough to compute by hand."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""AUM against float64 numpy and its official code: margins as they run, the threshold rows, what is retrained on."""
+"""AUM against float64 numpy and its official code: running margins, threshold rows, and rows for retraining."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What every strategy must keep to, whatever its paper says. The modules are found: a new one is held to it at once.
+"""Properties that every strategy must have. The test finds the modules itself, so a new strategy is tested at once.
 
 Each strategy's own plan is walked on a small network with batch norm and dropout; its last phase, and each one before
 that is the strategy's own in another shape (AUM's measuring), is looked at from all sides, under one compiled step.

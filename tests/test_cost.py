@@ -1,4 +1,4 @@
-"""What a method costs is counted in the engine's step, for its main phase as its own plan sets it."""
+"""The cost of a method is counted in the engine's step, for its main phase with the fields that its own plan sets."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Pixels as a person sees them: orientation, colour modes, fitting without stretching, damage."""
+"""Decoding of images: orientation, color modes, resizing without distortion, damaged files."""
 
 import io
 

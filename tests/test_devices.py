@@ -1,4 +1,4 @@
-"""One step on four devices is the step on one, for every strategy: in a child process, which alone has four."""
+"""For every strategy, a step on four devices equals the step on one device; in a child process with four devices."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Dropout and its random numbers: published values of Threefry, rates, means, and what shares a fate."""
+"""Dropout and its random numbers: published values of Threefry, rates, means, and values dropped together."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""ELR, ELR+, SOP and SOP+: steps against references of their own in float64, memories, and learnables of rows."""
+"""ELR, ELR+, SOP and SOP+: steps against float64 references, memories, and per-row learnables."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Every strategy as a whole run: trained by its own plan, saved, loaded again, and scored as it said."""
+"""A whole run of every strategy: trained with its own phases, saved, loaded again, and scored with the same result."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Python functions as XLA's foreign functions: they see memory, and their exceptions are errors of the program."""
+"""Python functions as XLA custom calls: they access memory, and their exceptions become errors of the XLA program."""
 
 import ctypes
 

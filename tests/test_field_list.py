@@ -1,4 +1,4 @@
-"""`launch.py fields`: every field, with what `config.check` allows and the comment that stands where it is defined."""
+"""`launch.py fields`: every field with the values that `config.check` allows and the comment at its definition."""
 
 import re
 

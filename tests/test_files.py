@@ -1,4 +1,4 @@
-"""Folders, zips and tars as people have them: every tool's names, damage, and what is left out is said."""
+"""Folders, zips and tars: names from various tools, damaged files, and notes on files that are left out."""
 
 import io
 import os

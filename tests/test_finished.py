@@ -1,4 +1,4 @@
-"""Finished work is believed where it is of today's config and data; of other data it is refused, or made anew."""
+"""Finished work is reused if its config and data are unchanged; otherwise it is refused or repeated."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""A first loss that is not finite: what began so is named, and nobody is told to change the learning rate."""
+"""A non-finite first loss: the message names the first non-finite value and does not suggest another learning rate."""
 
 import dataclasses
 

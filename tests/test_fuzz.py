@@ -1,4 +1,4 @@
-"""Whatever a person hands over ends well or in one UserError: seeded, bounded, thousands of inputs.
+"""Fuzzing: thousands of seeded inputs either succeed or raise one UserError.
 
 `make fuzz` runs many times as many; NOISYJAX_FUZZ is the factor and NOISYJAX_FUZZ_SEED the seed.
 """

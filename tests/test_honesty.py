@@ -1,4 +1,4 @@
-"""Whatever happens to the truth and to the test images, everything but the audit stays bit for bit the same."""
+"""Changes of the true labels and the test images change nothing except the audit, bit for bit."""
 
 import numpy as np
 import pyarrow.parquet

@@ -1,4 +1,4 @@
-"""The inspection says what is in the data: counts, duplicates, contradictions; and shows no test rows."""
+"""The inspection reports counts, duplicates and contradictions in the data, and shows no test rows."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: none is lost, the first is answered at the next step, the second at once."""
+"""Ctrl-C and SIGTERM: no signal is lost; the first stops the run at the next step, the second immediately."""
 
 import contextlib
 import signal

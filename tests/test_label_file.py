@@ -1,4 +1,4 @@
-"""Label files as people have them: every dialect gives the same labels, and what cannot be read says what to do."""
+"""Label files: all dialects give the same labels, and unreadable files raise errors with advice."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What a label means: one rule for every kind of object that holds labels, decided over all columns together."""
+"""Interpretation of labels: one rule for all types of objects, applied to all columns together."""
 
 import jax.numpy as jnp
 import numpy as np

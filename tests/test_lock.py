@@ -1,4 +1,4 @@
-"""One command at a time in a folder, whatever lies where the lock should be."""
+"""The lock of a folder: one command at a time, and any existing file in its place is left alone."""
 
 import os
 import subprocess

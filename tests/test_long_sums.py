@@ -1,4 +1,4 @@
-"""Sums over more rows than float32 adds up one by one: against what they are, at the sizes of large data sets."""
+"""Sums over more rows than float32 can add one by one, against exact values, at the sizes of large data sets."""
 
 import flax.linen as nn
 import jax

@@ -1,4 +1,4 @@
-"""Losses per example, against float64 numpy; and rows that must cost nothing."""
+"""Losses per example against float64 numpy, and rows that must not contribute."""
 
 import jax
 import jax.numpy as jnp

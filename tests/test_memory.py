@@ -1,4 +1,4 @@
-"""Per-row memories: each network's rows are written once, and nothing else is."""
+"""Per-row memories: each row of each network is written once, and nothing else changes."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,4 @@
-"""L2RW and Meta-Weight-Net: golden steps in float64, the gradient by the weights, and what must not move or count."""
+"""L2RW and Meta-Weight-Net: golden steps in float64, the gradient in the weights, and values that must not change."""
 
 import jax
 import jax.numpy as jnp

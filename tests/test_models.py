@@ -1,4 +1,4 @@
-"""Networks: sizes known from elsewhere, the seed's own Keras numbers, what train mode may move, and compute types."""
+"""Networks: published sizes, the seed's Keras numbers, what training mode may change, and compute types."""
 
 import functools
 import importlib

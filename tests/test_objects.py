@@ -1,4 +1,4 @@
-"""Images and labels as people hold them in Python."""
+"""Images and labels from Python objects."""
 
 import zipfile
 

@@ -1,4 +1,4 @@
-"""Optimizers against optax and PyTorch's rule, schedules against their formulas, and networks that never meet."""
+"""Optimizers against optax and PyTorch's rule, schedules against their formulas, and independence of networks."""
 
 import dataclasses
 

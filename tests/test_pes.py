@@ -1,4 +1,4 @@
-"""PES and PES (semi) against float64 references of their own; their plans, and what they believe."""
+"""PES and PES (semi) against float64 references: their phases, and the rows that they trust."""
 
 import dataclasses
 

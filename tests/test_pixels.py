@@ -1,4 +1,4 @@
-"""Pixels of any kind: what has one reading is read, what has two is refused with a way out."""
+"""Conversion of pixels: unambiguous values are accepted, ambiguous ones are refused with advice."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A label set that disagrees with nearly everything: the cause is named where there is one."""
+"""Labels that disagree with nearly all others: the warning names the cause, if there is one."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Max pooling against XLA's: values, gradients and what they are of ties."""
+"""Max pooling against XLA's: values and gradients, also for ties."""
 
 import flax.linen as nn
 import jax

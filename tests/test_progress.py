@@ -1,4 +1,4 @@
-"""Where stderr is no terminal, a log says how far a run is."""
+"""If stderr is not a terminal, log lines report the progress of a run."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""What is odd about an image whatever its label: planted, one kind at a time."""
+"""Image issues that do not depend on the label, planted one kind at a time."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Paths that are none and files that are damaged: one clear error for each."""
+"""Invalid paths and damaged files: one clear error for each."""
 
 import lzma
 import os

@@ -1,4 +1,4 @@
-"""Every strategy has a recipe, and every form of every recipe is one that would train."""
+"""Every strategy has a recipe, and every form of every recipe is valid."""
 
 import functools
 import importlib

@@ -1,4 +1,4 @@
-"""A fake finished workdir goes in; pictures, a page and tables that say what is audit and what is oracle come out."""
+"""Reports on a synthetic finished workdir: pictures, a page, and tables that mark audit and oracle results."""
 
 import html
 import html.parser

@@ -1,4 +1,4 @@
-"""A run that dies at any moment and goes on ends bit for bit where it would have ended."""
+"""A run that is killed at any moment and resumed gives the same result, bit for bit."""
 
 import signal
 import time

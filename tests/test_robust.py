@@ -1,4 +1,4 @@
-"""Robust losses: GCE, SCE, MAE, bootstrapping, bi-tempered; against references of their own and the papers' words."""
+"""Robust losses (GCE, SCE, MAE, bootstrapping, bi-tempered) against references and the text of the papers."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""The errors of the course project this package began with, and of each why it cannot happen here."""
+"""The errors of the course project that this package began with, and for each a test that it cannot occur here."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""SSR+ and ProMix against float64 references of their own; whom they relabel, select and add."""
+"""SSR+ and ProMix against float64 references: the rows that they relabel, select and add."""
 
 import types
 

@@ -1,4 +1,4 @@
-"""Early stopping, plateau and the choice of the best epoch: what `observe` does with a series of figures."""
+"""Early stopping, plateau and selection of the best epoch: the results of `observe` for series of metrics."""
 
 import jax
 import numpy as np

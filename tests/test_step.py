@@ -1,4 +1,4 @@
-"""The step: golden numbers, one trace, what moves and what must not, and rows that reach nothing."""
+"""The training step: golden numbers, one trace, what changes and what does not, and rows that must not contribute."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""Sweeps: what their tables call a setting, and who is held out of a fold."""
+"""Sweeps: names of settings in their tables, and rows held out of a fold."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Tables: what they say as Markdown, CSV and LaTeX, with and without a test part."""
+"""Tables as Markdown, CSV and LaTeX, with and without a test part."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""noisyjax as a person installs it: a wheel in an environment of its own, used from another folder."""
+"""noisyjax installed from a wheel into a separate environment and used from another folder."""
 
 import json
 import os

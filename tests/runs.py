@@ -136,7 +136,7 @@ def _child(code: str, *arguments: str, cwd: Path) -> subprocess.Popen:
 
 
 def start(*arguments: str, cwd: Path = ROOT) -> subprocess.Popen:
-  """Starts `launch.py` with these arguments (and the test models) in a process of its own."""
+  """Starts `launch.py` with these arguments (and the test models) in a separate process."""
   return _child('from noisyjax.cli.main import run; run()', *arguments, cwd=cwd)
 
 

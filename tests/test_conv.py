@@ -49,7 +49,7 @@ WIDE = [k for k in KINDS if k not in ('plain', 'amx')]  # those in float32
 
 
 def drawn(count=8, seed=2):
-  """Shapes that nobody thought of, as of those above: random but for stride and padding, which take turns."""
+  """Returns random shapes; stride and padding take turns."""
   rng = np.random.default_rng(seed)
   upto = lambda least, most: int(rng.integers(least, most + 1))
   pick = lambda *choices: choices[upto(0, len(choices) - 1)]

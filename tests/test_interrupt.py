@@ -28,7 +28,7 @@ def quick(monkeypatch):
 
 
 def swallowed(number: int) -> None:
-  """A signal that comes while the compiler calls back: what it raises, nobody passes on."""
+  """A signal during a callback of the compiler, which swallows the exception."""
   with contextlib.suppress(BaseException):
     signal.raise_signal(number)
 

@@ -15,7 +15,7 @@ from small_tables import ANNA, BOB, CLASSES, RULE, made, says, some
 
 
 def invariant(found: rows.Rows) -> None:
-  """Written out anew, not by `rows.check`."""
+  """Checks the invariant independently of `rows.check`."""
   for status, label, verified, weight in zip(found.status, found.label, found.verified, found.weight):
     assert (label >= 0) == (status == rows.LABELED)
     assert verified < 0 or status == rows.LABELED

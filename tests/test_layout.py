@@ -73,7 +73,7 @@ def upward(found: set[tuple[str, str]]) -> list[str]:
 
 
 def circle(found: set[tuple[str, str]]) -> list[str]:
-  """Returns the modules of a circle of imports, [] where there is none."""
+  """Returns the modules of an import cycle; [] if there is none."""
   below = defaultdict(set)
   for importer, imported in found:
     below[importer].add(imported)

@@ -36,7 +36,7 @@ def run(optimizer, params, grads, lr=LR, decay=DECAY):
 
 
 def reference(make, params, grads):
-  """The same by an optax transformation of its own for each network."""
+  """The same updates by a separate optax transformation for each network."""
   outs = []
   for m in range(NETWORKS):
     tx = make()

@@ -76,7 +76,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch, tmp_path):
-  """Each test loads into a program that has loaded none, in a folder of its own."""
+  """Each test starts without loaded plug-ins, in a separate folder."""
   monkeypatch.setattr(plugins, '_files', {})
   monkeypatch.setattr(ops, 'OPS', dict(ops.OPS))
   monkeypatch.chdir(tmp_path)
@@ -180,7 +180,7 @@ def test_an_edited_plug_in_is_refused_by_resume_and_by_load_and_welcome_again_as
 
 
 def test_methods_from_files_share_no_compiled_step(data, tmp_path):
-  """Equal fields, other losses: each is traced on its own, and an edited one anew."""
+  """Methods with equal fields and different losses are traced separately; an edited one is traced again."""
   write(tmp_path / 'one.py', METHOD)
   file = write(tmp_path / 'two.py', METHOD.replace('self.factor *', '2 * self.factor *'))
   loss = lambda folder: runs.lines(folder)[0]['objective']

@@ -77,7 +77,7 @@ def get(name: str, form: str):
 
 
 def test_every_strategy_has_a_recipe():
-  """Except those that are a phase of another strategy's plan and no method of their own."""
+  """Except strategies that are only a phase of another strategy's plan."""
   assert set(RECIPES) <= set(NAMES)
   planned = {phase for name in NAMES for phase, *_ in find_strategy(name).build().phases(name, 100) if phase != name}
   assert set(NAMES) - set(RECIPES) <= planned

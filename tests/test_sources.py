@@ -47,7 +47,7 @@ def load(**fields) -> tuple[dataset.Dataset, np.ndarray]:
 
 
 def picture(i: int, height: int = 6, width: int = 6) -> np.ndarray:
-  """Noise from which nobody could mistake one row for another."""
+  """Returns a random image, different for each row."""
   return np.random.default_rng(i).integers(0, 256, (height, width, 3), np.uint8)
 
 

@@ -638,7 +638,7 @@ def test_rows_are_scored_by_their_soft_targets(data):
 
 
 class Guesses(naive.Strategy):
-  """Trains on its own guess beside the labels, and keeps what it saw."""
+  """Trains on its own prediction in addition to the labels, and stores what it saw."""
 
   keep: bool = True
 

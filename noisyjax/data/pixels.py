@@ -194,6 +194,7 @@ def _colour(batch: np.ndarray) -> np.ndarray:
 
 
 def _name(item: Any, i: int) -> str:
+  """Returns the name of an item for messages: its path, or its row number."""
   if isinstance(item, dict):
     item = item.get('path')
   return reading.short(item) if isinstance(item, str | Path) else f'row {i} (from 0)'

@@ -311,6 +311,7 @@ def sha256(path: str | os.PathLike) -> str:
 
 
 def _whole_lines(data: bytes) -> list[bytes]:
+  """Returns the complete lines, with their line feeds."""
   return [line for line in data.splitlines(keepends=True) if line.endswith(b'\n')]
 
 

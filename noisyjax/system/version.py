@@ -41,6 +41,7 @@ def text() -> str:
 
 
 def _package() -> Path:
+  """Returns the folder of the package."""
   return Path(__file__).parents[1]
 
 

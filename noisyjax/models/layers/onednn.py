@@ -304,6 +304,7 @@ class _Primitive:
 
 @functools.cache
 def _engine() -> c_void_p:
+  """Returns the engine of the CPU, created once."""
   return _made('dnnl_engine_create', _DNNL_CPU, c_size_t(0))
 
 
@@ -320,6 +321,7 @@ def _attributes() -> c_void_p:
 
 @functools.cache
 def _stream() -> c_void_p:
+  """Returns the stream in which all primitives run, created once."""
   return _made('dnnl_stream_create', _engine(), _DNNL_STREAM_IN_ORDER)
 
 

@@ -43,6 +43,7 @@ def _windows(images: jax.Array) -> list[jax.Array]:
 
 
 def _forward(images: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+  """Returns the maxima, and for the backward pass their positions and an empty array of the images' shape."""
   top, pixels = max_pool_2x2(images), _windows(images)
   place = jnp.full(top.shape, len(pixels) - 1, jnp.uint8)  # position of the maximum in its window
   for number in reversed(range(len(pixels) - 1)):
@@ -51,6 +52,7 @@ def _forward(images: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]
 
 
 def _backward(saved: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array]:
+  """Returns the gradient of the images."""
   place, like = saved  # the gradient is written in one pass, without padding and without reading the images
   (h, w), (b, rows, columns, c) = _window(like), g.shape
   own = jnp.arange(h * w, dtype=jnp.uint8).reshape(1, 1, h, 1, w, 1)

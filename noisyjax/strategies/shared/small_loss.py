@@ -61,4 +61,5 @@ class Forgetful(Strategy):
     return state.targets, {'forget': jax.lax.cond(self.forget < 0, guess, lambda: self.forget)}
 
   def keep(self, state: TrainState, epoch: Array) -> Array:
+    """Returns the fraction of a batch that is kept in this epoch."""
     return keep_rate(epoch, state.extra['forget'], self.ramp)

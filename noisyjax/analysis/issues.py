@@ -23,8 +23,6 @@ from noisyjax.data import dataset, decode, labels as labels_, objects, pixels, p
 from noisyjax.data.column import column_of
 from noisyjax.data.label_notes import missing_note, position_note
 from noisyjax.data.training import Status, TrainData
-from noisyjax.engine import train
-from noisyjax.engine.state import TrainState
 from noisyjax.estimate import confident, scoring
 from noisyjax.runs import in_memory
 from noisyjax.system import interrupt, progress
@@ -278,7 +276,7 @@ class _Watch(in_memory.Silent):
   def __init__(self, bar: tqdm) -> None:
     self._bar = bar
 
-  def step(self, phase: train.Phase, position: train.Position, state: TrainState, count: int, tick: int) -> None:
+  def step(self, phase: Any, position: Any, state: Any, count: int, tick: int) -> None:
     self._bar.update(count / position.steps)
     interrupt.check('find', f'in {self._bar.desc.rstrip(": ")}; nothing is kept.')
 

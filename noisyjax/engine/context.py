@@ -4,11 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+from jax import Array
 
-from noisyjax.engine.state import Snapshot
-
-Array = jax.Array
-PyTree = Any
+from noisyjax.engine.state import PyTree, Snapshot
 
 
 class Ctx:
@@ -40,7 +38,7 @@ class Ctx:
     lr: Any = None,
     rows: Any = None,
     previous: Any = None,
-  ):
+  ) -> None:
     self.key, self.epoch, self.epochs, self.progress, self.classes = key, epoch, epochs, progress, classes
     self.lr, self.rows, self.previous = lr, rows, previous
     self._net, self._state, self._calls = net, state, 0

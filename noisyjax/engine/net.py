@@ -13,7 +13,7 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict
 from jax import Array
 
-PyTree = Any
+from noisyjax.engine.state import PyTree
 
 PIXELS = 2**23  # of the images that a first layer is computed from, such as 8,192 of 32 x 32; as float32 100 MB
 

@@ -15,8 +15,7 @@ from flax import struct
 from jax import Array
 
 from noisyjax.engine.net import path_matches
-
-PyTree = Any
+from noisyjax.engine.state import PyTree
 
 OPTIMIZERS = ('sgd', 'adam', 'adamw', 'nadam')
 SCHEDULES = ('constant', 'step', 'cosine', 'one_cycle', 'warm_restarts', 'plateau')
@@ -101,8 +100,7 @@ class Optimizer:
     return new, opt
 
 
-@struct.dataclass
-class Schedule:
+class Schedule(struct.PyTreeNode):
   """The numbers of a schedule; durations in epochs.
 
   Attributes:

@@ -58,15 +58,14 @@ from typing import Any, ClassVar, Self, TypedDict
 
 import jax
 import optax
+from jax import Array
 
 from noisyjax.data.training import TrainData
 from noisyjax.engine import losses, traced
 from noisyjax.engine.context import Ctx
-from noisyjax.engine.state import Targets, TrainState
+from noisyjax.engine.state import PyTree, Targets, TrainState
 from noisyjax.engine.traced import Traced as Traced
 
-Array = jax.Array
-PyTree = Any
 Phases = tuple[tuple[str, int, dict[str, Any]], ...]  # (strategy, epochs, {field of the config: value}), …
 Scores = dict[str, Array]  # of a chunk of rows {name: [M or 1, B, …]}, or of all rows {name: [M or 1, N, …]}
 
@@ -83,7 +82,7 @@ class Views:
       nor targets, and may have any row.
   """
 
-  def __init__(self, *names: str, ratio: int = 1, labeled: bool = True):
+  def __init__(self, *names: str, ratio: int = 1, labeled: bool = True) -> None:
     self.pipelines = names
     self.names = tuple(n if n not in names[:i] else f'{n}{names[:i].count(n)}' for i, n in enumerate(names))
     self.ratio = ratio

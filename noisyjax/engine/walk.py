@@ -12,8 +12,7 @@ from flax import struct
 from jax import Array
 
 
-@struct.dataclass
-class Walk:
+class Walk(struct.PyTreeNode):
   """One epoch's way through a stream's rows.
 
   Attributes:

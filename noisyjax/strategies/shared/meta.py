@@ -11,11 +11,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from noisyjax.engine import losses
 from noisyjax.engine.strategy import Batch, Ctx, PyTree, Strategy as Base, TrainData, TrainState, Views
-
-Array = jax.Array
 
 
 def loss_after(

@@ -2,8 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-
-Array = jax.Array
+from jax import Array
 
 
 def put(memory: Array, index: Array, new: Array, valid: Array) -> Array:

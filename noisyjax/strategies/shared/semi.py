@@ -9,13 +9,13 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 import optax
+from jax import Array
 
 from noisyjax.engine import losses
 from noisyjax.engine.strategy import Batch, Ctx, PyTree, Scores, Strategy, Targets, TrainData, TrainState
 from noisyjax.estimate.rank import rank
 from noisyjax.system.errors import check_choice
 
-Array = jax.Array
 # `Ctx.net` folds the number of the call, from 0, into the key of the step; mixing folds in this number.
 _MIXING = 1 << 16
 

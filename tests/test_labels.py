@@ -90,7 +90,7 @@ def test_a_missing_value_is_no_label():
 @pytest.mark.parametrize(
   ('values', 'message'),
   [
-    ([[0], [0, 1]], r'labels: row 1 \(from 0\) holds \[0, 1\]; expected one label an image'),
+    ([[0], [0, 1]], r'labels: row 1 \(from 0\) holds \[0, 1\]; expected one label per image'),
     ([1, [0, 1]], r'labels: row 1 \(from 0\) holds \[0, 1\]'),
     (np.array([[1, 1], [0, 1]]), r'row 0 \(from 0\) has 2 ones \(1 such rows\): several labels an image'),
     (np.full((4, 3), 1 / 3), 'If these are probabilities, they are `probs`'),

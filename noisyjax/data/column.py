@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from noisyjax.system.errors import LISTED, UserError, cut
+from noisyjax.system.errors import LISTED, UserError, shortened
 
 _SHOWN = 5  # maximum number of wrong rows in a message
 _INTEGER = re.compile(r'([+-]?)0*(\d+)(?:\.0*)?', re.ASCII)
@@ -39,7 +39,7 @@ class Column(NamedTuple):
 
   def error(self, wrong: Sequence[int], expected: str) -> UserError:
     """Returns the error that lists the first of the `wrong` rows and says what was `expected`."""
-    shown = ', '.join(f'{self.places[i]}: {cut(self.labels[i] or "")!r}' for i in wrong[:_SHOWN])
+    shown = ', '.join(f'{self.places[i]}: {shortened(self.labels[i] or "")!r}' for i in wrong[:_SHOWN])
     more = f' and {len(wrong) - _SHOWN} more' if len(wrong) > _SHOWN else ''
     return UserError(f'{self.where}: {shown}{more}; expected {expected}.')
 
@@ -83,7 +83,7 @@ def column_of(values: Any, where: str) -> Column:
     UserError: the type or shape is wrong, or a row does not hold exactly one label.
   """
   if values is None or isinstance(values, str | bytes | dict | set | frozenset):
-    raise UserError(f'{where}: found {cut(repr(values))}; expected a list or array with one label an image.')
+    raise UserError(f'{where}: found {shortened(repr(values))}; expected a list or array with one label per image.')
   names = None
   if hasattr(values, 'columns') and hasattr(values, 'to_numpy'):  # a data frame of pandas or polars
     names = [plain(str(name)) for name in values.columns]
@@ -96,7 +96,7 @@ def column_of(values: Any, where: str) -> Column:
   if array.ndim == 2 and array.shape[1] > 1:
     return one_hot(array, where, rows, names)
   if array.ndim != 1:
-    raise UserError(f'{where}: has shape {array.shape}; expected one label an image, (N,), (N, 1) or one-hot (N, C).')
+    raise UserError(f'{where}: has shape {array.shape}; expected one label per image, (N,), (N, 1) or one-hot (N, C).')
   if array.dtype.kind in 'OUS':
     cells = [label_text(value, where, place) for value, place in zip(array.tolist(), rows)]
   else:  # converts each distinct value only once
@@ -123,7 +123,7 @@ def _array(values: Any, where: str) -> np.ndarray:
   try:
     rows = list(values)
   except TypeError:
-    raise UserError(f'{where}: is a {type(values).__name__}; expected a list or array, one label an image.') from None
+    raise UserError(f'{where}: is a {type(values).__name__}; expected a list or array, one label per image.') from None
   if rows and all(isinstance(row, list | tuple | np.ndarray) for row in rows):
     try:
       return np.asarray(rows)
@@ -153,7 +153,7 @@ def label_text(value: Any, where: str, place: str) -> str | None:
   if isinstance(value, list | tuple | np.ndarray) and len(value) == 1:
     return label_text(value[0], where, place)
   shown = hex(value) if isinstance(value, int) else repr(value)  # Python refuses to print integers of 5,000 digits
-  raise UserError(f'{where}: {place} holds {cut(shown)}; expected one label an image.')
+  raise UserError(f'{where}: {place} holds {shortened(shown)}; expected one label per image.')
 
 
 def one_hot(array: np.ndarray, where: str, rows: list[str], names: list[str] | None) -> Column:
@@ -172,14 +172,14 @@ def one_hot(array: np.ndarray, where: str, rows: list[str], names: list[str] | N
   try:
     values = array.astype(np.float64)
   except (TypeError, ValueError):
-    raise UserError(f'{shown}; expected one label an image, or one-hot rows of 0 and 1.') from None
+    raise UserError(f'{shown}; expected one label per image, or one-hot rows of 0 and 1.') from None
   wrong = np.flatnonzero(~np.isin(values, (0, 1)).all(1) | ~values.any())
   if len(wrong):
     near = np.abs(values.sum(1) - 1).max() < 5e-3
     hint = ' If these are probabilities, they are `probs` and not labels.' if near else ''
     raise UserError(
-      f'{shown}, and {rows[wrong[0]]} is {values[wrong[0]][:LISTED].tolist()}; expected one label an image, or one-hot '
-      f'rows of 0 and 1.{hint}'
+      f'{shown}, and {rows[wrong[0]]} is {values[wrong[0]][:LISTED].tolist()}; expected one label per image, or '
+      f'one-hot rows of 0 and 1.{hint}'
     )
   wrong = np.flatnonzero(values.sum(1) > 1)
   if len(wrong):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from noisyjax.data.column import Column, is_decimal, label_text, number, plain
-from noisyjax.system.errors import UserError, cut, listed
+from noisyjax.system.errors import UserError, listed, shortened
 
 NAN = ('nan', '<na>')  # missing numbers as NumPy and pandas write them
 
@@ -60,8 +60,8 @@ def class_names(columns: Iterable[Column], unlabeled: str, wanted: Sequence[Any]
     name, value = names[0], next(iter(numbers))
     (a, i), (b, j) = first[name], first[value]
     raise UserError(
-      f'{a.where}: {a.places[i]} is the name {cut(name)!r}, and {b.where}: {b.places[j]} the number '
-      f'{cut(value)!r}; expected names or numbers, not both. If both are names of classes, list all names in '
+      f'{a.where}: {a.places[i]} is the name {shortened(name)!r}, and {b.where}: {b.places[j]} the number '
+      f'{shortened(value)!r}; expected names or numbers, not both. If both are names of classes, list all names in '
       'data.classes; if the numbers are places in a list of names, list these there.'
     )
   return in_order(set(numbers.values()) if numbers else names)

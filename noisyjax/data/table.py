@@ -143,7 +143,7 @@ def _csv(path: Path, text: str) -> Table:
   except csv.Error as error:
     raise UserError(f'{path}: cannot be read as CSV ({error}).') from error
   rows = [
-    ([plain(storage.csv_meant(cell)) for cell in row], row, f'row {line}')
+    ([plain(storage.csv_original(cell)) for cell in row], row, f'row {line}')
     for line, row in enumerate(parsed, 2 if named else 1)
   ]
   while rows and not any(rows[-1][0]):

@@ -21,10 +21,10 @@ LISTED = 10  # maximum number of names in one message
 def listed(names: Iterable[object]) -> str:
   """Returns comma-separated names for a message: the first LISTED names, each cut to 60 characters."""
   texts = list(map(str, names))
-  return ', '.join(map(cut, texts[:LISTED])) + (f' and {len(texts) - LISTED} more' if len(texts) > LISTED else '')
+  return ', '.join(map(shortened, texts[:LISTED])) + (f' and {len(texts) - LISTED} more' if len(texts) > LISTED else '')
 
 
-def cut(text: str) -> str:
+def shortened(text: str) -> str:
   """Returns a text cut to at most 60 characters."""
   return text if len(text) <= 60 else text[:59] + '…'
 

@@ -113,7 +113,7 @@ def _harmless(cell: Any) -> Any:
 _FORMULA = re.compile(r"'*\s*[=+@|%-]")
 
 
-def csv_meant(cell: str) -> str:
+def csv_original(cell: str) -> str:
   """Returns the original text of a cell that `csv_text` wrote."""
   return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 

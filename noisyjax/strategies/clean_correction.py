@@ -67,7 +67,7 @@ class Strategy(Base):
     return predictions(logits) if self.soft or self.posterior else surest(logits)
 
   def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
-    verified, soft, probs = state.extra['verified'], None, None  # [N]
+    verified, soft = state.extra['verified'], None  # [N]
     known = verified >= 0
     if 'probs' in scores:
       probs = scores['probs'].mean(0)  # [N, C]
@@ -79,7 +79,7 @@ class Strategy(Base):
     else:
       guess, sure = scores['guess'][0], scores['sure'][0]
     label = jnp.where(known, verified, jnp.where(sure >= self.confidence, guess, -1)).astype(jnp.int32)
-    if self.soft and probs is not None:
+    if self.soft:
       corrected = jnp.where((sure >= self.confidence)[:, None], probs, 0.0)
       soft = jnp.where(known[:, None], jax.nn.one_hot(verified, ctx.classes), corrected)
     return state.targets.replace(label=label, soft=soft), state.extra

@@ -10,7 +10,7 @@ from PIL import Image
 from noisyjax.data import dataset as datasets
 from noisyjax.data.split import Split
 from noisyjax.data.thumbnail import thumbnails
-from noisyjax.reports.inspect import GRID, image_grid, inspect, matrix_figure, shown
+from noisyjax.reports.inspect import GRID, image_grid, inspect, shown
 from noisyjax.system.errors import UserError
 
 NAMES = ('cat', 'd$o$^g', 'a very long class name')  # no formula in a name is set as one
@@ -173,11 +173,14 @@ def test_the_picture_of_images_shows_the_originals(photos):
   assert [axis.images[0].get_array().shape for axis in axes] == [(67, 200, 3), (8, 8, 3)]
 
 
-def test_matrix_figure_has_verified_labels_down():
-  axis = matrix_figure(np.array([[0, 2], [0, 1]]), ('cat', 'd$o$^g')).axes[0]
-  np.testing.assert_array_equal(axis.images[0].get_array(), [[0, 1], [0, 1]])
+def test_the_matrix_has_verified_labels_down(tmp_path, small, monkeypatch):
+  kept = []
+  monkeypatch.setattr('noisyjax.reports.pictures.style.png', lambda figure: kept.append(figure) or b'')
+  inspect(data(), np.full(60, -1), parts(), tmp_path)
+  axis = kept[1].axes[0]
+  np.testing.assert_allclose(axis.images[0].get_array(), [[0.8, 0, 0.2], [0.2, 0.8, 0], [0, 2 / 9, 7 / 9]])
   assert axis.get_ylabel() == 'verified label' and axis.get_xlabel() == 'given label'
-  assert [t.get_text() for t in axis.texts] == ['0\n0', '100\n2', '0\n0', '100\n1']
+  assert [t.get_text() for t in axis.texts] == ['8\n80 %', '2\n20 %', '2\n20 %', '8\n80 %', '2\n22 %', '7\n78 %']
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from noisyjax.estimate import scoring
-from noisyjax.reports import formatting, pages, pictures, record, report
+from noisyjax.reports import formatting, pages, record, report
+from noisyjax.reports.pictures import axes, calibration, comparison, curves, matrix, style
 from noisyjax.system import storage
 from noisyjax.system.errors import UserError
 
@@ -133,20 +134,20 @@ def test_every_picture_and_page_survives(tmp_path, kind, monkeypatch):
   if kind == 'class missing':
     without_class(folder, 1)
   run = record.read(folder)
-  for draw in (pictures.curves, pictures.confusion, pictures.calibration):
+  for draw in (curves.draw, matrix.confusion, calibration.draw):
     height, width, _ = picture(draw(run)).shape
     assert 200 < height < 1600 and 200 < width < 1600
   if kind in ('one epoch', 'no test rows'):  # classes are not in it
-    assert picture(pictures.comparison({'a': [run], 'b' * 90: [run]})).shape[1] < 1300
+    assert picture(comparison.draw({'a': [run], 'b' * 90: [run]})).shape[1] < 1300
     return
-  monkeypatch.setattr(pictures, 'confusion', lambda run: b'')
+  monkeypatch.setattr(matrix, 'confusion', lambda run: b'')
   assert Page(report.write_report(folder).read_text()).open == []
 
 
 def figure_of(monkeypatch, draw, *arguments):
   """The figure behind a PNG, before it was printed."""
   kept = []
-  monkeypatch.setattr(pictures, '_png', lambda figure: kept.append(figure) or b'')
+  monkeypatch.setattr(style, 'png', lambda figure: kept.append(figure) or b'')
   draw(*arguments)
   return kept[0]
 
@@ -155,15 +156,15 @@ def test_every_panel_has_its_axes_named(tmp_path, monkeypatch):
   run = record.read(fake_run(tmp_path / 'run'))
   groups = [({'lr': lr}, [run.result]) for lr in (0.1, 0.2)]
   for draw, arguments in (
-    (pictures.curves, (run,)),
-    (pictures.confusion, (run,)),
-    (pictures.calibration, (run,)),
-    (pictures.axes, (groups, ['lr'])),
-    (pictures.comparison, ({'a': [run]},)),
+    (curves.draw, (run,)),
+    (matrix.confusion, (run,)),
+    (calibration.draw, (run,)),
+    (axes.draw, (groups, ['lr'])),
+    (comparison.draw, ({'a': [run]},)),
   ):
-    axes = figure_of(monkeypatch, draw, *arguments).axes
-    named = [bool(ax.get_ylabel() or any(t.get_text() for t in ax.get_yticklabels())) for ax in axes]
-    assert axes and all(named), draw
+    drawn = figure_of(monkeypatch, draw, *arguments).axes
+    named = [bool(ax.get_ylabel() or any(t.get_text() for t in ax.get_yticklabels())) for ax in drawn]
+    assert drawn and all(named), draw
 
 
 @pytest.mark.parametrize('others', [1, 40])
@@ -171,7 +172,7 @@ def test_legends_lie_beside_the_curves_and_within_the_picture(tmp_path, monkeypa
   run = record.read(fake_run(tmp_path / 'run'))
   names = [f'a strategy with a name that is long {i}' for i in range(others)]
   groups = [({'lr': lr, 'strategy': name, 'width': 0.5}, [run.result]) for lr in (0.1, 0.2) for name in names]
-  for draw, arguments in ((pictures.curves, (run,)), (pictures.axes, (groups, ['lr']))):
+  for draw, arguments in ((curves.draw, (run,)), (axes.draw, (groups, ['lr']))):
     figure = figure_of(monkeypatch, draw, *arguments)
     figure.draw_without_rendering()
     for ax in figure.axes:
@@ -182,7 +183,7 @@ def test_legends_lie_beside_the_curves_and_within_the_picture(tmp_path, monkeypa
 
 
 def test_no_two_curves_of_a_panel_look_alike_even_in_gray(tmp_path, monkeypatch):
-  figure = figure_of(monkeypatch, pictures.curves, record.read(fake_run(tmp_path / 'run')))
+  figure = figure_of(monkeypatch, curves.draw, record.read(fake_run(tmp_path / 'run')))
   for ax in figure.axes:
     lines = [
       line for line in ax.get_lines() if line.get_linestyle() != 'None' and line.get_xdata()[0] != line.get_xdata()[-1]
@@ -192,7 +193,7 @@ def test_no_two_curves_of_a_panel_look_alike_even_in_gray(tmp_path, monkeypatch)
 
 def test_a_cell_of_the_matrix_holds_rows_and_percent(tmp_path, monkeypatch):
   run = record.read(fake_run(tmp_path / 'run', classes=['cat', 'dog']))
-  figure = figure_of(monkeypatch, pictures.confusion, run)
+  figure = figure_of(monkeypatch, matrix.confusion, run)
   counts = scoring.confusion(run.scored.labels, run.scored.predicted, 2)
   share = 100 * counts / counts.sum(1, keepdims=True)
   assert [t.get_text() for t in figure.axes[0].texts] == [
@@ -207,7 +208,7 @@ def test_calibration_shows_the_rows_of_each_bin(tmp_path, monkeypatch):
   held = columns['split'] == 'val'
   columns['confidence'] = np.where(np.arange(len(held)) % 2, 0.95, 0.55).astype(np.float32)
   storage.write_parquet(folder / 'samples.parquet', columns)
-  figure = figure_of(monkeypatch, pictures.calibration, record.read(folder))
+  figure = figure_of(monkeypatch, calibration.draw, record.read(folder))
   assert [t.get_text() for t in figure.axes[1].texts] == ['20', '20'] and held.sum() == 40
   assert 'given labels' in figure.axes[0].get_title(loc='left')
   right = (columns['predicted'] == columns['given'])[held]
@@ -216,7 +217,7 @@ def test_calibration_shows_the_rows_of_each_bin(tmp_path, monkeypatch):
   np.testing.assert_allclose(points, [[0.55, right[~sure].mean()], [0.95, right[sure].mean()]], atol=1e-6)
   del columns['confidence']  # a run of old
   storage.write_parquet(folder / 'samples.parquet', columns)
-  assert pictures.calibration(record.read(folder)) is None and report.write_report(folder).exists()
+  assert calibration.draw(record.read(folder)) is None and report.write_report(folder).exists()
 
 
 def test_without_test_rows_the_page_scores_the_classes_on_validation(tmp_path):
@@ -237,7 +238,7 @@ def test_a_swept_number_is_an_axis(monkeypatch, values, scale, selected):
   other = {'best': 'last', 'last': 'best'}[selected]
   one = lambda v: {'selected': selected, 'validation': {selected: v, other: 0.9}, 'audit': {'selected': v - 0.1}}
   groups = [({'lr': x, 'name': 'a'}, [one(0.5 + i / 10), one(0.6 + i / 10)]) for i, x in enumerate(values)]
-  figure = figure_of(monkeypatch, pictures.axes, groups, ['lr'])
+  figure = figure_of(monkeypatch, axes.draw, groups, ['lr'])
   ax = figure.axes[0]
   assert ax.get_xscale() == scale and len(figure.axes) == 1
   solid, dotted = (container.lines[0].get_xydata() for container in ax.containers)
@@ -250,7 +251,7 @@ def test_a_swept_number_is_an_axis(monkeypatch, values, scale, selected):
 def test_ticks_of_a_narrow_range_have_different_names(monkeypatch):
   one = lambda v: {'selected': 'last', 'validation': {'last': v}}
   groups = [({'lr': x}, [one(0.82 + x / 10), one(0.85)]) for x in (0.1, 0.2)]
-  ax = figure_of(monkeypatch, pictures.axes, groups, ['lr']).axes[0]
+  ax = figure_of(monkeypatch, axes.draw, groups, ['lr']).axes[0]
   names = [ax.yaxis.get_major_formatter()(tick) for tick in ax.get_yticks()]
   assert len(set(names)) == len(names) > 3 and all(name.endswith('%') for name in names)
 
@@ -331,11 +332,11 @@ def test_rows_are_joined_by_number_not_by_position(tmp_path):
 
 
 def test_curves_draw_what_there_is_and_only_that(tmp_path):
-  full = pictures.curves(record.read(fake_run(tmp_path / 'full')))
-  assert has_color(full, pictures.TRAIN) and has_color(full, pictures.VALIDATION) and has_color(full, pictures.AUDIT)
-  blind = pictures.curves(record.read(fake_run(tmp_path / 'blind', audit=False, validation=False)))
-  assert has_color(blind, pictures.TRAIN)
-  assert not has_color(blind, pictures.VALIDATION) and not has_color(blind, pictures.AUDIT)
+  full = curves.draw(record.read(fake_run(tmp_path / 'full')))
+  assert has_color(full, style.TRAIN) and has_color(full, style.VALIDATION) and has_color(full, style.AUDIT)
+  blind = curves.draw(record.read(fake_run(tmp_path / 'blind', audit=False, validation=False)))
+  assert has_color(blind, style.TRAIN)
+  assert not has_color(blind, style.VALIDATION) and not has_color(blind, style.AUDIT)
 
 
 def test_no_audit_no_validation_is_said_not_drawn(tmp_path):
@@ -363,7 +364,7 @@ def test_null_metrics_are_gaps(tmp_path):
 
 def test_pictures_repeat_bit_for_bit(tmp_path):
   run = record.read(fake_run(tmp_path / 'run', classes=['cat', 'dog']))
-  assert pictures.confusion(run) == pictures.confusion(run)
+  assert matrix.confusion(run) == matrix.confusion(run)
 
 
 def test_an_unfinished_workdir_is_named(tmp_path):
@@ -433,16 +434,16 @@ def test_comparison_draws_each_group_in_its_color(tmp_path):
     name: [record.read(fake_run(tmp_path / f'{name}{s}', strategy=name, seed=s, top=top)) for s in range(2)]
     for name, top in (('naive', 0.6), ('co_teaching', 0.9))
   }
-  png = pictures.comparison(groups)
-  assert has_color(png, pictures.GROUPS[0]) and has_color(png, pictures.GROUPS[1])
-  assert not has_color(png, pictures.GROUPS[2])
+  png = comparison.draw(groups)
+  assert has_color(png, style.GROUPS[0]) and has_color(png, style.GROUPS[1])
+  assert not has_color(png, style.GROUPS[2])
   columns = np.flatnonzero((np.abs(picture(png) - [0x2A, 0x6F, 0xBB]).max(-1) < 12).any(0)) / picture(png).shape[1]
   assert columns.min() < 0.15 and ((columns > 0.2) & (columns < 0.4)).any() and columns.max() > 0.7  # curve; bar, name
   alone = {'alone': [record.read(fake_run(tmp_path / 'alone', audit=False))]}  # no test rows: on validation
-  assert has_color(pictures.comparison(alone), pictures.GROUPS[0])
+  assert has_color(comparison.draw(alone), style.GROUPS[0])
   blind = {'blind': [record.read(fake_run(tmp_path / 'blind', audit=False, validation=False))]}
   with pytest.raises(UserError, match='blind: no run of this group has a test or validation accuracy'):
-    pictures.comparison(blind)
+    comparison.draw(blind)
 
 
 def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(tmp_path):

@@ -18,7 +18,7 @@ def no_pictures(monkeypatch, request):
   """Text in pictures is slow: one test draws them."""
   if 'drawn' not in request.node.name:
     for name in ('comparison', 'axes'):
-      monkeypatch.setattr(f'noisyjax.reports.pictures.{name}', lambda *arguments: b'png')
+      monkeypatch.setattr(f'noisyjax.reports.pictures.{name}.draw', lambda *arguments: b'png')
 
 
 def finish(config, folder, accuracy):

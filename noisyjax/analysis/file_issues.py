@@ -1,6 +1,5 @@
 """Wrong labels of image files: a ranked CSV, a page of pictures, and the probabilities behind them."""
 
-import base64
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -15,6 +14,7 @@ from noisyjax.config.override import override
 from noisyjax.data import dataset, files, probs as own_probs
 from noisyjax.data.sources import folders
 from noisyjax.data.thumbnail import thumbnails
+from noisyjax.reports import html
 from noisyjax.runs import in_memory
 from noisyjax.system import lock, storage
 from noisyjax.system.errors import UserError
@@ -141,8 +141,6 @@ def _listed(odd: Mapping[str, np.ndarray], row: int) -> str:
 
 
 CSS = """
-body{font:15px/1.5 system-ui,sans-serif;color:#22272e;background:#f6f7f9;margin:0}
-main{max-width:1080px;margin:0 auto;padding:28px 20px 60px}h1{font-size:26px;margin:0 0 2px}
 h2{font-size:20px;margin:36px 0 2px}h3{font-size:16px;margin:20px 0 2px}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:12px;margin:20px 0}
 figure{background:#fff;border:1px solid #e1e4e8;border-radius:10px;padding:10px;margin:0;overflow-wrap:anywhere}
@@ -165,14 +163,12 @@ def to_html(found: LabelIssues, data: dataset.Dataset, title: str, odd: Mapping[
     return f'<del>{escape(given)}</del> → <ins>{escape(suggested)}</ins> {found.score[place]:.3f}'
 
   figures = _figures(data, found.row[flagged[:SHOWN]], [caption(place) for place in flagged[:SHOWN]])
-  return (
-    '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-    '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    f'<title>{escape(title)}: label issues</title><style>{CSS}</style></head><body><main>\n'
+  body = (
     f'<h1>{escape(title)}: labels that are probably wrong</h1>\n<p>{escape(str(found)).replace(chr(10), "<br>")}</p>\n'
     '<p>Given label crossed out, suggested label beside it, score from 0 to 1: higher = more likely wrong.</p>\n'
-    f'{more}<div class="grid">\n{"".join(figures)}</div>\n{_odd_section(data, odd)}</main></body></html>\n'
+    f'{more}<div class="grid">\n{"".join(figures)}</div>\n{_odd_section(data, odd)}'
   )
+  return html.page(f'{title}: label issues', body, CSS)
 
 
 def _odd_section(data: dataset.Dataset, odd: Mapping[str, np.ndarray]) -> str:
@@ -196,10 +192,9 @@ def _figures(data: dataset.Dataset, rows: np.ndarray, captions: Sequence[str]) -
   for row, caption, picture in zip(rows, captions, thumbnails(data, rows, SIDE)):
     buffer, small = io.BytesIO(), max(picture.size) <= 64  # whose pixels are worth seeing
     picture.save(buffer, 'PNG' if small else 'JPEG', **({} if small else {'quality': 85}))
-    kind = ('png' if small else 'jpeg') + ';base64,'
-    name = escape(str(data.names[row]))
+    name = str(data.names[row])
+    shown = html.image(buffer.getvalue(), name, 'png' if small else 'jpeg', ' class=pixels' if small else '')
     yield (
-      f'<figure><img alt="{name}"{" class=pixels" if small else ""} '
-      f'src="data:image/{kind}{base64.b64encode(buffer.getvalue()).decode()}">'
-      f'<figcaption>{caption}{"<br>" if caption else ""}<span>{name}</span></figcaption></figure>\n'
+      f'<figure>{shown}'
+      f'<figcaption>{caption}{"<br>" if caption else ""}<span>{escape(name)}</span></figcaption></figure>\n'
     )

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from noisyjax.config.build import build_model, build_strategy, find_strategy
 from noisyjax.config.override import override
+from noisyjax.data.moments import moments
 from noisyjax.data.training import Status
 from noisyjax.engine import optim, step, strategy
 from noisyjax.engine.augment.strength import check_strength
@@ -196,13 +197,8 @@ def pixel_statistics(config: ConfigDict, model: Any, data: strategy.TrainData) -
     given.append(values)
   if all(given):
     return tuple(given)
-  counts = np.zeros((channels, 256))
-  rows = np.flatnonzero(data.status != Status.DROPPED)
-  for start in range(0, len(rows), 1000):  # in parts: bincount makes eight bytes of each
-    pixels = data.images[rows[start : start + 1000]].reshape(-1, channels)
-    counts += [np.bincount(pixels[:, c], minlength=256) for c in range(channels)]
-  mean, square = (counts @ np.arange(256.0) ** power / counts.sum(1) for power in (1, 2))
-  std = np.sqrt(np.maximum(square - mean**2, 1.0))
+  mean, variance = moments(data.images, np.flatnonzero(data.status != Status.DROPPED))
+  std = np.sqrt(np.maximum(variance, 1.0))
   return tuple(values or tuple(float(round(v)) for v in found) for values, found in zip(given, (mean, std)))
 
 

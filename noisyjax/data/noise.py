@@ -34,6 +34,7 @@ from scipy.stats import truncnorm
 from noisyjax.data import home
 from noisyjax.data.label_file import read_rows
 from noisyjax.data.labels import indices
+from noisyjax.estimate.pairs import count_pairs
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError, check_choice
 
@@ -151,9 +152,7 @@ def transition(config: Any, C: int) -> tuple[np.ndarray, str]:
 
 def realised_matrix(true: np.ndarray, given: np.ndarray, C: int) -> np.ndarray:
   """Returns the share of each true class (row) with each given label (column), float64 [C, C]."""
-  both = (true >= 0) & (given >= 0)
-  counts = np.zeros((C, C))
-  np.add.at(counts, (true[both], given[both]), 1)
+  counts = count_pairs(true, given, C)
   return counts / np.maximum(counts.sum(1, keepdims=True), 1)
 
 

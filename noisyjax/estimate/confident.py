@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from noisyjax.estimate.pairs import count_pairs
 from noisyjax.estimate.rank import means, place, rank
 
 DUST = 1e-6  # values closer than this count as equal
@@ -80,10 +81,8 @@ def counted(probs: Array, labels: Array, keep: Array | None = None) -> Array:
   probs, group = _groups(probs, labels, keep)
   classes = probs.shape[1]
   guess = guesses(probs, labels, keep)
-  cell = jnp.where(guess >= 0, group * classes + guess, classes * classes)
-  joint = _sum(jnp.ones_like(cell), cell, classes * classes).reshape(classes, classes)
-  eye = jnp.eye(classes, dtype=jnp.int32)
-  return jnp.maximum(joint, eye)
+  joint = count_pairs(group, guess, classes)  # a row that is ignored has no guess
+  return jnp.maximum(joint, jnp.eye(classes, dtype=jnp.int32))
 
 
 def _divided(a: Array, n: Array, s: Array) -> tuple[Array, Array]:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn import metrics
 
+from noisyjax.estimate.pairs import count_pairs
+
 
 def scores(probs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
   """Returns the accuracy and the mean cross-entropy (nats) of `probs [N, C]` against `labels [N]`, over labeled rows.
@@ -37,9 +39,7 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, n: int) -> np.ndarray:
 
   For (true, given) labels it counts the noise: divided by its row sums, it is the transition matrix `T`.
   """
-  labels, predicted = np.asarray(labels), np.asarray(predicted)
-  both = (labels >= 0) & (predicted >= 0)
-  return np.bincount(labels[both].astype(np.int64) * n + predicted[both], minlength=n * n).reshape(n, n)
+  return count_pairs(np.asarray(labels), np.asarray(predicted), n)
 
 
 class Reliability(NamedTuple):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from noisyjax.estimate.pairs import count_pairs
 from noisyjax.estimate.rank import means
 from noisyjax.system.errors import UserError
 
@@ -67,10 +68,7 @@ def from_pairs(verified: Array, given: Array, classes: int, keep: Array | None =
     prior: number of pseudo-rows added to each class that has rows, spread evenly over the labels, so that a transition
       that a few rows do not show gets a small probability and not 0.
   """
-  both = (verified >= 0) & (given >= 0)
-  both = both if keep is None else both & keep
-  cell = jnp.where(both, verified * classes + given, classes * classes)
-  counts = jnp.bincount(cell, length=classes * classes + 1)[:-1].reshape(classes, classes)
+  counts = count_pairs(verified if keep is None else jnp.where(keep, verified, -1), jnp.asarray(given), classes)
   return _rows(jnp.where(counts.any(1, keepdims=True), counts + prior / classes, 0.0))
 
 

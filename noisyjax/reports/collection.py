@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from noisyjax.config.flat import flat
-from noisyjax.reports import formatting, pictures, report
+from noisyjax.reports import formatting, report
+from noisyjax.reports.pictures import axes, comparison
 from noisyjax.reports.record import nested, read
 from noisyjax.reports.tables import Table
 from noisyjax.system import formats, storage
@@ -80,8 +81,8 @@ def write(folder: str | Path) -> Table:
   numbers = [c for c in columns.values() if _numeric([own[c] for own in settings])]
   swept = [(settings[labels.index(label)], [record.result for record in groups[label]]) for label in groups]
   drawn = any(all(nested(row, field) for row in rows) for field in ('audit.test_rows', 'validation.rows'))
-  _write(folder / 'comparison.png', pictures.comparison(groups) if drawn else None)
-  _write(folder / 'axes.png', pictures.axes(swept, numbers) if drawn and numbers else None)
+  _write(folder / 'comparison.png', comparison.draw(groups) if drawn else None)
+  _write(folder / 'axes.png', axes.draw(swept, numbers) if drawn and numbers else None)
   return table
 
 

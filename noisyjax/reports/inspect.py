@@ -1,8 +1,6 @@
 """What is in a data set, before anything is trained: counts, duplicates, and labels that contradict each other."""
 
-import io
 import itertools
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -11,9 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from noisyjax.data.dataset import Dataset, Duplicates, conflicting_duplicates, duplicates
+from noisyjax.data.moments import moments
 from noisyjax.data.split import Split
 from noisyjax.data.thumbnail import thumbnails
 from noisyjax.estimate.scoring import confusion
+from noisyjax.reports.pictures import matrix, style
 from noisyjax.system import storage
 
 WIDE = 20  # classes: beyond it a matrix cannot be read as text, and only its largest entries are listed
@@ -52,18 +52,12 @@ def inspect(dataset: Dataset, truth: np.ndarray, split: Split, out_dir: str | Pa
   storage.make_folder(out)
   storage.remove(out / 'matrix.png')  # one of an earlier inspection may be of other labels
   storage.write_text(out / 'inspect.txt', text + '\n')
-  storage.write_bytes(out / 'inspect.png', _png(image_grid(dataset, shown(dataset, split))))
+  storage.write_bytes(out / 'inspect.png', style.png(image_grid(dataset, shown(dataset, split))))
   if counts.any():
-    storage.write_bytes(out / 'matrix.png', _png(matrix_figure(counts, dataset.classes)))
+    storage.write_bytes(
+      out / 'matrix.png', matrix.draw(counts, dataset.classes, 'Rows with both labels', 'verified label', 'given label')
+    )
   return text
-
-
-def _png(figure: Figure) -> bytes:
-  buffer = io.BytesIO()
-  with warnings.catch_warnings():
-    warnings.filterwarnings('ignore', 'Glyph .* missing')  # names in scripts that the font lacks; the text has them
-    figure.savefig(buffer, format='png')
-  return buffer.getvalue()
 
 
 def shown(dataset: Dataset, split: Split) -> np.ndarray:
@@ -113,38 +107,15 @@ def image_grid(dataset: Dataset, rows: np.ndarray) -> Figure:
   return figure
 
 
-def matrix_figure(counts: np.ndarray, classes: tuple[str, ...]) -> Figure:
-  """Draws the share of each verified class (row) that is given each class (column), with counts where they fit."""
-  C = len(classes)
-  shares = _normalised(counts)
-  side = 3 + 0.45 * min(C, 30)
-  figure = Figure(figsize=(side + 0.8, side), dpi=100, layout='constrained')
-  axis = figure.subplots()
-  picture = axis.imshow(shares, cmap='Blues', vmin=0, vmax=1)
-  if C <= WIDE:
-    for i in range(C):
-      for j in range(C):
-        color = 'white' if shares[i, j] > 0.6 else 'black'
-        axis.text(j, i, f'{100 * shares[i, j]:.0f}\n{counts[i, j]}', ha='center', va='center', fontsize=6, color=color)
-  size = 8 if C <= WIDE else 4
-  axis.set_xticks(range(C), [_name(classes, c) for c in range(C)], rotation=90, fontsize=size, parse_math=False)
-  axis.set_yticks(range(C), [_name(classes, c) for c in range(C)], fontsize=size, parse_math=False)
-  axis.set_xlabel('given label')
-  axis.set_ylabel('verified label')
-  axis.set_title(f'{counts.sum()} rows with both labels: % of the verified class, and rows', fontsize=9)
-  figure.colorbar(picture, ax=axis, shrink=0.8, label='share of the verified class')
-  return figure
-
-
 def _overview(dataset: Dataset, truth: np.ndarray) -> str:
   N, H, W, channels = dataset.images.shape
-  mean, std = _moments(dataset.images)
+  mean, variance = moments(dataset.images)
   lines = [
     f'rows         {N}',
     f'classes      {len(dataset.classes)}: {", ".join(dataset.classes)}',
     f'images       {H} x {W} x {channels}, {dataset.images.dtype}',
     f'mean         {" ".join(f"{m:.1f}" for m in mean)} (by channel, 0..255)',
-    f'std          {" ".join(f"{s:.1f}" for s in std)}',
+    f'std          {" ".join(f"{s:.1f}" for s in np.sqrt(np.maximum(variance, 0)))}',
     f'fingerprint  {dataset.fingerprint}',
   ]
   known = (truth >= 0) & (dataset.given >= 0)
@@ -213,17 +184,6 @@ def _disagreement(dataset: Dataset, counts: np.ndarray) -> str:
     lines += ['most frequent confusions (verified -> given, rows)']
     lines += [f'{names[i]} -> {names[j]}  {off[i, j]}' for i, j in worst]
   return _section(title, lines)
-
-
-def _moments(images: np.ndarray, chunk: int = 4096) -> tuple[np.ndarray, np.ndarray]:
-  """Mean and standard deviation [C] over all pixels, without a float copy of the images."""
-  channels = images.shape[-1]
-  count, total, square = 0, np.zeros(channels), np.zeros(channels)
-  for start in range(0, len(images), chunk):
-    part = images[start : start + chunk].reshape(-1, channels).astype(np.float64)
-    count, total, square = count + len(part), total + part.sum(0), square + (part**2).sum(0)
-  mean = total / count
-  return mean, np.sqrt(np.maximum(square / count - mean**2, 0))
 
 
 def _listed(groups: list[Duplicates], text: Callable[[Duplicates, int], str]) -> list[str]:

@@ -1,6 +1,5 @@
 """report.html: a finished run on one page, without external resources."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -9,13 +8,11 @@ import numpy as np
 
 from noisyjax.config.flat import flat
 from noisyjax.estimate import scoring
-from noisyjax.reports import formatting
+from noisyjax.reports import formatting, html
 from noisyjax.reports.record import Record, nested
 
 CSS = """
-body{font:15px/1.5 system-ui,sans-serif;color:#22272e;background:#f6f7f9;margin:0}
-main{max-width:1080px;margin:0 auto;padding:28px 20px 60px}
-h1{font-size:26px;margin:0 0 2px}h2{font-size:17px;margin:0 0 10px}p{margin:6px 0}
+h2{font-size:17px;margin:0 0 10px}p{margin:6px 0}
 section{background:#fff;border:1px solid #e1e4e8;border-radius:10px;padding:18px 20px;margin:16px 0;overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:4px 14px 4px 0;border-bottom:1px solid #eceef1;vertical-align:top}
@@ -40,10 +37,10 @@ def page(record: Record, curves: bytes, confusion: bytes, calibration: bytes | N
     _section('Test accuracy ' + AUDIT_TAG, _result_table(result)),
     _section('Validation', _validation_table(result)),
     _section('What the method was told', _told_list(result)),
-    _section('Curves', _image(curves, 'Curves over epochs')),
-    _section('Confusion matrix' + tag, _image(confusion, 'Confusion matrix') + _confusions(record)),
+    _section('Curves', html.image(curves, 'Curves over epochs')),
+    _section('Confusion matrix' + tag, html.image(confusion, 'Confusion matrix') + _confusions(record)),
     _section('Per class' + tag, _class_table(record)),
-    _section('Calibration' + tag, _image(calibration, 'Calibration') + SURE) if calibration else '',
+    _section('Calibration' + tag, html.image(calibration, 'Calibration') + SURE) if calibration else '',
     _noise_section(record),
     _detection_section(nested(result, 'audit.detection')),
     _section('Budget', _pairs({k: result.get(k) for k in BUDGET})),
@@ -51,16 +48,14 @@ def page(record: Record, curves: bytes, confusion: bytes, calibration: bytes | N
     _section('Config', _pairs(formatting.exact(record.config)), folded=True),
     _section('Environment', _pairs(formatting.exact(record.environment)), folded=True),
   ]
-  return (
-    '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-    '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    f'<title>{escape(title)}</title><style>{CSS}</style></head><body><main>\n'
+  body = (
     f'<h1>{escape(title)}</h1>'
     f'<p class="faint">seed {escape(formatting.text(result.get("seed")))} · '
     f'{escape(formatting.text(data.get("rows")))} · '
     f'{len(record.classes)} classes · noise: {escape(formatting.text(noise.get("kind")))}</p>\n'
-    f'{_tiles(result)}\n{"".join(sections)}</main></body></html>\n'
+    f'{_tiles(result)}\n{"".join(sections)}'
   )
+  return html.page(title, body, CSS)
 
 
 BUDGET = (
@@ -263,7 +258,3 @@ def _pairs(values: Mapping[str, Any]) -> str:
     for k, v in values.items()
   )
   return f'<table>{"".join(rows)}</table>'
-
-
-def _image(png: bytes, text: str) -> str:
-  return f'<img alt="{escape(text)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'

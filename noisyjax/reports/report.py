@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from noisyjax.config.flat import flat
-from noisyjax.reports import formatting, pages, pictures
+from noisyjax.reports import formatting, pages
+from noisyjax.reports.pictures import calibration, curves, matrix
 from noisyjax.reports.record import nested, read
 from noisyjax.reports.tables import Cell, Spread, Table
 from noisyjax.system import storage, version
@@ -28,7 +29,11 @@ def write_report(workdir: str | os.PathLike) -> Path:
     The page's path.
   """
   record, folder = read(workdir), Path(workdir)
-  drawn = {name: getattr(pictures, name)(record) for name in ('curves', 'confusion', 'calibration')}
+  drawn = {
+    'curves': curves.draw(record),
+    'confusion': matrix.confusion(record),
+    'calibration': calibration.draw(record),
+  }
   for name, png in drawn.items():
     if png is not None:
       storage.write_bytes(folder / f'{name}.png', png)

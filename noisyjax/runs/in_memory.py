@@ -58,7 +58,7 @@ class Trained:
     net = Net(model, self.mean, self.std, self.networks, unroll=not self.config.model.vmap)
     probs = step.predict(net, strategy, self.weights, images, chunk or self.config.eval_batch_size)[0]
     if not np.isfinite(probs).all():
-      raise Diverged('The predictions are not finite. Try a smaller optim.lr, or optim.clip.')
+      raise Diverged(f'The predictions are not finite. {Diverged.HINT}')
     return probs
 
 
@@ -73,9 +73,7 @@ class Silent:
 
   def epoch(self, phase, position, state, record: dict) -> None:
     if int(state.bad_step) >= 0:
-      raise Diverged(
-        f'The loss is not finite at step {int(state.bad_step) + 1}. Try a smaller optim.lr, or optim.clip.'
-      )
+      raise Diverged(f'The loss is not finite at step {int(state.bad_step) + 1}. {Diverged.HINT}')
 
 
 def recipe() -> ConfigDict:
@@ -117,5 +115,5 @@ def fit(config: ConfigDict, data: TrainData, hooks: train.Hooks | None = None) -
   net = plan[-1].spec.net
   weights = Snapshot(*jax.device_get((state.current.params, state.current.stats)))
   if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(weights)):  # by the last step: no loss has seen it
-    raise Diverged('The parameters are not finite after the last step. Try a smaller optim.lr, or optim.clip.')
+    raise Diverged(f'The parameters are not finite after the last step. {Diverged.HINT}')
   return Trained(own, name, data.classes, net.networks, net.mean, net.std, weights)

@@ -169,7 +169,7 @@ class Recorder:
   def _diverged(self, what: str, step: int) -> Diverged:
     return Diverged(
       f'{self._folder}: the {what} not finite at step {step} (looked at after steps {self._seen} and {self._step}). '
-      'The last good checkpoint is kept. Try a smaller optim.lr, or optim.clip.'
+      f'The last good checkpoint is kept. {Diverged.HINT}'
     )
 
   def _save(self, position, state) -> None:

@@ -14,6 +14,8 @@ class UserError(Exception):
 class Diverged(UserError):
   """A loss, parameter or prediction is NaN or infinite. A sweep continues with its other points."""
 
+  HINT = 'Try a smaller optim.lr, or optim.clip.'
+
 
 LISTED = 10  # maximum number of names in one message
 

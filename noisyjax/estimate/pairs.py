@@ -1,0 +1,27 @@
+"""How often two columns of labels agree and differ: the counts behind confusion and transition matrices."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+
+def count_pairs(rows: Any, columns: Any, classes: int) -> Any:
+  """Counts the pairs of two columns of labels.
+
+  Args:
+    rows: Labels, int [N]; negative = none. Such pairs are left out.
+    columns: Labels, int [N]; negative = none.
+    classes: The number of classes C.
+
+  Returns:
+    int [C, C]: the number of each pair. NumPy arrays are counted by NumPy; other arrays by JAX, also within jit.
+  """
+  size = classes * classes
+  if isinstance(rows, np.ndarray) and isinstance(columns, np.ndarray):
+    both = (rows >= 0) & (columns >= 0)
+    counts = np.bincount(rows[both].astype(np.int64) * classes + columns[both], minlength=size)
+  else:
+    cell = jnp.where((rows >= 0) & (columns >= 0), rows * classes + columns, size)  # `size`: a pair that is left out
+    counts = jnp.bincount(cell, length=size + 1)[:-1]
+  return counts.reshape(classes, classes)

@@ -1,0 +1,64 @@
+"""How often a run is right, by how sure it is."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from noisyjax.estimate import scoring
+from noisyjax.reports import formatting
+from noisyjax.reports.pictures import style
+from noisyjax.reports.record import Record
+
+BINS = 10  # of the calibration plot
+
+
+def draw(record: Record) -> bytes | None:
+  """Returns a PNG: how often the run is right, by how sure it is; None where no row has a label and a confidence.
+
+  Above, accuracy against confidence with Wilson's 95 % interval of each bin; below, the rows of each bin.
+  """
+  rows = record.scored
+  known = rows.labels >= 0
+  if rows.confidence is None or not known.any():
+    return None
+  right = (rows.predicted == rows.labels)[known]
+  found = scoring.reliability(rows.confidence[known], right, BINS)
+  some = np.flatnonzero(found.rows)
+  color = style.AUDIT if rows.part == 'test' else style.VALIDATION
+  with style.context():
+    figure = Figure(figsize=(6, 5.6), layout='constrained')
+    top, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1))
+    top.plot([0, 1], [0, 1], color=style.FAINT, linewidth=1, linestyle=(0, (4, 2)), label='as sure as right')
+    interval = np.array([formatting.wilson(found.accuracy[i], found.rows[i]) for i in some]).T  # [2, bins]
+    whiskers = np.abs(interval - found.accuracy[some])
+    top.errorbar(
+      found.confidence[some],
+      found.accuracy[some],
+      whiskers,
+      color=color,
+      ecolor=style.FAINT,
+      marker='o',
+      markersize=5,
+      linewidth=1.4,
+      elinewidth=1.2,
+      capsize=2.5,
+    )
+    error = scoring.reliability(rows.confidence[known], right).error()
+    top.set_title(f'{rows.title}\ncalibration error (15 bins) {100 * error:.1f} %\n', fontsize=10)
+    top.set(ylabel='accuracy', xlim=(0, 1), ylim=(-0.03, 1.03))
+    top.legend(loc='best')
+    below.bar((np.arange(BINS) + 0.5) / BINS, found.rows, width=0.92 / BINS, color=color, alpha=0.75)
+    for i in some:
+      below.annotate(
+        f'{found.rows[i]:,}',
+        ((i + 0.5) / BINS, found.rows[i]),
+        xytext=(0, 2),
+        ha='center',
+        textcoords='offset points',
+        fontsize=8,
+      )
+    below.set(xlabel='confidence (largest probability)', ylabel='rows', ylim=(0, 1.22 * found.rows.max()))
+    below.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    for axis in (top.yaxis, below.xaxis):
+      axis.set_major_formatter(style.percent)
+    return style.png(figure)

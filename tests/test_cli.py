@@ -197,6 +197,12 @@ def test_a_defect_of_ours_keeps_its_traceback():
     main.guarded(call(broken))
 
 
+def test_a_traceback_holds_no_control_characters(capsys):
+  error = ValueError('of a plug-in: \x1b[2J')
+  main._show_defect(ValueError, error, None)
+  assert capsys.readouterr().err == 'ValueError: of a plug-in: \\x1b[2J\n'
+
+
 def test_no_name_moves_the_cursor_of_a_terminal(capsys, caplog):
   name = 'a\tb\nc \x1b[2J \x9b1m \r \x07 \u202e \udcff é 🐈'
   log.say(name, 7)

@@ -262,7 +262,7 @@ def test_what_fits_two_images_fits_none():
 def test_rows_that_fit_nothing_are_noted_unless_none_fits():
   (note,) = aligned(['a.png', 'bat1.png'], ['a.png', 'cat1.png'], notes=True)
   assert (
-    "1 of 2 rows name images that are not in photos; the first is row 3: 'bat1.png'. Did you mean 'cat1.png'?" in note
+    "1 of 2 rows names an image that is not in photos; the first is row 3: 'bat1.png'. Did you mean 'cat1.png'?" in note
   )
   with pytest.raises(UserError, match=r"none of its 2 rows names an image in photos: row 2 names 'x1', .* 'cat1.png'"):
     aligned(['x1', 'x2'], ['cat1.png', 'cat2.png'])

@@ -211,6 +211,7 @@ def test_calibration_shows_the_rows_of_each_bin(tmp_path, monkeypatch):
   figure = figure_of(monkeypatch, calibration.draw, record.read(folder))
   assert [t.get_text() for t in figure.axes[1].texts] == ['20', '20'] and held.sum() == 40
   assert 'given labels' in figure.axes[0].get_title(loc='left')
+  assert len(figure.axes[1].patches) == 15 and '(15 bins)' in figure.axes[0].get_title(loc='left')
   right = (columns['predicted'] == columns['given'])[held]
   sure = columns['confidence'][held] > 0.9
   points = figure.axes[0].get_lines()[1].get_xydata()
@@ -387,7 +388,7 @@ def test_table_groups_over_seeds_with_sample_std():
     for i, last in enumerate(lasts)
   ]
   head, rule, naive, dual, *rest = str(report.table(runs, ('strategy', 'noise.requested'))).splitlines()
-  assert not rest
+  assert rest == ['', 'mean ± sample standard deviation (number of runs).']
   cells = [[c.strip() for c in re.split(r'(?<!\\)\|', line)[1:-1]] for line in (head, naive, dual)]
   assert cells[0] == [
     'strategy',

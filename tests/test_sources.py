@@ -324,7 +324,9 @@ def test_images_that_a_table_names_but_nobody_has(tmp_path):
     load(**fields)
   data, _ = load(**fields, skip_bad=True)
   assert (data.names.tolist(), data.given.tolist()) == (['a.png', 'd.png'], [0, 1])
-  assert any('1 of 4 rows name images that are not in' in n and "the first is row 3: 'b.png'" in n for n in data.notes)
+  assert any(
+    '1 of 4 rows names an image that is not in' in n and "the first is row 3: 'b.png'" in n for n in data.notes
+  )
 
 
 def test_sizes(tmp_path):

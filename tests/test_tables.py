@@ -27,6 +27,10 @@ def test_markdown_is_as_it_was_written_down():
   ]
 
 
+def test_csv_has_no_dust_of_floats():
+  assert Table(('last',), [[Spread(83.74999999999999, None, 1)]]).csv().splitlines()[1].startswith('83.75,')
+
+
 def test_csv_has_a_column_a_number():
   rows = list(csv.reader(io.StringIO(TABLE.csv())))
   assert rows[0] == ['method', 'a_b %', 'a_b % std', 'a_b % n', 'a_b % low', 'a_b % high', 'told']

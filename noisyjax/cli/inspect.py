@@ -1,7 +1,5 @@
 """inspect: the data, before anything is trained."""
 
-from pathlib import Path
-
 from absl.flags import FlagValues
 
 from noisyjax.cli.command import Command, define_config, define_workdir, needed
@@ -14,16 +12,9 @@ def declare(values: FlagValues) -> None:
 
 
 def run(values: FlagValues) -> None:
-  from noisyjax.data import prepare, split
   from noisyjax.reports import inspect
-  from noisyjax.system import lock
 
-  config, folder = needed(values, 'config'), Path(needed(values, 'workdir'))
-  data, truth, _, source = prepare.load(config)
-  parts = split.split(data, truth, config.data, source)
-  data = data.with_labels(verified=split.reveal(data, truth, parts.train, config.data.trusted, config.data.seed))
-  with lock.held(folder):
-    say(inspect.inspect(data, truth, parts, folder))
+  say(inspect.inspect_config(needed(values, 'config'), needed(values, 'workdir')))
 
 
 COMMAND = Command(

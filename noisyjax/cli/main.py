@@ -2,6 +2,8 @@
 
 import os
 import sys
+import traceback
+from types import TracebackType
 
 from absl import app
 
@@ -19,6 +21,7 @@ VERSION = {'--version', '-version'}
 def run() -> None:
   """The entry point of `noisyjax` and launch.py."""
   show()
+  sys.excepthook = _show_defect
   try:
     app.run(guarded, flags_parser=_parse)
   except UserError as error:  # a flag or config file that cannot be read
@@ -74,6 +77,11 @@ def guarded(call: Call) -> None:
       raise
     less = 'a smaller batch_size or data.size, or fewer images' if 'config' in call.flags else 'fewer images'
     _fail(UserError(f'{name}: not enough memory ({" ".join(str(error).split())[:200]}). Expected {less}.'))
+
+
+def _show_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+  """Prints a traceback without control characters: the message may hold any text, such as a plug-in's."""
+  print(plain(''.join(traceback.format_exception(kind, error, trace))), end='', file=sys.stderr)
 
 
 def _fail(error: UserError) -> None:

@@ -210,8 +210,9 @@ def _strangers(column: Column, rows: Sequence[int], names: Sequence[str], root: 
   if not missing:
     return []
   image = (column.images or ())[missing[0]]
+  name = 'names an image that is' if len(missing) == 1 else 'name images that are'
   return [
-    f'{column.where}: {len(missing)} of {len(rows)} rows name images that are not in {root}; the first is '
+    f'{column.where}: {len(missing)} of {len(rows)} rows {name} not in {root}; the first is '
     f'{column.places[missing[0]]}: {image!r}.{_near(image, names)}'
   ]
 

@@ -6,28 +6,14 @@ input of their block, and no normalization follows them. Departure from the pape
 last block. For initialization, padding and batch normalization see `noisyjax.models.resnet`.
 """
 
-from collections.abc import Callable
-
 import flax.linen as nn
 import jax
 
-from noisyjax.models.resnet import Layer, block_plan, layers, pool_and_classify, stage_widths
+from noisyjax.models.resnet import Block, block_plan, layers, pool_and_classify, stage_widths
 
 
-class PreActBlock(nn.Module):
-  """A block norm-relu-conv-norm-relu-conv with a shortcut.
-
-  Attributes:
-    features: output channels.
-    strides: vertical and horizontal stride of the first convolution and the shortcut.
-    conv: returns a convolution of given channels and size.
-    norm: returns a normalization.
-  """
-
-  features: int
-  strides: tuple[int, int]
-  conv: Callable[..., Layer]
-  norm: Callable[..., Layer]
+class PreActBlock(Block):
+  """A block norm-relu-conv-norm-relu-conv with a shortcut."""
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:

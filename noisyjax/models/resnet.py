@@ -32,12 +32,12 @@ head_init = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
 Layer = Callable[[jax.Array], jax.Array]
 
 
-class BasicBlock(nn.Module):
-  """A block conv-norm-relu-conv-norm with a shortcut, followed by relu.
+class Block(nn.Module):
+  """What the blocks of residual networks share.
 
   Attributes:
-    features: output channels.
-    strides: vertical and horizontal stride of the first convolution and the shortcut.
+    features: output channels; of `Bottleneck`, the channels of its first two convolutions.
+    strides: vertical and horizontal stride of the block.
     conv: returns a convolution of given channels and size.
     norm: returns a normalization.
   """
@@ -46,6 +46,10 @@ class BasicBlock(nn.Module):
   strides: tuple[int, int]
   conv: Callable[..., Layer]
   norm: Callable[..., Layer]
+
+
+class BasicBlock(Block):
+  """A block conv-norm-relu-conv-norm with a shortcut, followed by relu."""
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -59,22 +63,11 @@ class BasicBlock(nn.Module):
     return nn.relu(x + y)
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(Block):
   """1x1, 3x3 and 1x1 convolutions, each normalized, plus the shortcut, then ReLU; the last has 4 x `features` channels.
 
   The stride is in the 3x3 convolution, as in torchvision; in the paper it is in the first.
-
-  Attributes:
-    features: channels of the first two convolutions.
-    strides: vertical and horizontal.
-    conv: makes a convolution.
-    norm: makes a normalization.
   """
-
-  features: int
-  strides: tuple[int, int]
-  conv: Callable[..., Layer]
-  norm: Callable[..., Layer]
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:

@@ -7,20 +7,31 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from ml_collections import ConfigDict
 
+from noisyjax.data import prepare, split as splits
 from noisyjax.data.dataset import Dataset, Duplicates, conflicting_duplicates, duplicates
 from noisyjax.data.moments import moments
 from noisyjax.data.split import Split
 from noisyjax.data.thumbnail import thumbnails
 from noisyjax.estimate.scoring import confusion
 from noisyjax.reports.pictures import matrix, style
-from noisyjax.system import storage
+from noisyjax.system import lock, storage
 
 WIDE = 20  # classes: beyond it a matrix cannot be read as text, and only its largest entries are listed
 LISTED = 10  # duplicates or confusions, at most
 GRID = (5, 8)  # rows and columns of the picture of images
 SIDE = 200  # pixels of one of them, at most
 WRONG = '#b00020'
+
+
+def inspect_config(config: ConfigDict, folder: str | Path) -> str:
+  """Describes the data that a config names, as `inspect` does; the folder is locked meanwhile."""
+  data, truth, _, source = prepare.load(config)
+  parts = splits.split(data, truth, config.data, source)
+  data = data.with_labels(verified=splits.reveal(data, truth, parts.train, config.data.trusted, config.data.seed))
+  with lock.held(folder):
+    return inspect(data, truth, parts, folder)
 
 
 def inspect(dataset: Dataset, truth: np.ndarray, split: Split, out_dir: str | Path) -> str:
@@ -139,7 +150,8 @@ def _class_counts(dataset: Dataset, split: Split) -> str:
   table += [[_name(dataset.classes, c), *(column[c] for column in columns)] for c in range(C)]
   missing = lambda labels: [np.sum(labels < 0), *(np.sum(labels[rows] < 0) for rows in parts.values())]
   table.append(['unlabeled', *missing(dataset.given), ''])
-  table.append(['unchecked', *missing(dataset.verified), ''])
+  if (dataset.verified >= 0).any():
+    table.append(['unchecked', *missing(dataset.verified), ''])
   table.append(['rows', N, *(len(rows) for rows in parts.values()), np.sum(dataset.verified >= 0)])
   empty = [dataset.classes[c] for c in np.flatnonzero(columns[0] + columns[-1] == 0)]
   lines = _table(table) + ([f'no row has the label {", ".join(empty)}'] if empty else [])

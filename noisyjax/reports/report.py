@@ -151,6 +151,8 @@ def table(results: Sequence[Mapping[str, Any]], by: Sequence[str], swept: Iterab
     notes.append('No test rows and no validation rows: there is no accuracy to show.')
   columns += [('seconds', functools.partial(_spread, field='seconds', scale=1, digits=1)), ('told', _told)]
   rows = [(*key, *(cell(members) for _, cell in columns)) for key, members in groups]
+  if len(results) > len(groups):
+    notes.insert(0, 'mean ± sample standard deviation (number of runs).')
   return Table((*by, *(name for name, _ in columns)), rows, [*notes, *_notes(groups, by, tuple(swept))])
 
 

@@ -34,6 +34,7 @@ class Spread:
 
 
 Cell = str | Spread | None  # None: not known
+DECIMALS = 6  # of a number in CSV: 83.75, and not 83.74999999999999
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _values(cell: Cell, parts: Sequence[str]) -> list:
     return [cell or '', *[''] * (len(parts) - 1)]
   known = {'': cell.mean, 'std': cell.std, 'n': cell.n}
   known |= dict(zip(('low', 'high'), cell.interval or (None, None)))
-  return ['' if known[part] is None else known[part] for part in parts]
+  return ['' if (value := known[part]) is None else round(value, DECIMALS) for part in parts]
 
 
 _LATEX = {

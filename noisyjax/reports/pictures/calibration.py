@@ -9,7 +9,7 @@ from noisyjax.reports import formatting
 from noisyjax.reports.pictures import style
 from noisyjax.reports.record import Record
 
-BINS = 10  # of the calibration plot
+BINS = 15  # as many as the calibration error has
 
 
 def draw(record: Record) -> bytes | None:
@@ -43,8 +43,7 @@ def draw(record: Record) -> bytes | None:
       elinewidth=1.2,
       capsize=2.5,
     )
-    error = scoring.reliability(rows.confidence[known], right).error()
-    top.set_title(f'{rows.title}\ncalibration error (15 bins) {100 * error:.1f} %\n', fontsize=10)
+    top.set_title(f'{rows.title}\ncalibration error ({BINS} bins) {100 * found.error():.1f} %\n', fontsize=10)
     top.set(ylabel='accuracy', xlim=(0, 1), ylim=(-0.03, 1.03))
     top.legend(loc='best')
     below.bar((np.arange(BINS) + 0.5) / BINS, found.rows, width=0.92 / BINS, color=color, alpha=0.75)
@@ -55,7 +54,7 @@ def draw(record: Record) -> bytes | None:
         xytext=(0, 2),
         ha='center',
         textcoords='offset points',
-        fontsize=8,
+        fontsize=7,
       )
     below.set(xlabel='confidence (largest probability)', ylabel='rows', ylim=(0, 1.22 * found.rows.max()))
     below.yaxis.set_major_locator(MaxNLocator(3, integer=True))

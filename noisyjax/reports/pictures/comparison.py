@@ -116,7 +116,7 @@ def _draw_bar(ax: Axes, y: int, results: Sequence[Mapping[str, Any]], scores: Sc
   last, best, oracle = (formatting.mean_std([nested(r, rule) for r in results]) if rule else None for rule in rules)
   if last is not None:
     ax.barh(y, last[0], height=0.52, color=color, xerr=last[1] or None, error_kw={'ecolor': style.INK, 'capsize': 3})
-    text = f'{100 * last[0]:.1f}' + (f' ± {100 * last[1]:.1f}' if last[1] is not None else '')
+    text = f'{100 * last[0]:.2f}' + (f' ± {100 * last[1]:.2f}' if last[1] is not None else '')
     ax.text(1.26, y, text, ha='right', va='center')
   if best is not None:
     ax.plot(best[0], y, **BEST)

@@ -32,13 +32,16 @@ nitpicky = True
 nitpick_ignore_regex = [('py:.*', r'(?!noisyjax\.).*')]
 
 
-def _bars(app, what, name, obj, options, lines):
-  """Keeps |x| in docstrings from being read as a substitution of reStructuredText's."""
-  del app, what, name, obj, options
-  lines[:] = [re.sub(r'(`[^`]*`)|\|', lambda found: found[1] or r'\|', line) for line in lines]
+def _plain(app, what, name, obj, options, lines):
+  """Keeps |x| from being a substitution of reStructuredText, and a module's indented lines as they are."""
+  del app, name, obj, options
+  text = re.sub(r'(`[^`]*`)|\|', lambda found: found[1] or r'\|', '\n'.join(lines))
+  if what == 'module':
+    text = re.sub(r'(?<=\n\n)((?:  .*\n?)+)', r'::\n\n\1', text)
+  lines[:] = text.split('\n')
 
 
 def setup(app):
   """Writes the pages that are made of the code, before Sphinx looks for pages."""
-  app.connect('autodoc-process-docstring', _bars)
+  app.connect('autodoc-process-docstring', _plain)
   generated.write(DOCS.parent / 'build' / 'generated')

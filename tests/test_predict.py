@@ -426,6 +426,19 @@ def test_the_command_writes_the_csv_and_prints_scikit_learns_report(pair, files,
   assert classification_report(runs.arrays()['true'][128:], vote, target_names=runs.CLASSES, zero_division=0) in out
 
 
+def test_a_score_on_images_that_were_trained_on_is_told(pair, files, tmp_path, caplog):
+  folder, labels = files
+  predict_files.predict_files([predict.load(pair[0])], str(folder), str(labels))
+  assert 'was trained on' not in caplog.text
+  seen = tmp_path / 'seen'
+  seen.mkdir()
+  for i in range(3):
+    Image.fromarray(runs.arrays()['images'][i, ..., 0]).save(seen / f'{i}.png')
+  (tmp_path / 'seen.csv').write_text('image,label\n' + ''.join(f'{i}.png,{runs.CLASSES[0]}\n' for i in range(3)))
+  predict_files.predict_files([predict.load(pair[0])], str(seen), str(tmp_path / 'seen.csv'))
+  assert 'was trained on 3 of these 3 images' in caplog.text
+
+
 def test_labels_without_names_need_one_order_of_the_images(pair, tmp_path):
   folder = tmp_path / 'images'
   folder.mkdir()

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Predictor:
     classes: names. shape: (H, W, C) of the images it was trained on. name: of the run.
     fit: how it brings other sizes to its own. unlabeled: the word for "no label" in its label files.
     origin: what its training images were as files; None: not known.
+    folder: workdir of the run; None: not known.
   """
 
   classes: tuple[str, ...]
@@ -46,7 +47,17 @@ class Predictor:
   unlabeled: str
   _probs: Callable[[np.ndarray], np.ndarray]
   origin: Origin | None = None
+  folder: Path | None = None
   _told: set[str] = dataclasses.field(default_factory=set, compare=False, repr=False)
+
+  def trained_on(self, digests: Iterable[str]) -> int:
+    """Returns how many images with these digests the run was trained on; 0 where its rows are not known."""
+    path = self.folder and self.folder / 'samples.parquet'
+    if not path or not path.exists():
+      return 0
+    columns, _ = storage.read_parquet(path)
+    own = {str(name).partition('-')[0] for name in columns['id'][columns['split'] == 'train']}  # "-1": a copy
+    return sum(digest in own for digest in map(str, digests))
 
   def probs(self, images: Any) -> np.ndarray:
     """Returns class probabilities: [C] for one image, [n, C] for several.
@@ -167,7 +178,7 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
     raise UserError(f'{folder / names[other[0]]}: is not the one that the weights beside it were written with.')
   name = folder.name or folder.resolve().name  # "." has none
   origin = facts.get('origin') and Origin(**facts['origin'])
-  return Predictor(tuple(facts['classes']), shape, name, config.data.fit, config.data.unlabeled, probs, origin)
+  return Predictor(tuple(facts['classes']), shape, name, config.data.fit, config.data.unlabeled, probs, origin, folder)
 
 
 def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict]:

@@ -73,6 +73,8 @@ def predict_files(
       if p.name != 'ensemble':
         p.tell(asked)
       name = _free(p.name, probs)
+      if labels and (known := p.trained_on(decoded.digests)):
+        log.warning('%s: was trained on %d of these %d images: their score says little.', name, known, len(names))
       probs[name], classes[name] = p._probs(decoded.images), p.classes
     if labels:
       check_same(predictors, 'classes', f'--labels: {labels} cannot score runs of different classes')

@@ -90,7 +90,7 @@ MISTAKES = {
   ),
   'unknown strategy': (
     ['train', DIGITS, '--config.strategy.name=naiv', '--workdir={dir}/w'],
-    "strategy.name: unknown value 'naiv'. Did you mean 'naive'? Choices: aum, backward",
+    "strategy.name: unknown value 'naiv'. Did you mean 'naive'? Choices: active_passive, aum",
   ),
   'unknown model': (
     ['train', DIGITS, '--config.model.name=modell_1', '--workdir={dir}/w'],

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from noisyjax.system.errors import UserError, check_choice
 from noisyjax.tables.rows import DROPPED, HELD, LABELED, TEST, TRAIN, UNLABELED, VAL, Rows
@@ -115,15 +115,15 @@ def _label(state: State, decision: Decision, author: str, given: int, classes: S
   return State(state.split, LABELED, label, label if is_person(author) else -1, _weight(state, decision))
 
 
-def _unlabel(state: State, *_: Any) -> State:
+def _unlabel(state: State, *_: object) -> State:
   return State(state.split, UNLABELED, -1, -1, state.weight or 1.0)
 
 
-def _hold(state: State, *_: Any) -> State:
+def _hold(state: State, *_: object) -> State:
   return State(state.split, HELD, -1, -1, 0.0)
 
 
-def _drop(state: State, *_: Any) -> State:
+def _drop(state: State, *_: object) -> State:
   return State(state.split, DROPPED, -1, -1, 0.0)
 
 
@@ -131,7 +131,7 @@ def _restore(state: State, decision: Decision, author: str, given: int, classes:
   return State(state.split, LABELED if given >= 0 else UNLABELED, given, -1, 1.0)
 
 
-def _reweight(state: State, decision: Decision, *_: Any) -> State:
+def _reweight(state: State, decision: Decision, *_: object) -> State:
   if state.status in (DROPPED, HELD):
     raise UserError('weight: the row is dropped or held; expected one that is used (restore it first)')
   if decision.weight is None:

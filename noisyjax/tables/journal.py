@@ -10,8 +10,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from noisyjax.system.errors import UserError
 
@@ -104,7 +105,7 @@ def _hash(content: Mapping[str, Any]) -> str:
   return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _last(file: IO[bytes], path: Path) -> tuple[int, dict[str, Any] | None]:
+def _last(file: FileIO, path: Path) -> tuple[int, dict[str, Any] | None]:
   """Returns the size of the file without half a line at its end, and its last entry; None where there is none."""
   size = file.seek(0, os.SEEK_END)
   start, data, step = size, b'', _TAIL
@@ -119,7 +120,7 @@ def _last(file: IO[bytes], path: Path) -> tuple[int, dict[str, Any] | None]:
   return start + end, opened(line, f'{path}, last line')
 
 
-def _read(file: IO[bytes], count: int) -> bytes:
+def _read(file: FileIO, count: int) -> bytes:
   """Reads bytes of an unbuffered file, which may give fewer at a time."""
   parts = []
   while count and (part := file.read(count)):

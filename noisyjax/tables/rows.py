@@ -89,14 +89,14 @@ def texts(values: Sequence[str] | np.ndarray) -> np.ndarray:
 
 
 def first(
-  ids: Sequence[str],
-  names: Sequence[str],
+  ids: Sequence[str] | np.ndarray,
+  names: Sequence[str] | np.ndarray,
   given: np.ndarray,
   classes: Sequence[str],
   *,
   verified: np.ndarray | None = None,
   split: np.ndarray | None = None,
-  digests: Sequence[str] | None = None,
+  digests: Sequence[str] | np.ndarray | None = None,
 ) -> Rows:
   """Returns the rows of a first version: labeled as the source gives and checked them, all of weight 1.
 
@@ -113,13 +113,14 @@ def first(
     UserError: An id occurs twice, or a label is no class.
   """
   count = len(ids)
-  id_, given = texts(ids), np.asarray(given, np.int32)
+  given = np.asarray(given, np.int32)
   verified = np.full(count, -1, np.int32) if verified is None else np.asarray(verified, np.int32)
   label = np.where(given >= 0, given, verified).astype(np.int32)
   blank = texts([''] * count)
-  order = np.argsort(id_, kind='stable')
+  keys = texts(ids)
+  order = np.argsort(keys, kind='stable')
   columns = {
-    'id': id_,
+    'id': keys,
     'name': texts(names),
     'digest': blank if digests is None else texts(digests),
     'split': np.zeros(count, np.int8) if split is None else np.asarray(split, np.int8),

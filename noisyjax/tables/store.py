@@ -6,12 +6,12 @@ DIR/branches/BRANCH.json  the version a branch stands at, and how far it has tak
 DIR/journal.jsonl         every decision, in the order made
 """
 
-import contextlib
 import os
 import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -220,7 +220,7 @@ class Table:
       self._pending = pending.Pending(ref['journal'], ref['last'])
     self.pending()
 
-  def _held(self) -> contextlib.AbstractContextManager[None]:
+  def _held(self) -> AbstractContextManager[None]:
     return lock.waited(self.folder, seconds=_WAIT)
 
 

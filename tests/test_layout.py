@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / 'noisyjax'
 ROOMS = (
   'cli',
   'experiments',
+  'loop',
   'analysis',
   'runs',
   'reports',
@@ -23,7 +24,7 @@ ROOMS = (
   'estimate',
   'system',
 )
-PAIRS = 45
+PAIRS = 51
 
 
 def modules(package: Path) -> dict[str, Path]:

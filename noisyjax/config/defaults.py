@@ -92,6 +92,7 @@ def get_config() -> ConfigDict:
   c.data.truth = ''  # true labels, used by the audit only
   c.data.image_column = ''  # column of label files that names the image; '': found by its name (image, file, id, …)
   c.data.label_column = ''  # column of label files that holds the label; '': found by its name (label, class, …)
+  c.data.table = ''  # a version of a label table, DIR@VERSION: its labels, weights and split in place of the data's own
   c.data.unlisted = 'unlabeled'  # what to do with images that data.labels does not list: unlabeled, skip or refuse
   c.data.classes = ()  # class names; (): from the data
   c.data.unlabeled = 'undefined'  # class name that means "unlabeled"

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from noisyjax.data import dataset, noise, plausible, split
+from noisyjax.data import dataset, noise, on_table, plausible, split
 from noisyjax.data.origin import Origin, of_rows
 from noisyjax.data.training import TrainData
 from noisyjax.system.log import log
+from noisyjax.tables import store
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,25 +73,33 @@ def prepare(config: Any) -> tuple[Prepared, Audit]:
   """
   data, truth, injected, source = load(config)
   whole = dataset.fingerprint(data.ids, source, data.verified, data.classes)
-  parts = split.split(data, truth, config.data, source)
-  verified = split.reveal(data, truth, parts.train, config.data.trusted, config.data.seed)
-  data = data.with_labels(verified=verified)
+  weight = status = None
+  version = ''
+  if config.data.table:
+    data, parts, weight, status, version = on_table.placed(data, config.data)
+  else:
+    parts = split.split(data, truth, config.data, source)
+    verified = split.reveal(data, truth, parts.train, config.data.trusted, config.data.seed)
+    data = data.with_labels(verified=verified)
   images = data.images
   val_label = data.given if config.data.val_labels == 'given' else data.verified
   test_label = {'true': truth, 'verified': data.verified, 'given': data.given}[config.data.test_labels]
-  train = TrainData(images[parts.train], data.given[parts.train], data.verified[parts.train], len(data.classes))
+  train = TrainData(
+    images[parts.train], data.given[parts.train], data.verified[parts.train], len(data.classes), 0, weight, status
+  )
   told, hidden = _noise_record(injected)
   record = {
     'source': config.data.source,
-    'fingerprint': _fingerprint(data, parts),
+    'fingerprint': _fingerprint(data, parts, version),
     'rows': {
       'train': len(parts.train),
       'val': len(parts.val),
       'trusted': int((train.verified >= 0).sum()),  # of the training rows
-      'unlabeled': int((train.given < 0).sum()),  # of the training rows
+      'unlabeled': int(((train.given < 0) & train.used).sum()),  # of the training rows
     },
     'classes': list(data.classes),
     'noise': told,
+    **({'table': {'folder': str(store.parsed(config.data.table)[0]), 'version': version}} if version else {}),
   }
   prepared = Prepared(
     train=train,
@@ -130,12 +139,12 @@ def load(config: Any) -> tuple[dataset.Dataset, np.ndarray, dict | None, np.ndar
   return data.with_labels(given=given), truth, injected.record, source
 
 
-def _fingerprint(data: dataset.Dataset, parts: split.Split) -> str:
-  """Returns a digest of the images and labels of the training and validation rows."""
-  each = (
+def _fingerprint(data: dataset.Dataset, parts: split.Split, version: str) -> str:
+  """Returns a digest of the images and labels of the training and validation rows, and of the label table's version."""
+  each = [
     dataset.fingerprint(data.ids[r], data.given[r], data.verified[r], data.classes) for r in (parts.train, parts.val)
-  )
-  return hashlib.sha256(' '.join(each).encode()).hexdigest()
+  ]
+  return hashlib.sha256(' '.join([*each, *([version] if version else [])]).encode()).hexdigest()
 
 
 def _audit_fingerprint(data: dataset.Dataset, parts: split.Split, truth: np.ndarray, scores: np.ndarray) -> str:

@@ -115,7 +115,7 @@ def split(dataset: Dataset, truth: np.ndarray, config: Any, source: np.ndarray |
   train = np.setdiff1d(named, val)
   if isinstance(train_spec, float):
     train = fraction('train', train_spec, train, np.concatenate([test, val]))
-  _check_classes(dataset, train, config, notes)
+  check_classes(dataset, train, config, notes)
   notes += _parted({'train': train, 'val': val, 'test': test}, images, dataset)
   return Split(train, val, test, tuple(notes))
 
@@ -332,7 +332,7 @@ def _check_scored(field: str, rows: np.ndarray, scores: dict[str, np.ndarray], c
     )
 
 
-def _check_classes(dataset: Dataset, train: np.ndarray, config: Any, notes: list[str]) -> None:
+def check_classes(dataset: Dataset, train: np.ndarray, config: Any, notes: list[str]) -> None:
   """Raises UserError unless the training rows have labels of at least two classes; adds a note on classes without."""
   if not len(train):
     raise UserError(f'data.train: {config.train!r} leaves no rows beside data.val and data.test.')

@@ -1,0 +1,87 @@
+"""Training on a version of a label table: its labels, weights, statuses and split in place of the source's own.
+
+A table's `label` is a row's given label, and its `verified` label the verified one. Its `split` says which part of the
+data a row belongs to, instead of `data.train`, `data.val`, `data.test` and `data.trusted`. Labels that score test rows
+are the source's: a table never edits them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from noisyjax.data import split
+from noisyjax.data.dataset import Dataset
+from noisyjax.data.row_ids import row_ids
+from noisyjax.system.errors import UserError, listed
+from noisyjax.tables import store
+from noisyjax.tables.rows import LABELED, TEST, TRAIN, VAL
+
+
+class Placed(NamedTuple):
+  """A data set under a version of a table.
+
+  Attributes:
+    data: the data set with the labels of the table.
+    parts: the rows that train, validate and test.
+    weight: float32 [n], of the training rows.
+    status: int8 [n], a `training.Status` each.
+    version: name of the version.
+  """
+
+  data: Dataset
+  parts: split.Split
+  weight: np.ndarray
+  status: np.ndarray
+  version: str
+
+
+def placed(data: Dataset, config: ConfigDict) -> Placed:
+  """Puts a data set under the version that `config.table` names.
+
+  Args:
+    data: N rows, as the source gives them.
+    config: `config.data`.
+
+  Raises:
+    UserError: no such version; a table of other images or classes; no validation label where one is to score.
+  """
+  found = store.opened(config.table)
+  rows, places = found.rows, found.rows.places(row_ids(data))
+  there = places >= 0
+  if gone := len(rows) - int(there.sum()):
+    lost = rows.name[np.setdiff1d(np.arange(len(rows)), places[there])]
+    hint = 'It is the table of another data set.' if not there.any() else 'Bring these files back as they were.'
+    raise UserError(
+      f'data.table: {gone:,} of the {len(rows):,} rows of {config.table} are not among the {len(data.ids):,} images of '
+      f'data.path, such as {listed(lost[:3])}. {hint}'
+    )
+  if tuple(found.classes) != data.classes:
+    raise UserError(
+      f'data.table: {config.table} has the classes {listed(found.classes)}; the data have {listed(data.classes)}. '
+      'Expected the same ones in the same order (data.classes).'
+    )
+  part = np.where(there, rows.split[places], -1)
+  ours = there & (part != TEST)
+  data = data.with_labels(
+    given=np.where(ours, rows.label[places], data.given), verified=np.where(ours, rows.verified[places], data.verified)
+  )
+  train, test = np.flatnonzero(part == TRAIN), np.flatnonzero(part == TEST)
+  val = np.flatnonzero((part == VAL) & (rows.status[places] == LABELED))
+  notes = []
+  if extra := len(there) - int(there.sum()):
+    notes.append(f'data.table: {extra:,} images are not in {config.table} and are not used.')
+  scores = data.given if config.val_labels == 'given' else data.verified
+  if (scores[val] < 0).any():
+    raise UserError(
+      f'data.val_labels: {config.val_labels!r}, but {int((scores[val] < 0).sum())} of the {len(val)} validation rows '
+      f'of {config.table} have no such label.'
+    )
+  split.check_classes(data, train, config, notes)
+  return Placed(
+    data,
+    split.Split(train, val, test, tuple(notes)),
+    rows.weight[places[train]],
+    rows.status[places[train]],
+    found.name,
+  )

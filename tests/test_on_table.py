@@ -1,0 +1,155 @@
+"""Training on a version of a label table, and the first version of a data set."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from noisyjax.config.defaults import get_config
+from noisyjax.config.override import override
+from noisyjax.data.prepare import prepare
+from noisyjax.data.training import Status
+from noisyjax.loop import first_version
+from noisyjax.runs import run
+from noisyjax.system.errors import UserError
+from noisyjax.tables import rows, store
+from noisyjax.tables.decisions import Decision
+from small_tables import ANNA
+
+
+def config(**fields):
+  made = get_config()
+  override(made, {'noise.kind': 'symmetric', 'data.trusted': 0.1, **fields}, 'test')
+  return made
+
+
+@pytest.fixture(scope='module')
+def digits(tmp_path_factory):
+  return first_version.of_config(config(), tmp_path_factory.mktemp('digits') / 't', ANNA)
+
+
+def on(table: store.Table, **fields):
+  return config(**{'data.table': f'{table.folder}@{table.version.name[:16]}', **fields})
+
+
+def test_statuses_are_those_of_training_rows():
+  assert [status.name.lower() for status in Status] == list(rows.STATUSES)
+
+
+def test_a_first_version_trains_on_what_the_source_gives(digits):
+  (with_table, audit), (without, plain) = prepare(on(digits)), prepare(config())
+  for name in ('images', 'given', 'verified', 'weight', 'status'):
+    assert np.array_equal(getattr(with_table.train, name), getattr(without.train, name)), name
+  assert np.array_equal(with_table.rows, without.rows) and np.array_equal(with_table.val_rows, without.val_rows)
+  assert np.array_equal(with_table.validation[1], without.validation[1])
+  assert np.array_equal(audit.truth, plain.truth) and np.array_equal(audit.test[1], plain.test[1])
+  assert with_table.record['table'] == {'folder': str(digits.folder), 'version': digits.version.name}
+  assert 'table' not in without.record
+
+
+def test_labels_weights_and_statuses_reach_the_training_rows(tmp_path):
+  table = first_version.of_config(config(), tmp_path / 't', ANNA)
+  before = prepare(on(table))[0]
+  train = np.flatnonzero(table.rows.split == rows.TRAIN)[:6]
+  ids = table.rows.id[train].tolist()
+  actions = [('label', '7', None), ('unlabel', '', None), ('drop', '', None), ('hold', '', None), ('weight', '', 0.25)]
+  table.decide(ANNA, [Decision(id, action, label, weight) for id, (action, label, weight) in zip(ids, actions)])
+  table.commit('some', ANNA)
+  data = prepare(on(table))[0]
+  row = {name: place for place, name in enumerate(data.data.names[data.rows].tolist())}
+  at = [row[name] for name in table.rows.name[train].tolist()]
+  found = data.train
+  assert found.status[at].tolist() == [Status.LABELED, Status.UNLABELED, Status.DROPPED, Status.HELD, 0, 0]
+  assert (found.given[at[0]], found.verified[at[0]]) == (7, 7)
+  assert found.given[at[1:4]].tolist() == [-1, -1, -1]
+  assert found.weight[at].tolist() == [1, 1, 0, 0, 0.25, 1]
+  rest = np.setdiff1d(np.arange(len(found.given)), at[:5])
+  assert np.array_equal(found.given[rest], before.train.given[rest])
+  assert data.record['fingerprint'] != before.record['fingerprint']
+
+
+def test_curated_rows_validate(tmp_path):
+  table = first_version.of_config(config(), tmp_path / 't', ANNA)
+  place = int(np.flatnonzero(table.rows.split == rows.TRAIN)[0])
+  table.decide(ANNA, [Decision(str(table.rows.id[place]), 'curate', '3')])
+  before = prepare(on(table))[0]
+  table.commit('curated', ANNA)
+  after = prepare(on(table))[0]
+  assert (len(after.val_rows), len(after.rows)) == (len(before.val_rows) + 1, len(before.rows) - 1)
+  (new,) = np.setdiff1d(after.val_rows, before.val_rows)
+  assert after.validation[1][after.val_rows == new].tolist() == [3]
+
+
+def test_what_a_dropped_row_was_called_before_reaches_nothing(tmp_path):
+  found = []
+  for name, actions in (('a', ['drop']), ('b', ['label', 'drop'])):
+    table = first_version.of_config(config(), tmp_path / name, ANNA)
+    ids = table.rows.id[np.flatnonzero(table.rows.split == rows.TRAIN)[:50]].tolist()
+    for action in actions:
+      table.decide(ANNA, [Decision(id, action, '0' if action == 'label' else '') for id in ids])
+      table.commit(action, ANNA)
+    found.append(prepare(on(table))[0].train)
+  for field in dataclasses.fields(found[0]):
+    assert np.array_equal(*(getattr(data, field.name) for data in found)), field.name
+
+
+def test_a_run_records_the_version_that_latest_was(tmp_path):
+  table = first_version.of_config(config(), tmp_path / 't', ANNA)
+  fields = {'model.name': 'histogram', 'data.table': f'{table.folder}@latest'}
+  run.run(config(**fields), tmp_path / 'run')
+  found = json.loads((tmp_path / 'run' / 'result.json').read_text())
+  assert found['data']['table'] == {'folder': str(table.folder), 'version': table.version.name}
+  table.decide(ANNA, [Decision(str(table.rows.id[np.flatnonzero(table.rows.split == rows.TRAIN)[0]]), 'drop')])
+  table.commit('moved on', ANNA)
+  with pytest.raises(UserError, match='the data here are not'):
+    run.run(config(**fields), tmp_path / 'run')
+
+
+def photos(folder, count: int = 8):
+  random = np.random.default_rng(0)
+  for i in range(count):
+    place = folder / ('cat', 'dog')[i % 2]
+    place.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(random.integers(0, 255, (8, 8, 3), np.uint8)).save(place / f'{i}.png')
+  return folder
+
+
+def test_rows_are_known_by_their_files_and_copies_by_their_names_too(tmp_path):
+  images = photos(tmp_path / 'images')
+  (images / 'cat' / 'copy.png').write_bytes((images / 'cat' / '0.png').read_bytes())
+  table = first_version.of_files(str(images), '', tmp_path / 't', ANNA, {})
+  ids = dict(zip(table.rows.name.tolist(), table.rows.id.tolist()))
+  assert len(ids['dog/1.png']) == 64 and ids['cat/copy.png'] == f'{ids["cat/0.png"][:64]}:cat/copy.png'
+  assert set(table.rows.split.tolist()) == {rows.TRAIN} and table.classes == ['cat', 'dog']
+
+
+def folder_config(images, table):
+  own = {'noise.kind': 'none', 'data.trusted': 0.0, 'data.source': 'folders', 'data.path': str(images), 'data.size': 8}
+  return on(table, **own)
+
+
+def test_a_table_of_other_images_or_classes_is_refused_and_new_images_are_noted(tmp_path, digits):
+  images = photos(tmp_path / 'images')
+  table = first_version.of_files(str(images), '', tmp_path / 't', ANNA, {})
+  with pytest.raises(UserError, match=r'1,797 of the 1,797 rows .* It is the table of another data set'):
+    prepare(folder_config(images, digits))
+  Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(images / 'cat' / 'new.png')
+  data = prepare(folder_config(images, table))[0]
+  assert len(data.rows) == 8 and any('1 images are not in' in note for note in data.notes)
+  (images / 'cat' / '0.png').unlink()
+  with pytest.raises(UserError, match=r'1 of the 8 rows .* such as cat/0\.png\. Bring these files back'):
+    prepare(folder_config(images, table))
+  other = folder_config(images, table)
+  other.data.classes = ('dog', 'cat')
+  photos(images)
+  with pytest.raises(UserError, match=r'has the classes cat, dog; the data have dog, cat'):
+    prepare(other)
+
+
+def test_a_version_must_be_named(digits):
+  with pytest.raises(UserError, match=r'names no version; expected .*@latest'):
+    prepare(config(**{'data.table': str(digits.folder)}))
+  with pytest.raises(UserError, match='a table is made of the source itself'):
+    first_version.of_config(on(digits), digits.folder / 'x', ANNA)

@@ -113,7 +113,7 @@ class Table:
       if twice := [id for id, n in Counter(ids).items() if n > 1]:
         raise UserError(f'{listed(twice)}: decided twice; expected one decision a row.')
       for decision in decisions:
-        self._check(author, decision)
+        self.check(author, decision)
       made = [{k: v for k, v in d._asdict().items() if v not in ('', None)} for d in decisions]
       entry = {'kind': 'decide', 'author': author, 'version': known, 'decisions': made, **facts}
       return self._append(entry)
@@ -192,7 +192,9 @@ class Table:
     made, _ = journal.append(self._journal, {'time': _now(), 'branch': self.branch, **entry})
     return made
 
-  def _check(self, author: str, decision: Decision) -> None:
+  def check(self, author: str, decision: Decision) -> None:
+    """Looks whether an author may decide so on a row, after what `pending` has read; raises UserError where not."""
+    check_author(author)
     place = int(self.rows.places([decision.id])[0])
     if place < 0:
       raise UserError(f'{decision.id}: no row of this table has this id.')
@@ -200,7 +202,7 @@ class Table:
     try:
       act(state, decision, author, int(self.rows.given_label[place]), self.classes)
     except UserError as error:
-      raise UserError(f'{self.rows.name[place]} ({decision.id[:SHORT]}): {error}.'.replace('..', '.')) from None
+      raise UserError(f'{self.rows.name[place]} ({decision.id[:SHORT]}): {str(error).rstrip(".")}.') from None
 
   def _moved(self, since: str, ids: set[str]) -> str:
     """Brings the branch up to date; returns the version it is at. Refuses ids whose rows changed since a version."""

@@ -1,0 +1,20 @@
+"""The commands of label tables, `noisyjax table …`."""
+
+from noisyjax.cli.table import (
+  branch,
+  commit,
+  curate,
+  decide,
+  diff,
+  init,
+  log,
+  propose,
+  revert,
+  show,
+  transfer,
+  undo,
+  verify,
+)
+
+_ONE_EACH = (init, log, show, diff, propose, decide, undo, commit, curate, revert, branch, verify)
+COMMANDS = (*(module.COMMAND for module in _ONE_EACH), transfer.EXPORT, transfer.IMPORT)

@@ -1,0 +1,27 @@
+"""table branch: a branch that begins at a version."""
+
+from absl import flags
+from absl.flags import FlagValues
+
+from noisyjax.cli.command import Command
+from noisyjax.cli.table import shared
+from noisyjax.system.errors import UserError
+from noisyjax.system.log import say
+
+
+def declare(values: FlagValues) -> None:
+  shared.define_table(values)
+  flags.DEFINE_string('name', '', 'Of the new branch.', flag_values=values)
+
+
+def run(values: FlagValues) -> None:
+  from noisyjax.tables import store
+
+  if not values['name'].value:
+    raise UserError('--name: missing; expected the name of the new branch.')
+  folder, ref = shared.place(values)
+  store.make_branch(folder, values['name'].value, ref or store.LATEST)
+  say(f'{folder}: {values["name"].value} begins at {store.branches(folder)[values["name"].value][:12]}')
+
+
+COMMAND = Command('table branch', '--table=DIR[@VERSION] --name=B', 'a branch that begins at a version', declare, run)

@@ -1,0 +1,30 @@
+"""table commit: makes a version of what is decided."""
+
+from absl import flags
+from absl.flags import FlagValues
+
+from noisyjax.cli.command import Command
+from noisyjax.cli.table import shared
+from noisyjax.system.errors import UserError
+from noisyjax.system.log import say
+
+
+def declare(values: FlagValues) -> None:
+  shared.define_table(values)
+  shared.define_branch(values)
+  shared.define_message(values)
+  text = 'The author who is right where two disagree on a row.'
+  flags.DEFINE_string('prefer', '', text, flag_values=values)
+  shared.define_author(values)
+
+
+def run(values: FlagValues) -> None:
+  if not values.message:
+    raise UserError('--message: missing; expected why the labels change, in words.')
+  prefer = values.prefer if ':' in values.prefer or not values.prefer else f'person:{values.prefer}'
+  table = shared.opened(values)
+  say(shared.told(table.commit(values.message, shared.author(values), prefer).manifest))
+  say(f'--config.data.table={table.folder}@{table.version.name[:12]} trains on it')
+
+
+COMMAND = Command('table commit', '--table=DIR --message=WHY', 'a version of what is decided', declare, run)

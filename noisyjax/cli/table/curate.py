@@ -1,0 +1,31 @@
+"""table curate: a stratified sample for a person to label as validation."""
+
+from pathlib import Path
+
+from absl import flags
+from absl.flags import FlagValues
+
+from noisyjax.cli.command import Command, define_workdir, needed
+from noisyjax.cli.table import shared
+from noisyjax.system.log import say
+
+
+def declare(values: FlagValues) -> None:
+  shared.define_table(values)
+  shared.define_branch(values)
+  flags.DEFINE_integer('n', 100, 'Rows to draw.', flag_values=values)
+  flags.DEFINE_integer('seed', 0, 'Of the draw.', 0, flag_values=values)
+  shared.define_images(values)
+  define_workdir(values, 'Folder for curate.csv and curate.png.')
+
+
+def run(values: FlagValues) -> None:
+  from noisyjax.loop import proposals
+
+  folder, table = Path(needed(values, 'workdir')), shared.opened(values)
+  count = proposals.curate(table, values.n, folder, seed=values.seed, root=values.images)
+  say(f'{folder / "curate.csv"}: {count:,} rows; fill in their labels ({", ".join(table.classes)}), then')
+  say(f'table decide --table={table.folder} --from={folder / "curate.csv"}')
+
+
+COMMAND = Command('table curate', '--table=DIR --n=100 --workdir=W', 'rows to label as validation', declare, run)

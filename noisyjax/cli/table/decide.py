@@ -1,0 +1,37 @@
+"""table decide: records what a person filled in, all of it or nothing."""
+
+from absl import flags
+from absl.flags import FlagValues
+
+from noisyjax.cli.command import Command
+from noisyjax.cli.table import shared
+from noisyjax.system.errors import UserError
+from noisyjax.system.log import say
+
+
+def declare(values: FlagValues) -> None:
+  shared.define_table(values)
+  shared.define_branch(values)
+  text = (
+    'CSV with the columns id or file, action (label, unlabel, hold, drop, restore, weight, curate), label, author, '
+  )
+  flags.DEFINE_string('from', '', text + 'reason, weight.', flag_values=values)
+  shared.define_author(values)
+
+
+def run(values: FlagValues) -> None:
+  from noisyjax.loop import decisions_file
+
+  if not values['from'].value:
+    raise UserError('--from: missing; expected a file of decisions such as decisions.csv.')
+  table = shared.opened(values)
+  found = decisions_file.read(values['from'].value, table, shared.author(values))
+  for author, decisions in found.by.items():
+    table.decide(author, decisions)
+    say(f'{author}: {len(decisions):,} decisions recorded')
+  if found.open:
+    say(f'{found.open:,} rows are not decided yet and were passed over')
+  say(f'{len(table.pending()):,} decisions wait: table commit --table={table.folder} --message=WHY')
+
+
+COMMAND = Command('table decide', '--table=DIR --from=decisions.csv', 'records decisions from a file', declare, run)

@@ -1,0 +1,34 @@
+"""table log: the versions of a label table."""
+
+from absl.flags import FlagValues
+
+from noisyjax.cli.command import Command
+from noisyjax.cli.table import shared
+from noisyjax.system.log import say
+
+
+def declare(values: FlagValues) -> None:
+  shared.define_table(values)
+  shared.define_branch(values)
+
+
+def run(values: FlagValues) -> None:
+  from noisyjax.tables import store, versions
+
+  folder = shared.folder(values)
+  store.facts(folder)
+  head = store.read_branch(folder, values.branch)['version']
+  marks: dict[str, list[str]] = {}
+  for branch, name in store.branches(folder).items():
+    marks.setdefault(name, []).append(branch)
+  for name in store.ancestors(folder, head):
+    manifest = versions.read_manifest(folder, name)
+    counts = ', '.join(f'{count:,} {word}' for word, count in manifest['status'].items() if count)
+    at = f' [{", ".join(marks[name])}]' if name in marks else ''
+    say(f'{shared.told(manifest)}{at}')
+    say(f'  {manifest["time"]} {manifest["author"]}: {counts}')
+  if waiting := len(store.Table(folder, values.branch).pending()):
+    say(f'{waiting:,} decisions are not committed: table commit --table={folder} --message=WHY')
+
+
+COMMAND = Command('table log', '--table=DIR [--branch=B]', 'its versions, the newest first', declare, run)

@@ -1,0 +1,25 @@
+"""table undo: takes decisions back that are not committed."""
+
+from absl import flags
+from absl.flags import FlagValues
+
+from noisyjax.cli.command import Command
+from noisyjax.cli.table import shared
+from noisyjax.system.log import say
+
+
+def declare(values: FlagValues) -> None:
+  shared.define_table(values)
+  shared.define_branch(values)
+  text = "Hash of an entry of the journal, or its beginning; the author's last decisions if empty."
+  flags.DEFINE_string('entry', '', text, flag_values=values)
+  shared.define_author(values)
+
+
+def run(values: FlagValues) -> None:
+  table = shared.opened(values)
+  entry = table.undo(shared.author(values), values.entry)
+  say(f'took back {entry["of"][:12]}; {len(table.pending()):,} decisions wait; --entry={entry["hash"][:12]} redoes it')
+
+
+COMMAND = Command('table undo', '--table=DIR [--entry=HASH]', 'takes back what is not committed', declare, run)

@@ -1,0 +1,117 @@
+"""Files of decisions: what a person filled in, read whole or refused by the row that is wrong."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from noisyjax.data import match, table as cells
+from noisyjax.system import reading, storage
+from noisyjax.system.errors import UserError, listed
+from noisyjax.tables import store
+from noisyjax.tables.decisions import Decision, check_author
+from noisyjax.tables.rows import Rows
+
+COLUMNS = ('id', 'file', 'action', 'label', 'weight', 'author', 'reason', 'evidence')
+_FILE = ('file', 'name', 'image', 'file_name')  # how other programs call the column
+
+
+class Read(NamedTuple):
+  """What a file of decisions holds.
+
+  Attributes:
+    by: author → decisions.
+    open: how many rows are not decided: without an action, or to be curated without a label.
+  """
+
+  by: dict[str, list[Decision]]
+  open: int
+
+
+def write(path: Path, rows: Rows, places: Sequence[int], columns: Mapping[str, Sequence[str]]) -> None:
+  """Writes rows to decide on, for a person to fill in or to strike out; `columns` fills some of COLUMNS."""
+  lines = [list(COLUMNS)]
+  for i, place in enumerate(places):
+    own = {'id': rows.id[place], 'file': rows.name[place]} | {name: values[i] for name, values in columns.items()}
+    lines.append([own.get(name, '') for name in COLUMNS])
+  storage.write_text(path, storage.csv_text(lines))
+
+
+def read(path: str, table: store.Table, author: str) -> Read:
+  """Reads a CSV (or Parquet, JSON) with the columns id or file, action, label, author, reason, weight and evidence.
+
+  Args:
+    path: of the file.
+    table: that the decisions are about.
+    author: of the rows that name none.
+
+  Raises:
+    UserError: naming the first row that is wrong: an unknown image, action, label or author, a decision that is not
+      allowed, or a second one on the same row.
+  """
+  file = reading.file_of(path, '--from')
+  found = cells.read(file)
+  header = [str(name).strip().lower() for name in found.header or [cell or '' for cell in found.rows[0]]]
+  body = list(zip(found.rows, found.places))[0 if found.header else 1 :]
+  if 'action' not in header or not {'id', *_FILE} & set(header):
+    raise UserError(
+      f'{file}: has the columns {listed(header)}; expected id or file, and action, label, author, reason.'
+    )
+  table.pending()
+  by: dict[str, list[Decision]] = {}
+  seen: dict[str, str] = {}
+  names, undecided = _Names(table.rows), 0
+  for values, place in body:
+    row = {name: '' if value is None else str(value).strip() for name, value in zip(header, values)}
+    if not row['action'] or (row['action'] == 'curate' and not row.get('label')):
+      undecided += 1
+      continue
+    try:
+      who, decision = _decision(row, names, author)
+      if decision.id in seen:
+        raise UserError(f'decides on the same image as {seen[decision.id]}; expected one decision an image')
+      table.check(who, decision)
+    except UserError as error:
+      raise UserError(f'{file}: {place}: {str(error).rstrip(".")}. Nothing was applied.') from None
+    seen[decision.id] = place
+    by.setdefault(who, []).append(decision)
+  return Read(by, undecided)
+
+
+def _decision(row: Mapping[str, str], names: '_Names', author: str) -> tuple[str, Decision]:
+  who = row.get('author') or author
+  who = check_author(who if ':' in who else f'person:{who}')
+  weight: Any = row.get('weight') or None
+  if weight is not None:
+    try:
+      weight = float(weight)
+    except ValueError:
+      weight = math.nan
+    if not math.isfinite(weight):
+      raise UserError(f'weight: found {row["weight"]!r}; expected a number above 0')
+  image = row.get('id') or next((row[name] for name in _FILE if row.get(name)), '')
+  decided = Decision(names.id(image), row['action'].lower(), row.get('label', ''), weight)
+  return who, decided._replace(reason=row.get('reason', ''), evidence=row.get('evidence', ''))
+
+
+class _Names:
+  """Finds rows by id, by name, or by a name that is written a little differently."""
+
+  def __init__(self, rows: Rows) -> None:
+    self._rows = rows
+    self._places = {name: place for place, name in enumerate(rows.name.tolist())}
+    self._near: match.Names | None = None
+
+  def id(self, image: str) -> str:
+    place = int(self._rows.places([image])[0])
+    place = self._places.get(image, -1) if place < 0 else place
+    if place < 0 and image:
+      self._near = self._near or match.Names(self._rows.name.tolist())
+      found, _ = self._near.find(image)
+      if len(found) > 1:
+        raise UserError(f'{image!r} may be {listed(self._rows.name[found].tolist())}; expected an id or a whole name')
+      place = found[0] if found else -1
+    if place < 0:
+      first = self._rows.name[0] if len(self._rows) else ''
+      raise UserError(f'{image!r} is no image of this table; expected an id, or a name such as {first!r}')
+    return str(self._rows.id[place])

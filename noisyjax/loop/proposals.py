@@ -1,0 +1,141 @@
+"""Rows put before a person, as a CSV to fill in and a contact sheet: labels that `find` doubts, and rows to curate."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from noisyjax.data import split
+from noisyjax.loop import decisions_file, sheet
+from noisyjax.system import reading, storage
+from noisyjax.system.errors import UserError, check_choice, listed
+from noisyjax.tables import store
+from noisyjax.tables.compare import shown
+from noisyjax.tables.rows import LABELED, TRAIN
+
+_COLUMNS = ('file', 'given', 'suggested', 'score', 'flagged')
+
+
+def of_issues(
+  table: store.Table,
+  issues: str,
+  folder: Path,
+  *,
+  action: str = 'label',
+  least: float = 0.0,
+  most: int = 0,
+  root: str = '',
+) -> int:
+  """Proposes what `find` flagged: proposals.csv, the most suspicious first, and proposals.png.
+
+  Rows that a person checked, that do not train or whose label changed since are not proposed.
+
+  Args:
+    table: that the proposals are about.
+    issues: issues.csv, or the folder it lies in.
+    folder: where to.
+    action: label (the suggested class) or unlabel.
+    least: proposals of a lower score are left out.
+    most: at most so many; 0: all.
+    root: folder or zip of the images; '': the one that the table was made of.
+
+  Returns:
+    The number of proposals.
+
+  Raises:
+    UserError: no such file, another kind of file, or one of other images.
+  """
+  check_choice('--action', action, ('label', 'unlabel'))
+  rows, classes = table.rows, table.classes
+  place_of = {name: place for place, name in enumerate(rows.name.tolist())}
+  places, labels, scores = [], [], []
+  unknown = []
+  for row in _issues(issues):
+    if row['file'] not in place_of:
+      unknown.append(row['file'])
+      continue
+    place, score = place_of[row['file']], float(row['score'] or 'nan')
+    now = classes[rows.label[place]] if rows.label[place] >= 0 else ''
+    free = rows.split[place] == TRAIN and rows.status[place] == LABELED and rows.verified[place] < 0
+    if row['flagged'] == '1' and free and row['given'] == now != row['suggested'] and score >= least:
+      places.append(place)
+      labels.append(row['suggested'] if action == 'label' else '')
+      scores.append(f'{score:.6f}')
+  if unknown and len(unknown) == len(list(_issues(issues))):
+    raise UserError(f'{issues}: none of its images is in this table, such as {listed(unknown[:1])}; expected its own.')
+  count = min(most or len(places), len(places))
+  places, labels, scores = places[:count], labels[:count], scores[:count]
+  columns = {
+    'action': [action] * count,
+    'label': labels,
+    'author': ['rule:find'] * count,
+    'reason': ['flagged by find'] * count,
+    'evidence': scores,
+  }
+  captions = [
+    (rows.name[place], f'{shown(rows, place, classes)} > {label or "no label"}', score)
+    for place, label, score in zip(places, labels, scores)
+  ]
+  _write(table, places, columns, captions, folder, 'proposals', root)
+  return count
+
+
+def _issues(path: str) -> list[dict[str, str]]:
+  place = reading.path_of(path, '--issues')
+  file = reading.file_of(place / 'issues.csv' if place.is_dir() else place, '--issues')
+  found = list(csv.DictReader(io.StringIO(storage.read_text(file), newline='')))
+  if not found or not set(_COLUMNS) <= set(found[0]):
+    raise UserError(f'{file}: is no issues.csv of find; expected the columns {", ".join(_COLUMNS)}.')
+  return [{name: storage.csv_meant(value or '') for name, value in row.items() if name} for row in found]
+
+
+def curate(table: store.Table, count: int, folder: Path, *, seed: int = 0, root: str = '') -> int:
+  """Draws training rows for a person to label, as validation: curate.csv and curate.png, without labels to lean on.
+
+  The draw is stratified by label (unlabeled rows are a stratum), keeps copies of an image together, and takes no row
+  that a person checked.
+
+  Args:
+    table: to draw from.
+    count: rows wanted.
+    folder: where to.
+    seed: of the draw.
+    root: as in `of_issues`.
+
+  Returns:
+    The number of rows drawn.
+
+  Raises:
+    UserError: fewer rows than that can be drawn.
+  """
+  rows = table.rows
+  pool = np.flatnonzero((rows.split == TRAIN) & (rows.verified < 0) & (rows.weight > 0))
+  if not 0 < count <= len(pool):
+    raise UserError(f'--n: found {count}; expected 1 to {len(pool)}, the training rows that nobody checked.')
+  digests = np.where(rows.digest == '', rows.id, rows.digest).astype('U64')
+  copies = np.unique(digests, return_inverse=True)[1]
+  places = split.draw(pool, count / len(pool), rows.label, copies, split.rng(seed, 'curate'))
+  places = split.rng(seed, 'order').permutation(places).tolist()
+  columns = {'action': ['curate'] * len(places), 'reason': ['drawn for validation'] * len(places)}
+  captions = [(f'{i + 1}', rows.name[place]) for i, place in enumerate(places)]
+  _write(table, places, columns, captions, folder, 'curate', root)
+  return len(places)
+
+
+def _write(
+  table: store.Table,
+  places: Sequence[int],
+  columns: dict[str, list[str]],
+  captions: Sequence[Sequence[str]],
+  folder: Path,
+  name: str,
+  root: str,
+) -> None:
+  storage.make_folder(folder)
+  decisions_file.write(folder / f'{name}.csv', table.rows, places, columns)
+  picture = folder / f'{name}.png'
+  names = [str(table.rows.name[place]) for place in places]
+  if not sheet.write(picture, root or table.facts['source'].get('images', ''), names, captions):
+    storage.remove(picture)

@@ -1,0 +1,52 @@
+"""What is known of one row, version by version; and how many rows of each class there are."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from noisyjax.system.errors import UserError, listed
+from noisyjax.tables import store, versions
+from noisyjax.tables.compare import shown
+from noisyjax.tables.rows import SPLITS, UNLABELED
+from noisyjax.tables.versions import SHORT, Version
+
+
+def of_row(folder: Path, version: Version, row: str) -> Iterator[str]:
+  """Yields a line for each version that changed a row, the newest first, down to what the source gave.
+
+  Args:
+    folder: Of the table.
+    version: To begin at.
+    row: Its id, the beginning of one, or its name.
+
+  Raises:
+    UserError: There is no such row, or several.
+  """
+  rows = version.rows
+  found = [i for i in range(len(rows)) if rows.name[i] == row or (len(row) >= 4 and rows.id[i].startswith(row))]
+  if len(found) != 1:
+    near = listed(rows.name[found[:3]].tolist()) if found else f'none, the first is {rows.name[0]!r}'
+    raise UserError(f'--row: {row!r} names {len(found)} rows ({near}); expected one.')
+  place = found[0]
+  yield f'{rows.name[place]} ({SPLITS[rows.split[place]]}) {rows.id[place]}'
+  names = list(store.ancestors(folder, version.name))
+  while True:
+    at = rows.version[place]
+    by, reason, evidence = (getattr(rows, name)[place] for name in ('by', 'reason', 'evidence'))
+    why = f'{by}: {reason or "no reason given"}' + (f' ({evidence})' if evidence else '') if at else by
+    yield f'  {at[:SHORT] or names[-1][:SHORT]} {shown(rows, place, version.classes)}, {why}'
+    if not at:
+      return
+    rows = versions.read(folder, names[names.index(at) + 1]).rows
+
+
+def by_class(version: Version) -> Iterator[str]:
+  """Yields the rows of each split by class, and how many of them someone checked."""
+  rows = version.rows
+  for code, split in enumerate(SPLITS):
+    of = (rows.split == code) & (rows.status <= UNLABELED)
+    if of.any():
+      counts = np.bincount(rows.label[of] + 1, minlength=len(version.classes) + 1).tolist()
+      parts = [f'{name} {count:,}' for name, count in zip(['unlabeled', *version.classes], counts) if count]
+      yield f'{split}: {", ".join(parts)}; {int((rows.verified[of] >= 0).sum()):,} verified'

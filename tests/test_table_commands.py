@@ -1,0 +1,183 @@
+"""The commands of label tables, and the files they take and write."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from noisyjax.cli import main
+from noisyjax.cli.parse import parse
+from noisyjax.system.errors import UserError
+from noisyjax.tables import rows, store
+
+
+def command(*arguments) -> None:
+  call = parse(list(map(str, arguments)), main.COMMANDS)
+  call.command.run(call.flags)
+
+
+@pytest.fixture
+def photos(tmp_path):
+  """Twelve images of two classes, four of them unlabeled, a label file, and a table of them."""
+  random, lines = np.random.default_rng(0), ['image,label']
+  (tmp_path / 'images').mkdir()
+  for i in range(12):
+    Image.fromarray(random.integers(0, 255, (8, 8, 3), np.uint8)).save(tmp_path / 'images' / f'{i:02d}.png')
+    lines.append(f'{i:02d}.png,{("cat", "dog", "undefined")[i % 3]}')
+  (tmp_path / 'labels.csv').write_text('\n'.join(lines))
+  where = f'--table={tmp_path / "t"}'
+  command(
+    'table', 'init', where, f'--images={tmp_path / "images"}', f'--labels={tmp_path / "labels.csv"}', '--author=anna'
+  )
+  return tmp_path
+
+
+def decided(folder, *lines: str, header: str = 'file,action,label,author,reason') -> None:
+  (folder / 'd.csv').write_text('\n'.join([header, *lines]))
+  command('table', 'decide', f'--table={folder / "t"}', f'--from={folder / "d.csv"}', '--author=anna')
+
+
+def of(table: store.Table, name: str) -> int:
+  return table.rows.name.tolist().index(name)
+
+
+def test_a_table_from_init_to_revert(photos, capsys):
+  where = f'--table={photos / "t"}'
+  decided(photos, '00.png,label,dog,,has a snout', 'images/02.png,label,cat,bob,', '04.png,hold,,,', '05.png,,,,')
+  command('table', 'commit', where, '--message=looked', '--author=anna')
+  table = store.Table(photos / 't')
+  assert table.rows.by[[of(table, '00.png'), of(table, '02.png')]].tolist() == ['person:anna', 'person:bob']
+  assert table.version.manifest['status'] == {'labeled': 8, 'unlabeled': 3, 'dropped': 0, 'held': 1}
+  capsys.readouterr()
+  for arguments in (
+    ('log', where),
+    ('diff', where, f'--out={photos / "diff.csv"}'),
+    ('show', where),
+    ('show', where, '--row=00.png'),
+    ('branch', f'{where}@{table.version.manifest["parents"][0][:8]}', '--name=other'),
+    ('verify', where),
+  ):
+    command('table', *arguments)
+  said = capsys.readouterr().out
+  for line in (
+    'looked (1 hold dog > -, 1 promote - > cat, 1 relabel cat > dog) [main]',
+    '00.png: relabel cat > dog, person:anna: has a snout',
+    'train: unlabeled 3, cat 4, dog 4; 2 verified',
+    '00.png (train)',
+    'other begins at',
+    "'looked' holds",
+  ):
+    assert line in said
+  assert len(list(csv.DictReader((photos / 'diff.csv').open()))) == 3
+  command('table', 'revert', where, '--version=other', '--author=anna')
+  assert store.Table(photos / 't').version.manifest['status']['labeled'] == 8
+  assert len(list(store.ancestors(photos / 't', store.branches(photos / 't')['main']))) == 3
+
+
+@pytest.mark.parametrize(
+  'line, message',
+  [
+    ('07.png,label,cow,,', r"row 3: 07\.png .*label: unknown value 'cow'.*cat, dog"),
+    ('77.jpg,label,cat,,', r"row 3: '77\.jpg' is no image of this table"),
+    ('07.png,relabel,cat,,', r"row 3: .*action: unknown value 'relabel'"),
+    ('07.png,label,,,', 'row 3: .*needs a label'),
+    ('07.png,curate,cat,rule:x,', 'row 3: .*expected a person'),
+    ('00.png,hold,,,', 'row 3: decides on the same image as row 2'),
+  ],
+)
+def test_a_bad_row_is_named_and_nothing_is_applied(photos, line, message):
+  with pytest.raises(UserError, match=message + '.*Nothing was applied'):
+    decided(photos, '00.png,drop,,,', line)
+  assert len(store.Table(photos / 't').pending()) == 0
+
+
+def test_a_file_that_holds_no_decisions_is_refused(photos):
+  with pytest.raises(UserError, match='has the columns file, label; expected id or file, and action'):
+    decided(photos, '00.png,cat', header='file,label')
+  with pytest.raises(UserError, match="weight: found 'heavy'"):
+    decided(photos, '00.png,weight,heavy', header='file,action,weight')
+
+
+def test_undo_takes_back_and_redoes(photos, capsys):
+  decided(photos, '00.png,drop,,,')
+  command('table', 'undo', f'--table={photos / "t"}', '--author=anna')
+  assert len(store.Table(photos / 't').pending()) == 0
+  entry = capsys.readouterr().out.split('--entry=')[1].split()[0]
+  command('table', 'undo', f'--table={photos / "t"}', '--author=anna', f'--entry={entry}')
+  assert len(store.Table(photos / 't').pending()) == 1
+
+
+ISSUES = """file,given,suggested,score,flagged,image_issues
+00.png,cat,dog,0.900000,1,
+03.png,cat,dog,0.800000,1,
+06.png,cat,dog,0.700000,0,
+01.png,dog,cat,0.600000,1,
+09.png,dog,cat,0.500000,1,
+02.png,,cat,,0,
+"""
+
+
+def test_proposals_are_what_find_flagged_and_a_table_still_says(photos):
+  (photos / 'issues.csv').write_text(ISSUES)
+  decided(photos, '03.png,label,cat,,checked')
+  where = f'--table={photos / "t"}'
+  command('table', 'commit', where, '--message=m', '--author=anna')
+  asked = ('table', 'propose', where, f'--issues={photos / "issues.csv"}', f'--workdir={photos / "w"}')
+  command(*asked)
+  found = list(csv.DictReader((photos / 'w' / 'proposals.csv').open()))
+  assert [(row['file'], row['action'], row['label'], row['evidence']) for row in found] == [
+    ('00.png', 'label', 'dog', '0.900000'),  # 03 was checked, 06 not flagged, 09 is a cat by now
+    ('01.png', 'label', 'cat', '0.600000'),
+  ]
+  assert Image.open(photos / 'w' / 'proposals.png').width > 100
+  command('table', 'decide', where, f'--from={photos / "w" / "proposals.csv"}')
+  command('table', 'commit', where, '--message=found', '--author=anna')
+  table = store.Table(photos / 't')
+  assert (table.rows.by[of(table, '00.png')], table.rows.verified[of(table, '00.png')]) == ('rule:find', -1)
+  command(*asked, '--action=unlabel', '--min_score=0.99')
+  assert len((photos / 'w' / 'proposals.csv').read_text().splitlines()) == 1
+  (photos / 'issues.csv').write_text(ISSUES.replace('.png', '.gif'))
+  with pytest.raises(UserError, match='none of its images is in this table'):
+    command(*asked)
+
+
+def test_a_curated_sample_is_stratified_hides_labels_and_becomes_validation(photos):
+  where = f'--table={photos / "t"}'
+  command('table', 'curate', where, '--n=6', f'--workdir={photos / "w"}')
+  found = list(csv.DictReader((photos / 'w' / 'curate.csv').open()))
+  table = store.Table(photos / 't')
+  labels = [int(table.rows.label[of(table, row['file'])]) for row in found]
+  assert sorted(labels) == [-1, -1, 0, 0, 1, 1] and {row['label'] for row in found} == {''}
+  assert (photos / 'w' / 'curate.png').exists()
+  found[0]['label'], found[1]['label'] = 'cat', 'dog'
+  decided(photos, *(','.join(row[name] for name in row) for row in found), header=','.join(found[0]))
+  command('table', 'commit', where, '--message=validation', '--author=anna')
+  table = store.Table(photos / 't')
+  assert table.rows.split.tolist().count(rows.VAL) == 2
+  assert table.version.manifest['changes'][0]['action'] == 'curate'
+  with pytest.raises(UserError, match=r'--n: found 11; expected 1 to 10'):
+    command('table', 'curate', where, '--n=11', f'--workdir={photos / "w"}')
+
+
+@pytest.mark.parametrize(
+  'arguments, message',
+  [
+    (('log',), '--table: missing'),
+    (('log', '--table={t}/x'), 'is no label table'),
+    (('commit', '--table={t}'), '--message: missing'),
+    (('commit', '--table={t}', '--message=m'), 'nothing to commit'),
+    (('commit', '--table={t}@latest', '--message=m'), 'and --branch for another branch than main'),
+    (('diff', '--table={t}'), 'the first version has no parent'),
+    (('show', '--table={t}', '--row=99.png'), "'99.png' names 0 rows"),
+    (('show', '--table={t}@abcdef'), "no version begins with 'abcdef'"),
+    (('log', '--table={t}', '--branch=nope'), "has no branch 'nope'; expected one of main"),
+    (('init', '--table={t}', '--images={t}/../images', '--labels={t}/../labels.csv'), 'holds a label table already'),
+    (('init', '--table={t}2'), 'expected either --images'),
+    (('export', '--table={t}', '--out={t}'), 'is not empty'),
+    (('import', '--table={t}', '--from={t}', '--of=hf'), r'has no data/\*.parquet'),
+  ],
+)
+def test_mistakes_are_named(photos, arguments, message):
+  with pytest.raises(UserError, match=message):
+    command('table', *(argument.replace('{t}', str(photos / 't')) for argument in arguments))

@@ -1,0 +1,169 @@
+"""A version for other programs and back, read by the real readers: pandas, Hugging Face's datasets, cleanlab."""
+
+import numpy as np
+import pandas
+import pytest
+from cleanlab.classification import CleanLearning
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+
+from noisyjax.loop import first_version, transfer
+from noisyjax.system.errors import UserError
+from noisyjax.tables import rows, store, verify
+from noisyjax.tables.decisions import Decision
+from small_tables import ANNA, made, says
+
+
+@pytest.fixture
+def table(tmp_path):
+  """A table of class folders in parts, one row relabeled, one dropped, one with a name that a spreadsheet would run."""
+  random = np.random.default_rng(0)
+  for i in range(16):
+    place = (
+      tmp_path
+      / 'images'
+      / ('train', 'train', 'train', 'val')[i // 4]
+      / ('cat', 'dog', 'undefined')[i % 3 if i < 12 else i % 2]
+    )
+    place.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(random.integers(0, 255, (8, 8, 3), np.uint8)).save(place / f'{"=" * (i == 0)}{i}.png')
+  found = first_version.of_files(str(tmp_path / 'images'), '', tmp_path / 't', ANNA, {})
+  train = np.flatnonzero((found.rows.split == rows.TRAIN) & (found.rows.label == 0)).tolist()
+  found.decide(
+    ANNA, [says(found, train[0], 'label', 'dog', reason='a, "quoted" reason'), says(found, train[1], 'drop')]
+  )
+  found.commit('two rows', ANNA)
+  return found
+
+
+def root(table: store.Table) -> str:
+  return table.facts['source']['images']
+
+
+FORMATS = {'csv': 'o.csv', 'parquet': 'o.parquet', 'imagefolder': 'o', 'hf': 'o'}
+
+
+@pytest.mark.parametrize('to', FORMATS)
+def test_what_goes_out_comes_back_without_a_change(table, tmp_path, to):
+  out = tmp_path / FORMATS[to]
+  said = transfer.export(table.version, to, out, root(table))
+  assert ('1 dropped or held' in said) == (to in ('imagefolder', 'hf'))
+  with pytest.raises(UserError, match='nothing to commit'):
+    transfer.bring(table, to, str(out), 'back', ANNA)
+
+
+@pytest.mark.parametrize('to', ['csv', 'parquet'])
+def test_pandas_reads_edits_and_writes(table, tmp_path, to):
+  out = tmp_path / FORMATS[to]
+  transfer.export(table.version, to, out, '')
+  frame = pandas.read_csv(out) if to == 'csv' else pandas.read_parquet(out)
+  assert frame['status'].value_counts().to_dict() == {'labeled': 11, 'unlabeled': 4, 'dropped': 1}
+  unlabeled = frame.index[frame['status'] == 'unlabeled'][0]
+  frame.loc[unlabeled, ['status', 'label']] = ['labeled', 'cat']
+  write = frame.to_csv if to == 'csv' else frame.to_parquet
+  write(out, index=False)
+  version = transfer.bring(table, to, str(out), 'by pandas', ANNA)
+  assert version.manifest['changes'] == [{'action': 'promote', 'from': '-', 'to': 'cat', 'rows': 1}]
+  assert version.rows.by[unlabeled] == ANNA and list(verify.verify(table.folder))
+
+
+def test_hugging_face_datasets_reads_both_folders_and_writes_what_comes_back(table, tmp_path, monkeypatch):
+  monkeypatch.setenv('HF_DATASETS_OFFLINE', '1')
+  monkeypatch.setenv('HF_HUB_OFFLINE', '1')
+  datasets = pytest.importorskip('datasets')
+  datasets.disable_progress_bars()
+  for to in ('hf', 'imagefolder'):
+    transfer.export(table.version, to, tmp_path / to, root(table))
+  found = datasets.load_dataset(str(tmp_path / 'hf'), cache_dir=str(tmp_path / 'cache'))
+  train, names = found['train'], found['train'].features['label'].names
+  assert names == ['cat', 'dog'] and (len(train), len(found['validation'])) == (11, 4)
+  place = {id: i for i, id in enumerate(table.rows.id.tolist())}
+  assert [table.rows.label[place[id]] for id in train['id']] == train['label']
+  with Image.open(tmp_path / 'images' / train['name'][0]) as image:
+    assert np.array_equal(np.asarray(image), np.asarray(train[0]['image']))
+  folder = datasets.load_dataset(
+    'imagefolder', data_dir=str(tmp_path / 'imagefolder'), cache_dir=str(tmp_path / 'cache')
+  )
+  assert folder['train'].num_rows == 11 and sorted(folder['train']['id']) == sorted(train['id'])
+
+  def named(row):
+    return {'status': 'labeled', 'label': 1} if row['status'] == 'unlabeled' else {}
+
+  train.map(named).to_parquet(str(tmp_path / 'hf' / 'data' / 'train-00000-of-00001.parquet'))
+  version = transfer.bring(table, 'hf', str(tmp_path / 'hf'), 'by datasets', ANNA)
+  assert version.manifest['changes'] == [{'action': 'promote', 'from': '-', 'to': 'dog', 'rows': 4}]
+
+
+def test_cleanlab_takes_its_columns_and_its_issues_come_back(tmp_path):
+  first, random = made(tmp_path / 'a', 42), np.random.default_rng(0)
+  first.decide('rule:x', [says(first, place, 'label', 'eel') for place in (1, 2)])
+  first.decide(ANNA, [says(first, 5, 'drop')])
+  first.commit('three rows', ANNA)
+  transfer.export(first.version, 'cleanlab', tmp_path / 'o.csv', '')
+  frame = pandas.read_csv(tmp_path / 'o.csv')
+  assert {'is_label_issue', 'label_quality', 'given_label', 'predicted_label'} <= set(frame)
+  assert frame['is_label_issue'].sum() == 3
+  given = frame['given_label'].to_numpy()
+  learner = CleanLearning(LogisticRegression(), seed=0)
+  learner.fit(random.normal(size=(len(frame), 2)) + given[:, None], given, label_issues=frame)
+  assert learner.get_label_issues()['is_label_issue'].sum() == 3
+  again = made(tmp_path / 'b', 42)
+  version = transfer.bring(again, 'cleanlab', str(tmp_path / 'o.csv'), 'by cleanlab', ANNA)
+  assert version.rows.label[[1, 2, 5]].tolist() == [2, 2, -1] and version.manifest['edits'] == 3
+  assert version.rows.by[1] == transfer.CLEANLAB
+
+
+def changed(table, tmp_path, change):
+  out = tmp_path / 'o.csv'
+  transfer.export(table.version, 'csv', out, '')
+  frame = pandas.read_csv(out)
+  change(frame).to_csv(out, index=False)
+  return lambda: transfer.bring(table, 'csv', str(out), 'm', ANNA)
+
+
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    (lambda f: f.drop(columns='weight'), 'has no column weight'),
+    (lambda f: f.assign(id='x' + f['id']), '12 ids are not in this table: .* of another table'),
+    (lambda f: pandas.concat([f, f[:1]]), 'an id has several rows'),
+    (lambda f: f.assign(label='emu'), "label: value: unknown value 'emu'"),
+    (lambda f: f.assign(weight='much'), 'weight: .*expected a number'),
+    (lambda f: f.assign(weight=0), 'its weight is not a finite number above 0'),
+    (lambda f: f.assign(status='unlabeled'), 'has a label and is not labeled'),
+    (lambda f: f.assign(given_label='cat'), 'its given labels are not those of this table'),
+    (lambda f: f.assign(weight=2.0), 'would change 1 test rows'),
+  ],
+)
+def test_what_does_not_fit_is_refused(tmp_path, change, message):
+  table = made(tmp_path / 't')
+  with pytest.raises(UserError, match=message):
+    changed(table, tmp_path, change)()
+  assert table.version.name == store.Table(tmp_path / 't').version.name
+
+
+def test_images_that_are_no_files_or_gone_are_named(table, tmp_path):
+  with pytest.raises(UserError, match='--images: missing'):
+    transfer.export(made(tmp_path / 'b').version, 'hf', tmp_path / 'x', '')
+  (tmp_path / 'images' / 'train' / 'dog' / '1.png').unlink()
+  with pytest.raises(UserError, match=r'has no image .train/dog/1\.png. \(1 of 11 are gone\)'):
+    transfer.export(table.version, 'imagefolder', tmp_path / 'x', root(table))
+  transfer.export(table.version, 'csv', tmp_path / 'o.csv', '')
+  table.decide(ANNA, [Decision(str(table.rows.id[0]), 'hold')])
+  with pytest.raises(UserError, match='1 decisions are not committed; commit or undo them first'):
+    transfer.bring(table, 'csv', str(tmp_path / 'o.csv'), 'm', ANNA)
+
+
+@pytest.mark.parametrize(
+  'line, message',
+  [
+    ('01aa,True,3', '01aa'),
+    ('{id},True,3', "predicted_label: found '3'; expected the number of a class, 0 to 2, or -1"),
+  ],
+)
+def test_a_bad_row_from_cleanlab_is_named(tmp_path, line, message):
+  table = made(tmp_path / 't')
+  text = line.replace('{id}', str(table.rows.id[1]))
+  (tmp_path / 'o.csv').write_text(f'id,is_label_issue,predicted_label\n{text}\n')
+  with pytest.raises(UserError, match=message):
+    transfer.bring(table, 'cleanlab', str(tmp_path / 'o.csv'), 'm', ANNA)

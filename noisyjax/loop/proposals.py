@@ -88,7 +88,7 @@ def _issues(path: str) -> list[dict[str, str]]:
   found = list(csv.DictReader(io.StringIO(storage.read_text(file), newline='')))
   if not found or not set(_COLUMNS) <= set(found[0]):
     raise UserError(f'{file}: is no issues.csv of find; expected the columns {", ".join(_COLUMNS)}.')
-  return [{name: storage.csv_meant(value or '') for name, value in row.items() if name} for row in found]
+  return [{name: storage.csv_original(value or '') for name, value in row.items() if name} for row in found]
 
 
 def curate(table: store.Table, count: int, folder: Path, *, seed: int = 0, root: str = '') -> int:

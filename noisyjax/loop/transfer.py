@@ -207,7 +207,7 @@ def _read_csv(path: Path) -> dict[str, list[Any]]:
   lines = list(csv.reader(io.StringIO(storage.read_text(path), newline='')))
   if not lines or any(len(line) != len(lines[0]) for line in lines):
     raise UserError(f'{path}: is no table, its rows differ in length; expected a CSV that `table export` wrote.')
-  meant = [[storage.csv_meant(cell) for cell in line] for line in lines]
+  meant = [[storage.csv_original(cell) for cell in line] for line in lines]
   return {name: [line[i] for line in meant[1:]] for i, name in enumerate(meant[0])}
 
 

@@ -29,7 +29,7 @@ def run(values: FlagValues) -> None:
     table,
     values.issues,
     folder,
-    action=values['action'].value,
+    action=values.action,
     least=values.min_score,
     most=values.n,
     root=values.images,

@@ -56,7 +56,7 @@ def folder(values: FlagValues) -> Path:
 
 
 def opened(values: FlagValues) -> store.Table:
-  return store.Table(folder(values), values['branch'].value)
+  return store.Table(folder(values), values.branch)
 
 
 def version(values: FlagValues) -> Version:

@@ -17,8 +17,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+import runs
+from noisyjax.engine.net import Net
 from noisyjax.models.layers import depthwise
+from noisyjax.models.resnet import ResNet
 from noisyjax.models.weights import pretrained, state_dict
+from noisyjax.runs import predict
+from noisyjax.system import formats
 from noisyjax.system.errors import UserError
 
 GOLDEN = np.load(Path(__file__).parent / 'goldens' / 'pretrained.npz')
@@ -146,3 +151,57 @@ def test_shifted_images_are_xlas_depthwise_convolution_and_its_gradients(size, s
 
   for a, b in zip(jax.tree.leaves(value(depthwise.shifted)), jax.tree.leaves(value(depthwise.xla))):
     assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+  """Weights of a ResNet of one block, in the place of ResNet-18, that wants images of 16 pixels; their file."""
+  monkeypatch.setattr(model_class('resnet18'), 'blocks', (1, 0, 0, 0))
+  monkeypatch.setattr(ResNet, 'input', pretrained.Input(16, (10.0, 20.0, 30.0), (40.0, 50.0, 60.0)))
+  kept = {name: a for name, a in tensors('resnet18').items() if name.startswith(('conv1', 'bn1', 'layer1.0'))}
+  np.savez(tmp_path / 'net.npz', **kept)
+  return str(tmp_path / 'net.npz')
+
+
+def test_a_run_begins_from_weights_and_says_so(small, tmp_path, monkeypatch):
+  pictures = runs.arrays()['images'].repeat(3, -1)
+  config = runs.recipe(
+    runs.npz(tmp_path / 'data.npz', images=pictures),
+    model__name='resnet18',
+    model__resnet18__stem='imagenet',
+    model__resnet18__width=1 / 8,
+    model__weights=small,
+    model__mean=(),
+    model__std=(),
+    model__freeze_stats=True,
+    freeze='^(?!head)',
+    epochs=1,
+  )
+  result = runs.fit(config, tmp_path / 'run', monkeypatch)
+  assert result['knowledge'] == ['pretrained: net.npz']
+  assert result['pretrained'][0]['path'] == small and result['pretrained'][0]['size'] == 16
+  facts = formats.read_json(formats.RUN, tmp_path / 'run' / 'model.json')
+  assert facts['mean'] == [10.0, 20.0, 30.0] and facts['std'] == [40.0, 50.0, 60.0]
+  predictor = predict.load(tmp_path / 'run')
+  probs = predictor.probs(pictures[:4])
+
+  # The same network by hand: frozen layers and statistics are those of the file, and images are enlarged to 16 pixels.
+  net = Net(resnet18(classes=3), (10.0, 20.0, 30.0), (40.0, 50.0, 60.0), size=16)
+  params, stats = net.init(jax.random.key(0), pictures[:2])
+  given = {'params': params, 'batch_stats': stats}
+  filled = state_dict.fill(given, dict(np.load(small)), ResNet.published_name, '')
+  saved = predictor._probs.__closure__
+  head = next(c.cell_contents for c in saved if hasattr(c.cell_contents, 'params')).params['head']
+  logits_, _ = net.look(filled['params'] | {'head': head}, filled['batch_stats'], pictures[:4])
+  assert_allclose(jax.nn.softmax(logits_[0]), probs, atol=1e-5)
+  assert np.abs(head['kernel']).max() > 0
+
+
+def test_frozen_statistics_serve_training_and_do_not_move(small):
+  net = Net(resnet18(stem='cifar'), (0.0,) * 3, (255.0,) * 3, freeze_stats=True)
+  images = noise(4, 8)
+  params, stats = net.init(jax.random.key(0), images)
+  stats = jax.tree.map(lambda a: a + 0.5, stats)
+  trained, _, moved = net.train(params, stats, images, jax.random.key(1))
+  assert_allclose(trained, net.look(params, stats, images)[0], rtol=1e-4, atol=1e-4)
+  jax.tree.map(assert_array_equal, moved, stats)

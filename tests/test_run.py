@@ -115,6 +115,8 @@ def test_environment_json_and_config_json_are_enough_to_repeat_the_run(finished)
     'conv',
     'mean',
     'std',
+    'weights',
+    'freeze_stats',
     'vmap',
     'dense',
   }  # no other model's fields

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from noisyjax.config.plugin_fields import MODELS, STRATEGIES
 from noisyjax.engine import strategy
 from noisyjax.models.layers import conv
+from noisyjax.models.weights import pretrained
 from noisyjax.system import plugins
 
 
@@ -36,3 +37,9 @@ def build_model(config: ConfigDict, classes: int) -> Any:
     shared['conv'] = 'plain' if not one_cpu else 'onednn' if 'onednn' in conv.kinds() else 'matmul'
   known = {f.name for f in dataclasses.fields(cls)}
   return cls(classes=classes, **{k: v for k, v in shared.items() if k in known}, **config.model[config.model.name])
+
+
+def find_weights(config: ConfigDict) -> pretrained.Weights | None:
+  """Returns the weights that `model.weights` names, or None; raises UserError as `pretrained.find` does."""
+  name = config.model.name
+  return pretrained.find(find_model(name), config.model.weights, name) if config.model.weights else None

@@ -5,7 +5,7 @@ import re
 from ml_collections import ConfigDict
 
 from noisyjax.config import fields
-from noisyjax.config.build import build_strategy, find_model
+from noisyjax.config.build import build_strategy, find_model, find_weights
 from noisyjax.config.flat import flat
 from noisyjax.config.override import defaults, set_field
 from noisyjax.config.plan import ROWS, phases_of, strength_of
@@ -39,6 +39,7 @@ def checked(config: ConfigDict) -> ConfigDict:
     if not hasattr(find_model(own.model.name), 'apply') and own.model.name != config.model.name:
       raise UserError(f'phases: model {own.model.name!r} is fitted in one go, and cannot be a phase.')
     _check_values(own)
+    find_weights(own)
     check_choice('optim.name', own.optim.name, optim.OPTIMIZERS)
     check_choice('schedule.name', own.schedule.name, optim.SCHEDULES)
     check_choice('rows', own.rows, ROWS)

@@ -36,6 +36,8 @@ def get_config() -> ConfigDict:
   c.model.conv = 'auto'  # plain (XLA), or on CPUs matmul, onednn, amx (bfloat16); auto: the fastest in float32
   c.model.mean = ()  # pixel mean per channel, in 0-255; (): of the training images
   c.model.std = ()
+  c.model.weights = ''  # what networks begin from, also after reset: imagenet, or a file; '': random numbers
+  c.model.freeze_stats = False  # batch norm uses the running statistics while training, and leaves them as they are
   c.model.vmap = False  # run M networks as one vmapped call instead of one after another
 
   c.optim = ConfigDict()

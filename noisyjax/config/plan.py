@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax.config.build import build_model, build_strategy, find_strategy
+from noisyjax.config.build import build_model, build_strategy, find_strategy, find_weights
 from noisyjax.config.override import override
 from noisyjax.data.moments import moments
 from noisyjax.data.training import Status
@@ -15,6 +15,7 @@ from noisyjax.engine import optim, step, strategy
 from noisyjax.engine.augment.strength import check_strength
 from noisyjax.engine.net import Net
 from noisyjax.engine.train import Phase
+from noisyjax.models.weights.pretrained import Weights
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
 
@@ -87,8 +88,10 @@ def planned(config: ConfigDict, data: strategy.TrainData) -> list[Phase]:
         '(labels someone checked) or, where the truth is known, data.trusted.'
       )
     model = build_model(c, data.classes + method.extra_classes)
-    mean, std = pixel_statistics(c, model, data)
-    net = Net(model, mean, std, method.networks, unroll=not c.model.vmap)
+    weights = find_weights(c)
+    mean, std = pixel_statistics(c, model, data, weights)
+    size, freeze = weights.size if weights else 0, c.model.freeze_stats
+    net = Net(model, mean, std, method.networks, not c.model.vmap, size, weights, freeze)
     o, s = c.optim, c.schedule
     optimizer = optim.Optimizer.build(
       name=o.name,
@@ -178,8 +181,12 @@ def fitting(batch_size: int, rows: int) -> int:
   return batch_size if batch_size <= rows else 1 << max(rows.bit_length() - 1, 0)
 
 
-def pixel_statistics(config: ConfigDict, model: Any, data: strategy.TrainData) -> tuple[tuple, tuple]:
-  """Returns mean and std per channel in 0-255: the config's, or the training images'; (0, 1) for a raw model.
+def pixel_statistics(
+  config: ConfigDict, model: Any, data: strategy.TrainData, weights: Weights | None = None
+) -> tuple[tuple, tuple]:
+  """Returns mean and std per channel in 0-255: the config's, the weights', or the training images'.
+
+  A raw model has 0 and 1.
 
   Dropped images do not count. Held ones do, so that the folds of a data set have the same statistics.
 
@@ -191,7 +198,7 @@ def pixel_statistics(config: ConfigDict, model: Any, data: strategy.TrainData) -
     return (0.0,) * channels, (1.0,) * channels
   given = []
   for field in ('mean', 'std'):
-    values = tuple(config.model[field])
+    values = tuple(config.model[field] or (getattr(weights, field) if weights else ()))
     if values and len(values) != channels:
       raise UserError(f'model.{field}: found {len(values)} numbers, expected {channels}, one a channel.')
     given.append(values)

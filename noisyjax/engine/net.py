@@ -1,5 +1,6 @@
 """From Flax modules to M networks: the only place that knows Linen's calling convention and how M runs."""
 
+import contextlib
 import dataclasses
 import functools
 import re
@@ -14,6 +15,7 @@ from flax.traverse_util import flatten_dict
 from jax import Array
 
 from noisyjax.engine.state import PyTree
+from noisyjax.models.weights import pretrained
 
 PIXELS = 2**23  # of the images that a first layer is computed from, such as 8,192 of 32 x 32; as float32 100 MB
 
@@ -28,6 +30,9 @@ class Net:
       what it is asked on cannot differ.
     networks: M.
     unroll: one call after another (CPU: a convolution over stacked kernels is a slow grouped one) or `vmap`.
+    size: side in pixels to which images are resized before they are normalised; 0: they stay as they are.
+    weights: what the networks begin from; None: from random numbers.
+    freeze_stats: whether batch norm uses the running statistics while training too, and leaves them as they are.
   """
 
   model: nn.Module
@@ -35,8 +40,14 @@ class Net:
   std: tuple[float, ...]
   networks: int = 1
   unroll: bool = True
+  size: int = 0
+  weights: pretrained.Weights | None = None
+  freeze_stats: bool = False
 
-  def _normalise(self, images: Array | np.ndarray) -> Any:  # of the kind of `images`
+  def _normalise(self, images: Array | np.ndarray) -> Any:  # of the kind of `images`, unless it resizes
+    if self.size and images.shape[-3:-1] != (self.size, self.size):
+      shape = (*images.shape[:-3], self.size, self.size, images.shape[-1])
+      images = jax.image.resize(images.astype(jnp.float32), shape, 'cubic').clip(0, 255)
     return (images.astype(jnp.float32) - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
 
   def _each(self, call: Callable[..., PyTree], *stacked: PyTree) -> PyTree:
@@ -71,6 +82,8 @@ class Net:
     if hasattr(self.model, 'calibrate'):
       pixels = self._normalise(images)  # not under jit: what is computed from many pixels may want the host's float64
       variables = jax.vmap(lambda own: self.model.calibrate(own, pixels))(variables)
+    if self.weights is not None:
+      variables = pretrained.load(self.weights, type(self.model), variables)
     return variables['params'], variables.get('batch_stats', {})
 
   @property
@@ -90,9 +103,10 @@ class Net:
 
     def one(images: Array, params: PyTree, stats: PyTree, key: Array) -> tuple[Array, Array, PyTree]:
       variables = {'params': params, 'batch_stats': stats}
-      (logits, features), moved = self.model.apply(
-        variables, images, train=True, rngs={'dropout': key}, mutable=['batch_stats']
-      )
+      with nn.intercept_methods(_use_running) if self.freeze_stats else contextlib.nullcontext():
+        (logits, features), moved = self.model.apply(
+          variables, images, train=True, rngs={'dropout': key}, mutable=['batch_stats']
+        )
       return logits, features, moved.get('batch_stats', {})
 
     return self._run(one, images, params, stats, jax.random.split(key, self.networks))
@@ -127,6 +141,17 @@ class Net:
   def width(self, params: PyTree, stats: PyTree, images: np.ndarray) -> int:
     """Returns F, the width of the features, without running a network."""
     return jax.eval_shape(self._plain.look, params, stats, images)[1].shape[-1]
+
+
+def _use_running(
+  call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], context: nn.module.InterceptorContext
+) -> Any:
+  """Lets batch norm, of whatever model, do in training what it does in evaluation."""
+  if isinstance(context.module, nn.BatchNorm) and context.method_name == '__call__':
+    object.__setattr__(
+      context.module, 'use_running_average', True
+    )  # modules are frozen, and this one was made just now
+  return call(*args, **kwargs)
 
 
 def path_matches(pattern: str, tree: PyTree) -> PyTree:

@@ -32,6 +32,7 @@ class Trained:
     mean: of the pixels, one a channel, in 0-255; empty for a classic estimator.
     std: of the pixels, likewise.
     weights: `Snapshot` of numpy arrays; of a classic estimator, its own arrays.
+    size: side in pixels to which the networks resize images; 0: they take them as they are.
   """
 
   config: ConfigDict
@@ -41,6 +42,7 @@ class Trained:
   mean: tuple[float, ...]
   std: tuple[float, ...]
   weights: PyTree
+  size: int = 0
 
   def probs(self, images: np.ndarray, chunk: int = 0) -> np.ndarray:
     """Returns float32 [n, classes], the vote of the networks on images uint8 [n, H, W, C].
@@ -55,7 +57,7 @@ class Trained:
     model = build_model(self.config, self.classes + strategy.extra_classes)
     if not hasattr(model, 'apply'):
       return model.predict_proba(self.weights, images)
-    net = Net(model, self.mean, self.std, self.networks, unroll=not self.config.model.vmap)
+    net = Net(model, self.mean, self.std, self.networks, not self.config.model.vmap, self.size)
     probs = step.predict(net, strategy, self.weights, images, chunk or self.config.eval_batch_size)[0]
     if not np.isfinite(probs).all():
       raise Diverged(f'The predictions are not finite. {Diverged.HINT}')
@@ -116,4 +118,4 @@ def fit(config: ConfigDict, data: TrainData, hooks: train.Hooks | None = None) -
   weights = Snapshot(*jax.device_get((state.current.params, state.current.stats)))
   if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(weights)):  # by the last step: no loss has seen it
     raise Diverged(f'The parameters are not finite after the last step. {Diverged.HINT}')
-  return Trained(own, name, data.classes, net.networks, net.mean, net.std, weights)
+  return Trained(own, name, data.classes, net.networks, net.mean, net.std, weights, net.size)

@@ -165,7 +165,7 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
   if hasattr(model, 'apply'):
     if not (folder / 'weights' / select).exists():
       raise UserError(f'{folder}: has no {select!r} weights; the run had no validation (data.val).')
-    net = Net(model, tuple(facts['mean']), tuple(facts['std']), facts['networks'])
+    net = Net(model, tuple(facts['mean']), tuple(facts['std']), facts['networks'], size=facts.get('size', 0))
     template = jax.eval_shape(lambda: Snapshot(*net.init(jax.random.key(0), np.zeros((2, *shape), np.uint8))))
     snapshot, sealed = checkpoint.load_weights(folder / 'weights' / select, template)
     probs = lambda images: step.predict(net, strategy, snapshot, images, config.eval_batch_size)[0]

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax.config.build import build_model, build_strategy, find_model
+from noisyjax.config.build import build_model, build_strategy, find_model, find_weights
 from noisyjax.config.check import checked
 from noisyjax.config.plan import phases_of, planned
 from noisyjax.config.resolved import resolved
@@ -189,6 +189,8 @@ def _fit_networks(config: ConfigDict, folder: Path, prepared: Prepared, audit: A
     'selected': 'best' if best else 'last',
     'origin': prepared.origin and dataclasses.asdict(prepared.origin),
   }
+  if phase.spec.net.size:
+    facts['size'] = phase.spec.net.size
   sealed = _write_model(folder, config, prepared, facts)
   checkpoint.save_weights(folder / 'weights' / 'last', state.current, sealed)
   if prepared.validation is not None:
@@ -204,6 +206,8 @@ def _fit_networks(config: ConfigDict, folder: Path, prepared: Prepared, audit: A
     'parameters': sum(a.size for a in jax.tree.leaves(state.params['net'])),
     'best_epoch': int(state.control.best_epoch) if prepared.validation is not None else None,
   }
+  if pretrained := [p.spec.net.weights for p in plan if p.spec.net.weights]:
+    extra['pretrained'] = [dataclasses.asdict(weights) for weights in dict.fromkeys(pretrained)]
   table, selected = _row_table(state, phase.rows), 'best' if best else 'last'
   return _result(config, folder, prepared, audit, predict, seconds, selected, extra, table, train.chosen_from(plan))
 
@@ -364,6 +368,8 @@ def knowledge(config: ConfigDict, prepared: Prepared) -> list[str]:
   """
   told = set(config.told)
   for name, _, own in phases_of(config):
+    if weights := find_weights(own):
+      told.add(f'pretrained: {weights.data}')
     needs = build_strategy(own, name).needs
     for what, told_as in (('rate', 'noise rate'), ('matrix', 'transition matrix')):
       if what in needs:

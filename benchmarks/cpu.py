@@ -57,7 +57,7 @@ def compile_step(ours: engine.Engine) -> float:
   from noisyjax.engine import step
 
   started = time.perf_counter()
-  step.step.lower(*ours.arguments()).compile()
+  step.train_step.lower(*ours.arguments()).compile()
   return time.perf_counter() - started
 
 

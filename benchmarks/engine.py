@@ -58,10 +58,10 @@ class Engine:
   def __init__(self, fields: dict, data, seed: int = 0):
     import jax
 
-    from noisyjax.config.plan import planned
+    from noisyjax.config.plan import Plan
     from noisyjax.engine import step, train
 
-    self.data, self.phase = data, planned(configured(fields), data)[0]
+    self.data, self.phase = data, Plan.of(configured(fields)).engine_phases(data)[0]
     root, self.images = jax.random.key(seed), jax.numpy.asarray(data.images)
     self.keys = step.keys(root)
     self.state = train.enter(self.phase, 0, data, self.images, root, None, template=True)  # nobody is asked
@@ -83,9 +83,9 @@ class Engine:
     from noisyjax.engine import step
 
     if steps == 1:
-      self.state, sums = step.step(*self.arguments())
+      self.state, sums = step.train_step(*self.arguments())
     else:
-      self.state, sums = step.steps(*self.arguments(), steps)
+      self.state, sums = step.train_steps(*self.arguments(), steps)
     return sums
 
   def learn(self, calls: int, steps: int = 1) -> None:
@@ -102,9 +102,9 @@ class Engine:
 
   def predict(self):
     """Returns probabilities of every row, images coming from the host."""
-    from noisyjax.engine import step
+    from noisyjax.engine import score
 
-    return step.predict(
+    return score.predict(
       self.phase.spec.net, self.phase.strategy, self.state.current, self.data.images, self.phase.chunk
     )
 
@@ -112,10 +112,10 @@ class Engine:
     """Returns the loss of every row, images lying on the device: what methods that select rows ask every epoch."""
     import jax
 
-    from noisyjax.engine import step
+    from noisyjax.engine import score
 
     p = self.phase
-    return jax.block_until_ready(step.score_rows(p.spec.net, scorer(), self.state, self.images, p.chunk))
+    return jax.block_until_ready(score.score_rows(p.spec.net, scorer(), self.state, self.images, p.chunk))
 
   def flops(self) -> float:
     """Returns floating-point operations of a step's convolutions and matrix products, by image of the batch.
@@ -131,7 +131,7 @@ class Engine:
 
     spec, *rest = self.arguments()
     net = dataclasses.replace(spec.net, model=spec.net.model.clone(conv='plain'))
-    found = products(step.step.trace(dataclasses.replace(spec, net=net), *rest).jaxpr)
+    found = products(step.train_step.trace(dataclasses.replace(spec, net=net), *rest).jaxpr)
     if not found:
       raise ValueError(f'no convolution and no matrix product in the step of {self.phase.spec.net.model}.')
     return found / self.phase.spec.batch_size

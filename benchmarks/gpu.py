@@ -248,7 +248,7 @@ def together_rate(engines: list[Engine], vmap: bool) -> list[float]:
 
   @functools.partial(jax.jit, donate_argnames='states')
   def together(hyper, states, walks, images, keys):
-    one = lambda state, walks, keys: step.train_step(spec, strategy, hyper, state, walks, images, keys)
+    one = lambda state, walks, keys: step.one_step(spec, strategy, hyper, state, walks, images, keys)
     own = lambda tree, r: jax.tree.map(lambda a: a[r], tree)
 
     def in_turn(states, walks, keys):
@@ -291,7 +291,7 @@ class Watch:
 def strategies(record: dict, strategy: str) -> dict:
   import jax
 
-  from noisyjax.config.plan import planned
+  from noisyjax.config.plan import Plan
   from noisyjax.engine import train
 
   smoke = {'model.name': 'small_cnn', 'batch_size': 16, 'per_call': 2}
@@ -302,7 +302,7 @@ def strategies(record: dict, strategy: str) -> dict:
     half = {'batch_size': fields['batch_size'] // 2, 'steps_per_epoch': 2 if SMOKE.value else HALF}
     phases = ('naive', 5, {'strategy.naive.networks': 2}), (strategy, 5, half)
   data, watch = random_data(64 if SMOKE.value else 50_000), Watch()
-  plan = planned(configured(fields | {'phases': phases}), data)
+  plan = Plan.of(configured(fields | {'phases': phases})).engine_phases(data)
   state, _ = train.fit(plan, data, None, jax.random.key(0), watch)
   *warm, epochs = watch.seconds()
   epoch = float(np.median(epochs))

@@ -29,7 +29,7 @@ UNLABELED, VERIFIED, HELD = range(0, 5), range(3, 15), range(40, 44)
 DATA = tiny.data(unlabeled=UNLABELED, verified=VERIFIED)  # 48 rows, 3 classes
 IN = ~np.isin(np.arange(ROWS), HELD)  # the rows that the phase may use
 LABELED = (DATA.given >= 0) & IN
-PIXELS = (DATA.images.reshape(ROWS, -1).astype(np.float64) - 127.5) / 64  # as the network sees them
+PIXELS = (np.asarray(DATA.images).reshape(ROWS, -1).astype(np.float64) - 127.5) / 64  # as the network sees them
 MIRRORED = PIXELS.reshape(ROWS, 8, 8)[:, :, ::-1].reshape(ROWS, -1)
 EYE = np.eye(CLASSES)
 GIVEN = EYE[np.maximum(DATA.given, 0)] * (DATA.given >= 0)[:, None]  # [N, C]

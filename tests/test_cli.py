@@ -310,11 +310,11 @@ def test_a_sweep_runs_every_point_once_and_groups_seeds(data, tmp_path, caplog):
   rows = [line for line in table.splitlines() if line.startswith('| 0')]
   assert len(rows) == 2 and all('±' in row and '(2)' in row for row in rows)
   assert (tmp_path / 'table.md').read_text() == table
-  traced = step.step._cache_size()
+  traced = step.train_step._cache_size()
   with caplog.at_level(logging.INFO, 'noisyjax'):
     again, _ = sweep.sweep(config, [*points, {'optim.lr': 0.001}], str(tmp_path))
   assert again[:4] == results and caplog.text.count('already finished') == 4
-  assert step.step._cache_size() == traced
+  assert step.train_step._cache_size() == traced
 
 
 def test_a_sweep_refuses_a_bad_point_before_it_runs_any(data, tmp_path):

@@ -9,7 +9,7 @@ from noisyjax.config.build import build_model, build_strategy
 from noisyjax.config.check import checked
 from noisyjax.config.flat import flat
 from noisyjax.config.override import override
-from noisyjax.config.plan import ROWS, phases_of, pixel_statistics, planned
+from noisyjax.config.plan import ROWS, Plan, phases_of, pixel_statistics
 from noisyjax.config.resolved import difference, resolved, restored
 from noisyjax.data.training import TrainData
 from noisyjax.system.errors import UserError
@@ -29,32 +29,32 @@ def test_a_config_survives_its_file():
     augment__weak=('crop', 'flip'),
     phases=(('naive', 2, {'optim.lr': 0.1, 'augment.weak': ()}), ('co_teaching', 3, {})),
   )
-  written = json.loads(json.dumps(resolved(config)))
+  written = json.loads(json.dumps(resolved(Plan.of(config))))
   back = restored(written)
-  assert not difference(written, json.loads(json.dumps(resolved(back))))
+  assert not difference(written, json.loads(json.dumps(resolved(Plan.of(back)))))
   assert back.augment.weak == ('crop', 'flip')
   assert build_strategy(back, 'co_teaching') == build_strategy(config, 'co_teaching')
   assert build_model(back, 10) == build_model(config, 10)
   for (name, epochs, own), (name_, epochs_, own_) in zip(phases_of(config), phases_of(back), strict=True):
     assert (name, epochs) == (name_, epochs_)
-    assert difference(resolved(own), resolved(own_)) == []
+    assert difference(resolved(Plan.of(own)), resolved(Plan.of(own_))) == []
     assert own_.augment.weak == own.augment.weak  # tuples again, not lists
 
 
 def test_only_tables_that_the_run_uses_are_written():
-  plain = resolved(runs.recipe())
+  plain = resolved(Plan.of(runs.recipe()))
   assert 'naive' in plain['strategy'] and 'co_teaching' not in plain['strategy'] and 'resnet18' not in plain['model']
-  two = resolved(runs.recipe(strategy__name='clean_correction'))  # its own plan begins with naive
+  two = resolved(Plan.of(runs.recipe(strategy__name='clean_correction')))  # its own plan begins with naive
   assert {'naive', 'clean_correction'} <= two['strategy'].keys()
-  one = resolved(runs.recipe(strategy__name='co_teaching', phases=(('naive', 1, {}),)))
+  one = resolved(Plan.of(runs.recipe(strategy__name='co_teaching', phases=(('naive', 1, {}),))))
   assert {'naive', 'co_teaching'} <= one['strategy'].keys()
 
 
 def test_a_difference_names_each_field_once():
-  old, new = (json.loads(json.dumps(resolved(runs.recipe(**o)))) for o in ({}, {'optim__lr': 0.2, 'ema': 0.5}))
+  old, new = (json.loads(json.dumps(resolved(Plan.of(runs.recipe(**o))))) for o in ({}, {'optim__lr': 0.2, 'ema': 0.5}))
   assert difference(old, new) == ['ema: 0.0 → 0.5', 'optim.lr: 0.05 → 0.2']
   assert difference({}, {'data': {'size': 1}}) == ['data.size: no such field → 1']  # of another version
-  assert difference(old, resolved(runs.recipe())) == []  # a tuple is its list
+  assert difference(old, resolved(Plan.of(runs.recipe()))) == []  # a tuple is its list
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_rows_of_a_phase_follow_given_and_verified_labels():
   found = {name: np.flatnonzero(rule(data.given, data.verified)).tolist() for name, rule in ROWS.items()}
   assert found == {'all': [0, 1, 2, 3, 4, 5], 'labeled': [0, 1, 2, 5], 'trusted': [2, 3, 5], 'untrusted': [0, 1, 4]}
   with pytest.raises(UserError, match="rows: 'trusted' leaves no row to phase 'naive'"):
-    planned(runs.recipe(rows='trusted'), _rows(verified=[-1] * 6))
+    Plan.of(runs.recipe(rows='trusted')).engine_phases(_rows(verified=[-1] * 6))
 
 
 def test_pixel_statistics_are_the_training_images_own_unless_given():
@@ -231,7 +231,7 @@ def test_pixel_statistics_are_the_training_images_own_unless_given():
   config = runs.recipe(model__mean=(), model__std=())
   model = build_model(config, 3)
   mean, std = pixel_statistics(config, model, data)
-  np.testing.assert_allclose([*mean, *std], [data.images.mean(), data.images.std()], atol=0.51)
+  np.testing.assert_allclose([*mean, *std], [np.mean(data.images), np.std(data.images)], atol=0.51)
   given = runs.recipe(model__mean=(1.0,), model__std=(2.0,))
   assert pixel_statistics(given, model, data) == ((1.0,), (2.0,))
   wrong = runs.recipe(model__mean=(1.0, 2.0))
@@ -243,7 +243,7 @@ def test_pixel_statistics_are_the_training_images_own_unless_given():
 
 def test_more_devices_than_there_are_is_an_error():
   with pytest.raises(UserError, match=r'devices: found 99, expected at most \d'):
-    planned(runs.recipe(devices=99), _rows())
+    Plan.of(runs.recipe(devices=99)).engine_phases(_rows())
 
 
 def test_every_number_of_a_config_reaches_its_phase():
@@ -276,7 +276,7 @@ def test_every_number_of_a_config_reaches_its_phase():
     augment__weak=('crop',),
     augment__strong=('cutout',),
   )
-  (phase,) = planned(config, rows)
+  (phase,) = Plan.of(config).engine_phases(rows)
   h, spec = phase.hyper, phase.spec
   o, s = h.optimizer, h.schedule
   assert (o.nesterov, o.kernels_only, o.freeze, o.schedule) == (False, False, 'head', 'milestones')

@@ -16,10 +16,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import runs
 import tiny
-from noisyjax.config.plan import planned
+from noisyjax.config.plan import Plan
 from noisyjax.config.plugin_fields import STRATEGIES
 from noisyjax.data.training import Status, TrainData
-from noisyjax.engine import step, train
+from noisyjax.engine import score, step, train
 from noisyjax.engine.context import Ctx
 from noisyjax.engine.traced import traced_fields
 from noisyjax.runs import checkpoint
@@ -56,7 +56,9 @@ def rows() -> TrainData:
 @functools.cache
 def plan_of(name: str, vmap: bool = False) -> tuple:
   """Returns the phases as `epochs=100` plans them, each with 3 steps an epoch and rows that it may not use."""
-  plan = planned(runs.recipe(strategy__name=name, epochs=EPOCHS, model__vmap=vmap, ema=0.9, data__trusted=0.0), rows())
+  plan = Plan.of(
+    runs.recipe(strategy__name=name, epochs=EPOCHS, model__vmap=vmap, ema=0.9, data__trusted=0.0)
+  ).engine_phases(rows())
   numbers = {'epochs': np.float32(EPOCHS), 'steps': np.float32(STEPS)}
   keep = lambda p: dataclasses.replace(p, rows=p.rows & ALLOWED, hyper=p.hyper.replace(**numbers), chunk=48)
   return tuple(map(keep, plan))
@@ -119,7 +121,7 @@ def stepped(phase, state, data, count=STEPS):
   walks, keys, images = walks_of(phase, state), step.keys(ROOT), jnp.asarray(data.images)
   state = tiny.copied(state)
   for _ in range(count):
-    state, _ = step.step(phase.spec, phase.strategy, phase.hyper, state, walks, images, keys)
+    state, _ = step.train_step(phase.spec, phase.strategy, phase.hyper, state, walks, images, keys)
   return state
 
 
@@ -151,16 +153,16 @@ def kinds(tree):
 def test_it_learns_in_one_trace_and_keeps_the_kinds_of_its_state(name):
   c = case(name)
   stepped(c.phase, c.state, c.data, 1)
-  traced = step.step._cache_size()
+  traced = step.train_step._cache_size()
   new = stepped(c.phase, c.state, c.data)
   late = later(c)
   newer = stepped(c.phase, late, c.data)
   numbers = traced_fields(type(c.phase.strategy))
   other = tiny.replaced(c.phase, {n: 0.9 * getattr(c.phase.strategy, n) + 0.01 for n in numbers})
-  between = [f._cache_size() for f in (step._refresh, step._begin_epoch, step._score_chunk)]
+  between = [f._cache_size() for f in (step._refresh, step._begin_epoch, score._score_chunk)]
   stepped(other, later(dataclasses.replace(c, phase=other)), c.data, 1)
-  assert step.step._cache_size() == traced
-  assert [f._cache_size() for f in (step._refresh, step._begin_epoch, step._score_chunk)] == between
+  assert step.train_step._cache_size() == traced
+  assert [f._cache_size() for f in (step._refresh, step._begin_epoch, score._score_chunk)] == between
   for state in (new, newer, late):
     assert kinds(state) == kinds(c.state)
   assert finite(learnt(new)) and finite(learnt(newer)) and int(new.bad_step) == int(newer.bad_step) == -1
@@ -262,7 +264,7 @@ def of_rows(rows, tree):
 def test_rows_that_may_not_be_used_reach_nothing(name):
   """Those that are dropped or held, that the phase holds back, and that an earlier one dropped."""
   c, data, out = case(name), rows(), ~USED
-  images, given, verified = data.images.copy(), data.given.copy(), data.verified.copy()
+  images, given, verified = np.array(data.images), data.given.copy(), data.verified.copy()
   images[out] = 255 - images[out]
   given[out] = (given[out] + 1) % 3
   verified[out] = np.where(verified[out] >= 0, (verified[out] + 1) % 3, -1)
@@ -304,7 +306,7 @@ def test_statistics_move_only_by_what_is_learnt_from(name, monkeypatch):
   monkeypatch.setattr(Ctx, 'guess', own_guess)
   monkeypatch.setattr(Ctx, 'net', own_net)
   walks, keys, images = walks_of(c.phase, c.state), step.keys(ROOT), jnp.asarray(c.data.images)
-  own = functools.partial(step.train_step, c.phase.spec)
+  own = functools.partial(step.one_step, c.phase.spec)
   jax.eval_shape(own, c.phase.strategy, c.phase.hyper, c.state, walks, images, keys)
   assert moved - guessed and moved - guessed <= learnt_from and not guessed & learnt_from
 

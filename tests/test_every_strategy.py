@@ -27,7 +27,7 @@ def test_it_runs_from_data_to_predictions(name, tmp_path, monkeypatch):
   assert json.loads((tmp_path / 'run' / 'model.json').read_text())['strategy'] == name
   _, audit = prepare(config)
   images, labels = audit.test
-  found = noisyjax.load(tmp_path / 'run')(images)
+  found = noisyjax.load(tmp_path / 'run')(np.asarray(images))
   assert np.mean(found == labels) == pytest.approx(result['audit']['selected'])
 
 

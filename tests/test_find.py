@@ -53,9 +53,9 @@ def digits():
 @pytest.fixture(scope='module')
 def found(digits):
   images, given, _ = digits
-  before = step.step._cache_size()
+  before = step.train_step._cache_size()
   found = issues.find_label_issues(images, given, config=quick(), folds=3)
-  assert step.step._cache_size() <= before + 1  # all folds share one compiled step
+  assert step.train_step._cache_size() <= before + 1  # all folds share one compiled step
   return found
 
 

@@ -20,7 +20,7 @@ from noisyjax.config import defaults, recipe
 from noisyjax.config.check import checked
 from noisyjax.config.flat import flat
 from noisyjax.config.override import override, set_field
-from noisyjax.config.plan import planned
+from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import resolved
 from noisyjax.data import dataset, decode, files, label_file, labels, match, noise, pixels, split
 from noisyjax.data.column import column_of
@@ -228,10 +228,10 @@ def test_config_fields(config):
         with contextlib.suppress(OverflowError):  # which is then told by its line
           set_field(own, field, value)
     own = checked(own)
-    resolved(own)
+    resolved(Plan.of(own))
     split.split(data, data.given, own.data)
     noise.inject(data.given, own.noise, data.images, data.classes)
-    planned(own, TrainData(data.images, data.given, data.verified, 3))
+    Plan.of(own).engine_phases(TrainData(data.images, data.given, data.verified, 3))
 
   fuzzed('config', 500, case)
 

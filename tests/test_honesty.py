@@ -93,7 +93,7 @@ def test_the_parts_of_a_run_hold_no_truth(tmp_path):
   """The truth is not in reach of the code that trains: no array of it among what a strategy or a recorder is given."""
   data = runs.arrays()
   prepared, audit = prepare.prepare(runs.recipe(runs.npz(tmp_path / 'data.npz')))
-  assert set(vars(prepared.train)) == {'images', 'given', 'verified', 'classes', 'features', 'weight'}
+  assert set(vars(prepared.train)) == {'images', 'given', 'verified', 'classes', 'features', 'weight', 'status'}
   for value in (prepared.train.given, prepared.validation[1], prepared.data.given):
     assert (value != data['true'][: len(value)]).any()
   np.testing.assert_array_equal(audit.truth, data['true'])

@@ -158,7 +158,7 @@ def objective(strategy, model=None, rate=1.0):
     phase = tiny.phase(strategy, tiny.spec(strategy.networks, model))
   state = tiny.start(phase, DATA)
   index, trusted = rows_of(LABELED), rows_of(TRUSTED)
-  image = lambda rows: jnp.asarray(DATA.images[rows], jnp.float32)
+  image = lambda rows: jnp.asarray(np.asarray(DATA.images)[rows], jnp.float32)
   weight = jnp.ones(BATCH).at[-2:].set(0.0)
   train = {'weak': image(index), 'weight': weight, 'target': jnp.asarray(GIVEN[index], jnp.float32), 'index': index}
   clean = {'weak': image(trusted), 'weight': jnp.ones(BATCH), 'index': trusted}

@@ -22,7 +22,7 @@ def test_pairs_are_counted_alike_by_numpy_by_jax_and_within_jit():
 
 
 def test_moments_are_those_of_all_pixels_or_of_the_rows(monkeypatch):
-  monkeypatch.setattr(moments, 'CHUNK', 3)
+  monkeypatch.setattr('noisyjax.data.images.CHUNK', 3)
   images = np.random.default_rng(0).integers(0, 256, (7, 4, 5, 3), dtype=np.uint8)
   for rows in (None, np.array([0, 4, 6, 2])):
     mean, variance = moments.moments(images, rows)

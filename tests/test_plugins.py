@@ -188,7 +188,7 @@ def test_methods_from_files_share_no_compiled_step(data, tmp_path):
   for name in ('one', 'two'):
     runs.fit(config(f'./{name}.py'), tmp_path / name)
   assert loss(tmp_path / 'two') == pytest.approx(2 * loss(tmp_path / 'one'))
-  assert step.step._cache_size()
+  assert step.train_step._cache_size()
   file.write_text(METHOD.replace('self.factor *', '3 * self.factor *'))
   runs.fit(config('./two.py'), tmp_path / 'three')
   assert loss(tmp_path / 'three') == pytest.approx(3 * loss(tmp_path / 'one'))

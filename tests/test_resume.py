@@ -100,11 +100,11 @@ def test_a_run_that_dies_between_any_two_writes_ends_as_if_it_had_not(data, tmp_
   steps = run.run(config, tmp_path / 'whole')['steps']
   expected = runs.outputs(tmp_path / 'whole')
   rng = np.random.default_rng(len(name))
-  traces = step.step._cache_size()
+  traces = step.train_step._cache_size()
   die_and_go_on(config, tmp_path / 'w', moments, rng, steps, deaths=5)
   runs.assert_same(expected, runs.outputs(tmp_path / 'w'))
   assert runs.lines(tmp_path / 'w', 'audit.jsonl') == runs.lines(tmp_path / 'whole', 'audit.jsonl')
-  assert step.step._cache_size() == traces  # a restored state is of the types of a fresh one
+  assert step.train_step._cache_size() == traces  # a restored state is of the types of a fresh one
 
 
 def test_a_log_that_lost_lines_is_not_gone_on_with(data, tmp_path, moments):

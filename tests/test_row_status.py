@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 import runs
 import tiny
 from noisyjax.config.build import build_model
-from noisyjax.config.plan import pixel_statistics, planned
+from noisyjax.config.plan import Plan, pixel_statistics
 from noisyjax.data.training import Status, TrainData
 from noisyjax.engine import step, train
 from noisyjax.runs import in_memory
@@ -54,14 +54,14 @@ def config(method: str):
 @pytest.mark.parametrize('method', METHODS)
 def test_dropped_and_held_rows_and_labels_of_unlabeled_rows_reach_no_parameter(method):
   def learnt(data: TrainData):
-    state, _ = train.fit(planned(config(method), data), data, None, jax.random.key(1), in_memory.Silent())
+    state, _ = train.fit(Plan.of(config(method)).engine_phases(data), data, None, jax.random.key(1), in_memory.Silent())
     return state.params, state.stats, of_used(state.targets)
 
   of_used = lambda targets: jax.tree.map(lambda a: np.asarray(a).compress(~OUT, a.shape.index(ROWS)), targets)
   first = learnt(rows(columns()))
-  traced = step.step._cache_size()
+  traced = step.train_step._cache_size()
   assert tiny.same(first, learnt(rows(poisoned())))
-  assert step.step._cache_size() == traced
+  assert step.train_step._cache_size() == traced
 
 
 def test_they_reach_no_classic_estimator():

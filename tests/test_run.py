@@ -12,6 +12,7 @@ import pytest
 
 import noisyjax
 import runs
+from noisyjax.config.plan import Plan
 from noisyjax.data import prepare
 from noisyjax.engine import dynamics, step
 from noisyjax.runs import checkpoint, recorder, run
@@ -199,7 +200,7 @@ def test_the_histogram_model_goes_through_the_same_files(data, tmp_path, request
 
 def test_a_sweep_over_numbers_traces_the_step_once(data, tmp_path):
   runs.fit(runs.recipe(data, strategy__name='co_teaching'), tmp_path / '0')
-  traced = step.step._cache_size()
+  traced = step.train_step._cache_size()
   changes = {
     'optim__lr': 0.01,
     'optim__decay': 0.0,
@@ -213,7 +214,7 @@ def test_a_sweep_over_numbers_traces_the_step_once(data, tmp_path):
   for i, (field, value) in enumerate(changes.items(), 1):
     result = runs.fit(runs.recipe(data, strategy__name='co_teaching', **{field: value}), tmp_path / str(i))
     assert result['networks'] == 2
-  assert step.step._cache_size() == traced
+  assert step.train_step._cache_size() == traced
   losses = {runs.lines(tmp_path / str(i))[-1]['loss'] for i in range(1 + len(changes))}
   assert len(losses) == 1 + len(changes)  # and each number did something
 
@@ -521,7 +522,7 @@ def test_early_stopping_ends_the_run_and_needs_validation(data, tmp_path):
 def test_the_result_says_what_the_method_was_told(data, overrides, told):
   config = runs.recipe(data, **overrides)
   prepared, _ = prepare.prepare(config)
-  assert run.knowledge(config, prepared) == told
+  assert run.knowledge(Plan.of(config), prepared) == told
 
 
 def test_what_training_saw_of_a_row_is_averaged_over_its_visits():

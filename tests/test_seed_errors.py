@@ -71,7 +71,7 @@ def test_images_and_labels_are_taken_by_the_same_rows(data, train):
     (audit.test_rows, *audit.test, arrays['true']),
   ]
   for rows, images, labels, source in parts:
-    found = np.array([number[image.tobytes()] for image in images])  # which image it is, by its pixels
+    found = np.array([number[image.tobytes()] for image in np.asarray(images)])  # which image it is, by its pixels
     np.testing.assert_array_equal(found, rows)
     np.testing.assert_array_equal(labels, source[found])
   assert len({*prepared.rows} | {*prepared.val_rows} | {*audit.test_rows}) == sum(len(p[0]) for p in parts[1:])

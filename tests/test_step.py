@@ -14,7 +14,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tiny
-from noisyjax.engine import losses, step
+from noisyjax.engine import losses, score, step
 from noisyjax.engine.optim import Optimizer
 from noisyjax.engine.state import Snapshot
 from noisyjax.engine.strategy import Out, Strategy, Views, supervised
@@ -226,7 +226,7 @@ def test_networks_differ_in_initialisation_and_dropout(pair, data):
   kernel = state.params['net']['conv']['kernel']
   assert (kernel[0] != kernel[1]).all()
   twins = jax.tree.map(lambda a: jnp.stack([a[0], a[0]]), (state.params['net'], state.stats))
-  images = jnp.asarray(data.images[:8])
+  images = jnp.asarray(np.asarray(data.images)[:8])
   logits, _, _ = pair.spec.net.train(*twins, images, jax.random.key(0))
   assert (np.asarray(logits[0]) != np.asarray(logits[1])).any()
   looked, _ = pair.spec.net.look(*twins, images)
@@ -235,13 +235,13 @@ def test_networks_differ_in_initialisation_and_dropout(pair, data):
 
 def test_each_network_may_have_its_own_images(pair, data):
   state = tiny.start(pair, data)
-  images = jnp.asarray(data.images[:8], jnp.float32)
+  images = jnp.asarray(np.asarray(data.images)[:8], jnp.float32)
   net, snapshot = pair.spec.net, state.current
   apart, _ = net.look(snapshot.params, snapshot.stats, jnp.stack([images, images[::-1]]))
   both, _ = net.look(snapshot.params, snapshot.stats, images)
   assert_allclose(apart[0], both[0], rtol=1e-5)
   assert_allclose(apart[1], both[1][::-1], rtol=1e-5, atol=1e-6)
-  assert net.images(jnp.stack([images, images])) == net.images(images) == 16
+  assert net.image_count(jnp.stack([images, images])) == net.image_count(images) == 16
 
 
 def test_four_devices_equal_one_and_compile_once():
@@ -264,9 +264,9 @@ for a, b in zip(*ends, strict=True):
   a, b = a.astype(np.float64), b.astype(np.float64)
   assert np.abs(a - b).max() <= 1e-5 * np.abs(a).max(), (a, b)
 ignore = lambda *seen: None
-hooks, before = types.SimpleNamespace(begin=ignore, step=ignore, epoch=ignore), step.step._cache_size()
+hooks, before = types.SimpleNamespace(begin=ignore, step=ignore, epoch=ignore), step.train_step._cache_size()
 train.fit([dataclasses.replace(phase, epochs=2)], data, None, tiny.ROOT, hooks)
-assert step.step._cache_size() == before + 1, 'the second epoch compiled again'
+assert step.train_step._cache_size() == before + 1, 'the second epoch compiled again'
 print('equal')
 """
   here = Path(__file__).parent
@@ -398,7 +398,7 @@ UNLABELED, HELD, DROPPED = range(0, 6), range(6, 12), range(12, 18)
 
 def poisoned(data, rows):
   """Other pixels, and where there is a label another one; other verified labels everywhere."""
-  images, given = data.images.copy(), data.given.copy()
+  images, given = np.array(data.images), data.given.copy()
   images[list(rows)] = 255 - images[list(rows)]
   given[list(rows)] = np.where(given[list(rows)] < 0, -1, (given[list(rows)] + 1) % CLASSES)
   return dataclasses.replace(data, images=images, given=given, verified=(data.verified + 1) % CLASSES)
@@ -486,7 +486,7 @@ def test_a_batch_holds_what_its_stream_promises():
   assert (train['index'] >= 20).all()
   assert_array_equal(train['label'], data.given[train['index']])
   assert_array_equal(train['target'], np.eye(CLASSES)[train['label']])
-  assert_array_equal(train['weak'], data.images[train['index']])
+  assert_array_equal(train['weak'], np.asarray(data.images)[train['index']])
   assert_array_equal(train['weight'], 1.0)
   order = {row: i for i, row in enumerate(pool['index'])}
   both = [order[r] for r in train['index'] if r in order]
@@ -531,7 +531,7 @@ def test_mixup(data, mix):
   batch, metrics = spied(spying(f'mixes_{mix}', mix=mix), data, mixup=True)
   train = batch['train']
   own = np.eye(CLASSES)[data.given[train['index']]]
-  raw = data.images[train['index']].astype(np.float64)
+  raw = np.asarray(data.images)[train['index']].astype(np.float64)
   if mix is None:
     assert_array_equal(train['weak'], raw)
     assert_array_equal(train['target'], own)
@@ -567,7 +567,7 @@ class Scores(Strategy):
 def test_every_row_is_scored_once_in_order_whatever_the_chunk(pair, data):
   state = tiny.start(pair, data)
   images = jnp.asarray(data.images)
-  got = step.score_rows(pair.spec.net, Scores.build(), state, images, 20)  # 20, 20, 8
+  got = score.score_rows(pair.spec.net, Scores.build(), state, images, 20)  # 20, 20, 8
   logits, features = pair.spec.net.look(state.params['net'], state.stats, images)
   assert_allclose(got['logits'], logits, rtol=1e-4, atol=1e-5)
   assert_allclose(got['features'], features, rtol=1e-4, atol=1e-5)
@@ -577,7 +577,7 @@ def test_every_row_is_scored_once_in_order_whatever_the_chunk(pair, data):
 
 def test_prediction_is_the_mean_of_the_networks_and_the_first_alone(pair, data):
   state = tiny.start(pair, data)
-  vote, alone = step.predict(pair.spec.net, pair.strategy, state.current, data.images, 20)
+  vote, alone = score.predict(pair.spec.net, pair.strategy, state.current, data.images, 20)
   logits, _ = pair.spec.net.look(state.params['net'], state.stats, jnp.asarray(data.images))
   probs = np.asarray(jax.nn.softmax(logits))
   assert_allclose(vote, probs.mean(0), rtol=1e-4)
@@ -633,7 +633,7 @@ def test_rows_are_scored_by_their_soft_targets(data):
   state = tiny.start(phase, data)
   soft = jnp.asarray(np.random.default_rng(0).dirichlet(np.ones(CLASSES), ROWS), jnp.float32)
   state = state.replace(targets=state.targets.replace(soft=soft))
-  found = step.score_rows(phase.spec.net, phase.strategy, state, jnp.asarray(data.images), 20)
+  found = score.score_rows(phase.spec.net, phase.strategy, state, jnp.asarray(data.images), 20)
   assert_array_equal(found['target'][0], soft)
 
 

@@ -256,7 +256,7 @@ def test_clean_correction_of_every_epoch_asks_the_average_as_the_last_epoch_left
 
   train.fit([phase], DATA, None, tiny.ROOT, Watch())
   rest = DATA.verified < 0
-  asked = {n: softmax(np.asarray(phase.spec.net.look(*left[n], DATA.images)[0][0]))[rest] for n in range(3)}
+  asked = {n: softmax(np.asarray(phase.spec.net.look(*left[n], np.asarray(DATA.images))[0][0]))[rest] for n in range(3)}
   assert len({round(float(probs.std()), 4) for probs in asked.values()}) == 3
   assert targets.keys() == asked.keys()
   for epoch, found in targets.items():

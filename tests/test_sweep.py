@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import runs
+from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import resolved
 from noisyjax.data import prepare
 from noisyjax.experiments import sweep
@@ -30,7 +31,7 @@ def finish(config, folder, accuracy):
     'epochs': config.epochs,
   }
   folder.mkdir(parents=True, exist_ok=True)
-  storage.write_json(folder / 'config.json', resolved(config))
+  storage.write_json(folder / 'config.json', resolved(Plan.of(config)))
   storage.write_json(folder / 'result.json', result)
   for name in ('metrics.jsonl', 'audit.jsonl'):
     storage.JsonLines(folder / name).append({'epoch': 1, 'test_accuracy': accuracy})

@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tiny
-from noisyjax.engine import optim, step, train
+from noisyjax.engine import optim, score, step, train
 from noisyjax.engine.net import Net
 from noisyjax.engine.state import Snapshot
 from noisyjax.estimate import scoring
@@ -20,7 +20,7 @@ from noisyjax.system.errors import UserError
 from tiny import BATCH, CLASSES, ROOT, ROWS
 
 NAIVE = naive.Strategy.build()
-VALIDATION = (tiny.data(20, seed=5).images, tiny.data(20, seed=5).given)
+VALIDATION = (np.asarray(tiny.data(20, seed=5).images), tiny.data(20, seed=5).given)
 
 
 class Shifts(naive.Strategy):
@@ -196,7 +196,7 @@ def test_refresh_asks_the_networks_of_the_phase_before(trained, data):
 
 def test_a_first_layer_that_is_computed_from_images_sees_all_parts_of_the_phases_rows_and_no_others(monkeypatch):
   sorted_by_class = tiny.data(12000)
-  sorted_by_class.images[:] = np.repeat(np.arange(12, dtype=np.uint8), 1000)[:, None, None, None]
+  np.asarray(sorted_by_class.images)[:] = np.repeat(np.arange(12, dtype=np.uint8), 1000)[:, None, None, None]
   rows, seen, real = np.arange(12000) >= 1000, [], Net.init
   monkeypatch.setattr(Net, 'shown', lambda net, shape: 5000)  # as where the model has `calibrate`
   monkeypatch.setattr(Net, 'init', lambda net, key, images: seen.append(images) or real(net, key, images[:2]))
@@ -333,7 +333,7 @@ def test_validation_chooses_the_best_epoch(data):
   best = int(np.argmax(accuracy))
   assert best < 4 and int(state.control.best_epoch) == best + 1
   assert tiny.same(state.best.params, ends[best].params['net'])
-  probs, _ = step.predict(plan[0].spec.net, NAIVE, ends[0].current, VALIDATION[0], 7)
+  probs, _ = score.predict(plan[0].spec.net, NAIVE, ends[0].current, VALIDATION[0], 7)
   found = scoring.scores(probs, VALIDATION[1])
   assert hooks.records[0]['val_loss'] == pytest.approx(found['loss'], rel=1e-4)
   assert accuracy[0] == pytest.approx(found['accuracy'])
@@ -434,7 +434,7 @@ def test_with_an_average_it_is_what_validation_sees_and_what_is_kept_as_the_best
   spec = tiny.spec(model=tiny.Linear(), ema=True)
   phase = tiny.phase(NAIVE, spec, tiny.hyper(lr=1.0, ema=0.99), epochs=3)
   state, _, hooks = fit([phase], data, VALIDATION)
-  loss = lambda who: scoring.scores(step.predict(spec.net, NAIVE, who, VALIDATION[0], 7)[0], VALIDATION[1])['loss']
+  loss = lambda who: scoring.scores(score.predict(spec.net, NAIVE, who, VALIDATION[0], 7)[0], VALIDATION[1])['loss']
   ends = [s for kind, s, _ in hooks.seen if kind == 'epoch']
   for end, record in zip(ends, hooks.records, strict=True):
     raw = loss(Snapshot(end.params['net'], end.stats))
@@ -473,7 +473,7 @@ def test_a_first_phase_s_second_epoch_compiles_nothing(data):
   class Counts(Hooks):
     def epoch(self, phase, position, state, record):
       compiled.append(
-        [f._cache_size() for f in (step.step, step._begin_epoch, step._refresh, step._score_chunk, step.walks)]
+        [f._cache_size() for f in (step.train_step, step._begin_epoch, step._refresh, score._score_chunk, step.walks)]
       )
 
   train.fit([phase], data, None, ROOT, Counts())

@@ -352,7 +352,9 @@ def test_the_networks_of_confident_learning_are_asked_about_rows_they_never_saw(
   phase = phase_of(fold_networks.Strategy.build())
   state = tiny.start(phase, DATA)
   held = np.asarray(state.extra['fold']) == 2
-  other = dataclasses.replace(DATA, images=np.where(held[:, None, None, None], 255 - DATA.images, DATA.images))
+  other = dataclasses.replace(
+    DATA, images=np.where(held[:, None, None, None], 255 - np.asarray(DATA.images), DATA.images)
+  )
   a, b = (tiny.advance(phase, state, data, 6)[0].params['net']['head']['kernel'] for data in (DATA, other))
   assert_array_equal(a[2], b[2])
   assert all((a[m] != b[m]).any() for m in (0, 1, 3))
@@ -384,7 +386,7 @@ def test_folds_are_stratified_and_drawn_from_the_key():
 
 
 def test_rows_of_one_image_are_held_out_together():
-  images = DATA.images.copy()
+  images = np.array(DATA.images)
   images[30:40] = images[20:30]
   data = dataclasses.replace(DATA, images=images)
   fold = np.asarray(entered(fold_networks.Strategy.build(), epoch=0, data=data)[-1].extra['fold'])

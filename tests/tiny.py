@@ -9,7 +9,6 @@ from flax import linen as nn
 
 from noisyjax.data.training import TrainData
 from noisyjax.engine import optim, step, train
-from noisyjax.engine.augment.strength import check_strength
 from noisyjax.engine.net import Net
 
 ROWS, CLASSES, BATCH = 48, 3, 16
@@ -77,18 +76,17 @@ def hyper(
   strength=None,
   **schedule,
 ) -> step.Hyper:
-  numbers = {'warmup': 0, 'final': 0, 'factor': 0.1, 'milestones': (), 'restart': 10, 'peak': 0.25} | schedule
   optimizer = dataclasses.replace(optimizer, lr=lr, decay=decay)
-  return step.Hyper(
-    optimizer=jax.tree.map(np.float32, optimizer),
-    schedule=optim.Schedule(**{k: np.asarray(v, np.float32) for k, v in numbers.items()}),
-    strength=jax.tree.map(np.float32, check_strength('augment', strength or {})),
-    epochs=np.float32(epochs),
-    steps=np.float32(steps),
-    mixup=np.float32(mixup),
-    ema=np.float32(ema),
-    stop=(np.int32(stop[0]), np.float32(stop[1])),
-    plateau=(np.int32(plateau[0]), np.float32(plateau[1])),
+  return step.Hyper.build(
+    optimizer,
+    schedule,
+    epochs=epochs,
+    steps=steps,
+    strength=strength or {},
+    mixup=mixup,
+    ema=ema,
+    stop=stop,
+    plateau=plateau,
   )
 
 
@@ -113,10 +111,10 @@ def advance(a_phase, state, a_data, count=1, scan=False):
   images = jnp.asarray(a_data.images)
   arguments = (a_phase.spec, a_phase.strategy, a_phase.hyper)
   if scan:
-    return step.steps(*arguments, state, walks, images, keys, count)
+    return step.train_steps(*arguments, state, walks, images, keys, count)
   sums = None
   for _ in range(count):
-    state, new = step.step(*arguments, state, walks, images, keys)
+    state, new = step.train_step(*arguments, state, walks, images, keys)
     sums = new if sums is None else step.add(sums, new)
   return state, sums
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import difference, resolved
 from noisyjax.data.dataset import Dataset
 from noisyjax.runs import identity
@@ -27,7 +28,7 @@ def today(config: ConfigDict, folds: int, probs: np.ndarray | None, data: Datase
   config = config.copy_and_resolve_references()
   config.data.truth = ''
   own = '' if probs is None else hashlib.sha256(np.ascontiguousarray(probs).tobytes()).hexdigest()
-  settings = json.loads(json.dumps(resolved(config))) | {'folds': folds, 'probs': own}
+  settings = json.loads(json.dumps(resolved(Plan.of(config)))) | {'folds': folds, 'probs': own}
   return {'config': settings, 'data': data.fingerprint, 'classes': list(data.classes), **version.versions()}
 
 

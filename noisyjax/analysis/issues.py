@@ -18,9 +18,10 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from noisyjax.config.check import checked
-from noisyjax.config.plan import fitting, phases_of
+from noisyjax.config.plan import Plan, fitting
 from noisyjax.data import dataset, decode, labels as labels_, objects, pixels, plausible, probs as own_probs, split
 from noisyjax.data.column import column_of
+from noisyjax.data.images import as_images
 from noisyjax.data.label_notes import missing_note, position_note
 from noisyjax.data.training import Status, TrainData
 from noisyjax.estimate import confident, scoring
@@ -246,7 +247,7 @@ def out_of_fold(
     log.info('batch_size: %d is larger than the %d rows of a fold; %d is used.', config.batch_size, fewest, size)
     config.batch_size = size
   chunk = min(config.eval_batch_size, *map(len, parts))  # one shape for all folds
-  total = folds * sum(epochs for _, epochs, _ in phases_of(config))
+  total = folds * Plan.of(config).epochs
   probs = np.zeros((len(labels), len(classes)), np.float32)
   clock, lines = progress.Clock(), progress.Lines()
   form = '{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total:.0f} epochs [{elapsed}<{remaining}]'
@@ -266,7 +267,7 @@ def _held_out(
   """Returns the probabilities [n, C] of the held rows by a run that has neither their labels nor their images."""
   status = np.full(len(labels), Status.LABELED, np.int8)
   status[held] = Status.HELD
-  data = TrainData(images, labels, np.full(len(labels), -1, np.int32), classes, status=status)
+  data = TrainData(as_images(images), labels, np.full(len(labels), -1, np.int32), classes, status=status)
   return in_memory.fit(config, data, _Watch(bar)).probs(images[held], chunk)
 
 

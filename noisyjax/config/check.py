@@ -8,7 +8,7 @@ from noisyjax.config import fields
 from noisyjax.config.build import build_strategy, find_model, find_weights
 from noisyjax.config.flat import flat
 from noisyjax.config.override import defaults, set_field
-from noisyjax.config.plan import ROWS, phases_of, strength_of
+from noisyjax.config.plan import ROWS, Plan, strength_of
 from noisyjax.config.plugin_fields import adopt
 from noisyjax.engine import optim
 from noisyjax.engine.augment.ops import check_ops
@@ -19,23 +19,28 @@ from noisyjax.system.errors import UserError, check_choice
 
 
 def checked(config: ConfigDict) -> ConfigDict:
-  """Looks at a config before anything is loaded or written.
+  """Returns the checked copy of a config; see `plan_of`."""
+  return plan_of(config).config
+
+
+def plan_of(config: ConfigDict) -> Plan:
+  """Checks a config before anything is loaded or written, and resolves it.
 
   Returns:
-    A copy in which every value is of its field's kind: 1 is 1.0, a list is a tuple, a class 7 is "7".
+    The plan of a copy in which every value is of its field's kind: 1 is 1.0, a list is a tuple, a class 7 is "7".
   Raises:
     UserError: naming the field, its value and what was expected; unknown names, values out of range, contradictions.
   """
   config = _settled(config)
   _check_values(config)
   find_model(config.model.name)
-  planned = phases_of(config)
-  if build_strategy(planned[0][2], planned[0][0]).refresh_on == 'phase':
+  plan = Plan.of(config)
+  if plan.phases[0].method.refresh_on == 'phase':
     raise UserError(
-      f'phases[0]: {planned[0][0]!r} asks the networks of the phase before it, and there is none; expected, before it, '
-      "such as ('naive', 10, {'rows': 'trusted', 'labels': 'verified'})."
+      f'phases[0]: {plan.phases[0].strategy!r} asks the networks of the phase before it, and there is none; expected, '
+      "before it, such as ('naive', 10, {'rows': 'trusted', 'labels': 'verified'})."
     )
-  for name, _, own in planned:
+  for name, _, own in plan.phases:
     if not hasattr(find_model(own.model.name), 'apply') and own.model.name != config.model.name:
       raise UserError(f'phases: model {own.model.name!r} is fitted in one go, and cannot be a phase.')
     _check_values(own)
@@ -73,7 +78,7 @@ def checked(config: ConfigDict) -> ConfigDict:
       f'model.name: {config.model.name!r} is fitted in one go, to the given labels of all rows; expected '
       "strategy.name='naive', rows='all' and no phases, labels or mixup."
     )
-  return config
+  return plan
 
 
 def complete(config: ConfigDict, where: str) -> None:

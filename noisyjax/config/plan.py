@@ -1,7 +1,8 @@
 """From a config and training rows to the phases that `engine.train.fit` runs."""
 
+import dataclasses
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -10,9 +11,8 @@ from ml_collections import ConfigDict
 from noisyjax.config.build import build_model, build_strategy, find_strategy, find_weights
 from noisyjax.config.override import override
 from noisyjax.data.moments import moments
-from noisyjax.data.training import Status
+from noisyjax.data.training import Status, TrainData
 from noisyjax.engine import optim, step, strategy
-from noisyjax.engine.augment.strength import check_strength
 from noisyjax.engine.net import Net
 from noisyjax.engine.train import Phase
 from noisyjax.models.weights.pretrained import Weights
@@ -23,7 +23,74 @@ from noisyjax.system.log import log
 _WHOLE_RUN = ('seed', 'epochs', 'phases', 'select', 'told', 'data', 'noise', 'checkpoint', 'devices', 'tensorboard')
 
 
-def phases_of(config: ConfigDict) -> list[tuple[str, int, ConfigDict]]:
+class PlannedPhase(NamedTuple):
+  """A phase as the config describes it.
+
+  Attributes:
+    strategy: name of its strategy.
+    epochs: how many, at most.
+    config: of the run, under the overrides of this phase.
+  """
+
+  strategy: str
+  epochs: int
+  config: ConfigDict
+
+  @property
+  def method(self) -> strategy.Strategy:
+    """The strategy with the phase's fields."""
+    return build_strategy(self.config, self.strategy)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plan:
+  """What follows from a config alone, resolved once; nothing in it changes afterwards.
+
+  Attributes:
+    config: of the run.
+    phases: in their order.
+  """
+
+  config: ConfigDict
+  phases: tuple[PlannedPhase, ...]
+
+  @classmethod
+  def of(cls, config: ConfigDict) -> 'Plan':
+    """Returns the plan of a config; `check.plan_of` checks the values too.
+
+    Raises:
+      UserError: a malformed phase, an unknown strategy, or an override of a field that does not exist.
+    """
+    return cls(config, tuple(phases_of(config)))
+
+  @property
+  def last(self) -> PlannedPhase:
+    """The phase whose networks remain."""
+    return self.phases[-1]
+
+  @property
+  def epochs(self) -> int:
+    """The epochs of all phases, at most."""
+    return sum(phase.epochs for phase in self.phases)
+
+  @property
+  def watches_validation(self) -> bool:
+    """Whether training is stopped or scheduled by validation."""
+    return any(own.stop.patience or own.schedule.name == 'plateau' for _, _, own in self.phases)
+
+  def engine_phases(self, data: TrainData) -> list[Phase]:
+    """Returns the phases as the engine runs them on these rows.
+
+    Raises:
+      UserError: a phase without rows, or more devices than there are.
+    """
+    devices = self.config.devices or len(jax.devices())
+    if devices > len(jax.devices()):
+      raise UserError(f'devices: found {devices}, expected at most {len(jax.devices())}.')
+    return [_engine_phase(phase, data, devices, number == 0) for number, phase in enumerate(self.phases)]
+
+
+def phases_of(config: ConfigDict) -> list[PlannedPhase]:
   """Returns (strategy, epochs, config under the phase's overrides) of each phase.
 
   Raises:
@@ -46,7 +113,7 @@ def phases_of(config: ConfigDict) -> list[tuple[str, int, ConfigDict]]:
         raise UserError(f'phases[{i}]: {field} is of the whole run; a phase cannot set it.')
     own = config.copy_and_resolve_references()
     override(own, overrides, f'phases[{i}]')
-    out.append((name, epochs, own))
+    out.append(PlannedPhase(name, epochs, own))
   return out
 
 
@@ -67,91 +134,76 @@ def _mesh(count: int) -> jax.sharding.Mesh | None:
   return jax.make_mesh((count,), ('data',), devices=jax.devices()[:count], axis_types=(jax.sharding.AxisType.Auto,))
 
 
-def planned(config: ConfigDict, data: strategy.TrainData) -> list[Phase]:
-  """Returns the phases of a run on these rows.
-
-  Raises:
-    UserError: a phase without rows, or more devices than there are.
-  """
-  out = []
-  devices = config.devices or len(jax.devices())
-  if devices > len(jax.devices()):
-    raise UserError(f'devices: found {devices}, expected at most {len(jax.devices())}.')
-  for name, epochs, c in phases_of(config):
-    method = build_strategy(c, name)
-    rows = ROWS[c.rows](data.given, data.verified) & data.used
-    if not rows.any():
-      raise UserError(f'rows: {c.rows!r} leaves no row to phase {name!r}; no training row is verified.')
-    if 'verified' in method.needs and not (data.verified >= 0).any():
-      raise UserError(
-        f'strategy.name: {name!r} learns from verified rows, and no training row is one; expected data.verified '
-        '(labels someone checked) or, where the truth is known, data.trusted.'
-      )
-    model = build_model(c, data.classes + method.extra_classes)
-    weights = find_weights(c)
-    mean, std = pixel_statistics(c, model, data, weights)
-    size, freeze = weights.size if weights else 0, c.model.freeze_stats
-    net = Net(model, mean, std, method.networks, not c.model.vmap, size, weights, freeze)
-    o, s = c.optim, c.schedule
-    optimizer = optim.Optimizer.build(
-      name=o.name,
-      schedule=s.name,
-      lr=o.lr,
-      decay=o.decay,
-      momentum=o.momentum,
-      nesterov=o.nesterov,
-      b1=o.b1,
-      b2=o.b2,
-      eps=o.eps,
-      clip=o.clip,
-      kernels_only=o.kernels_only,
-      freeze=c.freeze,
+def _engine_phase(planned: PlannedPhase, data: TrainData, devices: int, first: bool) -> Phase:
+  name, epochs, c = planned
+  method = planned.method
+  rows = ROWS[c.rows](data.given, data.verified) & data.used
+  if not rows.any():
+    raise UserError(f'rows: {c.rows!r} leaves no row to phase {name!r}; no training row is verified.')
+  if 'verified' in method.needs and not (data.verified >= 0).any():
+    raise UserError(
+      f'strategy.name: {name!r} learns from verified rows, and no training row is one; expected data.verified '
+      '(labels someone checked) or, where the truth is known, data.trusted.'
     )
-    pipelines = (('weak', tuple(c.augment.weak)), ('strong', tuple(c.augment.strong)), ('none', ()))
-    strength = strength_of(c)
-    size = _batch_size(c, name, method, rows, data, first=not out)
-    if config.devices and size % devices:
-      raise UserError(f'batch_size: {size} cannot be spread over devices={devices}; expected a multiple of it.')
-    if size % devices:
-      log.info('batch_size: %d cannot be spread over %d devices; phase %r uses one.', size, devices, name)
-    mesh = _mesh(devices if size % devices == 0 else 1)
-    spec = step.Spec(net, data.classes, size, pipelines, c.mixup > 0, c.ema > 0, mesh)
-    numbers = {f: s[f] for f in ('warmup', 'final', 'factor', 'milestones', 'restart', 'peak')}
-    schedule = optim.Schedule(**{f: np.asarray(v, np.float32) for f, v in numbers.items()})
-    hyper = step.Hyper(
-      optimizer=optimizer,
-      schedule=schedule,
-      strength=jax.tree.map(np.float32, check_strength('augment', strength)),
-      epochs=np.float32(epochs),
-      steps=np.float32(1),
-      mixup=np.float32(c.mixup or 1.0),
-      ema=np.float32(c.ema),
-      stop=(np.int32(c.stop.patience), np.float32(c.stop.delta)),
-      plateau=(np.int32(s.patience if s.name == 'plateau' else 0), np.float32(s.factor)),
-    )
-    per_call = c.per_call or (1 if jax.default_backend() == 'cpu' else 0)
-    out.append(
-      Phase(
-        name,
-        method,
-        spec,
-        hyper,
-        epochs,
-        rows,
-        c.labels,
-        c.reset,
-        c.stop.metric,
-        c.steps_per_epoch,
-        per_call,
-        c.eval_batch_size,
-        c.balance,
-      )
-    )
-  return out
+  model = build_model(c, data.classes + method.extra_classes)
+  weights = find_weights(c)
+  mean, std = pixel_statistics(c, model, data, weights)
+  size, freeze = weights.size if weights else 0, c.model.freeze_stats
+  net = Net(model, mean, std, method.networks, not c.model.vmap, size, weights, freeze)
+  o, s = c.optim, c.schedule
+  optimizer = optim.Optimizer.build(
+    name=o.name,
+    schedule=s.name,
+    lr=o.lr,
+    decay=o.decay,
+    momentum=o.momentum,
+    nesterov=o.nesterov,
+    b1=o.b1,
+    b2=o.b2,
+    eps=o.eps,
+    clip=o.clip,
+    kernels_only=o.kernels_only,
+    freeze=c.freeze,
+  )
+  pipelines = (('weak', tuple(c.augment.weak)), ('strong', tuple(c.augment.strong)), ('none', ()))
+  batch_size = _batch_size(c, name, method, rows, data, first)
+  if c.devices and batch_size % devices:
+    raise UserError(f'batch_size: {batch_size} cannot be spread over devices={devices}; expected a multiple of it.')
+  if batch_size % devices:
+    log.info('batch_size: %d cannot be spread over %d devices; phase %r uses one.', batch_size, devices, name)
+  mesh = _mesh(devices if batch_size % devices == 0 else 1)
+  spec = step.Spec(net, data.classes, batch_size, pipelines, c.mixup > 0, c.ema > 0, mesh)
+  numbers = {f: s[f] for f in ('warmup', 'final', 'factor', 'milestones', 'restart', 'peak')}
+  hyper = step.Hyper.build(
+    optimizer,
+    numbers,
+    epochs=epochs,
+    strength=strength_of(c),
+    mixup=c.mixup or 1.0,
+    ema=c.ema,
+    stop=(c.stop.patience, c.stop.delta),
+    plateau=(s.patience if s.name == 'plateau' else 0, s.factor),
+  )
+  per_call = c.per_call or (1 if jax.default_backend() == 'cpu' else 0)
+  return Phase(
+    name,
+    method,
+    spec,
+    hyper,
+    epochs,
+    rows,
+    c.labels,
+    c.reset,
+    c.stop.metric,
+    c.steps_per_epoch,
+    per_call,
+    c.eval_batch_size,
+    c.balance,
+  )
 
 
 def _batch_size(
-  config: ConfigDict, name: str, method: strategy.Strategy, rows: np.ndarray, data: strategy.TrainData, first: bool
+  config: ConfigDict, name: str, method: strategy.Strategy, rows: np.ndarray, data: TrainData, first: bool
 ) -> int:
   """Returns the rows of a step: `batch_size`, or less where an epoch goes once through fewer rows than that.
 
@@ -182,7 +234,7 @@ def fitting(batch_size: int, rows: int) -> int:
 
 
 def pixel_statistics(
-  config: ConfigDict, model: Any, data: strategy.TrainData, weights: Weights | None = None
+  config: ConfigDict, model: Any, data: TrainData, weights: Weights | None = None
 ) -> tuple[tuple, tuple]:
   """Returns mean and std per channel in 0-255: the config's, the weights', or the training images'.
 

@@ -5,9 +5,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from noisyjax.config.build import build_strategy
 from noisyjax.config.flat import flat
-from noisyjax.config.plan import phases_of
+from noisyjax.config.plan import Plan
 from noisyjax.config.plugin_fields import MODELS, OPS, PLUGINS, SOURCES, STRATEGIES, model_fields, strategy_fields
 from noisyjax.engine.augment import ops
 from noisyjax.system import plugins
@@ -24,18 +23,15 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
   return edited + [f'{k}: {value(a, k)} → {value(b, k)}' for k in sorted(a | b) if plain(a.get(k)) != plain(b.get(k))]
 
 
-def resolved(config: ConfigDict) -> dict:
+def resolved(plan: Plan) -> dict:
   """Returns the config as plain data, without the tables of strategies and models that the run does not use."""
-  used = {config.strategy.name, *(p[0] for p in config.phases)}
-  if not config.phases:
-    used |= {p[0] for p in build_strategy(config, config.strategy.name).phases(config.strategy.name, config.epochs)}
+  config = plan.config
+  used = {config.strategy.name, *(phase.strategy for phase in plan.phases)}
   out = config.to_dict()
-  models = {config.model.name, *(own.model.name for _, _, own in phases_of(config))}
+  models = {config.model.name, *(own.model.name for _, _, own in plan.phases)}
   for field, keep in (('strategy', used), ('model', models)):
     out[field] = {k: v for k, v in out[field].items() if not isinstance(v, dict) or k in keep}
-  views = {
-    op for c in (config, *(own for _, _, own in phases_of(config))) for op in (*c.augment.weak, *c.augment.strong)
-  }
+  views = {op for c in (config, *(own for _, _, own in plan.phases)) for op in (*c.augment.weak, *c.augment.strong)}
   named = ((STRATEGIES, used), (MODELS, models), (SOURCES, {config.data.source}), (OPS, views))
   if files := [file for package, names in named for file in plugins.loaded(package, sorted(names))]:
     out['plugins'] = {f'{f.package}.{f.name}': {'file': f.file, 'sha256': f.sha256} for f in files}

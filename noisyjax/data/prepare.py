@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from noisyjax.data import dataset, noise, on_table, plausible, split
+from noisyjax.data.images import Images, as_images
 from noisyjax.data.origin import Origin, of_rows
 from noisyjax.data.training import TrainData
 from noisyjax.system.log import log
@@ -31,7 +32,7 @@ class Prepared:
 
   train: TrainData
   rows: np.ndarray
-  validation: tuple[np.ndarray, np.ndarray] | None
+  validation: tuple[Images, np.ndarray] | None
   val_rows: np.ndarray
   classes: tuple[str, ...]
   record: dict[str, Any]
@@ -55,7 +56,7 @@ class Audit:
   """
 
   truth: np.ndarray
-  test: tuple[np.ndarray, np.ndarray] | None
+  test: tuple[Images, np.ndarray] | None
   test_rows: np.ndarray
   labels: str
   noise: dict[str, Any]
@@ -81,11 +82,18 @@ def prepare(config: Any) -> tuple[Prepared, Audit]:
     parts = split.split(data, truth, config.data, source)
     verified = split.reveal(data, truth, parts.train, config.data.trusted, config.data.seed)
     data = data.with_labels(verified=verified)
-  images = data.images
+  everything = as_images(data.images)
+  part = lambda rows: as_images(everything.take(rows))
   val_label = data.given if config.data.val_labels == 'given' else data.verified
   test_label = {'true': truth, 'verified': data.verified, 'given': data.given}[config.data.test_labels]
   train = TrainData(
-    images[parts.train], data.given[parts.train], data.verified[parts.train], len(data.classes), 0, weight, status
+    part(parts.train),
+    data.given[parts.train],
+    data.verified[parts.train],
+    len(data.classes),
+    0,
+    weight,
+    status,
   )
   told, hidden = _noise_record(injected)
   record = {
@@ -107,12 +115,12 @@ def prepare(config: Any) -> tuple[Prepared, Audit]:
     val_rows=parts.val,
     classes=data.classes,
     record=record,
-    validation=(images[parts.val], val_label[parts.val]) if len(parts.val) else None,
+    validation=(part(parts.val), val_label[parts.val]) if len(parts.val) else None,
     notes=tuple(data.notes) + tuple(parts.notes),
-    data=dataclasses.replace(data, images=images[:0].copy()),
-    origin=of_rows(data.root, data.names, parts.train, images),
+    data=dataclasses.replace(data, images=everything.take(np.arange(0))),
+    origin=of_rows(data.root, data.names, parts.train, data.images),
   )
-  test = (images[parts.test], test_label[parts.test]) if len(parts.test) else None
+  test = (part(parts.test), test_label[parts.test]) if len(parts.test) else None
   mark = _audit_fingerprint(data, parts, truth, test_label)
   return prepared, Audit(truth, test, parts.test, config.data.test_labels, hidden, mark, whole)
 

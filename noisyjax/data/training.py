@@ -10,6 +10,8 @@ import enum
 
 import numpy as np
 
+from noisyjax.data.images import Images, as_images, first_of_same
+
 
 class Status(enum.IntEnum):
   """What was decided of a training row.
@@ -35,7 +37,7 @@ class TrainData:
   Construction settles labels, weights and statuses so that the invariant above holds.
 
   Attributes:
-    images: uint8 [N, H, W, C].
+    images: of the rows; an array uint8 [N, H, W, C] is made `Images`.
     given: int32 [N], -1 = no label; -1 unless the row is LABELED.
     verified: int32 [N], -1 = unchecked; -1 unless the row is LABELED.
     classes: number of classes.
@@ -44,7 +46,7 @@ class TrainData:
     status: int8 [N], a `Status` a row. None: by the labels. A row of weight 0 that is not HELD is DROPPED.
   """
 
-  images: np.ndarray
+  images: Images
   given: np.ndarray
   verified: np.ndarray
   classes: int
@@ -60,6 +62,7 @@ class TrainData:
     status[(status == Status.LABELED) & (self.given < 0) & (self.verified < 0)] = Status.UNLABELED
     labeled = status == Status.LABELED
     settle = lambda name, value: object.__setattr__(self, name, value)
+    settle('images', as_images(self.images))
     settle('status', status)
     settle('weight', np.where(self.used, weight, np.float32(0)))
     settle('given', np.where(labeled, self.given, np.int32(-1)))
@@ -69,3 +72,7 @@ class TrainData:
   def used(self) -> np.ndarray:
     """bool [N]: the rows that may be trained on, with or without a label."""
     return self.status <= Status.UNLABELED
+
+  def twins(self) -> np.ndarray:
+    """Returns int64 [N]: for each row the first one that holds the same image."""
+    return first_of_same(self.images)

@@ -21,7 +21,7 @@ class Ctx:
     classes: number of classes C.
     lr: float32, this step's learning rate of the networks; None in `refresh`.
     rows: bool [N], the rows that the phase may use; None in `loss`, whose batches hold no others.
-    previous: in `refresh` on entering a phase, the TrainState that the phase before it left; else None.
+    previous_state: in `refresh` on entering a phase, the TrainState that the phase before it left; else None.
     stats: the networks' running statistics after all calls so far.
     passes: images through a network so far: a forward pass counts 1, forward and backward 3.
   """
@@ -37,10 +37,10 @@ class Ctx:
     state: Any = None,  # a TrainState
     lr: Any = None,
     rows: Any = None,
-    previous: Any = None,
+    previous_state: Any = None,
   ) -> None:
     self.key, self.epoch, self.epochs, self.progress, self.classes = key, epoch, epochs, progress, classes
-    self.lr, self.rows, self.previous = lr, rows, previous
+    self.lr, self.rows, self.previous_state = lr, rows, previous_state
     self._net, self._state, self._calls = net, state, 0
     self.stats = None if state is None else state.stats
     self.passes = 0
@@ -57,7 +57,7 @@ class Ctx:
     """
     key = jax.random.fold_in(self.key, self._calls)
     self._calls += 1
-    self.passes += 3 * self._net.images(images)
+    self.passes += 3 * self._net.image_count(images)
     logits, features, stats = self._net.train(params['net'], self.stats, images, key)
     if keep:
       self.stats = stats
@@ -72,7 +72,7 @@ class Ctx:
     Returns:
       As `net`.
     """
-    self.passes -= 2 * self._net.images(images)  # forward alone
+    self.passes -= 2 * self._net.image_count(images)  # forward alone
     return jax.lax.stop_gradient(self.net(self._state.params, images, keep))
 
   def look(self, images: Array, averaged: bool = False) -> tuple[Array, Array]:
@@ -84,7 +84,7 @@ class Ctx:
     Returns:
       As `net`.
     """
-    self.passes += self._net.images(images)
+    self.passes += self._net.image_count(images)
     now = self._state.current if averaged else Snapshot(self._state.params['net'], self._state.stats)
     return jax.lax.stop_gradient(self._net.look(now.params, now.stats, images))
 

@@ -43,7 +43,7 @@ def check_step(
 
   Args:
     phase: a `train.Phase`. networks: as they began. state: after the phase's first `count` steps. walks, images, keys:
-      as `step.train_step` takes them.
+      as `step.one_step` takes them.
   Raises:
     Diverged: naming what is not finite first: a view, a target, a layer's output, or the loss itself.
   """

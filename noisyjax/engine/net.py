@@ -62,7 +62,7 @@ class Net:
       return self._each(call, images, *stacked)
     return self._each(lambda *own: call(images, *own), *stacked)
 
-  def images(self, images: Array) -> int:
+  def image_count(self, images: Array) -> int:
     """Returns how many images pass through a network when this array is shown to all."""
     return images.shape[0] * images.shape[1] if images.ndim == 5 else images.shape[0] * self.networks
 

@@ -15,7 +15,6 @@ from jax.extend import core
 
 from noisyjax.data.training import TrainData
 from noisyjax.engine import optim, step, train
-from noisyjax.engine.augment.strength import check_strength
 from noisyjax.engine.net import Net
 from noisyjax.engine.strategy import Strategy
 from noisyjax.models import small_cnn
@@ -71,10 +70,7 @@ def step_passes(strategy: Strategy) -> float:
   given, even = np.arange(ROWS, dtype=np.int32) % CLASSES, np.arange(ROWS) % 2 == 0
   images = rng.integers(0, 256, (ROWS, 8, 8, 1), np.uint8)
   data = TrainData(images, given, np.where(even, given, -1).astype(np.int32), CLASSES)
-  one, whole = np.float32(1), np.int32(1)
-  schedule = optim.Schedule(**{f.name: one for f in dataclasses.fields(optim.Schedule)})
-  strength = jax.tree.map(np.float32, check_strength('augment', {}))
-  hyper = step.Hyper(optim.Optimizer.build(), schedule, strength, one, one, one, one, (whole, one), (whole, one))
+  hyper = step.Hyper.build(optim.Optimizer.build())
   net = Net(small_cnn.Model(CLASSES + strategy.extra_classes, widths=(4,)), (127.5,), (64.0,), strategy.networks)
   spec = step.Spec(net, CLASSES, BATCH, tuple((view, ()) for view in ('weak', 'strong', 'none')))
   phase = train.Phase('cost', strategy, spec, hyper, 1, np.ones(ROWS, bool))
@@ -84,7 +80,7 @@ def step_passes(strategy: Strategy) -> float:
     state = train.enter(phase, 0, data, images, root, None, template=True)
     keys = step.keys(root)
     walks = step.walks(state.masks, keys.walk, state.epoch, CLASSES)
-    return step.train_step(spec, counted, hyper, state, walks, images, keys)
+    return step.one_step(spec, counted, hyper, state, walks, images, keys)
 
   jax.eval_shape(one_step, jax.random.key(0), images)
   return counted.passes

@@ -1,11 +1,13 @@
-"""The step: the only gradient and the only jit of training; and how rows are scored and predicted.
+"""The step: the only gradient of training.
 
-A step is rows of the walks → views of their images → the strategy's loss → one update per network. What is static is
+A step is rows of the walks → their images → views → the strategy's loss → one update per network. What is static is
 one hashable `Spec`; every number is an argument, so one phase is traced once, whatever its hyper-parameters.
 """
 
 import dataclasses
 import functools
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -15,10 +17,11 @@ import optax
 from flax import struct
 from jax.sharding import NamedSharding, PartitionSpec
 
-from noisyjax.engine import dynamics, optim, walk
+from noisyjax.engine import dynamics, gather, optim, walk
 from noisyjax.engine.augment.mixup import mixup_pairs
 from noisyjax.engine.augment.ops import augment
-from noisyjax.engine.augment.strength import Strength
+from noisyjax.engine.augment.strength import Strength, check_strength
+from noisyjax.engine.gather import Gathered
 from noisyjax.engine.net import Net
 from noisyjax.engine.state import Snapshot, TrainState, observe
 from noisyjax.engine.strategy import Ctx, Out, Strategy
@@ -51,9 +54,15 @@ class Hyper:
   """What is traced of a phase: numbers only.
 
   Attributes:
-    optimizer: with its numbers; what is static of it is static here too. schedule: its numbers. strength: of the
-      augmentations. epochs: the phase's length. steps: per epoch.
-    mixup: alpha. ema: decay. stop: (patience, least improvement). plateau: (patience, factor).
+    optimizer: with its numbers; what is static of it is static here too.
+    schedule: the numbers of the learning rate's schedule.
+    strength: of the augmentations.
+    epochs: the phase's length.
+    steps: steps of an epoch.
+    mixup: alpha of the Beta distribution.
+    ema: decay of the average.
+    stop: (patience, least improvement) of early stopping; a patience of 0 never stops.
+    plateau: (patience, factor) of the plateau schedule; a patience of 0 never cuts.
   """
 
   optimizer: optim.Optimizer
@@ -65,6 +74,43 @@ class Hyper:
   ema: Array
   stop: tuple[Array, Array]
   plateau: tuple[Array, Array]
+
+  @classmethod
+  def build(
+    cls,
+    optimizer: optim.Optimizer,
+    schedule: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    epochs: float = 1,
+    steps: float = 1,
+    strength: Mapping[str, Any] = MappingProxyType({}),
+    mixup: float = 1.0,
+    ema: float = 0.0,
+    stop: tuple[int, float] = (0, 0.0),
+    plateau: tuple[int, float] = (0, 0.5),
+  ) -> 'Hyper':
+    """Returns the numbers of a phase, each cast once to its type, so that a new value never retraces.
+
+    Args:
+      optimizer: with its numbers.
+      schedule: fields of `optim.Schedule`; those that are left out have defaults.
+      epochs, steps, mixup, ema, stop, plateau: as above.
+      strength: fields of `Strength`, by their names in the config.
+    Raises:
+      UserError: a strength that is out of range.
+    """
+    numbers = {'warmup': 0, 'final': 0, 'factor': 0.1, 'milestones': (), 'restart': 10, 'peak': 0.25} | dict(schedule)
+    return cls(
+      optimizer=jax.tree.map(np.float32, optimizer),
+      schedule=optim.Schedule(**{name: np.asarray(value, np.float32) for name, value in numbers.items()}),
+      strength=jax.tree.map(np.float32, check_strength('augment', dict(strength))),
+      epochs=np.float32(epochs),
+      steps=np.float32(steps),
+      mixup=np.float32(mixup),
+      ema=np.float32(ema),
+      stop=(np.int32(stop[0]), np.float32(stop[1])),
+      plateau=(np.int32(plateau[0]), np.float32(plateau[1])),
+    )
 
 
 @struct.dataclass
@@ -90,30 +136,30 @@ def _views(spec: Spec, names, strength, key: Array, index: Array, visit: Array, 
   return [augment(dict(spec.pipelines)[name], strength, split[:, i], images) for i, name in enumerate(names)]
 
 
-def _stream_batch(spec, hyper, state, views, order, images, key, mixed):
-  """Returns one stream's batch: dict of [B, …] (or [M, B, …] where networks walk their own rows), and the visits."""
-  index, visit, valid = walk.rows(order, state.tick, spec.batch_size * views.ratio)
+def _stream_batch(spec, hyper, state, stream, rows, images, key, mixed):
+  """Returns one stream's batch: dict of [B, …] (or [M, B, …] where networks walk their own rows)."""
 
-  def gather(index, visit, valid, trust):
+  def views(rows, pixels, trust):
     # A stream without rows hands out row 0, which may be held: nobody may see it, not even batch statistics.
-    pixels = jnp.where(valid[:, None, None, None], images[index], 0)
+    pixels = jnp.where(rows.valid[:, None, None, None], pixels, 0)
     if spec.mesh is not None:
       pixels = jax.lax.with_sharding_constraint(pixels, NamedSharding(spec.mesh, PartitionSpec('data')))
-    seen = _views(spec, views.pipelines, hyper.strength, key, index, visit, pixels)
-    batch = {'index': index, 'weight': jnp.where(valid, state.targets.weight[index], 0.0), 'trust': trust[..., index]}
-    batch |= dict(zip(views.names, seen, strict=True))
-    if not views.labeled:
+    index = rows.index
+    seen = _views(spec, stream.pipelines, hyper.strength, key, index, rows.visit, pixels)
+    weight = jnp.where(rows.valid, state.targets.weight[index], 0.0)
+    batch = {'index': index, 'weight': weight, 'trust': trust[..., index]}
+    batch |= dict(zip(stream.names, seen, strict=True))
+    if not stream.labeled:
       return batch
     label = state.targets.label[index]
     hard = jax.nn.one_hot(label, spec.classes)  # an unlabeled row (-1) is all zeros
     target = hard if state.targets.soft is None else state.targets.soft[index]
     batch |= {'label': label, 'target': target}
     own = jax.random.fold_in(key, ~state.step)  # rows have the numbers from 0 on
-    return _mix(batch, views.names, mixed, hyper.mixup, own) if mixed else batch
+    return _mix(batch, stream.names, mixed, hyper.mixup, own) if mixed else batch
 
-  if index.ndim == 1:
-    return gather(index, visit, valid, state.targets.trust), visit
-  return jax.vmap(gather)(index, visit, valid, state.targets.trust), visit
+  own_rows = rows.index.ndim > 1
+  return (jax.vmap(views) if own_rows else views)(rows, images, state.targets.trust)
 
 
 def _mix(batch: dict, names, mixed: str, alpha: Array, key: Array) -> dict:
@@ -169,24 +215,40 @@ def _metrics(out: Out, batch: dict, counted: Array, lr: Array, loss: Array, pass
 
 
 def batches(spec, strategy, hyper, state, walks, images, keys) -> tuple[dict, dict]:
-  """Returns what `strategy.loss` sees of this step, {stream: {name: [B, …] or [M, B, …]}}, and each row's visit."""
+  """Returns what `strategy.loss` sees of this step, {stream: {name: [B, …] or [M, B, …]}}, and each row's visit.
+
+  Arguments as in `one_step`.
+  """
+  gathered = images
+  if not isinstance(images, Gathered):
+    gathered = gather.on_device(gather.rows_of(strategy, spec.batch_size, walks, state.tick), images)
   view_key = jax.random.fold_in(keys.views, state.epoch)
-  batch, visits = {}, {}
-  for i, (name, views) in enumerate(strategy.streams.items()):
-    mixed = strategy.mix if spec.mixup and views.labeled else None
-    batch[name], visits[name] = _stream_batch(
-      spec, hyper, state, views, walks[name], images, jax.random.fold_in(view_key, i), mixed
-    )
-  return batch, visits
+  batch = {}
+  for i, (name, stream) in enumerate(strategy.streams.items()):
+    mixed = strategy.mix if spec.mixup and stream.labeled else None
+    key = jax.random.fold_in(view_key, i)
+    batch[name] = _stream_batch(spec, hyper, state, stream, gathered.rows[name], gathered.images[name], key, mixed)
+  return batch, {name: rows.visit for name, rows in gathered.rows.items()}
 
 
-def train_step(
-  spec: Spec, strategy: Strategy, hyper: Hyper, state: TrainState, walks: dict, images: Array, keys: Keys
+def one_step(
+  spec: Spec,
+  strategy: Strategy,
+  hyper: Hyper,
+  state: TrainState,
+  walks: dict[str, walk.Walk] | None,
+  images: Array | Gathered,
+  keys: Keys,
 ) -> tuple[TrainState, dict[str, Array]]:
   """One step.
 
   Args:
-    spec, strategy, hyper: of the phase. state: donated. walks: this epoch's, by stream. images: uint8 [N, H, W, C].
+    spec: what is static of the phase.
+    strategy: of the phase.
+    hyper: what is traced of the phase.
+    state: donated.
+    walks: this epoch's, by stream; not looked at where the images are gathered.
+    images: all, uint8 [N, H, W, C], or the rows and images of this step alone, which need not fit the device's memory.
     keys: the run's.
   Returns:
     The next state, and metrics as name → float32 [2] (sum, count).
@@ -236,14 +298,12 @@ def train_step(
 
 def _many_steps(spec, strategy, hyper, state, walks, images, keys, count):
   """`count` steps in one call, by scan: fewer launches on GPU and TPU (on CPU a convolution inside a loop is slow)."""
-  state, sums = jax.lax.scan(
-    lambda s, _: train_step(spec, strategy, hyper, s, walks, images, keys), state, length=count
-  )
+  state, sums = jax.lax.scan(lambda s, _: one_step(spec, strategy, hyper, s, walks, images, keys), state, length=count)
   return state, jax.tree.map(lambda a: a.sum(0), sums)
 
 
-step = jax.jit(train_step, static_argnames='spec', donate_argnames='state')
-steps = jax.jit(_many_steps, static_argnames=('spec', 'count'), donate_argnames='state')
+train_step = jax.jit(one_step, static_argnames='spec', donate_argnames='state')
+train_steps = jax.jit(_many_steps, static_argnames=('spec', 'count'), donate_argnames='state')
 add = jax.jit(lambda a, b: jax.tree.map(jnp.add, a, b))
 
 
@@ -280,63 +340,18 @@ def walks(members: dict[str, Array], key: Array, epoch: Array, classes: int) -> 
   return {name: walk.walk(m, key, classes) for name, m in members.items()}
 
 
-def refresh(strategy, state, scores, rows, key, epochs, classes, previous=None):
-  """Runs the strategy's `refresh`; returns (targets, extra). `previous`: on entering, the state before the phase."""
-  return _refresh(strategy, state.replace(masks={}), scores, rows, key, epochs, classes, previous)
+def refresh(strategy, state, scores, rows, key, epochs, classes, previous_state=None):
+  """Returns (targets, extra) of the strategy's `refresh`; on entering a phase it sees the state before."""
+  return _refresh(strategy, state.replace(masks={}), scores, rows, key, epochs, classes, previous_state)
 
 
 @functools.partial(jax.jit, static_argnames='classes')
-def _refresh(strategy, state, scores, rows, key, epochs, classes, previous):
+def _refresh(strategy, state, scores, rows, key, epochs, classes, previous_state):
   key = jax.random.fold_in(key, state.epoch)
-  ctx = Ctx(key, state.phase_epoch, epochs, state.phase_epoch / epochs, classes, rows=rows, previous=previous)
+  ctx = Ctx(
+    key, state.phase_epoch, epochs, state.phase_epoch / epochs, classes, rows=rows, previous_state=previous_state
+  )
   return strategy.refresh(state, scores, ctx)
-
-
-@functools.partial(jax.jit, static_argnames='net')
-def _score_chunk(net: Net, strategy: Strategy, params, stats, targets, images, index):
-  logits, features = net.look(params, stats, images[index])
-  batch = {'index': index, 'label': targets.label[index], 'weight': targets.weight[index]}
-  hard = jax.nn.one_hot(batch['label'], logits.shape[-1])
-  batch['target'] = hard if targets.soft is None else targets.soft[index]
-  return strategy.score(logits, features, batch)
-
-
-def score_rows(
-  net: Net, strategy: Strategy, state: TrainState, images: Array, chunk: int, averaged: bool = False
-) -> dict[str, Array]:
-  """Streams every row, unaugmented, through the networks: what `strategy.score` keeps of it, {name: [M, N, …]}.
-
-  The raw networks are asked, unless `averaged`: selection methods in the literature score the networks they train.
-  """
-  asked = state.current if averaged else Snapshot(state.params['net'], state.stats)
-  total = len(images)
-  parts = []
-  for start in range(0, total, chunk):
-    index = jnp.minimum(jnp.arange(start, start + chunk), total - 1)  # one shape; the surplus is cut below
-    parts.append(_score_chunk(net, strategy, asked.params, asked.stats, state.targets, images, index))
-  return jax.tree.map(lambda *p: jnp.concatenate(p, 1)[:, :total], *parts)
-
-
-@functools.partial(jax.jit, static_argnames='net')
-def _predict_chunk(net: Net, strategy: Strategy, params, stats, images):
-  logits, _ = net.look(params, stats, images)
-  return strategy.probs(logits), strategy.probs(logits[:1])
-
-
-def predict(net: Net, strategy: Strategy, snapshot: Snapshot, images: np.ndarray, chunk: int):
-  """Returns probabilities of the vote and of the first network alone, float32 [n, C]; images uint8 [n, H, W, C]."""
-  found, ahead = [], None
-  chunk = min(chunk, len(images)) or 1
-  for start in range(0, len(images), chunk):
-    part = np.asarray(images[start : start + chunk])
-    short = chunk - len(part)
-    if short:  # one shape: the last chunk is padded and cut
-      part = np.concatenate([part, np.zeros((short, *part.shape[1:]), part.dtype)])
-    found.append(_predict_chunk(net, strategy, snapshot.params, snapshot.stats, part))
-    jax.block_until_ready(ahead)  # one chunk ahead of the device, and no more
-    ahead = found[-1]
-  votes, alone = (np.concatenate(jax.device_get(parts))[: len(images)] for parts in zip(*found))
-  return votes, alone
 
 
 @functools.partial(jax.jit, donate_argnames='state')

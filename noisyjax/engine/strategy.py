@@ -46,7 +46,7 @@ What `ctx` offers to `loss` (engine/context.py says more):
 and to `refresh`: key, epoch, epochs, progress, classes, and
 
   ctx.rows                      bool [N], the rows that the phase may use: no other row may influence anything
-  ctx.previous                  on entering a phase, the TrainState that the phase before it left; else None
+  ctx.previous_state            on entering a phase, the TrainState that the phase before it left; else None
 
 `noisyjax.engine.losses` has losses per example and `weighted_mean`; `noisyjax.strategies.shared` has what several
 methods use, such as `row_memory` (a memory for each row in `extra`); `noisyjax.estimate` has mixtures and matrices.

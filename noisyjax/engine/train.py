@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from noisyjax.data.images import Images
 from noisyjax.data.training import TrainData
-from noisyjax.engine import dynamics, first_loss, step
+from noisyjax.engine import dynamics, first_loss, score, step
 from noisyjax.engine.net import Net, path_matches
 from noisyjax.engine.state import Snapshot, Targets, TrainState, new_control
 from noisyjax.engine.strategy import Strategy
@@ -90,12 +91,12 @@ def first_targets(phase: Phase, data: TrainData) -> Targets:
   )
 
 
-def _carried_targets(phase: Phase, data: TrainData, previous: TrainState) -> Targets:
+def _carried_targets(phase: Phase, data: TrainData, previous_state: TrainState) -> Targets:
   """Targets go over from phase to phase, unless the phase names the labels to begin from."""
   fresh = first_targets(phase, data)
   if phase.labels:
     return fresh
-  old = previous.targets
+  old = previous_state.targets
   soft = old.soft
   if phase.strategy.soft and soft is None:
     soft = jax.nn.one_hot(old.label, data.classes)
@@ -113,9 +114,9 @@ def _check_pattern(field: str, pattern: str, params: PyTree) -> None:
     raise UserError(f'{field}: {pattern!r} matches no parameter. Expected a part of one of: {listed(paths)}.')
 
 
-def _carried_networks(phase: Phase, fresh: Snapshot, previous: TrainState) -> tuple[Snapshot, Snapshot]:
+def _carried_networks(phase: Phase, fresh: Snapshot, previous_state: TrainState) -> tuple[Snapshot, Snapshot]:
   """Returns the networks before the reset (which a corrector is asked with) and after it."""
-  old = Snapshot(previous.params['net'], previous.stats)
+  old = Snapshot(previous_state.params['net'], previous_state.stats)
   if phase.reset == 'none':
     chosen = jax.tree.map(lambda _: False, fresh)
   else:
@@ -144,82 +145,91 @@ def enter(
   data: TrainData,
   images: Array,
   root: Array,
-  previous: TrainState | None = None,
-  earlier: Phase | None = None,
+  previous_state: TrainState | None = None,
+  previous_phase: Phase | None = None,
   template=False,
 ) -> TrainState:
   """Begins a phase.
 
-  Networks, optimizer (where the same parameters are frozen) and targets go over from `previous`; averages, what is
-  learnt beside the networks, `extra` and early stopping begin anew, and so do dynamics and the choice of the best
-  epoch, unless the phase `continues` the earlier one. A strategy that refreshes is asked first, with the networks as
-  the last phase left them (or, where it `asks_best`, with the best of that phase by validation); then the reset
-  happens.
+  Networks, optimizer (where the same parameters are frozen) and targets are carried over from `previous_state`;
+  averages, what is learned beside the networks, `extra` and early stopping begin anew, and so do dynamics and the
+  choice of the best epoch, unless the phase `continues` the previous one. A strategy's `refresh` runs first, with
+  scores of the networks as the previous phase left them (or, where it `asks_best`, of the best ones of that phase by
+  validation); then the reset happens.
 
   Args:
-    phase: which. number: its index, folded into the key. data: what the strategy may know. images: data.images, on the
-      device. root: the run's key. previous: the state at the end of the phase before, and
-    earlier: that phase. template: only the structure matters (a resume fills it): nothing is scored.
+    phase: the phase to begin.
+    number: its index, which is folded into the key.
+    data: what the strategy may know.
+    images: `data.images`, on the device.
+    root: the run's key.
+    previous_state: the state at the end of the previous phase; None in the first phase.
+    previous_phase: the previous phase; None in the first phase.
+    template: whether only the structure matters, because a resume fills it: nothing is scored then.
   """
   key = jax.random.fold_in(jax.random.fold_in(root, 0), number)
   net_key, own_key = jax.random.split(key)
   strategy, spec = phase.strategy, phase.spec
   usable = np.flatnonzero(phase.rows & data.used)
   every = -(-len(usable) // spec.net.shown(data.images.shape[1:]))  # from all over the data set
-  fresh = Snapshot(*spec.net.init(net_key, data.images[usable[::every]]))
+  fresh = Snapshot(*spec.net.init(net_key, data.images.take(usable[::every])))
   if phase.hyper.optimizer.freeze:
     _check_pattern('freeze', phase.hyper.optimizer.freeze, fresh.params)
-  features = spec.net.width(fresh.params, fresh.stats, data.images[:1])
+  features = spec.net.width(fresh.params, fresh.stats, data.images.take(np.arange(1)))
   own, extra = strategy.init(own_key, dataclasses.replace(data, features=features))
   zero = lambda: jnp.array(0, jnp.int32)
   record = dynamics.new(strategy.networks, len(data.given))
-  if previous is None:
+  if previous_state is None:
     before, after, targets = fresh, fresh, first_targets(phase, data)
     counters = {'step': zero(), 'epoch': zero(), 'phase_epoch': zero(), 'tick': zero()}
   else:
-    before, after = _carried_networks(phase, fresh, previous)
-    before = previous.best if strategy.asks_best else before
-    targets = _carried_targets(phase, data, previous)
-    counters = {'step': previous.step, 'epoch': previous.epoch, 'phase_epoch': zero(), 'tick': zero()}
-  same = previous is not None and phase.reset == 'none' and before is not fresh
+    before, after = _carried_networks(phase, fresh, previous_state)
+    before = previous_state.best if strategy.asks_best else before
+    targets = _carried_targets(phase, data, previous_state)
+    counters = {'step': previous_state.step, 'epoch': previous_state.epoch, 'phase_epoch': zero(), 'tick': zero()}
+  same = previous_state is not None and phase.reset == 'none' and before is not fresh
   fresh_opt = phase.hyper.optimizer.init(after.params)
   own_opt = strategy.own_optimizer().init(own) if jax.tree.leaves(own) else {}
   # Adam's counts are of all parameters: those that were frozen would begin with moments that are no one's.
-  thawed = earlier is not None and earlier.hyper.optimizer.freeze != phase.hyper.optimizer.freeze
-  carry_opt = same and not thawed and jax.tree.map(jnp.shape, previous.opt['net']) == jax.tree.map(jnp.shape, fresh_opt)
+  thawed = previous_phase is not None and previous_phase.hyper.optimizer.freeze != phase.hyper.optimizer.freeze
+  carry_opt = (
+    same and not thawed and jax.tree.map(jnp.shape, previous_state.opt['net']) == jax.tree.map(jnp.shape, fresh_opt)
+  )
   state = TrainState(
     **counters,
     params={'net': before.params, 'own': own},
     stats=before.stats,
-    opt={'net': previous.opt['net'] if carry_opt else fresh_opt, 'own': own_opt},
+    opt={'net': previous_state.opt['net'] if carry_opt else fresh_opt, 'own': own_opt},
     targets=targets,
     extra=extra,
     masks={},
     ema=after if spec.ema else None,
     best=after,
-    dynamics=record if previous is None or previous.dynamics.visits.shape != record.visits.shape else previous.dynamics,
+    dynamics=record
+    if previous_state is None or previous_state.dynamics.visits.shape != record.visits.shape
+    else previous_state.dynamics,
     control=new_control(),
     bad_step=jnp.array(-1, jnp.int32),
   )
   if strategy.refreshes and not template:
-    state = refreshed(phase, state, images, root, earlier and earlier.spec.net, previous)
+    state = refreshed(phase, state, images, root, previous_phase and previous_phase.spec.net, previous_state)
   state = state.replace(params={'net': after.params, 'own': own}, stats=after.stats)
-  if earlier is not None and continues(phase, earlier):
-    chosen = {name: getattr(previous.control, name) for name in ('best_accuracy', 'best_epoch')}
-    state = state.replace(best=previous.best, control=state.control.replace(**chosen))
+  if previous_phase is not None and continues(phase, previous_phase):
+    chosen = {name: getattr(previous_state.control, name) for name in ('best_accuracy', 'best_epoch')}
+    state = state.replace(best=previous_state.best, control=state.control.replace(**chosen))
   else:
     state = state.replace(dynamics=record)
   state = step.begin_epoch(strategy, state, phase.rows, phase.balance)
   return _settled(state)
 
 
-def continues(phase: Phase, earlier: Phase) -> bool:
-  """Returns whether a phase trains the earlier one's networks on, by the same method, rows and labels.
+def continues(phase: Phase, previous_phase: Phase) -> bool:
+  """Returns whether a phase trains the networks of the previous one on, by the same method, rows and labels.
 
   Only how it trains them is new, such as the schedule: what the run says of its epochs is then of both phases'.
   """
-  same = phase.name == earlier.name and phase.strategy.networks == earlier.strategy.networks
-  return same and phase.reset == 'none' and not phase.labels and np.array_equal(phase.rows, earlier.rows)
+  same = phase.name == previous_phase.name and phase.strategy.networks == previous_phase.strategy.networks
+  return same and phase.reset == 'none' and not phase.labels and np.array_equal(phase.rows, previous_phase.rows)
 
 
 def chosen_from(plan: list[Phase]) -> int:
@@ -236,15 +246,21 @@ def _settled(tree):
 
 
 def refreshed(
-  phase: Phase, state: TrainState, images: Array, root: Array, net: Net | None = None, previous=None, averaged=False
+  phase: Phase,
+  state: TrainState,
+  images: Array,
+  root: Array,
+  net: Net | None = None,
+  previous_state=None,
+  averaged=False,
 ) -> TrainState:
   """Lets the strategy rewrite targets and extra, from what `net` (by default the phase's) makes of the rows."""
   scores = {}
   if phase.strategy.scores:
-    scores = step.score_rows(net or phase.spec.net, phase.strategy, state, images, phase.chunk, averaged)
+    scores = score.score_rows(net or phase.spec.net, phase.strategy, state, images, phase.chunk, averaged)
   key = step.keys(root).refresh
   epochs, classes = phase.hyper.epochs, phase.spec.classes
-  found = step.refresh(phase.strategy, state, scores, phase.rows, key, epochs, classes, previous)
+  found = step.refresh(phase.strategy, state, scores, phase.rows, key, epochs, classes, previous_state)
   targets, extra = _settled(found)
   return state.replace(targets=targets, extra=extra)
 
@@ -273,7 +289,7 @@ def even_call(steps: int, about: int = 16) -> int:
 def fit(
   plan: list[Phase],
   data: TrainData,
-  validation: tuple[np.ndarray, np.ndarray] | None,
+  validation: tuple[Images, np.ndarray] | None,
   root: Array,
   hooks: Hooks,
   resume: tuple[TrainState, Position] | None = None,
@@ -295,11 +311,11 @@ def fit(
     phase = plan[number]
     strategy = phase.strategy
     if resume is None or number > position.phase:
-      earlier = plan[number - 1] if number else None
-      state = enter(phase, number, data, images, root, state, earlier)
+      previous_phase = plan[number - 1] if number else None
+      state = enter(phase, number, data, images, root, state, previous_phase)
       position = dataclasses.replace(position, phase=number, steps=epoch_steps(phase, state), totals={})
       if strategy.scores:
-        position.passes += (earlier or phase).spec.net.networks * len(data.given)
+        position.passes += (previous_phase or phase).spec.net.networks * len(data.given)
     resume = None
     state = everywhere(state)  # as a step leaves it; a state that came from elsewhere would compile the step again
     hyper = phase.hyper.replace(steps=np.float32(position.steps))
@@ -319,9 +335,9 @@ def fit(
       while tick < position.steps:
         count = min(phase.per_call or even_call(position.steps), position.steps - tick)
         if count == 1:
-          state, sums = step.step(phase.spec, strategy, hyper, state, walks, images, keys)
+          state, sums = step.train_step(phase.spec, strategy, hyper, state, walks, images, keys)
         else:
-          state, sums = step.steps(phase.spec, strategy, hyper, state, walks, images, keys, count)
+          state, sums = step.train_steps(phase.spec, strategy, hyper, state, walks, images, keys, count)
         if new:
           first_loss.check_step(phase, state.best, state, count, walks, images, keys)
           new = False
@@ -355,7 +371,7 @@ def _close_epoch(phase, state, hyper, validation, means) -> tuple[TrainState, di
   scores = {}
   watched, accuracy = means.get('objective', 0.0), -1.0  # without validation: the training loss; the last epoch is best
   if validation is not None:
-    probs, _ = step.predict(phase.spec.net, phase.strategy, state.current, validation[0], phase.chunk)
+    probs, _ = score.predict(phase.spec.net, phase.strategy, state.current, validation[0], phase.chunk)
     found = scoring.scores(probs, validation[1])
     scores = {'val_loss': found['loss'], 'val_accuracy': found['accuracy']}
     accuracy = found['accuracy']

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from noisyjax.config import recipe, recipe_files
 from noisyjax.config.check import checked
 from noisyjax.config.override import override
-from noisyjax.config.plan import phases_of
+from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import restored
 from noisyjax.data import prepare, split
 from noisyjax.reports import collection, formatting
@@ -163,7 +163,7 @@ def _check_old(built: list[tuple[Overrides, ConfigDict]], workdir: str, load: ru
   found = {}
   for point, own in built:
     try:
-      run.finished(own, Path(workdir) / name(point), load)
+      run.finished(Plan.of(own), Path(workdir) / name(point), load)
     except identity.Stale as error:
       found[name(point)] = error
   if found:
@@ -206,7 +206,7 @@ def kfold(config: ConfigDict, k: int, workdir: str, rerun: bool = False) -> tupl
         storage.write_text(path, text)
       log.info('fold %d of %d: %d rows held out', i + 1, k, len(held))
       results.append(run.run(_fold_config(config, folder), folder, rerun=rerun))
-    return results, str(_fold_table(results, workdir, _watched(config)))
+    return results, str(_fold_table(results, workdir, Plan.of(config).watches_validation))
 
 
 def _row_files(folder: Path, kept: np.ndarray, held: np.ndarray) -> dict[Path, str]:
@@ -229,7 +229,7 @@ def _check_division(config: ConfigDict, workdir: Path, folds: list[tuple[np.ndar
     for path, text in _row_files(folder, kept, held).items():
       if path.exists() and (there := storage.read_text(path)) != text:
         try:  # changed labels change the division: then it is they that are to be told
-          run.finished(_fold_config(config, folder), folder, prepare.prepare)
+          run.finished(Plan.of(_fold_config(config, folder)), folder, prepare.prepare)
         except identity.Stale:
           raise
         except UserError:  # its rows are not even there
@@ -238,20 +238,14 @@ def _check_division(config: ConfigDict, workdir: Path, folds: list[tuple[np.ndar
         raise identity.stale(folder, 'holds a fold of another division of the data', [line])
 
 
-def _watched(config: ConfigDict) -> bool:
-  """Returns whether training stops or is scheduled by validation."""
-  return any(c.stop.patience or c.schedule.name == 'plateau' for _, _, c in phases_of(config))
-
-
 def rebuild(workdir: str | Path) -> Table:
   """Writes the tables and pictures of a folder of finished runs anew: a sweep's, or the folds of a cross-validation."""
   paths = collection.finished(workdir)
   if not paths or not all(re.fullmatch(r'fold=\d+', path.name) for path in paths):
     return collection.write(workdir)
   config = restored(formats.read_json(formats.RUN, paths[0] / 'config.json'))
-  return _fold_table(
-    [formats.read_json(formats.RUN, path / 'result.json') for path in paths], workdir, _watched(config)
-  )
+  results = [formats.read_json(formats.RUN, path / 'result.json') for path in paths]
+  return _fold_table(results, workdir, Plan.of(config).watches_validation)
 
 
 def _fold_table(results: list[dict], workdir: str | Path, watched: bool) -> Table:

@@ -4,6 +4,7 @@ The data are loaded and split as the run would; nothing is trained, and nothing 
 """
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 
@@ -16,7 +17,7 @@ from noisyjax.config import defaults
 from noisyjax.config.build import find_model
 from noisyjax.config.check import checked
 from noisyjax.config.flat import flat
-from noisyjax.config.plan import planned
+from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import resolved
 from noisyjax.data.prepare import Audit, Prepared, prepare
 from noisyjax.data.training import TrainData
@@ -57,18 +58,18 @@ def text(config: ConfigDict, timed: bool = False) -> str:
   config = checked(config)
   config.data.cache = False  # it would be written
   prepared, audit = prepare(config)
-  lines = [*_config(config), _rows(prepared, audit), *(f'data: {note}' for note in prepared.notes)]
+  lines = [*_config(Plan.of(config)), _rows(prepared, audit), *(f'data: {note}' for note in prepared.notes)]
   if not hasattr(find_model(config.model.name), 'apply'):
     return '\n'.join([*lines, f'model.name: {config.model.name!r} is fitted in one go.', 'Nothing was written.'])
   if not timed:  # XLA counts no operations of a library
     config.model.conv = 'plain'
-  plan = planned(config, prepared.train)
+  plan = Plan.of(config).engine_phases(prepared.train)
   looked = sum(len(part[0]) for part in (prepared.validation, audit.test) if part is not None)
   rate = None if timed else EFFICIENCY * _rate(config.model.dtype)
   state, costs, root = None, [], jax.random.key(config.seed)
   for number, phase in enumerate(plan):
-    earlier = plan[number - 1] if number else None
-    state = train.enter(phase, number, prepared.train, None, root, state, earlier, template=True)
+    previous_phase = plan[number - 1] if number else None
+    state = train.enter(phase, number, prepared.train, None, root, state, previous_phase, template=True)
     costs.append(_cost(phase, state, prepared.train, step.keys(root), looked, rate))
   how = 'measured on a few steps' if timed else 'by the operations of a step; --dry_run=timed runs a few'
   seconds = progress.duration(sum(c.seconds for c in costs))
@@ -78,12 +79,14 @@ def text(config: ConfigDict, timed: bool = False) -> str:
     '',
     f'time: about {seconds} on {jax.devices()[0].device_kind}, compilation apart ({how})',
   ]
-  return '\n'.join([*lines, _memory(max(costs, key=lambda c: c.bytes), prepared.train.images), 'Nothing was written.'])
+  return '\n'.join(
+    [*lines, _memory(max(costs, key=lambda c: c.bytes), prepared.train.images.shape), 'Nothing was written.']
+  )
 
 
-def _config(config: ConfigDict) -> list[str]:
+def _config(plan: Plan) -> list[str]:
   """Returns a line a field, those that differ from the defaults first."""
-  plain = resolved(config)
+  plain = resolved(plan)
   files = plain.pop('plugins', {}).values()
   known, values = flat(defaults.get_config()), flat(plain)
   del values['data.cache']
@@ -127,10 +130,11 @@ def _phases(plan: list[train.Phase], costs: list[_Cost]) -> str:
   return formatting.markdown(head, rows) + ('\nepochs: at most; a phase may stop early' if early else '')
 
 
-def _memory(most: _Cost, images: np.ndarray) -> str:
+def _memory(most: _Cost, shape: tuple[int, ...]) -> str:
   mb = lambda count: f'{count / 2**20:,.0f} MB'
-  work = most.bytes - most.state - images.nbytes
-  parts = f'images {mb(images.nbytes)}, state {mb(most.state)}, a step up to {mb(work)}'
+  pixels = math.prod(shape)
+  work = most.bytes - most.state - pixels
+  parts = f'images {mb(pixels)}, state {mb(most.state)}, a step up to {mb(work)}'
   if jax.default_backend() != 'cpu':
     return f'memory: about {mb(most.bytes)} on the device ({parts})'
   held = run.peak_memory()
@@ -149,17 +153,18 @@ def _cost(
   own, steps = phase.strategy, train.epoch_steps(phase, state)
   hyper = phase.hyper.replace(steps=np.float32(steps))
   walks = step.walks(state.masks, keys.walk, state.epoch, data.classes)
-  chunk = data.images[: phase.chunk]
-  one = lambda state, images: step.train_step(phase.spec, own, hyper, state, walks, images, keys)
+  chunk = np.asarray(data.images.take(np.arange(min(phase.chunk, len(data.images)))))
+  one = lambda state, images: step.one_step(phase.spec, own, hyper, state, walks, images, keys)
   look = lambda networks, images: phase.spec.net.look(networks.params, networks.stats, images)[0]
+  images = np.asarray(data.images)
   if rate is None:
     second = jax.jit(one)
-    images = jnp.asarray(data.images)
+    images = jnp.asarray(images)
     one_seconds = _seconds(lambda: second(state, images))
     asked = jax.jit(look)
     look_seconds = _seconds(lambda: asked(state.current, chunk)) / len(chunk)
   else:
-    one_seconds = passes.operations(one, state, data.images) / rate + CALL
+    one_seconds = passes.operations(one, state, images) / rate + CALL
     look_seconds = passes.operations(look, state.current, chunk) / rate / len(chunk)
   looked += len(data.given) * passes.scores(own)
   count = steps * phase.spec.batch_size * passes.step_passes(own) / passes.BATCH
@@ -168,7 +173,7 @@ def _cost(
     steps,
     phase.epochs * count,
     phase.epochs * (steps * one_seconds + looked * look_seconds),
-    passes.peak(one, state, data.images),
+    passes.peak(one, state, images),
     sum(a.nbytes for a in jax.tree.leaves(state)),
   )
 

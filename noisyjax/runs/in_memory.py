@@ -9,10 +9,9 @@ from ml_collections import ConfigDict
 
 from noisyjax.config import defaults
 from noisyjax.config.build import build_model, build_strategy, find_model
-from noisyjax.config.check import checked
-from noisyjax.config.plan import phases_of, planned
+from noisyjax.config.check import plan_of
 from noisyjax.data.training import TrainData
-from noisyjax.engine import step, train
+from noisyjax.engine import score, train
 from noisyjax.engine.net import Net
 from noisyjax.engine.state import Snapshot
 from noisyjax.system.errors import Diverged
@@ -58,7 +57,7 @@ class Trained:
     if not hasattr(model, 'apply'):
       return model.predict_proba(self.weights, images)
     net = Net(model, self.mean, self.std, self.networks, not self.config.model.vmap, self.size)
-    probs = step.predict(net, strategy, self.weights, images, chunk or self.config.eval_batch_size)[0]
+    probs = score.predict(net, strategy, self.weights, images, chunk or self.config.eval_batch_size)[0]
     if not np.isfinite(probs).all():
       raise Diverged(f'The predictions are not finite. {Diverged.HINT}')
     return probs
@@ -106,15 +105,16 @@ def fit(config: ConfigDict, data: TrainData, hooks: train.Hooks | None = None) -
     UserError: a bad config.
     Diverged: a loss or a parameter that is not finite.
   """
-  config = checked(config)
+  plan = plan_of(config)
+  config = plan.config
   model = find_model(config.model.name)
   if not hasattr(model, 'apply'):  # a classic estimator
-    weights = build_model(config, data.classes).fit(data.images, data.given)
+    weights = build_model(config, data.classes).fit(np.asarray(data.images), data.given)
     return Trained(config, 'naive', data.classes, 1, (), (), weights)
-  plan = planned(config, data)
-  state, _ = train.fit(plan, data, None, jax.random.key(config.seed), hooks or Silent())
-  name, _, own = phases_of(config)[-1]
-  net = plan[-1].spec.net
+  phases = plan.engine_phases(data)
+  state, _ = train.fit(phases, data, None, jax.random.key(config.seed), hooks or Silent())
+  name, _, own = plan.last
+  net = phases[-1].spec.net
   weights = Snapshot(*jax.device_get((state.current.params, state.current.stats)))
   if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(weights)):  # by the last step: no loss has seen it
     raise Diverged(f'The parameters are not finite after the last step. {Diverged.HINT}')

@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 
 from noisyjax.config.build import build_model, build_strategy
-from noisyjax.config.plan import phases_of
+from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import restored
 from noisyjax.data import origin as origins, pixels
 from noisyjax.data.origin import Origin
-from noisyjax.engine import step
+from noisyjax.engine import score
 from noisyjax.engine.net import Net
 from noisyjax.engine.state import Snapshot
 from noisyjax.models.layers import conv
@@ -155,7 +155,7 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
     formats.read_json(formats.RUN, folder / name) for name in ('config.json', 'model.json', 'result.json')
   )
   config = restored(settings)
-  config = phases_of(config)[-1][2]  # what the last phase overrode is part of its networks
+  config = Plan.of(config).last.config  # what the last phase overrode is part of its networks
   strategy = build_strategy(config, facts['strategy'])
   if config.model.conv not in conv.kinds():  # auto, or of the machine that trained it: parameters are the same
     config.model.conv = 'auto'
@@ -168,7 +168,7 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
     net = Net(model, tuple(facts['mean']), tuple(facts['std']), facts['networks'], size=facts.get('size', 0))
     template = jax.eval_shape(lambda: Snapshot(*net.init(jax.random.key(0), np.zeros((2, *shape), np.uint8))))
     snapshot, sealed = checkpoint.load_weights(folder / 'weights' / select, template)
-    probs = lambda images: step.predict(net, strategy, snapshot, images, config.eval_batch_size)[0]
+    probs = lambda images: score.predict(net, strategy, snapshot, images, config.eval_batch_size)[0]
   else:
     state, sealed = _read_npz(folder / 'weights.npz')
     probs = lambda images: model.predict_proba(state, images)

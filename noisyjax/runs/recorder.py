@@ -7,12 +7,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import resolved
 from noisyjax.data.prepare import Prepared
-from noisyjax.engine import step, train
+from noisyjax.engine import score, train
 from noisyjax.runs import checkpoint
 from noisyjax.runs.audit import Auditor
 from noisyjax.system import formats, interrupt, progress, storage
@@ -27,9 +27,10 @@ _FEW_STEPS = 10  # an epoch of fewer is worth a note
 class Recorder:
   """The hooks of a run: logs, checkpoints, progress, signals, and a loss that is not finite."""
 
-  def __init__(self, config: ConfigDict, folder: Path, prepared: Prepared, auditor: Auditor, plan: list[train.Phase]):
-    self._config, self._folder, self._prepared, self._auditor, self._plan = config, folder, prepared, auditor, plan
-    self._digest = formats.digest(json.loads(json.dumps(resolved(config))))
+  def __init__(self, plan: Plan, folder: Path, prepared: Prepared, auditor: Auditor, phases: list[train.Phase]):
+    config = plan.config
+    self._config, self._folder, self._prepared, self._auditor, self._plan = config, folder, prepared, auditor, phases
+    self._digest = formats.digest(json.loads(json.dumps(resolved(plan))))
     self._metrics = storage.JsonLines(folder / 'metrics.jsonl')
     self._board = storage.TensorBoard(folder / 'tensorboard') if config.tensorboard else None
     self._checkpoints = checkpoint.Checkpoints(folder / 'checkpoints', config.checkpoint.keep)
@@ -137,7 +138,7 @@ class Recorder:
     self._metrics.append(record)
     if self._board is not None:
       self._board.append(record)
-    predict = lambda images: step.predict(phase.spec.net, phase.strategy, state.current, images, phase.chunk)
+    predict = lambda images: score.predict(phase.spec.net, phase.strategy, state.current, images, phase.chunk)
     rows = {'predicted': state.dynamics.predicted[0], 'chosen': state.dynamics.chosen[0], 'label': state.targets.label}
     self._auditor.epoch(record['epoch'], predict, phase.strategy.networks, jax.tree.map(np.asarray, rows))
     last = int(state.phase_epoch) == phase.epochs or bool(state.control.stopped)

@@ -17,12 +17,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax.config.build import build_model, build_strategy, find_model, find_weights
-from noisyjax.config.check import checked
-from noisyjax.config.plan import phases_of, planned
+from noisyjax.config.build import build_model, find_model, find_weights
+from noisyjax.config.check import plan_of
+from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import resolved
 from noisyjax.data.prepare import Audit, Prepared, prepare
-from noisyjax.engine import step, train
+from noisyjax.engine import score, train
 from noisyjax.estimate import scoring
 from noisyjax.reports import report
 from noisyjax.runs import checkpoint, identity
@@ -54,7 +54,8 @@ def run(
     UserError: bad config or data; a workdir in use by another process; a loss that is NaN.
     Stopped: after Ctrl-C or SIGTERM while it trains, with everything saved.
   """
-  config = checked(config)
+  plan = plan_of(config)
+  config = plan.config
   folder = Path(workdir)
   with lock.held(folder):
     with contextlib.suppress(OSError):  # the peak of this run, not of the runs before it in this process (Linux)
@@ -62,7 +63,7 @@ def run(
     load = functools.cache(functools.partial(load or prepare, config))
     environment = _environment(command)
     try:
-      result = finished(config, folder, lambda config: load())
+      result = finished(plan, folder, lambda config: load())
       changed = _other_code(folder, environment) if result else []
       if changed and rerun:
         raise identity.stale(folder, 'was run by other code')
@@ -82,32 +83,32 @@ def run(
       before = formats.read_json(formats.RUN, folder / 'environment.json')
       environment['earlier'] = [*before.pop('earlier', []), before]
     formats.write_json(formats.RUN, folder / 'environment.json', environment)
-    formats.write_json(formats.RUN, folder / 'config.json', _plain(config))
+    formats.write_json(formats.RUN, folder / 'config.json', _plain(plan))
     fit = _fit_networks if hasattr(find_model(config.model.name), 'apply') else _fit_at_once
-    result = fit(config, folder, prepared, audit) | {'code': version.code(environment), 'files': _digests(folder)}
+    result = fit(plan, folder, prepared, audit) | {'code': version.code(environment), 'files': _digests(folder)}
     formats.write_json(formats.RUN, folder / 'result.json', result)
     report.write_report(folder)
     return formats.read_json(formats.RUN, folder / 'result.json')
 
 
-def finished(config: ConfigDict, folder: Path, load: Load) -> dict | None:
+def finished(plan: Plan, folder: Path, load: Load) -> dict | None:
   """Returns the result of a finished run, None of an unfinished one; config and data are compared in both cases.
 
   Args:
-    config: of today. folder: the workdir. load: config → its data; only called where a run lies there.
+    plan: of today. folder: the workdir. load: config → its data; only called where a run lies there.
   Raises:
     Stale: a run of another config, or of other data.
   """
   if not _traces(folder):
     return None
-  identity.check_config(folder, _plain(config))
-  identity.check_data(folder, *load(config))
+  identity.check_config(folder, _plain(plan))
+  identity.check_data(folder, *load(plan.config))
   path = folder / 'result.json'
   return formats.read_json(formats.RUN, path) if path.exists() else None
 
 
-def _plain(config: ConfigDict) -> dict:
-  return json.loads(json.dumps(resolved(config)))
+def _plain(plan: Plan) -> dict:
+  return json.loads(json.dumps(resolved(plan)))
 
 
 def _believed(folder: Path, result: dict, changed: list[str]) -> dict:
@@ -164,21 +165,21 @@ def _clear(folder: Path) -> None:
     storage.remove(folder / name)
 
 
-def _fit_networks(config: ConfigDict, folder: Path, prepared: Prepared, audit: Audit) -> dict:
+def _fit_networks(plan: Plan, folder: Path, prepared: Prepared, audit: Audit) -> dict:
   """Trains by gradient: `train.fit` under a `Recorder`."""
-  data = prepared.train
-  plan = planned(config, data)
+  config, data = plan.config, prepared.train
+  phases = plan.engine_phases(data)
   root = jax.random.key(config.seed)
-  recorder = Recorder(config, folder, prepared, Auditor(folder, audit, prepared), plan)
+  recorder = Recorder(plan, folder, prepared, Auditor(folder, audit, prepared), phases)
   with interrupt.watched():
     resume = recorder.resume(data, root)
     with recorder:
-      state, position = train.fit(plan, data, prepared.validation, root, recorder, resume)
+      state, position = train.fit(phases, data, prepared.validation, root, recorder, resume)
   seconds = recorder.seconds()
-  phase = plan[-1]
+  phase = phases[-1]
   best = config.select == 'best' and prepared.validation is not None
   chosen = state.best if best else state.current
-  predict = lambda images: step.predict(phase.spec.net, phase.strategy, chosen, images, phase.chunk)[0]
+  predict = lambda images: score.predict(phase.spec.net, phase.strategy, chosen, images, phase.chunk)[0]
   facts = {
     'classes': list(prepared.classes),
     'shape': list(data.images.shape[1:]),
@@ -191,7 +192,7 @@ def _fit_networks(config: ConfigDict, folder: Path, prepared: Prepared, audit: A
   }
   if phase.spec.net.size:
     facts['size'] = phase.spec.net.size
-  sealed = _write_model(folder, config, prepared, facts)
+  sealed = _write_model(folder, plan, prepared, facts)
   checkpoint.save_weights(folder / 'weights' / 'last', state.current, sealed)
   if prepared.validation is not None:
     checkpoint.save_weights(folder / 'weights' / 'best', state.best, sealed)
@@ -206,20 +207,20 @@ def _fit_networks(config: ConfigDict, folder: Path, prepared: Prepared, audit: A
     'parameters': sum(a.size for a in jax.tree.leaves(state.params['net'])),
     'best_epoch': int(state.control.best_epoch) if prepared.validation is not None else None,
   }
-  if pretrained := [p.spec.net.weights for p in plan if p.spec.net.weights]:
+  if pretrained := [p.spec.net.weights for p in phases if p.spec.net.weights]:
     extra['pretrained'] = [dataclasses.asdict(weights) for weights in dict.fromkeys(pretrained)]
   table, selected = _row_table(state, phase.rows), 'best' if best else 'last'
-  return _result(config, folder, prepared, audit, predict, seconds, selected, extra, table, train.chosen_from(plan))
+  return _result(plan, folder, prepared, audit, predict, seconds, selected, extra, table, train.chosen_from(phases))
 
 
-def _fit_at_once(config: ConfigDict, folder: Path, prepared: Prepared, audit: Audit) -> dict:
+def _fit_at_once(plan: Plan, folder: Path, prepared: Prepared, audit: Audit) -> dict:
   """Fits a classic estimator behind the same files: one epoch, weights in an npz."""
   start = time.monotonic()
   data = prepared.train
-  model = build_model(config, data.classes)
-  state = model.fit(data.images, data.given)
+  model = build_model(plan.config, data.classes)
+  state = model.fit(np.asarray(data.images), data.given)
   seconds = time.monotonic() - start
-  predict = lambda images: model.predict_proba(state, images)
+  predict = lambda images: model.predict_proba(state, np.asarray(images))
   scores = scoring.scores(predict(data.images), data.given)
   record = {'epoch': 1, 'phase': 0, 'strategy': 'naive', 'phase_epoch': 1, 'step': 1, 'seconds': seconds, **scores}
   if prepared.validation is not None:
@@ -231,7 +232,7 @@ def _fit_at_once(config: ConfigDict, folder: Path, prepared: Prepared, audit: Au
   Auditor(folder, audit, prepared).epoch(1, lambda images: (predict(images), None))
   sealed = _write_model(
     folder,
-    config,
+    plan,
     prepared,
     {
       'classes': list(prepared.classes),
@@ -254,15 +255,15 @@ def _fit_at_once(config: ConfigDict, folder: Path, prepared: Prepared, audit: Au
     'parameters': sum(a.size for k, a in state.items() if k != 'classes'),
     'best_epoch': 1,
   }
-  return _result(config, folder, prepared, audit, predict, seconds, 'last', extra, {})
+  return _result(plan, folder, prepared, audit, predict, seconds, 'last', extra, {})
 
 
-def _write_model(folder: Path, config: ConfigDict, prepared: Prepared, facts: dict) -> dict[str, str]:
+def _write_model(folder: Path, plan: Plan, prepared: Prepared, facts: dict) -> dict[str, str]:
   """Writes model.json, and returns what the weights beside it are of."""
   path = folder / 'model.json'
   formats.write_json(formats.RUN, path, facts)
   return {
-    'config': formats.digest(_plain(config)),
+    'config': formats.digest(_plain(plan)),
     'data': prepared.record['fingerprint'],
     'model': formats.digest(formats.read_json(formats.RUN, path)),
   }
@@ -288,9 +289,9 @@ def _row_table(state, rows: np.ndarray) -> dict[str, np.ndarray]:
   }
 
 
-def _result(config, folder, prepared, audit, predict, seconds, selected, extra, dynamics, since=0) -> dict:
+def _result(plan, folder, prepared, audit, predict, seconds, selected, extra, dynamics, since=0) -> dict:
   """Writes samples.parquet and returns what result.json holds; epochs are chosen from phase `since` on."""
-  data = prepared.train
+  config, data = plan.config, prepared.train
   train_probs = predict(data.images)
   val_probs = predict(prepared.validation[0]) if prepared.validation is not None else None
   _write_samples(folder, prepared, train_probs, val_probs, dynamics)
@@ -307,14 +308,14 @@ def _result(config, folder, prepared, audit, predict, seconds, selected, extra, 
   test_probs = predict(audit.test[0]) if audit.test is not None else None
   return {
     'strategy': config.strategy.name,
-    'model': phases_of(config)[-1][2].model.name,
+    'model': plan.last.config.model.name,
     'seed': config.seed,
     **extra,
     'seconds': seconds,
     'peak_memory_mb': round(peak_memory() / 2**20),
     'peak_device_memory_mb': round(_device_peak() / 2**20) or None,
     'device': jax.devices()[0].device_kind,
-    'knowledge': knowledge(config, prepared),
+    'knowledge': knowledge(plan, prepared),
     'selected': selected,
     'validation': validation,
     'noise': prepared.record['noise'],
@@ -361,22 +362,22 @@ def _write_samples(folder: Path, prepared: Prepared, train_probs, val_probs, dyn
   storage.write_parquet(folder / 'samples.parquet', columns, notes)
 
 
-def knowledge(config: ConfigDict, prepared: Prepared) -> list[str]:
+def knowledge(plan: Plan, prepared: Prepared) -> list[str]:
   """Returns what the method was told beyond the given labels: rows verified, noise rate, verified validation labels.
 
   What its strategies need, what its phases read, and what the config says its numbers were chosen by (`told`).
   """
-  told = set(config.told)
-  for name, _, own in phases_of(config):
+  told = set(plan.config.told)
+  for phase in plan.phases:
+    needs, own = phase.method.needs, phase.config
     if weights := find_weights(own):
       told.add(f'pretrained: {weights.data}')
-    needs = build_strategy(own, name).needs
     for what, told_as in (('rate', 'noise rate'), ('matrix', 'transition matrix')):
       if what in needs:
         told.add(told_as)
     if 'verified' in needs or own.labels == 'verified' or own.rows in ('trusted', 'untrusted'):
       told.add(f'{prepared.record["rows"]["trusted"]} verified labels')
-  if prepared.validation is not None and config.data.val_labels == 'verified':
+  if prepared.validation is not None and plan.config.data.val_labels == 'verified':
     told.add(f'{len(prepared.val_rows)} verified validation labels')
   return sorted(told)
 

@@ -41,7 +41,7 @@ class Strategy(Base):
     return {'train': (state.targets.weight > 0) & (state.targets.trust.min(0) > 0.5)}
 
   def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
-    targets, found = state.targets, ctx.previous.extra
+    targets, found = state.targets, ctx.previous_state.extra
     if 'threshold' not in found:
       raise UserError("phases: 'aum' retrains by the margins that 'aum_margins' measures; expected it just before.")
     counts = targets.counted(ctx.rows)  # [N]

@@ -52,11 +52,11 @@ class Strategy(Base):
     return predictions(logits)
 
   def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
-    if 'fold' not in ctx.previous.extra:
+    if 'fold' not in ctx.previous_state.extra:
       raise UserError(
         "phases: 'confident_learning' asks the networks that 'fold_networks' trains; expected it just before."
       )
-    fold, targets = ctx.previous.extra['fold'], state.targets
+    fold, targets = ctx.previous_state.extra['fold'], state.targets
     row = jnp.arange(len(fold))
     probs = scores['probs'][jnp.maximum(fold, 0), row]  # [N, C], of the network that never saw the row
     keep = ctx.rows & (targets.weight > 0) & (fold >= 0)

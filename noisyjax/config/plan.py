@@ -255,10 +255,11 @@ def pixel_statistics(
       raise UserError(f'model.{field}: found {len(values)} numbers, expected {channels}, one a channel.')
     given.append(values)
   if all(given):
-    return tuple(given)
+    return given[0], given[1]
   mean, variance = moments(data.images, np.flatnonzero(data.status != Status.DROPPED))
   std = np.sqrt(np.maximum(variance, 1.0))
-  return tuple(values or tuple(float(round(v)) for v in found) for values, found in zip(given, (mean, std)))
+  rounded = lambda found: tuple(float(round(v)) for v in found)
+  return given[0] or rounded(mean), given[1] or rounded(std)
 
 
 def strength_of(config: ConfigDict) -> dict[str, Any]:

@@ -7,6 +7,7 @@ not even its image, reaches what is trained.
 
 import dataclasses
 import enum
+from typing import Any
 
 import numpy as np
 
@@ -46,15 +47,15 @@ class TrainData:
     status: int8 [N], a `Status` a row. None: by the labels. A row of weight 0 that is not HELD is DROPPED.
   """
 
-  images: Images
+  images: Images | Any
   given: np.ndarray
   verified: np.ndarray
   classes: int
   features: int = 0
-  weight: np.ndarray | None = None
-  status: np.ndarray | None = None
+  weight: np.ndarray | Any = None  # None until `__post_init__`
+  status: np.ndarray | Any = None
 
-  def __post_init__(self):
+  def __post_init__(self) -> None:
     count = len(self.given)
     weight = np.ones(count, np.float32) if self.weight is None else np.asarray(self.weight, np.float32)
     status = np.full(count, Status.LABELED, np.int8) if self.status is None else np.array(self.status, np.int8)

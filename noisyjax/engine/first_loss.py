@@ -5,20 +5,23 @@ network trains on nothing.
 """
 
 import functools
+from typing import Any
 
 import jax
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
 
 from noisyjax.engine import step
-from noisyjax.engine.state import Snapshot, TrainState
+from noisyjax.engine.state import PyTree, Snapshot, TrainState
+from noisyjax.engine.strategy import Batches, Strategy
+from noisyjax.engine.walk import Walk
 from noisyjax.system.errors import Diverged
-
-Array = jax.Array
 
 _FAULT = 'Look at the initialisation and the data: no optimizer has done anything yet.'
 
 
-def check_networks(phase, networks: Snapshot) -> None:
+def check_networks(phase: Any, networks: Snapshot) -> None:
   """Looks at what a phase's new networks begin with.
 
   Raises:
@@ -37,7 +40,7 @@ def check_networks(phase, networks: Snapshot) -> None:
 
 
 def check_step(
-  phase, networks: Snapshot, state: TrainState, count: int, walks: dict, images: Array, keys: step.Keys
+  phase: Any, networks: Snapshot, state: TrainState, count: int, walks: dict[str, Walk], images: Array, keys: step.Keys
 ) -> None:
   """Looks at the first loss of new networks, and at the batch statistics, where they are of one step.
 
@@ -58,31 +61,40 @@ def check_step(
 
 
 @functools.partial(jax.jit, static_argnames='spec')
-def _batches(spec, strategy, hyper, state, walks, images, keys):
+def _batches(
+  spec: step.Spec,
+  strategy: Strategy,
+  hyper: step.Hyper,
+  state: TrainState,
+  walks: dict[str, Walk],
+  images: Array,
+  keys: step.Keys,
+) -> Batches:
   return step.batches(spec, strategy, hyper, state, walks, images, keys)[0]
 
 
-def _first(phase, networks: Snapshot, batch: dict, keys: step.Keys) -> str:
+def _first(phase: Any, networks: Snapshot, batch: Batches, keys: step.Keys) -> str:
+  arrays: dict[str, Any] = dict(batch)  # a name is no literal here
   streams = {stream: views.names for stream, views in phase.strategy.streams.items()}
   for stream, views in streams.items():
     for name in (*views, 'target', 'weight', 'trust'):
-      if _count(batch[stream].get(name, 0.0)):
+      if _count(arrays[stream].get(name, 0.0)):
         return f'{name!r} of the first batch of stream {stream!r} is not'
   for stream, views in streams.items():
     for name in views:
-      for layer, value in phase.spec.net.layers(networks.params, networks.stats, batch[stream][name], keys.step):
+      for layer, value in phase.spec.net.layers(networks.params, networks.stats, arrays[stream][name], keys.step):
         if bad := _count(value):
           return f'the output of layer {layer!r} for the first batch has {bad} of {value.size} numbers'
   return f'the loss of strategy {phase.name!r} is not, where the outputs of the networks are'
 
 
-def _not_finite(tree) -> list[tuple[str, int, int]]:
+def _not_finite(tree: PyTree) -> list[tuple[str, int, int]]:
   """Returns (path, numbers that are not finite, numbers) of each such leaf."""
   leaves = jax.tree_util.tree_leaves_with_path(tree)
   counted = ((path, _count(a), a.size) for path, a in leaves)
   return [(jax.tree_util.keystr(path, simple=True, separator='/'), bad, size) for path, bad, size in counted if bad]
 
 
-def _count(values) -> int:
+def _count(values: ArrayLike) -> int:
   """Returns how many numbers are not finite."""
   return int((~np.isfinite(np.asarray(values, np.float32))).sum())

@@ -6,20 +6,19 @@ on its number and its pixels, not on how these were gathered.
 """
 
 import functools
+from typing import Any
 
 import jax
 import numpy as np
 from flax import struct
+from jax import Array
 
 from noisyjax.data.images import Images
 from noisyjax.engine import walk
 from noisyjax.engine.strategy import Strategy
 
-Array = jax.Array
 
-
-@struct.dataclass
-class Rows:
+class Rows(struct.PyTreeNode):
   """The rows of one stream in one step; a leading M where each network walks its own.
 
   Attributes:
@@ -33,8 +32,7 @@ class Rows:
   valid: Array
 
 
-@struct.dataclass
-class Gathered:
+class Gathered(struct.PyTreeNode):
   """All that a step reads of the training images.
 
   Attributes:
@@ -43,7 +41,7 @@ class Gathered:
   """
 
   rows: dict[str, Rows]
-  images: dict[str, Array]
+  images: dict[str, Any]
 
 
 def rows_of(strategy: Strategy, batch_size: int, walks: dict[str, walk.Walk], tick: Array) -> dict[str, Rows]:

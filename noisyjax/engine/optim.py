@@ -117,7 +117,7 @@ class Schedule(struct.PyTreeNode):
   peak: Array
 
 
-def learning_rate(kind: str, base: Array, s: Schedule, epoch: Array, epochs: Array, scale: Array) -> Array:
+def learning_rate(kind: str, base: Array | float, s: Schedule, epoch: Array, epochs: Array, scale: Array) -> Array:
   """Returns the learning rate.
 
   Args:

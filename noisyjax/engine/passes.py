@@ -8,15 +8,19 @@ traced function costs in operations and in memory is counted here too.
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any, cast
 
 import jax
 import numpy as np
+from jax import Array
 from jax.extend import core
 
 from noisyjax.data.training import TrainData
 from noisyjax.engine import optim, step, train
+from noisyjax.engine.context import Ctx
 from noisyjax.engine.net import Net
-from noisyjax.engine.strategy import Strategy
+from noisyjax.engine.state import PyTree, TrainState
+from noisyjax.engine.strategy import Batches, Out, Strategy
 from noisyjax.models import small_cnn
 
 ROWS, CLASSES, BATCH = 32, 4, 8
@@ -25,14 +29,14 @@ ROWS, CLASSES, BATCH = 32, 4, 8
 class _Counted:
   """A strategy whose loss notes its passes."""
 
-  def __init__(self, strategy: Strategy):
+  def __init__(self, strategy: Strategy) -> None:
     self._strategy = strategy
     self.passes = 0
 
-  def __getattr__(self, name):
+  def __getattr__(self, name: str) -> Any:
     return getattr(self._strategy, name)
 
-  def loss(self, params, state, batch, ctx):
+  def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     found = self._strategy.loss(params, state, batch, ctx)
     self.passes = ctx.passes
     return found
@@ -44,7 +48,7 @@ def planned(strategy: Strategy, name: str, epochs: int = 100) -> tuple[int, floa
   for of, count, fields in strategy.phases(name, epochs):
     if of == name:
       set_ = {field.removeprefix(prefix): value for field, value in fields.items() if field.startswith(prefix)}
-      own = dataclasses.replace(strategy, **set_)
+      own: Strategy = dataclasses.replace(cast(Any, strategy), **set_)  # a dataclass, which its base class is not
       networks, total, length = max(networks, own.networks), total + count * passes(own), length + count
   return networks, total / length
 
@@ -74,9 +78,9 @@ def step_passes(strategy: Strategy) -> float:
   net = Net(small_cnn.Model(CLASSES + strategy.extra_classes, widths=(4,)), (127.5,), (64.0,), strategy.networks)
   spec = step.Spec(net, CLASSES, BATCH, tuple((view, ()) for view in ('weak', 'strong', 'none')))
   phase = train.Phase('cost', strategy, spec, hyper, 1, np.ones(ROWS, bool))
-  counted = _Counted(strategy)
+  counted: Any = _Counted(strategy)
 
-  def one_step(root, images):
+  def one_step(root: Array, images: Array) -> tuple[TrainState, PyTree]:
     state = train.enter(phase, 0, data, images, root, None, template=True)
     keys = step.keys(root)
     walks = step.walks(state.masks, keys.walk, state.epoch, CLASSES)
@@ -86,15 +90,15 @@ def step_passes(strategy: Strategy) -> float:
   return counted.passes
 
 
-def operations(function: Callable, *arguments) -> float:
+def operations(function: Callable[..., Any], *arguments: Any) -> float:
   """Returns how many floating-point operations a function takes of such arguments, as XLA counts them.
 
   The function is traced and not compiled. What a library of our own computes (oneDNN) is not counted.
   """
-  return float(jax.jit(function).lower(*arguments).cost_analysis()['flops'])
+  return float((jax.jit(function).lower(*arguments).cost_analysis() or {}).get('flops', 0.0))
 
 
-def peak(function: Callable, *arguments) -> int:
+def peak(function: Callable[..., Any], *arguments: Any) -> int:
   """Returns the bytes alive at the worst moment, arguments among them, if every value is dropped after its last use.
 
   More than a compiled program takes, which keeps no value that it can fuse away: 1.1 to 1.8 times, of what was tried.
@@ -124,5 +128,6 @@ def _inner(eqn: core.JaxprEqn) -> list[core.Jaxpr]:
 
 
 def _bytes(variable: core.Var) -> int:
-  dtype = variable.aval.dtype
-  return math.prod(variable.aval.shape) * (dtype.itemsize if isinstance(dtype, np.dtype) else 8)  # a key has two words
+  aval: Any = variable.aval
+  dtype = aval.dtype
+  return math.prod(aval.shape) * (dtype.itemsize if isinstance(dtype, np.dtype) else 8)  # a key has two words

@@ -9,17 +9,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from noisyjax.data.images import Images, as_images
 from noisyjax.engine.net import Net
-from noisyjax.engine.state import Snapshot, TrainState
-from noisyjax.engine.strategy import Strategy
-
-Array = jax.Array
+from noisyjax.engine.state import PyTree, Snapshot, Targets, TrainState
+from noisyjax.engine.strategy import Scores, Strategy
 
 
 @functools.partial(jax.jit, static_argnames='net')
-def _score_chunk(net: Net, strategy: Strategy, params, stats, targets, images, index):
+def _score_chunk(
+  net: Net, strategy: Strategy, params: PyTree, stats: PyTree, targets: Targets, images: Array, index: Array
+) -> Scores:
   logits, features = net.look(params, stats, images)
   batch = {'index': index, 'label': targets.label[index], 'weight': targets.weight[index]}
   hard = jax.nn.one_hot(batch['label'], logits.shape[-1])
@@ -55,7 +56,7 @@ def score_rows(
 
 
 @functools.partial(jax.jit, static_argnames='net')
-def _predict_chunk(net: Net, strategy: Strategy, params, stats, images):
+def _predict_chunk(net: Net, strategy: Strategy, params: PyTree, stats: PyTree, images: Array) -> tuple[Array, Array]:
   logits, _ = net.look(params, stats, images)
   return strategy.probs(logits), strategy.probs(logits[:1])
 

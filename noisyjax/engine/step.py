@@ -6,7 +6,7 @@ one hashable `Spec`; every number is an argument, so one phase is traced once, w
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
+from jax import Array
 from jax.sharding import NamedSharding, PartitionSpec
 
 from noisyjax.engine import dynamics, gather, optim, walk
@@ -23,11 +24,8 @@ from noisyjax.engine.augment.ops import augment
 from noisyjax.engine.augment.strength import Strength, check_strength
 from noisyjax.engine.gather import Gathered
 from noisyjax.engine.net import Net
-from noisyjax.engine.state import Snapshot, TrainState, observe
-from noisyjax.engine.strategy import Ctx, Out, Strategy
-
-Array = jax.Array
-PyTree = Any
+from noisyjax.engine.state import PyTree, Snapshot, Targets, TrainState, observe
+from noisyjax.engine.strategy import Batch, Batches, Ctx, Out, Scores, Strategy, Views
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +47,7 @@ class Spec:
   mesh: Any = None
 
 
-@struct.dataclass
-class Hyper:
+class Hyper(struct.PyTreeNode):
   """What is traced of a phase: numbers only.
 
   Attributes:
@@ -99,22 +96,31 @@ class Hyper:
     Raises:
       UserError: a strength that is out of range.
     """
-    numbers = {'warmup': 0, 'final': 0, 'factor': 0.1, 'milestones': (), 'restart': 10, 'peak': 0.25} | dict(schedule)
+    f32: Callable[[Any], Any] = np.float32  # scalars of numpy, which a compiled step takes as arrays
+    i32: Callable[[Any], Any] = np.int32
+    numbers: dict[str, Any] = {
+      'warmup': 0,
+      'final': 0,
+      'factor': 0.1,
+      'milestones': (),
+      'restart': 10,
+      'peak': 0.25,
+    } | dict(schedule)
+    curve: dict[str, Any] = {name: np.asarray(value, np.float32) for name, value in numbers.items()}
     return cls(
       optimizer=jax.tree.map(np.float32, optimizer),
-      schedule=optim.Schedule(**{name: np.asarray(value, np.float32) for name, value in numbers.items()}),
+      schedule=optim.Schedule(**curve),
       strength=jax.tree.map(np.float32, check_strength('augment', dict(strength))),
-      epochs=np.float32(epochs),
-      steps=np.float32(steps),
-      mixup=np.float32(mixup),
-      ema=np.float32(ema),
-      stop=(np.int32(stop[0]), np.float32(stop[1])),
-      plateau=(np.int32(plateau[0]), np.float32(plateau[1])),
+      epochs=f32(epochs),
+      steps=f32(steps),
+      mixup=f32(mixup),
+      ema=f32(ema),
+      stop=(i32(stop[0]), f32(stop[1])),
+      plateau=(i32(plateau[0]), f32(plateau[1])),
     )
 
 
-@struct.dataclass
-class Keys:
+class Keys(struct.PyTreeNode):
   """Named children of the run's key. Order and augmentation have their own, so that strategies share both."""
 
   walk: Array
@@ -128,7 +134,9 @@ def keys(root: Array) -> Keys:
   return Keys(*(jax.random.fold_in(root, i) for i in range(1, 5)))
 
 
-def _views(spec: Spec, names, strength, key: Array, index: Array, visit: Array, images: Array) -> list[Array]:
+def _views(
+  spec: Spec, names: tuple[str, ...], strength: Strength, key: Array, index: Array, visit: Array, images: Array
+) -> list[Array]:
   """Augments rows [B]: row and visit choose the key, wherever in whichever batch the row appears."""
   own = jax.vmap(lambda i, v: jax.random.fold_in(jax.random.fold_in(key, i), v))(index, visit)
   split = jax.vmap(lambda k: jax.random.split(k, len(names)))(own)  # [B, views]
@@ -136,10 +144,19 @@ def _views(spec: Spec, names, strength, key: Array, index: Array, visit: Array, 
   return [augment(dict(spec.pipelines)[name], strength, split[:, i], images) for i, name in enumerate(names)]
 
 
-def _stream_batch(spec, hyper, state, stream, rows, images, key, mixed):
+def _stream_batch(
+  spec: Spec,
+  hyper: Hyper,
+  state: TrainState,
+  stream: Views,
+  rows: gather.Rows,
+  images: Array,
+  key: Array,
+  mixed: str | None,
+) -> Batch:
   """Returns one stream's batch: dict of [B, …] (or [M, B, …] where networks walk their own rows)."""
 
-  def views(rows, pixels, trust):
+  def views(rows: gather.Rows, pixels: Array, trust: Array) -> Any:  # a Batch
     # A stream without rows hands out row 0, which may be held: nobody may see it, not even batch statistics.
     pixels = jnp.where(rows.valid[:, None, None, None], pixels, 0)
     if spec.mesh is not None:
@@ -162,7 +179,7 @@ def _stream_batch(spec, hyper, state, stream, rows, images, key, mixed):
   return (jax.vmap(views) if own_rows else views)(rows, images, state.targets.trust)
 
 
-def _mix(batch: dict, names, mixed: str, alpha: Array, key: Array) -> dict:
+def _mix(batch: dict[str, Array], names: tuple[str, ...], mixed: str, alpha: Array, key: Array) -> dict[str, Array]:
   """mixup (Zhang et al. 2018): pairs of images; of targets too ("target"), or both kept for the loss ("loss")."""
   lam, partner = mixup_pairs(key, alpha, len(batch['index']))
   blend = lambda a: lam * a + (1 - lam) * a[partner]
@@ -172,7 +189,16 @@ def _mix(batch: dict, names, mixed: str, alpha: Array, key: Array) -> dict:
   return batch | {'partner': batch['target'][partner], 'lam': jnp.full(len(partner), lam)}
 
 
-def _update(spec, strategy, hyper, state, grads, lr, stats, active):
+def _update(
+  spec: Spec,
+  strategy: Strategy,
+  hyper: Hyper,
+  state: TrainState,
+  grads: PyTree,
+  lr: Array,
+  stats: PyTree,
+  active: Array | None,
+) -> tuple[PyTree, PyTree, PyTree, Snapshot | None]:
   """One update per network; an idle network keeps parameters, statistics, optimizer and average."""
   net, opt = hyper.optimizer.update(grads['net'], state.opt['net'], state.params['net'], lr)
   since = state.phase_epoch * hyper.steps + state.tick  # steps of this phase, with which the average began
@@ -186,16 +212,16 @@ def _update(spec, strategy, hyper, state, grads, lr, stats, active):
   if jax.tree.leaves(own):
     step, own_opt = strategy.own_optimizer().update(grads['own'], own_opt, own)
     own = optax.apply_updates(own, step)
-  return {'net': new[0], 'own': own}, {'net': new[1], 'own': own_opt}, *new[2:]
+  return {'net': new[0], 'own': own}, {'net': new[1], 'own': own_opt}, new[2], new[3]
 
 
-def _average(ema: Snapshot, now: Snapshot, decay: Array, step: Array) -> Snapshot:
+def _average(ema: Snapshot | None, now: Snapshot, decay: Array, step: Array) -> Snapshot:
   """Averages parameters and statistics; the decay rises as (1 + t)/(10 + t) so that the start is forgotten."""
   decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
   return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, ema, now)
 
 
-def _metrics(out: Out, batch: dict, counted: Array, lr: Array, loss: Array, passes: int) -> dict[str, Array]:
+def _metrics(out: Out, batch: Batch, counted: Array, lr: Array, loss: Array, passes: int) -> dict[str, Array]:
   """Returns name → [sum, count] of this step, over rows visited for the first time this epoch."""
   sums = {}
   for name, v in out.metrics.items():
@@ -214,14 +240,23 @@ def _metrics(out: Out, batch: dict, counted: Array, lr: Array, loss: Array, pass
   }
 
 
-def batches(spec, strategy, hyper, state, walks, images, keys) -> tuple[dict, dict]:
+def batches(
+  spec: Spec,
+  strategy: Strategy,
+  hyper: Hyper,
+  state: TrainState,
+  walks: dict[str, walk.Walk] | None,
+  images: Array | Gathered,
+  keys: Keys,
+) -> tuple[Batches, dict[str, Array]]:
   """Returns what `strategy.loss` sees of this step, {stream: {name: [B, …] or [M, B, …]}}, and each row's visit.
 
   Arguments as in `one_step`.
   """
-  gathered = images
-  if not isinstance(images, Gathered):
-    gathered = gather.on_device(gather.rows_of(strategy, spec.batch_size, walks, state.tick), images)
+  if isinstance(images, Gathered):
+    gathered = images
+  else:
+    gathered = gather.on_device(gather.rows_of(strategy, spec.batch_size, walks or {}, state.tick), images)
   view_key = jax.random.fold_in(keys.views, state.epoch)
   batch = {}
   for i, (name, stream) in enumerate(strategy.streams.items()):
@@ -261,7 +296,7 @@ def one_step(
   o = hyper.optimizer
   lr = optim.learning_rate(o.schedule, o.lr, hyper.schedule, elapsed, hyper.epochs, state.control.lr_scale)
 
-  def objective(params):
+  def objective(params: PyTree) -> tuple[Array, tuple[Out, PyTree, int]]:
     ctx = Ctx(step_key, state.phase_epoch, hyper.epochs, elapsed / hyper.epochs, spec.classes, spec.net, state, lr)
     loss, out = strategy.loss(params, state, batch, ctx)
     return loss, (out, ctx.stats, ctx.passes)
@@ -296,7 +331,16 @@ def one_step(
   return new, _metrics(out, main, seen, lr, loss, passes)
 
 
-def _many_steps(spec, strategy, hyper, state, walks, images, keys, count):
+def _many_steps(
+  spec: Spec,
+  strategy: Strategy,
+  hyper: Hyper,
+  state: TrainState,
+  walks: dict[str, walk.Walk] | None,
+  images: Array | Gathered,
+  keys: Keys,
+  count: int,
+) -> tuple[TrainState, dict[str, Array]]:
   """`count` steps in one call, by scan: fewer launches on GPU and TPU (on CPU a convolution inside a loop is slow)."""
   state, sums = jax.lax.scan(lambda s, _: one_step(spec, strategy, hyper, s, walks, images, keys), state, length=count)
   return state, jax.tree.map(lambda a: a.sum(0), sums)
@@ -307,7 +351,7 @@ train_steps = jax.jit(_many_steps, static_argnames=('spec', 'count'), donate_arg
 add = jax.jit(lambda a, b: jax.tree.map(jnp.add, a, b))
 
 
-def begin_epoch(strategy: Strategy, state: TrainState, rows: Array, balance: bool = False) -> TrainState:
+def begin_epoch(strategy: Strategy, state: TrainState, rows: Array | np.ndarray, balance: bool = False) -> TrainState:
   """Settles this epoch's members of each stream: the strategy's, less held rows and, for labels, unlabeled ones.
 
   With `balance`, the rows of a labeled stream are walked class by class in turn, so that every class is seen equally
@@ -318,7 +362,7 @@ def begin_epoch(strategy: Strategy, state: TrainState, rows: Array, balance: boo
 
 
 @functools.partial(jax.jit, static_argnames='balance')
-def _begin_epoch(strategy, state, rows, balance):
+def _begin_epoch(strategy: Strategy, state: TrainState, rows: Array, balance: bool) -> TrainState:
   t = state.targets
   out = {}
   for name, members in strategy.members(state).items():
@@ -340,13 +384,31 @@ def walks(members: dict[str, Array], key: Array, epoch: Array, classes: int) -> 
   return {name: walk.walk(m, key, classes) for name, m in members.items()}
 
 
-def refresh(strategy, state, scores, rows, key, epochs, classes, previous_state=None):
+def refresh(
+  strategy: Strategy,
+  state: TrainState,
+  scores: Scores,
+  rows: Array | np.ndarray,
+  key: Array,
+  epochs: Array,
+  classes: int,
+  previous_state: TrainState | None = None,
+) -> tuple[Targets, PyTree]:
   """Returns (targets, extra) of the strategy's `refresh`; on entering a phase it sees the state before."""
   return _refresh(strategy, state.replace(masks={}), scores, rows, key, epochs, classes, previous_state)
 
 
 @functools.partial(jax.jit, static_argnames='classes')
-def _refresh(strategy, state, scores, rows, key, epochs, classes, previous_state):
+def _refresh(
+  strategy: Strategy,
+  state: TrainState,
+  scores: Scores,
+  rows: Array,
+  key: Array,
+  epochs: Array,
+  classes: int,
+  previous_state: TrainState | None,
+) -> tuple[Targets, PyTree]:
   key = jax.random.fold_in(key, state.epoch)
   ctx = Ctx(
     key, state.phase_epoch, epochs, state.phase_epoch / epochs, classes, rows=rows, previous_state=previous_state

@@ -7,18 +7,16 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from noisyjax.data.images import Images
 from noisyjax.data.training import TrainData
 from noisyjax.engine import dynamics, first_loss, score, step
 from noisyjax.engine.net import Net, path_matches
-from noisyjax.engine.state import Snapshot, Targets, TrainState, new_control
+from noisyjax.engine.state import PyTree, Snapshot, Targets, TrainState, new_control
 from noisyjax.engine.strategy import Strategy
 from noisyjax.estimate import scoring
 from noisyjax.system.errors import UserError, listed
-
-Array = jax.Array
-PyTree = Any
 
 # Where a reset begins: the last layer of every model is called "head".
 RESETS = {'all': '', 'head': r'(^|/)head(/|$)'}
@@ -65,7 +63,7 @@ class Position:
   steps: int = 0
   passes: float = 0.0
   images: int = 0
-  totals: dict = dataclasses.field(default_factory=dict)
+  totals: dict[str, Array | np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 class Hooks(Protocol):
@@ -73,7 +71,7 @@ class Hooks(Protocol):
 
   def begin(self, phase: Phase, position: Position, state: TrainState) -> None: ...
   def step(self, phase: Phase, position: Position, state: TrainState, count: int, tick: int) -> None: ...
-  def epoch(self, phase: Phase, position: Position, state: TrainState, record: dict) -> None: ...
+  def epoch(self, phase: Phase, position: Position, state: TrainState, record: dict[str, Any]) -> None: ...
 
 
 def first_targets(phase: Phase, data: TrainData) -> Targets:
@@ -143,11 +141,11 @@ def enter(
   phase: Phase,
   number: int,
   data: TrainData,
-  images: Array,
+  images: Images | Array | None,
   root: Array,
   previous_state: TrainState | None = None,
   previous_phase: Phase | None = None,
-  template=False,
+  template: bool = False,
 ) -> TrainState:
   """Begins a phase.
 
@@ -212,9 +210,9 @@ def enter(
     bad_step=jnp.array(-1, jnp.int32),
   )
   if strategy.refreshes and not template:
-    state = refreshed(phase, state, images, root, previous_phase and previous_phase.spec.net, previous_state)
+    state = refreshed(phase, state, images, root, previous_phase.spec.net if previous_phase else None, previous_state)
   state = state.replace(params={'net': after.params, 'own': own}, stats=after.stats)
-  if previous_phase is not None and continues(phase, previous_phase):
+  if previous_phase is not None and previous_state is not None and continues(phase, previous_phase):
     chosen = {name: getattr(previous_state.control, name) for name in ('best_accuracy', 'best_epoch')}
     state = state.replace(best=previous_state.best, control=state.control.replace(**chosen))
   else:
@@ -240,7 +238,7 @@ def chosen_from(plan: list[Phase]) -> int:
   return number
 
 
-def _settled(tree):
+def _settled(tree: PyTree) -> PyTree:
   """Copies: a donated state may not hold a buffer twice, and a restored one is strongly typed."""
   return jax.tree.map(lambda a: jnp.array(a, a.dtype, copy=True), tree)
 
@@ -248,11 +246,11 @@ def _settled(tree):
 def refreshed(
   phase: Phase,
   state: TrainState,
-  images: Array,
+  images: Images | Array | None,
   root: Array,
   net: Net | None = None,
-  previous_state=None,
-  averaged=False,
+  previous_state: TrainState | None = None,
+  averaged: bool = False,
 ) -> TrainState:
   """Lets the strategy rewrite targets and extra, from what `net` (by default the phase's) makes of the rows."""
   scores = {}
@@ -306,7 +304,8 @@ def fit(
   if (mesh := plan[0].spec.mesh) is not None:
     everywhere = lambda tree: jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
   images, keys = everywhere((jnp.asarray(data.images), step.keys(root)))
-  state, position = resume or (None, Position())
+  begun: tuple[Any, Position] = resume or (None, Position())
+  state, position = begun
   for number in range(position.phase, len(plan)):
     phase = plan[number]
     strategy = phase.strategy
@@ -366,7 +365,13 @@ def fit(
   return state, position
 
 
-def _close_epoch(phase, state, hyper, validation, means) -> tuple[TrainState, dict]:
+def _close_epoch(
+  phase: Phase,
+  state: TrainState,
+  hyper: step.Hyper,
+  validation: tuple[Images, np.ndarray] | None,
+  means: dict[str, float],
+) -> tuple[TrainState, dict[str, float]]:
   """Validates, and lets early stopping, plateau and the choice of the best epoch see the figures."""
   scores = {}
   watched, accuracy = means.get('objective', 0.0), -1.0  # without validation: the training loss; the last epoch is best

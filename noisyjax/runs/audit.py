@@ -14,7 +14,7 @@ from noisyjax.estimate import scoring
 from noisyjax.system import formats, storage
 
 # uint8 [n, H, W, C] → probabilities [n, C] of the vote, and of the first network alone.
-Predict = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
+Predict = Callable[[Any], tuple[np.ndarray, np.ndarray | None]]
 
 
 class Auditor:

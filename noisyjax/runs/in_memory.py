@@ -13,10 +13,8 @@ from noisyjax.config.check import plan_of
 from noisyjax.data.training import TrainData
 from noisyjax.engine import score, train
 from noisyjax.engine.net import Net
-from noisyjax.engine.state import Snapshot
+from noisyjax.engine.state import PyTree, Snapshot, TrainState
 from noisyjax.system.errors import Diverged
-
-PyTree = Any
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,13 +64,13 @@ class Trained:
 class Silent:
   """The hooks of a run that nobody watches; a loss that is not finite still ends it."""
 
-  def begin(self, phase, position, state) -> None:
+  def begin(self, phase: train.Phase, position: train.Position, state: TrainState) -> None:
     pass
 
-  def step(self, phase, position, state, count: int, tick: int) -> None:
+  def step(self, phase: train.Phase, position: train.Position, state: TrainState, count: int, tick: int) -> None:
     pass
 
-  def epoch(self, phase, position, state, record: dict) -> None:
+  def epoch(self, phase: train.Phase, position: train.Position, state: TrainState, record: dict[str, Any]) -> None:
     if int(state.bad_step) >= 0:
       raise Diverged(f'The loss is not finite at step {int(state.bad_step) + 1}. {Diverged.HINT}')
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import time
 from pathlib import Path
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -12,7 +13,9 @@ from tqdm import tqdm
 from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import resolved
 from noisyjax.data.prepare import Prepared
+from noisyjax.data.training import TrainData
 from noisyjax.engine import score, train
+from noisyjax.engine.state import TrainState
 from noisyjax.runs import checkpoint
 from noisyjax.runs.audit import Auditor
 from noisyjax.system import formats, interrupt, progress, storage
@@ -27,7 +30,7 @@ _FEW_STEPS = 10  # an epoch of fewer is worth a note
 class Recorder:
   """The hooks of a run: logs, checkpoints, progress, signals, and a loss that is not finite."""
 
-  def __init__(self, plan: Plan, folder: Path, prepared: Prepared, auditor: Auditor, phases: list[train.Phase]):
+  def __init__(self, plan: Plan, folder: Path, prepared: Prepared, auditor: Auditor, phases: list[train.Phase]) -> None:
     config = plan.config
     self._config, self._folder, self._prepared, self._auditor, self._plan = config, folder, prepared, auditor, phases
     self._digest = formats.digest(json.loads(json.dumps(resolved(plan))))
@@ -37,26 +40,26 @@ class Recorder:
     self._before = 0.0  # seconds of earlier attempts
     self._start = self._epoch_start = time.monotonic()
     self._epoch_images = self._step = self._seen = 0
-    self._bar, self._lines, self._clock = None, progress.Lines(), progress.Clock()
-    self._totals = {}  # of the call before, which the device has done
+    self._bar = tqdm(disable=True)  # until a phase begins
+    self._lines, self._clock = progress.Lines(), progress.Clock()
+    self._totals: dict[str, jax.Array | np.ndarray] = {}  # of the call before, which the device has done
 
-  def __enter__(self):
+  def __enter__(self) -> Self:
     self._start = self._epoch_start = time.monotonic()
     return self
 
-  def __exit__(self, *unused):
-    if self._bar is not None:
-      self._bar.close()
+  def __exit__(self, *unused: object) -> None:
+    self._bar.close()
     self._checkpoints.close()
 
   def seconds(self) -> float:
     """Returns the seconds of training so far, earlier attempts included."""
     return self._before + time.monotonic() - self._start
 
-  def resume(self, data, root):
+  def resume(self, data: TrainData, root: jax.Array) -> tuple[TrainState, train.Position] | None:
     """Returns the newest readable state and its position, with the logs cut back to it; None starts from scratch."""
 
-    def template(record):
+    def template(record: dict[str, Any]) -> TrainState:
       for name, here in (('data', self._prepared.record['fingerprint']), ('config', self._digest)):
         if record.get(name, here) != here:  # before format 1 there was no config
           raise UserError(
@@ -90,7 +93,7 @@ class Recorder:
     position.totals = {k: np.asarray(v, np.float32) for k, v in position.totals.items()}
     return state, position
 
-  def begin(self, phase, position, state) -> None:
+  def begin(self, phase: train.Phase, position: train.Position, state: TrainState) -> None:
     """A phase begins, or goes on."""
     self._step = int(state.step)
     self._epoch_images = position.images
@@ -106,15 +109,14 @@ class Recorder:
       )
     self._cadence = Cadence(self._config.checkpoint.every, position.steps, total)
     self._began = self._step - int(state.phase_epoch) * position.steps - int(state.tick)
-    if self._bar is not None:
-      self._bar.close()
+    self._bar.close()
     self._clock = progress.Clock()
     done = int(state.phase_epoch) * position.steps + int(state.tick)
     self._bar = tqdm(
       total=total, initial=done, desc=phase.name, unit='step', mininterval=1.0, disable=None, dynamic_ncols=True
     )
 
-  def step(self, phase, position, state, count: int, tick: int) -> None:
+  def step(self, phase: train.Phase, position: train.Position, state: TrainState, count: int, tick: int) -> None:
     """`count` steps were done; `tick` of this epoch so far."""
     self._step += count
     self._bar.update(count)
@@ -130,7 +132,7 @@ class Recorder:
     if due or interrupt.asked():
       self._save(position, state)
 
-  def epoch(self, phase, position, state, record: dict) -> None:
+  def epoch(self, phase: train.Phase, position: train.Position, state: TrainState, record: dict[str, Any]) -> None:
     """An epoch closed: its lines first, then the checkpoint that counts on them."""
     self._check(state)
     seconds = time.monotonic() - self._epoch_start
@@ -160,7 +162,7 @@ class Recorder:
       self._clock.left(left),
     )
 
-  def _check(self, state) -> None:
+  def _check(self, state: TrainState) -> None:
     """Stops a run whose loss is not finite; no checkpoint is ever written of such a state."""
     bad = int(state.bad_step)
     if bad >= 0:
@@ -173,7 +175,7 @@ class Recorder:
       f'The last good checkpoint is kept. {Diverged.HINT}'
     )
 
-  def _save(self, position, state) -> None:
+  def _save(self, position: train.Position, state: TrainState) -> None:
     self._check(state)
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)):
       raise self._diverged('parameters are', self._step)

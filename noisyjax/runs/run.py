@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,6 +24,7 @@ from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import resolved
 from noisyjax.data.prepare import Audit, Prepared, prepare
 from noisyjax.engine import score, train
+from noisyjax.engine.state import TrainState
 from noisyjax.estimate import scoring
 from noisyjax.reports import report
 from noisyjax.runs import checkpoint, identity
@@ -60,22 +62,22 @@ def run(
   with lock.held(folder):
     with contextlib.suppress(OSError):  # the peak of this run, not of the runs before it in this process (Linux)
       Path('/proc/self/clear_refs').write_text('5')
-    load = functools.cache(functools.partial(load or prepare, config))
+    loaded = functools.cache(functools.partial(load or prepare, config))
     environment = _environment(command)
     try:
-      result = finished(plan, folder, lambda config: load())
+      result = finished(plan, folder, lambda config: loaded())
       changed = _other_code(folder, environment) if result else []
       if changed and rerun:
         raise identity.stale(folder, 'was run by other code')
     except identity.Stale:
       if not rerun:
         raise
-      prepared, audit = load()  # data that cannot be read spoil no run
+      prepared, audit = loaded()  # data that cannot be read spoil no run
       _clear(folder)
       result = None
     if result:
       return _believed(folder, result, changed)
-    prepared, audit = load()
+    prepared, audit = loaded()
     for note in prepared.notes:
       log.info('data: %s', note)
     environment['data'] = identity.parts(prepared)
@@ -269,7 +271,7 @@ def _write_model(folder: Path, plan: Plan, prepared: Prepared, facts: dict) -> d
   }
 
 
-def _row_table(state, rows: np.ndarray) -> dict[str, np.ndarray]:
+def _row_table(state: TrainState, rows: np.ndarray) -> dict[str, np.ndarray]:
   """Returns the dynamics of each training row, averaged over networks, and its last target: columns [N].
 
   A row that the last phase may not use (`rows` [N]) was neither chosen nor left out: NaN.
@@ -289,7 +291,18 @@ def _row_table(state, rows: np.ndarray) -> dict[str, np.ndarray]:
   }
 
 
-def _result(plan, folder, prepared, audit, predict, seconds, selected, extra, dynamics, since=0) -> dict:
+def _result(
+  plan: Plan,
+  folder: Path,
+  prepared: Prepared,
+  audit: Audit,
+  predict: Callable[[Any], np.ndarray],
+  seconds: float,
+  selected: str,
+  extra: dict[str, Any],
+  dynamics: dict[str, np.ndarray],
+  since: int = 0,
+) -> dict[str, Any]:
   """Writes samples.parquet and returns what result.json holds; epochs are chosen from phase `since` on."""
   config, data = plan.config, prepared.train
   train_probs = predict(data.images)
@@ -335,7 +348,13 @@ def _device_peak() -> int:
   return (jax.devices()[0].memory_stats() or {}).get('peak_bytes_in_use', 0)
 
 
-def _write_samples(folder: Path, prepared: Prepared, train_probs, val_probs, dynamics: dict) -> None:
+def _write_samples(
+  folder: Path,
+  prepared: Prepared,
+  train_probs: np.ndarray,
+  val_probs: np.ndarray | None,
+  dynamics: dict[str, np.ndarray],
+) -> None:
   """One row a training or validation image: labels, prediction, and what training saw of it. No truth."""
   data = prepared.data
   rows = np.concatenate([prepared.rows, prepared.val_rows])

@@ -1,4 +1,4 @@
-"""Training on the verified rows only, on two CPU cores in two to three minutes: 83.7 % (n = 1).
+"""Training on the verified rows only, on two CPU cores in two to three minutes: 83.5 ± 0.5 % (n = 2).
 
   python launch.py train --config=configs/weak_supervision/clean_only.py --workdir=runs/clean_only
 

@@ -35,13 +35,6 @@ def test_half_a_line_at_any_byte_is_as_if_it_was_not_written(tmp_path):
   assert len([*journal.read(path)]) == 2
 
 
-def test_a_long_last_line_is_found_from_the_end(tmp_path):
-  path = tmp_path / 'journal.jsonl'
-  for n in (10, 5000, 30_000, 7):
-    journal.append(path, {'text': 'x' * n})
-  assert [len(entry['text']) for entry, _ in journal.read(path)] == [10, 5000, 30_000, 7]
-
-
 def test_undo_is_an_entry_and_can_be_undone(tmp_path):
   table = made(tmp_path)
   table.decide(ANNA, [says(table, 1, 'drop'), says(table, 2, 'drop')])
@@ -56,6 +49,15 @@ def test_undo_is_an_entry_and_can_be_undone(tmp_path):
   table.commit('m', ANNA)
   with pytest.raises(UserError, match='what is committed is not'):
     table.undo(ANNA)
+
+
+def test_what_another_committed_meanwhile_cannot_be_undone(tmp_path):
+  one, two = made(tmp_path), store.Table(tmp_path)
+  one.decide(ANNA, [says(one, 1, 'drop')])
+  assert len(two.pending()) == 1
+  one.commit('m', ANNA)
+  with pytest.raises(UserError, match='what is committed is not'):
+    two.undo(ANNA)
 
 
 def test_authors_who_disagree_are_named_until_it_is_resolved(tmp_path):

@@ -10,31 +10,34 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from noisyjax.system.errors import UserError
 
 FIRST = '0' * 64  # what the first line calls the hash of the line before it
-_TAIL = 4096  # bytes read first in search of the last line
 
 
-def append(path: Path, entry: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+def append(path: Path, entry: Mapping[str, Any], size: int = 0, prev: str = FIRST) -> dict[str, Any]:
   """Adds an entry.
 
+  Args:
+    path: The journal.
+    entry: What to add.
+    size: The byte at which the last whole line ends, as `read` says; half a line behind it is cut off.
+    prev: The hash of that line.
+
   Returns:
-    The entry with the hash of the one before it ("prev") and its own ("hash"), and the size of the file.
+    The entry with the hash of the one before it ("prev") and its own ("hash").
 
   Raises:
-    UserError: The file cannot be written (it is as it was before), or its last line is damaged.
+    UserError: The file cannot be written; it is as it was before.
   """
+  full = sealed(entry, prev)
+  line = json.dumps(full, sort_keys=True, allow_nan=False).encode() + b'\n'
   try:
     with path.open('a+b', buffering=0) as file:
-      size, last = _last(file, path)
       file.truncate(size)
-      full = sealed(entry, last['hash'] if last else FIRST)
-      line = json.dumps(full, sort_keys=True, allow_nan=False).encode() + b'\n'
       try:
         written = 0
         while written < len(line):  # a full disk may take a part
@@ -44,9 +47,9 @@ def append(path: Path, entry: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
         with contextlib.suppress(OSError):
           file.truncate(size)
         raise
-      return full, size + len(line)
   except OSError as error:
     raise UserError(f'{path}: cannot write this file: {error.strerror or error}. Nothing was recorded.') from error
+  return full
 
 
 def read(path: Path, start: int = 0, prev: str | None = FIRST) -> Iterator[tuple[dict[str, Any], int]]:
@@ -103,27 +106,3 @@ def opened(line: bytes, where: str) -> dict[str, Any]:
 
 def _hash(content: Mapping[str, Any]) -> str:
   return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _last(file: FileIO, path: Path) -> tuple[int, dict[str, Any] | None]:
-  """Returns the size of the file without half a line at its end, and its last entry; None where there is none."""
-  size = file.seek(0, os.SEEK_END)
-  start, data, step = size, b'', _TAIL
-  while start and data.count(b'\n') < 2:  # the last line lies between two ends of lines, or begins the file
-    start, step = max(0, start - step), 4 * step
-    file.seek(start)
-    data = _read(file, size - start)
-  end = data.rfind(b'\n') + 1
-  if not end:
-    return 0, None
-  line = data[data.rfind(b'\n', 0, end - 1) + 1 : end]
-  return start + end, opened(line, f'{path}, last line')
-
-
-def _read(file: FileIO, count: int) -> bytes:
-  """Reads bytes of an unbuffered file, which may give fewer at a time."""
-  parts = []
-  while count and (part := file.read(count)):
-    parts.append(part)
-    count -= len(part)
-  return b''.join(parts)

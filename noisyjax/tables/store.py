@@ -126,7 +126,8 @@ class Table:
     """
     check_author(author)
     with self._held():
-      return self._append({'kind': 'undo', 'author': author, 'of': self.pending().undoable(author, of)})
+      self._refresh()
+      return self._append({'kind': 'undo', 'author': author, 'of': self._pending.undoable(author, of)})
 
   def commit(self, message: str, author: str, prefer: str = '', **facts: Any) -> Version:
     """Makes a version of what is decided.
@@ -142,22 +143,25 @@ class Table:
         was opened; the decisions stay in the journal.
     """
 
-    def edits() -> Edits:
-      return self.pending().edits(self.rows, self.classes, prefer)
+    def edits() -> tuple[Edits, list[dict[str, Any]]]:
+      found = self.pending()
+      return found.edits(self.rows, self.classes, prefer), found.rules()
 
-    return self._commit(edits, message, author, {'rules': self.pending().rules(), **facts})
+    return self._commit(edits, message, author, facts)
 
   def replace(self, rows: Rows, action: str, message: str, author: str, **facts: Any) -> Version:
     """Makes a version whose states are those of other rows, such as of an older version; raises as `commit` does."""
 
-    def edits() -> Edits:
+    def edits() -> tuple[Edits, list[dict[str, Any]]]:
       if waiting := len(self.pending()):
         raise UserError(f'{self.folder}: {waiting} decisions are not committed; commit or undo them first.')
-      return edits_.between(self.rows, rows, action, author, message)
+      return edits_.between(self.rows, rows, action, author, message), []
 
-    return self._commit(edits, message, author, {'rules': [], **facts})
+    return self._commit(edits, message, author, facts)
 
-  def _commit(self, edits: Callable[[], Edits], message: str, author: str, facts: Mapping[str, Any]) -> Version:
+  def _commit(
+    self, edits: Callable[[], tuple[Edits, list[dict[str, Any]]]], message: str, author: str, facts: Mapping[str, Any]
+  ) -> Version:
     check_author(author)
     if not message.strip():
       raise UserError('message: is empty; expected why these labels change, in words.')
@@ -168,10 +172,10 @@ class Table:
           'was opened; nothing is lost: the decisions are in the journal. Look at the new version, then commit again.'
         )
       versions.sweep(self.folder)
-      found = edits()
+      found, rules = edits()
       if not len(found):
         raise UserError(f'{self.folder}: nothing to commit: no decision changes a row.')
-      facts = {'message': message, 'author': author, 'time': _now(), **facts}
+      facts = {'message': message, 'author': author, 'time': _now(), 'rules': rules, **facts}
       rows = edits_.apply(self.rows, found, len(self.classes))
       made = self._known(rows) or versions.write(self.folder, rows, found, self.version, self.classes, facts)
       self._ref = {'version': made.name, 'journal': self._pending.end, 'last': self._pending.last}
@@ -189,8 +193,8 @@ class Table:
     return versions.read(self.folder, name) if name in reached else None
 
   def _append(self, entry: Mapping[str, Any]) -> dict[str, Any]:
-    made, _ = journal.append(self._journal, {'time': _now(), 'branch': self.branch, **entry})
-    return made
+    whole = {'time': _now(), 'branch': self.branch, **entry}
+    return journal.append(self._journal, whole, self._pending.end, self._pending.last)
 
   def check(self, author: str, decision: Decision) -> None:
     """Looks whether an author may decide so on a row, after what `pending` has read; raises UserError where not."""

@@ -166,5 +166,5 @@ def test_aum_plans_to_measure_and_then_to_retrain(epochs, want):
 
 def test_aum_retrains_only_after_it_measured():
   before = tiny.start(phase_of(naive.Strategy.build()), DATA)
-  with pytest.raises(UserError, match="'aum_margins' measures; expected it just before"):
+  with pytest.raises(UserError, match="needs the margins of 'aum_margins'"):
     tiny.start(phase_of(AUM, reset='all'), DATA, before, 1)

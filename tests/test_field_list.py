@@ -34,7 +34,7 @@ def test_a_word_is_of_names_and_begins_words_of_comments():
 def test_strategies_and_models_say_what_theirs_are_for():
   found = listed()
   assert found['strategy.clean_correction.confidence'].endswith(
-    'from 0 to 1  # least probability for a correction to count.'
+    'from 0 to 1  # minimum probability of a correction; rows below it are left out.'
   )
   assert 'below 0: estimated' in found['strategy.co_teaching.forget']
   assert found['model.small_cnn.scale'].endswith('; keeps the predictions soft early in training.')

@@ -401,7 +401,7 @@ def test_confident_learning_plans_folds_and_one_new_network():
 
 
 def test_confident_learning_says_what_must_come_before_it():
-  with pytest.raises(UserError, match="'fold_networks' trains; expected it just before"):
+  with pytest.raises(UserError, match="needs the networks of 'fold_networks'"):
     entered(confident_learning.Strategy.build(), reset='all')
   with pytest.raises(UserError, match='filter: unknown value'):
     confident_learning.Strategy.build(filter='prune').init(jax.random.key(0), DATA)

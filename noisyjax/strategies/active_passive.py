@@ -1,11 +1,16 @@
 """APL, active passive loss (Ma et al. 2020, section 3.3): α · NCE + β · RCE, both robust to symmetric noise.
 
-NCE, normalised cross-entropy, is −log p_y / −Σ_c log p_c: active, it raises p_y. RCE, reverse cross-entropy, is
-−Σ_c p_c log y_c with log 0 read as log 1e-4: passive, it lowers the others. For labels RCE is 9.21 (1 − p_y), so that
-the paper's NCE + MAE (its code: MAE = 1 − p_y) is the same loss with β divided by 9.21, and is no option here.
-Official (HanxunH/Active-Passive-Losses): α 1 and β 1 on CIFAR-10, 10 and 0.1 on CIFAR-100; an 8-layer CNN, SGD 0.01,
-momentum 0.9, decay 1e-4, batch 128, 120 epochs, cosine to 0, gradients clipped at norm 5.
-Departures: p is not clipped at 1e-7 in RCE. Under mixup the losses are mixed: RCE is not linear in the label.
+Normalized cross-entropy (NCE), −log p_y / −Σ_c log p_c, is active: it raises p_y. Reverse cross-entropy (RCE), −Σ_c p_c
+log y_c with log 0 defined as log 1e-4, is passive: it lowers the other probabilities. For one-hot labels, RCE is 9.21
+(1 − p_y). The paper's NCE + MAE (in its code, MAE is 1 − p_y) is therefore this loss with β divided by 9.21, and needs
+no option.
+
+Official settings (HanxunH/Active-Passive-Losses): α 1 and β 1 on CIFAR-10, α 10 and β 0.1 on CIFAR-100; an 8-layer CNN,
+SGD with learning rate 0.01, momentum 0.9 and weight decay 1e-4, batch size 128, 120 epochs, a cosine schedule to 0, and
+gradients clipped to norm 5.
+
+Departures: RCE does not clip p at 1e-7. Under mixup, losses are mixed instead of targets, because RCE is not linear in
+the label.
 """
 
 import jax
@@ -15,20 +20,20 @@ from noisyjax.engine.strategy import Array, Batches, Ctx, Out, PyTree, Strategy 
 
 
 def normalized_cross_entropy(logits: Array, target: Array) -> Array:
-  """Returns CE(target) / Σ_c CE(c) per example, between 0 and 1; 0 for a row of zeros (an unlabeled row).
+  """Returns CE(target) / Σ_c CE(c) per example, [M, B], between 0 and 1; 0 if the target is all zeros (unlabeled).
 
   Args:
     logits: [M, B, C].
-    target: [B, C].
+    target: one-hot labels or label distributions, [B, C].
   """
   return losses.cross_entropy(logits, target) / -jax.nn.log_softmax(logits).sum(-1)
 
 
 class Strategy(Base):
-  """One network under an active and a passive loss.
+  """One network, trained with the sum of an active and a passive loss.
 
   Attributes:
-    alpha: weight of normalised cross-entropy.
+    alpha: weight of normalized cross-entropy.
     beta: weight of reverse cross-entropy.
   """
 

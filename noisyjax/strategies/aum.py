@@ -1,16 +1,20 @@
-"""AUM (Pleiss et al. 2020, section 3): drop the rows whose margin, averaged over training, is that of wrong rows.
+"""AUM (Pleiss et al. 2020, section 3): drops rows whose mean margin is as low as that of rows with known wrong labels.
 
-Two phases. `aum_margins` measures: networks with a class C + 1, which each learns on its own threshold set, N/(C + 1)
-random rows that are wrong on purpose; AUM = mean over epochs of z_y − max_{c≠y} z_c, of the training forward. This
-strategy retrains: a new network on the rows whose AUM reaches the 99th percentile of the threshold rows' AUMs.
-Hyper-parameters of the official code: two networks; 150 epochs of measuring (batch 64, rate 0.1 that never drops, decay
-1e-4), then 300 of retraining (batch 256, drops at 50 and 75 %): the plan here splits the run 1 : 2. The first epoch is
-not measured.
-Departures: the two networks train side by side in one phase. A row is judged by the network for which it was no
-threshold row; where it was none for either, by the mean of its distances to the two percentiles (the code then keeps
-what one of the two keeps). The percentile is interpolated. A threshold set is N/(C + 1) rows as in the paper (the code:
-N/C). Dropped rows leave the stream (in the code they stay in it, with weight 0, so that its epochs keep their steps).
-Accuracy and dynamics are of the C classes and the given labels.
+The method has two phases. In the first, `aum_margins` trains networks with an additional class C + 1. Each network
+learns this class on its own threshold set, N/(C + 1) random rows that are mislabeled on purpose. The area under the
+margin (AUM) of a row is the mean over epochs of z_y − max_{c≠y} z_c, with the logits z of the training forward pass;
+the first epoch is not measured. In the second phase, this strategy trains a new network on the rows whose AUM is at
+least the 99th percentile of the AUMs of the threshold rows.
+
+Settings of the official code: two networks; 150 epochs of measuring with batch size 64, constant learning rate 0.1 and
+weight decay 1e-4; then 300 epochs of retraining with batch size 256, the learning rate divided by 10 at 50 % and 75 %.
+The plan here splits the epochs of the run in the same ratio, 1 : 2.
+
+Departures: the two networks are trained side by side in one phase. A row is judged by the network for which it was not
+a threshold row. If it was a threshold row of neither, it is kept if the mean of its distances to the two percentiles is
+at least 0 (the code keeps a row that either network keeps). The percentile is interpolated. A threshold set has N/(C +
+1) rows, as in the paper (the code: N/C). Dropped rows leave the stream; in the code they stay in it with weight 0, so
+that an epoch keeps its number of steps. Accuracy and dynamics refer to the C classes and the given labels.
 """
 
 import jax.numpy as jnp
@@ -21,10 +25,10 @@ from noisyjax.system.errors import UserError
 
 
 class Strategy(Base):
-  """One new network on the rows that were not dropped.
+  """A new network, trained on the rows that are not dropped.
 
   Attributes:
-    percentile: of the threshold rows' AUMs, which a row must reach.
+    percentile: percentile of the threshold rows' AUMs that the AUM of a row must reach.
   """
 
   refresh_on = 'phase'
@@ -43,25 +47,27 @@ class Strategy(Base):
   def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
     targets, found = state.targets, ctx.previous_state.extra
     if 'threshold' not in found:
-      raise UserError("phases: 'aum' retrains by the margins that 'aum_margins' measures; expected it just before.")
+      raise UserError(
+        "phases: 'aum' needs the margins of 'aum_margins', which is not the phase before it; put 'aum_margins' there."
+      )
     counts = targets.counted(ctx.rows)  # [N]
     good = keep(found['margin'], found['count'], found['threshold'], counts, self.percentile)
     return targets.replace(trust=jnp.broadcast_to(good, targets.trust.shape).astype(jnp.float32)), state.extra
 
 
 def keep(margin: Array, count: Array, threshold: Array, counts: Array, percentile: Array | float) -> Array:
-  """Returns bool [N], the rows to retrain on. A row that no network measured as an ordinary one is kept.
+  """Returns the rows to retrain on, bool [N]. Rows that no network measured outside its threshold set are kept.
 
   Args:
-    margin: float32 [M, N], sums of margins.
-    count: int32 [M, N], how many each is the sum of.
-    threshold: bool [M, N], the rows that are wrong on purpose.
-    counts: bool [N], rows that count.
-    percentile: of the threshold rows' AUMs.
+    margin: sums of margins, float32 [M, N].
+    count: number of margins in each sum, int32 [M, N].
+    threshold: threshold rows of each network, bool [M, N].
+    counts: usable rows, bool [N].
+    percentile: percentile of the threshold rows' AUMs, in 0–100.
   """
   measured = counts & (count > 0)
   aum = margin / jnp.maximum(count, 1)
   wrong = jnp.where(threshold & measured, aum, jnp.nan)
-  line = jnp.nanquantile(wrong, percentile / 100, axis=1, keepdims=True)  # [M, 1]; NaN where there is no such row
+  line = jnp.nanquantile(wrong, percentile / 100, axis=1, keepdims=True)  # [M, 1]; NaN if there are no threshold rows
   ordinary = measured & ~threshold & jnp.isfinite(line)
   return losses.weighted_mean((aum - line).T, ordinary.T) >= 0

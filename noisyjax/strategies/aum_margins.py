@@ -1,9 +1,10 @@
-"""AUM's first phase (Pleiss et al. 2020, section 3): measures each row's margin, beside rows that are wrong on purpose.
+"""AUM, first phase (Pleiss et al. 2020, section 3): measures the margin of each row while learning mislabeled rows.
 
-Networks with a class C + 1 each learn it on a threshold set of their own: N/(C + 1) random rows, drawn as the phase
-begins. Of every other row the margin z_y − max_{c≠y} z_c of the training forward is summed, once an epoch; their mean
-over the epochs is the row's AUM. The first epoch is not measured, unless it is the only one. `aum` trains on what this
-leaves in `extra`, and says where both depart from the paper.
+Each network has an additional class C + 1 and learns it on its own threshold set, N/(C + 1) random rows that are drawn
+when the phase begins. The margin z_y − max_{c≠y} z_c of every row, from the training forward pass, is added up once per
+epoch; for a threshold row, y is the additional class. The mean over epochs is the AUM of the row. The first epoch is
+not measured, unless it is the only one. The strategy `aum` uses the results, which are stored in `extra`; its docstring
+lists the departures of both phases from the paper.
 """
 
 import dataclasses
@@ -30,10 +31,10 @@ from noisyjax.strategies.shared import row_memory
 
 
 class Strategy(Base):
-  """Networks that learn their threshold rows as one class more.
+  """Networks that learn their threshold rows as an additional class.
 
   Attributes:
-    networks: how many, each with a threshold set of its own.
+    networks: number of networks; their threshold sets are disjoint.
   """
 
   networks: int = 2
@@ -50,7 +51,7 @@ class Strategy(Base):
     }
 
   def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
-    """Draws disjoint threshold sets on entering the phase; later they stay."""
+    """Draws disjoint threshold sets when the phase begins; they stay the same in later epochs."""
     targets, extra = state.targets, state.extra
     counts = targets.counted(ctx.rows)  # [N]
     shuffled = place(jnp.where(counts, jax.random.uniform(ctx.key, counts.shape), jnp.inf))
@@ -68,7 +69,7 @@ class Strategy(Base):
     target = jnp.where(wrong[..., None], jnp.eye(classes + 1)[-1], jnp.pad(b['target'], ((0, 0), (0, 1))))
     per = losses.cross_entropy(logits, target)
     loss, out = supervised(per, b, logits[..., :classes])
-    # One measurement a row and epoch, and none in the first epoch unless it is the only one.
+    # One measurement per row and epoch; none in the first epoch, unless it is the only one.
     fresh = row_memory.get(extra['last'], b['index']) < ctx.epoch
     valid = fresh & (b['weight'] > 0) & (label >= 0) & ((ctx.epoch > 0) | (ctx.epochs < 2))
     margin = dynamics.margin(jax.lax.stop_gradient(logits), label)

@@ -1,9 +1,10 @@
-"""Backward correction (Patrini et al. 2017, theorem 1): a loss whose mean over given labels is that of the true label.
+"""Backward correction (Patrini et al. 2017, theorem 1): a loss whose mean over given labels is the clean loss.
 
-Loss (T⁻¹ ℓ)_ỹ with ℓ_c = −log p_c and T[true, given]; it is unbiased, and negative at times. Everything else, the plan
-and where T comes from included, is forward correction's.
-As in the official code p is at least 1e-7: with weights of both signs the loss has no least value otherwise.
-Departure: a T that has no inverse is given its pseudo-inverse.
+The unbiased loss is (T⁻¹ ℓ)_ỹ with ℓ_c = −log p_c and T[true, given]. It may be negative. All else, including the plan
+and the estimate of T, is as in forward correction. As in the official code, p is at least 1e-7: with weights of both
+signs, the loss would otherwise be unbounded below.
+
+Departure: a singular T is replaced by its pseudo-inverse.
 """
 
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from noisyjax.strategies.forward import Strategy as Forward
 
 
 class Strategy(Forward):
-  """One network under the inverse of T."""
+  """One network, trained with the loss that the inverse of T corrects."""
 
   def use(self, matrix: Array) -> dict[str, Array]:
     return {'matrix': matrix, 'inverse': jnp.linalg.pinv(matrix)}

@@ -1,10 +1,11 @@
-"""Bi-tempered logistic loss (Amid et al. 2019): t1 < 1 bounds the loss, t2 > 1 gives the softmax a heavy tail.
+"""Bi-tempered logistic loss (Amid et al. 2019): t1 < 1 bounds the loss, t2 > 1 makes the softmax heavy-tailed.
 
-The network's probabilities are exp_t2(logits − λ), here and when it votes. Temperatures of the paper, as remembered and
-not verified: CIFAR-100 0.8 and 1.2 (the defaults), MNIST 0.5 and 4, ImageNet 0.9 and 1.05; it has no CIFAR-10. Both
-may be swept: 1 is no special case, and is softmax cross-entropy for labels.
-Departure: λ is found by Newton's method (losses.tempered_log_softmax) in place of a fixed-point iteration for t2 > 1
-and bisection below; its gradient is that of the solution, as in the official code.
+The probabilities are exp_t2(logits − λ), both in the loss and in the vote of the networks. The paper's temperatures,
+quoted from memory and not verified: CIFAR-100 0.8 and 1.2 (the defaults), MNIST 0.5 and 4, ImageNet 0.9 and 1.05; it
+has no CIFAR-10. Both temperatures may be swept; at t1 = t2 = 1 the loss is softmax cross-entropy.
+
+Departure: λ is found with Newton's method (losses.tempered_log_softmax), where the official code uses a fixed-point
+iteration for t2 > 1 and bisection below. Its gradient is that of the solution, as in the official code.
 """
 
 import jax.numpy as jnp
@@ -14,12 +15,12 @@ from noisyjax.engine.strategy import Array, Batches, Ctx, Out, PyTree, Strategy 
 
 
 class Strategy(Base):
-  """One network under the bi-tempered loss.
+  """One network, trained with the bi-tempered loss.
 
   Attributes:
     t1: temperature of the logarithm, in [0, 1].
-    t2: of the softmax, at least 1.
-    iterations: of the normalisation.
+    t2: temperature of the softmax, at least 1.
+    iterations: number of Newton iterations of the normalization.
   """
 
   unit_interval = ('t1',)

@@ -1,8 +1,8 @@
 """Bootstrapping (Reed et al. 2015): the target is β · label + (1 − β) · the network's own prediction.
 
-Soft takes the probabilities p, and the gradient runs through them too: cross-entropy plus entropy regularisation. Hard
-takes the argmax. The paper's β: 0.95 soft, 0.8 hard. There is no official code. Both are linear in the label, so
-that mixup may mix targets.
+The soft version uses the probabilities p. The gradient flows through them, too, so that the loss is cross-entropy plus
+entropy regularization. The hard version uses the argmax. The paper's β is 0.95 (soft) and 0.8 (hard); there is no
+official code. Both losses are linear in the label, so that mixup may mix targets.
 """
 
 from noisyjax.engine import losses
@@ -10,11 +10,11 @@ from noisyjax.engine.strategy import Array, Batches, Ctx, Out, PyTree, Strategy 
 
 
 class Strategy(Base):
-  """One network that partly believes itself.
+  """One network, trained on a mixture of labels and its own predictions.
 
   Attributes:
-    beta: part of the label in the target (0.8 is the paper's with `hard`).
-    hard: whether the network's part is its argmax instead of its probabilities.
+    beta: weight of the label in the target; the paper uses 0.95, and 0.8 if `hard` is set.
+    hard: whether the prediction in the target is the argmax instead of the probabilities.
   """
 
   unit_interval = ('beta',)

@@ -1,12 +1,18 @@
 """Clean-subset correction: a corrector learns the verified rows, relabels the rest, and a fresh network learns both.
 
-The course project's Model II. Its own plan is two phases: `naive` on the trusted rows with their verified labels, then
-this strategy, which on entering its phase asks the corrector once and starts a new network.
-Departures from the project: verified labels are always kept; a row is relabeled only where the corrector's confidence
-reaches `confidence` (else it is left out), and the corrected labels may be soft. The project forgets what label a row
-was given; with `posterior` the corrector's p(true | image) is weighed by it: p(true | image, given) ∝ p(true | image)
-T[true, given], T counted on the rows that have both labels. With `rounds` each network corrects for the next; with
-`every_epoch` a network's average (Tarvainen & Valpola 2017) corrects for the network itself.
+This is Model II of the course project. The plan has two phases: `naive` on the trusted rows with their verified labels,
+then this strategy, which evaluates the corrector once, when its phase begins, and trains a new network.
+
+The fields do not switch between two methods. All of them describe how the same step (predict, correct, train) is done:
+which predictions count (`confidence`), their form (`soft`), whether Bayes' rule includes the given label (`posterior`),
+and how often the step is repeated, with a new network (`rounds`) or with the same one (`every_epoch`). They can be
+combined freely.
+
+Departures from the project: verified labels are always kept. A row is relabeled only if the confidence of the corrector
+is at least `confidence`; otherwise it is left out. The corrected labels may be soft. The project ignores the given
+label of a relabeled row; with `posterior`, p(true | image, given) ∝ p(true | image) T[true, given], where T is counted
+on the rows with both labels. With `rounds`, each network is the corrector of the next. With `every_epoch`, the averaged
+weights of a network (Tarvainen & Valpola 2017) correct the labels of that network.
 """
 
 import jax
@@ -31,14 +37,14 @@ from noisyjax.estimate import transition
 
 
 class Strategy(Base):
-  """Trains on verified and corrected labels.
+  """A network, trained on verified and corrected labels.
 
   Attributes:
-    confidence: least probability for a correction to count.
-    soft: whether corrected rows carry the corrector's probabilities instead of its argmax.
-    posterior: whether the given label of a row has a say in its correction.
-    rounds: corrections, each with a new network.
-    every_epoch: whether the labels are corrected anew at every epoch.
+    confidence: minimum probability of a correction; rows below it are left out.
+    soft: whether the targets of corrected rows are the corrector's probabilities instead of its argmax.
+    posterior: whether the correction of a row takes its given label into account, by Bayes' rule.
+    rounds: number of corrections, each followed by the training of a new network.
+    every_epoch: whether the labels are corrected again at the start of every epoch.
   """
 
   unit_interval = ('confidence',)

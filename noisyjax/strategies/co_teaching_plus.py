@@ -1,13 +1,15 @@
-"""Co-teaching+ (Yu et al. 2019, algorithm 1): co-teaching on the rows of a batch that its two networks disagree about.
+"""Co-teaching+ (Yu et al. 2019, algorithm 1): co-teaching on the rows of a batch on which the two networks disagree.
 
-Of n rows with two different predictions each network picks the floor(R(T) · n) of smallest loss, and the other learns
-them; before `warmup` all rows take part, as in co-teaching.
-Hyper-parameters of the official code for CIFAR-10: warm-up 20 epochs (100 classes: 5), forget rate = noise rate, ramp
+Of n rows with two different predictions, each network selects the floor(R(T) · n) rows with the smallest loss, and the
+other network learns them. Before epoch `warmup`, all rows take part, as in co-teaching.
+
+Settings of the official code for CIFAR-10: warm-up of 20 epochs (CIFAR-100: 5), forget rate = noise rate, reached over
 10 epochs.
-Departures: cross-entropy is of the logits (the code takes the softmax twice); the loss is divided once by the number of
-rows kept (the code divides twice); the first epoch counts, and row 0 of the data set (the code drops both); a batch
-without disagreement teaches nothing (the code then learns all its rows in some early steps). As in the code, where R(T)
-· n is below 1, all n rows are kept.
+
+Departures: cross-entropy uses the logits (the code applies softmax twice). The loss is divided once by the number of
+selected rows (the code divides twice). The first epoch and row 0 of the data set count (the code drops both). A batch
+without disagreement does not contribute (the code trains on all its rows in some early steps). As in the code, if R(T)
+· n is below 1, all n rows are selected.
 """
 
 import jax
@@ -19,12 +21,12 @@ from noisyjax.strategies.shared.small_loss import Forgetful, smallest
 
 
 class Strategy(Forgetful):
-  """Two networks, cross-updated on their disagreement.
+  """Two networks, each trained on the rows that the other selects among those on which they disagree.
 
   Attributes:
-    forget: as in co-teaching, of the rows that the networks disagree about.
+    forget: as in co-teaching, as a fraction of the rows on which the networks disagree.
     ramp: as in co-teaching.
-    warmup: epochs of co-teaching before.
+    warmup: number of initial epochs of plain co-teaching.
   """
 
   warmup: Traced = 20.0
@@ -38,4 +40,4 @@ class Strategy(Forgetful):
     valid = counts & ((ctx.epoch < self.warmup) | (guess[0] != guess[1]))  # [B]
     own = smallest(jax.lax.stop_gradient(per), valid, self.keep(state, ctx.epoch))
     own = jnp.where(own.any(-1, keepdims=True), own, valid)
-    return supervised(per, b, logits, chosen=own[::-1])  # learn the peer's choice
+    return supervised(per, b, logits, chosen=own[::-1])  # each network learns the rows that its peer selects

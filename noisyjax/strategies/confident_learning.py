@@ -1,11 +1,13 @@
-"""Confident learning (Northcutt et al. 2021): leave out the labels that held-out predictions call wrong; train anew.
+"""Confident learning (Northcutt et al. 2021): drops rows that out-of-sample predictions flag as wrong, then retrains.
 
-Phase 1, `fold_networks`, trains K networks side by side, the m-th without the rows of fold m. Phase 2, this strategy,
-asks each row's own network, which never saw it, leaves out the rows that a filter flags
-(noisyjax/estimate/confident.py), and trains one new network on the others.
-Settings of the paper: 4 folds; prune by noise rate, by class, both, confident joint, or argmax.
-Departures: the paper's best figures train phase 2 with co-teaching; here it is cross-entropy. The weight of a class,
-p(true) / p(given = true), which makes up for what was pruned, is an option (`reweight`) and off.
+Phase 1, `fold_networks`, trains K networks side by side, network m on all rows outside fold m. Phase 2, this strategy,
+takes the prediction of each row from the network that was not trained on it, drops the rows that a filter flags
+(noisyjax/estimate/confident.py), and trains a new network on the others.
+
+Settings of the paper: 4 folds; rows are pruned by noise rate, by class, by both, by the confident joint, or by argmax.
+
+Departures: the best results of the paper train phase 2 with co-teaching; here it is cross-entropy. The class weight
+p(true) / p(given = true), which compensates for pruned rows, is an option (`reweight`), off by default.
 """
 
 import jax.numpy as jnp
@@ -29,11 +31,11 @@ from noisyjax.system.errors import UserError, check_choice
 
 
 class Strategy(Base):
-  """One new network on the rows that were not flagged.
+  """A new network, trained on the rows that are not flagged.
 
   Attributes:
-    filter: which rows are flagged: a name of `confident.FILTERS`.
-    reweight: whether a class weighs as many rows as it is thought to have had.
+    filter: name of the filter that flags rows, a key of `confident.FILTERS`.
+    reweight: whether rows are weighted by p(true) / p(given = true) of their class, to compensate for pruned rows.
   """
 
   refresh_on = 'phase'
@@ -54,17 +56,18 @@ class Strategy(Base):
   def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
     if 'fold' not in ctx.previous_state.extra:
       raise UserError(
-        "phases: 'confident_learning' asks the networks that 'fold_networks' trains; expected it just before."
+        "phases: 'confident_learning' needs the networks of 'fold_networks', which is not the phase before it; "
+        "put 'fold_networks' there."
       )
     fold, targets = ctx.previous_state.extra['fold'], state.targets
     row = jnp.arange(len(fold))
-    probs = scores['probs'][jnp.maximum(fold, 0), row]  # [N, C], of the network that never saw the row
+    probs = scores['probs'][jnp.maximum(fold, 0), row]  # [N, C], from the network that was not trained on the row
     keep = ctx.rows & (targets.weight > 0) & (fold >= 0)
     wrong = confident.issues(probs, targets.label, keep, self.filter)
     weight = jnp.where(wrong, 0.0, targets.weight)
     if self.reweight:
       joint = confident.joint(probs, targets.label, keep)
-      # A class of which nothing is left keeps a weight of 1.
+      # A class without remaining rows has weight 1.
       share = jnp.where(jnp.diag(joint) > 0, joint.sum(0) / jnp.maximum(jnp.diag(joint), 1e-8), 1.0)
       weight = weight * jnp.where(targets.label >= 0, share[targets.label], 1.0)
     trust = jnp.broadcast_to(~wrong, targets.trust.shape).astype(jnp.float32)

@@ -1,12 +1,16 @@
-"""DivideMix (Li et al. 2020, algorithm 1): a mixture of losses divides the rows, each network's for the other to learn.
+"""DivideMix (Li et al. 2020, algorithm 1): each network's losses split the rows into clean and noisy for the other.
 
-Every epoch a two-component Gaussian mixture of one network's losses gives w = P(small component) a row. For the other
-network, rows with w > τ are labeled, with target sharpen(w y + (1 − w) p) (co-refinement; p its own mean over two
-views), the others unlabeled, with target sharpen(mean p of both networks and views) (co-guessing). MixMatch descends
-CE + λ_u · squared error + Σ_c π_c log(π_c / p̄_c), π uniform and p̄ the mean prediction. Settings: see the recipe.
-Departures: both networks move at once (the code: one epoch each), with the same order and crops of rows they share;
-all views are guessed in one batch; the mixture starts at the best split in two; the vote is of probabilities; an epoch
-has the first split's steps; a row without a label is always unlabeled; a mean of losses is scaled to [0, 1] again.
+At the start of each epoch, a two-component Gaussian mixture of one network's losses gives each row w = P(component with
+the smaller mean). For the other network, rows with w > τ are labeled and the others unlabeled. The target of a labeled
+row is sharpen(w y + (1 − w) p), with p the network's own mean over two views (co-refinement). The target of an
+unlabeled row is sharpen(mean of p over both networks and views) (co-guessing). The loss is MixMatch's, CE + λ_u ·
+squared error, plus Σ_c π_c log(π_c / p̄_c), where π is uniform and p̄ is the mean prediction. The recipe has the
+official settings.
+
+Departures: both networks are updated in the same step (the code trains one for an epoch, then the other); rows that
+they share have the same order and crops. All views are predicted in one batch. The mixture is initialized with the best
+split in two. The networks vote by probabilities. An epoch keeps the number of steps of the first split. Rows without a
+label are always unlabeled. With `history`, the mean of the losses is scaled to [0, 1] again.
 """
 
 import jax
@@ -35,16 +39,16 @@ from noisyjax.strategies.shared import semi
 
 
 class Strategy(Base):
-  """Two networks that divide the rows for each other.
+  """Two networks, each of which divides the rows for the other.
 
   Attributes:
-    warmup: epochs of plain training before (a third at most).
-    threshold: τ, the least probability of a clean row.
-    history: epochs whose losses are averaged.
-    temperature: T of the sharpening.
-    alpha: of mixup's Beta(α, α).
-    lambda_u: weight of the guesses' loss.
-    ramp: epochs over which it rises to that.
+    warmup: epochs of cross-entropy on all rows before this phase, at most a third of the run.
+    threshold: τ, the probability above which a row counts as clean.
+    history: number of epochs over which the losses of a row are averaged.
+    temperature: temperature T of the sharpening.
+    alpha: parameter of mixup's Beta(α, α).
+    lambda_u: final weight of the loss of unlabeled rows.
+    ramp: epochs over which that weight rises from 0.
   """
 
   unit_interval = ('threshold',)
@@ -57,7 +61,7 @@ class Strategy(Base):
   ramp: Traced = 16.0
   networks = 2
   streams = {'labeled': Views('weak', 'weak'), 'unlabeled': Views('weak', 'weak', labeled=False)}
-  mix = None  # it mixes itself
+  mix = None  # the loss applies mixup itself
 
   def phases(self, name: str, epochs: int) -> Phases:
     first = max(min(self.warmup, epochs // 3), 1)
@@ -80,7 +84,8 @@ class Strategy(Base):
     each = lambda f, values: jax.vmap(f, (0, None))(values, counts)  # [2, N] → [2, N]
     kept = state.extra['losses'].at[:, ctx.epoch % self.history].set(each(mixture.unit, scores['loss']))
     clean = each(mixture.gaussian, kept.sum(1) / jnp.minimum(ctx.epoch + 1, self.history))
-    return targets.replace(trust=jnp.where(counts, clean, 0.0)[::-1]), {'losses': kept}  # for the other to learn from
+    trust = jnp.where(counts, clean, 0.0)[::-1]  # reversed: each network is trained on the split of the other
+    return targets.replace(trust=trust), {'losses': kept}
 
   def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     x, u = batch['labeled'], batch['unlabeled']
@@ -89,10 +94,10 @@ class Strategy(Base):
     known, unknown = semi.filled(known, weight, unknown), semi.filled(unknown, weight_u, known)
     logits = ctx.guess(jnp.concatenate([known, unknown], 1))[0].reshape(2, 4, -1, ctx.classes)  # [2, views, B, C]
     own, own_u = (probs.mean(1) for probs in jnp.split(jax.nn.softmax(logits), 2, 1))  # [2, B, C]
-    peer = ctx.look(unknown[::-1])[0][::-1].reshape(2, 2, -1, ctx.classes)  # each network on the other's rows
+    peer = ctx.look(unknown[::-1])[0][::-1].reshape(2, 2, -1, ctx.classes)  # on the other network's rows
     peer = jax.nn.softmax(peer).mean(1)
     targets = own + x['trust'][..., None] * (x['target'] - own), (own_u + peer) / 2
-    refined, guessed = (jnp.tile(semi.sharpen(p, self.temperature), (1, 2, 1)) for p in targets)  # of both views
+    refined, guessed = (jnp.tile(semi.sharpen(p, self.temperature), (1, 2, 1)) for p in targets)  # as of both views
     mixed, per, gap = semi.mixmatch(ctx, params, self.alpha, (known, refined, weight), (unknown, guessed, weight_u))
     guesses = losses.weighted_mean(gap, weight_u)  # [2]
     penalty = semi.prior_penalty(mixed, jnp.concatenate([weight, weight_u], 1))

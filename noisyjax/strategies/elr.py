@@ -1,10 +1,14 @@
-"""ELR (Liu et al. 2020): cross-entropy + λ log(1 − ⟨p, t⟩), t a running mean of the row's own predictions.
+"""ELR (Liu et al. 2020): cross-entropy + λ log(1 − ⟨p, t⟩), with a running mean t of the predictions of each row.
 
-t ← β t + (1 − β) p of the training forward, p clamped to [1e-4, 1 − 1e-4] and normalised, before it is used; t = 0 at
-first. Official: ResNet-34, SGD 0.02, momentum 0.9, decay 1e-3, batch 128. CIFAR-10 symmetric β 0.7, λ 3, 150 epochs,
-warm restarts of 10 epochs down to 0.001; asymmetric β 0.9, λ 1, 120 epochs, ×0.01 at 40 and 80; CIFAR-100 β 0.9, λ 7,
-150 epochs, ×0.01 at 80 and 120.
-Departures: none in the loss. mixup is refused: t is of rows, and ELR+ says how the two join.
+t ← β t + (1 − β) p, with p from the training forward pass, clamped to [1e-4, 1 − 1e-4] and normalized. t starts at 0
+and is updated before it is used.
+
+Official settings: ResNet-34, SGD with learning rate 0.02, momentum 0.9 and weight decay 1e-3, batch size 128. CIFAR-10
+with symmetric noise: β 0.7, λ 3, 150 epochs, warm restarts every 10 epochs down to 0.001; with asymmetric noise: β 0.9,
+λ 1, 120 epochs, learning rate × 0.01 at epochs 40 and 80. CIFAR-100: β 0.9, λ 7, 150 epochs, × 0.01 at 80 and 120.
+
+Departures: none in the loss. The engine's mixup is refused, because t belongs to single rows; ELR+ defines how to
+combine the two.
 """
 
 import dataclasses
@@ -30,7 +34,17 @@ from noisyjax.strategies.shared import row_memory as store
 
 
 def remembered(memory: Array, batch: Batch, probs: Array, beta: Array | float) -> tuple[Array, Array]:
-  """Returns t ← β t + (1 − β) p of the batch's rows, [M, B, C], and the memory [M, N, C] with them written."""
+  """Updates the running means of the rows of a batch.
+
+  Args:
+    memory: running means of all rows, [M, N, C].
+    batch: rows to update.
+    probs: their predictions p, [M, B, C].
+    beta: β.
+
+  Returns:
+    t ← β t + (1 − β) p of the batch, [M, B, C], and the updated memory, [M, N, C].
+  """
   new = beta * store.get(memory, batch['index']) + (1 - beta) * jax.lax.stop_gradient(probs)
   return new, store.put(memory, batch['index'], new, batch['weight'])
 
@@ -39,8 +53,8 @@ class Strategy(Base):
   """One network with early-learning regularisation.
 
   Attributes:
-    beta: how much of t stays.
-    strength: λ.
+    beta: β, the decay of the running mean t.
+    strength: λ, the weight of the regularization.
   """
 
   unit_interval = ('beta',)

@@ -1,16 +1,19 @@
-"""ELR+ (Liu et al. 2020): ELR on mixup, two networks, each reminded by the other's averaged weights.
+"""ELR+ (Liu et al. 2020): ELR with mixup and two networks, each regularized by the other's averaged weights.
 
-Each network's t follows the *other's* averaged network on the images before mixup; t is mixed as the labels are. The
-config must set `ema = 0.997` (with 0 the other network itself is asked) and leave `mixup = 0`: the images before it are
-needed here, and λ' = max(λ, 1 − λ), so that mixup has its own field.
-Official: PreActResNet-18, SGD 0.02, momentum 0.9, decay 5e-4, batch 128, α 1. CIFAR-10: β 0.7, λ 3 (asymmetric 0.9 and
-1), 200 epochs, ÷10 at 150. CIFAR-100: β 0.9, λ 7, `reweigh`, λ rising as exp(−5 (1 − t)²) over 40,000 steps (114
-of its epochs of 45,000 rows), 250 epochs, ÷10 at 200.
-Departures: both networks see the same rows and labels (the code draws order, and by mistake noise, for each) and move
-together, reminded by averages of one step ago (the code: one network's epoch after the other's, by averages of the
-epoch before). The average includes batch statistics, is asked with running ones, and its decay rises as the engine's
-does (the code's: as exp(−5 (1 − t)²) over 40,000 steps; its teacher normalises by the batch). The averages vote, by
-the mean of their probabilities (the code: the networks themselves, by the mean of their logits).
+The t of each network is a running mean of the predictions of the other network's averaged weights, on the images before
+mixup. t is mixed as the labels are. The config must set `ema = 0.997` (with 0, the current weights of the other network
+are used). It must leave `mixup = 0`: this loss needs the images before mixup, and λ' = max(λ, 1 − λ), so that mixup has
+a separate field, `alpha`.
+
+Official settings: PreActResNet-18, SGD with learning rate 0.02, momentum 0.9 and weight decay 5e-4, batch size 128, α
+1. CIFAR-10: β 0.7, λ 3 (asymmetric noise: 0.9 and 1), 200 epochs, learning rate / 10 at 150. CIFAR-100: β 0.9, λ 7,
+`reweigh`, λ rising as exp(−5 (1 − t)²) over 40,000 steps (114 epochs of 45,000 rows), 250 epochs, / 10 at 200.
+
+Departures: both networks are trained on the same rows and labels (the code draws the order and, by mistake, the noise
+for each). They are updated in the same step, with averages of one step ago (the code trains one network for an epoch
+after the other, with averages of the epoch before). The average includes the running statistics and is evaluated with
+them, and its decay rises as the engine's does (the code: as exp(−5 (1 − t)²) over 40,000 steps, and batch statistics).
+The averaged networks vote, by mean probabilities (the code: the current networks, by mean logits).
 """
 
 import dataclasses
@@ -25,14 +28,14 @@ from noisyjax.strategies.shared import semi
 
 
 class Strategy(ELR):
-  """Two networks that remind each other of what they learnt first.
+  """Two networks, each regularized by the running means of the other's predictions.
 
   Attributes:
-    beta: as ELR's.
-    strength: as ELR's.
-    alpha: of mixup.
-    ramp: epochs over which λ rises, 0 = at once.
-    reweigh: whether the labels' cross-entropy is weighed by t (label · t, normalised), as the code does on CIFAR-100.
+    beta: as in ELR.
+    strength: as in ELR.
+    alpha: parameter of mixup's Beta(α, α).
+    ramp: epochs over which λ rises; 0 means that it is constant.
+    reweigh: whether the target of cross-entropy is label · t, normalized, as in the code for CIFAR-100.
   """
 
   alpha: Traced = 1.0
@@ -45,7 +48,7 @@ class Strategy(ELR):
     teacher, _ = ctx.look(b['weak'], averaged=True)  # [2, B, C]
     aim, memory = remembered(state.extra['memory'], b, jax.nn.softmax(teacher[::-1]), self.beta)
     wide = lambda a: jnp.broadcast_to(a, (self.networks, *a.shape))
-    both = jnp.concatenate([wide(b['target']), aim], -1)  # [2, B, 2C]: mixed as one
+    both = jnp.concatenate([wide(b['target']), aim], -1)  # [2, B, 2C]: mixed with the same partners
     images, both, _ = semi.mix(semi.mixing_key(ctx), self.alpha, wide(b['weak']), both, wide(b['weight']))
     target, aim = jnp.split(both, 2, -1)
     if self.reweigh:

@@ -1,7 +1,8 @@
-"""Fine-tuning (Shu et al. 2019): train on the given labels, then a while, at a lower rate, on the trusted rows.
+"""Fine-tuning (Shu et al. 2019): trains on the given labels, then on the trusted rows with a lower learning rate.
 
-The baseline that Meta-Weight-Net (Shu et al. 2019, section 4) calls Fine-tuning: loss CE(verified) over trusted rows,
-from the networks of naive training. The paper gives no settings; here it is the last tenth of the epochs.
+This is the baseline that the Meta-Weight-Net paper (Shu et al. 2019, section 4) calls Fine-tuning: cross-entropy with
+verified labels on the trusted rows, starting from naively trained networks. The paper gives no settings. Here,
+fine-tuning is the last tenth of the epochs.
 """
 
 import jax.numpy as jnp
@@ -21,10 +22,10 @@ from noisyjax.engine.strategy import (
 
 
 class Strategy(Base):
-  """Cross-entropy on verified labels; rows without one are left out.
+  """Cross-entropy with verified labels; rows without one are left out.
 
   Attributes:
-    lr: learning rate of the plan's second phase.
+    lr: learning rate of the fine-tuning phase.
   """
 
   lr: Traced = 0.001

@@ -1,12 +1,15 @@
-"""FixMatch (Sohn et al. 2020, eqs. 3–4): a confident guess on a weak view becomes the label of the strong view.
+"""FixMatch (Sohn et al. 2020, eqs. 3–4): a confident prediction on a weak view becomes the label of the strong view.
 
-Loss: mean CE of labeled rows + λ_u · (1/μB) Σ 1[max q ≥ τ] CE(argmax q, p(strong)), q the prediction on the weak view
-and the sum divided by the whole unlabeled batch. Official hyper-parameters: τ 0.95, λ_u 1, μ 7, batch 64, SGD with
-Nesterov momentum, lr 0.03 · cos(7πk/16K), decay 5e-4 on kernels alone, parameters averaged (0.999) and those evaluated.
-Departures: q is looked up with running statistics and no gradient (in the official code labeled, weak and strong
-views are one training batch): (7 + 3 · 8) B passes a step instead of 3 · 15 B, and a guess does not depend on its
-batch. A row is labeled or unlabeled; in the official code labeled images are among the unlabeled ones, too. With no
-unlabeled row at all this is supervised training.
+The loss is the mean cross-entropy of labeled rows plus λ_u · (1/μB) Σ 1[max q ≥ τ] CE(argmax q, p(strong)), where q is
+the prediction on the weak view. The sum is divided by the size of the unlabeled batch.
+
+Official settings: τ 0.95, λ_u 1, μ 7, batch size 64, SGD with Nesterov momentum, learning rate 0.03 · cos(7πk/16K),
+weight decay 5e-4 on kernels only; averaged weights (0.999) are evaluated.
+
+Departures: q uses running statistics and has no gradient. The official code passes labeled, weak and strong views
+through the network as one training batch, which costs 3 · 15 B passes per step instead of (7 + 3 · 8) B and makes q
+depend on the batch. Each row is either labeled or unlabeled; in the official code, the unlabeled images include the
+labeled ones. Without unlabeled rows, this is supervised training.
 """
 
 import dataclasses
@@ -20,12 +23,12 @@ from noisyjax.strategies.shared import semi
 
 
 class Strategy(semi.SemiSupervised):
-  """Cross-entropy on labeled rows, and on confident guesses.
+  """Cross-entropy on labeled rows and on confident pseudo-labels.
 
   Attributes:
-    threshold: τ, the least confidence of a guess that counts.
-    lambda_u: weight of the guesses' loss.
-    ratio: μ, unlabeled rows a step as a multiple of the batch size.
+    threshold: τ, the minimum confidence of a pseudo-label.
+    lambda_u: weight of the loss of unlabeled rows.
+    ratio: μ, the number of unlabeled rows per step, as a multiple of the batch size.
   """
 
   unit_interval = ('threshold',)
@@ -38,15 +41,22 @@ class Strategy(semi.SemiSupervised):
     return {'labeled': Views('weak'), 'unlabeled': Views('weak', 'strong', ratio=self.ratio, labeled=False)}
 
   def least(self, state: TrainState, classes: int) -> Array:
-    """Returns the least confidence that counts, by guessed class [C]."""
+    """Returns the minimum confidence of a pseudo-label of each class, [C]."""
     return jnp.full(classes, self.threshold)
 
   def guess(self, state: TrainState, unlabeled: Batch, ctx: Ctx) -> Array:
-    """Returns the probabilities [1, U, C] of which the largest is the guess."""
+    """Returns the probabilities [1, U, C] whose argmax is the pseudo-label."""
     return jax.nn.softmax(ctx.look(unlabeled['weak'])[0])
 
   def remember(self, state: TrainState, unlabeled: Batch, sure: Array, guess: Array) -> PyTree:
-    """Returns the new `extra`, from the guesses [1, U] and their confidences; None keeps the old."""
+    """Returns the new `extra`; None keeps the old one.
+
+    Args:
+      state: state of the run.
+      unlabeled: batch of unlabeled rows.
+      sure: confidences of the pseudo-labels, [1, U].
+      guess: pseudo-labels, int [1, U].
+    """
     return None
 
   def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:

@@ -1,9 +1,13 @@
-"""FlexMatch (Zhang et al. 2021, eqs. 5–11): FixMatch whose threshold is lower for classes that are learnt less well.
+"""FlexMatch (Zhang et al. 2021, eqs. 5–11): FixMatch with a lower threshold for classes that are learned less well.
 
-σ_c is how many unlabeled rows were last guessed as c with confidence τ or more; β_c = σ_c / max(max σ, rows never
-guessed so), and the threshold of class c is τ · β_c / (2 − β_c) (the convex map). Official hyper-parameters: those of
-FixMatch, `thresh_warmup` on (without it the rows never guessed do not count in β's denominator).
-Departures: FixMatch's. The thresholds of a step come from the memory before it, as in the code.
+σ_c is the number of unlabeled rows whose last confident prediction (confidence ≥ τ) was class c. β_c = σ_c / max(max σ,
+number of rows without a confident prediction so far), and the threshold of class c is τ · β_c / (2 − β_c), the convex
+mapping.
+
+Official settings: those of FixMatch, with `thresh_warmup` (without it, rows without a confident prediction do not enter
+the denominator of β).
+
+Departures: those of FixMatch. As in the code, the thresholds of a step come from the memory before that step.
 """
 
 import jax.numpy as jnp
@@ -14,10 +18,10 @@ from noisyjax.strategies.shared import row_memory
 
 
 class Strategy(fixmatch.Strategy):
-  """FixMatch with a threshold per class.
+  """FixMatch with a threshold for each class.
 
   Attributes:
-    thresh_warmup: whether thresholds rise from 0, as long as most unlabeled rows have had no confident guess.
+    thresh_warmup: whether the thresholds rise from 0 while most unlabeled rows have had no confident prediction.
   """
 
   thresh_warmup: bool = True
@@ -29,7 +33,8 @@ class Strategy(fixmatch.Strategy):
   def least(self, state: TrainState, classes: int) -> Array:
     selected = state.extra['selected'][0]  # [N]
     pool = state.masks['unlabeled'].astype(jnp.float32)
-    count = jnp.bincount(jnp.where(selected < 0, classes, selected), pool, length=classes + 1)  # the last: never
+    # The last entry counts the rows without a confident prediction.
+    count = jnp.bincount(jnp.where(selected < 0, classes, selected), pool, length=classes + 1)
     most = count.max() if self.thresh_warmup else count[:-1].max()
     beta = count[:-1] / jnp.maximum(most, 1.0)  # [C]
     return self.threshold * beta / (2 - beta)

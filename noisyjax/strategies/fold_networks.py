@@ -1,7 +1,8 @@
-"""Confident learning's first phase (Northcutt et al. 2021): K networks side by side, each trained without one fold.
+"""Confident learning, first phase (Northcutt et al. 2021): K networks side by side, each trained on all folds but one.
 
-The rows are divided into K folds, stratified by their labels, as the phase begins; the m-th network learns all rows but
-those of fold m, so that every row has a network that never saw it. `confident_learning` asks that one.
+When the phase begins, the rows are divided into K folds, stratified by label. Network m is trained on all rows outside
+fold m, so that for every row there is a network that was not trained on it; `confident_learning` uses the prediction of
+that network.
 """
 
 import jax
@@ -11,28 +12,34 @@ from noisyjax.engine.strategy import Array, Ctx, PyTree, Scores, Strategy as Bas
 
 
 def draw_folds(key: Array, label: Array, rows: Array, twin: Array, count: int) -> Array:
-  """Returns each row's fold, int32 [N]: as many of a class's rows in each, or one more; -1 for rows that do not count.
+  """Draws stratified folds.
+
+  In each class, the sizes of two folds differ by at most 1, except that rows with the same image share a fold, because
+  a network that was trained on one of them cannot judge the other.
 
   Args:
-    key: of the draw.
-    label: int32 [N].
-    rows: bool [N], those that count.
-    twin: int32 [N], the first row of the same image; such rows share a fold: a network that has seen one cannot judge
-      the other.
-    count: K.
+    key: random key.
+    label: labels, int32 [N].
+    rows: usable rows, bool [N].
+    twin: first row with the same image as each row, int32 [N].
+    count: number of folds K.
+
+  Returns:
+    The fold of each row, int32 [N]; -1 for rows that are not usable.
   """
   order = jnp.lexsort((jax.random.uniform(key, label.shape), label, ~rows))
   fold = jnp.zeros(label.shape, jnp.int32).at[order].set(jnp.arange(len(label)) % count)
   number = jnp.arange(len(label))
-  leader = jnp.full(label.shape, len(label)).at[twin].min(jnp.where(rows, number, len(label)))[twin]  # of the image
-  return jnp.where(rows, fold[leader], -1)  # where rows do not count, there may be no leader
+  # First usable row of each image.
+  leader = jnp.full(label.shape, len(label)).at[twin].min(jnp.where(rows, number, len(label)))[twin]
+  return jnp.where(rows, fold[leader], -1)  # rows that are not usable may have no leader
 
 
 class Strategy(Base):
-  """Cross-entropy on all folds but one's own.
+  """Cross-entropy; each network is trained on all folds but its own.
 
   Attributes:
-    networks: K, the folds.
+    networks: number of networks and folds, K.
   """
 
   networks: int = 4

@@ -1,12 +1,15 @@
-"""Forward correction (Patrini et al. 2017, theorem 2): predict the given label through the transition matrix.
+"""Forward correction (Patrini et al. 2017, theorem 2): predicts the given label through the transition matrix.
 
-Loss −log (Tᵀp)_ỹ with T[true, given]. The plan is the paper's: naive training, from whose predictions T is estimated,
-then a new network under the corrected loss. T may also be given, or counted on trusted rows: the plan is then one
-phase. Official (giorgiop/loss-correction): T of the rows at the 97th percentile, or (CIFAR-100) of the argmax, as the
-naive phase's best network by validation sees them: later ones know the mistakes by heart, and their T is the identity.
-That T is known or estimated is the paper's own switch; the loss is one.
-Departures: that best is by accuracy (there: by loss); the estimates `joint` and `pairs`; (Tᵀp)_ỹ is kept above 1e-30,
-where the code keeps p above 1e-7, which stops the gradient of confident mistakes.
+The loss is −log (Tᵀp)_ỹ with T[true, given]. The plan is that of the paper: naive training, whose predictions give an
+estimate of T, then a new network, trained with the corrected loss. If T is given or counted on trusted rows, the plan
+is a single phase. Whether T is known or estimated is an option of the paper, too; the loss is the same.
+
+Official settings (giorgiop/loss-correction): T is taken at the 97th percentile or (CIFAR-100) at the argmax, from the
+best network of the naive phase by validation. Later networks have memorized the wrong labels, and their T approaches
+the identity.
+
+Departures: the best network is selected by accuracy (there: by loss). The estimates `joint` and `pairs` are additions.
+(Tᵀp)_ỹ is at least 1e-30; the code clips p at 1e-7, which stops the gradient of confident mistakes.
 """
 
 import jax.numpy as jnp
@@ -35,15 +38,18 @@ from noisyjax.system.errors import check_choice
 
 
 def anchors(method: 'Strategy', state: TrainState, scores: Scores, ctx: Ctx) -> Array:
+  """Returns T, estimated from the predictions on anchor rows (Patrini et al. 2017, eqs. 12–13)."""
   return transition.anchors(scores['probs'].mean(0), ctx.rows & (state.targets.weight > 0), method.percentile)
 
 
 def joint(method: 'Strategy', state: TrainState, scores: Scores, ctx: Ctx) -> Array:
+  """Returns T, estimated from the confident joint of the predictions."""
   keep = ctx.rows & (state.targets.weight > 0)
   return transition.from_joint(confident.joint(scores['probs'].mean(0), state.targets.label, keep))
 
 
 def pairs(method: 'Strategy', state: TrainState, scores: Scores, ctx: Ctx) -> Array:
+  """Returns T, counted on the rows with verified and given labels."""
   keep = ctx.rows & (state.targets.weight > 0)
   return transition.from_pairs(state.extra['verified'], state.targets.label, ctx.classes, keep)
 
@@ -52,13 +58,13 @@ ESTIMATES = {'anchors': anchors, 'joint': joint, 'pairs': pairs}  # (strategy, s
 
 
 class Strategy(Base):
-  """One network that is corrected by T.
+  """One network, trained with the loss that T corrects.
 
   Attributes:
-    matrix: T as a tuple of rows, if it is known; (): it is estimated.
-    estimate: from what: "anchors" (Patrini et al.), the "joint" of in-sample predictions, or "pairs" (rows with both
-      labels).
-    percentile: of the anchors; 100 = argmax.
+    matrix: T as a tuple of rows, if it is known; () means that it is estimated.
+    estimate: source of the estimate, "anchors" (Patrini et al.), "joint" (confident joint of in-sample predictions) or
+      "pairs" (rows with both labels).
+    percentile: percentile of p_c at which the anchor of class c is taken; 100 is the argmax.
   """
 
   matrix: tuple[tuple[float, ...], ...] = ()
@@ -68,7 +74,7 @@ class Strategy(Base):
 
   @property
   def scores(self) -> bool:
-    return not self.matrix and self.estimate != 'pairs'  # T then comes from the networks of the phase before
+    return not self.matrix and self.estimate != 'pairs'  # T is estimated with the networks of the phase before
 
   @property
   def refresh_on(self) -> str:
@@ -85,17 +91,23 @@ class Strategy(Base):
     return ('naive', first, {}), (name, rest, {'reset': 'all'})
 
   def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
-    name = type(self).__module__.rsplit('.', 1)[-1]  # forward, or who inherits from it
+    name = type(self).__module__.rsplit('.', 1)[-1]  # forward, or a strategy that inherits from it
     check_choice(f'strategy.{name}.estimate', self.estimate, ESTIMATES)
     transition.check(f'strategy.{name}.matrix', self.matrix, data.classes)
     return {}, {'verified': jnp.array(data.verified)} | self.use(jnp.eye(data.classes))
 
   def use(self, matrix: Array) -> dict[str, Array]:
-    """Returns what the loss wants of T, as entries of `extra`."""
+    """Returns the entries of `extra` that the loss computes from T [C, C]."""
     return {'matrix': matrix}
 
   def corrected(self, logits: Array, target: Array, extra: PyTree) -> Array:
-    """Returns the loss per example, [M, B]."""
+    """Returns the loss per example, [M, B].
+
+    Args:
+      logits: [M, B, C].
+      target: one-hot labels or label distributions, [B, C].
+      extra: memory of the strategy, with the entries of `use`.
+    """
     return losses.forward_corrected(logits, target, extra['matrix'])
 
   def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:

@@ -1,13 +1,17 @@
 """GCE (Zhang & Sabuncu 2018): L_q = (1 − p_y^q)/q lies between cross-entropy (q → 0) and MAE (q = 1).
 
-Truncated, a row whose p_y ≤ k costs the constant L_q(k), and so pulls at nothing. Which rows these are is decided
-between epochs: `trust` is 1 where a row still counts, for the rows as they are (no augmentation, running statistics).
-Settings of the paper and of AlanChou/Truncated-Loss: q 0.7, k 0.5; first decided after 40 epochs of 120 (CIFAR-10) or
-80 of 150 (CIFAR-100), anew every 10. SGD 0.01, momentum 0.9, decay 1e-4, batch 128.
-Departures: the network as it is decides, on rows as they are, where that code asks the one of the best *test* epoch,
-on cropped and flipped ones, and after 39 epochs.
-Where no row would be left, all stay. Plain L_q, which tables call GCE, is the default: it is linear in the label, so
-that mixup may mix targets. Truncation is of rows: mixup is refused with it.
+In the truncated version, a row with p_y ≤ k has the constant loss L_q(k) and no gradient. Which rows these are is
+determined between epochs, without augmentation and with running statistics; `trust` is 1 for the rows that are kept.
+
+Settings of the paper and of AlanChou/Truncated-Loss: q 0.7, k 0.5; rows are first pruned after 40 of 120 epochs
+(CIFAR-10) or 80 of 150 (CIFAR-100), then every 10 epochs. SGD with learning rate 0.01, momentum 0.9 and weight decay
+1e-4, batch size 128.
+
+Departures: pruning uses the current network and images without augmentation; the code uses the network of the best
+*test* epoch, cropped and flipped images, and starts after 39 epochs. If no row would be kept, all are.
+
+Plain L_q, which result tables call GCE, is the default. It is linear in the label, so that mixup may mix targets.
+Truncation concerns single rows, so that mixup is refused with it.
 """
 
 import dataclasses
@@ -33,14 +37,14 @@ from noisyjax.engine.strategy import (
 
 
 class Strategy(Base):
-  """One network under generalised cross-entropy.
+  """One network, trained with generalized cross-entropy.
 
   Attributes:
-    q: in [0, 1].
-    truncate: whether rows are pruned. The paper has both losses, and L_q does not need the other's pass over the rows.
-    k: where rows are pruned, the least p_y that counts.
-    start: epochs before rows are first pruned.
-    every: epochs from one pruning to the next.
+    q: exponent in [0, 1].
+    truncate: whether rows are pruned. The paper has both losses; only the truncated one needs a pass over all rows.
+    k: value that p_y of a row must exceed, if rows are pruned.
+    start: number of epochs before rows are first pruned.
+    every: number of epochs between prunings.
   """
 
   unit_interval = ('k',)
@@ -61,14 +65,14 @@ class Strategy(Base):
     if not self.truncate:
       return supervised(per, b, logits)
     kept = b['trust'] > 0.5  # [1, B]
-    # The constant counts in the mean, as in the paper: a step shrinks with the part that is pruned.
-    q = jnp.maximum(self.q, 1e-6)  # as in the loss
+    # As in the paper, pruned rows count in the mean, so that the step shrinks with the pruned fraction.
+    q = jnp.maximum(self.q, 1e-6)  # the same minimum as in the loss
     loss, out = supervised(jnp.where(kept, per, (1 - self.k**q) / q), b, logits)
     return loss, dataclasses.replace(out, metrics=out.metrics | {'chosen': kept})
 
   @property
   def refreshes(self) -> bool:
-    return self.truncate  # plain L_q costs no pass over the rows
+    return self.truncate  # plain L_q needs no pass over the rows
 
   def score(self, logits: Array, features: Array, batch: Batch) -> Scores:
     return {'own': (jax.nn.softmax(logits) * batch['target']).sum(-1)}  # [1, B]

@@ -1,12 +1,15 @@
-"""GLC, gold loss correction (Hendrycks et al. 2018): trusted rows tell T, and learn beside the corrected rest.
+"""GLC, gold loss correction (Hendrycks et al. 2018): T, estimated on trusted rows, corrects the loss of the others.
 
-Phase 1 learns the given labels of the untrusted (silver) rows. T[c] is then its mean prediction over the trusted (gold)
-rows of true class c, and a new network descends CE(verified) on gold and −log (Tᵀp)_given on silver rows, in one mean.
-Settings of the official code: WRN-40-2, dropout 0.3, SGD 0.1 with Nesterov momentum 0.9, decay 5e-4, batch 128, cosine
-to 0, 75 epochs a phase; a tenth of the rows is gold.
-Departures: a class without gold keeps its label (the code has NaN); the second network starts anew, where the code
-starts it from the first one's initial weights; gold and silver rows share batch statistics (the code runs them apart).
-Rows are gold or silver: mixup is refused.
+Phase 1 trains on the given labels of the untrusted (silver) rows. T[c] is the mean prediction of its network over the
+trusted (gold) rows of true class c. Phase 2 trains a new network on the mean of CE(verified) of gold rows and −log
+(Tᵀp)_given of silver rows.
+
+Settings of the official code: WRN-40-2 with dropout 0.3, SGD with learning rate 0.1, Nesterov momentum 0.9 and weight
+decay 5e-4, batch size 128, cosine schedule to 0, 75 epochs per phase; a tenth of the rows is gold.
+
+Departures: for a class without gold rows, T[c] is the identity (the code: NaN). The second network has new initial
+weights (the code: those of the first one). Gold and silver rows share batch statistics (the code passes them through
+the network separately). Mixup is refused, because each row is either gold or silver.
 """
 
 import jax.numpy as jnp
@@ -33,7 +36,7 @@ from noisyjax.estimate import transition
 
 
 class Strategy(Base):
-  """One network on gold and silver rows. `trust` is 1 on gold ones."""
+  """One network, trained on gold and silver rows; `trust` is 1 for gold rows and 0 for silver rows."""
 
   refresh_on = 'phase'
   needs = ('verified',)

@@ -1,11 +1,14 @@
-"""JoCoR (Wei et al. 2020, eqs. 1–5): two networks learn one joint loss, on the rows for which it is small.
+"""JoCoR (Wei et al. 2020, eqs. 1–5): two networks are trained with one joint loss, on the rows for which it is small.
 
-(1 − λ)(CE₁ + CE₂) + λ(KL(p₁‖p₂) + KL(p₂‖p₁)) per row; the floor(R(T) · n) rows with the smallest are kept, by both.
-Hyper-parameters of the official code: λ 0.9 for CIFAR-10 up to 50 % noise (0.65 at 80 %; CIFAR-100: 0.85), ramp 10,
-forget rate = noise rate (half of it where the noise is asymmetric).
-Departures: the first epoch counts (the code's loop starts at 1). λ was tuned on pixels that are not normalised, for a
-CNN without dropout; the authors say that another network or normalisation needs another. The networks are coupled by
-the divergence; the code's one Adam over both equals one for each.
+The loss of a row is (1 − λ)(CE₁ + CE₂) + λ(KL(p₁‖p₂) + KL(p₂‖p₁)). Both networks keep the floor(R(T) · n) rows with the
+smallest loss.
+
+Settings of the official code: λ 0.9 for CIFAR-10 up to 50 % noise (0.65 at 80 %; CIFAR-100: 0.85); forget rate = noise
+rate (half of it for asymmetric noise), reached over 10 epochs.
+
+Departures: the first epoch counts (the loop of the code starts at epoch 1). λ was tuned on pixels that are not
+normalized, for a CNN without dropout; according to the authors, another network or normalization needs another λ. The
+divergence couples the networks; the code uses one Adam for both, which is equivalent to one for each.
 """
 
 import jax
@@ -17,7 +20,7 @@ from noisyjax.strategies.shared.small_loss import Forgetful, smallest
 
 
 class Strategy(Forgetful):
-  """Two networks that agree.
+  """Two networks, trained to agree with each other.
 
   Attributes:
     forget: as in co-teaching.
@@ -35,7 +38,7 @@ class Strategy(Forgetful):
     per = losses.cross_entropy(logits, b['target'])  # [2, B]
     logp = jax.nn.log_softmax(logits)
     p = jnp.exp(logp)
-    apart = ((p[0] - p[1]) * (logp[0] - logp[1])).sum(-1)  # [B], both divergences
+    apart = ((p[0] - p[1]) * (logp[0] - logp[1])).sum(-1)  # [B], sum of both divergences
     joint = (1 - self.agree) * per.sum(0) + self.agree * apart
     chosen = smallest(jax.lax.stop_gradient(joint)[None], b['weight'] > 0, self.keep(state, ctx.epoch))[0]
     metrics = {'loss': per, 'chosen': chosen, 'divergence': apart}

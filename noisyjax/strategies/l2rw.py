@@ -1,13 +1,15 @@
-"""L2RW (Ren et al. 2018, algorithm 1): rows weigh what a step on them would do for a few verified rows, or nothing.
+"""L2RW (Ren et al. 2018, algorithm 1): weights each row by how much a step on it lowers the loss of verified rows.
 
-Perturb the weights ε of a batch around 0: u_i = −∂/∂ε_i mean_j ℓ_j(θ − ∇_θ Σ_i ε_i ℓ_i(θ)) over a verified batch j,
-w_i = max(u_i, 0) / Σ_k max(u_k, 0), and the step descends Σ_i w_i ℓ_i(θ).
+The weights ε of a batch are perturbed around 0: u_i = −∂/∂ε_i mean_j ℓ_j(θ − ∇_θ Σ_i ε_i ℓ_i(θ)) over a batch of
+verified rows j, and w_i = max(u_i, 0) / Σ_k max(u_k, 0). The training loss is Σ_i w_i ℓ_i(θ).
 
-Official code on CIFAR-10: ResNet-32, batches of 100 noisy and 100 clean rows, 100 clean images in all, SGD, rate 0.1
-(÷10 at steps 40k and 60k of 80k), momentum 0.9, decay 2e-4; virtual rate 1, as here, since any rate but 0 gives the
-same weights (a warm-up's rate is 0). Where no row helps, or no row is verified, all weights are 0 and so is the loss.
-Departures: the verified rows are in the training stream too, with their given labels (the code takes them out); the
-verified rows' loss leaves weight decay out; running statistics move by the weighted forward pass alone.
+Official code on CIFAR-10: ResNet-32, batches of 100 noisy and 100 clean rows, 100 clean images in total, SGD with
+learning rate 0.1 (/ 10 at steps 40,000 and 60,000 of 80,000), momentum 0.9 and weight decay 2e-4. The virtual learning
+rate is 1, as here: all rates above 0 give the same weights, while the rate of a warm-up may be 0. If no row lowers the
+loss, or no row is verified, all weights and the loss are 0.
+
+Departures: the verified rows are also in the training stream, with their given labels (the code removes them). The loss
+of the verified rows does not include weight decay. Only the weighted forward pass updates the running statistics.
 """
 
 import jax
@@ -19,7 +21,7 @@ from noisyjax.strategies.shared import meta
 
 
 class Strategy(meta.Reweighting):
-  """Weights made anew for every batch; nothing to set."""
+  """Networks whose example weights are computed anew for each batch; the method has no fields."""
 
   def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
@@ -31,7 +33,7 @@ class Strategy(meta.Reweighting):
       return found.sum()
 
     slope = jax.grad(ahead)(jnp.zeros((self.networks, len(b['weight']))))  # [M, B]
-    helpful = jnp.maximum(-slope, 0.0)  # a row that does not count has no slope
+    helpful = jnp.maximum(-slope, 0.0)  # rows of weight 0 have gradient 0
     weight = jax.lax.stop_gradient(helpful / jnp.maximum(helpful.sum(-1, keepdims=True), 1e-30))
     logits, _ = ctx.net(params, b['weak'])  # [M, B, C]
     per = losses.cross_entropy(logits, b['target'])

@@ -1,9 +1,10 @@
-"""Loss-based filtering (Arazo et al. 2019): after a warm-up, train only on the rows whose loss is small.
+"""Loss-based filtering (Arazo et al. 2019): after a warm-up, trains only on the rows whose loss is small.
 
-Small-loss selection as in Arazo et al. 2019 and Han et al. 2018, here over the whole training set, once an epoch, with
-running statistics and no augmentation. `split` says what is small: the losses below their (1 − rate) quantile, or those
-that a two-component mixture of Gaussians (Li et al. 2020) or of Betas (Arazo et al. 2019) gives to the component with
-the smaller mean; a mixture is told nothing, and a quantile may take its rate from one.
+This is small-loss selection as in Arazo et al. 2019 and Han et al. 2018, but over the whole training set, once per
+epoch, with running statistics and without augmentation. `split` determines which losses are small: those below their (1
+− rate) quantile, or those that a two-component mixture of Gaussians (Li et al. 2020) or Betas (Arazo et al. 2019)
+assigns to the component with the smaller mean. A mixture needs no noise rate; the quantile can estimate its rate with a
+mixture.
 """
 
 import jax.numpy as jnp
@@ -27,11 +28,12 @@ from noisyjax.system.errors import check_choice
 
 
 def quantile(loss: Array, counts: Array, rate: Array | float) -> Array:
+  """Returns 1 for losses below their (1 − rate) quantile and 0 for others, [N]; a rate below 0 is estimated."""
   rate = jnp.where(rate < 0, mixture.noise_rate(loss, counts), rate)
   return smallest(loss[None], counts, 1 - rate)[0].astype(jnp.float32)
 
 
-# (losses [N], rows that count bool [N], rate) → trust [N].
+# Functions (losses [N], usable rows bool [N], rate) → trust [N].
 SPLITS = {
   'quantile': quantile,
   'gaussian': lambda loss, counts, rate: mixture.gaussian(loss, counts),
@@ -40,14 +42,14 @@ SPLITS = {
 
 
 class Strategy(Base):
-  """One network that leaves out its large-loss rows.
+  """One network, trained without its large-loss rows.
 
   Attributes:
-    split: what separates the losses: "quantile", "gaussian" or "beta".
-    rate: of the quantile, the part of the rows to leave out: the noise rate, which the method is told; below 0 it is
-      estimated anew at every split.
-    threshold: of a mixture, the least probability of a small loss.
-    warmup: epochs on all rows before the first split.
+    split: method that separates small from large losses, "quantile", "gaussian" or "beta".
+    rate: fraction of rows that "quantile" leaves out, which is the noise rate that the method is told; a rate below 0
+      is estimated in each epoch.
+    threshold: minimum probability of a small loss for "gaussian" and "beta".
+    warmup: number of epochs on all rows before the first split.
   """
 
   unit_interval = ('threshold',)

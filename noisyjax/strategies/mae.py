@@ -1,7 +1,8 @@
-"""MAE (Ghosh et al. 2017): the absolute error Σ_c |p_c − y_c| = 2 − 2 p_y, whose minimum symmetric noise does not move.
+"""MAE (Ghosh et al. 2017): absolute error Σ_c |p_c − y_c| = 2 − 2 p_y; symmetric noise does not move its minimum.
 
-No hyper-parameters. Its gradient vanishes where p_y is small, so that it learns slowly, and on many classes hardly at
-all; GCE and SCE were made to mend that. Under mixup the losses are mixed: the paper's loss is one of labels.
+The method has no hyper-parameters. The gradient vanishes where p_y is small, so that training is slow, and hardly works
+with many classes; GCE and SCE were designed to correct this. Under mixup, losses are mixed instead of targets, because
+the loss of the paper is defined for hard labels.
 """
 
 from noisyjax.engine import losses
@@ -9,7 +10,7 @@ from noisyjax.engine.strategy import Array, Batches, Ctx, Out, PyTree, Strategy 
 
 
 class Strategy(Base):
-  """One network under absolute error."""
+  """One network, trained with the absolute error."""
 
   mix = 'loss'
 

@@ -1,15 +1,18 @@
-"""Meta-Weight-Net (Shu et al. 2019, algorithm 1): a small network, taught by verified rows, turns losses into weights.
+"""Meta-Weight-Net (Shu et al. 2019, algorithm 1): a small network, trained on verified rows, maps losses to weights.
 
-A network V of one hidden layer maps a row's loss to a weight in (0, 1). Each step of the batch's rows i, in this order:
-(eq. 3) virtual parameters θ̂(Θ) = θ − η ∇_θ (1/n) Σ_i V(ℓ_i; Θ) ℓ_i(θ), (eq. 4) a step on Θ that lowers the verified
-rows' loss at θ̂, (eq. 5) the real step on (1/n) Σ_i V(ℓ_i; Θ) ℓ_i(θ) with the new Θ. In V the losses are constants.
+A network V with one hidden layer maps the loss of a row to a weight in (0, 1). Each step on a batch of rows i computes,
+in this order: virtual parameters θ̂(Θ) = θ − η ∇_θ (1/n) Σ_i V(ℓ_i; Θ) ℓ_i(θ) (eq. 3); a step on Θ that lowers the loss
+of verified rows at θ̂ (eq. 4); and the real step on (1/n) Σ_i V(ℓ_i; Θ) ℓ_i(θ) with the new Θ (eq. 5). The losses that
+enter V are constants.
 
-Official code (MW-Net.py) on CIFAR-10: V 1-100-1, PyTorch's initial values, Adam with rate 1e-3 and decay 1e-4;
-ResNet-32, batches of 100 and 100, SGD with momentum 0.9, rate 0.1 (÷10 at epochs 80 and 100 of 120), decay
-5e-4, 1,000 verified rows; η is the current rate. It divides by n; the authors' script for WRN-28-10 by Σ_i V, as here
-with `normalise`. Without verified rows V is not taught, but for its decay.
-Departure: the verified rows are in the training stream too, with their given labels (the code takes them out). Running
-statistics move by the real step's forward pass alone, as in the code.
+Official code (MW-Net.py) on CIFAR-10: V 1-100-1 with PyTorch's initialization, Adam with learning rate 1e-3 and weight
+decay 1e-4; ResNet-32, batches of 100 noisy and 100 verified rows, SGD with momentum 0.9, learning rate 0.1 (/ 10 at
+epochs 80 and 100 of 120) and weight decay 5e-4, 1,000 verified rows; η is the current learning rate. The weights are
+divided by n; the authors' script for WRN-28-10 divides by Σ_i V, as `normalise` does here. Without verified rows, only
+weight decay changes V.
+
+Departures: the verified rows are also in the training stream, with their given labels (the code removes them). As in
+the code, only the forward pass of the real step updates the running statistics.
 """
 
 from typing import Any
@@ -24,20 +27,28 @@ from noisyjax.strategies.shared import meta
 
 
 def weight_of(own: dict[str, Array], per: Array) -> Array:
-  """Returns V: own {name: [M, …]}, losses [M, B] → weights in (0, 1), [M, B]."""
+  """Applies the weight network V.
+
+  Args:
+    own: parameters of V, name → [M, …].
+    per: losses, [M, B].
+
+  Returns:
+    Weights in (0, 1), [M, B].
+  """
   rows = lambda name: own[name][:, None]
   hidden = jax.nn.relu(per[..., None] * rows('hidden_kernel') + rows('hidden_bias'))  # [M, B, H]
   return jax.nn.sigmoid((hidden * rows('kernel')).sum(-1) + rows('bias'))
 
 
 class Strategy(meta.Reweighting):
-  """Each network has a weight network of its own.
+  """Networks with one weight network each.
 
   Attributes:
     lr: learning rate of the weight network's Adam.
     decay: weight decay of the weight network's Adam.
-    hidden: its hidden units.
-    normalise: whether a batch's weights are divided by their sum, instead of by the number of rows.
+    hidden: number of hidden units of the weight network.
+    normalise: whether the weights of a batch are divided by their sum instead of by the number of rows.
   """
 
   lr: Traced = 1e-3
@@ -62,7 +73,13 @@ class Strategy(meta.Reweighting):
     return optax.chain(optax.add_decayed_weights(self.decay), optax.adam(self.lr))
 
   def shares(self, own: dict[str, Array], per: Array, weight: Array) -> Array:
-    """Returns what multiplies each row's loss: per [M, B], weight [B] → [M, B]."""
+    """Returns the factor on the loss of each row, [M, B].
+
+    Args:
+      own: parameters of the weight network, name → [M, …].
+      per: losses, [M, B].
+      weight: weights of the batch, [B].
+    """
     raw = weight_of(own, per) * weight
     return raw / jnp.maximum((raw if self.normalise else weight).sum(-1, keepdims=True), 1e-8)
 
@@ -83,13 +100,13 @@ class Strategy(meta.Reweighting):
       return found.sum()
 
     slope = jax.grad(ahead)(own)
-    move, _ = self.own_optimizer().update(slope, state.opt['own'], own)  # the step that the engine is about to take
+    move, _ = self.own_optimizer().update(slope, state.opt['own'], own)  # the step that the engine will take, too
     taught: Any = optax.apply_updates(own, move)
     logits, _ = ctx.net(params, b['weak'])  # [M, B, C]
     per = losses.cross_entropy(logits, b['target'])
     known = jax.lax.stop_gradient(per)
     share = self.shares(taught, known, b['weight'])
     main = jnp.where(b['weight'] > 0, share * per, 0.0).sum()
-    # Worth nothing, but its gradient is the slope: so the engine takes that step.
+    # The value of this term is 0 and its gradient is the slope, so that the engine takes the same step.
     lesson = optax.tree.vdot(slope, jax.tree.map(jnp.subtract, params['own'], own))
     return main + lesson, Out(logits=logits, metrics={'loss': per, 'weight': weight_of(taught, known)})

@@ -1,13 +1,15 @@
-"""MixMatch (Berthelot et al. 2019, algorithm 1): guesses averaged over two views, sharpened, and mixed with all rows.
+"""MixMatch (Berthelot et al. 2019, algorithm 1): pseudo-labels from two views, sharpened; mixup of all rows.
 
-q = sharpen(mean over two weak views of p, T); mixup with λ′ = max(λ, 1 − λ) among labeled and unlabeled rows together;
-loss: mean CE of the labeled part + λ_u · mean (p − q)² of the unlabeled part, over rows and classes.
-Hyper-parameters on CIFAR-10: T 0.5, α 0.75, λ_u 75 (microsoft's USB: α 0.5, λ_u 100), λ_u rising linearly over the
-first 16,000 steps of a million (USB: over 0.4 of the training, which is taken here), batch 64, Adam 0.002, parameters
-averaged (0.999).
-Departures: both views are guessed in one batch; one λ a step instead of one a row; one forward pass, whose statistics
-come from all rows (the code's from the first of three interleaved batches); labeled images are not among the unlabeled
-ones (in USB they are).
+The pseudo-label is q = sharpen(mean of p over two weak views, T). Labeled and unlabeled rows are mixed with each other,
+with λ′ = max(λ, 1 − λ). The loss is the mean cross-entropy of the labeled part plus λ_u · mean (p − q)² of the
+unlabeled part, over rows and classes.
+
+Settings on CIFAR-10: T 0.5, α 0.75, λ_u 75 (microsoft's USB: α 0.5, λ_u 100). λ_u rises linearly over the first 16,000
+of a million steps (USB: over 0.4 of the training, as here). Batch size 64, Adam 0.002, averaged weights (0.999).
+
+Departures: both views are predicted in one batch. One λ is drawn per step instead of per row. There is one forward
+pass, with batch statistics of all rows (the code: of the first of three interleaved batches). The unlabeled images do
+not include the labeled ones (in USB they do).
 """
 
 from noisyjax.engine import losses
@@ -16,13 +18,13 @@ from noisyjax.strategies.shared import semi
 
 
 class Strategy(semi.SemiSupervised):
-  """Consistency by mixing.
+  """One network, trained on mixtures of labeled rows and rows with pseudo-labels.
 
   Attributes:
-    temperature: T of the sharpening.
-    alpha: of mixup's Beta(α, α).
-    lambda_u: weight of the guesses' loss.
-    ramp: the part of the phase over which it rises to that.
+    temperature: temperature T of the sharpening.
+    alpha: parameter of mixup's Beta(α, α).
+    lambda_u: final weight of the loss of unlabeled rows.
+    ramp: fraction of the phase over which that weight rises from 0.
   """
 
   temperature: Traced = 0.5
@@ -30,7 +32,7 @@ class Strategy(semi.SemiSupervised):
   lambda_u: Traced = 75.0
   ramp: Traced = 0.4
   streams = {'labeled': Views('weak'), 'unlabeled': Views('weak', 'weak', labeled=False)}
-  mix = None  # it mixes itself
+  mix = None  # the loss applies mixup itself
 
   def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b, u = batch['labeled'], batch['unlabeled']

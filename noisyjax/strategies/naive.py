@@ -1,8 +1,8 @@
 """Naive training: cross-entropy on the targets as they are.
 
-The baseline every method is held against. With `smoothing` it is label smoothing (Szegedy et al. 2016, section 7);
-with `penalty` it descends penalty · Σ_c p_c log p_c too (the confidence penalty of Pereyra et al. 2017, eq. 1), with
-which DivideMix warms up under asymmetric noise.
+This is the baseline for all other methods. With `smoothing`, it is label smoothing (Szegedy et al. 2016, section 7).
+With `penalty`, the loss includes penalty · Σ_c p_c log p_c (the confidence penalty of Pereyra et al. 2017, eq. 1),
+which DivideMix uses in its warm-up under asymmetric noise.
 """
 
 import jax
@@ -13,10 +13,10 @@ from noisyjax.engine.strategy import Array, Batches, Ctx, Out, PyTree, Strategy 
 
 
 class Strategy(Base):
-  """Cross-entropy, summed over networks that never see each other.
+  """Cross-entropy, summed over independent networks.
 
   Attributes:
-    networks: how many (2 warms up a two-network method).
+    networks: number of networks; 2 for the warm-up of a method with two networks.
     smoothing: label smoothing in [0, 1).
     penalty: weight of the negative entropy of the predictions.
   """

@@ -1,12 +1,17 @@
-"""NCR, neighbour consistency (Iscen et al. 2022): a prediction is drawn to those of rows with similar features.
+"""NCR, neighbor consistency (Iscen et al. 2022): draws each prediction to those of rows with similar features.
 
-(1 − α) CE(y_i, p_i) + α T² KL(q_i ‖ p_i), after a warm-up of cross-entropy alone; p of logits / T in the second term,
-and q_i = Σ_j s_ij^γ p_j / Σ_j s_ij^γ over the k nearest rows j ≠ i, s = max(cosine of the features, 0).
-Official (google-research/scenic, mini-ImageNet): ResNet-18, SGD 0.1, momentum 0.9, decay 5e-4, batch 128, 130 epochs,
-cosine after 5 epochs of linear rise; α 0.3 from epoch 10, T 2, γ 1; k 10, 100 and 5 at 20, 40 and 80 % noise.
-Departures: neighbours are sought among all training rows, as the network saw each one last (in the paper: among the
-batch); q is a constant (the official loss lets the gradient through it); a row none of whose neighbours is similar has
-cross-entropy alone. mixup is refused: the memory is of rows.
+The loss is (1 − α) CE(y_i, p_i) + α T² KL(q_i ‖ p_i) after a warm-up with cross-entropy only. In the second term, p is
+softmax(logits / T), and q_i = Σ_j s_ij^γ p_j / Σ_j s_ij^γ over the k nearest rows j ≠ i, with the similarity s =
+max(cosine of the features, 0).
+
+Official settings (google-research/scenic, mini-ImageNet): ResNet-18, SGD with learning rate 0.1, momentum 0.9 and
+weight decay 5e-4, batch size 128, 130 epochs, cosine schedule after a linear warm-up of 5 epochs; α 0.3 from epoch 10,
+T 2, γ 1; k 10, 100 and 5 at 20, 40 and 80 % noise.
+
+Departures: the neighbors are searched among all training rows, with the features and predictions of the last visit to
+each row (in the paper: among the rows of the batch). q is a constant (in the official loss, the gradient flows through
+it). A row without similar neighbors has cross-entropy only. Mixup is refused, because the memory belongs to single
+rows.
 """
 
 import dataclasses
@@ -33,20 +38,21 @@ from noisyjax.strategies.shared import row_memory
 def of_neighbours(
   features: Array, index: Array, seen: Array, probs: Array, count: int, power: Array | float
 ) -> tuple[Array, Array]:
-  """Returns what the nearest rows predict, and whether any row is similar at all.
+  """Averages the predictions of the nearest rows.
 
   Args:
-    features: [B, F] of the batch, of unit length.
-    index: int32 [B], the batch's rows.
-    seen: [N, F], every row's features, of unit length; zeros where a row has not been seen.
-    probs: [N, C], every row's prediction.
-    count: k, static.
-    power: γ.
+    features: features of the batch, of unit length, [B, F].
+    index: row numbers of the batch, int32 [B].
+    seen: features of all rows, of unit length, [N, F]; zeros for rows that were not visited yet.
+    probs: predictions of all rows, [N, C].
+    count: number of neighbors k, static.
+    power: exponent γ of the similarities.
+
   Returns:
-    q [B, C], which sums to 1 or is zero, and bool [B].
+    q [B, C], which sums to 1, or to 0 if no row is similar; and whether any row is similar, bool [B].
   """
   near = jnp.matmul(features, seen.T, precision='highest')  # [B, N]
-  near = near.at[jnp.arange(len(index)), index].set(-1.0)  # a row is no neighbour of itself
+  near = near.at[jnp.arange(len(index)), index].set(-1.0)  # a row is not a neighbor of itself
   best, who = jax.lax.top_k(near, min(count, len(seen)))  # [B, k]
   share = jnp.where(best > 0, jnp.maximum(best, 1e-12) ** power, 0.0)
   total = share.sum(-1, keepdims=True)
@@ -55,14 +61,14 @@ def of_neighbours(
 
 
 class Strategy(Base):
-  """One network whose predictions are smooth over its features.
+  """One network, trained to make similar predictions for rows with similar features.
 
   Attributes:
-    alpha: weight of the consistency term, and 1 minus that of cross-entropy.
-    neighbours: k.
-    temperature: T.
-    power: γ.
-    warmup: epochs of cross-entropy before.
+    alpha: α, the weight of the consistency term; cross-entropy has weight 1 − α.
+    neighbours: k, the number of neighbors.
+    temperature: T, the temperature of the predictions in the consistency term.
+    power: γ, the exponent of the similarities.
+    warmup: number of initial epochs with cross-entropy only.
   """
 
   unit_interval = ('alpha',)

@@ -1,16 +1,20 @@
-"""PES, progressive early stopping (Bai et al. 2021): early layers learn long from noisy labels, late ones briefly.
+"""PES, progressive early stopping (Bai et al. 2021): trains early layers long on noisy labels, and late layers briefly.
 
-The plan: T1 epochs of cross-entropy on all rows; the last block and the head begin anew and learn T2 epochs, then the
-head alone T3 epochs, each with Adam while everything before them is frozen. Then, each epoch, the confident rows (given
-label = prediction) are trained on, by cross-entropy with class weights: Σ w_y CE / Σ w_y, w_c = (mean n_c > 0) / n_c.
+The plan has four stages: T1 epochs of cross-entropy on all rows; the last block and the head are reset and trained for
+T2 epochs; the head alone is reset and trained for T3 epochs. In the stages T2 and T3, the optimizer is Adam, and all
+other layers are frozen. In the last stage, the confident rows (given label = prediction) of each epoch are trained on,
+by cross-entropy with class weights: Σ w_y CE / Σ w_y with w_c = (mean of the n_c > 0) / n_c.
 
-Official (PES_cs, CIFAR-10): ResNet-18, SGD lr 0.1 wd 1e-4 batch 128, 200 epochs, ÷10 at 100 and 150; T1 25 (CIFAR-100:
-30), T2 7, T3 5, Adam 1e-4 without decay.
-Departures: T2 and T3 count among the epochs, and the schedule begins with the last phase, where milestones count from
-(T1 runs at the full rate); predictions are of the plain image, not the mean of two weak views; an epoch's steps are
-fixed by the first confident rows; where no row is confident all are trained on; after the renewal all layers learn,
-whereas the official optimizer goes on with the old tensors, so that its renewed layers stay as Adam left them. A run
-too short for the plan spends half of it on the start.
+Official settings (PES_cs, CIFAR-10): ResNet-18, SGD with learning rate 0.1 and weight decay 1e-4, batch size 128, 200
+epochs, learning rate / 10 at 100 and 150; T1 25 (CIFAR-100: 30), T2 7, T3 5, Adam with learning rate 1e-4 and no weight
+decay.
+
+Departures: T2 and T3 count as epochs of the run. The schedule begins with the last phase, from which its milestones
+count; T1 has the full learning rate. Predictions are made on images without augmentation, not averaged over two weak
+views. The number of steps per epoch is determined by the first set of confident rows. If no row is confident, all rows
+are trained on. In the last stage, all layers are trained; the official optimizer still refers to the tensors before the
+reset, so that the reset layers do not change after Adam. If a run is too short for the plan, half of it is used for the
+first three stages.
 """
 
 import jax.numpy as jnp
@@ -38,12 +42,14 @@ HEAD = r'(^|/)head(/|$)'
 
 
 def plan(name: str, epochs: int, stages: tuple[tuple[str, int], ...], rate: float) -> Phases:
-  """Returns the phases of progressive early stopping, and then `name`.
+  """Returns the phases of progressive early stopping, followed by the phase of the strategy.
 
   Args:
-    epochs: of the whole run.
-    stages: ((pattern, epochs), …): what begins anew while the rest is frozen; "" = nothing.
-    rate: Adam's learning rate for what began anew.
+    name: name of the strategy of the last phase.
+    epochs: epochs of the whole run.
+    stages: (pattern, epochs) of each stage; parameters that match the pattern are reset and trained while the others
+      are frozen; "" resets and freezes nothing.
+    rate: learning rate of Adam for reset parameters.
   """
   part = min(1.0, epochs / 2 / max(sum(length for _, length in stages), 1))
   phases, left = [], epochs - 1
@@ -58,24 +64,37 @@ def plan(name: str, epochs: int, stages: tuple[tuple[str, int], ...], rate: floa
 
 
 def confident(guess: Array, state: TrainState, ctx: Ctx) -> Array:
-  """Returns the rows whose label is guessed, bool [N] (all that have one, where none is): guess [N]."""
+  """Returns the rows whose label is predicted, bool [N]; if there are none, all usable rows.
+
+  Args:
+    guess: predicted classes, int [N].
+    state: state of the run.
+    ctx: context of the refresh.
+  """
   usable = state.targets.counted(ctx.rows)
   sure = usable & (guess == state.targets.label)
   return jnp.where(sure.any(), sure, usable)
 
 
 def class_weights(label: Array, rows: Array, classes: int, most: float = jnp.inf) -> Array:
-  """Returns w_c = mean of the counts above 0 / n_c, at most `most`, 0 where n_c = 0: label [N], rows bool [N] → [C]."""
+  """Returns class weights w_c = (mean of the counts above 0) / n_c, [C]; 0 if n_c = 0.
+
+  Args:
+    label: labels, int32 [N].
+    rows: rows to count, bool [N].
+    classes: number of classes C.
+    most: maximum weight.
+  """
   count = sizes(label, rows, classes)
   mean = count.sum() / jnp.maximum((count > 0).sum(), 1)
   return jnp.where(count > 0, jnp.minimum(mean / jnp.maximum(count, 1), most), 0.0)
 
 
 class Confident(Base):
-  """What PES and PES (semi) share: which rows are confident, and what their classes weigh.
+  """Base of PES and PES (semi): determines the confident rows and the class weights.
 
   Attributes:
-    most: the largest class weight.
+    most: maximum class weight.
   """
 
   most = jnp.inf
@@ -93,15 +112,15 @@ class Confident(Base):
 
 
 class Strategy(Confident):
-  """Trains on the rows whose label the early-stopped network predicts.
+  """One network, trained on the rows whose label it predicts after progressive early stopping.
 
   Attributes:
-    warmup: T1.
-    block_epochs: T2.
-    head_epochs: T3; 0 leaves a stage out.
-    block: regular expression on the parameters that begin anew in T2. The default is the last stage of the residual
-      networks and, in any other model, the head alone; cnn9's would be "^(conv[789]|norm[789]|head)/".
-    rate: Adam's learning rate in T2 and T3.
+    warmup: T1, epochs on all rows.
+    block_epochs: T2, epochs of the reset block and head; 0 skips the stage.
+    head_epochs: T3, epochs of the reset head; 0 skips the stage.
+    block: regular expression for the parameters that T2 resets. The default matches the last stage and the head of
+      residual networks, and only the head of other models; for cnn9, use "^(conv[789]|norm[789]|head)/".
+    rate: learning rate of Adam in T2 and T3.
   """
 
   warmup: int = 25
@@ -120,5 +139,5 @@ class Strategy(Confident):
   def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
     logits, _ = ctx.net(params, b['weak'])  # [1, B, C]
-    share = b['target'] @ state.extra['class_weight']  # [B]: w_y, or its mixture
+    share = b['target'] @ state.extra['class_weight']  # [B]: w_y; mixed under mixup
     return supervised(losses.cross_entropy(logits, b['target']), {**b, 'weight': b['weight'] * share}, logits)

@@ -1,16 +1,18 @@
-"""PES with MixMatch (Bai et al. 2021, "PES (semi)"): rows that the early-stopped network agrees with are labeled.
+"""PES with MixMatch (Bai et al. 2021, "PES (semi)"): rows whose label an early-stopped network predicts are labeled.
 
-The plan of `pes`, in which the head alone begins anew; then, each epoch, confident rows (given label = prediction) keep
-their labels and all others lose theirs. MixMatch on two weak views of each: Σ_c w_c mean(−t_c log p_c) over labeled
-rows, w_c = min(mean of the n_c > 0 / n_c, 3), plus λ_u · ramp · mean (p − q)² over unlabeled ones, q = sharpen(mean of
-both views, T), everything mixed with everything by λ' = max(λ, 1 − λ), λ ~ Beta(α, α).
+The plan is that of `pes`, but only the head is reset. Then, in each epoch, confident rows (given label = prediction)
+are labeled and all others are unlabeled. MixMatch with two weak views of each row: Σ_c w_c mean(−t_c log p_c) over
+labeled rows, with w_c = min((mean of the n_c > 0) / n_c, 3), plus λ_u · ramp · mean (p − q)² over unlabeled rows, with
+q = sharpen(mean over both views, T). All rows are mixed with each other, with λ' = max(λ, 1 − λ), λ ~ Beta(α, α).
 
-Official (CIFAR-10): PreAct-ResNet-18 (CIFAR-10N: ResNet-34), SGD lr 0.02 wd 5e-4, 300 epochs cosine to 1/100; T1 20
-(CIFAR-100: 35), T2 5, Adam 1e-4; α 4, from the middle on 0.75; T 0.5; ramp 16 epochs; λ_u 5 on CIFAR-10N (75 on
-CIFAR-100N), by noise elsewhere: 15 at instance 40 %, 50 for CIFAR-100 pair 45 %.
-Departures: those of `pes`; labeled and unlabeled rows come in equal numbers (official: 128 rows in all, at most half of
-them unlabeled), so `batch_size` 64 is its 128, and an epoch is one turn of the rows that were confident as the phase
-began; both views are guessed in one batch; the middle is the last phase's.
+Official settings (CIFAR-10): PreAct-ResNet-18 (CIFAR-10N: ResNet-34), SGD with learning rate 0.02 and weight decay
+5e-4, 300 epochs, cosine schedule to 1/100; T1 20 (CIFAR-100: 35), T2 5, Adam 1e-4; α 4 in the first half, then 0.75; T
+0.5; ramp 16 epochs; λ_u 5 on CIFAR-10N (75 on CIFAR-100N), otherwise by noise: 15 at 40 % instance-dependent noise, 50
+for CIFAR-100 with 45 % pair noise.
+
+Departures: those of `pes`. Labeled and unlabeled rows come in equal numbers (official: 128 rows in total, at most half
+of them unlabeled), so that `batch_size` 64 corresponds to its 128. An epoch visits the rows that were confident when
+the phase began once. Both views are predicted in one batch. α changes in the middle of the last phase.
 """
 
 import jax.numpy as jnp
@@ -22,18 +24,18 @@ from noisyjax.strategies.shared import semi
 
 
 class Strategy(pes.Confident):
-  """MixMatch on what an early-stopped network believes.
+  """One network, trained with MixMatch after progressive early stopping.
 
   Attributes:
-    warmup: T1.
-    head_epochs: T2, epochs of the renewed head.
-    rate: Adam's learning rate in them.
-    penalty: λ_u.
-    ramp: epochs over which it rises.
-    alpha: of mixup's Beta(α, α), before the phase's middle.
-    late_alpha: the same, after it.
-    temperature: T.
-    most: the largest class weight.
+    warmup: T1, epochs on all rows.
+    head_epochs: T2, epochs of the reset head.
+    rate: learning rate of Adam in T2.
+    penalty: λ_u, the final weight of the loss of unlabeled rows.
+    ramp: epochs over which that weight rises from 0.
+    alpha: parameter of mixup's Beta(α, α) in the first half of the phase.
+    late_alpha: parameter of mixup's Beta(α, α) in the second half of the phase.
+    temperature: temperature T of the sharpening.
+    most: maximum class weight.
   """
 
   streams = {'train': Views('weak', 'weak'), 'unlabeled': Views('weak', 'weak', labeled=False)}

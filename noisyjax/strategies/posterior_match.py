@@ -1,10 +1,12 @@
-"""PosteriorMatch, ours: FixMatch (Sohn et al. 2020) whose guesses also hear what label the row was given.
+"""PosteriorMatch (ours): FixMatch (Sohn et al. 2020) whose pseudo-labels also depend on the given label of each row.
 
-Trusted rows are labeled. Of every other row the guess is the argmax of p(true | image, given) ∝ p(true | weak view)
-T[true, given], with T counted on the rows that have both labels (as `clean_correction.posterior`): where 40 % of the
-labels are right and the errors fall evenly on ten classes, a given label counts six times as much as another.
-Where given labels say nothing of the true ones this is FixMatch with `source = "verified"`. Beside that it departs from
-FixMatch in asking the averaged network (Tarvainen & Valpola 2017), where the run keeps an average, and in μ and τ.
+Trusted rows are labeled. The pseudo-label of every other row is the argmax of p(true | image, given) ∝ p(true | weak
+view) T[true, given], where T is counted on the rows with both labels (as for `clean_correction.posterior`). If 40 % of
+the labels are right and the errors are uniform over ten classes, the given label has six times the weight of any other.
+
+If given labels carry no information about true ones, this is FixMatch with `source = "verified"`. Other differences
+from FixMatch: pseudo-labels come from the averaged network (Tarvainen & Valpola 2017) if the run keeps an average, and
+the defaults of μ and τ differ.
 """
 
 import jax
@@ -16,7 +18,7 @@ from noisyjax.strategies import fixmatch
 
 
 class Strategy(fixmatch.Strategy):
-  """FixMatch on trusted rows, with Bayes' rule on the others."""
+  """FixMatch on trusted rows, with pseudo-labels by Bayes' rule on the others."""
 
   unit_interval = ('threshold',)
   threshold: Traced = 0.9

@@ -1,21 +1,25 @@
-"""ProMix (Xiao et al. 2023, IJCAI): clean rows are chosen, matched, then expanded; a second head guesses the rest.
+"""ProMix (Xiao et al. 2023, IJCAI): selects rows by loss, confidence and agreement; a second head learns the others.
 
-Each network m, by itself: chosen S = per class the ⌈ρ N/C⌉ smallest losses (once an epoch; all rows of a smaller
-class), plus rows with p_y > τ (in the batch). In the last part of the phase also rows on whose prediction both networks
-agree, both above τ, while S fills less than `fill` of the batch; they carry m's unbiased prediction, the argmax of
-z − b log π. The others are U. With ℓ_π(z, y) = CE(z + a log π, y) and a ramp w from 0 to 1, for the head h and, alike,
-for a second head h' on the same features: mean_S ℓ_π(weak) + w (mean_S ℓ_π(strong) + mean_S ℓ_π(mixup of S)); and h'
-alone learns from U, by u (mean_U ℓ_π'(weak, q) + w mean_U ℓ_π'(strong, q)), q = sharpen(softmax(z − b log π'), T) of h,
-u = 0.1 · a ramp of twice the length, and 0 from its end on, as in the official code. π and π' follow the mean
-prediction of S and of U: π ← 0.9999 π + 0.0001 p̄.
+Selection, for each network m separately: the selected rows S are the ⌈ρ N/C⌉ rows of each class with the smallest loss
+(determined once per epoch; all rows of a smaller class), plus the rows of the batch with p_y > τ. In the last part of
+the phase, rows on whose prediction both networks agree with a confidence above τ are added while S fills less than
+`fill` of the batch; their label is the unbiased prediction of network m, argmax(z − b log π). The other rows are U.
 
-Official (run.sh): ResNet-18, SGD lr 0.05 wd 5e-4 batch 256, 600 epochs cosine to 1/1000, 10 epochs of warm-up
-(CIFAR-100: 30), ramp 50 epochs from the run's start; ρ 0.5 (symmetric 20 %: 0.7), τ 0.99 (0.95), a = b = 0.8 (0.5),
-T 0.5, Beta(4, 4), fill 0.9, expansion in the last 250 epochs; RandAugment is the strong view. ρ follows the noise.
-Departures: FMix is left out, and both heads see one mixup (official: six passes a network, here three); ρ is constant,
-as in every official run; h' follows the networks' learning rate but not their weight decay; networks vote by mean
-probability; rows without a label take no part; an empty S or U leaves π as it is; the warm-up's penalty under
-asymmetric noise is naive's, of probabilities (official: of logits cut at 0).
+Loss: let ℓ_π(z, y) = CE(z + a log π, y), and let w be a ramp from 0 to 1. Both the head h and a second head h' on the
+same features are trained with mean_S ℓ_π(weak) + w (mean_S ℓ_π(strong) + mean_S ℓ_π(mixup of S)). Only h' is trained on
+U, with u (mean_U ℓ_π'(weak, q) + w mean_U ℓ_π'(strong, q)), where q = sharpen(softmax(z − b log π'), T) of h, and u is
+0.1 · a ramp of twice the length, and 0 after its end, as in the official code. π and π' follow the mean predictions of
+S and U: π ← 0.9999 π + 0.0001 p̄.
+
+Official settings (run.sh): ResNet-18, SGD with learning rate 0.05 and weight decay 5e-4, batch size 256, 600 epochs,
+cosine schedule to 1/1000, warm-up of 10 epochs (CIFAR-100: 30), ramp of 50 epochs from the start of the run; ρ 0.5 (0.7
+at 20 % symmetric noise), τ 0.99 (0.95), a = b = 0.8 (0.5), T 0.5, Beta(4, 4), fill 0.9, expansion in the last 250
+epochs; the strong view is RandAugment. ρ depends on the noise.
+
+Departures: FMix is not included, and both heads use the same mixup (official: six passes per network, here three). ρ is
+constant, as in all official runs. h' follows the learning rate of the networks, but not their weight decay. The
+networks vote by mean probabilities. Rows without a label take no part. An empty S or U leaves π unchanged. The penalty
+of the warm-up under asymmetric noise is that of `naive`, of probabilities (official: of logits clipped at 0).
 """
 
 import jax
@@ -46,16 +50,17 @@ from noisyjax.strategies.shared import semi
 
 
 def expanded(probs: Array, chosen: Array, valid: Array, threshold: Array | float, fill: Array | float) -> Array:
-  """Returns the rows to add to each network's: both are sure and agree, the surest first, until `fill` is reached.
+  """Returns the rows to add to the selection of each network, bool [2, B].
+
+  These are rows on whose class both networks agree with a confidence above the threshold. The most confident rows are
+  added first, until the selection contains the fraction `fill` of the valid rows.
 
   Args:
-    probs: [2, B, C].
-    chosen: bool [2, B].
-    valid: bool [B].
+    probs: predictions of both networks, [2, B, C].
+    chosen: rows that are selected already, bool [2, B].
+    valid: rows of nonzero weight, bool [B].
     threshold: τ.
-    fill: part of the valid rows.
-  Returns:
-    bool [2, B].
+    fill: maximum fraction of selected rows.
   """
   top, guess = probs.max(-1), probs.argmax(-1)  # [2, B]
   agreed = valid & (top > threshold).all(0) & (guess[0] == guess[1])  # [B]
@@ -69,19 +74,19 @@ class Strategy(Base):
   """Two networks, each with a second head.
 
   Attributes:
-    rho: part of an average class that is chosen by loss: follows the noise rate, which the method is told; below 0 it
-      is what a mixture of Gaussians of the losses leaves.
-    tau: confidence of the matched and of the added rows.
-    expand: the last part of the phase in which rows are added.
-    fill: see above.
-    debias: a.
-    debias_guess: b.
-    bias_momentum: of π.
-    temperature: T.
-    alpha: of mixup.
-    ramp: epochs until w is 1.
-    unreliable: the largest weight of U.
-    warmup: epochs of cross-entropy before.
+    rho: ρ, the fraction of an average class that is selected by loss, which depends on the noise rate that the method
+      is told; a value below 0 stands for 1 minus a noise rate estimated with a Gaussian mixture of the losses.
+    tau: τ, the confidence above which rows are selected by prediction or agreement.
+    expand: fraction of the phase, at its end, in which rows are selected by agreement.
+    fill: maximum fraction of the batch that is selected, counting rows that are added by agreement.
+    debias: a, the factor on log π in the loss.
+    debias_guess: b, the factor on log π in the pseudo-labels.
+    bias_momentum: momentum of π and π'.
+    temperature: temperature T of the sharpening.
+    alpha: parameter of mixup's Beta(α, α).
+    ramp: epochs until w is 1, counted from the start of the warm-up.
+    unreliable: maximum weight of the loss of U.
+    warmup: number of epochs of cross-entropy before this phase.
   """
 
   unit_interval = ('tau', 'expand', 'fill', 'bias_momentum')
@@ -109,7 +114,7 @@ class Strategy(Base):
   def phases(self, name: str, epochs: int) -> Phases:
     first = min(self.warmup, epochs // 2)
     start = ('naive', first, {'strategy.naive.networks': 2, 'schedule.name': 'constant'})
-    # The ramps begin with the warm-up as it really is.
+    # The ramps count from the start of the warm-up, whose length may have been reduced.
     return ((start,) if first else ()) + ((name, epochs - first, {f'strategy.{name}.warmup': first}),)
 
   def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:

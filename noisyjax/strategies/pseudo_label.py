@@ -1,11 +1,13 @@
-"""Pseudo-labels in rounds (Lee 2013; Cascante-Bonilla et al. 2021): what the last network is sure of joins the next.
+"""Pseudo-labels in rounds (Lee 2013; Cascante-Bonilla et al. 2021): confident predictions become labels in the next round.
 
-A network learns the labeled rows. Each round then asks the networks of the round before, once and without
-augmentation, labels the unlabeled rows whose confidence exceeds `threshold` (at most `cap` of a class, the most
-confident first), and trains a new network on both. Thresholds of the photo project: 0.95, and 0.99 in later rounds.
-Departures from it: every round labels anew, so that a guess which is no longer sure is taken back; a network never goes
-on from the one that labeled its rows (`reset='all'`); nobody checks the guesses. Known labels are always those of the
-data set, never a guess of an earlier round.
+The first network is trained on the labeled rows. Each round then predicts the unlabeled rows with the network of the
+phase before, without augmentation, labels those whose confidence exceeds `threshold` (at most `cap` per class, the most
+confident first), and trains a new network on both. The thresholds of the photo project were 0.95, and 0.99 in later
+rounds.
+
+Departures from that project: each round assigns all pseudo-labels again, so that rows below the threshold lose theirs.
+A network never continues from the one that labeled its rows (`reset='all'`). Nobody checks the pseudo-labels. Known
+labels are always those of the data set, not pseudo-labels of an earlier round.
 """
 
 import jax.numpy as jnp
@@ -15,13 +17,13 @@ from noisyjax.strategies.shared import semi
 
 
 class Strategy(semi.SemiSupervised):
-  """Trains on known labels and on confident guesses of the phase before.
+  """A network, trained on known labels and on confident predictions of the network before it.
 
   Attributes:
-    threshold: confidence that a guess must exceed.
-    strict: that of the rounds after the first.
-    rounds: how many.
-    cap: most guesses of a class, 0 = all.
+    threshold: confidence that a pseudo-label must exceed in the first round.
+    strict: confidence that a pseudo-label must exceed in later rounds.
+    rounds: number of rounds.
+    cap: maximum number of pseudo-labels per class; 0 means no limit.
   """
 
   unit_interval = ('threshold', 'strict')

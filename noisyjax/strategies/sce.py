@@ -1,9 +1,10 @@
-"""SCE (Wang et al. 2019): α · cross-entropy + β · its reverse, −Σ_c p_c log y_c with log 0 read as log 1e-4.
+"""SCE (Wang et al. 2019): α · cross-entropy + β · reverse cross-entropy, −Σ_c p_c log y_c with log 0 = log 1e-4.
 
-Official (Keras): α 0.1, β 1 on CIFAR-10, 6 and 0.1 on CIFAR-100, 0.01 and 1 on MNIST; SGD 0.01 on
-CIFAR-10 (its schedule overrides the 0.1), batch 128, 120 epochs.
-Departures: p is not clipped at 1e-7, which log_softmax makes needless. Under mixup the losses are mixed: the reverse
-term is not linear in the label, and a clipped mixture is not what the paper analyses.
+Official settings (Keras): α 0.1 and β 1 on CIFAR-10, 6 and 0.1 on CIFAR-100, 0.01 and 1 on MNIST; SGD with learning
+rate 0.01 on CIFAR-10 (the schedule overrides the 0.1 of the optimizer), batch size 128, 120 epochs.
+
+Departures: p is not clipped at 1e-7, which log_softmax makes unnecessary. Under mixup, losses are mixed instead of
+targets: the reverse term is not linear in the label, and the paper does not analyze a clipped mixture.
 """
 
 from noisyjax.engine import losses
@@ -11,11 +12,11 @@ from noisyjax.engine.strategy import Array, Batches, Ctx, Out, PyTree, Strategy 
 
 
 class Strategy(Base):
-  """One network under symmetric cross-entropy.
+  """One network, trained with symmetric cross-entropy.
 
   Attributes:
     alpha: weight of cross-entropy.
-    beta: weight of its reverse.
+    beta: weight of reverse cross-entropy.
   """
 
   alpha: Traced = 0.1

@@ -1,12 +1,15 @@
-"""SOP (Liu et al. 2022): each row learns its label's noise s = u²⊙y − v²⊙(1 − y), which stays sparse where it can.
+"""SOP (Liu et al. 2022): learns the label noise of each row, s = u²⊙y − v²⊙(1 − y), with implicit sparsity.
 
-CE(normalised(max(p + u²⊙y − v²⊙(1 − y), 1e-4)), y) + ‖hard(p) + s − y‖², both squares clipped to [0, 1]; u [N, 1] and
-v [N, C] start at N(0, 1e-8) and have their own SGD without momentum or decay, whose rates do not fall. As in the
-official code, v learns from the second term alone, u from both (the paper: from the first).
-Official rates (u, v): CIFAR-100 1 and 10, asymmetric noise 0.1 and 100; the defaults are a rerun's for CIFAR-10N, as
-the paper's table was not at hand. PreActResNet-18, SGD 0.02, momentum 0.9, decay 1e-3 (CIFAR-10N: 5e-4), batch 128,
-300 epochs, cosine to 2e-4.
-Departures: none known in the loss. mixup is refused: u and v are of rows.
+The loss is CE(normalize(max(p + u²⊙y − v²⊙(1 − y), 1e-4)), y) + ‖hard(p) + s − y‖², where both squares are clipped to
+[0, 1] and hard(p) is the one-hot argmax. u [N, 1] and v [N, C] are initialized with a standard deviation of 1e-8 and
+trained by separate SGD without momentum and weight decay, at constant learning rates. As in the official code, v is
+trained by the second term only, and u by both (the paper: by the first).
+
+Official learning rates (u, v): CIFAR-100 1 and 10, asymmetric noise 0.1 and 100. The defaults are those of a rerun on
+CIFAR-10N, because the table of the paper was not available. PreActResNet-18, SGD with learning rate 0.02, momentum 0.9
+and weight decay 1e-3 (CIFAR-10N: 5e-4), batch size 128, 300 epochs, cosine schedule to 2e-4.
+
+Departures: no known departures in the loss. Mixup is refused, because u and v belong to single rows.
 """
 
 from typing import Any
@@ -33,7 +36,16 @@ FLOOR = 1e-4
 
 
 def explained(own: dict[str, Array], batch: Batch, logits: Array) -> tuple[Array, Array]:
-  """Returns SOP's loss per example [M, B], and the predictions, noise added, that are to match the label [M, B, C]."""
+  """Computes SOP's loss.
+
+  Args:
+    own: learnables u [N, 1] and v [N, C].
+    batch: rows to compute the loss for.
+    logits: their logits, [M, B, C].
+
+  Returns:
+    The loss per example [M, B], and the predictions with the noise added, which should match the labels, [M, B, C].
+  """
   y, index = batch['target'], batch['index']
   plus = jnp.clip(own['u'][index] ** 2 * y, 0.0, 1.0)  # [B, C]
   minus = jnp.clip(own['v'][index] ** 2 * (1 - y), 0.0, 1.0)
@@ -44,12 +56,12 @@ def explained(own: dict[str, Array], batch: Batch, logits: Array) -> tuple[Array
 
 
 class Strategy(Base):
-  """One network, and two learnt vectors per row.
+  """One network, and two learned vectors for each row.
 
   Attributes:
     lr_u: learning rate of u.
     lr_v: learning rate of v.
-    scale: standard deviation of their first values.
+    scale: standard deviation of the initial values of u and v.
   """
 
   lr_u: Traced = 10.0

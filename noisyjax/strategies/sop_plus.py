@@ -1,9 +1,12 @@
-"""SOP+ (Liu et al. 2022): SOP, plus consistency of a strong view with the weak one, plus class balance.
+"""SOP+ (Liu et al. 2022): SOP with consistency between a strong and a weak view, and with class balance.
 
-SOP of the weak view + 0.9 · KL(p_weak ‖ p_strong), no gradient through p_weak, + 0.1 · mean_c −log p̄_c, with p̄ the
-batch's mean of SOP's predictions, noise added. Official: both views in one forward; the strong one AutoAugment and
-Cutout 16, for which set the config's strong pipeline; rates and the rest as SOP.
-Departures: none known in the loss.
+The loss is SOP on the weak view + 0.9 · KL(p_weak ‖ p_strong), without gradient through p_weak, + 0.1 · mean_c −log
+p̄_c, where p̄ is the mean over the batch of SOP's predictions with the noise added.
+
+Official settings: both views in one forward pass; the strong view is AutoAugment and Cutout 16, which must be set as
+the strong pipeline of the config; learning rates and all else as for SOP.
+
+Departures: no known departures in the loss.
 """
 
 import jax
@@ -15,12 +18,12 @@ from noisyjax.strategies.sop import FLOOR, Strategy as SOP, explained
 
 
 class Strategy(SOP):
-  """SOP with two regularisers.
+  """SOP with two regularizers.
 
   Attributes:
-    lr_u: as SOP's.
-    lr_v: as SOP's.
-    scale: as SOP's.
+    lr_u: as in SOP.
+    lr_v: as in SOP.
+    scale: as in SOP.
     consistency: weight of the divergence between the two views.
     balance: weight of the term that balances the classes.
   """

@@ -1,16 +1,20 @@
-"""SSR+ (Feng et al. 2022): a confident classifier relabels, balanced nearest neighbours select.
+"""SSR+ (Feng et al. 2022): a confident classifier relabels rows; balanced nearest neighbors select the clean ones.
 
-Each epoch: l_i = argmax p_i where max p_i > θ_r, else the given label; v_i = Σ of the one-hot l_j of the k nearest
-rows by cosine of the features, itself among them, over the class shares π of l; selected: v_i[l_i] ≥ θ_s max_c v_i[c].
-Loss: cross-entropy of mixup (λ' = max(λ, 1 − λ), λ ~ Beta(α, α)) over two strong views of selected rows, drawn class by
-class, plus `consistency` · −cos(h(f(strong)), stop(f(weak))) over all rows, f and h being SimSiam's two perceptrons.
-The weak pass is in training mode too: nothing is learnt through it, but the running statistics move.
+Relabeling and selection, once per epoch: l_i = argmax p_i if max p_i > θ_r, else the given label. v_i is the sum of the
+one-hot l_j of the k nearest rows by the cosine of the features, including the row itself, divided by the class shares π
+of l. A row is selected if v_i[l_i] ≥ θ_s max_c v_i[c].
 
-Official (CIFAR): PreAct-ResNet-18, SGD lr 0.02 wd 5e-4 batch 128, 300 epochs cosine to 1/50; θ_s 1, θ_r 0.9 (0.8 from
-50 % noise on), k 200, α 4; the strong view is crop, flip and AutoAugment. It is told no noise rate and has no warm-up.
-Departures: rows are scored without augmentation (official: one weak view); the perceptrons follow the networks'
-learning rate but not their weight decay; a row without a label is relabeled like any other, and joins once it has one.
-All k neighbours weigh alike, as in the official code, whatever the name of its `weighted_knn`.
+Loss: cross-entropy with mixup (λ' = max(λ, 1 − λ), λ ~ Beta(α, α)) over two strong views of selected rows, balanced by
+class, plus `consistency` · −cos(h(f(strong)), stop(f(weak))) over all rows, where f and h are SimSiam's two
+perceptrons. The pass of the weak view is in training mode, too: it has no gradient, but updates the running statistics.
+
+Official settings (CIFAR): PreAct-ResNet-18, SGD with learning rate 0.02 and weight decay 5e-4, batch size 128, 300
+epochs, cosine schedule to 1/50; θ_s 1, θ_r 0.9 (0.8 from 50 % noise on), k 200, α 4; the strong view is crop, flip and
+AutoAugment. There is no warm-up, and no noise rate is given.
+
+Departures: rows are scored without augmentation (official: on one weak view). The perceptrons follow the learning rate
+of the networks, but not their weight decay. An unlabeled row is relabeled like any other, and takes part once it has a
+label. All k neighbors have the same weight, as in the official code, despite the name of its `weighted_knn`.
 """
 
 import jax
@@ -37,19 +41,21 @@ from noisyjax.engine.strategy import (
 from noisyjax.estimate.rank import sizes
 from noisyjax.strategies.shared import semi
 
-BLOCK = 256  # rows whose similarities to all others are held at once
+BLOCK = 256  # number of rows whose similarities to all others are in memory at once
 
 
 def neighbour_votes(features: Array, label: Array, counts: Array, k: int, classes: int) -> Array:
-  """Returns, for every row, how many of its k nearest rows that count have each label.
+  """Counts the labels of the k nearest rows of every row.
 
   Args:
-    features: [N, F], of unit length.
-    label: int [N].
-    counts: bool [N]; other rows vote for nobody.
-    k: static; all rows that count vote, where there are fewer.
+    features: features of unit length, [N, F].
+    label: labels, int [N].
+    counts: rows that may be neighbors, bool [N].
+    k: number of neighbors, static; if fewer rows may be neighbors, all of them are.
+    classes: number of classes C.
+
   Returns:
-    [N, C].
+    Number of neighbors with each label, [N, C].
   """
   total = len(label)
   k = min(k, total)
@@ -59,30 +65,40 @@ def neighbour_votes(features: Array, label: Array, counts: Array, k: int, classe
   def votes(rows: Array) -> Array:
     near = jnp.matmul(features[rows], features.T, precision='highest')  # [BLOCK, N]
     best, who = jax.lax.top_k(jnp.where(counts, near, -jnp.inf), k)  # [BLOCK, k]
-    ballot = jnp.where(best > -jnp.inf, label[who], classes)  # a class too many, for those who may not vote
+    # An additional class, which `drop` ignores, for rows that may not be neighbors.
+    ballot = jnp.where(best > -jnp.inf, label[who], classes)
     return jax.vmap(lambda b: jnp.zeros(classes).at[b].add(1.0, mode='drop'))(ballot)
 
   return jax.lax.map(votes, index).reshape(-1, classes)[:total]
 
 
 def perceptron(own: dict[str, Array], name: str, x: Array) -> Array:
-  """linear, batch norm by the batch's statistics, relu, linear: x [M, B, …] → [M, B, …]."""
+  """Applies a linear layer, batch normalization with batch statistics, relu and a linear layer.
+
+  Args:
+    own: learnables of the strategy.
+    name: name of the perceptron, "project" (f) or "predict" (h).
+    x: inputs, [M, B, …].
+
+  Returns:
+    Outputs, [M, B, …].
+  """
   x = x @ own[f'{name}_in']
   x = (x - x.mean(1, keepdims=True)) / jnp.sqrt(x.var(1, keepdims=True) + 1e-5)
   return jax.nn.relu(own[f'{name}_scale'] * x + own[f'{name}_shift']) @ own[f'{name}_out'] + own[f'{name}_out_bias']
 
 
 class Strategy(Base):
-  """One network, relabeled and selected anew each epoch.
+  """One network, trained on rows that are relabeled and selected in each epoch.
 
   Attributes:
     relabel: θ_r, the confidence above which a prediction becomes the label.
-    select: θ_s.
-    neighbours: k.
-    alpha: of mixup.
-    consistency: λ_fc, weight of the feature loss.
+    select: θ_s, the votes that the label of a selected row needs, as a fraction of the votes of the leading class.
+    neighbours: k, the number of neighbors.
+    alpha: parameter of mixup's Beta(α, α).
+    consistency: λ_fc, the weight of the feature loss.
     hidden: width of the hidden layers of f and h.
-    projected: width of what f and h return.
+    projected: width of the outputs of f and h.
   """
 
   unit_interval = ('relabel', 'select')
@@ -97,7 +113,7 @@ class Strategy(Base):
   projected: int = 128
 
   def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
-    # Uniform in ±1/sqrt(fan in), PyTorch's default; biases at zero.
+    # Uniform in ±1/sqrt(fan-in), the default of PyTorch; biases are 0.
     uniform = jax.nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
     own = {}
     for i, (name, width) in enumerate((('project', data.features), ('predict', self.projected))):
@@ -115,7 +131,7 @@ class Strategy(Base):
     return semi.paced_sgd()
 
   def members(self, state: TrainState) -> dict[str, Array]:
-    chosen = jnp.where(state.targets.trust[0] > 0.5, state.targets.label, -1)  # class by class in turn
+    chosen = jnp.where(state.targets.trust[0] > 0.5, state.targets.label, -1)  # the batch takes from each class in turn
     return {'train': state.targets.weight > 0, 'selected': chosen}
 
   def score(self, logits: Array, features: Array, batch: Batch) -> Scores:
@@ -124,13 +140,13 @@ class Strategy(Base):
 
   def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
     targets = state.targets
-    given = jnp.where(ctx.epoch == 0, targets.label, state.extra['given'])  # as the phase found the labels
+    given = jnp.where(ctx.epoch == 0, targets.label, state.extra['given'])  # the labels at the start of the phase
     usable = ctx.rows & (targets.weight > 0)
     sure, guess = scores['sure'][0], scores['guess'][0]  # [N]
     label = jnp.where(usable & (sure > self.relabel), guess, given)
     usable &= label >= 0
     votes = neighbour_votes(scores['features'][0], label, usable, self.neighbours, ctx.classes)
-    votes /= jnp.maximum(sizes(label, usable, ctx.classes), 1)  # a frequent class has no more say than a rare one
+    votes /= jnp.maximum(sizes(label, usable, ctx.classes), 1)  # balances the classes
     own = jnp.take_along_axis(votes, jnp.maximum(label, 0)[:, None], 1)[:, 0]
     chosen = usable & (own >= self.select * votes.max(-1))
     return targets.replace(label=label, trust=chosen[None].astype(jnp.float32)), {'given': given}

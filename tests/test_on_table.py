@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from noisyjax.analysis import file_issues
 from noisyjax.config.defaults import get_config
 from noisyjax.config.override import override
 from noisyjax.data.prepare import prepare
 from noisyjax.data.training import Status
+from noisyjax.experiments import sweep
 from noisyjax.loop import first_version
+from noisyjax.reports import inspect
 from noisyjax.runs import run
 from noisyjax.system.errors import UserError
 from noisyjax.tables import rows, store
@@ -151,5 +154,24 @@ def test_a_table_of_other_images_or_classes_is_refused_and_new_images_are_noted(
 def test_a_version_must_be_named(digits):
   with pytest.raises(UserError, match=r'names no version; expected .*@latest'):
     prepare(config(**{'data.table': str(digits.folder)}))
-  with pytest.raises(UserError, match='a table is made of the source itself'):
-    first_version.of_config(on(digits), digits.folder / 'x', ANNA)
+
+
+def test_what_would_pass_over_a_table_refuses_it(digits, tmp_path):
+  asked = (
+    lambda: first_version.of_config(on(digits), tmp_path / 'x', ANNA),
+    lambda: sweep.kfold(on(digits), 2, str(tmp_path)),
+    lambda: file_issues.find_files('images', 'labels.csv', tmp_path, config=on(digits)),
+  )
+  for call, what in zip(asked, ('table init', 'kfold', 'find')):
+    with pytest.raises(UserError, match=f'but {what} does not work on a label table yet'):
+      call()
+
+
+def test_inspect_describes_the_labels_of_the_table(tmp_path):
+  table = first_version.of_config(config(), tmp_path / 't', ANNA)
+  ids = table.rows.id[np.flatnonzero(table.rows.split == rows.TRAIN)[:300]].tolist()
+  table.decide('rule:x', [Decision(id, 'unlabel') for id in ids if table.rows.verified[table.rows.places([id])[0]] < 0])
+  edits = table.commit('fewer', ANNA).manifest['edits']
+  said = [inspect.inspect_config(own, tmp_path / 'w') for own in (config(), on(table))]
+  counts = [line.split()[2] for text in said for line in text.splitlines() if line.startswith('  unlabeled')]
+  assert counts == ['0', f'{edits}']

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from noisyjax.analysis import issue_state, quality
 from noisyjax.analysis.issues import LabelIssues, find_label_issues
 from noisyjax.config.override import override
-from noisyjax.data import dataset, files, probs as own_probs
+from noisyjax.data import dataset, files, on_table, probs as own_probs
 from noisyjax.data.sources import folders
 from noisyjax.data.thumbnail import thumbnails
 from noisyjax.reports import html
@@ -61,6 +61,7 @@ def find_files(
     Stale: the folder holds issues of other data or another config, or of unknown ones, without `rerun`.
   """
   own = (in_memory.recipe() if config is None else config).copy_and_resolve_references()
+  on_table.refuse(own.data, 'find')
   override(
     own,
     {

@@ -19,21 +19,21 @@ from noisyjax.tables.rows import LABELED, TEST, TRAIN, VAL
 
 
 class Placed(NamedTuple):
-  """A data set under a version of a table.
+  """A data set with the labels and in the parts of a run.
 
   Attributes:
-    data: the data set with the labels of the table.
+    data: the data set; with the labels of a table, where there is one.
     parts: the rows that train, validate and test.
-    weight: float32 [n], of the training rows.
-    status: int8 [n], a `training.Status` each.
-    version: name of the version.
+    weight: float32 [n], of the training rows; None without a table.
+    status: int8 [n], a `training.Status` each; None without a table.
+    version: name of the table's version; '' without one.
   """
 
   data: Dataset
   parts: split.Split
-  weight: np.ndarray
-  status: np.ndarray
-  version: str
+  weight: np.ndarray | None = None
+  status: np.ndarray | None = None
+  version: str = ''
 
 
 def placed(data: Dataset, config: ConfigDict) -> Placed:
@@ -85,3 +85,16 @@ def placed(data: Dataset, config: ConfigDict) -> Placed:
     rows.status[places[train]],
     found.name,
   )
+
+
+def refuse(config: ConfigDict, what: str) -> None:
+  """Raises UserError if `config` (`config.data`) names a table, for what would pass over it.
+
+  Args:
+    config: `config.data`.
+    what: the command that divides or labels the data itself.
+  """
+  if config.table:
+    raise UserError(
+      f"data.table: {config.table!r}, but {what} does not work on a label table yet; expected data.table='', or train."
+    )

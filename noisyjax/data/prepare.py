@@ -72,16 +72,9 @@ def prepare(config: Any) -> tuple[Prepared, Audit]:
   Args:
     config: config of the run; `data` and `noise` are used.
   """
-  data, truth, injected, source = load(config)
-  whole = dataset.fingerprint(data.ids, source, data.verified, data.classes)
-  weight = status = None
-  version = ''
-  if config.data.table:
-    data, parts, weight, status, version = on_table.placed(data, config.data)
-  else:
-    parts = split.split(data, truth, config.data, source)
-    verified = split.reveal(data, truth, parts.train, config.data.trusted, config.data.seed)
-    data = data.with_labels(verified=verified)
+  loaded, truth, injected, source = load(config)
+  whole = dataset.fingerprint(loaded.ids, source, loaded.verified, loaded.classes)
+  data, parts, weight, status, version = divided(loaded, truth, source, config)
   everything = as_images(data.images)
   part = lambda rows: as_images(everything.take(rows))
   val_label = data.given if config.data.val_labels == 'given' else data.verified
@@ -123,6 +116,22 @@ def prepare(config: Any) -> tuple[Prepared, Audit]:
   test = (part(parts.test), test_label[parts.test]) if len(parts.test) else None
   mark = _audit_fingerprint(data, parts, truth, test_label)
   return prepared, Audit(truth, test, parts.test, config.data.test_labels, hidden, mark, whole)
+
+
+def divided(data: dataset.Dataset, truth: np.ndarray, source: np.ndarray, config: Any) -> on_table.Placed:
+  """Returns a data set with the labels and in the parts that the config asks for: those of a label table, or its own.
+
+  Args:
+    data: the data set under its given labels.
+    truth: int32 [N], -1 = unknown.
+    source: int32 [N], the labels of the source.
+    config: config of the run; `data` is used.
+  """
+  if config.data.table:
+    return on_table.placed(data, config.data)
+  parts = split.split(data, truth, config.data, source)
+  verified = split.reveal(data, truth, parts.train, config.data.trusted, config.data.seed)
+  return on_table.Placed(data.with_labels(verified=verified), parts)
 
 
 def load(config: Any) -> tuple[dataset.Dataset, np.ndarray, dict | None, np.ndarray]:

@@ -18,7 +18,7 @@ from noisyjax.config.check import checked
 from noisyjax.config.override import override
 from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import restored
-from noisyjax.data import prepare, split
+from noisyjax.data import on_table, prepare, split
 from noisyjax.reports import collection, formatting
 from noisyjax.reports.tables import Spread, Table
 from noisyjax.runs import identity, run
@@ -184,6 +184,7 @@ def kfold(config: ConfigDict, k: int, workdir: str, rerun: bool = False) -> tupl
     table.csv and table.tex).
   """
   config = config.copy_and_resolve_references()
+  on_table.refuse(config.data, 'kfold')
   config.data.val = '@'  # each fold's own, below
   config = checked(config)
   whole = config.copy_and_resolve_references()

@@ -9,9 +9,8 @@ from ml_collections import ConfigDict
 
 from noisyjax.config.defaults import get_config
 from noisyjax.config.override import override
-from noisyjax.data import prepare, split
+from noisyjax.data import on_table, prepare
 from noisyjax.data.row_ids import row_ids
-from noisyjax.system.errors import UserError
 from noisyjax.tables import rows, store
 
 
@@ -26,18 +25,16 @@ def of_config(config: ConfigDict, folder: str | Path, author: str) -> store.Tabl
   Raises:
     UserError: for anything wrong with the data, or a folder that holds a table already.
   """
-  if config.data.table:
-    raise UserError(f'data.table: {config.data.table!r}; expected none: a table is made of the source itself.')
-  data, truth, _, source = prepare.load(config)
-  parts = split.split(data, truth, config.data, source)
-  verified = split.reveal(data, truth, parts.train, config.data.trusted, config.data.seed)
+  on_table.refuse(config.data, 'table init')
+  loaded, truth, _, source = prepare.load(config)
+  data, parts, *_ = prepare.divided(loaded, truth, source, config)
   used = np.concatenate([parts.train, parts.val, parts.test])
   made = rows.first(
     row_ids(data)[used],
     data.names[used],
     data.given[used],
     data.classes,
-    verified=verified[used],
+    verified=data.verified[used],
     split=np.repeat([rows.TRAIN, rows.VAL, rows.TEST], [len(parts.train), len(parts.val), len(parts.test)]),
     digests=data.ids[used],
   )

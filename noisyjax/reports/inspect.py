@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from ml_collections import ConfigDict
 
-from noisyjax.data import prepare, split as splits
+from noisyjax.data import prepare
 from noisyjax.data.dataset import Dataset, Duplicates, conflicting_duplicates, duplicates
 from noisyjax.data.moments import moments
 from noisyjax.data.split import Split
@@ -28,8 +28,7 @@ WRONG = '#b00020'
 def inspect_config(config: ConfigDict, folder: str | Path) -> str:
   """Describes the data that a config names, as `inspect` does; the folder is locked meanwhile."""
   data, truth, _, source = prepare.load(config)
-  parts = splits.split(data, truth, config.data, source)
-  data = data.with_labels(verified=splits.reveal(data, truth, parts.train, config.data.trusted, config.data.seed))
+  data, parts, *_ = prepare.divided(data, truth, source, config)
   with lock.held(folder):
     return inspect(data, truth, parts, folder)
 

@@ -1,4 +1,4 @@
-"""Pseudo-labels in rounds (Lee 2013; Cascante-Bonilla et al. 2021): confident predictions become labels in the next round.
+"""Pseudo-labels in rounds (Lee 2013; Cascante-Bonilla et al. 2021): confident predictions label the next round's rows.
 
 The first network is trained on the labeled rows. Each round then predicts the unlabeled rows with the network of the
 phase before, without augmentation, labels those whose confidence exceeds `threshold` (at most `cap` per class, the most

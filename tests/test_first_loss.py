@@ -46,8 +46,8 @@ class Infinite(naive.Strategy):
     return loss + jnp.inf, out
 
 
-BEFORE = "Phase 'test' cannot begin, for its networks are not finite: "
-AT = 'not finite at step 1, before anything was learnt: '
+BEFORE = "The initial networks of phase 'test' are not finite: "
+AT = 'not finite at step 1, before any update: '
 
 
 def message(phase, data=None):
@@ -77,7 +77,7 @@ NAIVE = naive.Strategy.build()
 
 
 @pytest.mark.parametrize(
-  ('name', 'said'), [('kernel', "parameter 'conv/kernel' has 1 of 36"), ('var', "statistic 'norm/var' has 1 of 4")]
+  ('name', 'said'), [('kernel', "parameter 'conv/kernel', 1 of 36"), ('var', "statistic 'norm/var', 1 of 4")]
 )
 def test_a_number_that_begins_as_nan_is_named(name, said, monkeypatch):
   planted(monkeypatch, name)
@@ -89,7 +89,7 @@ def test_a_statistic_of_the_pixels_is_named(field):
   """The ReLU of NaN is 0 on a CPU: without a look the loss would be finite, and nothing ever learnt."""
   spec = tiny.spec()
   bad = dataclasses.replace(spec, net=dataclasses.replace(spec.net, **{field: (float('nan'),)}))
-  assert f'{BEFORE}the pixel {field} of the images is (nan,) (from the data, or model.{field})' in message(
+  assert f'{BEFORE}the pixel {field} of the images is (nan,) (from the data or from model.{field})' in message(
     tiny.phase(NAIVE, bad)
   )
 
@@ -97,18 +97,18 @@ def test_a_statistic_of_the_pixels_is_named(field):
 @pytest.mark.parametrize('per_call', [1, 3])  # on GPUs several steps are one call
 def test_a_layer_that_overflows_is_named(per_call):
   text = message(tiny.phase(NAIVE, tiny.spec(model=Overflows()), per_call=per_call))
-  assert f"The loss is {AT}the output of layer 'huge' for the first batch has 64 of 64 numbers" in text
+  assert f"The loss is {AT}in the output of layer 'huge' for the first batch, 64 of 64 numbers are" in text
 
 
 def test_a_layer_whose_overflow_a_relu_hides_is_named():
   text = message(tiny.phase(NAIVE, tiny.spec(model=Overflows(hidden=True))))
-  assert f"{AT}the output of layer 'huge' for the first batch has 64 of 64 numbers" in text
+  assert f"{AT}in the output of layer 'huge' for the first batch, 64 of 64 numbers are" in text
 
 
 def test_weights_and_a_loss_of_its_own_are_named():
   weighty = dataclasses.replace(tiny.data(), weight=np.full(tiny.ROWS, np.inf, np.float32))
-  assert f"{AT}'weight' of the first batch of stream 'train' is not" in message(tiny.phase(NAIVE), weighty)
-  assert f"{AT}the loss of strategy 'test' is not, where" in message(tiny.phase(Infinite.build()))
+  assert f"{AT}'weight' in the first batch of stream 'train' is not finite" in message(tiny.phase(NAIVE), weighty)
+  assert f"{AT}the loss of strategy 'test' is not finite, although" in message(tiny.phase(Infinite.build()))
 
 
 def test_networks_of_a_later_phase_that_begin_anew_are_looked_at_too(monkeypatch):
@@ -129,7 +129,7 @@ def test_networks_of_a_later_phase_that_begin_anew_are_looked_at_too(monkeypatch
 def test_a_later_loss_keeps_its_advice():
   images, labels = runs.arrays()['images'], runs.arrays()['labels']
   config = runs.recipe(optim__lr=1e9, data__val='', epochs=20)
-  with pytest.raises(noisyjax.errors.UserError, match=r'not finite at step \d+\. Try a smaller optim\.lr'):
+  with pytest.raises(Diverged, match=r'not finite at step \d+\. Try a smaller optim\.lr'):
     noisyjax.find_label_issues(images, labels, folds=2, config=config)
 
 
@@ -137,7 +137,7 @@ def test_find_and_train_say_it_of_the_whitening_layer(monkeypatch, tmp_path):
   monkeypatch.setattr(small_cnn, 'whitening', lambda images, floor=0.0: np.full((4, 4), np.nan, np.float32))
   path = runs.npz(tmp_path / 'data.npz')
   config = runs.recipe(path, model__name='small_cnn', model__small_cnn__widths=(4,), epochs=1)
-  said = "cannot begin, for its networks are not finite: statistic 'whiten' has 16 of 16 numbers"
+  said = "networks of phase 'naive' are not finite: statistic 'whiten', 16 of 16 numbers"
   with pytest.raises(Diverged, match=said) as found:
     runs.fit(config, tmp_path / 'w')
   assert 'optim.lr' not in str(found.value)

@@ -175,8 +175,8 @@ def test_frozen_layers_stay(trained, data):
       tiny.phase(NAIVE, tiny.spec(), tiny.hyper(optim.Optimizer(freeze='convv'))),
       "freeze: 'convv' matches no parameter",
     ),
-    (tiny.phase(naive.Strategy.build(networks=2)), "another shape or number.*reset='all'"),
-    (linear(NAIVE), "another shape or number.*reset='all'"),
+    (tiny.phase(naive.Strategy.build(networks=2)), "in shape or number.*reset='all'"),
+    (linear(NAIVE), "in shape or number.*reset='all'"),
   ],
 )
 def test_a_phase_that_cannot_go_on_from_the_last_says_so(trained, data, phase, message):
@@ -411,7 +411,7 @@ def test_a_batch_larger_than_the_labeled_rows_walks_them_again(steps, expected):
 
 @pytest.mark.parametrize('steps', [0, 2])
 def test_data_without_any_label_is_refused(steps):
-  with pytest.raises(UserError, match='no row has a label to train on'):
+  with pytest.raises(UserError, match='none of the 48 training rows has a label to train on'):
     fit([linear(NAIVE, steps=steps)], tiny.data(unlabeled=range(ROWS)))
 
 

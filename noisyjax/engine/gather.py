@@ -1,8 +1,7 @@
-"""From the walks of an epoch to the rows of one step, and from rows to their images.
+"""Determines the rows of a step and gathers their images.
 
-A step is rows → gather → views. Here are the first two: which rows a step has follows from walks and tick alone, and
-their images come from an array on the device, or from wherever a host keeps them. What the step makes of a row depends
-on its number and its pixels, not on how these were gathered.
+The rows of a step depend only on the walks and the step's number in the epoch. Their images come from an array on the
+device or from the host. The step's results depend on row numbers and pixels, not on how the images were gathered.
 """
 
 import functools
@@ -19,12 +18,12 @@ from noisyjax.engine.strategy import Strategy
 
 
 class Rows(struct.PyTreeNode):
-  """The rows of one stream in one step; a leading M where each network walks its own.
+  """The rows of one stream in one step.
 
   Attributes:
-    index: int32 [B] or [M, B], row numbers.
-    visit: int32, likewise; how often the stream had passed the row before in this epoch.
-    valid: bool, likewise; False where the stream has no rows, and the index means nothing.
+    index: int32 [B], row numbers; [M, B] if each network has its own rows.
+    visit: int32, same shape; number of earlier visits to the row in this epoch.
+    valid: bool, same shape; False if the stream has no rows, in which case `index` is meaningless.
   """
 
   index: Array
@@ -33,11 +32,11 @@ class Rows(struct.PyTreeNode):
 
 
 class Gathered(struct.PyTreeNode):
-  """All that a step reads of the training images.
+  """The rows of one step and their images.
 
   Attributes:
     rows: stream → Rows.
-    images: stream → uint8 [B, H, W, C] or [M, B, H, W, C], the images of these rows.
+    images: stream → images of these rows, uint8 [B, H, W, C] or [M, B, H, W, C].
   """
 
   rows: dict[str, Rows]
@@ -45,18 +44,25 @@ class Gathered(struct.PyTreeNode):
 
 
 def rows_of(strategy: Strategy, batch_size: int, walks: dict[str, walk.Walk], tick: Array) -> dict[str, Rows]:
-  """Returns the rows of each stream in the step `tick` of the epoch with these walks."""
+  """Returns the rows of each stream in one step.
+
+  Args:
+    strategy: strategy of the phase; its streams are used.
+    batch_size: rows per step in a stream of ratio 1.
+    walks: stream → walk of this epoch.
+    tick: int32, number of earlier steps in this epoch.
+  """
   size = lambda name: batch_size * strategy.streams[name].ratio
   return {name: Rows(*walk.rows(walks[name], tick, size(name))) for name in strategy.streams}
 
 
 def on_device(rows: dict[str, Rows], images: Array) -> Gathered:
-  """Gathers from all images, uint8 [N, H, W, C], on the device; may be traced."""
+  """Gathers the images of `rows` from uint8 [N, H, W, C] on the device; can be traced."""
   return Gathered(rows, {name: images[r.index] for name, r in rows.items()})
 
 
 def on_host(rows: dict[str, Rows], images: Images) -> Gathered:
-  """Gathers from images wherever they are kept: only those of the step travel to the device."""
+  """Gathers the images of `rows` on the host, so that the device holds only the images of one step."""
 
   def one(index: np.ndarray) -> np.ndarray:
     found = np.asarray(images.take(index.reshape(-1)))
@@ -67,5 +73,5 @@ def on_host(rows: dict[str, Rows], images: Images) -> Gathered:
 
 @functools.partial(jax.jit, static_argnames='batch_size')
 def next_rows(strategy: Strategy, batch_size: int, walks: dict[str, walk.Walk], tick: Array) -> dict[str, Rows]:
-  """`rows_of`, compiled: for a host that gathers the images itself."""
+  """Compiled `rows_of`, for a host that gathers the images itself."""
   return rows_of(strategy, batch_size, walks, tick)

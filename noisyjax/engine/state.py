@@ -1,4 +1,4 @@
-"""What a run carries from step to step: everything a resume needs, and nothing random."""
+"""The state of a training run: everything that a resumed run needs. It contains no random key."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ PyTree = Any
 
 
 class Targets(struct.PyTreeNode):
-  """What the run trains on. Written only by a strategy's `refresh`, between epochs.
+  """Labels and weights of the training rows. Only a strategy's `refresh` writes them, between epochs.
 
   Attributes:
-    label: int32 [N], -1 = unlabeled.
-    soft: float32 [N, C] or None where labels are hard.
-    weight: float32 [N]; rows of weight 0 enter nothing.
-    trust: float32 [M, N], each network's belief that the label is right.
+    label: int32 [N]; -1 = unlabeled.
+    soft: float32 [N, C], soft labels; None if labels are hard.
+    weight: float32 [N], weight in the losses; rows of weight 0 are not used at all.
+    trust: float32 [M, N], each network's estimate of the probability that the label is correct.
   """
 
   label: Array
@@ -28,25 +28,25 @@ class Targets(struct.PyTreeNode):
 
   @property
   def labeled(self) -> Array:
-    """bool [N]: rows that have a label, hard or soft."""
+    """Whether each row has a label, hard or soft, bool [N]."""
     return self.label >= 0 if self.soft is None else (self.label >= 0) | (self.soft.sum(-1) > 0)
 
   def counted(self, rows: Array) -> Array:
-    """Returns bool [N]: those of `rows` (bool [N]) that have a label and a weight."""
+    """Returns which of `rows` (bool [N]) have a label and a weight above 0, bool [N]."""
     return rows & (self.weight > 0) & self.labeled
 
 
 class Control(struct.PyTreeNode):
-  """Early stopping, the plateau schedule and the choice of the best epoch, as data.
+  """State of early stopping, the plateau schedule and the choice of the best epoch.
 
   Attributes:
-    best: best value of the watched metric so far in this phase (smaller is better).
-    wait: int32, epochs since then.
+    best: float32, best value of the watched metric in this phase; smaller is better.
+    wait: int32, epochs since the last improvement.
     plateau: int32, epochs since the last improvement or the last cut of the learning rate.
-    lr_scale: factor on the learning rate.
-    stopped: bool.
-    best_accuracy, best_epoch: best validation accuracy in this phase and in those that it continues, and the (global)
-      epoch it was reached in.
+    lr_scale: float32, factor on the learning rate.
+    stopped: bool, whether early stopping has ended the phase.
+    best_accuracy: float32, best validation accuracy in this phase and the phases that it continues.
+    best_epoch: int32, epoch of the run with that accuracy.
   """
 
   best: Array
@@ -59,26 +59,36 @@ class Control(struct.PyTreeNode):
 
 
 class Snapshot(struct.PyTreeNode):
-  """Networks as they are evaluated: parameters and running statistics, each with a leading axis M."""
+  """Networks for evaluation.
+
+  Attributes:
+    params: parameters, each with a leading axis M.
+    stats: running statistics, each with a leading axis M.
+  """
 
   params: PyTree
   stats: PyTree
 
 
 class TrainState(struct.PyTreeNode):
-  """All that a resume needs.
+  """Everything that a resumed run needs.
 
   Attributes:
-    step: int32, optimizer steps since the run began. epoch: int32, epochs since then; phase_epoch: since the phase
-      began. tick: int32, steps since the epoch began.
-    params: {"net": trees with a leading axis M, "own": learnables beside the networks}.
-    stats: running statistics, leading axis M.
-    opt: {"net": …, "own": …}.
-    targets, extra: see Targets and Strategy.
-    masks: this epoch's members of each stream; a strategy's `members` and `refresh` come before, and do not see them.
-    ema: Snapshot of averaged networks, or None.
-    best: Snapshot at control.best_epoch.
-    bad_step: int32, the first step whose loss was not finite, or -1.
+    step: int32, optimizer steps since the run began.
+    epoch: int32, completed epochs of the run.
+    phase_epoch: int32, completed epochs of the phase.
+    tick: int32, completed steps of the current epoch.
+    params: {"net": parameters of the networks, with a leading axis M; "own": the strategy's own parameters}.
+    stats: running statistics, with a leading axis M.
+    opt: {"net": …, "own": …}, optimizer states.
+    targets: labels and weights that the run trains on.
+    extra: the strategy's own arrays.
+    masks: stream → its members in this epoch. They are set after `refresh` and `members`, which do not see them.
+    ema: averaged networks, or None.
+    best: networks of epoch `control.best_epoch`; until an epoch ends, the initial networks.
+    dynamics: running sums over the visits to each row.
+    control: state of early stopping, the plateau schedule and the choice of the best epoch.
+    bad_step: int32, first step with a non-finite loss; -1 if there is none.
   """
 
   step: Array
@@ -99,13 +109,13 @@ class TrainState(struct.PyTreeNode):
 
   @property
   def current(self) -> Snapshot:
-    """The networks to evaluate: the averaged ones where there are any."""
+    """The networks to evaluate: the averaged ones if the run keeps an average, otherwise the trained ones."""
     return self.ema if self.ema is not None else Snapshot(self.params['net'], self.stats)
 
 
 def new_control() -> Control:
-  """Returns the control of a phase that has just begun."""
-  # Distinct buffers with strong types: a donated state may not hold one array twice.
+  """Returns the initial control of a phase."""
+  # Distinct, strongly typed buffers: a donated state may not hold one array twice.
   f = lambda v: jnp.array(v, jnp.float32)
   i = lambda v: jnp.array(v, jnp.int32)
   return Control(f(jnp.inf), i(0), i(0), f(1.0), jnp.array(False), f(-1.0), i(0))
@@ -119,16 +129,18 @@ def observe(
   stop: tuple[Array, Array],
   schedule: tuple[Array, Array],
 ) -> tuple[Control, Array]:
-  """Takes in one epoch's validation figures.
+  """Updates the control after an epoch.
 
   Args:
-    control: as it was.
-    value: the watched metric, smaller is better. accuracy: validation accuracy; below 0 where there is none, and the
-      latest epoch is then the best. epoch: the global epoch just done.
-    stop: (patience in epochs, 0 = never; least improvement that counts).
-    schedule: (plateau patience in epochs, 0 = none; factor on the learning rate).
+    control: control before the epoch.
+    value: watched metric; smaller is better.
+    accuracy: validation accuracy; negative without validation rows, in which case every new epoch is the best one.
+    epoch: completed epochs of the run.
+    stop: (patience in epochs, minimum improvement) of early stopping; patience 0 turns it off.
+    schedule: (patience in epochs, factor on the learning rate) of the plateau schedule; patience 0 turns it off.
+
   Returns:
-    The new control, and whether this epoch is the best so far by validation accuracy (ties: the earlier one).
+    The new control, and whether this epoch has the best validation accuracy so far (bool; of equal epochs, the first).
   """
   patience, delta = stop
   plateau_patience, factor = schedule

@@ -1,7 +1,8 @@
-"""The step: the only gradient of training.
+"""The training step: the only place that computes a gradient.
 
-A step is rows of the walks → their images → views → the strategy's loss → one update per network. What is static is
-one hashable `Spec`; every number is an argument, so one phase is traced once, whatever its hyper-parameters.
+A step takes rows from the walks, gathers their images, augments them into views, calls the strategy's loss and updates
+each network once. All static values are in one hashable `Spec`; all numbers are arguments. Each phase is therefore
+traced once, and changed hyper-parameters do not trace it again.
 """
 
 import dataclasses
@@ -30,12 +31,16 @@ from noisyjax.engine.strategy import Batch, Batches, Ctx, Out, Scores, Strategy,
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-  """What is static of a phase.
+  """The static values of a phase.
 
   Attributes:
-    net: the networks. classes: C. batch_size: rows a step in a stream of ratio 1.
-    pipelines: ((view name, augmentation ops), …). mixup, ema: whether they are on.
-    mesh: devices to spread the batch over, or None for one.
+    net: the networks.
+    classes: number of classes, C.
+    batch_size: rows per step in a stream of ratio 1.
+    pipelines: (name, augmentation ops) of each pipeline.
+    mixup: whether mixup is on.
+    ema: whether the run keeps an exponential moving average of the networks.
+    mesh: devices that share the batch; None for one device.
   """
 
   net: Net
@@ -48,18 +53,18 @@ class Spec:
 
 
 class Hyper(struct.PyTreeNode):
-  """What is traced of a phase: numbers only.
+  """The traced values of a phase: numbers only.
 
   Attributes:
-    optimizer: with its numbers; what is static of it is static here too.
-    schedule: the numbers of the learning rate's schedule.
-    strength: of the augmentations.
-    epochs: the phase's length.
-    steps: steps of an epoch.
+    optimizer: the optimizer; its static fields remain static here.
+    schedule: numbers of the learning rate schedule.
+    strength: strength of each augmentation.
+    epochs: maximum number of epochs of the phase.
+    steps: steps per epoch.
     mixup: alpha of the Beta distribution.
-    ema: decay of the average.
-    stop: (patience, least improvement) of early stopping; a patience of 0 never stops.
-    plateau: (patience, factor) of the plateau schedule; a patience of 0 never cuts.
+    ema: decay of the exponential moving average.
+    stop: (patience in epochs, minimum improvement) of early stopping; patience 0 turns it off.
+    plateau: (patience in epochs, factor on the learning rate) of the plateau schedule; patience 0 turns it off.
   """
 
   optimizer: optim.Optimizer
@@ -86,17 +91,23 @@ class Hyper(struct.PyTreeNode):
     stop: tuple[int, float] = (0, 0.0),
     plateau: tuple[int, float] = (0, 0.5),
   ) -> 'Hyper':
-    """Returns the numbers of a phase, each cast once to its type, so that a new value never retraces.
+    """Returns the numbers of a phase, each cast to a fixed type, so that a new value does not trace the step again.
 
     Args:
-      optimizer: with its numbers.
-      schedule: fields of `optim.Schedule`; those that are left out have defaults.
-      epochs, steps, mixup, ema, stop, plateau: as above.
-      strength: fields of `Strength`, by their names in the config.
+      optimizer: see above.
+      schedule: fields of `optim.Schedule`; missing fields have defaults.
+      epochs: see above.
+      steps: see above.
+      strength: fields of `Strength`, by their names in the config; missing fields have defaults.
+      mixup: see above.
+      ema: see above.
+      stop: see above.
+      plateau: see above.
+
     Raises:
-      UserError: a strength that is out of range.
+      UserError: a strength is out of range.
     """
-    f32: Callable[[Any], Any] = np.float32  # scalars of numpy, which a compiled step takes as arrays
+    f32: Callable[[Any], Any] = np.float32  # a NumPy scalar; a compiled step takes it as an array
     i32: Callable[[Any], Any] = np.int32
     numbers: dict[str, Any] = {
       'warmup': 0,
@@ -121,7 +132,16 @@ class Hyper(struct.PyTreeNode):
 
 
 class Keys(struct.PyTreeNode):
-  """Named children of the run's key. Order and augmentation have their own, so that strategies share both."""
+  """Named children of the run's key.
+
+  The order of the rows and their augmentation have keys of their own, so that both are the same for all strategies.
+
+  Attributes:
+    walk: key of the order of the rows.
+    views: key of the augmentation.
+    step: key of the loss: dropout and the strategy's random numbers.
+    refresh: key of the strategy's `refresh`.
+  """
 
   walk: Array
   views: Array
@@ -137,7 +157,19 @@ def keys(root: Array) -> Keys:
 def _views(
   spec: Spec, names: tuple[str, ...], strength: Strength, key: Array, index: Array, visit: Array, images: Array
 ) -> list[Array]:
-  """Augments rows [B]: row and visit choose the key, wherever in whichever batch the row appears."""
+  """Returns one array of augmented images per view.
+
+  Each image's key depends only on its row number and its visit, not on its batch or its position in the batch.
+
+  Args:
+    spec: static values of the phase.
+    names: pipeline of each view.
+    strength: strength of each augmentation.
+    key: key of the stream in this epoch.
+    index: int32 [B], row numbers.
+    visit: int32 [B], number of earlier visits to the row in this epoch.
+    images: [B, H, W, C].
+  """
   own = jax.vmap(lambda i, v: jax.random.fold_in(jax.random.fold_in(key, i), v))(index, visit)
   split = jax.vmap(lambda k: jax.random.split(k, len(names)))(own)  # [B, views]
   images = images.astype(jnp.float32)
@@ -154,10 +186,10 @@ def _stream_batch(
   key: Array,
   mixed: str | None,
 ) -> Batch:
-  """Returns one stream's batch: dict of [B, …] (or [M, B, …] where networks walk their own rows)."""
+  """Returns the batch of one stream; its arrays are [B, …], or [M, B, …] if each network has its own rows."""
 
   def views(rows: gather.Rows, pixels: Array, trust: Array) -> Any:  # a Batch
-    # A stream without rows hands out row 0, which may be held: nobody may see it, not even batch statistics.
+    # An empty stream yields row 0, which may be held out. Black pixels keep it out of the batch statistics, too.
     pixels = jnp.where(rows.valid[:, None, None, None], pixels, 0)
     if spec.mesh is not None:
       pixels = jax.lax.with_sharding_constraint(pixels, NamedSharding(spec.mesh, PartitionSpec('data')))
@@ -172,7 +204,7 @@ def _stream_batch(
     hard = jax.nn.one_hot(label, spec.classes)  # an unlabeled row (-1) is all zeros
     target = hard if state.targets.soft is None else state.targets.soft[index]
     batch |= {'label': label, 'target': target}
-    own = jax.random.fold_in(key, ~state.step)  # rows have the numbers from 0 on
+    own = jax.random.fold_in(key, ~state.step)  # negative, because `_views` folds in row numbers, which are ≥ 0
     return _mix(batch, stream.names, mixed, hyper.mixup, own) if mixed else batch
 
   own_rows = rows.index.ndim > 1
@@ -180,7 +212,10 @@ def _stream_batch(
 
 
 def _mix(batch: dict[str, Array], names: tuple[str, ...], mixed: str, alpha: Array, key: Array) -> dict[str, Array]:
-  """mixup (Zhang et al. 2018): pairs of images; of targets too ("target"), or both kept for the loss ("loss")."""
+  """Applies mixup (Zhang et al. 2018) to the images of a batch.
+
+  With `mixed` = "target" the targets are mixed, too. With "loss" both targets are kept, for `ctx.mixed`.
+  """
   lam, partner = mixup_pairs(key, alpha, len(batch['index']))
   blend = lambda a: lam * a + (1 - lam) * a[partner]
   batch |= {name: blend(batch[name]) for name in names}
@@ -199,9 +234,12 @@ def _update(
   stats: PyTree,
   active: Array | None,
 ) -> tuple[PyTree, PyTree, PyTree, Snapshot | None]:
-  """One update per network; an idle network keeps parameters, statistics, optimizer and average."""
+  """Returns new params, optimizer state, running statistics and average.
+
+  Networks that are not active keep their parameters, statistics, optimizer state and average.
+  """
   net, opt = hyper.optimizer.update(grads['net'], state.opt['net'], state.params['net'], lr)
-  since = state.phase_epoch * hyper.steps + state.tick  # steps of this phase, with which the average began
+  since = state.phase_epoch * hyper.steps + state.tick  # steps since the phase, and with it the average, began
   ema = _average(state.ema, Snapshot(net, stats), hyper.ema, since) if spec.ema else None
   new = (net, opt, stats, ema)
   if active is not None:
@@ -216,17 +254,23 @@ def _update(
 
 
 def _average(ema: Snapshot | None, now: Snapshot, decay: Array, step: Array) -> Snapshot:
-  """Averages parameters and statistics; the decay rises as (1 + t)/(10 + t) so that the start is forgotten."""
+  """Updates the average of parameters and statistics.
+
+  At step t of the phase, the decay is at most (1 + t)/(10 + t), so that the initial values lose their weight quickly.
+  """
   decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
   return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, ema, now)
 
 
 def _metrics(out: Out, batch: Batch, counted: Array, lr: Array, loss: Array, passes: int) -> dict[str, Array]:
-  """Returns name → [sum, count] of this step, over rows visited for the first time this epoch."""
+  """Returns name → [sum, count] of this step.
+
+  Metrics per row count only rows that the epoch visits for the first time (`counted`).
+  """
   sums = {}
   for name, v in out.metrics.items():
     v, count = jnp.broadcast_arrays(v, counted)
-    # Rows that do not count are cut out before the sum: 0 · inf is NaN.
+    # Replace the values of uncounted rows, rather than multiply them by 0: 0 · inf is NaN.
     sums[name] = jnp.stack([jnp.where(count, v, 0).sum(), count.sum()]).astype(jnp.float32)
   if out.logits is not None and 'label' in batch:
     labeled = counted & (batch['label'] >= 0)
@@ -249,9 +293,11 @@ def batches(
   images: Array | Gathered,
   keys: Keys,
 ) -> tuple[Batches, dict[str, Array]]:
-  """Returns what `strategy.loss` sees of this step, {stream: {name: [B, …] or [M, B, …]}}, and each row's visit.
+  """Builds the batches of one step. The arguments are those of `one_step`.
 
-  Arguments as in `one_step`.
+  Returns:
+    stream → batch, as `strategy.loss` gets them; and stream → number of earlier visits to each row in this epoch,
+    int32 [B] or [M, B].
   """
   if isinstance(images, Gathered):
     gathered = images
@@ -275,18 +321,20 @@ def one_step(
   images: Array | Gathered,
   keys: Keys,
 ) -> tuple[TrainState, dict[str, Array]]:
-  """One step.
+  """Runs one training step.
 
   Args:
-    spec: what is static of the phase.
-    strategy: of the phase.
-    hyper: what is traced of the phase.
-    state: donated.
-    walks: this epoch's, by stream; not looked at where the images are gathered.
-    images: all, uint8 [N, H, W, C], or the rows and images of this step alone, which need not fit the device's memory.
-    keys: the run's.
+    spec: static values of the phase.
+    strategy: strategy of the phase.
+    hyper: traced values of the phase.
+    state: current state; `train_step` donates it.
+    walks: stream → walk of this epoch; not used if `images` is `Gathered`.
+    images: all training images, uint8 [N, H, W, C]; or only the rows and images of this step, for data sets that exceed
+      the device's memory.
+    keys: keys of the run.
+
   Returns:
-    The next state, and metrics as name → float32 [2] (sum, count).
+    The next state, and metrics: name → float32 [2] (sum, count).
   """
   batch, visits = batches(spec, strategy, hyper, state, walks, images, keys)
   partial = state.tick / hyper.steps
@@ -314,7 +362,7 @@ def one_step(
     index, label = (jnp.broadcast_to(main[k], wide) for k in ('index', 'label'))
     record = dynamics.record(record, index, seen_wide, label, jax.lax.stop_gradient(out.logits), chosen)
   extra = state.extra
-  if out.extra is not None:  # of the old types: a weak one would trace the next step again
+  if out.extra is not None:  # cast to the old dtypes: a weakly typed array would trace the next step again
     extra = jax.tree.map(lambda old, new: jnp.asarray(new, old.dtype), extra, out.extra)
   bad = jnp.where((state.bad_step < 0) & ~jnp.isfinite(loss), state.step, state.bad_step)
   new = state.replace(
@@ -341,7 +389,10 @@ def _many_steps(
   keys: Keys,
   count: int,
 ) -> tuple[TrainState, dict[str, Array]]:
-  """`count` steps in one call, by scan: fewer launches on GPU and TPU (on CPU a convolution inside a loop is slow)."""
+  """Runs `count` steps in one call by `lax.scan`.
+
+  This reduces launch overhead on GPU and TPU. Do not use it on CPU, where convolutions inside a loop are slow.
+  """
   state, sums = jax.lax.scan(lambda s, _: one_step(spec, strategy, hyper, s, walks, images, keys), state, length=count)
   return state, jax.tree.map(lambda a: a.sum(0), sums)
 
@@ -352,12 +403,19 @@ add = jax.jit(lambda a, b: jax.tree.map(jnp.add, a, b))
 
 
 def begin_epoch(strategy: Strategy, state: TrainState, rows: Array | np.ndarray, balance: bool = False) -> TrainState:
-  """Settles this epoch's members of each stream: the strategy's, less held rows and, for labels, unlabeled ones.
+  """Sets `state.masks`, the members of each stream in the epoch that begins.
 
-  With `balance`, the rows of a labeled stream are walked class by class in turn, so that every class is seen equally
-  often; a strategy that names groups of its own keeps them.
+  Members are the rows that `strategy.members` returns, without rows that the phase may not use, rows of weight 0 and,
+  in labeled streams, rows without a label.
+
+  Args:
+    strategy: strategy of the phase.
+    state: state after `refresh`.
+    rows: bool [N], the rows that the phase may use.
+    balance: whether the batches of a labeled stream take rows from one class after another, so that all classes are
+      seen equally often. Groups that the strategy itself returns are kept.
   """
-  # Without the masks that end, which a phase's first epoch does not have: one program for all.
+  # The masks of the last epoch are removed: the first epoch of a phase has none, and would need a second program.
   return _begin_epoch(strategy, state.replace(masks={}), rows, balance)
 
 
@@ -371,7 +429,8 @@ def _begin_epoch(strategy: Strategy, state: TrainState, rows: Array, balance: bo
       classes = t.label if t.soft is None else jnp.where(t.label >= 0, t.label, t.soft.argmax(-1))
       members = jnp.where(members, classes, -1)
     out[name] = members & allowed if members.dtype == bool else jnp.where(allowed, members, -1)
-  # Until this epoch visits a row it is chosen if the first stream has it: an epoch may have no step for all of them.
+  # An epoch may be too short to visit all rows. Until it visits a row, the row counts as chosen if the first stream has
+  # it.
   first = out[next(iter(strategy.streams))]
   chosen = jnp.broadcast_to(first if first.dtype == bool else first >= 0, state.dynamics.chosen.shape)
   return state.replace(masks=out, dynamics=state.dynamics.replace(chosen=chosen))
@@ -379,7 +438,7 @@ def _begin_epoch(strategy: Strategy, state: TrainState, rows: Array, balance: bo
 
 @functools.partial(jax.jit, static_argnames='classes')
 def walks(members: dict[str, Array], key: Array, epoch: Array, classes: int) -> dict[str, walk.Walk]:
-  """Returns this epoch's walk of each stream; all share one permutation."""
+  """Returns the walk of each stream for this epoch; all walks use the same permutation of the rows."""
   key = jax.random.fold_in(key, epoch)
   return {name: walk.walk(m, key, classes) for name, m in members.items()}
 
@@ -394,7 +453,21 @@ def refresh(
   classes: int,
   previous_state: TrainState | None = None,
 ) -> tuple[Targets, PyTree]:
-  """Returns (targets, extra) of the strategy's `refresh`; on entering a phase it sees the state before."""
+  """Calls the strategy's `refresh`.
+
+  Args:
+    strategy: strategy of the phase.
+    state: current state.
+    scores: scores of all rows.
+    rows: bool [N], the rows that the phase may use.
+    key: refresh key of the run; the epoch is folded into it.
+    epochs: length of the phase.
+    classes: number of classes.
+    previous_state: final state of the previous phase, on entering a phase; otherwise None.
+
+  Returns:
+    The new targets and the new `extra`.
+  """
   return _refresh(strategy, state.replace(masks={}), scores, rows, key, epochs, classes, previous_state)
 
 
@@ -418,7 +491,14 @@ def _refresh(
 
 @functools.partial(jax.jit, donate_argnames='state')
 def end_epoch(state: TrainState, watched: Array, accuracy: Array, hyper: Hyper) -> TrainState:
-  """Closes an epoch: counters, early stopping, plateau, and the snapshot of the best epoch by validation accuracy."""
+  """Updates counters, early stopping, plateau schedule and the snapshot of the best epoch.
+
+  Args:
+    state: state after the last step of the epoch; donated.
+    watched: value that early stopping and the plateau schedule watch; smaller is better.
+    accuracy: validation accuracy; negative without validation rows.
+    hyper: traced values of the phase.
+  """
   epoch = state.epoch + 1
   control, better = observe(state.control, watched, accuracy, epoch, hyper.stop, hyper.plateau)
   best = jax.tree.map(lambda old, new: jnp.where(better, new, old), state.best, state.current)

@@ -1,4 +1,4 @@
-"""fit(): phases → epochs → steps → hooks. No strategy's name, no gradient and no jit here."""
+"""Training: `fit` runs phases, epochs and steps, and calls hooks. It computes no gradient and compiles nothing."""
 
 import dataclasses
 import re
@@ -18,22 +18,29 @@ from noisyjax.engine.strategy import Strategy
 from noisyjax.estimate import scoring
 from noisyjax.system.errors import UserError, listed
 
-# Where a reset begins: the last layer of every model is called "head".
+# Named resets: regular expressions on parameter paths. The last layer of every model is called "head".
 RESETS = {'all': '', 'head': r'(^|/)head(/|$)'}
 
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-  """A stretch of a run.
+  """One phase of a run.
 
   Attributes:
-    name: the strategy's, for the log. strategy, spec, hyper: as in step.py. epochs: at most.
-    rows: bool [N], the rows this phase may use. labels: "given" or "verified" begins the targets anew; "" keeps them.
-    reset: which parameters begin anew on entering: "none", "all", "head" or a regular expression on their paths.
-    watch: "val_loss" or "val_accuracy", what early stopping and the plateau look at.
-    steps: an epoch's steps, 0 = once through the first stream, -n = that, and n or more. per_call: steps a call,
-      0 = about 16. chunk: rows a forward pass.
-    balance: whether labeled streams walk class by class in turn.
+    name: name of the strategy, for the log and for messages.
+    strategy: strategy of the phase.
+    spec: static values of the step.
+    hyper: traced values of the step.
+    epochs: maximum number of epochs.
+    rows: bool [N], the rows that the phase may use.
+    labels: "given" or "verified" resets the targets to these labels; "" keeps the targets of the previous phase.
+    reset: parameters that are initialised again when the phase begins: "none", "all", "head" or a regular expression on
+      parameter paths.
+    watch: metric that early stopping and the plateau schedule watch: "val_loss" or "val_accuracy".
+    steps: steps per epoch; 0 = one pass over the first stream; -n = the same, but at least n.
+    per_call: steps per compiled call; 0 = about 16.
+    chunk: rows per forward pass when rows are scored.
+    balance: whether the batches of labeled streams take rows from one class after another.
   """
 
   name: str
@@ -53,10 +60,14 @@ class Phase:
 
 @dataclasses.dataclass
 class Position:
-  """Where a run stands, beside its TrainState: plain numbers that a checkpoint writes as JSON.
+  """Progress of a run that is not in its TrainState; a checkpoint stores it as JSON.
 
   Attributes:
-    phase: index. steps: per epoch in this phase. passes, images: so far. totals: this epoch's metric sums so far.
+    phase: index of the phase.
+    steps: steps per epoch in this phase.
+    passes: images through a network so far: 1 for a forward pass, 3 for forward and backward.
+    images: images in the batches so far.
+    totals: name → [sum, count] of the metrics of this epoch so far.
   """
 
   phase: int = 0
@@ -67,17 +78,25 @@ class Position:
 
 
 class Hooks(Protocol):
-  """Who watches a run: all writing of files happens behind these."""
+  """Callbacks of `fit`. The engine itself writes no files."""
 
-  def begin(self, phase: Phase, position: Position, state: TrainState) -> None: ...
-  def step(self, phase: Phase, position: Position, state: TrainState, count: int, tick: int) -> None: ...
-  def epoch(self, phase: Phase, position: Position, state: TrainState, record: dict[str, Any]) -> None: ...
+  def begin(self, phase: Phase, position: Position, state: TrainState) -> None:
+    """Is called when a phase begins or resumes."""
+    ...
+
+  def step(self, phase: Phase, position: Position, state: TrainState, count: int, tick: int) -> None:
+    """Is called after each compiled call of `count` steps; `tick` steps of the epoch are done."""
+    ...
+
+  def epoch(self, phase: Phase, position: Position, state: TrainState, record: dict[str, Any]) -> None:
+    """Is called after each epoch, with its metrics."""
+    ...
 
 
 def first_targets(phase: Phase, data: TrainData) -> Targets:
-  """Returns targets from the given or the verified labels; rows weigh what the data say, and all are trusted.
+  """Returns targets made from the given or verified labels, with the weights of the data and trust 1.
 
-  `TrainData` has settled both: only a labeled row has a label, and a dropped or held row has the weight 0.
+  In `TrainData` only LABELED rows have a label, and DROPPED and HELD rows have weight 0.
   """
   label = {'given': data.given, 'verified': data.verified}[phase.labels or 'given']
   label = jnp.array(label, jnp.int32)
@@ -90,7 +109,7 @@ def first_targets(phase: Phase, data: TrainData) -> Targets:
 
 
 def _carried_targets(phase: Phase, data: TrainData, previous_state: TrainState) -> Targets:
-  """Targets go over from phase to phase, unless the phase names the labels to begin from."""
+  """Returns the targets of the previous phase, or new targets if the phase names its labels."""
   fresh = first_targets(phase, data)
   if phase.labels:
     return fresh
@@ -102,18 +121,20 @@ def _carried_targets(phase: Phase, data: TrainData, previous_state: TrainState) 
 
 
 def _check_pattern(field: str, pattern: str, params: PyTree) -> None:
-  """Raises UserError unless the pattern is a regular expression that matches a parameter."""
+  """Raises UserError unless the pattern is a regular expression that matches the path of a parameter."""
   try:
     found = jax.tree.leaves(path_matches(pattern, params))
   except re.error as error:
     raise UserError(f'{field}: {pattern!r} is not a regular expression: {error}.') from None
   if not any(found):
     paths = (jax.tree_util.keystr(path, simple=True, separator='/') for path, _ in jax.tree.leaves_with_path(params))
-    raise UserError(f'{field}: {pattern!r} matches no parameter. Expected a part of one of: {listed(paths)}.')
+    raise UserError(
+      f'{field}: {pattern!r} matches no parameter. Expected a regular expression that matches one of: {listed(paths)}.'
+    )
 
 
 def _carried_networks(phase: Phase, fresh: Snapshot, previous_state: TrainState) -> tuple[Snapshot, Snapshot]:
-  """Returns the networks before the reset (which a corrector is asked with) and after it."""
+  """Returns the networks before the reset, which score the rows for `refresh`, and after it."""
   old = Snapshot(previous_state.params['net'], previous_state.stats)
   if phase.reset == 'none':
     chosen = jax.tree.map(lambda _: False, fresh)
@@ -129,8 +150,8 @@ def _carried_networks(phase: Phase, fresh: Snapshot, previous_state: TrainState)
     )
     if changed:
       raise UserError(
-        f'phases: phase {phase.name!r} needs networks of another shape or number than the phase before; '
-        f"reset={phase.reset!r} keeps them. Expected the same networks, or reset='all'."
+        f'phases: the networks of phase {phase.name!r} differ in shape or number from those of the previous phase, '
+        f"but reset={phase.reset!r} keeps them. Expected the same networks, or reset='all'."
       )
   if phase.reset == 'all':
     return old, fresh
@@ -147,29 +168,34 @@ def enter(
   previous_phase: Phase | None = None,
   template: bool = False,
 ) -> TrainState:
-  """Begins a phase.
+  """Returns the state in which a phase begins.
 
-  Networks, optimizer (where the same parameters are frozen) and targets are carried over from `previous_state`;
-  averages, what is learned beside the networks, `extra` and early stopping begin anew, and so do dynamics and the
-  choice of the best epoch, unless the phase `continues` the previous one. A strategy's `refresh` runs first, with
-  scores of the networks as the previous phase left them (or, where it `asks_best`, of the best ones of that phase by
-  validation); then the reset happens.
+  The networks, the optimizer state (if no parameter is reset and the same parameters are frozen) and the targets come
+  from `previous_state`. The moving average, the strategy's own parameters, `extra` and early stopping are initialised.
+  So are the dynamics and the choice of the best epoch, unless the phase `continues` the previous one.
+
+  The strategy's `refresh` runs before the reset. Its scores are those of the networks at the end of the previous phase,
+  or, if the strategy sets `asks_best`, of that phase's best networks by validation accuracy.
 
   Args:
     phase: the phase to begin.
     number: its index, which is folded into the key.
-    data: what the strategy may know.
-    images: `data.images`, on the device.
-    root: the run's key.
-    previous_state: the state at the end of the previous phase; None in the first phase.
+    data: the training rows, without true labels.
+    images: `data.images`, on the device; None if `template`.
+    root: key of the run.
+    previous_state: final state of the previous phase; None in the first phase.
     previous_phase: the previous phase; None in the first phase.
-    template: whether only the structure matters, because a resume fills it: nothing is scored then.
+    template: whether only the structure of the state is needed, to restore a checkpoint into it; no row is scored then.
+
+  Raises:
+    UserError: a pattern of `reset` or `freeze` matches no parameter, or the networks of the phase have other shapes
+      than the previous ones, which it keeps.
   """
   key = jax.random.fold_in(jax.random.fold_in(root, 0), number)
   net_key, own_key = jax.random.split(key)
   strategy, spec = phase.strategy, phase.spec
   usable = np.flatnonzero(phase.rows & data.used)
-  every = -(-len(usable) // spec.net.shown(data.images.shape[1:]))  # from all over the data set
+  every = -(-len(usable) // spec.net.shown(data.images.shape[1:]))  # rows spread over the whole data set
   fresh = Snapshot(*spec.net.init(net_key, data.images.take(usable[::every])))
   if phase.hyper.optimizer.freeze:
     _check_pattern('freeze', phase.hyper.optimizer.freeze, fresh.params)
@@ -188,7 +214,8 @@ def enter(
   same = previous_state is not None and phase.reset == 'none' and before is not fresh
   fresh_opt = phase.hyper.optimizer.init(after.params)
   own_opt = strategy.own_optimizer().init(own) if jax.tree.leaves(own) else {}
-  # Adam's counts are of all parameters: those that were frozen would begin with moments that are no one's.
+  # Adam keeps one step count for all parameters. Parameters that were frozen have moments of zero gradients, for which
+  # that count would be wrong.
   thawed = previous_phase is not None and previous_phase.hyper.optimizer.freeze != phase.hyper.optimizer.freeze
   carry_opt = (
     same and not thawed and jax.tree.map(jnp.shape, previous_state.opt['net']) == jax.tree.map(jnp.shape, fresh_opt)
@@ -222,16 +249,19 @@ def enter(
 
 
 def continues(phase: Phase, previous_phase: Phase) -> bool:
-  """Returns whether a phase trains the networks of the previous one on, by the same method, rows and labels.
+  """Returns whether a phase continues to train the networks of the previous one, with the same method, rows and labels.
 
-  Only how it trains them is new, such as the schedule: what the run says of its epochs is then of both phases'.
+  The phases then differ only in settings such as the schedule, and the best epoch is chosen among the epochs of both.
   """
   same = phase.name == previous_phase.name and phase.strategy.networks == previous_phase.strategy.networks
   return same and phase.reset == 'none' and not phase.labels and np.array_equal(phase.rows, previous_phase.rows)
 
 
 def chosen_from(plan: list[Phase]) -> int:
-  """Returns the first phase among whose epochs a run chooses: its last one, or one that this only `continues`."""
+  """Returns the index of the first phase whose epochs may be the best one.
+
+  It is the last phase or, if that `continues` earlier phases, the first of these.
+  """
   number = len(plan) - 1
   while number and continues(plan[number], plan[number - 1]):
     number -= 1
@@ -239,7 +269,10 @@ def chosen_from(plan: list[Phase]) -> int:
 
 
 def _settled(tree: PyTree) -> PyTree:
-  """Copies: a donated state may not hold a buffer twice, and a restored one is strongly typed."""
+  """Returns a copy with strongly typed, distinct buffers.
+
+  A donated state may not hold one buffer twice, and restored checkpoints are strongly typed.
+  """
   return jax.tree.map(lambda a: jnp.array(a, a.dtype, copy=True), tree)
 
 
@@ -252,7 +285,17 @@ def refreshed(
   previous_state: TrainState | None = None,
   averaged: bool = False,
 ) -> TrainState:
-  """Lets the strategy rewrite targets and extra, from what `net` (by default the phase's) makes of the rows."""
+  """Returns the state with the targets and `extra` that the strategy's `refresh` returns.
+
+  Args:
+    phase: the current phase.
+    state: current state.
+    images: images of the training rows.
+    root: key of the run.
+    net: architecture of the networks that score the rows; None for the phase's own.
+    previous_state: final state of the previous phase, on entering a phase; otherwise None.
+    averaged: whether the averaged networks score the rows, if the run keeps an average.
+  """
   scores = {}
   if phase.strategy.scores:
     scores = score.score_rows(net or phase.spec.net, phase.strategy, state, images, phase.chunk, averaged)
@@ -264,7 +307,17 @@ def refreshed(
 
 
 def epoch_steps(phase: Phase, state: TrainState) -> int:
-  """Returns an epoch's steps: once through the first stream as the phase finds it, be it as good as empty."""
+  """Returns the steps per epoch: `phase.steps`, or as many as one pass over the first stream takes, at least 1.
+
+  The number is fixed for the phase, although the members of the stream may change between epochs.
+
+  Args:
+    phase: the phase.
+    state: state in which the phase begins.
+
+  Raises:
+    UserError: no row of the phase has a label and a weight above 0 (in an unlabeled stream: a weight above 0).
+  """
   name, views = next(iter(phase.strategy.streams.items()))
   mask = np.asarray(state.masks[name])
   count = int((mask if mask.dtype == bool else mask >= 0).sum(-1).max())
@@ -273,13 +326,18 @@ def epoch_steps(phase: Phase, state: TrainState) -> int:
     usable &= np.asarray(state.targets.labeled)
   size = phase.spec.batch_size * views.ratio
   if not usable.any():
-    raise UserError(f'phase {phase.name!r}: no row has a label to train on (of {mask.shape[-1]} training rows).')
+    raise UserError(
+      f'phase {phase.name!r}: none of the {mask.shape[-1]} training rows has a label to train on; expected at least '
+      'one among the rows that the phase may use (see rows and labels).'
+    )
   return phase.steps if phase.steps > 0 else max(1, -(-count // size), -phase.steps)
 
 
 def even_call(steps: int, about: int = 16) -> int:
-  """Returns the divisor of an epoch's steps nearest to `about` and within a factor of two, so that an epoch needs one
-  compiled program and not another one for its rest; `about` where there is none."""
+  """Returns the number of steps per compiled call: the divisor of `steps` nearest to `about`, within a factor of two.
+
+  With a divisor, an epoch needs no second compiled program for its remainder. Returns `about` if there is none.
+  """
   even = [n for n in range(about // 2, 2 * about + 1) if steps % n == 0]
   return min(even, key=lambda n: abs(n - about), default=about)
 
@@ -295,10 +353,19 @@ def fit(
   """Runs the phases.
 
   Args:
-    plan: the phases. data: the training rows. validation: images uint8 and labels int32, or None. root: the run's
-      key. hooks: who watches. resume: a state and position that `hooks.step` or `hooks.epoch` was shown.
+    plan: the phases.
+    data: the training rows.
+    validation: images, uint8, and labels, int32, of the validation rows; or None.
+    root: key of the run.
+    hooks: callbacks.
+    resume: state and position to continue from, as `hooks.step` or `hooks.epoch` received them; None to begin.
+
   Returns:
     The final state and position.
+
+  Raises:
+    UserError: as `enter` and `epoch_steps` raise it.
+    Diverged: new networks or their first loss are not finite.
   """
   everywhere = lambda tree: tree
   if (mesh := plan[0].spec.mesh) is not None:
@@ -316,12 +383,12 @@ def fit(
       if strategy.scores:
         position.passes += (previous_phase or phase).spec.net.networks * len(data.given)
     resume = None
-    state = everywhere(state)  # as a step leaves it; a state that came from elsewhere would compile the step again
+    state = everywhere(state)  # the sharding that a step returns; any other would compile the step again
     hyper = phase.hyper.replace(steps=np.float32(position.steps))
     hooks.begin(phase, position, state)
     new = int(state.phase_epoch) == int(state.tick) == 0 and (number == 0 or phase.reset == 'all')
     if new:
-      first_loss.check_networks(phase, state.best)  # `best` is as they began until an epoch ends
+      first_loss.check_networks(phase, state.best)  # until an epoch ends, `best` holds the initial networks
     while int(state.phase_epoch) < phase.epochs and not bool(state.control.stopped):
       tick = int(state.tick)
       if tick == 0 and int(state.phase_epoch) > 0:
@@ -340,7 +407,7 @@ def fit(
         if new:
           first_loss.check_step(phase, state.best, state, count, walks, images, keys)
           new = False
-        # One call ahead of the device and no more: it never waits for us, and the hooks' clock and signals are on time.
+        # Dispatch at most one call ahead: the device is never idle, and hooks measure time and see signals promptly.
         jax.block_until_ready(ahead)
         ahead = sums
         position.totals = step.add(position.totals, sums) if position.totals else sums
@@ -372,9 +439,14 @@ def _close_epoch(
   validation: tuple[Images, np.ndarray] | None,
   means: dict[str, float],
 ) -> tuple[TrainState, dict[str, float]]:
-  """Validates, and lets early stopping, plateau and the choice of the best epoch see the figures."""
+  """Scores the validation rows and updates early stopping, plateau schedule and best epoch.
+
+  Returns:
+    The new state, and the validation scores; {} without validation rows.
+  """
   scores = {}
-  watched, accuracy = means.get('objective', 0.0), -1.0  # without validation: the training loss; the last epoch is best
+  # Without validation rows, the training loss is watched, and the last epoch counts as the best one.
+  watched, accuracy = means.get('objective', 0.0), -1.0
   if validation is not None:
     probs, _ = score.predict(phase.spec.net, phase.strategy, state.current, validation[0], phase.chunk)
     found = scoring.scores(probs, validation[1])

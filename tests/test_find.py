@@ -15,7 +15,7 @@ import noisyjax
 import runs
 from noisyjax.analysis import file_issues, issues
 from noisyjax.config import recipe
-from noisyjax.engine import step, train
+from noisyjax.engine import score, step, train
 from noisyjax.engine.state import Snapshot
 from noisyjax.estimate import confident, scoring
 from noisyjax.reports import pages
@@ -191,7 +191,7 @@ def bent(row, values):
     ((PIXELS, LABELS + 0.5), r"labels: row 0 \(from 0\): '0.5'"),
     ((PIXELS, ['x', *LABELS[1:]]), r"row 0 \(from 0\) is the name 'x', and .*row 1 \(from 0\) the number '1'"),
     ((PIXELS,), 'labels: missing'),
-    (('photos.zip', LABELS), r'photos\.zip: no such folder'),
+    (('photos.zip', LABELS), r'photos\.zip: there is no such folder'),
     ((None, LABELS), 'images: missing'),
     ((PIXELS, LABELS * 0 - 1), 'labels: all 30 rows are unlabeled'),
     ((PIXELS, LABELS * 0), "labels: all labels are '0'; expected labels of two classes"),
@@ -574,9 +574,9 @@ def test_a_run_without_known_wrong_labels_scores_no_detection(tmp_path, monkeypa
   assert 'detection' not in runs.fit(runs.recipe(path), tmp_path / 'w', monkeypatch)['audit']
 
 
-def test_predictions_that_left_the_numbers_are_no_clean_bill(monkeypatch):
+def test_predictions_that_are_not_finite_are_an_error(monkeypatch):
   images, labels = runs.arrays()['images'], runs.arrays()['labels']
-  monkeypatch.setattr(step, 'predict', lambda *args: (np.full((len(args[3]), 3), np.nan, np.float32), None))
+  monkeypatch.setattr(score, 'predict', lambda *args: (np.full((len(args[3]), 3), np.nan, np.float32), None))
   monkeypatch.setattr(train, 'fit', lambda *args: (SimpleNamespace(current=Snapshot({}, {})), None))
   with pytest.raises(UserError, match='predictions are not finite'):
     noisyjax.find_label_issues(images, labels, folds=2)

@@ -14,7 +14,7 @@ from noisyjax.cli import main, train
 from noisyjax.cli.command import Command, folders
 from noisyjax.cli.parse import Call, named, parse
 from noisyjax.engine import step
-from noisyjax.experiments import sweep
+from noisyjax.experiments import grid, kfold, sweep
 from noisyjax.system import log, storage
 from noisyjax.system.errors import UserError
 
@@ -289,7 +289,7 @@ def test_train_prints_its_table_and_report_and_the_same_command_again_does_nothi
 
 
 def test_a_grid_is_the_product_of_its_axes_with_values_as_python_writes_them():
-  points = list(sweep.grid(['optim.lr=0.1,1e-2', 'augment.weak=(),("crop","flip")', 'model.name=cnn9']))
+  points = list(grid.grid(['optim.lr=0.1,1e-2', 'augment.weak=(),("crop","flip")', 'model.name=cnn9']))
   assert points == [
     {'optim.lr': lr, 'augment.weak': weak, 'model.name': 'cnn9'}
     for lr in (0.1, 0.01)
@@ -297,11 +297,11 @@ def test_a_grid_is_the_product_of_its_axes_with_values_as_python_writes_them():
   ]
   for axis in ('optim.lr', '=1', 'optim.lr='):
     with pytest.raises(UserError, match='--grid: found'):
-      list(sweep.grid([axis]))
+      list(grid.grid([axis]))
 
 
 def test_a_sweep_runs_every_point_once_and_groups_seeds(data, tmp_path, caplog):
-  points = list(sweep.grid(['optim.lr=0.1,0.01', 'seed=0,1']))
+  points = list(grid.grid(['optim.lr=0.1,0.01', 'seed=0,1']))
   config = runs.recipe(data)
   results, table = sweep.sweep(config, points, str(tmp_path))
   assert [r['seed'] for r in results] == [0, 1, 0, 1]
@@ -332,17 +332,17 @@ def test_a_sweep_refuses_a_bad_point_before_it_runs_any(data, tmp_path):
 
 
 def test_a_folder_is_called_by_what_its_point_sets():
-  assert sweep.name({'strategy.name': 'naive', 'optim.lr': 0.1, 'seed': 1}) == 'strategy=naive,lr=0.1,seed=1'
+  assert grid.name({'strategy.name': 'naive', 'optim.lr': 0.1, 'seed': 1}) == 'strategy=naive,lr=0.1,seed=1'
   both = {'model.dense.dropout': 0.2, 'model.model_1.dropout': 0.3}
-  assert sweep.name(both) == 'model.dense.dropout=0.2,model.model_1.dropout=0.3'
-  assert sweep.name({'data.path': '/a/b', 'augment.weak': ('crop', 'flip')}) == 'path=a_b,weak=crop_flip'
-  assert sweep.name({}) == 'base'
+  assert grid.name(both) == 'model.dense.dropout=0.2,model.model_1.dropout=0.3'
+  assert grid.name({'data.path': '/a/b', 'augment.weak': ('crop', 'flip')}) == 'path=a_b,weak=crop_flip'
+  assert grid.name({}) == 'base'
 
 
 def test_a_sweep_file_yields_its_points_or_says_why_not(tmp_path):
   file = tmp_path / 'lr.py'
   file.write_text("def sweep():\n  for lr in (0.1, 0.2):\n    yield {'optim.lr': lr, 'seed': 0}\n")
-  assert sweep.generated(str(file)) == [{'optim.lr': 0.1, 'seed': 0}, {'optim.lr': 0.2, 'seed': 0}]
+  assert grid.generated(str(file)) == [{'optim.lr': 0.1, 'seed': 0}, {'optim.lr': 0.2, 'seed': 0}]
   file.write_text('points = 3\n')
   for text, message in (
     ('sweeps = 1', r'lr\.py: has no function sweep\(\)'),
@@ -356,11 +356,11 @@ def test_a_sweep_file_yields_its_points_or_says_why_not(tmp_path):
   ):
     file.write_text(text)
     with pytest.raises(UserError, match=message):
-      sweep.generated(str(file))
+      grid.generated(str(file))
 
 
 def test_folds_validate_each_training_row_once_and_report_their_mean(data, tmp_path):
-  results, table = sweep.kfold(runs.recipe(data, data__train='0:128', data__val='0.3'), 4, str(tmp_path))
+  results, table = kfold.kfold(runs.recipe(data, data__train='0:128', data__val='0.3'), 4, str(tmp_path))
   held = []
   for i, result in enumerate(results):
     samples, _ = storage.read_parquet(tmp_path / f'fold={i}/samples.parquet')
@@ -377,16 +377,16 @@ def test_folds_validate_each_training_row_once_and_report_their_mean(data, tmp_p
   assert sorted(held) == list(range(128))
   last = [100 * r['validation']['last'] for r in results]
   assert f'{np.mean(last):.2f} ± {np.std(last, ddof=1):.2f}' in table and (tmp_path / 'table.md').read_text() == table
-  assert sweep.kfold(runs.recipe(data, data__train='0:128'), 4, str(tmp_path))[0] == results  # not run twice
+  assert kfold.kfold(runs.recipe(data, data__train='0:128'), 4, str(tmp_path))[0] == results  # not run twice
   with pytest.raises(UserError, match='fold=0: holds a fold of another division of the data'):
-    sweep.kfold(runs.recipe(data, data__train='0:128'), 3, str(tmp_path))
+    kfold.kfold(runs.recipe(data, data__train='0:128'), 3, str(tmp_path))
   with pytest.raises(UserError, match='folds: found 1, expected 2 or more'):
-    sweep.kfold(runs.recipe(data), 1, str(tmp_path / 'one'))
+    kfold.kfold(runs.recipe(data), 1, str(tmp_path / 'one'))
 
 
 def test_folds_may_validate_on_verified_labels_alone_and_stop_early(data, tmp_path):
   config = runs.recipe(data, data__train='0:128', data__val='', data__val_labels='verified', stop__patience=1)
-  results, table = sweep.kfold(config, 2, str(tmp_path))
+  results, table = kfold.kfold(config, 2, str(tmp_path))
   assert [r['validation']['labels'] for r in results] == ['verified'] * 2 and 'verified labels' in table
   assert sum(r['validation']['rows'] for r in results) == 32  # a quarter of 128 rows is verified
 

@@ -12,7 +12,8 @@ from PIL import Image
 import noisyjax
 import runs
 from noisyjax.analysis import file_issues, issues
-from noisyjax.experiments import sweep
+from noisyjax.data import prepare
+from noisyjax.experiments import grid, kfold, sweep
 from noisyjax.reports import report
 from noisyjax.reports.record import read
 from noisyjax.runs import checkpoint, identity, in_memory, run
@@ -305,9 +306,9 @@ def test_a_checkpoint_with_a_changed_bit_is_passed_over_by_name(tmp_path, caplog
 
 def test_a_point_finished_on_other_data_stops_a_sweep_before_anything_runs(path, tmp_path):
   config, folder = recipe(path), tmp_path / 'w'
-  sweep.sweep(config, list(sweep.grid(['seed=0,1'])), str(folder))
+  sweep.sweep(config, list(grid.grid(['seed=0,1'])), str(folder))
   change(path, labels=range(0, 120, 2))
-  points = list(sweep.grid(['seed=2,0,1']))
+  points = list(grid.grid(['seed=2,0,1']))
   said = ('2 of 3 points are of other data or another config', 'seed=0, seed=1', 'given labels: 60 of 128 rows differ')
   refused(lambda: sweep.sweep(config, points, str(folder)), *said)
   assert not (folder / 'seed=2').exists()
@@ -317,9 +318,9 @@ def test_a_point_finished_on_other_data_stops_a_sweep_before_anything_runs(path,
 
 def test_points_that_share_their_data_load_them_once(path, tmp_path, monkeypatch):
   calls = []
-  real = sweep.prepare.prepare
-  monkeypatch.setattr(sweep.prepare, 'prepare', lambda config: calls.append(1) or real(config))
-  points = list(sweep.grid(['seed=0,1,2']))
+  real = prepare.prepare
+  monkeypatch.setattr(prepare, 'prepare', lambda config: calls.append(1) or real(config))
+  points = list(grid.grid(['seed=0,1,2']))
   sweep.sweep(recipe(path), points, str(tmp_path / 'w'))
   sweep.sweep(recipe(path), points, str(tmp_path / 'w'))
   assert len(calls) == 2
@@ -327,16 +328,16 @@ def test_points_that_share_their_data_load_them_once(path, tmp_path, monkeypatch
 
 def test_folds_of_other_data_are_refused_and_their_rows_left_alone(path, tmp_path):
   config, folder = recipe(path, data__train='0:128', data__val=''), tmp_path / 'w'
-  first, _ = sweep.kfold(config, 3, str(folder))
+  first, _ = kfold.kfold(config, 3, str(folder))
   before = {p: p.read_bytes() for p in folder.rglob('*') if p.is_file()}
   for rows in ([0], range(0, 120, 2)):  # the same division, and another one
     change(path, labels=rows)
-    refused(lambda: sweep.kfold(config, 3, str(folder)), 'fold=0: the data here', 'given labels: ')
+    refused(lambda: kfold.kfold(config, 3, str(folder)), 'fold=0: the data here', 'given labels: ')
     assert {p: p.read_bytes() for p in folder.rglob('*') if p.is_file()} == before
-  refused(lambda: sweep.kfold(config, 4, str(folder)), 'fold=0: ')
-  second, _ = sweep.kfold(config, 3, str(folder), rerun=True)
+  refused(lambda: kfold.kfold(config, 4, str(folder)), 'fold=0: ')
+  second, _ = kfold.kfold(config, 3, str(folder), rerun=True)
   assert all(a['data']['fingerprint'] != b['data']['fingerprint'] for a, b in zip(first, second))
-  assert sweep.kfold(config, 3, str(folder))[0] == second
+  assert kfold.kfold(config, 3, str(folder))[0] == second
 
 
 def test_runs_of_other_data_share_no_row_of_a_table(path, tmp_path):

@@ -25,7 +25,7 @@ from noisyjax.config.resolved import resolved
 from noisyjax.data import dataset, decode, files, label_file, labels, match, noise, pixels, split
 from noisyjax.data.column import column_of
 from noisyjax.data.training import TrainData
-from noisyjax.experiments import sweep
+from noisyjax.experiments import grid
 from noisyjax.system.errors import UserError
 
 FACTOR = int(os.environ.get('NOISYJAX_FUZZ', '1'))
@@ -243,9 +243,9 @@ def test_flags_and_grids(config):
     field, text = one(rng, known), one(rng, TEXTS)
     own, kind = config.copy_and_resolve_references(), int(rng.integers(3))
     if kind == 0:
-      point = next(sweep.grid([f'{field}={text}']))
+      point = next(grid.grid([f'{field}={text}']))
       override(own, point, 'fuzz')
-      sweep.name(point)
+      grid.name(point)
     elif kind == 1:
       arguments = [one(rng, (f'--config.{field}={text}', f'--config.{field}', f'--noconfig.{field}', text)), text]
       override(own, recipe.take_fields(arguments)[1], 'fuzz')

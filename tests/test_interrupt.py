@@ -10,7 +10,7 @@ import pytest
 import runs
 from noisyjax.analysis import issues
 from noisyjax.engine import train
-from noisyjax.experiments import sweep
+from noisyjax.experiments import kfold, sweep
 from noisyjax.runs import run
 from noisyjax.system import interrupt
 
@@ -93,7 +93,7 @@ def test_a_signal_ends_find_a_sweep_and_folds_too(data, tmp_path, monkeypatch):
   monkeypatch.setattr(run, 'run', lambda *a, **k: swallowed(signal.SIGINT) or {'audit': {}})
   for command in (
     lambda: sweep.sweep(config, [{'optim.lr': 0.3}, {'optim.lr': 0.4}], str(tmp_path / 't')),
-    lambda: sweep.kfold(config, 2, str(tmp_path / 'k')),
+    lambda: kfold.kfold(config, 2, str(tmp_path / 'k')),
   ):
     with pytest.raises(interrupt.Stopped, match=r'stopped by Ctrl-C after 1 of 2 .*; the same command goes on'):
       command()

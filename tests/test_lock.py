@@ -9,7 +9,7 @@ import pytest
 
 import runs
 from noisyjax.analysis import file_issues
-from noisyjax.experiments import sweep
+from noisyjax.experiments import kfold, sweep
 from noisyjax.runs import run
 from noisyjax.system import lock
 from noisyjax.system.errors import UserError
@@ -76,7 +76,7 @@ def test_every_command_holds_its_folder(data, tmp_path):
     for call in (
       lambda: run.run(config, folder),
       lambda: sweep.sweep(config, [{}], str(folder)),
-      lambda: sweep.kfold(config, 2, str(folder)),
+      lambda: kfold.kfold(config, 2, str(folder)),
       lambda: sweep.sweep(config, [{'seed': 1}], str(folder)),
     ):
       with pytest.raises(UserError, match='w: in use by'):

@@ -12,7 +12,7 @@ from noisyjax.config.defaults import get_config
 from noisyjax.config.override import override
 from noisyjax.data.prepare import prepare
 from noisyjax.data.training import Status
-from noisyjax.experiments import sweep
+from noisyjax.experiments import kfold
 from noisyjax.loop import first_version
 from noisyjax.reports import inspect
 from noisyjax.runs import run
@@ -159,7 +159,7 @@ def test_a_version_must_be_named(digits):
 def test_what_would_pass_over_a_table_refuses_it(digits, tmp_path):
   asked = (
     lambda: first_version.of_config(on(digits), tmp_path / 'x', ANNA),
-    lambda: sweep.kfold(on(digits), 2, str(tmp_path)),
+    lambda: kfold.kfold(on(digits), 2, str(tmp_path)),
     lambda: file_issues.find_files('images', 'labels.csv', tmp_path, config=on(digits)),
   )
   for call, what in zip(asked, ('table init', 'kfold', 'find')):

@@ -8,7 +8,7 @@ import pytest
 
 import runs
 from noisyjax.config import recipe_files
-from noisyjax.experiments import sweep
+from noisyjax.experiments import grid
 from noisyjax.system import version
 from noisyjax.system.errors import UserError
 
@@ -47,7 +47,7 @@ def test_a_name_of_nothing_is_a_users_mistake_with_near_names(name, below, near)
 
 
 def test_a_sweep_by_name():
-  assert sweep.generated('digits') == sweep.generated('configs/sweeps/digits.py')
+  assert grid.generated('digits') == grid.generated('configs/sweeps/digits.py')
 
 
 def test_recipes_import_the_shipped_ones_and_what_lies_beside_them_but_never_in_place_of_a_library(tmp_path):

@@ -21,7 +21,7 @@ from noisyjax.config.plan import phases_of
 from noisyjax.config.plugin_fields import STRATEGIES
 from noisyjax.data import dataset, prepare
 from noisyjax.data.noise import inject
-from noisyjax.experiments import sweep
+from noisyjax.experiments import grid
 from noisyjax.runs import run
 from noisyjax.strategies.shared.small_loss import keep_rate
 from noisyjax.system import plugins
@@ -241,7 +241,7 @@ def test_the_best_cpu_recipe_is_the_benchmark_s_winner():
 
 def test_a_sweep_file_s_points_are_of_its_recipe():
   for path in (Path(common.__file__).parents[1] / 'sweeps').glob('[a-z]*.py'):
-    points = sweep.generated(str(path))
+    points = grid.generated(str(path))
     assert points
     for point in points:
       c = everything().copy_and_resolve_references()

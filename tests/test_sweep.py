@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 import runs
+from noisyjax.config.check import plan_of
 from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import resolved
 from noisyjax.data import prepare
-from noisyjax.experiments import sweep
+from noisyjax.experiments import grid, kfold, rebuild, sweep
 from noisyjax.reports import formatting
-from noisyjax.runs import run
+from noisyjax.runs import launch, run
 from noisyjax.system import storage
 from noisyjax.system.errors import Diverged, UserError
 
@@ -38,8 +39,9 @@ def finish(config, folder, accuracy):
   return result
 
 
-def fake(config, folder, **unused):
+def fake(plan, folder, **unused):
   """A result that tells its settings by its accuracy."""
+  config = plan.config
   return finish(config, folder, config.noise.rate if config.noise.kind != 'none' else config.noise.seed / 10)
 
 
@@ -59,14 +61,14 @@ def test_a_fold_trains_on_no_row_it_holds_out(tmp_path, monkeypatch):
   path = runs.npz(tmp_path / 'data.npz')
   seen = []
 
-  def watch(config, folder, **unused):
-    prepared, _ = prepare.prepare(config)
+  def watch(plan, folder, **unused):
+    prepared, _ = prepare.prepare(plan.config)
     seen.append((set(prepared.rows.tolist()), set(prepared.val_rows.tolist())))
     return {'validation': {'labels': 'verified', 'rows': len(prepared.val_rows), 'last': 0.5, 'best': 0.5}}
 
   monkeypatch.setattr(run, 'run', watch)
   config = runs.recipe(path, data__train='0:128', data__val_labels='verified')
-  sweep.kfold(config, 3, str(tmp_path))
+  kfold.kfold(config, 3, str(tmp_path))
   held = [h for _, h in seen]
   assert set.union(*held) == set(range(0, 128, 4))  # each verified row validates once
   kept = [k for k, _ in seen]
@@ -85,13 +87,13 @@ def test_noise_on_labels_with_a_known_truth_leaves_the_truth_alone(tmp_path):
 
 
 def test_a_point_that_fails_stops_no_other_and_the_table_has_the_rest(tmp_path, monkeypatch):
-  def fail_at_a_high_rate(config, folder, **unused):
-    if config.optim.lr > 1:
+  def fail_at_a_high_rate(plan, folder, **unused):
+    if plan.config.optim.lr > 1:
       raise Diverged(f'{folder}: the loss is not finite at step 3.')
-    return finish(config, folder, 0.5)
+    return finish(plan.config, folder, 0.5)
 
   monkeypatch.setattr(run, 'run', fail_at_a_high_rate)
-  points = list(sweep.grid(['optim.lr=0.1,30.0,0.01']))
+  points = list(grid.grid(['optim.lr=0.1,30.0,0.01']))
   with pytest.raises(UserError, match=r'1 of 3 points diverged \(lr=30\.0\); .*table\.md has the others.*step 3'):
     sweep.sweep(runs.recipe(), points, str(tmp_path))
   table = (tmp_path / 'table.md').read_text()
@@ -105,14 +107,14 @@ def test_folds_hold_out_no_row_that_cannot_be_scored(tmp_path, monkeypatch):
   data['labels'][::5] = -1
   held = []
 
-  def own(config, folder, **unused):
+  def own(plan, folder, **unused):
     held.extend(map(int, (folder / 'held.txt').read_text().split()))
-    prepare.prepare(config)  # refuses what has no label
+    prepare.prepare(plan.config)  # refuses what has no label
     return {'validation': {'labels': 'given', 'rows': 1, 'last': 0.5, 'best': 0.5}}
 
   monkeypatch.setattr(run, 'run', own)
   config = runs.recipe(runs.npz(tmp_path / 'data.npz', **data), data__val='')
-  sweep.kfold(config, 3, str(tmp_path / 'folds'))
+  kfold.kfold(config, 3, str(tmp_path / 'folds'))
   assert sorted(held) == [row for row in range(96) if row % 5]
 
 
@@ -123,26 +125,26 @@ def row_of(table, first):
 def test_the_table_is_of_all_finished_runs_whenever_they_joined(tmp_path, monkeypatch):
   monkeypatch.setattr(run, 'run', fake)
   config = runs.recipe(noise__kind='symmetric')
-  sweep.sweep(config, list(sweep.grid(['noise.rate=0.2,0.4', 'seed=0,1'])), str(tmp_path))
-  _, text = sweep.sweep(config, list(sweep.grid(['noise.rate=0.4,0.1', 'seed=2'])), str(tmp_path))
+  sweep.sweep(config, list(grid.grid(['noise.rate=0.2,0.4', 'seed=0,1'])), str(tmp_path))
+  _, text = sweep.sweep(config, list(grid.grid(['noise.rate=0.4,0.1', 'seed=2'])), str(tmp_path))
   assert '20.00 ± 0.00 (2)' in row_of(text, '0.2') and '40.00 ± 0.00 (3)' in row_of(text, '0.4')
   assert '10.00 (1)' in row_of(text, '0.1')
   assert [line[2:5] for line in text.splitlines() if line.startswith('| 0')] == ['0.1', '0.2', '0.4']  # by number
   (tmp_path / 'table.md').unlink()
-  assert str(sweep.rebuild(tmp_path)) == text == (tmp_path / 'table.md').read_text()
+  assert str(rebuild.rebuild(tmp_path)) == text == (tmp_path / 'table.md').read_text()
   (tmp_path / 'rate=0.2,seed=1' / 'result.json').unlink()  # killed, or at work elsewhere
-  assert '20.00 (1)' in row_of(str(sweep.rebuild(tmp_path)), '0.2')
+  assert '20.00 (1)' in row_of(str(rebuild.rebuild(tmp_path)), '0.2')
   (tmp_path / 'sweep.json').unlink()  # of runs that no sweep made
-  assert '40.00 ± 0.00 (3)' in row_of(str(sweep.rebuild(tmp_path)), '0.4')
+  assert '40.00 ± 0.00 (3)' in row_of(str(rebuild.rebuild(tmp_path)), '0.4')
 
 
 def test_runs_of_other_data_are_never_averaged(tmp_path, monkeypatch):
   monkeypatch.setattr(run, 'run', fake)
   config = runs.recipe(noise__kind='symmetric')
-  sweep.sweep(config, list(sweep.grid(['seed=0,1,2'])), str(tmp_path))
+  sweep.sweep(config, list(grid.grid(['seed=0,1,2'])), str(tmp_path))
   path = tmp_path / 'seed=1' / 'result.json'
   storage.write_json(path, storage.read_json(path) | {'data': {'fingerprint': 'beef1234ff'}})
-  text = str(sweep.rebuild(tmp_path))
+  text = str(rebuild.rebuild(tmp_path))
   assert 'data seen' in text and '(2)' in row_of(text, 'naive') and '(3)' not in text
   assert 'beef1234' in text
 
@@ -150,15 +152,15 @@ def test_runs_of_other_data_are_never_averaged(tmp_path, monkeypatch):
 def test_what_a_sweep_varies_is_no_unfair_comparison(tmp_path, monkeypatch):
   monkeypatch.setattr(run, 'run', fake)
   config = runs.recipe(noise__kind='symmetric')
-  _, text = sweep.sweep(config, list(sweep.grid(['epochs=1,3', 'noise.rate=0.2,0.4'])), str(tmp_path))
+  _, text = sweep.sweep(config, list(grid.grid(['epochs=1,3', 'noise.rate=0.2,0.4'])), str(tmp_path))
   assert 'Not equal' not in text
   for path in tmp_path.glob('*/result.json'):  # another machine is
     storage.write_json(path, storage.read_json(path) | {'device': path.parent.name})
-  assert 'Not equal: device' in str(sweep.rebuild(tmp_path))
+  assert 'Not equal: device' in str(rebuild.rebuild(tmp_path))
 
 
 def test_a_seed_that_the_noise_follows_is_no_axis(tmp_path, monkeypatch):
-  monkeypatch.setattr(run, 'run', lambda config, folder, **unused: finish(config, folder, 0.5))
+  monkeypatch.setattr(run, 'run', lambda plan, folder, **unused: finish(plan.config, folder, 0.5))
   points = [{'seed': s, 'optim.lr': lr} for s in range(2) for lr in (0.1, 0.2)]
   for s in range(2):
     config = runs.recipe(noise__kind='symmetric', noise__seed=s)
@@ -173,13 +175,33 @@ def test_a_sweep_file_of_another_format_is_named(tmp_path, monkeypatch):
     sweep.sweep(runs.recipe(), [{'seed': 0}], str(tmp_path))
 
 
+def test_a_fold_that_diverges_stops_no_other_and_keeps_its_number(tmp_path, monkeypatch):
+  def fail_in_the_second(plan, folder, **unused):
+    if folder.name == 'fold=1':
+      raise Diverged(f'{folder}: the loss is not finite at step 3.')
+    return {'validation': {'labels': 'given', 'rows': 40, 'last': 0.5, 'best': 0.5}}
+
+  monkeypatch.setattr(run, 'run', fail_in_the_second)
+  config = runs.recipe(runs.npz(tmp_path / 'data.npz'), data__val='')
+  with pytest.raises(UserError, match=r'kfold: 1 of 3 folds diverged \(fold=1\); .*table\.md has the others.*step 3'):
+    kfold.kfold(config, 3, str(tmp_path / 'folds'))
+  table = (tmp_path / 'folds' / 'table.md').read_text()
+  assert row_of(table, '0') and row_of(table, '2') and row_of(table, 'mean ± std (2)') and '| 1 ' not in table
+
+
+def test_a_run_is_of_the_plan_it_is_given(tmp_path):
+  config = runs.recipe(runs.npz(tmp_path / 'data.npz'), epochs=1)
+  (result,) = launch.launch([launch.Job(plan_of(config), tmp_path / 'run')])
+  assert result['epochs'] == 1 and result == run.run(config, tmp_path / 'run')
+
+
 def test_folds_are_rebuilt_as_folds_with_the_interval_of_their_rows(tmp_path):
   for i, (last, rows) in enumerate(((0.5, 40), (0.7, 41))):
     folder = tmp_path / f'fold={i}'
     result = finish(runs.recipe(data__val=f'@{folder}/held.txt'), folder, 0.5)
     validation = {'labels': 'given', 'rows': rows, 'last': last, 'best': last}
     storage.write_json(folder / 'result.json', result | {'validation': validation})
-  text = str(sweep.rebuild(tmp_path))
+  text = str(rebuild.rebuild(tmp_path))
   low, high = formatting.wilson(0.6, 81)
   assert f'60.00 ± 14.14 (2) [{100 * low:.2f}, {100 * high:.2f}]' in row_of(text, 'mean ± std (2)')
   assert (tmp_path / 'table.csv').exists() and (tmp_path / 'table.tex').exists()
@@ -188,9 +210,9 @@ def test_folds_are_rebuilt_as_folds_with_the_interval_of_their_rows(tmp_path):
 def test_a_swept_number_is_drawn_and_a_picture_of_old_goes(tmp_path, monkeypatch):
   monkeypatch.setattr(run, 'run', fake)
   config = runs.recipe(noise__kind='symmetric')
-  sweep.sweep(config, list(sweep.grid(['noise.rate=0.2,0.4', 'seed=0,1'])), str(tmp_path))
+  sweep.sweep(config, list(grid.grid(['noise.rate=0.2,0.4', 'seed=0,1'])), str(tmp_path))
   assert (tmp_path / 'axes.png').exists() and (tmp_path / 'comparison.png').exists()
   for path in tmp_path.glob('rate=0.4*/result.json'):
     path.unlink()
-  sweep.rebuild(tmp_path)
+  rebuild.rebuild(tmp_path)
   assert not (tmp_path / 'axes.png').exists()  # one value is no axis

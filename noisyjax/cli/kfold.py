@@ -15,9 +15,9 @@ def declare(values: FlagValues) -> None:
 
 
 def run(values: FlagValues) -> None:
-  from noisyjax.experiments import sweep
+  from noisyjax.experiments import kfold
 
-  say(sweep.kfold(needed(values, 'config'), values.folds, needed(values, 'workdir'), values.rerun)[1], end='')
+  say(kfold.kfold(needed(values, 'config'), values.folds, needed(values, 'workdir'), values.rerun)[1], end='')
 
 
 COMMAND = Command(

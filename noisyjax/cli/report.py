@@ -16,7 +16,7 @@ def declare(values: FlagValues) -> None:
 
 
 def run(values: FlagValues) -> None:
-  from noisyjax.experiments import sweep
+  from noisyjax.experiments import rebuild
   from noisyjax.reports import collection, report
   from noisyjax.system import lock
 
@@ -31,7 +31,7 @@ def run(values: FlagValues) -> None:
       for run in runs or [folder]:
         say(report.write_report(run))
       if runs:
-        say(sweep.rebuild(folder), end='')
+        say(rebuild.rebuild(folder), end='')
         say_files(Path(folder))
   if all((Path(folder) / 'result.json').exists() for folder in workdirs):
     say(report.compare(workdirs), end='')

@@ -23,11 +23,11 @@ def declare(values: FlagValues) -> None:
 
 
 def run(values: FlagValues) -> None:
-  from noisyjax.experiments import sweep
+  from noisyjax.experiments import grid, sweep
 
   if bool(values.grid) == bool(values.sweep):
     raise UserError('sweep: expected either --grid=field=value,value,… or --sweep=FILE.')
-  points = sweep.generated(values.sweep) if values.sweep else list(sweep.grid(values.grid))
+  points = grid.generated(values.sweep) if values.sweep else list(grid.grid(values.grid))
   say(sweep.sweep(needed(values, 'config'), points, needed(values, 'workdir'), values.rerun)[1], end='')
   say_files(Path(values.workdir))
 

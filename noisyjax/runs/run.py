@@ -37,7 +37,7 @@ Load = Callable[[ConfigDict], tuple[Prepared, Audit]]
 
 
 def run(
-  config: ConfigDict,
+  config: ConfigDict | Plan,
   workdir: str | os.PathLike,
   command: list[str] | None = None,
   *,
@@ -47,7 +47,7 @@ def run(
   """Trains one run in `workdir` and returns its result; returns the old result at once if it is finished.
 
   Args:
-    config: as `configs/base.py` builds it.
+    config: as `configs/base.py` builds it, or its plan, checked.
     workdir: made if missing. command: what to record as the command line.
     rerun: removes what lies there of another config, of other data or (if finished) by other code, and begins anew.
     load: `prepare`, or what remembers what it returned.
@@ -56,7 +56,7 @@ def run(
     UserError: bad config or data; a workdir in use by another process; a loss that is NaN.
     Stopped: after Ctrl-C or SIGTERM while it trains, with everything saved.
   """
-  plan = plan_of(config)
+  plan = config if isinstance(config, Plan) else plan_of(config)
   config = plan.config
   folder = Path(workdir)
   with lock.held(folder):

@@ -73,6 +73,13 @@ def test_labels_weights_and_statuses_reach_the_training_rows(tmp_path):
   assert data.record['fingerprint'] != before.record['fingerprint']
 
 
+def test_labels_that_score_test_rows_are_the_sources(tmp_path):
+  clean = first_version.of_config(config(**{'noise.kind': 'none'}), tmp_path / 't', ANNA)
+  data, audit = prepare(on(clean, **{'data.test_labels': 'given'}))
+  assert np.array_equal(audit.test[1], prepare(config(**{'data.test_labels': 'given'}))[1].test[1])
+  assert np.array_equal(data.train.given, audit.truth[data.rows])
+
+
 def test_curated_rows_validate(tmp_path):
   table = first_version.of_config(config(), tmp_path / 't', ANNA)
   place = int(np.flatnonzero(table.rows.split == rows.TRAIN)[0])

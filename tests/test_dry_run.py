@@ -40,6 +40,17 @@ def test_the_plan_is_what_the_run_does(tmp_path, monkeypatch, timed):
   assert "data.source = 'npz'  (default 'digits')" in changed and 'seed = 0' in rest and 'seed = 0' not in changed
 
 
+def test_rows_without_a_label_count_only_where_a_method_uses_them(tmp_path):
+  labels = np.where((np.arange(168) % 3 == 1) & (np.arange(168) < 96), -1, runs.arrays()['labels'])
+  data = runs.npz(tmp_path / 'data.npz', labels=labels, verified=np.full(168, -1))
+  counts = {}
+  for name in ('naive', 'fixmatch'):
+    text = dry_run.text(runs.recipe(data, strategy__name=name))
+    counts[name] = int(table(text)[-1]['rows'])
+    unlabeled = int(re.search(r'(\d+) unlabeled', text)[1])
+  assert unlabeled and counts == {'naive': 96 - unlabeled, 'fixmatch': 96}
+
+
 def test_what_keeps_a_run_from_starting_is_said(tmp_path):
   config = runs.recipe(runs.npz(tmp_path / 'data.npz', verified=np.full(168, -1)), rows='trusted')
   with pytest.raises(UserError, match="rows: 'trusted' leaves no row"):

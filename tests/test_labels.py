@@ -4,10 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from noisyjax.analysis.issues import find_label_issues
 from noisyjax.data import labels
 from noisyjax.data.column import column_of
 from noisyjax.data.label_notes import class_notes, missing_note
-from noisyjax.system.errors import UserError
+from noisyjax.system.errors import UserError, listed
 
 NONE = 'undefined'
 WANT = ['2', '0', '1', '0']
@@ -214,3 +215,12 @@ def test_a_class_an_image_is_noted_once():
   assert class_notes(np.array([0, 1, 2, 2]), ('rare', 'x', 'y'), NONE) == [
     "One image alone has each of the labels 'rare', 'x'."
   ]
+
+
+def test_a_line_break_in_a_class_name_does_not_break_the_line_of_a_message():
+  assert listed(['a\nb', 'c\r\n', 'd']) == r'a\nb, c\r\n, d'
+  given = ['a\nb'] * 6 + ['c'] * 6
+  probs = np.array([[0.9, 0.1]] * 4 + [[0.1, 0.9]] * 8)
+  found = find_label_issues(labels=given, probs=probs, classes=['a\nb', 'c'])
+  assert found.flagged.any()
+  assert all(line.startswith(('12 images', 'flagged', 'the prob', 'most often')) for line in str(found).splitlines())

@@ -17,7 +17,7 @@ from noisyjax.data.thumbnail import thumbnails
 from noisyjax.reports import html
 from noisyjax.runs import in_memory
 from noisyjax.system import lock, storage
-from noisyjax.system.errors import UserError
+from noisyjax.system.errors import UserError, listed
 from noisyjax.system.log import log
 
 SHOWN = 300  # labels in the picture page
@@ -93,7 +93,7 @@ def find_files(
   if ours is not None:
     ours = own_probs.in_order(ours, data.names.tolist(), images)
   if twice := dataset.conflicting_duplicates(data):
-    shown = ', '.join(f'{name} ({data.classes[c]})' for name, c in zip(twice[0].names, twice[0].given) if c >= 0)
+    shown = listed(f'{name} ({data.classes[c]})' for name, c in zip(twice[0].names, twice[0].given) if c >= 0)
     log.warning('%d image(s) have exact copies under another label, such as %s.', len(twice), shown)
   log.info('%d images of %dx%d.', len(data.images), data.images.shape[2], data.images.shape[1])
   folder = Path(folder)

@@ -27,7 +27,7 @@ from noisyjax.data.training import Status, TrainData
 from noisyjax.estimate import confident, scoring
 from noisyjax.runs import in_memory
 from noisyjax.system import interrupt, progress
-from noisyjax.system.errors import UserError, check_choice, listed
+from noisyjax.system.errors import UserError, check_choice, listed, one_line
 from noisyjax.system.log import log
 
 UNLABELED = 'undefined'  # the word for "no label" among names, beside None, NaN and -1
@@ -122,7 +122,7 @@ class LabelIssues:
       f'the probabilities agree with {agree / labeled:.1%} of the labels: where they are mistaken, right labels are '
       'flagged and the rate is too high',
     ]
-    pairs = [f'{self.classes[i]} → {self.classes[j]} ({n:,})' for i, j, n in self.confusions()[:5]]
+    pairs = [one_line(f'{self.classes[i]} → {self.classes[j]} ({n:,})') for i, j, n in self.confusions()[:5]]
     return '\n'.join([*lines, *([f'most often (given → suggested): {", ".join(pairs)}'] if pairs else [])])
 
 

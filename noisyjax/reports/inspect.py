@@ -17,6 +17,7 @@ from noisyjax.data.thumbnail import thumbnails
 from noisyjax.estimate.scoring import confusion
 from noisyjax.reports.pictures import matrix, style
 from noisyjax.system import lock, storage
+from noisyjax.system.errors import one_line
 
 WIDE = 20  # classes: beyond it a matrix cannot be read as text, and only its largest entries are listed
 LISTED = 10  # duplicates or confusions, at most
@@ -122,7 +123,7 @@ def _overview(dataset: Dataset, truth: np.ndarray) -> str:
   mean, variance = moments(dataset.images)
   lines = [
     f'rows         {N}',
-    f'classes      {len(dataset.classes)}: {", ".join(dataset.classes)}',
+    f'classes      {len(dataset.classes)}: {", ".join(map(one_line, dataset.classes))}',
     f'images       {H} x {W} x {channels}, {dataset.images.dtype}',
     f'mean         {" ".join(f"{m:.1f}" for m in mean)} (by channel, 0..255)',
     f'std          {" ".join(f"{s:.1f}" for s in np.sqrt(np.maximum(variance, 0)))}',
@@ -216,7 +217,7 @@ def _spread(rows: np.ndarray, count: int) -> np.ndarray:
 
 
 def _name(classes: tuple[str, ...], label: int, width: int = 16) -> str:
-  name = '(none)' if label < 0 else classes[label]
+  name = '(none)' if label < 0 else one_line(classes[label])
   return name if len(name) <= width else name[: width - 1] + '…'
 
 

@@ -75,7 +75,7 @@ def text(config: ConfigDict, timed: bool = False) -> str:
   seconds = progress.duration(sum(c.seconds for c in costs))
   lines += [
     '',
-    _phases(plan, costs),
+    _phases(plan, costs, prepared.train),
     '',
     f'time: about {seconds} on {jax.devices()[0].device_kind}, compilation apart ({how})',
   ]
@@ -110,13 +110,13 @@ def _rows(prepared: Prepared, audit: Audit) -> str:
   )
 
 
-def _phases(plan: list[train.Phase], costs: list[_Cost]) -> str:
+def _phases(plan: list[train.Phase], costs: list[_Cost], data: TrainData) -> str:
   head = ('phase', 'epochs', 'rows', 'batch', 'networks', 'steps an epoch', 'steps', 'passes', 'time')
   rows = [
     (
       phase.name,
       f'{phase.epochs}',
-      f'{phase.rows.sum():,}',
+      f'{_trained(phase, data).sum():,}',
       f'{phase.spec.batch_size}',
       f'{phase.strategy.networks}',
       f'{c.steps:,}',
@@ -128,6 +128,15 @@ def _phases(plan: list[train.Phase], costs: list[_Cost]) -> str:
   ]
   early = any(int(phase.hyper.stop[0]) for phase in plan)
   return formatting.markdown(head, rows) + ('\nepochs: at most; a phase may stop early' if early else '')
+
+
+def _trained(phase: train.Phase, data: TrainData) -> np.ndarray:
+  """Returns the rows that a phase may train on, bool [N]: without a label only if a stream is declared unlabeled."""
+  rows = phase.rows & data.used
+  if any(not views.labeled for views in phase.strategy.streams.values()):
+    return rows
+  label = data.verified if phase.labels == 'verified' else data.given
+  return rows & ((label >= 0) | ((data.verified >= 0) & ('verified' in phase.strategy.needs)))
 
 
 def _memory(most: _Cost, shape: tuple[int, ...]) -> str:

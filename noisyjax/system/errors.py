@@ -21,9 +21,14 @@ LISTED = 10  # maximum number of names in one message
 
 
 def listed(names: Iterable[object]) -> str:
-  """Returns comma-separated names for a message: the first LISTED names, each cut to 60 characters."""
-  texts = list(map(str, names))
+  """Returns comma-separated names for a line of a message: the first LISTED names, each cut to 60 characters."""
+  texts = [one_line(str(name)) for name in names]
   return ', '.join(map(shortened, texts[:LISTED])) + (f' and {len(texts) - LISTED} more' if len(texts) > LISTED else '')
+
+
+def one_line(text: str) -> str:
+  """Returns a name with its line breaks as escapes such as "\\n", so that it does not break a line of a message."""
+  return text.replace('\r', '\\r').replace('\n', '\\n')
 
 
 def shortened(text: str) -> str:

@@ -7,6 +7,7 @@ from absl.flags import FlagValues
 
 from noisyjax.cli.command import Command, define_workdir, needed
 from noisyjax.cli.table import shared
+from noisyjax.system.errors import one_line
 from noisyjax.system.log import say
 
 
@@ -24,7 +25,9 @@ def run(values: FlagValues) -> None:
 
   folder, table = Path(needed(values, 'workdir')), shared.opened(values)
   count = proposals.curate(table, values.n, folder, seed=values.seed, root=values.images)
-  say(f'{folder / "curate.csv"}: {count:,} rows; fill in their labels ({", ".join(table.classes)}), then')
+  say(
+    f'{folder / "curate.csv"}: {count:,} rows; fill in their labels ({", ".join(map(one_line, table.classes))}), then'
+  )
   say(f'table decide --table={table.folder} --from={folder / "curate.csv"}')
 
 

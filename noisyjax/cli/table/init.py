@@ -5,7 +5,7 @@ from absl.flags import FlagValues
 
 from noisyjax.cli.command import Command, define_config, define_image_files
 from noisyjax.cli.table import shared
-from noisyjax.system.errors import UserError
+from noisyjax.system.errors import UserError, one_line
 from noisyjax.system.log import say
 
 
@@ -33,7 +33,7 @@ def run(values: FlagValues) -> None:
     }
     made = first_version.of_files(values.images, values.labels, folder, author, fields)
   counts = ', '.join(f'{count:,} {word}' for word, count in made.version.manifest['status'].items() if count)
-  say(f'{folder}: {len(made.rows):,} rows, {counts}; classes {", ".join(made.classes)}')
+  say(f'{folder}: {len(made.rows):,} rows, {counts}; classes {", ".join(map(one_line, made.classes))}')
   say(shared.told(made.version.manifest))
 
 

@@ -1,14 +1,14 @@
-"""APL: normalised cross-entropy, which is active, plus reverse cross-entropy, which is passive.
+"""APL: the sum of an active loss, normalized cross-entropy, and a passive one, reverse cross-entropy.
 
   python launch.py train --config=configs/recipes/active_passive.py:worse --workdir=runs/active-passive-worse
 
-Official (HanxunH/Active-Passive-Losses, CIFAR-10): alpha 1, beta 1; SGD 0.01, momentum 0.9, decay 1e-4, batch 128, 120
-epochs, cosine to 0, gradients clipped at norm 5. Theirs is an 8-layer CNN; the nearest here is co-teaching's of 9
-layers.
+Official (HanxunH/Active-Passive-Losses, CIFAR-10): alpha 1, beta 1; SGD with learning rate 0.01, momentum 0.9 and
+weight decay 1e-4, batch size 128, 120 epochs, cosine schedule to 0, gradients clipped to norm 5. The official model is
+an 8-layer CNN, and is replaced by the most similar one here, the 9-layer CNN of co-teaching.
 
-Measured: nothing yet.
+Measured: not yet.
 
-Published: no figure for these noises at hand.
+Published: no known result for these noise types.
 """
 
 from configs.recipes import common

@@ -2,9 +2,10 @@
 
   python launch.py train --config=configs/recipes/clean_correction.py:worse --workdir=runs/clean-correction-worse
 
-All is ours (the course project's own settings and its 10,000 trusted rows are in configs/weak_supervision): 4,000
-trusted rows, as FixMatch's; corrections count from a confidence of 0.95; ResNet-18, SGD 0.1 with Nesterov momentum,
-batch 128, one-cycle, 60 epochs a phase. An epoch of the corrector has 330 steps, about as many as one of all rows.
+All settings are ours (those of the course project, with its 10,000 trusted rows, are in configs/weak_supervision):
+4,000 trusted rows, as for FixMatch; corrections need a confidence of 0.95; ResNet-18, SGD 0.1 with Nesterov momentum,
+batch size 128, one-cycle schedule, 60 epochs per phase. An epoch of the corrector has 330 steps, about as many as an
+epoch of all rows.
 
 Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 35.8 ± 0.3 % (n = 3), 45 s.
 

@@ -2,13 +2,14 @@
 
   python launch.py train --config=configs/recipes/co_teaching.py:worse --workdir=runs/co-teaching-worse
 
-Official (bhanML/Co-teaching): 9-layer CNN, Adam 1e-3, batch 128, no augmentation, 200 epochs; from 80 on the rate
-falls linearly to 0 and b1 is 0.1. The forget rate is the noise rate, which it is told, reached over 10 epochs.
+Official (bhanML/Co-teaching): 9-layer CNN, Adam 1e-3, batch size 128, no augmentation, 200 epochs; from epoch 80 on,
+the learning rate falls linearly to 0 and b1 is 0.1. The forget rate is the noise rate, which the method is told, and is
+reached over 10 epochs.
 
 Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 59.5 ± 0.3 % (n = 3), 103 s.
 
-Published (worse, best / last): 80.92 / 73.59 (ReScience 2026, with ResNet-34, forget rate 0.2 and crop and flip);
-82.18 and 74.49 at 20 and 50 % *exclusive* symmetric noise, mean of the last ten epochs (the official README).
+Published (worse, best / last): 80.92 / 73.59 (ReScience 2026, with ResNet-34, forget rate 0.2, crop and flip); 82.18
+and 74.49 at 20 and 50 % *exclusive* symmetric noise, mean of the last ten epochs (the official README).
 """
 
 from configs.recipes import common

@@ -1,15 +1,15 @@
-"""Co-teaching+: co-teaching on the rows that the two networks disagree about.
+"""Co-teaching+: co-teaching on the rows on which the two networks disagree.
 
   python launch.py train --config=configs/recipes/co_teaching_plus.py:worse --workdir=runs/co-teaching-plus-worse
 
-Official (xingruiyu/coteaching_plus): Adam 1e-3, batch 128, no augmentation, 200 epochs; from 80 on the rate falls
-linearly to 0 and b1 is 0.1. 20 epochs of co-teaching before; the forget rate is the noise rate, which it is told,
-reached over 10 epochs. The model is co-teaching's CNN (official: a smaller one).
+Official (xingruiyu/coteaching_plus): Adam 1e-3, batch size 128, no augmentation, 200 epochs; from epoch 80 on, the
+learning rate falls linearly to 0 and b1 is 0.1. The first 20 epochs are co-teaching; the forget rate is the noise rate,
+which the method is told, and is reached over 10 epochs. Departure: the model is the CNN of co-teaching (official: a
+smaller one).
 
 Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 51.3 % (n = 1), 117 s.
 
-Published (worse, best / last): 82.36 / 78.90 (ReScience 2026, with ResNet-34, crops and flips, and a forget
-rate of 0.2).
+Published (worse, best / last): 82.36 / 78.90 (ReScience 2026, with ResNet-34, forget rate 0.2, crop and flip).
 """
 
 from configs.recipes import common

@@ -1,14 +1,15 @@
-"""Confident learning: rows whose labels out-of-sample predictions flag as wrong are dropped; a new network is trained.
+"""Confident learning: drops rows that out-of-sample predictions flag as wrong, then trains a new network.
 
   python launch.py train --config=configs/recipes/confident_learning.py:worse --workdir=runs/confident-learning-worse
 
-Official: four folds, pruned by noise rate; ResNet-50, 350 epochs. Ours: cross-entropy's recipe (ResNet-34, SGD 0.1,
-batch 128, 100 epochs, divided by 10 at 60) for the four networks side by side, and again for the last one.
+Official: four folds, pruning by noise rate; ResNet-50, 350 epochs. Ours: the recipe of cross-entropy (ResNet-34, SGD
+0.1, batch size 128, 100 epochs, learning rate divided by 10 at 60), first for the four networks side by side, then for
+the last network.
 
 Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 54.4 % (n = 1), 130 s.
 
-Published: no figure for these noises; at other 20 and 40 % noise, pruning and training anew, without co-teaching,
-85.85 / 85.51 and 81.01 / 79.12 (best / last, the authors' logs).
+Published: no known result for these noise types. With other noise at rates of 20 and 40 %, pruning and retraining
+without co-teaching: 85.85 / 85.51 and 81.01 / 79.12 (best / last, logs of the authors).
 """
 
 from configs.recipes import common

@@ -2,12 +2,13 @@
 
   python launch.py train --config=configs/recipes/cores2.py:worse --workdir=runs/cores2-worse
 
-Official (haochenglouis/cores, phase1.py): ResNet-34, SGD 0.1 without momentum or decay, batch 64, 100 epochs, 0.01
-from epoch 50; the confidence term waits 10 epochs and rises to 2 over 30, and the sieve begins after epoch 30.
+Official (haochenglouis/cores, phase1.py): ResNet-34, SGD without momentum and weight decay, batch size 64, 100 epochs,
+learning rate 0.1, 0.01 from epoch 50; the weight of the confidence term is 0 for 10 epochs, then rises to 2 over 30;
+the sieve begins after epoch 30.
 
 Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 56.8 % (n = 1), 79 s.
 
-Published (worse, best epoch): 83.60 (CIFAR-10N, Wei et al. 2022; with its consistency training after it, 91.66).
+Published (worse, best epoch): 83.60 (CIFAR-10N, Wei et al. 2022; 91.66 with its second phase, consistency training).
 """
 
 from configs.recipes import common

@@ -2,9 +2,10 @@
 
   python launch.py train --config=configs/recipes/elr.py:worse --workdir=runs/elr-worse
 
-Official (shengliu66/ELR): ResNet-34, SGD 0.02, decay 1e-3, batch 128. Symmetric noise: memory 0.7, strength 3, 150
-epochs, warm restarts every 10 down to a twentieth; asymmetric: 0.9, 1, 120 epochs, divided by 100 at 40 and 80. Human
-labels as symmetric noise. Under warm restarts the mean of the last ten epochs is far below the last one.
+Official (shengliu66/ELR): ResNet-34, SGD 0.02, weight decay 1e-3, batch size 128. Symmetric noise: beta 0.7, strength
+3, 150 epochs, warm restarts every 10 epochs from the full learning rate down to a twentieth. Asymmetric noise: beta
+0.9, strength 1, 120 epochs, learning rate divided by 100 at 40 and 80. Human labels: as symmetric noise. With warm
+restarts, the mean of the last ten epochs is far below the last epoch.
 
 Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 62.0 ± 0.2 % (n = 3), 63 s.
 
@@ -21,7 +22,7 @@ PUBLISHED: dict[str, str] = common.published(
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'elr'
-  c.told = ('kind of noise',)  # by which numbers are chosen here
+  c.told = ('kind of noise',)  # values in this recipe depend on these
   c.model.name = 'resnet34'
   common.sgd(c, 0.02, decay=1e-3)
   if common.noise(form) == 'asym40':

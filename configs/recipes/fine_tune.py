@@ -2,9 +2,9 @@
 
   python launch.py train --config=configs/recipes/fine_tune.py:worse --workdir=runs/fine-tune-worse
 
-1,000 trusted rows. The baseline of Meta-Weight-Net's paper, which gives no settings; ours are that method's
-(ResNet-18, SGD 0.1, momentum 0.9, batch 100, 120 epochs, divided by 10 at 80 and 100), the last tenth of the
-epochs being of 100 steps on trusted rows, at 0.01.
+1,000 trusted rows. This is a baseline of the Meta-Weight-Net paper, which gives no settings; ours are those of
+Meta-Weight-Net (ResNet-18, SGD 0.1, momentum 0.9, batch size 100, 120 epochs, learning rate divided by 10 at 80 and
+100). The last tenth of the epochs has 100 steps per epoch on trusted rows, with learning rate 0.01.
 
 Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 61.2 % (n = 1), 47 s.
 

@@ -1,15 +1,16 @@
-"""Forward correction: the network predicts the given label through an estimated transition matrix.
+"""Forward correction: predicts the given label through an estimated transition matrix.
 
   python launch.py train --config=configs/recipes/forward.py:worse --workdir=runs/forward-worse
 
-Official (giorgiop/loss-correction): 120 epochs of cross-entropy, from which T is estimated at the 97th percentile, and
-120 under the corrected loss, each with SGD 0.1, momentum 0.9, batch 128, divided by 10 at 40 and 80; shifts by a tenth
-and flips; L2 of 1e-4 w² on kernels, which is a decay of 2e-4. The model is the CIFAR-10N paper's ResNet-34 (official:
-ResNets of CIFAR's depths).
+Official (giorgiop/loss-correction): 120 epochs of cross-entropy, after which T is estimated at the 97th percentile, and
+120 epochs with the corrected loss; in each phase, SGD with learning rate 0.1 and momentum 0.9, batch size 128, the
+learning rate divided by 10 at epochs 40 and 80; shifts by a tenth of the image and flips; a penalty of 1e-4 w² on
+kernels, which is a weight decay of 2e-4. Departure: the model is the ResNet-34 of the CIFAR-10N paper (official:
+ResNets for CIFAR).
 
 Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 40.6 ± 1.0 % (n = 3), 65 s.
 
-Published (worse, best epoch): 79.79 (CIFAR-10N, Wei et al. 2022, which trains 100 epochs).
+Published (worse, best epoch): 79.79 (CIFAR-10N, Wei et al. 2022, with 100 epochs).
 """
 
 from configs.recipes import common

@@ -1,13 +1,14 @@
-"""GCE: a loss between cross-entropy and absolute error, truncated.
+"""GCE: a truncated loss between cross-entropy and absolute error.
 
   python launch.py train --config=configs/recipes/gce.py:worse --workdir=runs/gce-worse
 
-Official (the paper, as AlanChou/Truncated-Loss has it): q 0.7, k 0.5; ResNet-34, SGD 0.01, momentum 0.9, decay 1e-4,
-batch 128, 120 epochs, divided by 10 at 40 and 80; rows are pruned after 40 epochs, and anew every 10.
+Settings of the paper, as implemented in AlanChou/Truncated-Loss: q 0.7, k 0.5; ResNet-34, SGD 0.01, momentum 0.9,
+weight decay 1e-4, batch size 128, 120 epochs, learning rate divided by 10 at 40 and 80; rows are first pruned after 40
+epochs, then every 10 epochs.
 
 Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 31.3 ± 4.2 % (n = 3), 67 s.
 
-Published (worse, best epoch): 80.66 (CIFAR-10N, Wei et al. 2022, by cross-entropy's recipe).
+Published (worse, best epoch): 80.66 (CIFAR-10N, Wei et al. 2022, with the recipe of cross-entropy).
 """
 
 from configs.recipes import common

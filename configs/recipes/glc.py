@@ -1,10 +1,10 @@
-"""GLC: the transition matrix is estimated on trusted rows; training uses them and, with corrected losses, the others.
+"""GLC: estimates the transition matrix on trusted rows, and trains on them and, with corrected losses, on the others.
 
   python launch.py train --config=configs/recipes/glc.py:worse --workdir=runs/glc-worse
 
-1,000 trusted rows, as in Meta-Weight-Net's comparison (the official script: a tenth of all). Official (mmazeika/glc):
-WRN-40-2 with dropout 0.3 (here ResNet-18, which departs), SGD 0.1 with Nesterov momentum, decay 5e-4, batch 128, two
-phases of 75 epochs, cosine to 0.
+1,000 trusted rows, as in the comparison of the Meta-Weight-Net paper (the official script: a tenth of all rows).
+Official (mmazeika/glc): WRN-40-2 with dropout 0.3 (departure: ResNet-18), SGD 0.1 with Nesterov momentum, weight decay
+5e-4, batch size 128, two phases of 75 epochs, each with a cosine schedule to 0.
 
 Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 39.6 ± 0.5 % (n = 3), 70 s.
 

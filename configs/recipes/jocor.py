@@ -2,10 +2,10 @@
 
   python launch.py train --config=configs/recipes/jocor.py:worse --workdir=runs/jocor-worse
 
-Official (hongxin001/JoCoR): co-teaching's training (Adam 1e-3, batch 128, no augmentation, 200 epochs, from 80 on
-linearly to 0) of a 7-layer CNN, in whose place co-teaching's of 9 layers stands here; agreement 0.9 up to 50 % noise
-and 0.65 at 80 %. The forget rate is the part of wrong labels, which it is told (half of the rate where the noise is
-asymmetric), reached over 10 epochs.
+Official (hongxin001/JoCoR): the training of co-teaching (Adam 1e-3, batch size 128, no augmentation, 200 epochs,
+learning rate falling linearly to 0 from epoch 80 on) with a 7-layer CNN (departure: the 9-layer CNN of co-teaching);
+`agree` is 0.9 up to 50 % noise and 0.65 at 80 %. The forget rate is the fraction of wrong labels, which the method is
+told (half of the nominal rate for asymmetric noise), and is reached over 10 epochs.
 
 Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 31.3 % (n = 1), 92 s.
 

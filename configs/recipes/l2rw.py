@@ -1,11 +1,11 @@
-"""L2RW: the weight of a row is the extent to which a training step on it lowers the loss of trusted rows.
+"""L2RW: weights each row by how much a training step on it lowers the loss of trusted rows.
 
   python launch.py train --config=configs/recipes/l2rw.py:worse --workdir=runs/l2rw-worse
 
-1,000 trusted rows, as in Meta-Weight-Net's comparison (the official script: 100). Official
-(uber-research/learning-to-reweight-examples): ResNet-32 (here ResNet-18, which departs), SGD 0.1, momentum 0.9, decay
-2e-4 on kernels, shifts by 2 pixels and flips, batches of 100, 80,000 steps (160 epochs of all 50,000 rows), divided by
-10 at 40,000 and 60,000.
+1,000 trusted rows, as in the comparison of the Meta-Weight-Net paper (the official script: 100). Official
+(uber-research/learning-to-reweight-examples): ResNet-32 (departure: ResNet-18), SGD 0.1, momentum 0.9, weight decay
+2e-4 on kernels, shifts by 2 pixels and flips, batch size 100, 80,000 steps (160 epochs of all 50,000 rows), learning
+rate divided by 10 at steps 40,000 and 60,000.
 
 Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 52.5 % (n = 1), 132 s.
 

@@ -1,12 +1,13 @@
-"""MixMatch: predictions are averaged over two views and sharpened to labels; mixup mixes all rows.
+"""MixMatch: averages predictions over two views and sharpens them to labels; mixup mixes all rows.
 
   python launch.py train --config=configs/recipes/mixmatch.py:worse --workdir=runs/mixmatch-worse
 
-4,000 trusted rows are labeled, all others unlabeled: no given label reaches it, and the noise matters to validation
-alone. Official (microsoft/Semi-supervised-learning): WRN-28-2 (here ResNet-18, which departs), SGD 0.03 with Nesterov
-momentum, decay 5e-4 on kernels alone, batch 64 + 64, 1,024 epochs of 1,024 steps, cosine of 7/16 of a half-turn (here
-half a cosine to the same end), averages 0.999; alpha 0.5, weight of the guesses 100 (the paper: 0.75, 75 and Adam).
-The short form's passes are those of cross-entropy's 20 epochs.
+4,000 trusted rows are labeled, all others unlabeled. The method uses no given labels: noise affects only validation.
+Official (microsoft/Semi-supervised-learning, USB): WRN-28-2 (departure: ResNet-18), SGD 0.03 with Nesterov momentum,
+weight decay 5e-4 on kernels only, batches of 64 labeled and 64 unlabeled rows, 1,024 epochs of 1,024 steps, learning
+rate cos(7πk/16K) (departure: half a cosine to the same final value), averaged weights 0.999; alpha 0.5, weight of the
+unlabeled loss 100 (the paper: 0.75, 75, and Adam). The short form has the same number of passes as 20 epochs of
+cross-entropy.
 
 Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 9.8 % (n = 1), 60 s.
 

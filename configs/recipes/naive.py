@@ -1,4 +1,4 @@
-"""Cross-entropy, the baseline: ResNet-34, SGD 0.1, batch 128, 100 epochs, rate divided by 10 at 60.
+"""Cross-entropy, the baseline: ResNet-34, SGD 0.1, batch size 128, 100 epochs, learning rate divided by 10 at 60.
 
   python launch.py train --config=configs/recipes/naive.py:worse --workdir=runs/naive-worse
 

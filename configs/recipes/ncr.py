@@ -1,15 +1,15 @@
-"""NCR: predictions are drawn to those of rows with similar features.
+"""NCR: draws each prediction to those of rows with similar features.
 
   python launch.py train --config=configs/recipes/ncr.py:worse --workdir=runs/ncr-worse
 
-Official (google-research/scenic, mini-ImageNet): ResNet-18, SGD 0.1, momentum 0.9, decay 5e-4, batch 128, 130 epochs,
-cosine after 5 epochs of linear rise; weight 0.3 from epoch 10, temperature 2; 100 neighbours at 40 % noise, 10 at 20 %,
-5 at 80 %. Here, where neighbours come from all rows and not from a batch of 128, 10 whatever the noise. There are no
-official settings for CIFAR-10.
+Official (google-research/scenic, mini-ImageNet): ResNet-18, SGD 0.1, momentum 0.9, weight decay 5e-4, batch size 128,
+130 epochs, cosine schedule after a linear warm-up of 5 epochs; alpha 0.3 from epoch 10, temperature 2; 10, 100 and 5
+neighbors at 20, 40 and 80 % noise. Departure: 10 neighbors for all noise rates, because they come from all rows instead
+of a batch of 128. There are no official settings for CIFAR-10.
 
-Measured: nothing yet.
+Measured: not yet.
 
-Published: no figure for these noises at hand.
+Published: no known result for these noise types.
 """
 
 from configs.recipes import common

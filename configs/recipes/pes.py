@@ -1,14 +1,15 @@
-"""PES: early layers are trained longer on noisy labels than late ones; then training uses the confident rows.
+"""PES: trains early layers longer on noisy labels than late ones, then all layers on confident rows.
 
   python launch.py train --config=configs/recipes/pes.py:worse --workdir=runs/pes-worse
 
-Official (tmllab/2021_NeurIPS_PES, PES_cs.py): ResNet-18, SGD 0.1, decay 1e-4, batch 128, 200 epochs, divided by 10 at
-100 and 150; the stages are 25, 7 and 5 epochs, the last two with Adam 1e-4. The official count leaves these two out:
-here there are 212 epochs, and the milestones count from the last phase. A short form spends half of it on the stages.
+Official (tmllab/2021_NeurIPS_PES, PES_cs.py): ResNet-18, SGD 0.1, weight decay 1e-4, batch size 128, 200 epochs,
+learning rate divided by 10 at 100 and 150; stages of 25, 7 and 5 epochs, the last two with Adam 1e-4. The 200 epochs do
+not include these two: here, there are 212 epochs, and the milestones count from the start of the last phase. In a short
+form, half of the epochs are stages.
 
 Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 26.3 % (n = 1), 54 s.
 
-Published: no figure for these noises at hand.
+Published: no known result for these noise types.
 """
 
 from configs.recipes import common

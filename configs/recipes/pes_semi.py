@@ -1,14 +1,14 @@
-"""PES with MixMatch: rows whose label an early-stopped network predicts are labeled, all others are unlabeled.
+"""PES with MixMatch: rows whose label an early-stopped network predicts are labeled, all others unlabeled.
 
   python launch.py train --config=configs/recipes/pes_semi.py:worse --workdir=runs/pes-semi-worse
 
-Official: PreAct-ResNet-18 (PES_semi.py), or ResNet-34 for human labels (PES_noisylabels.py; the rerun too), SGD 0.02,
-decay 5e-4, batch 128 (in the last phase 64 labeled and 64 unlabeled), 300 epochs, cosine to a hundredth; stages of 20
-and 5 epochs, of which the official count leaves out the second. Weight of the guesses: 5 for human labels; ours are 5,
-15, 25 at 20, 50, 80 % symmetric and 15 at asymmetric noise, so that it is told the noise. A short form spends half of
-it on the stages.
+Official: PreAct-ResNet-18 (PES_semi.py), or ResNet-34 for human labels (PES_noisylabels.py and the rerun), SGD 0.02,
+weight decay 5e-4, batch size 128 (in the last phase, 64 labeled and 64 unlabeled rows), 300 epochs, cosine schedule to
+1/100; stages of 20 and 5 epochs, the second of which is not included in the 300. The weight of the unlabeled loss is 5
+for human labels; our values are 5, 15 and 25 for 20, 50 and 80 % symmetric noise and 15 for asymmetric noise. The
+recipe therefore depends on the kind and rate of the noise. In a short form, half of the epochs are stages.
 
-The phases are written out, so that the stages follow `phases` and no flag of the strategy's.
+Except in short forms, the recipe sets `phases`, so that the fields of the strategy for the stages have no effect.
 
 Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 35.0 % (n = 1), 64 s.
 
@@ -26,7 +26,7 @@ PUBLISHED: dict[str, str] = common.published(common.TABLE, sym20='95.9', sym50='
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'pes_semi'
-  c.told = ('kind of noise', 'noise rate')  # by which numbers are chosen here
+  c.told = ('kind of noise', 'noise rate')  # values in this recipe depend on these
   c.strategy.pes_semi.penalty = {'sym50': 15.0, 'sym80': 25.0, 'asym40': 15.0}.get(common.noise(form), 5.0)
   c.model.name = 'resnet34' if common.noise(form) in ('clean', *common.HUMAN) else 'preact_resnet18'
   c.epochs, c.batch_size = 305, 64

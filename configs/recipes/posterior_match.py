@@ -2,8 +2,8 @@
 
   python launch.py train --config=configs/recipes/posterior_match.py:worse --workdir=runs/posterior-match-worse
 
-Our method, with the settings of `fixmatch.py`: 4,000 trusted rows also determine how reliable given labels are. Batch
-64 + 256; confidence 0.9.
+Our method, with the settings of `fixmatch.py`. The 4,000 trusted rows also determine how reliable the given labels are.
+Batches of 64 labeled and 256 unlabeled rows; threshold 0.9.
 
 Measured with the weaker strong views described in `fixmatch.py`, `worse-short8-held` on its first 10,000 rows, two
 cores: last 52.7 % (n = 1), 69 s.

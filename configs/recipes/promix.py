@@ -1,16 +1,17 @@
-"""ProMix: clean rows are selected by loss and prediction, later by agreement, too; a second head labels the others.
+"""ProMix: selects clean rows by loss and confidence, later also by agreement; a second head learns the others.
 
   python launch.py train --config=configs/recipes/promix.py:worse --workdir=runs/promix-worse
 
-Official (Justherozen/ProMix, run.sh): two ResNet-18, SGD 0.05, decay 5e-4, batch 256, 600 epochs, cosine to a
-thousandth, 10 epochs of warm-up, ramp 50; the part chosen by loss is 0.7 at 20 % symmetric noise, which it is told,
-and 0.5 otherwise (at 80 %, which run.sh leaves out, 0.5 is ours); a warm-up under asymmetric noise has a confidence
-penalty. The strong view is three draws of RandAugment, a hole of up to half the side, then flip and crop.
+Official (Justherozen/ProMix, run.sh): two ResNet-18, SGD 0.05, weight decay 5e-4, batch size 256, 600 epochs, cosine
+schedule to 1/1000, warm-up of 10 epochs, ramp of 50 epochs; the fraction selected by loss, rho, is 0.7 for 20 %
+symmetric noise and 0.5 otherwise, so that it depends on the noise (for 80 %, which run.sh does not include, 0.5 is our
+choice); the warm-up has a confidence penalty for asymmetric noise. The strong view is three random operations of
+RandAugment, a hole of up to half the side, flip and crop.
 
-Measured with weaker strong views (two draws, each applied with probability 1/2), `worse-short8-held` on its first
+Measured with weaker strong views (two operations, each applied with probability 1/2), `worse-short8-held` on its first
 10,000 rows, two cores: last 62.5 % (n = 1), 261 s.
 
-Published (worse, best): 96.34 (ProMix's README).
+Published (worse, best): 96.34 (README of ProMix).
 """
 
 from configs.recipes import common
@@ -27,8 +28,8 @@ PUBLISHED: dict[str, str] = common.published(
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'promix'
-  c.told = ('kind of noise',)  # by which the penalty is chosen
-  c.strategy.naive.penalty = 1.0 if common.noise(form) == 'asym40' else 0.0  # of the warm-up
+  c.told = ('kind of noise',)  # the penalty depends on it
+  c.strategy.naive.penalty = 1.0 if common.noise(form) == 'asym40' else 0.0  # in the warm-up
   c.strategy.promix.rho = 0.7 if common.noise(form) == 'sym20' else 0.5
   c.model.name = 'resnet18'
   c.epochs, c.batch_size = 600, 256

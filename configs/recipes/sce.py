@@ -1,16 +1,17 @@
-"""SCE: cross-entropy plus its reverse.
+"""SCE: cross-entropy plus reverse cross-entropy.
 
   python launch.py train --config=configs/recipes/sce.py:worse --workdir=runs/sce-worse
 
-Official (YisenWang/symmetric_cross_entropy_for_noisy_labels): alpha 0.1, beta 1; batch 128, 120 epochs, divided by 10
-at 40 and 80. The code's schedule starts at 0.01 whatever its optimizer says (0.1); with the settings of its rerun
-(HanxunH/SCELoss-Reproduce): SGD 0.01 with Nesterov momentum, decay 1e-2, gradients clipped at norm 5. Theirs is an
-8-layer CNN; the nearest here is co-teaching's of 9 layers.
+Official (YisenWang/symmetric_cross_entropy_for_noisy_labels): alpha 0.1, beta 1; batch size 128, 120 epochs, learning
+rate divided by 10 at 40 and 80. The schedule of the code starts at 0.01 and overrides the 0.1 of its optimizer. All
+else is from its rerun (HanxunH/SCELoss-Reproduce): SGD 0.01 with Nesterov momentum, weight decay 1e-2, gradients
+clipped to norm 5. The official model is an 8-layer CNN, and is replaced by the most similar one here, the 9-layer CNN
+of co-teaching.
 
 Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 60.1 % (n = 1), 63 s.
 
-Published: 89.96, 84.65, 73.77 and 36.28 at 20, 40, 60 and 80 % *exclusive* symmetric noise, best epoch by test (the
-rerun, which replaced higher figures of its first version by these).
+Published: 89.96, 84.65, 73.77 and 36.28 at 20, 40, 60 and 80 % *exclusive* symmetric noise, best test epoch (the rerun,
+whose first version had reported higher figures).
 """
 
 from configs.recipes import common

@@ -2,12 +2,13 @@
 
   python launch.py train --config=configs/recipes/sop_plus.py:worse --workdir=runs/sop-plus-worse
 
-Official (shengliu66/SOP, and its rerun on CIFAR-10N): PreAct-ResNet-18, SGD 0.02, decay 5e-4 (CIFAR-100: 1e-3), batch
-128, 300 epochs, cosine to a hundredth; consistency 0.9, balance 0.1; the strong view is AutoAugment, crop, flip
-and Cutout. The rates of u and v are 10 and 10; at asymmetric noise 1 and 100, ours after CIFAR-100's ratios.
+Official (shengliu66/SOP, and its rerun on CIFAR-10N): PreAct-ResNet-18, SGD 0.02, weight decay 5e-4 (CIFAR-100: 1e-3),
+batch size 128, 300 epochs, cosine schedule to 1/100; consistency 0.9, balance 0.1; the strong view is AutoAugment,
+crop, flip and Cutout. The learning rates of u and v are 10 and 10; for asymmetric noise 1 and 100, our choice by the
+ratios for CIFAR-100.
 
-Measured with RandAugment as the strong view, `worse-short8-held` on its first 10,000 rows, two cores: last 63.9 %
-(n = 1), 118 s.
+Measured with RandAugment as the strong view, `worse-short8-held` on its first 10,000 rows, two cores: last 63.9 % (n =
+1), 118 s.
 
 Published (worse, best / last): 92.89 / 92.70 (ReScience 2026).
 """
@@ -24,7 +25,7 @@ PUBLISHED: dict[str, str] = common.published(
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'sop_plus'
-  c.told = ('kind of noise',)  # by which numbers are chosen here
+  c.told = ('kind of noise',)  # values in this recipe depend on these
   c.strategy.sop_plus.lr_u, c.strategy.sop_plus.lr_v = (1.0, 100.0) if common.noise(form) == 'asym40' else (10.0, 10.0)
   c.model.name = 'preact_resnet18'
   c.epochs = 300

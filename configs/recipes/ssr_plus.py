@@ -2,12 +2,12 @@
 
   python launch.py train --config=configs/recipes/ssr_plus.py:worse --workdir=runs/ssr-plus-worse
 
-Official (MrChenFeng/SSR_BMVC2022): PreAct-ResNet-18, SGD 0.02, decay 5e-4, batch 128, 300 epochs, cosine to a
-fiftieth; relabels from a confidence of 0.9, from 50 % noise on 0.8, so that it is told which; the strong view is crop,
-flip and AutoAugment.
+Official (MrChenFeng/SSR_BMVC2022): PreAct-ResNet-18, SGD 0.02, weight decay 5e-4, batch size 128, 300 epochs, cosine
+schedule to 1/50; rows are relabeled above a confidence of 0.9 (0.8 from 50 % noise on, so that the recipe depends on
+the noise rate); the strong view is crop, flip and AutoAugment.
 
-Measured with RandAugment as the strong view, `worse-short8-held` on its first 10,000 rows, two cores: last 60.3 %
-(n = 1), 200 s.
+Measured with RandAugment as the strong view, `worse-short8-held` on its first 10,000 rows, two cores: last 60.3 % (n =
+1), 200 s.
 
 Published: 96.7, 96.1, 95.6 and 95.5 at 20, 50, 80 % symmetric and 40 % asymmetric noise (its README).
 """
@@ -22,7 +22,7 @@ PUBLISHED: dict[str, str] = common.published(
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'ssr_plus'
-  c.told = ('noise rate',)  # by which numbers are chosen here
+  c.told = ('noise rate',)  # values in this recipe depend on these
   c.strategy.ssr_plus.relabel = 0.8 if common.noise(form) in ('sym50', 'sym80') else 0.9
   c.model.name = 'preact_resnet18'
   c.epochs = 300

@@ -59,7 +59,7 @@ def test_promix_may_estimate_the_rate():
 @pytest.mark.parametrize(
   'field, value, expected',
   [
-    ('co_teaching.forget', 40, 'a number from 0 to 1, or one below 0 to have it estimated'),
+    ('co_teaching.forget', 40, 'a number from 0 to 1, or a negative number to have it estimated'),
     ('loss_filter.threshold', -0.1, 'a number from 0 to 1;'),
     ('elr.beta', 1.5, 'a number from 0 to 1;'),
     ('mixmatch.lambda_u', -75, 'a number of at least 0;'),

@@ -1,4 +1,4 @@
-"""What the engine lends to a strategy's `loss` and `refresh`: networks to call, a key, and the place in the run."""
+"""The context that the engine passes to a strategy's `loss` and `refresh`: networks, a random key and the progress."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,20 +10,20 @@ from noisyjax.engine.state import PyTree, Snapshot
 
 
 class Ctx:
-  """Lent to one call of `loss` or of `refresh`, while that call is traced.
+  """The context of one call of `loss` or `refresh`; it is valid only while that call is traced.
 
   Attributes:
-    key: a key of this step; in `refresh`, of this epoch. `net` folds 0, 1, … into it, one number a call: a strategy
-      that needs keys of its own folds in numbers from 2^16 on.
-    epoch: int32, epochs since the phase began.
-    epochs: float32, the phase's length.
-    progress: float32 in [0, 1), the part of the phase that is done.
+    key: random key of this step; in `refresh`, of this epoch. `net` folds 0, 1, … into it, one number per call. For its
+      own keys a strategy folds in numbers from 2^16 on.
+    epoch: int32, completed epochs of the phase.
+    epochs: float32, length of the phase.
+    progress: float32 in [0, 1), completed fraction of the phase.
     classes: number of classes C.
-    lr: float32, this step's learning rate of the networks; None in `refresh`.
-    rows: bool [N], the rows that the phase may use; None in `loss`, whose batches hold no others.
-    previous_state: in `refresh` on entering a phase, the TrainState that the phase before it left; else None.
-    stats: the networks' running statistics after all calls so far.
-    passes: images through a network so far: a forward pass counts 1, forward and backward 3.
+    lr: float32, learning rate of the networks at this step; None in `refresh`.
+    rows: bool [N], the rows that the phase may use; None in `loss`, whose batches contain no other rows.
+    previous_state: in `refresh` on entering a phase, the final TrainState of the previous phase; otherwise None.
+    stats: running statistics of the networks after the calls so far.
+    passes: images through a network so far: 1 for a forward pass, 3 for forward and backward.
   """
 
   def __init__(
@@ -49,9 +49,10 @@ class Ctx:
     """Runs the networks in training mode: dropout is on, batch norm uses the statistics of these images.
 
     Args:
-      params: what `loss` was given; its entry "net" is used, and the gradient flows into it.
+      params: the argument `params` of `loss`; its entry "net" is used and differentiated.
       images: [B, H, W, channels], the same for all networks, or [M, B, H, W, channels], in 0–255.
-      keep: whether the running statistics move; False for virtual steps inside an inner gradient.
+      keep: whether to update the running statistics; use False for virtual steps inside an inner gradient.
+
     Returns:
       logits [M, B, C] and features [M, B, F].
     """
@@ -69,18 +70,20 @@ class Ctx:
     Args:
       images: as in `net`.
       keep: as in `net`.
+
     Returns:
       As `net`.
     """
-    self.passes -= 2 * self._net.image_count(images)  # forward alone
+    self.passes -= 2 * self._net.image_count(images)  # `net` counts 3; a forward pass alone is 1
     return jax.lax.stop_gradient(self.net(self._state.params, images, keep))
 
   def look(self, images: Array, averaged: bool = False) -> tuple[Array, Array]:
-    """Runs the networks as they are evaluated: no dropout, running statistics, no gradient; changes nothing.
+    """Runs the networks in evaluation mode: no dropout, running statistics, no gradient. Changes no statistics.
 
     Args:
       images: as in `net`.
-      averaged: whether to run the averaged networks, where the run keeps an average (`config.ema`).
+      averaged: whether to run the averaged networks, if the run keeps an average (`config.ema`).
+
     Returns:
       As `net`.
     """
@@ -89,13 +92,14 @@ class Ctx:
     return jax.lax.stop_gradient(self._net.look(now.params, now.stats, images))
 
   def mixed(self, loss: Callable[[Array], Array], batch: Mapping[str, Any]) -> Array:
-    """Returns a loss per example under either kind of mixup.
+    """Returns the loss per example, with or without mixup.
 
     Args:
       loss: target [B, C] → loss per example [M, B].
-      batch: of one labeled stream.
+      batch: batch of one labeled stream.
+
     Returns:
-      `loss(target)`; where mixup mixed images for `mix = "loss"`, that of both targets, mixed: [M, B].
+      `loss(target)`, [M, B]. With mixup and `mix = "loss"`, the losses of both targets, weighted `lam` and 1 − `lam`.
     """
     if 'partner' not in batch:
       return loss(batch['target'])

@@ -1,7 +1,7 @@
-"""What each row did over a phase's epochs: running sums, updated inside the step on the rows it visits.
+"""Training dynamics of each row over the epochs of a phase: running sums, updated by each step for its rows.
 
 Sources: area under the margin (Pleiss et al. 2020, eq. 1): mean over epochs of the label's logit minus the largest
-other; forgetting events (Toneva et al. 2019): a row predicted right at one visit and wrong at the next.
+other logit. Forgetting events (Toneva et al. 2019): a row is predicted correctly at one visit and wrongly at the next.
 """
 
 import jax
@@ -13,13 +13,19 @@ from noisyjax.engine import losses
 
 
 class Dynamics(struct.PyTreeNode):
-  """Per network and row, each [M, N]; sums over the visits to the row while it had a label.
+  """Dynamics per network and row; each array is [M, N]. Sums cover the visits at which the row had a label.
 
   Attributes:
-    visits: int32. loss, confidence, margin: float32 sums of cross-entropy, probability of the label, and logit margin.
-    correct, forgotten: int32 counts. was_correct: bool at the last visit. predicted: int32 at the last visit, -1
-      before. chosen: bool, whether the row entered the loss at this epoch's visit; before it, whether the
-      first stream has the row.
+    visits: int32, number of visits.
+    loss: float32, sum of cross-entropy.
+    confidence: float32, sum of the probability of the label.
+    margin: float32, sum of the logit margin.
+    correct: int32, number of correct predictions.
+    forgotten: int32, number of forgetting events.
+    was_correct: bool, whether the last prediction was correct.
+    predicted: int32, class predicted at the last visit; -1 before the first visit.
+    chosen: bool, whether the row entered the loss at its visit in this epoch; before that visit, whether the first
+      stream has the row.
   """
 
   visits: Array
@@ -34,7 +40,7 @@ class Dynamics(struct.PyTreeNode):
 
 
 def new(networks: int, rows: int) -> Dynamics:
-  """Returns the dynamics of `rows` rows that nobody has visited."""
+  """Returns the dynamics of `rows` rows before their first visit."""
   full = lambda value, dtype: jnp.array(jnp.full((networks, rows), value, dtype))
   return Dynamics(
     visits=full(0, jnp.int32),
@@ -50,18 +56,23 @@ def new(networks: int, rows: int) -> Dynamics:
 
 
 def margin(logits: Array, label: Array) -> Array:
-  """Returns the label's logit minus the largest other: logits [..., C], label int [...] → [...]."""
+  """Returns the label's logit minus the largest other logit: logits [..., C], label int [...] → [...]."""
   mine = jax.nn.one_hot(label, logits.shape[-1], dtype=bool)
   own = jnp.where(mine, logits, 0.0).sum(-1)
   return own - jnp.where(mine, -jnp.inf, logits).max(-1)
 
 
 def record(dynamics: Dynamics, index: Array, first: Array, label: Array, logits: Array, chosen: Array) -> Dynamics:
-  """Adds one batch.
+  """Returns the dynamics after one batch.
 
   Args:
-    index: int [M, B] rows. first: bool [M, B], whether this is the row's first visit of the epoch: only those count,
-      so that every index written is written once. label: int [M, B]. logits: [M, B, C]. chosen: bool [M, B].
+    dynamics: dynamics before the batch.
+    index: int [M, B], row numbers.
+    first: bool [M, B], whether this is the row's first visit in the epoch. Other visits are ignored, so that no index
+      is written twice.
+    label: int [M, B]; -1 = unlabeled.
+    logits: [M, B, C].
+    chosen: bool [M, B], whether the row entered the loss.
   """
   rows = dynamics.visits.shape[1]
   labeled = label >= 0
@@ -81,7 +92,7 @@ def record(dynamics: Dynamics, index: Array, first: Array, label: Array, logits:
     confidence: Array,
     gap: Array,
   ) -> Dynamics:
-    at = jnp.where(seen, index, rows)  # out of range: dropped
+    at = jnp.where(seen, index, rows)  # an index out of range is dropped
     add = lambda a, v: a.at[at].add(jnp.where(count, v, 0).astype(a.dtype), mode='drop')
     put = lambda a, v: a.at[at].set(v.astype(a.dtype), mode='drop')
     lost = d.was_correct[index] & ~right

@@ -1,4 +1,4 @@
-"""From Flax modules to M networks: the only place that knows Linen's calling convention and how M runs."""
+"""M networks of one Flax module. Only this file knows Linen's calling convention and how M networks are run."""
 
 import contextlib
 import dataclasses
@@ -17,22 +17,25 @@ from jax import Array
 from noisyjax.engine.state import PyTree
 from noisyjax.models.weights import pretrained
 
-PIXELS = 2**23  # of the images that a first layer is computed from, such as 8,192 of 32 x 32; as float32 100 MB
+PIXELS = 2**23  # of the images that `calibrate` gets, such as 8,192 of 32 x 32: 100 MB as float32 with 3 channels
 
 
 @dataclasses.dataclass(frozen=True)
 class Net:
-  """M networks of one architecture. Static: hashable, compared by value.
+  """M networks of one architecture. It is a static value: hashable and compared by value.
+
+  Images are normalised only in this class, so that training and prediction always normalise them in the same way.
 
   Attributes:
-    model: a Linen module with `__call__(images, train) -> logits, features`.
-    mean, std: per channel, in 0–255; images are normalised here and nowhere else, so what a network was trained on and
-      what it is asked on cannot differ.
-    networks: M.
-    unroll: one call after another (CPU: a convolution over stacked kernels is a slow grouped one) or `vmap`.
-    size: side in pixels to which images are resized before they are normalised; 0: they stay as they are.
-    weights: what the networks begin from; None: from random numbers.
-    freeze_stats: whether batch norm uses the running statistics while training too, and leaves them as they are.
+    model: Linen module with `__call__(images, train) -> logits, features`.
+    mean: mean of the pixels per channel, in 0–255.
+    std: standard deviation of the pixels per channel, in 0–255.
+    networks: number of networks, M.
+    unroll: whether the networks run one after another; otherwise by `vmap`. On CPUs `vmap` makes slow grouped
+      convolutions.
+    size: side in pixels to which images are resized before normalisation; 0 keeps their size.
+    weights: pretrained weights that the networks start from; None for random initialisation.
+    freeze_stats: whether batch norm uses the running statistics in training, too, and does not update them.
   """
 
   model: nn.Module
@@ -44,7 +47,7 @@ class Net:
   weights: pretrained.Weights | None = None
   freeze_stats: bool = False
 
-  def _normalise(self, images: Array | np.ndarray) -> Any:  # of the kind of `images`, unless it resizes
+  def _normalise(self, images: Array | np.ndarray) -> Any:  # a NumPy array for a NumPy array, unless it resizes
     if self.size and images.shape[-3:-1] != (self.size, self.size):
       shape = (*images.shape[:-3], self.size, self.size, images.shape[-1])
       images = jax.image.resize(images.astype(jnp.float32), shape, 'cubic').clip(0, 255)
@@ -58,29 +61,35 @@ class Net:
 
   def _run(self, call: Callable[..., PyTree], images: Array, *stacked: PyTree) -> PyTree:
     images = self._normalise(images)
-    if images.ndim == 5:  # each network its own images
+    if images.ndim == 5:  # each network has its own images
       return self._each(call, images, *stacked)
     return self._each(lambda *own: call(images, *own), *stacked)
 
   def image_count(self, images: Array) -> int:
-    """Returns how many images pass through a network when this array is shown to all."""
+    """Returns the number of images that pass through a network: [B, …] goes through all M, [M, B, …] has B for each."""
     return images.shape[0] * images.shape[1] if images.ndim == 5 else images.shape[0] * self.networks
 
   def shown(self, shape: tuple[int, ...]) -> int:
-    """Returns how many images [H, W, C] `init` wants to see: a first layer may be computed from their pixels."""
+    """Returns the number of images of shape [H, W, C] to pass to `init`.
+
+    It is 2, or as many as PIXELS allows if the model has a layer that is computed from pixels (`calibrate`).
+    """
     return max(2, PIXELS // (shape[0] * shape[1])) if hasattr(self.model, 'calibrate') else 2
 
   def init(self, key: Array, images: np.ndarray) -> tuple[PyTree, PyTree]:
-    """Returns (params, stats), each leaf with a leading axis M; every network has its own key.
+    """Initialises the networks, each with its own key.
 
     Args:
-      key: of the run's "init".
-      images: uint8 [n, H, W, C] training images: the shape, and what a first layer that depends on data is computed
-        from, by their pixels alone.
+      key: initialisation key of the phase.
+      images: training images, uint8 [n, H, W, C]. They give the shapes; a model with `calibrate` also computes a layer
+        from their pixels. Labels are not used.
+
+    Returns:
+      params and running statistics; each leaf has a leading axis M.
     """
     variables = self._plain._init(key, images[:2])
     if hasattr(self.model, 'calibrate'):
-      pixels = self._normalise(images)  # not under jit: what is computed from many pixels may want the host's float64
+      pixels = self._normalise(images)  # not jitted: `calibrate` may use float64 on the host
       variables = jax.vmap(lambda own: self.model.calibrate(own, pixels))(variables)
     if self.weights is not None:
       variables = pretrained.load(self.weights, type(self.model), variables)
@@ -88,10 +97,10 @@ class Net:
 
   @property
   def _plain(self) -> 'Net':
-    """The same networks in XLA's own form, which leaves the compilation cache on."""
+    """The same networks with XLA's convolutions, which can be stored in the compilation cache."""
     return dataclasses.replace(self, model=self.model.clone(conv='plain')) if hasattr(self.model, 'conv') else self
 
-  @functools.partial(jax.jit, static_argnums=0)  # op by op it takes seconds, in every process anew
+  @functools.partial(jax.jit, static_argnums=0)  # without jit it takes seconds in every process
   def _init(self, key: Array, images: Array | np.ndarray) -> PyTree:
     images = self._normalise(images)
     one = lambda key: self.model.init({'params': key}, images, train=False)
@@ -99,7 +108,17 @@ class Net:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
   def train(self, params: PyTree, stats: PyTree, images: Array, key: Array) -> tuple[Array, Array, PyTree]:
-    """Returns logits [M, B, C], features [M, B, F] and the moved statistics; images [B, …] or [M, B, …] in 0–255."""
+    """Runs the networks in training mode.
+
+    Args:
+      params: parameters with a leading axis M.
+      stats: running statistics with a leading axis M.
+      images: [B, H, W, C] or [M, B, H, W, C], in 0–255.
+      key: key of the dropout; each network gets its own.
+
+    Returns:
+      logits [M, B, C], features [M, B, F] and the updated running statistics.
+    """
 
     def one(images: Array, params: PyTree, stats: PyTree, key: Array) -> tuple[Array, Array, PyTree]:
       variables = {'params': params, 'batch_stats': stats}
@@ -111,9 +130,18 @@ class Net:
 
     return self._run(one, images, params, stats, jax.random.split(key, self.networks))
 
-  @functools.partial(jax.jit, static_argnums=0)  # one trace for every program that asks the same number of images
+  @functools.partial(jax.jit, static_argnums=0)  # traced once for all callers with the same shapes
   def look(self, params: PyTree, stats: PyTree, images: Array) -> tuple[Array, Array]:
-    """Returns logits [M, B, C] and features [M, B, F] under running statistics; moves nothing."""
+    """Runs the networks in evaluation mode.
+
+    Args:
+      params: as in `train`.
+      stats: as in `train`; they are used and not updated.
+      images: as in `train`.
+
+    Returns:
+      logits [M, B, C] and features [M, B, F].
+    """
 
     def one(images: Array, params: PyTree, stats: PyTree) -> PyTree:
       return self.model.apply({'params': params, 'batch_stats': stats}, images, train=False)
@@ -121,7 +149,7 @@ class Net:
     return self._run(one, images, params, stats)
 
   def layers(self, params: PyTree, stats: PyTree, images: Array, key: Array) -> list[tuple[str, Array]]:
-    """Returns (path, output) of each layer of each network in training mode, in their order, one by one: for people."""
+    """Returns (path, output) of each layer of each network in training mode, in order of execution, for messages."""
     images = self._normalise(images)
     out = []
     for m in range(self.networks):
@@ -134,7 +162,7 @@ class Net:
         mutable=['batch_stats', 'intermediates'],
         capture_intermediates=True,
       )
-      flat = flatten_dict(kept['intermediates'], keep_empty_nodes=False)  # as called: JAX's trees are sorted by name
+      flat = flatten_dict(kept['intermediates'], keep_empty_nodes=False)  # in order of calls; JAX's trees sort names
       out += [('/'.join(path[:-1]), leaf) for path, calls in flat.items() for leaf in jax.tree.leaves(calls)]
     return out
 
@@ -146,16 +174,16 @@ class Net:
 def _use_running(
   call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], context: nn.module.InterceptorContext
 ) -> Any:
-  """Lets batch norm, of whatever model, do in training what it does in evaluation."""
+  """Makes batch norm layers use the running statistics in training; a Flax method interceptor."""
   if isinstance(context.module, nn.BatchNorm) and context.method_name == '__call__':
     object.__setattr__(
       context.module, 'use_running_average', True
-    )  # modules are frozen, and this one was made just now
+    )  # modules are frozen; this instance exists only for this call
   return call(*args, **kwargs)
 
 
 def path_matches(pattern: str, tree: PyTree) -> PyTree:
-  """Returns a tree of bools: whether a leaf's path ("conv1/kernel") matches the regular expression anywhere."""
+  """Returns a tree of bools: whether `re.search` finds the pattern in a leaf's path, such as "conv1/kernel"."""
   found = re.compile(pattern)
 
   def one(path: tuple[Any, ...], _: Array) -> bool:

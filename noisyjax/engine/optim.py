@@ -1,6 +1,7 @@
-"""Optimizers and schedules: structure is static, every number is traced, so that a sweep over numbers compiles once.
+"""Optimizers and learning rate schedules.
 
-One network's clipping, moments and decay never see another's: the update is mapped over the network axis.
+Their structure is static and their numbers are traced, so that a sweep over numbers compiles once. The update is mapped
+over the network axis: clipping, moments and weight decay of each network are independent of the others.
 """
 
 import dataclasses
@@ -28,18 +29,23 @@ SCHEDULES = ('constant', 'step', 'cosine', 'one_cycle', 'warm_restarts', 'platea
 )
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-  """Which optimizer, and its numbers; a pytree whose float fields are traced and whose other fields are static.
+  """An optimizer and its numbers: a pytree whose float fields are traced and whose other fields are static.
 
   Attributes:
-    name: "sgd" (momentum as PyTorch: decay joins the gradient before it), "adam" (decay likewise), "adamw" (decay
-      beside the step), "nadam" (optax's, without Keras' warm-up of the momentum).
+    name: "sgd" (as in PyTorch, weight decay is added to the gradient before momentum), "adam" (weight decay is added to
+      the gradient), "adamw" (decoupled weight decay) or "nadam" (optax's, without Keras' momentum schedule).
     schedule: one of SCHEDULES.
-    lr, decay: base learning rate and weight decay.
-    momentum, nesterov, b1, b2, eps: as usual.
-    clip: global norm per network, 0 = none.
-    kernels_only: decay only on leaves called "kernel".
-    freeze: regular expression on parameter paths that stay as they are; "" = none.
-    clips: whether there is a norm to clip at; follows from it.
+    lr: base learning rate.
+    decay: weight decay.
+    momentum: momentum of "sgd".
+    nesterov: whether "sgd" uses Nesterov momentum.
+    b1: decay of the first moment of Adam.
+    b2: decay of the second moment of Adam.
+    eps: epsilon of Adam.
+    clip: maximum global norm of the gradient of each network; 0 = no clipping.
+    kernels_only: whether weight decay applies only to leaves called "kernel".
+    freeze: regular expression on the paths of parameters that are not updated; "" = none.
+    clips: whether gradients are clipped; None derives it from `clip`.
   """
 
   name: str = 'sgd'
@@ -62,7 +68,7 @@ class Optimizer:
 
   @classmethod
   def build(cls, **values: Any) -> 'Optimizer':
-    """Returns an optimizer with its floats cast once to float32, so that a new value never retraces."""
+    """Returns an optimizer with its floats cast to float32, so that a new value does not trace the step again."""
     made = cls(**values)
     return jax.tree.map(np.float32, made)
 
@@ -73,16 +79,26 @@ class Optimizer:
 
   @jax.jit
   def init(self, params: PyTree) -> PyTree:
-    """Returns the state for params with a leading axis M."""
+    """Returns the initial optimizer state for params with a leading axis M."""
     return jax.vmap(self._direction().init)(params)
 
   def update(self, grads: PyTree, opt: PyTree, params: PyTree, lr: Array) -> tuple[PyTree, PyTree]:
-    """Returns the new params and state of M networks; lr is what the schedule says, a traced scalar."""
+    """Updates M networks.
+
+    Args:
+      grads: gradients with a leading axis M.
+      opt: optimizer state.
+      params: parameters with a leading axis M.
+      lr: scheduled learning rate, a traced scalar.
+
+    Returns:
+      The new parameters and the new optimizer state.
+    """
     return jax.vmap(lambda g, o, p: self._update_one(g, o, p, lr))(grads, opt, params)
 
   def _update_one(self, grads: PyTree, opt: PyTree, params: PyTree, lr: Array) -> tuple[PyTree, PyTree]:
     frozen = path_matches(self.freeze, params) if self.freeze else None
-    if self.freeze:  # before the clip, which frozen gradients must not use up
+    if self.freeze:  # before clipping: gradients of frozen parameters must not count in the norm
       grads = jax.tree.map(lambda g, f: jnp.zeros_like(g) if f else g, grads, frozen)
     decayed = path_matches(r'kernel$' if self.kernels_only else '', params)
     shrink = jax.tree.map(lambda p, on: self.decay * p if on else jnp.zeros_like(p), params, decayed)
@@ -101,12 +117,15 @@ class Optimizer:
 
 
 class Schedule(struct.PyTreeNode):
-  """The numbers of a schedule; durations in epochs.
+  """The numbers of a schedule.
 
   Attributes:
-    warmup: linear rise from 0 (not for one_cycle). final: the rate at
-      the end of cosine, one_cycle and each restart, as a factor. factor: of each step or plateau cut. milestones:
-      float32 [k], epochs of the steps. restart: period of warm restarts. peak: where one_cycle peaks, as a part.
+    warmup: epochs of linear warm-up from 0; "one_cycle" ignores it.
+    final: final learning rate of "cosine", "one_cycle" and each period of "warm_restarts", as a fraction of the base.
+    factor: factor on the learning rate at each milestone of "step" and at each cut of "plateau".
+    milestones: float32 [k], epochs at which "step" cuts the learning rate.
+    restart: period of "warm_restarts", in epochs.
+    peak: position of the maximum of "one_cycle", as a fraction of the phase.
   """
 
   warmup: Array
@@ -118,12 +137,15 @@ class Schedule(struct.PyTreeNode):
 
 
 def learning_rate(kind: str, base: Array | float, s: Schedule, epoch: Array, epochs: Array, scale: Array) -> Array:
-  """Returns the learning rate.
+  """Returns the scheduled learning rate.
 
   Args:
-    kind: one of SCHEDULES. base: the rate it scales. s: its numbers.
-    epoch: float epochs since the phase began, fractions included. epochs: the phase's length.
-    scale: the plateau's factor so far.
+    kind: one of SCHEDULES.
+    base: base learning rate.
+    s: numbers of the schedule.
+    epoch: epochs since the phase began, including fractions.
+    epochs: length of the phase.
+    scale: current factor of "plateau".
   """
   part = epoch / epochs
   cosine = lambda t: s.final + (1 - s.final) * 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(t, 0.0, 1.0)))
@@ -131,7 +153,7 @@ def learning_rate(kind: str, base: Array | float, s: Schedule, epoch: Array, epo
     factor = cosine((epoch - s.warmup) / jnp.maximum(epochs - s.warmup, 1e-6))
   elif kind == 'step':
     factor = s.factor ** (epoch >= s.milestones).sum()
-  elif kind == 'one_cycle':  # straight up, straight down (the triangle of Smith & Topin 2018)
+  elif kind == 'one_cycle':  # linear up, linear down (Smith & Topin 2018)
     down = s.final + (1 - s.final) * (1 - part) / jnp.maximum(1 - s.peak, 1e-6)
     return base * jnp.minimum(part / jnp.maximum(s.peak, 1e-6), down)
   elif kind == 'warm_restarts':

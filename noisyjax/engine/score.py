@@ -1,6 +1,6 @@
-"""What networks make of rows that they are not trained on at the moment: scores for `refresh`, and predictions.
+"""Evaluation of networks on many images: scores of the training rows for `refresh`, and predictions.
 
-Images are streamed in chunks of one shape, each looked at without augmentation and under running statistics.
+Images are processed in chunks of one shape, without augmentation and with running statistics.
 """
 
 import functools
@@ -31,26 +31,27 @@ def _score_chunk(
 def score_rows(
   net: Net, strategy: Strategy, state: TrainState, images: Images | Any, chunk: int, averaged: bool = False
 ) -> dict[str, Array]:
-  """Streams every row through the networks.
+  """Scores all training rows.
 
   Args:
-    net: the networks' architecture.
-    strategy: whose `score` is kept.
-    state: whose networks are asked.
-    images: of the training rows, or an array of them, uint8 [N, H, W, C].
-    chunk: rows a forward pass.
-    averaged: whether the averaged networks are asked, where there are any. Otherwise the raw ones are: selection
-      methods in the literature score the networks that they train.
+    net: architecture of the networks.
+    strategy: strategy whose `score` is called.
+    state: state with the networks and the targets.
+    images: images of the training rows, or an array uint8 [N, H, W, C].
+    chunk: rows per forward pass.
+    averaged: whether to use the averaged networks, if the run keeps an average. By default the trained networks are
+      used, as selection methods in the literature do.
+
   Returns:
-    What `strategy.score` keeps of the rows, {name: [M, N, …]}.
+    The scores of all rows, as `strategy.score` returns them: {name: [M, N, …]}.
   """
   images = as_images(images)
   asked = state.current if averaged else Snapshot(state.params['net'], state.stats)
   total, parts, ahead = len(images), [], None
   for start in range(0, total, chunk):
-    index = np.minimum(np.arange(start, start + chunk, dtype=np.int32), total - 1)  # one shape; the surplus is cut
+    index = np.minimum(np.arange(start, start + chunk, dtype=np.int32), total - 1)  # pad the last chunk
     parts.append(_score_chunk(net, strategy, asked.params, asked.stats, state.targets, images.take(index), index))
-    jax.block_until_ready(ahead)  # one chunk ahead of the device, and no more: gathered images take memory
+    jax.block_until_ready(ahead)  # dispatch at most one chunk ahead, to limit the memory of gathered images
     ahead = parts[-1]
   return jax.tree.map(lambda *p: jnp.concatenate(p, 1)[:, :total], *parts)
 
@@ -64,14 +65,17 @@ def _predict_chunk(net: Net, strategy: Strategy, params: PyTree, stats: PyTree, 
 def predict(
   net: Net, strategy: Strategy, snapshot: Snapshot, images: Images | Any, chunk: int
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns probabilities of the vote and of the first network alone, float32 [n, C].
+  """Predicts the classes of images.
 
   Args:
-    net: the networks' architecture.
-    strategy: whose `probs` is the vote.
+    net: architecture of the networks.
+    strategy: strategy whose `probs` combines the networks.
     snapshot: the networks.
-    images: `Images`, or an array of them, uint8 [n, H, W, C].
-    chunk: images a forward pass.
+    images: `Images`, or an array uint8 [n, H, W, C].
+    chunk: images per forward pass.
+
+  Returns:
+    Probabilities of the vote of all networks, and of the first network alone; each float32 [n, C].
   """
   images = as_images(images)
   total, found, ahead = len(images), [], None
@@ -79,10 +83,10 @@ def predict(
   for start in range(0, total, chunk):
     part = np.asarray(images.take(np.arange(start, min(start + chunk, total))))
     short = chunk - len(part)
-    if short:  # one shape: the last chunk is padded and cut
+    if short:  # pad the last chunk, so that all chunks have one shape
       part = np.concatenate([part, np.zeros((short, *part.shape[1:]), part.dtype)])
     found.append(_predict_chunk(net, strategy, snapshot.params, snapshot.stats, part))
-    jax.block_until_ready(ahead)  # one chunk ahead of the device, and no more
+    jax.block_until_ready(ahead)  # dispatch at most one chunk ahead
     ahead = found[-1]
   votes, alone = (np.concatenate(jax.device_get(parts))[:total] for parts in zip(*found))
   return votes, alone

@@ -1,4 +1,4 @@
-"""The contract of a method: everything its author may use. `docs/adding_a_method.md` shows it at work.
+"""The contract of a method: everything its author may use. `docs/adding_a_method.md` has examples.
 
 A method is one file with one class, `class Strategy(Base)`: a loss and, where it needs them, a few pure functions
 around it. The engine never asks for a strategy's name. Letters in shapes:
@@ -22,12 +22,13 @@ Python on the value of an array or of a `Traced` field. Python may branch on sta
 The four memories, all in `state` (a TrainState of engine/state.py), and who writes each:
 
   state.targets   label int32 [N] (-1 = unlabeled) · soft float32 [N, C] or None · weight float32 [N] · trust float32
-                  [M, N]: what the run trains on. Begins with the data's labels and weights, soft None (or their one-hot
-                  labels, where `soft` is set) and trust 1; later phases find it as the earlier ones left it. Written by
-                  `refresh`, which returns `state.targets.replace(trust=…, …)`. Rows of weight 0 enter nothing.
-  state.extra     a tree of arrays of the strategy's own, made by `init`. Written by `loss` (`Out.extra`) between steps
-                  and by `refresh` between epochs; both return all of it, with shapes as they were.
-  params          "net": the networks · "own": learnables made by `init`. Written by the optimizer alone, from the
+                  [M, N]: what the run trains on. The first phase begins with the labels and weights of the data, soft
+                  None (one-hot labels if the strategy sets `soft`) and trust 1; later phases begin with the targets of
+                  the previous one. Written by `refresh`, which returns `state.targets.replace(trust=…, …)`. Rows of
+                  weight 0 are not used at all.
+  state.extra     the strategy's own tree of arrays, made by `init`. Written by `loss` (`Out.extra`) between steps and
+                  by `refresh` between epochs; both return the whole tree, with unchanged shapes.
+  params          "net": the networks · "own": own parameters made by `init`. Written by the optimizer alone, from the
                   gradient of `loss`, whose argument `params` this is. (`state.params` holds the same values.)
   state.dynamics  running sums over the rows' visits (engine/dynamics.py). Written by the engine alone.
 
@@ -39,14 +40,14 @@ What `ctx` offers to `loss` (engine/context.py says more):
   ctx.mixed(loss, batch)        a loss of targets under mixup, for `mix = "loss"`
   ctx.key                       for random numbers: jax.random.fold_in(ctx.key, n) with n from 2^16 on
   ctx.epoch, ctx.epochs         int32, from 0 in every phase, and float32, the phase's length
-  ctx.progress                  float32 in [0, 1), the part of the phase that is done
+  ctx.progress                  float32 in [0, 1), the completed fraction of the phase
   ctx.classes                   C, a Python int
   ctx.lr                        float32, the networks' learning rate at this step
 
 and to `refresh`: key, epoch, epochs, progress, classes, and
 
   ctx.rows                      bool [N], the rows that the phase may use: no other row may influence anything
-  ctx.previous_state            on entering a phase, the TrainState that the phase before it left; else None
+  ctx.previous_state            on entering a phase, the final TrainState of the previous phase; otherwise None
 
 `noisyjax.engine.losses` has losses per example and `weighted_mean`; `noisyjax.strategies.shared` has what several
 methods use, such as `row_memory` (a memory for each row in `extra`); `noisyjax.estimate` has mixtures and matrices.
@@ -71,15 +72,15 @@ Scores = dict[str, Array]  # of a chunk of rows {name: [M or 1, B, …]}, or of 
 
 
 class Views:
-  """What a stream hands to the loss: augmented views of each row, how many rows, and whether labels come along.
+  """A stream of rows for the loss: augmented views of each row, number of rows per step, and whether it has labels.
 
   Attributes:
     pipelines: the pipeline of each view: "weak", "strong" (`config.augment`) or "none".
     names: the key of each view in the batch: the pipeline's name, numbered from its second use on.
       `Views('weak', 'weak')` gives "weak" and "weak1".
     ratio: rows per step, as a multiple of the batch size.
-    labeled: whether labels come along. A labeled stream has labeled rows alone; an unlabeled one carries neither labels
-      nor targets, and may have any row.
+    labeled: whether batches contain labels and targets. A labeled stream contains only labeled rows; an unlabeled
+      stream may contain any rows.
   """
 
   def __init__(self, *names: str, ratio: int = 1, labeled: bool = True) -> None:
@@ -96,23 +97,24 @@ class Batch(TypedDict, total=False):
   network, [M, N], they see different rows, and every array has a leading M: index [M, B], weak [M, B, H, W, channels].
   Only `trust` has it in either case.
 
-  A stream always has B rows: where it has fewer than that, or the epoch is longer than the stream, rows come again. A
-  stream without any row has weight 0 everywhere, black images, and numbers that mean nothing.
+  A batch always has B rows: if the stream has fewer rows, or the epoch is longer than the stream, rows are repeated.
+  The batch of a stream without rows has weight 0, black images and meaningless row numbers.
 
   Attributes:
     index: int32 [B], the rows' numbers. One may occur more than once.
     weight: float32 [B], `targets.weight` of the rows.
     trust: float32 [M, B], `targets.trust` of the rows.
-    weak: float32 [B, H, W, channels] in 0–255, a view that the stream's `Views` name; so are all others below.
-    weak1: the same, augmented anew. Further views are "weak2" and so on.
-    strong: the same, by the strong pipeline.
-    strong1: the same, augmented anew.
-    none: the image as it is.
+    weak: float32 [B, H, W, channels] in 0–255, the images augmented by the weak pipeline. This key and the view keys
+      below are present if the stream's `Views` names them.
+    weak1: a second, independent view by the weak pipeline; further ones are "weak2" and so on.
+    strong: the images augmented by the strong pipeline.
+    strong1: a second, independent view by the strong pipeline.
+    none: the images without augmentation.
     label: int32 [B]. Not in an unlabeled stream.
     target: float32 [B, C], one-hot label or `targets.soft`, mixed by mixup where `mix` is "target". Not in an unlabeled
       stream.
     partner: float32 [B, C], under mixup where `mix` is "loss": the target of the row that each was mixed with.
-    lam: float32 [B], with `partner`: the part of the row's own image in the mixture.
+    lam: float32 [B], with `partner`: the fraction of the row's own image in the mixture.
   """
 
   index: Array
@@ -138,12 +140,13 @@ class Out:
   """What a loss returns beside its value.
 
   Attributes:
-    logits: float [M, B, C] of the first stream's first view, for the accuracy metric and the rows' dynamics; where that
-      view was mixed with another row's (mixup), so are these. None: neither is kept.
-    metrics: name → float or bool per example of the first stream, [M, B] (or what broadcasts to it); averaged over each
-      epoch. "chosen" also marks the rows that entered the loss.
-    extra: the new `state.extra`, all of it; None keeps the old.
-    active: bool [M]; a network that is not active keeps its parameters, statistics and optimizer. None: all are active.
+    logits: float [M, B, C] for the first view of the first stream, from which the engine computes accuracy and
+      dynamics; with mixup they are the logits of the mixed images. None: accuracy and dynamics are not recorded.
+    metrics: name → float or bool per example of the first stream, [M, B] or broadcastable to it; averaged over each
+      epoch. The metric "chosen" also marks the rows that entered the loss.
+    extra: the whole new `state.extra`; None keeps the old one.
+    active: bool [M]; a network that is not active keeps its parameters, statistics and optimizer state. None: all
+      networks are active.
   """
 
   logits: Array | None = None
@@ -154,7 +157,7 @@ class Out:
 
 @typing.dataclass_transform(frozen_default=True)
 class Strategy:
-  """One method. Subclasses override what they change; as it stands, this is cross-entropy on the targets.
+  """One method. Subclasses override what they change; this base class is cross-entropy on the targets.
 
   A subclass becomes a frozen dataclass, whose fields are the method's hyper-parameters: every field is a flag,
   `--config.strategy.NAME.FIELD`, needs a default, and is described in the class's docstring under "Attributes:". Fields
@@ -163,18 +166,19 @@ class Strategy:
 
   Attributes:
     networks: M.
-    streams: name → Views. The first stream counts the epoch, and metrics and dynamics are of its rows.
+    streams: name → Views. The first stream defines the length of an epoch; metrics and dynamics cover its rows.
     mix: how mixup may apply: "target" (targets are mixed), "loss" (losses are: use `ctx.mixed`) or None (refused).
-    refresh_on: when `refresh` runs: "epoch" (on entering, and at the start of every epoch) or "phase" (on entering
-      alone; a phase must come before).
+    refresh_on: when `refresh` runs: "epoch" (on entering the phase and at the start of every later epoch) or "phase"
+      (only on entering the phase, which must not be the first one).
     soft: whether `refresh` writes soft targets; `targets.soft` is then an array from the start.
-    averaged: whether `score` is of the averaged networks, where the run keeps an average, once the phase is under way.
-    asks_best: whether, on entering a phase, `score` is of the earlier phase's best networks by validation, not of its
-      last ones.
-    needs: what the method must be told: any of "verified", "rate" (of the noise), "matrix".
-    coupled: whether the networks' gradients may depend on one another's parameters (JoCoR). Elsewhere they never do.
-    unit_interval: names of the fields that lie from 0 to 1. All other numbers are at least 0.
-    estimable: names of the fields that lie from 0 to 1 and are estimated where they are below 0.
+    averaged: whether `score` uses the averaged networks at the start of later epochs, if the run keeps an average.
+    asks_best: whether `score`, on entering a phase, uses the previous phase's best networks by validation accuracy
+      instead of its final networks.
+    needs: knowledge that the method requires: any of "verified" (labels), "rate" (of the noise) and "matrix" (of the
+      noise transitions).
+    coupled: whether a network's gradient may depend on the parameters of the other networks (JoCoR).
+    unit_interval: names of the fields that must be from 0 to 1. All other numbers must be at least 0.
+    estimable: names of the fields that must be from 0 to 1, or negative to have the value estimated.
     extra_classes: outputs of the networks beyond the C classes; `probs` must cut them off.
   """
 
@@ -200,18 +204,18 @@ class Strategy:
     """Returns the strategy with these fields, traced ones cast to float32 scalars.
 
     Raises:
-      UserError: a number that is out of range.
+      UserError: a number is out of range.
     """
     return cls(**traced.cast(cls, values, cls.unit_interval, cls.estimable))
 
   @property
   def refreshes(self) -> bool:
-    """Whether `refresh` changes anything. A strategy whose fields decide that overrides it."""
+    """Whether `refresh` changes anything. Override it if that depends on fields."""
     return type(self).refresh is not Strategy.refresh
 
   @property
   def scores(self) -> bool:
-    """Whether `refresh` wants the scores. A strategy whose fields decide that overrides it."""
+    """Whether `refresh` needs scores. Override it if that depends on fields."""
     return self.refreshes and type(self).score is not Strategy.score
 
   def phases(self, name: str, epochs: int) -> Phases:
@@ -219,9 +223,10 @@ class Strategy:
 
     Args:
       name: what the config calls this strategy.
-      epochs: of the whole run.
+      epochs: epochs of the whole run.
+
     Returns:
-      (strategy, epochs, {field of the config: value}) of each phase; the last one is this strategy's.
+      (strategy, epochs, {field of the config: value}) of each phase; the last phase is one of this strategy.
     """
     return ((name, epochs, {}),)
 
@@ -231,36 +236,43 @@ class Strategy:
     Args:
       key: for random numbers.
       data: the training rows: images, given and verified labels, classes, width of the features. No true labels.
+
     Returns:
-      Learnables beside the networks (a dict of trees; {} = none), which become `params["own"]`, and `state.extra`.
+      The strategy's own trainable parameters (a dict of trees; {} = none), which become `params["own"]`, and the
+      initial `state.extra`.
     """
     del key, data
     return {}, {}
 
   def own_optimizer(self) -> optax.GradientTransformation:
-    """Returns the optimizer of the learnables beside the networks; a strategy that has any must override this."""
-    raise NotImplementedError(f'{type(self)} has learnables beside the networks and names no optimizer for them.')
+    """Returns the optimizer of the strategy's own parameters; a strategy that has any must override this."""
+    raise NotImplementedError(f'{type(self)}: `init` returns own parameters; expected an override of `own_optimizer`.')
 
   def score(self, logits: Array, features: Array, batch: Batch) -> Scores:
-    """Keeps what `refresh` needs of some rows. Runs over all N rows, in chunks, in evaluation mode, unaugmented.
+    """Computes the scores of some rows for `refresh`.
+
+    The engine calls it for all N rows, in chunks, with networks in evaluation mode and images without augmentation.
 
     Args:
       logits: [M, B, C].
       features: [M, B, F].
-      batch: of the chunk, with index, label, weight [B] and target [B, C] alone.
+      batch: the rows of the chunk, with only index, label, weight [B] and target [B, C].
+
     Returns:
-      name → [M, B, …], or [1, B, …] for what the networks share. Held in memory for all rows: keep it small.
+      name → [M, B, …], or [1, B, …] for values that the networks share. The scores of all rows are held in memory: keep
+      them small.
     """
     del logits, features, batch
     return {}
 
   def refresh(self, state: TrainState, scores: Scores, ctx: Ctx) -> tuple[Targets, PyTree]:
-    """Rewrites targets and `extra` between epochs. Rows outside `ctx.rows` and rows of weight 0 must not matter.
+    """Updates targets and `extra` between epochs. Rows outside `ctx.rows` and rows of weight 0 must have no influence.
 
     Args:
-      state: of the run. Its networks are those that were scored.
-      scores: what `score` returned, of all rows: name → [M, N, …] or [1, N, …]; {} without a `score`.
-      ctx: without networks.
+      state: current state. Its networks are the ones that were scored.
+      scores: scores of all rows: name → [M, N, …] or [1, N, …]; {} if the strategy does not override `score`.
+      ctx: context, without networks.
+
     Returns:
       The new `state.targets` and the new `state.extra`.
     """
@@ -270,28 +282,31 @@ class Strategy:
   def members(self, state: TrainState) -> dict[str, Array]:
     """Returns the rows of every stream for the epoch that begins.
 
-    The engine then takes out rows that the phase may not use, rows of weight 0 and, from labeled streams, rows without
-    a label.
+    The engine then removes rows that the phase may not use, rows of weight 0 and, from labeled streams, rows without a
+    label.
 
     Args:
-      state: of the run, after `refresh`.
+      state: state after `refresh`.
+
     Returns:
-      stream → bool [N], or [M, N] for different rows in each network; or int32 of these shapes, a group in [0, C) or
-      -1 = not in the stream: the batch then takes from one group after another, so that each comes equally often.
+      stream → bool [N], or [M, N] if each network has its own rows. Or int32 of the same shape: a group in [0, C), or
+      -1 for rows that are not in the stream; batches then take one row from each group in turn, so that all groups are
+      seen equally often.
     """
     return {name: state.targets.weight > 0 for name in self.streams}
 
   def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
-    """Computes what one step descends; here cross-entropy on the first stream.
+    """Computes the loss of one step; in this base class, cross-entropy on the first stream.
 
     Args:
-      params: {"net": the networks, "own": learnables}, by which the engine differentiates.
-      state: of the run, without a gradient. `state.masks` has this epoch's members of each stream.
+      params: {"net": parameters of the networks, "own": own parameters}; the engine computes their gradients.
+      state: current state, without a gradient. `state.masks` has the members of each stream in this epoch.
       batch: stream → Batch. Rows of weight 0 must not count.
-      ctx: networks, key and place in the run.
+      ctx: networks, key and progress.
+
     Returns:
-      The loss, a scalar: each network's mean over its rows, summed over networks, so that none slows another down; and
-      an `Out`.
+      The loss, a scalar, and an `Out`. Sum the loss over networks and average it over rows, so that the learning rate
+      of a network does not depend on the number of networks.
     """
     name, views = next(iter(self.streams.items()))
     b = batch[name]
@@ -305,15 +320,16 @@ class Strategy:
 
 
 def supervised(per: Array, batch: Batch, logits: Array, chosen: Array | None = None) -> tuple[Array, Out]:
-  """Returns the usual (loss, Out) of a loss per example.
+  """Returns the loss of a step and its `Out`, given a loss per example.
 
   Args:
-    per: [M, B], which becomes the metric "loss".
-    batch: of the first stream; its weights count.
+    per: loss per example, [M, B]; it becomes the metric "loss".
+    batch: batch of the first stream; its weights are used.
     logits: [M, B, C].
-    chosen: bool [M, B] or [B], rows that enter the loss; None: all.
+    chosen: bool [M, B] or [B], rows that enter the loss; None for all.
+
   Returns:
-    Each network's mean of `per` over the rows chosen, summed over networks; and an `Out`.
+    The weighted mean of `per` over the chosen rows, summed over networks; and an `Out`.
   """
   weight = batch['weight'] if chosen is None else batch['weight'] * chosen
   metrics = {'loss': per} if chosen is None else {'loss': per, 'chosen': chosen}
@@ -321,21 +337,25 @@ def supervised(per: Array, batch: Batch, logits: Array, chosen: Array | None = N
 
 
 def halves(epochs: int) -> tuple[int, int]:
-  """Returns the epochs of the two halves of a plan, at least one each."""
+  """Splits the epochs of a plan into two halves of at least one epoch each."""
   return max(epochs // 2, 1), max(epochs - epochs // 2, 1)
 
 
 def predictions(logits: Array) -> Scores:
-  """Returns a `score`: each network's probabilities, {"probs": [M, B, C]}."""
+  """Returns scores for `Strategy.score`: the probabilities of each network, {"probs": [M, B, C]}."""
   return {'probs': jax.nn.softmax(logits)}
 
 
 def row_losses(logits: Array, batch: Batch) -> Scores:
-  """Returns a `score`: each network's cross-entropy, {"loss": [M, B]}."""
+  """Returns scores for `Strategy.score`: the cross-entropy of each network, {"loss": [M, B]}."""
   return {'loss': losses.cross_entropy(logits, batch['target'])}
 
 
 def surest(logits: Array) -> Scores:
-  """Returns a `score`: the networks' mean prediction and its probability, {"guess", "sure": [1, B]}."""
+  """Returns scores for `Strategy.score` from the mean prediction of the networks.
+
+  Returns:
+    "guess": int32 [1, B], the most probable class; "sure": float32 [1, B], its probability.
+  """
   probs = jax.nn.softmax(logits).mean(0, keepdims=True)
   return {'guess': probs.argmax(-1).astype('int32'), 'sure': probs.max(-1)}

@@ -1,9 +1,11 @@
-"""Walks a changing subset of the rows with static shapes: one permutation an epoch, partitioned by each stream's mask.
+"""Walks: the order in which an epoch visits the rows of a stream, with static shapes for changing subsets of rows.
 
-A mask that changes from epoch to epoch (a clean/noisy split, a fold, the trusted rows) never recompiles anything, and
-two strategies that select different rows see the rows they share in the same order. A short stream that comes round
-several times in an epoch keeps its order until the next one, where the loaders of most official code shuffle at every
-pass; its rows are augmented anew each time.
+Each epoch has one permutation of all rows, which the mask of each stream partitions. Masks may therefore change from
+epoch to epoch (a clean/noisy split, a fold, the trusted rows) without a recompilation, and strategies that select
+different rows see their common rows in the same order.
+
+A stream that is shorter than the epoch is repeated in the same order, with new augmentations at each visit. The data
+loaders of most official implementations shuffle at each repetition.
 """
 
 import jax
@@ -13,10 +15,12 @@ from jax import Array
 
 
 class Walk(struct.PyTreeNode):
-  """One epoch's way through a stream's rows.
+  """The order of a stream's rows in one epoch.
 
   Attributes:
-    order: int32 [..., N], members first, group by group. start, size: int32 [..., G], each group's place in `order`.
+    order: int32 [..., N], row numbers; members come first, group by group.
+    start: int32 [..., G], index in `order` of each group's first row.
+    size: int32 [..., G], number of rows in each group.
   """
 
   order: Array
@@ -25,7 +29,7 @@ class Walk(struct.PyTreeNode):
 
 
 def _partition(mask: Array, perm: Array) -> Walk:
-  """bool [N]: the members of the permutation come first, found by one cumulative sum."""
+  """Returns the walk of a bool mask [N] as one group; a cumulative sum is cheaper than a sort."""
   member = mask[perm]
   place = jnp.where(member, jnp.cumsum(member) - 1, len(perm))  # non-members are dropped
   order = jnp.zeros_like(perm).at[place].set(perm, mode='drop', unique_indices=False)
@@ -33,19 +37,20 @@ def _partition(mask: Array, perm: Array) -> Walk:
 
 
 def _grouped(group: Array, perm: Array, groups: int) -> Walk:
-  """int [N], -1 = out: one stable sort of the permutation by group."""
+  """Returns the walk of groups, int [N] with -1 = not a member, by one stable sort of the permutation."""
   key = jnp.where(group[perm] < 0, groups, group[perm])
   size = jnp.bincount(key, length=groups + 1).astype(jnp.int32)
   return Walk(perm[jnp.argsort(key, stable=True)], (jnp.cumsum(size) - size)[:groups], size[:groups])
 
 
 def walk(members: Array, key: Array, groups: int) -> Walk:
-  """Returns this epoch's walk.
+  """Returns the walk of a stream in one epoch.
 
   Args:
-    members: bool [N] or [M, N], or int groups in [0, groups) with -1 = out; a leading M walks each network's own rows.
-    key: the epoch's key. All streams share it, and so one permutation.
-    groups: how many groups an int mask may name.
+    members: bool [N], the members; or int [N], groups from 0 to `groups` − 1 with -1 = not a member. With a leading M,
+      each network has its own rows.
+    key: key of the epoch. All streams use the same key, and therefore the same permutation.
+    groups: maximum number of groups.
   """
   perm = jax.random.permutation(key, members.shape[-1]).astype(jnp.int32)
   one = (lambda m: _partition(m, perm)) if members.dtype == bool else (lambda m: _grouped(m, perm, groups))
@@ -56,18 +61,19 @@ def rows(walk: Walk, tick: Array, batch_size: int) -> tuple[Array, Array, Array]
   """Returns the rows of one step.
 
   Args:
-    walk: of one stream; a leading M gives each network its own rows.
-    tick: int32, steps since the epoch began.
-    batch_size: rows a step.
+    walk: walk of the stream; with a leading M, each network has its own rows.
+    tick: int32, number of earlier steps in the epoch.
+    batch_size: rows per step.
+
   Returns:
-    index: int32 [..., B]. Groups take turns; each wraps round when it is used up.
-    visit: int32 [..., B], how often the walk had passed this row before (0 = the first time this epoch).
-    valid: bool [..., B], False where the stream has no rows at all (the index is then meaningless).
+    index: int32 [..., B], row numbers. Groups alternate; a group whose rows are used up starts again.
+    visit: int32 [..., B], number of earlier visits to the row in this epoch.
+    valid: bool [..., B], False if the stream has no rows, in which case `index` is meaningless.
   """
   if walk.order.ndim > 1:
     return jax.vmap(lambda w: rows(w, tick, batch_size))(walk)
   position = tick * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
-  filled = jnp.argsort(walk.size == 0, stable=True)  # groups that have rows, first
+  filled = jnp.argsort(walk.size == 0, stable=True)  # groups with rows come first
   count = jnp.maximum((walk.size > 0).sum(), 1)
   group = filled[position % count]
   turn = position // count

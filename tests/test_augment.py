@@ -22,7 +22,7 @@ from noisyjax.system.errors import UserError
 STILL = Strength(
   rotation=0.0, brightness=0.0, contrast=0.0, saturation=0.0, hue=0.0, scale=(1.0, 1.0), ratio=(1.0, 1.0), magnitude=0.0
 )
-NAMES = sorted(ops.OPS)
+NAMES = sorted(name for name in ops.OPS if not name.startswith('feature_'))  # those of pixels
 
 
 def photos(batch=16, height=16, width=16, channels=3, seed=0):

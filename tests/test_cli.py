@@ -98,7 +98,7 @@ MISTAKES = {
   ),
   'unknown source': (
     ['train', DIGITS, '--config.data.source=digit', '--workdir={dir}/w'],
-    "data.source: unknown value 'digit'. Did you mean 'digits'? Choices: digits, folders",
+    "data.source: unknown value 'digit'. Did you mean 'digits'? Choices: digits, features, folders",
   ),
   'contradiction': (
     ['train', DIGITS, '--config.schedule.name=plateau', '--config.data.val=', '--workdir={dir}/w'],

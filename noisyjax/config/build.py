@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
 from noisyjax.config.plugin_fields import MODELS, STRATEGIES
@@ -33,8 +32,7 @@ def build_model(config: ConfigDict, classes: int) -> Any:
   cls = find_model(config.model.name)
   shared = {'dtype': config.model.dtype, 'conv': config.model.conv}
   if shared['conv'] == 'auto':
-    one_cpu = jax.default_backend() == 'cpu' and jax.device_count() == 1  # XLA shares only its own among devices
-    shared['conv'] = 'plain' if not one_cpu else 'onednn' if 'onednn' in conv.kinds() else 'matmul'
+    shared['conv'] = conv.fastest()
   known = {f.name for f in dataclasses.fields(cls)}
   return cls(classes=classes, **{k: v for k, v in shared.items() if k in known}, **config.model[config.model.name])
 

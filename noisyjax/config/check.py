@@ -10,6 +10,7 @@ from noisyjax.config.flat import flat
 from noisyjax.config.override import defaults, set_field
 from noisyjax.config.plan import ROWS, Plan, strength_of
 from noisyjax.config.plugin_fields import adopt
+from noisyjax.data import features
 from noisyjax.engine import optim
 from noisyjax.engine.augment.ops import check_ops
 from noisyjax.engine.augment.strength import check_strength
@@ -45,6 +46,10 @@ def plan_of(config: ConfigDict) -> Plan:
       raise UserError(f'phases: model {own.model.name!r} is fitted in one go, and cannot be a phase.')
     _check_values(own)
     find_weights(own)
+    if own.data.features and not getattr(find_model(own.model.name), 'takes_features', False):
+      raise UserError(
+        f'model.name: {own.model.name!r} takes images; with data.features={own.data.features}, expected linear or mlp.'
+      )
     check_choice('optim.name', own.optim.name, optim.OPTIMIZERS)
     check_choice('schedule.name', own.schedule.name, optim.SCHEDULES)
     check_choice('rows', own.rows, ROWS)
@@ -63,6 +68,8 @@ def plan_of(config: ConfigDict) -> Plan:
       check_ops(f'augment.{view}', own.augment[view])
     check_strength('augment', strength_of(own))
   check_choice('model.conv', config.model.conv, ('auto', *conv.KINDS))
+  if config.data.features:
+    features.extractor(config.data.features)
   if config.data.unlabeled in config.data.classes:
     raise UserError(
       f'data.classes: {config.data.unlabeled!r} is data.unlabeled, the word for no label; expected classes alone.'

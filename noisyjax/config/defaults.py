@@ -103,6 +103,8 @@ def get_config() -> ConfigDict:
   c.data.channels = 3  # 3: color, 1: gray
   c.data.skip_bad = False  # leave out unreadable images instead of stopping
   c.data.cache = True  # keep decoded images in the user's cache folder
+  c.data.features = ''  # train on features by this pretrained model (efficientnet_lite0, resnet50:FILE); '': pixels
+  c.data.views = 0  # features of that many augmented views of each image, beside those of the image itself
   c.data.train = ':'  # training rows: 'a:b', 'a:b,c:d', '0.1' (a stratified fraction) or '@file'
   c.data.val = '0.1'  # validation rows; 'source' (preferred to a fraction): those of the data set; '': none
   c.data.test = '0.2'  # test rows; 'source': those of the data set; '': none. Only the audit scores them

@@ -146,6 +146,7 @@ def _engine_phase(planned: PlannedPhase, data: TrainData, devices: int, first: b
       '(labels someone checked) or, where the truth is known, data.trusted.'
     )
   model = build_model(c, data.classes + method.extra_classes)
+  _check_kind(c, model, data)
   weights = find_weights(c)
   mean, std = pixel_statistics(c, model, data, weights)
   size, freeze = weights.size if weights else 0, c.model.freeze_stats
@@ -165,7 +166,7 @@ def _engine_phase(planned: PlannedPhase, data: TrainData, devices: int, first: b
     kernels_only=o.kernels_only,
     freeze=c.freeze,
   )
-  pipelines = (('weak', tuple(c.augment.weak)), ('strong', tuple(c.augment.strong)), ('none', ()))
+  pipelines = (*((view, ops_of(c.augment[view], view, model)) for view in ('weak', 'strong')), ('none', ()))
   batch_size = _batch_size(c, name, method, rows, data, first)
   if c.devices and batch_size % devices:
     raise UserError(f'batch_size: {batch_size} cannot be spread over devices={devices}; expected a multiple of it.')
@@ -226,6 +227,27 @@ def _batch_size(
       size,
     )
   return size
+
+
+def _check_kind(config: ConfigDict, model: Any, data: TrainData) -> None:
+  """Raises UserError for a model of images on features, and the reverse."""
+  _, height, width, channels = data.images.shape
+  features = width == 1 and channels not in (1, 3, 4)
+  if features != getattr(model, 'takes_features', False):
+    found = f'features of {channels} numbers' if features else f'images of {width}x{height}'
+    expected = 'linear or mlp' if features else 'data.features, such as efficientnet_lite0, or a model of images'
+    raise UserError(f'model.name: {config.model.name!r} cannot learn from {found}; expected {expected}.')
+
+
+# What replaces the operations on pixels where rows are features.
+FEATURE_VIEWS = {'weak': ('feature_view',), 'strong': ('feature_view', 'feature_noise')}
+
+
+def ops_of(named: tuple[str, ...], view: str, model: Any) -> tuple[str, ...]:
+  """Returns the operations of a view: those that the config names; on features, those of them that are for features."""
+  if not getattr(model, 'takes_features', False):
+    return tuple(named)
+  return tuple(op for op in named if op.startswith('feature_')) or FEATURE_VIEWS[view]
 
 
 def fitting(batch_size: int, rows: int) -> int:

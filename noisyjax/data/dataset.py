@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax.data import decode, plausible
+from noisyjax.data import decode, features, plausible
 from noisyjax.data.label_notes import class_notes
 from noisyjax.system import plugins
 from noisyjax.system.errors import UserError, listed
@@ -27,7 +27,7 @@ class Dataset:
   """Images with given and verified labels; build it with `make`.
 
   Attributes:
-    images: uint8 [N, H, W, C].
+    images: uint8 [N, H, W, C], or features, float16 or float32 [N, V, 1, F].
     given: given labels, int32 [N]; -1 = unlabeled.
     verified: verified labels, int32 [N]; -1 = not verified.
     classes: C class names.
@@ -232,8 +232,13 @@ def load(config: ConfigDict) -> tuple[Dataset, np.ndarray]:
   Raises:
     UserError: there is no such source, or the data are invalid.
   """
+  if config.features and not config.size and config.fit != 'exact':  # files keep the details that the network sees
+    config = config.copy_and_resolve_references()
+    config.size = features.extractor(config.features).weights.size
   dataset, truth = plugins.find('noisyjax.data.sources', config.source, 'load', 'data.source')(config)
-  images = decode.fit_images(dataset.images, config.size, config.fit, dataset.names)
+  images = dataset.images
+  if images.dtype == np.uint8:  # the others are features
+    images = decode.fit_images(images, config.size, config.fit, dataset.names)
   dataset = dataclasses.replace(dataset, images=images)
   notes = validate(dataset, truth) + class_notes(dataset.given, dataset.classes, config.unlabeled)
   doubt = plausible.doubt(dataset.given, dataset.verified, dataset.classes, 'the verified ones')

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from noisyjax.data import dataset, noise, on_table, plausible, split
+from noisyjax.data import dataset, features, noise, on_table, plausible, split
 from noisyjax.data.images import Images, as_images
 from noisyjax.data.origin import Origin, of_rows
 from noisyjax.data.training import TrainData
@@ -26,7 +26,8 @@ class Prepared:
     classes: class names.
     record: data for the JSON of the result: source, fingerprint, rows, classes and noise.
     notes: notes for the user.
-    data: the whole data set with its (noisy) given labels, but without images.
+    data: the whole data set with its (noisy) given labels, but without images; of features, it has the shape of their
+      images.
     origin: origin of the training images, or None.
   """
 
@@ -76,6 +77,9 @@ def prepare(config: Any) -> tuple[Prepared, Audit]:
   whole = dataset.fingerprint(loaded.ids, source, loaded.verified, loaded.classes)
   data, parts, weight, status, version = divided(loaded, truth, source, config)
   everything = as_images(data.images)
+  if config.data.features:
+    by = features.extractor(config.data.features, config.data.views)
+    everything = as_images(features.extract(everything, by, config.data.cache))
   part = lambda rows: as_images(everything.take(rows))
   val_label = data.given if config.data.val_labels == 'given' else data.verified
   test_label = {'true': truth, 'verified': data.verified, 'given': data.given}[config.data.test_labels]
@@ -110,7 +114,7 @@ def prepare(config: Any) -> tuple[Prepared, Audit]:
     record=record,
     validation=(part(parts.val), val_label[parts.val]) if len(parts.val) else None,
     notes=tuple(data.notes) + tuple(parts.notes),
-    data=dataclasses.replace(data, images=everything.take(np.arange(0))),
+    data=dataclasses.replace(data, images=as_images(data.images).take(np.arange(0))),
     origin=of_rows(data.root, data.names, parts.train, data.images),
   )
   test = (part(parts.test), test_label[parts.test]) if len(parts.test) else None

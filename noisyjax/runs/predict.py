@@ -15,7 +15,7 @@ from PIL import Image
 from noisyjax.config.build import build_model, build_strategy
 from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import restored
-from noisyjax.data import origin as origins, pixels
+from noisyjax.data import features, origin as origins, pixels
 from noisyjax.data.origin import Origin
 from noisyjax.engine import score
 from noisyjax.engine.net import Net
@@ -169,6 +169,10 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
     template = jax.eval_shape(lambda: Snapshot(*net.init(jax.random.key(0), np.zeros((2, *shape), np.uint8))))
     snapshot, sealed = checkpoint.load_weights(folder / 'weights' / select, template)
     probs = lambda images: score.predict(net, strategy, snapshot, images, config.eval_batch_size)[0]
+    if config.data.features:
+      shape, of_features = tuple(facts['features_of']), probs
+      by = features.extractor(config.data.features)
+      probs = lambda images: of_features(features.extract(images, by, config.data.cache))
   else:
     state, sealed = _read_npz(folder / 'weights.npz')
     probs = lambda images: model.predict_proba(state, images)

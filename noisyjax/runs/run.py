@@ -22,10 +22,12 @@ from noisyjax.config.build import build_model, find_model, find_weights
 from noisyjax.config.check import plan_of
 from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import resolved
+from noisyjax.data import features
 from noisyjax.data.prepare import Audit, Prepared, prepare
 from noisyjax.engine import score, train
 from noisyjax.engine.state import TrainState
 from noisyjax.estimate import scoring
+from noisyjax.models.weights.pretrained import Weights
 from noisyjax.reports import report
 from noisyjax.runs import checkpoint, identity
 from noisyjax.runs.audit import Auditor
@@ -192,6 +194,8 @@ def _fit_networks(plan: Plan, folder: Path, prepared: Prepared, audit: Audit) ->
     'selected': 'best' if best else 'last',
     'origin': prepared.origin and dataclasses.asdict(prepared.origin),
   }
+  if plan.config.data.features:
+    facts['features_of'] = list(prepared.data.images.shape[1:])
   if phase.spec.net.size:
     facts['size'] = phase.spec.net.size
   sealed = _write_model(folder, plan, prepared, facts)
@@ -209,8 +213,8 @@ def _fit_networks(plan: Plan, folder: Path, prepared: Prepared, audit: Audit) ->
     'parameters': sum(a.size for a in jax.tree.leaves(state.params['net'])),
     'best_epoch': int(state.control.best_epoch) if prepared.validation is not None else None,
   }
-  if pretrained := [p.spec.net.weights for p in phases if p.spec.net.weights]:
-    extra['pretrained'] = [dataclasses.asdict(weights) for weights in dict.fromkeys(pretrained)]
+  if pretrained := _pretrained(plan):
+    extra['pretrained'] = [dataclasses.asdict(weights) for weights in pretrained]
   table, selected = _row_table(state, phase.rows), 'best' if best else 'last'
   return _result(plan, folder, prepared, audit, predict, seconds, selected, extra, table, train.chosen_from(phases))
 
@@ -386,11 +390,9 @@ def knowledge(plan: Plan, prepared: Prepared) -> list[str]:
 
   What its strategies need, what its phases read, and what the config says its numbers were chosen by (`told`).
   """
-  told = set(plan.config.told)
+  told = set(plan.config.told) | {f'pretrained: {weights.data}' for weights in _pretrained(plan)}
   for phase in plan.phases:
     needs, own = phase.method.needs, phase.config
-    if weights := find_weights(own):
-      told.add(f'pretrained: {weights.data}')
     for what, told_as in (('rate', 'noise rate'), ('matrix', 'transition matrix')):
       if what in needs:
         told.add(told_as)
@@ -399,6 +401,14 @@ def knowledge(plan: Plan, prepared: Prepared) -> list[str]:
   if prepared.validation is not None and plan.config.data.val_labels == 'verified':
     told.add(f'{len(prepared.val_rows)} verified validation labels')
   return sorted(told)
+
+
+def _pretrained(plan: Plan) -> list[Weights]:
+  """Returns the weights that a run begins from, and those of its features."""
+  found = [find_weights(phase.config) for phase in plan.phases]
+  if plan.config.data.features:
+    found.append(features.extractor(plan.config.data.features).weights)
+  return list(dict.fromkeys(weights for weights in found if weights))
 
 
 def _environment(command: list[str] | None) -> dict:

@@ -14,6 +14,7 @@ An op is `op(key, image [H, W, C], strength) -> image [H, W, C]` on float32 valu
   `random_cutout`: the same with a side drawn anew for each image, uniform from 0 to `cutout`, as in
   microsoft/Semi-supervised-learning (USB) and ProMix.
 * `rand_augment`, `auto_augment`: see `policies.py`.
+* `feature_view`, `feature_noise`: of features; see `features.py`.
 * `jpeg`: every second image as it comes back from a JPEG file, of a quality drawn anew; see `jpeg.py`. The others stay
   as they are, so that a network sees both.
 """
@@ -24,6 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax.engine.augment import color
+from noisyjax.engine.augment.features import FEATURE_OPS
 from noisyjax.engine.augment.geometry import BLACK, rotation, sample, warp
 from noisyjax.engine.augment.jpeg import compressed
 from noisyjax.engine.augment.policies import auto_augment, rand_augment
@@ -137,7 +139,10 @@ def _hole(key: jax.Array, image: jax.Array, size: jax.Array) -> jax.Array:
 
 OPS = {
   op.__name__: op
-  for op in (crop, flip, rotate, jitter, resized_crop, cutout, random_cutout, rand_augment, auto_augment, jpeg)
+  for op in (
+    *(crop, flip, rotate, jitter, resized_crop, cutout, random_cutout, rand_augment, auto_augment, jpeg),
+    *FEATURE_OPS,
+  )
 }
 
 

@@ -36,6 +36,12 @@ def kinds() -> tuple[str, ...]:
   return KINDS[: 2 + onednn.available() + onednn.available('bfloat16')]
 
 
+def fastest() -> str:
+  """Returns the kind that is fastest in float32 on this machine."""
+  one_cpu = jax.default_backend() == 'cpu' and jax.device_count() == 1  # XLA shares only its own among devices
+  return 'plain' if not one_cpu else 'onednn' if 'onednn' in kinds() else 'matmul'
+
+
 class Conv(nn.Module):
   """A convolution of images, like `nn.Conv`: its parameters are a kernel [h, w, in, out] and a bias [out] in float32.
 

@@ -1,0 +1,137 @@
+"""Features of images: what a pretrained network makes of them, computed once and kept in the cache.
+
+Features travel as images do: float16 [N, V, 1, F], "images" of V rows and one column. The first row holds the features
+of the image itself, the others those of augmented views of it: random boxes of a half to all of its area, every second
+one mirrored. Images are resized to the side that the weights want.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from noisyjax.data import cache
+from noisyjax.data.images import Images, as_images
+from noisyjax.models.layers import conv
+from noisyjax.models.weights import pretrained
+from noisyjax.system import plugins, progress
+from noisyjax.system.errors import UserError
+from noisyjax.system.log import log
+
+PyTree = Any
+
+BLOCK = 256  # images that the cache keeps together: what an interruption costs at most
+CHUNK = 32  # images a forward pass
+SMALLEST = 0.5  # part of an image's area that a view shows at least
+VERSION = 1  # of what is computed here; another one leaves old entries of the cache alone
+
+
+@dataclasses.dataclass(frozen=True)
+class Extractor:
+  """A pretrained network without its head; static in a compiled call.
+
+  Attributes:
+    name: of the model.
+    model: a Linen module.
+    weights: its weights.
+    views: augmented views of each image, beside the image itself.
+  """
+
+  name: str
+  model: Any
+  weights: pretrained.Weights
+  views: int = 0
+
+
+def extractor(text: str, views: int = 0, where: str = 'data.features') -> Extractor:
+  """Returns the extractor that `text` names: "efficientnet_lite0", or "resnet50:weights.pth".
+
+  Raises:
+    UserError: no such model, or no such weights.
+  """
+  name, _, path = text.partition(':')
+  cls = plugins.find('noisyjax.models', name, 'Model', where)
+  weights = pretrained.find(cls, path or 'imagenet', name)
+  stem = {'stem': 'imagenet'} if 'stem' in {field.name for field in dataclasses.fields(cls)} else {}
+  return Extractor(name, cls(classes=1, conv=conv.fastest(), **stem), weights, views)
+
+
+def extract(images: Images | np.ndarray, by: Extractor, use_cache: bool = True) -> np.ndarray:
+  """Returns float16 [N, 1 + views, 1, F], from the cache as far as it has them.
+
+  Args:
+    images: uint8 [N, H, W, C].
+    by: what extracts.
+    use_cache: whether the cache is read and written.
+  Raises:
+    UserError: gray images.
+  """
+  images = as_images(images)
+  if images.shape[-1] != 3:
+    raise UserError(f'features: images have {images.shape[-1]} channels; expected 3 (data.channels).')
+  count, blocks, start, said = len(images), [], time.monotonic(), progress.Lines()
+  for first in range(0, count, BLOCK):
+    block = np.asarray(images.take(np.arange(first, min(first + BLOCK, count))))
+    blocks.append(_cached(block, by, use_cache))
+    done = first + len(block)
+    left = (time.monotonic() - start) / done * (count - done)
+    said.say(f'features: {done} of {count} images', f'{progress.duration(left)} left' if left else '')
+  return np.concatenate(blocks)
+
+
+def _cached(images: np.ndarray, by: Extractor, use_cache: bool) -> np.ndarray:
+  content = hashlib.sha256(f'{images.shape}'.encode() + np.ascontiguousarray(images).tobytes()).hexdigest()
+  identity = ('features', VERSION, content, by.name, by.weights.sha256, by.views)
+  return cache.cached(identity, content, lambda: {'features': _computed(images, by)}, use_cache)['features']
+
+
+def _computed(images: np.ndarray, by: Extractor) -> np.ndarray:
+  variables, out = _variables(by), []
+  for first in range(0, len(images), CHUNK):
+    part = images[first : first + CHUNK]
+    short = CHUNK - len(part)
+    padded = np.concatenate([part, np.zeros((short, *part.shape[1:]), part.dtype)])  # one shape, one program
+    seeds = np.array([int(hashlib.sha256(image.tobytes()).hexdigest()[:7], 16) for image in padded], np.uint32)
+    out.append(np.asarray(_forward(by, variables, padded, seeds))[: len(part)])
+  return np.concatenate(out).astype(np.float16)[:, :, None]
+
+
+@functools.lru_cache(maxsize=2)
+def _variables(by: Extractor) -> PyTree:
+  log.info('features: %s with the weights %s.', by.name, by.weights.path)
+  model = by.model.clone(conv='plain')
+  sample = jnp.zeros((1, by.weights.size, by.weights.size, 3))
+  shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), sample, train=False))
+  zeros = jax.tree.map(lambda a: np.zeros((1, *a.shape), np.float32), shapes)
+  return jax.tree.map(lambda a: a[0], pretrained.load(by.weights, type(model), zeros))
+
+
+@functools.partial(jax.jit, static_argnames='by')
+def _forward(by: Extractor, variables: PyTree, images: Array, seeds: Array) -> Array:
+  """Returns features [B, 1 + views, F] of images uint8 [B, H, W, 3]; the seeds [B] draw their views."""
+  size, count = by.weights.size, len(images)
+  images = images.astype(jnp.float32)
+  shown: list[Array] = [jax.image.resize(images, (count, size, size, 3), 'cubic').clip(0, 255)]
+  for view in range(by.views):
+    keys = jax.vmap(lambda seed, view=view: jax.random.fold_in(jax.random.key(seed), view))(seeds)
+    shown.append(jax.vmap(lambda key, image: _view(key, image, size))(keys, images))
+  normal = lambda x: (x - jnp.array(by.weights.mean)) / jnp.array(by.weights.std)
+  outs = [by.model.apply(variables, normal(x), train=False)[1] for x in shown]
+  return jnp.stack(outs, 1)
+
+
+def _view(key: Array, image: Array, size: int) -> Array:
+  """Returns a random box of an image [H, W, 3], resized to [size, size, 3] and perhaps mirrored."""
+  height, width, _ = image.shape
+  area, top, left, mirror = jax.random.uniform(key, (4,))
+  side = jnp.sqrt(SMALLEST + (1 - SMALLEST) * area)  # of the box, as a part of the image's
+  scale = jnp.array([size / height, size / width]) / side
+  start = jnp.array([top * (1 - side) * height, left * (1 - side) * width])
+  view = jax.image.scale_and_translate(image, (size, size, 3), (0, 1), scale, -start * scale, 'linear').clip(0, 255)
+  return jnp.where(mirror < 0.5, view[:, ::-1], view)

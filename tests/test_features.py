@@ -1,0 +1,202 @@
+"""Features of images as rows of a run: extracted once, cached, written, read; every kind of method runs on them."""
+
+import importlib
+
+import jax
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
+
+import runs
+from noisyjax.config import defaults
+from noisyjax.config.override import override
+from noisyjax.data import feature_files, features
+from noisyjax.data.training import TrainData
+from noisyjax.engine.augment.features import feature_view
+from noisyjax.engine.augment.strength import Strength
+from noisyjax.engine.net import Net
+from noisyjax.models import linear
+from noisyjax.models.resnet import ResNet
+from noisyjax.models.weights import pretrained
+from noisyjax.runs import in_memory, predict
+from noisyjax.system import storage
+from noisyjax.system.errors import UserError
+
+MEAN, STD = (10.0, 20.0, 30.0), (40.0, 50.0, 60.0)
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+  """The text that names a ResNet of one block as an extractor, which wants images of 16 pixels; a cache of its own."""
+  resnet18 = importlib.import_module('noisyjax.models.resnet18').Model
+  monkeypatch.setattr(resnet18, 'blocks', (1, 0, 0, 0))
+  monkeypatch.setattr(ResNet, 'input', pretrained.Input(16, MEAN, STD))
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  draw = np.random.RandomState(0).standard_normal
+  kept = {'conv1.weight': draw((64, 3, 7, 7)) / 12}
+  for i in (1, 2):
+    kept[f'layer1.0.conv{i}.weight'] = draw((64, 64, 3, 3)) / 24
+  for norm in ('bn1', 'layer1.0.bn1', 'layer1.0.bn2'):
+    ones, zeros = np.ones(64), np.zeros(64)
+    kept |= dict(zip([f'{norm}.{n}' for n in ('weight', 'bias', 'running_mean', 'running_var')], (ones, zeros) * 2))
+    kept[f'{norm}.running_mean'], kept[f'{norm}.running_var'] = zeros, ones
+  np.savez(tmp_path / 'net.npz', **kept)
+  return f'resnet18:{tmp_path / "net.npz"}'
+
+
+def pictures(count, seed=0):
+  return np.random.RandomState(seed).randint(0, 256, (count, 8, 8, 3)).astype(np.uint8)
+
+
+def test_features_are_those_of_the_network_that_begins_from_the_weights(weights):
+  by = features.extractor(weights)
+  images = pictures(5)
+  net = Net(by.model, MEAN, STD, size=16, weights=by.weights)
+  expected = net.look(*net.init(jax.random.key(0), images[:2]), images)[1][0]
+  found = features.extract(images, by)
+  assert found.shape == (5, 1, 1, 64) and found.dtype == np.float16
+  assert_allclose(found[:, 0, 0], expected, rtol=2e-3, atol=2e-3)
+
+
+def test_views_differ_and_belong_to_the_image_wherever_it_stands(weights):
+  by = features.extractor(weights, views=2)
+  images = pictures(4)
+  found = features.extract(images, by, use_cache=False)
+  assert found.shape == (4, 3, 1, 64)
+  assert np.abs(np.diff(found, axis=1)).max((2, 3)).min() > 1e-3
+  assert_array_equal(features.extract(images[::-1], by, use_cache=False)[::-1], found)
+
+
+def test_an_interrupted_extraction_goes_on_where_it_was(weights, monkeypatch):
+  monkeypatch.setattr(features, 'BLOCK', 2)
+  by, images, calls = features.extractor(weights), pictures(6), []
+  compute = features._computed
+
+  def counting(block, by):
+    calls.append(len(block))
+    if len(calls) == 3:
+      raise KeyboardInterrupt
+    return compute(block, by)
+
+  monkeypatch.setattr(features, '_computed', counting)
+  with pytest.raises(KeyboardInterrupt):
+    features.extract(images, by)
+  first = features.extract(images, by)
+  assert calls == [2, 2, 2, 2]  # the third block was tried twice, the first two once
+  assert_array_equal(features.extract(images, by), first)
+  assert len(calls) == 4
+
+
+def test_a_folder_becomes_a_file_that_a_run_reads(weights, tmp_path):
+  (tmp_path / 'photos').mkdir()
+  for i, image in enumerate(pictures(4)):
+    Image.fromarray(image).save(tmp_path / 'photos' / f'{i}.png')
+  shape = feature_files.write(tmp_path / 'photos', tmp_path / 'f.npz', weights)
+  kept = feature_files.read(tmp_path / 'f.npz')
+  assert shape == (4, 64) and kept['features'].shape == (4, 1, 1, 64)
+  assert kept['names'].tolist() == [f'{i}.png' for i in range(4)] and len(set(kept['ids'].tolist())) == 4
+  assert str(kept['weights']) == features.extractor(weights).weights.sha256 and str(kept['trained_on']) == 'net.npz'
+
+
+def test_every_format_holds_the_same_features(tmp_path):
+  values = np.random.RandomState(0).standard_normal((5, 7)).astype(np.float32)
+  np.save(tmp_path / 'f.npy', values)
+  np.savez(tmp_path / 'f.npz', embeddings=values)
+  pq.write_table(pa.table({'embedding': list(values), 'label': range(5)}), tmp_path / 'f.parquet')
+  for name in ('f.npy', 'f.npz', 'f.parquet'):
+    assert_allclose(feature_files.read(tmp_path / name)['features'][:, 0, 0], values, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  'arrays, said',
+  [
+    ({'pixels': np.zeros((3, 4))}, 'holds pixels; expected features'),
+    ({'features': np.zeros(3)}, r'float64 \(3,\); expected numbers'),
+    ({'features': np.array(['a', 'b'])}, 'expected numbers'),
+    ({'features': np.array([[1, 2], [np.nan, 1]])}, r'row 1 \(from 0\) of features is not finite'),
+  ],
+)
+def test_a_file_that_holds_no_features_is_named(tmp_path, arrays, said):
+  np.savez(tmp_path / 'f.npz', **arrays)
+  with pytest.raises(UserError, match=said):
+    feature_files.read(tmp_path / 'f.npz')
+
+
+def rows(count=96, width=6, classes=3):
+  """Features of three classes that can be told apart, in two views, and 20 % wrong labels."""
+  random = np.random.RandomState(0)
+  true = np.arange(count) % classes
+  values = random.standard_normal((count, 2, 1, width)) + 4 * np.eye(classes, width)[true][:, None, None]
+  given = np.where(random.rand(count) < 0.2, (true + 1) % classes, true)
+  return np.float16(values), np.int32(given), np.int32(true)
+
+
+@pytest.mark.parametrize('method, model', [('co_teaching', 'linear'), ('fixmatch', 'mlp')])
+def test_methods_learn_from_features(method, model):
+  values, given, true = rows()
+  given[::4] = -1 if method == 'fixmatch' else given[::4]
+  config = defaults.get_config()
+  override(config, {'strategy.name': method, 'model.name': model, 'epochs': 6, 'batch_size': 16, 'data.val': ''}, '')
+  override(config, {'optim.lr': 1.0 if model == 'linear' else 0.3}, '')
+  trained = in_memory.fit(config, TrainData(values, given, np.full(len(given), -1, np.int32), 3))
+  assert (trained.probs(values).argmax(1) == true).mean() > 0.8
+
+
+def test_a_run_computes_features_says_so_and_predicts_images(weights, tmp_path, monkeypatch):
+  images = runs.arrays()['images'].repeat(3, -1)
+  config = runs.recipe(
+    runs.npz(tmp_path / 'data.npz', images=images),
+    data__features=weights,
+    data__views=1,
+    model__name='linear',
+    model__mean=(),
+    model__std=(),
+    optim__lr=1.0,
+  )
+  result = runs.fit(config, tmp_path / 'run', monkeypatch)
+  assert result['knowledge'] == ['pretrained: net.npz'] and result['pretrained'][0]['size'] == 16
+  predictor = predict.load(tmp_path / 'run')
+  assert predictor.shape == (8, 8, 3)
+  samples = storage.read_parquet(tmp_path / 'run' / 'samples.parquet')[0]
+  assert_array_equal(predictor(images[samples['row']]), samples['predicted'])
+
+
+def test_a_file_of_features_is_a_source(tmp_path, monkeypatch):
+  values, given, true = rows(168)
+  np.savez(tmp_path / 'f.npz', features=values[:, 0, 0], labels=given, true=true)
+  config = runs.recipe(tmp_path / 'f.npz', model__name='linear', model__mean=(), model__std=(), optim__lr=1.0)
+  config.data.source = 'features'
+  result = runs.fit(config, tmp_path / 'run', monkeypatch)
+  assert result['audit']['selected'] > 0.9
+
+
+def test_models_and_rows_of_different_kinds_are_refused(weights):
+  config = defaults.get_config()
+  config.data.val = ''
+  values, given, _ = rows()
+  with pytest.raises(UserError, match="'small_cnn' cannot learn from features of 6 numbers; expected linear or mlp"):
+    in_memory.fit(config, TrainData(values, given, given, 3))
+  config.data.features = weights
+  with pytest.raises(UserError, match=r'takes images; with data\.features=.*expected linear or mlp'):
+    in_memory.fit(config, TrainData(values, given, given, 3))
+  config.data.features, config.model.name = '', 'linear'
+  with pytest.raises(UserError, match=r"'linear' cannot learn from images of 8x8; expected data\.features"):
+    in_memory.fit(config, TrainData(pictures(96), given, given, 3))
+
+
+def test_a_view_is_drawn_into_the_place_where_models_look():
+  image = np.arange(6, dtype=np.float32).reshape(3, 1, 2)
+  drawn = {float(feature_view(jax.random.key(i), image, Strength())[0, 0, 0]) for i in range(20)}
+  assert drawn == {0.0, 2.0, 4.0}
+
+
+def test_features_are_standardised_by_the_training_rows():
+  values = np.float32(np.random.RandomState(0).standard_normal((50, 1, 1, 4)) * [1, 2, 3, 4] + [5, 6, 7, 8])
+  net = Net(linear.Model(3), (0.0,), (1.0,))
+  params, stats = net.init(jax.random.key(0), values)
+  seen = np.asarray(net.look(params, stats, values)[1][0]) * np.sqrt(4)
+  assert_allclose(seen.mean(0), 0, atol=1e-5)
+  assert_allclose(seen.std(0), 1, rtol=1e-4)

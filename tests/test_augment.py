@@ -560,7 +560,7 @@ def test_check_ops_names_the_field_and_the_nearest():
   [
     ({'rotaton': 3}, "Did you mean 'rotation'"),
     ({'hue': 0.7}, r'augment\.hue: expected a number from 0 to 0.5, found 0.7'),
-    ({'pad': 2.5}, r'augment\.pad: expected a whole number of pixels or, below 1, a part.*2.5'),
+    ({'pad': 2.5}, r'augment\.pad: expected a whole number of pixels or, below 1, a fraction.*2.5'),
     ({'draws': 2.5}, r'augment\.draws: expected a whole number.*2.5'),
     ({'scale': (0.9, 0.1)}, r'augment\.scale: expected two numbers, the smaller first'),
     ({'scale': 0.5}, r'augment\.scale'),

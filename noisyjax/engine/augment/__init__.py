@@ -1,1 +1,1 @@
-"""Augmentation of a batch inside the jitted step: pure jnp, one key per row, one program for every strength."""
+"""Augmentation of a batch inside the compiled step, in `jax.numpy`: one key per row, one program for all strengths."""

@@ -1,6 +1,6 @@
-"""Colour operations on one image: float32 [H, W, C] in 0..255 to the same.
+"""Colour operations on one image, float32 [H, W, C] in 0..255. The result has the same shape and range.
 
-Amounts are traced numbers.
+All amounts are traced.
 """
 
 import jax
@@ -8,22 +8,25 @@ import jax.numpy as jnp
 
 
 def adjust_brightness(image: jax.Array, factor: jax.Array) -> jax.Array:
-  """Towards black (factor < 1) or away from it."""
+  """Scales the pixels: factor 0 gives black, 1 the image."""
   return _blend(image, jnp.zeros_like(image), factor)
 
 
 def adjust_contrast(image: jax.Array, factor: jax.Array) -> jax.Array:
-  """Towards the image's mean gray or away from it."""
+  """Scales the distance from the mean gray of the image: factor 0 gives that gray, 1 the image."""
   return _blend(image, _gray(image.mean((0, 1))), factor)  # the mean of the gray is the gray of the mean
 
 
 def adjust_saturation(image: jax.Array, factor: jax.Array) -> jax.Array:
-  """Towards gray or away from it; one channel has no saturation."""
+  """Scales the distance from the gray image: factor 0 gives gray, 1 the image. Does nothing to a single channel."""
   return _blend(image, _gray(image), factor)
 
 
 def adjust_sharpness(image: jax.Array, factor: jax.Array) -> jax.Array:
-  """Towards PIL's SMOOTH (weights 1 around a 5, over 13; the outermost pixels stay) or away from it."""
+  """Scales the distance from the image smoothed by PIL's SMOOTH: factor 0 gives the smoothed image, 1 the image.
+
+  SMOOTH has weight 5/13 at the centre and 1/13 at its eight neighbours, and keeps the outermost pixels.
+  """
   rows = image[:-2] + image[1:-1] + image[2:]  # [H-2, W, C]
   nine = rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]  # [H-2, W-2, C]
   inner = (nine + 4.0 * image[1:-1, 1:-1]) / 13.0
@@ -31,10 +34,11 @@ def adjust_sharpness(image: jax.Array, factor: jax.Array) -> jax.Array:
 
 
 def adjust_hue(image: jax.Array, shift: jax.Array) -> jax.Array:
-  """Turns the hue by `shift` circles at equal HSV saturation and value; one channel has no hue.
+  """Rotates the hue by `shift` turns and keeps HSV saturation and value. Does nothing to a single channel.
 
-  With V the largest and X the spread of a pixel's channels, channel n of the result is V - X max(0, min(k, 4 - k, 1)),
-  k = (n + 6 hue) mod 6 and n = 5, 3, 1 for red, green, blue: HSV to RGB without its six cases.
+  With V the maximum of a pixel's channels and X their maximum minus their minimum, channel n of the result is
+  V - X max(0, min(k, 4 - k, 1)), where k = (n + 6 hue) mod 6 and n = 5, 3, 1 for red, green, blue. This is the
+  conversion from HSV to RGB without its six cases.
   """
   if image.shape[-1] != 3:
     return image
@@ -54,49 +58,49 @@ def adjust_hue(image: jax.Array, shift: jax.Array) -> jax.Array:
 
 
 def autocontrast(image: jax.Array) -> jax.Array:
-  """Each channel stretched to 0..255; a channel of one value stays."""
+  """Stretches each channel to 0..255; a constant channel is not changed."""
   lo, hi = image.min((0, 1)), image.max((0, 1))  # [C]
   spread = jnp.where(hi > lo, hi - lo, 255.0)
   return jnp.clip((image - jnp.where(hi > lo, lo, 0.0)) * (255.0 / spread), 0.0, 255.0)
 
 
 def equalize(image: jax.Array) -> jax.Array:
-  """Each channel's histogram made flat, by PIL's integer arithmetic on the rounded values.
+  """Equalizes the histogram of each channel with PIL's integer arithmetic, on rounded values.
 
-  With n the number of pixels darker than a value, and s = floor(max n / 255): the value becomes
+  With n the number of pixels that are darker than a value, and s = floor(max n / 255), the value becomes
   floor((n + floor(s / 2)) / s).
   """
   channels = image.shape[-1]
   value = jnp.clip(jnp.round(image), 0.0, 255.0)
-  slot = value.astype(jnp.int32) + 256 * jnp.arange(channels)  # one histogram a channel, laid end to end
+  slot = value.astype(jnp.int32) + 256 * jnp.arange(channels)  # the histograms of the channels, concatenated
   counts = jnp.zeros(256 * channels, jnp.int32).at[slot.ravel()].add(1, mode='promise_in_bounds')
   counts = counts.reshape(channels, 256).astype(jnp.float32)  # exact: far fewer than 2^24 pixels
-  # A product, not a cumsum: XLA would fuse the running sum into the look-up below and redo it for every pixel.
+  # A matmul, not a cumsum: XLA would fuse the cumsum into the look-up below and recompute it for every pixel.
   darker = jnp.matmul(counts, jnp.tri(256, k=-1).T, precision='highest')  # [C, 256]
   most = jnp.where(counts > 0, darker, 0.0).max(1, keepdims=True)  # [C, 1]
-  step = jnp.floor((most + 0.5) / 255.0)  # the half keeps an inexact quotient off the next integer
+  step = jnp.floor((most + 0.5) / 255.0)  # 0.5 guards the floor against rounding errors of the quotient
   table = jnp.minimum(jnp.floor((darker + jnp.floor(step / 2.0) + 0.5) / jnp.maximum(step, 1.0)), 255.0)
   table = jnp.where(step > 0, table, jnp.arange(256.0))  # too few pixels or values: unchanged
   return table.ravel().at[slot].get(mode='promise_in_bounds')
 
 
 def posterize(image: jax.Array, bits: jax.Array) -> jax.Array:
-  """Keeps the upper `bits` of 8."""
+  """Keeps the upper `bits` of the 8 bits of each value."""
   step = jnp.left_shift(1, 8 - bits).astype(image.dtype)
   return jnp.floor(image / step) * step
 
 
 def solarize(image: jax.Array, threshold: jax.Array) -> jax.Array:
-  """Inverts the values that reach `threshold`."""
+  """Inverts the values from `threshold` on."""
   return jnp.where(image >= threshold, 255.0 - image, image)
 
 
 def _blend(image: jax.Array, other: jax.Array, factor: jax.Array) -> jax.Array:
-  return jnp.clip(image * factor + other * (1.0 - factor), 0.0, 255.0)  # factor 1 gives the image to the last bit
+  return jnp.clip(image * factor + other * (1.0 - factor), 0.0, 255.0)  # exact for factor 1
 
 
 def _gray(image: jax.Array) -> jax.Array:
-  """ITU-R 601 luma [..., 1] of [..., C]."""
+  """Returns the ITU-R 601 luma, [..., 1], of RGB; a single channel is returned as it is."""
   if image.shape[-1] != 3:
     return image
   return 0.299 * image[..., 0:1] + 0.587 * image[..., 1:2] + 0.114 * image[..., 2:3]

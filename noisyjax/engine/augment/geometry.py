@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-BLACK = 0.0  # outside the image
+BLACK = 0.0  # value of pixels outside the image
 
 
 def rotation(degrees: jax.Array, height: int, width: int) -> jax.Array:
-  """The matrix [3, 3] for `warp` of a turn about the centre, counter-clockwise as in PIL."""
+  """Returns the matrix [3, 3] for `warp` that rotates an image counter-clockwise about its centre, as in PIL."""
   angle = jnp.deg2rad(degrees)
   cos, sin = jnp.cos(angle), jnp.sin(angle)
   x, y = width / 2, height / 2
@@ -15,7 +15,12 @@ def rotation(degrees: jax.Array, height: int, width: int) -> jax.Array:
 
 
 def warp(image: jax.Array, matrix: jax.Array) -> jax.Array:
-  """Output pixel p shows input point `matrix @ p`, p = (x, y, 1) with pixel centres at halves, as in PIL's AFFINE."""
+  """Applies an affine transform, as PIL's AFFINE does: output pixel p takes the value of the input at `matrix @ p`.
+
+  Args:
+    image: [H, W, C] in 0..255.
+    matrix: [3, 3]; maps p = (x, y, 1), with pixel centres at half-integers.
+  """
   height, width, _ = image.shape
   y, x = jnp.arange(height)[:, None] + 0.5, jnp.arange(width)[None] + 0.5
   (xx, xy, x0), (yx, yy, y0), _ = matrix
@@ -23,16 +28,19 @@ def warp(image: jax.Array, matrix: jax.Array) -> jax.Array:
 
 
 def sample(image: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
-  """The image at points (y, x), in pixels from the first pixel's centre: bilinear, black outside.
+  """Returns the image at the points (y, x), by bilinear interpolation; it is black outside.
 
-  `y` and `x` broadcast to [H, W].
+  Args:
+    image: [H, W, C] in 0..255.
+    y: vertical coordinates, in pixels from the centre of the first pixel; `y` and `x` broadcast to [H, W].
+    x: horizontal coordinates, likewise.
   """
   height, width, channels = image.shape
   framed = jnp.pad(image, ((1, 1), (1, 1), (0, 0)), constant_values=BLACK).reshape(-1, channels)
   y, x = jnp.clip(y + 1.0, 0.0, height + 1.0), jnp.clip(x + 1.0, 0.0, width + 1.0)
   top, left = jnp.minimum(jnp.floor(y), height), jnp.minimum(jnp.floor(x), width)
   down, right = (y - top)[..., None], (x - left)[..., None]  # [H, W, 1] in 0..1
-  corner = top.astype(jnp.int32) * (width + 2) + left.astype(jnp.int32)  # [H, W]: each point's upper left neighbour
+  corner = top.astype(jnp.int32) * (width + 2) + left.astype(jnp.int32)  # [H, W], index of the upper left neighbour
 
   def at(offset: int) -> jax.Array:
     return framed.at[corner + offset].get(mode='promise_in_bounds')  # [H, W, C]

@@ -1,8 +1,9 @@
-"""What storing an image as JPEG does to its pixels, as pure jnp: colour transform, 4:2:0, quantised cosines, and back.
+"""The effect of JPEG compression on the pixels of an image, in `jax.numpy`.
 
-The baseline JPEG of ITU-T T.81 with the tables of its annex K, scaled by a quality from 1 to 100 as libjpeg scales
-them, chroma halved both ways and interpolated back by libjpeg's triangle filter (Pillow's defaults). Entropy coding,
-which loses nothing, is left out. Departure: cosines in float32, where libjpeg's are integers of 13 bits.
+This is the baseline JPEG of ITU-T T.81 with the quantisation tables of its annex K. As in libjpeg with Pillow's
+defaults, the tables are scaled by a quality from 1 to 100, and chroma is subsampled 4:2:0 and interpolated back by the
+triangle filter. Entropy coding is lossless and left out. Departure: the cosines are float32; libjpeg's are 13-bit
+integers.
 """
 
 import jax
@@ -26,7 +27,8 @@ LUMINANCE = np.array(
 CHROMINANCE = np.full((8, 8), 99, np.float32)
 CHROMINANCE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 
-# From RGB to luma and two chromas (JFIF; the chromas' 128 is left out, as the level shift is), and back.
+# RGB to luma and two chromas (JFIF) and back. The offset of 128 of the chromas is left out, because the level shift of
+# the cosine transform would subtract it again.
 TO_YCC = np.array(
   [[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]], np.float32
 )
@@ -34,7 +36,7 @@ FROM_YCC = np.array([[1, 0, 1.402], [1, -0.344136286, -0.714136286], [1, 1.772, 
 
 
 def _cosines() -> np.ndarray:
-  """Returns the orthonormal two-dimensional DCT of a block as one matrix: pixels [64] → coefficients [64]."""
+  """Returns the orthonormal two-dimensional DCT of an 8 x 8 block as a matrix [64, 64]: pixels → coefficients."""
   k, n = np.mgrid[:8, :8]
   one = np.cos((2 * n + 1) * k * np.pi / 16) * np.where(k == 0, np.sqrt(1 / 8), 0.5)
   return np.kron(one, one).astype(np.float32)
@@ -44,14 +46,14 @@ COSINES = _cosines()
 
 
 def compressed(image: jax.Array, quality: jax.Array) -> jax.Array:
-  """Returns an image as it comes back from a JPEG file.
+  """Returns an image after JPEG compression and decompression.
 
   Args:
-    image: float32 [H, W, C] in 0..255, rounded to whole numbers first; C = 1 or 3.
-    quality: whole number from 1 to 100, traced.
+    image: float32 [H, W, C] in 0..255, which is rounded to integers first; C = 1 or 3.
+    quality: integer from 1 to 100, traced.
 
   Returns:
-    float32 [H, W, C], whole numbers in 0..255.
+    float32 [H, W, C], integers in 0..255.
   """
   height, width, channels = image.shape
   image = jnp.round(image)
@@ -60,7 +62,7 @@ def compressed(image: jax.Array, quality: jax.Array) -> jax.Array:
     return jnp.clip(jnp.round(luma[:height, :width, None] + 128.0), 0.0, 255.0)
   planes = jnp.round(jnp.tensordot(TO_YCC, image, (1, 2), precision='highest'))  # [3, H, W]
   luma = _coded(_padded(planes[0], 8, 8) - 128.0, LUMINANCE, quality)[:height, :width] + 128.0
-  chroma = _padded(planes[1:], 2, 16)  # as libjpeg does: columns are repeated first, rows when they are halved
+  chroma = _padded(planes[1:], 2, 16)  # as in libjpeg: columns are padded to 16 before subsampling, rows to 8 after
   high, wide = chroma.shape[1] // 2, chroma.shape[2] // 2
   halves = chroma.reshape(2, high, 2, wide, 2).mean((2, 4))
   halved = _padded(jnp.floor(halves + _alternating(wide, 1 / 4, 2 / 4)), 8, 8)  # [2, H'/2, W'/2]
@@ -69,7 +71,7 @@ def compressed(image: jax.Array, quality: jax.Array) -> jax.Array:
   if chroma.shape[2] > 2:
     doubled = _doubled(_doubled(chroma, 1), 2)[:, :height, :width]
     chroma = jnp.floor(doubled + _alternating(width, 8 / 16, 7 / 16))
-  else:  # libjpeg does not interpolate the narrowest
+  else:  # libjpeg does not interpolate images this narrow
     chroma = chroma.repeat(2, 1).repeat(2, 2)[:, :height, :width]
   planes = jnp.concatenate([jnp.clip(jnp.round(luma), 0.0, 255.0)[None], chroma])
   rgb = jnp.einsum('cd,dhw->hwc', FROM_YCC, planes, precision='highest')
@@ -77,19 +79,28 @@ def compressed(image: jax.Array, quality: jax.Array) -> jax.Array:
 
 
 def _alternating(width: int, even: float, odd: float) -> np.ndarray:
-  """What libjpeg adds before it rounds down, by column, so that rounding has no bias: [width]."""
+  """Returns the offset per column, [width], that libjpeg adds before it rounds down, so that rounding has no bias."""
   return np.where(np.arange(width) % 2, odd, even).astype(np.float32)
 
 
 def _padded(planes: jax.Array, rows: int, columns: int) -> jax.Array:
-  """Repeats the last row and column until the sides are multiples of these: [..., H, W] → [..., H', W']."""
+  """Pads [..., H, W] with copies of the last row and column to multiples of `rows` and `columns`."""
   height, width = planes.shape[-2:]
   missing = [(0, 0)] * (planes.ndim - 2) + [(0, -height % rows), (0, -width % columns)]
   return jnp.pad(planes, missing, mode='edge')
 
 
 def _coded(plane: jax.Array, table: np.ndarray, quality: jax.Array) -> jax.Array:
-  """Rounds the cosines of each block to multiples of the table's steps: [H', W'] → [H', W'], multiples of 8."""
+  """Quantises the DCT coefficients of each 8 x 8 block and transforms them back.
+
+  Args:
+    plane: [H', W'] around 0; both sides are multiples of 8.
+    table: quantisation steps at quality 50, [8, 8].
+    quality: from 1 to 100.
+
+  Returns:
+    [H', W'].
+  """
   scale = jnp.where(quality < 50, jnp.floor(5000.0 / quality), 200.0 - 2.0 * quality)
   step = jnp.clip(jnp.floor((table.reshape(-1) * scale + 50.0) / 100.0), 1.0, 255.0)  # [64]
   high, wide = plane.shape[0] // 8, plane.shape[1] // 8
@@ -100,7 +111,10 @@ def _coded(plane: jax.Array, table: np.ndarray, quality: jax.Array) -> jax.Array
 
 
 def _doubled(planes: jax.Array, axis: int) -> jax.Array:
-  """Twice as many samples along an axis, each 3/4 of the nearer old one and 1/4 of the farther; the ends repeat."""
+  """Doubles the samples along an axis by a triangle filter; the ends are repeated.
+
+  Each new sample is 3/4 of the nearest old sample and 1/4 of the second nearest.
+  """
   last = planes.shape[axis] - 1
   before = jnp.take(planes, np.maximum(np.arange(last + 1) - 1, 0), axis)
   after = jnp.take(planes, np.minimum(np.arange(last + 1) + 1, last), axis)

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 
 
 def mixup_pairs(key: jax.Array, alpha: jax.Array, batch: int) -> tuple[jax.Array, jax.Array]:
-  """Who is mixed with whom, and how much of the first is kept.
+  """Draws the mixing coefficient and the partners of a batch.
+
+  The mixed images are `lam * x + (1 - lam) * x[partner]`, and targets are mixed in the same way.
 
   Args:
     key: one typed key.
@@ -13,8 +15,7 @@ def mixup_pairs(key: jax.Array, alpha: jax.Array, batch: int) -> tuple[jax.Array
     batch: static number of rows.
 
   Returns:
-    lam, a float32 scalar from Beta(alpha, alpha), and partner, int32 [batch], a permutation:
-    `x = lam * x + (1 - lam) * x[partner]` and the same for the targets.
+    lam, a float32 scalar from Beta(alpha, alpha); and partner, int32 [batch], a permutation.
   """
   lam_key, partner_key = jax.random.split(key)
   alpha = jnp.asarray(alpha, jnp.float32)

@@ -1,22 +1,22 @@
 """The operations that a config may name, and `augment`, which applies a tuple of them to a batch.
 
-An op is `op(key, image [H, W, C], strength) -> image [H, W, C]` on float32 values in 0..255, and stays in that range.
+An op is `op(key, image [H, W, C], strength) -> image [H, W, C]` on float32 values in 0..255; results are in that range.
 
-* `crop`, `flip`: He et al. 2016 (arXiv:1512.03385, section 4.2). The border is raw 0 (black), as in torchvision's
-  `RandomCrop(32, padding=4)`, because the published code whose numbers we compare with (DivideMix, ELR, SOP) pads so.
-  FixMatch and airbench reflect instead.
+* `crop`, `flip`: He et al. 2016 (arXiv:1512.03385, section 4.2). The border is black (0 before normalisation), as in
+  torchvision's `RandomCrop(32, padding=4)` and in the official code of the methods whose numbers we compare with
+  (DivideMix, ELR, SOP). FixMatch and airbench reflect the image instead.
 * `rotate`: a uniform angle, bilinear, black outside.
 * `jitter`, `resized_crop`: torchvision's `ColorJitter` and `RandomResizedCrop` (Szegedy et al. 2015,
-  arXiv:1409.4842). Jitter keeps one order (brightness, contrast, saturation, hue) where torchvision shuffles it per
-  image. A box too large for the image is clipped to it where torchvision draws again.
-* `cutout`: DeVries and Taylor 2017 (arXiv:1708.04552): a square whose centre is any pixel, so that the border may cut
-  it. It is mid-gray, as in FixMatch-pytorch; the paper's zero after normalisation means much the same.
-  `random_cutout`: the same with a side drawn anew for each image, uniform from 0 to `cutout`, as in
+  arXiv:1409.4842). Jitter has a fixed order (brightness, contrast, saturation, hue); torchvision shuffles it per
+  image. A box that exceeds the image is clipped; torchvision draws again.
+* `cutout`: DeVries and Taylor 2017 (arXiv:1708.04552): a square around any pixel, which may extend beyond the
+  border. It is mid-gray, as in FixMatch-pytorch; the paper uses zero after normalisation, which is about the same.
+  `random_cutout`: the same with a random side for each image, uniform from 0 to `cutout`, as in
   microsoft/Semi-supervised-learning (USB) and ProMix.
 * `rand_augment`, `auto_augment`: see `policies.py`.
 * `feature_view`, `feature_noise`: of features; see `features.py`.
-* `jpeg`: every second image as it comes back from a JPEG file, of a quality drawn anew; see `jpeg.py`. The others stay
-  as they are, so that a network sees both.
+* `jpeg`: half of the images, chosen at random, are compressed as JPEG at a random quality; see `jpeg.py`. The others
+  are not changed, so that a network sees both.
 """
 
 from collections.abc import Sequence
@@ -32,16 +32,17 @@ from noisyjax.engine.augment.policies import auto_augment, rand_augment
 from noisyjax.engine.augment.strength import Strength, between
 from noisyjax.system.errors import UserError, check_choice
 
-GRAY = 127.0  # the hole of cutout
+GRAY = 127.0  # value of the pixels that cutout covers
 
 
 def augment(ops: tuple[str, ...], strength: Strength, keys: jax.Array, images: jax.Array) -> jax.Array:
   """Runs `ops` in order over a batch.
 
   Args:
-    ops: names checked by `check_ops`; static. The same op may appear twice: its key holds its position.
-    strength: shared by all rows.
-    keys: typed keys [B], one per row, e.g. `jax.vmap(jax.random.fold_in, (None, 0))(key, rows)`.
+    ops: names of operations, checked by `check_ops`; static. An operation may occur twice: its position in `ops` is
+      folded into its key.
+    strength: strengths, shared by all rows.
+    keys: typed keys [B], one per row, such as `jax.vmap(jax.random.fold_in, (None, 0))(key, rows)`.
     images: float32 [B, H, W, C] in 0..255, C = 1 or 3.
 
   Returns:
@@ -54,28 +55,28 @@ def augment(ops: tuple[str, ...], strength: Strength, keys: jax.Array, images: j
 
 
 def crop(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
-  """A window of the image's own size from the image with a black border of width `pad`."""
+  """Adds a black border of width `pad` and cuts out a random window of the image's size."""
   pad = round(strength.pad * min(image.shape[:2])) if strength.pad < 1 else int(strength.pad)
   framed = jnp.pad(image, ((pad, pad), (pad, pad), (0, 0)), constant_values=BLACK)
   top, left = jax.random.randint(key, (2,), 0, 2 * pad + 1)
-  # A slice per row beats index gathers and one-hot products on CPU (32x32x3: 0.4 against 0.5-0.8 and 2.3 ms per 256).
+  # On CPU, a slice per row takes 0.4 ms for 256 images of 32x32x3, index gathers 0.5-0.8 ms, one-hot products 2.3 ms.
   return jax.lax.dynamic_slice(framed, (top, left, 0), image.shape)
 
 
 def flip(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
-  """Left and right exchanged for every second image."""
+  """Mirrors an image left to right with probability 1/2."""
   del strength
   return jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)
 
 
 def rotate(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
-  """A rotation about the centre."""
+  """Rotates about the centre by a random angle."""
   degrees = between(jax.random.uniform(key), -strength.rotation, strength.rotation)
   return warp(image, rotation(degrees, *image.shape[:2]))
 
 
 def jitter(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
-  """Brightness, contrast, saturation and hue, each by its own random amount."""
+  """Changes brightness, contrast, saturation and hue, in this order, by independent random amounts."""
   uniform = jax.random.uniform(key, (4,))
 
   def factor(u: jax.Array, amount: jax.Array | float) -> jax.Array:
@@ -88,7 +89,7 @@ def jitter(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
 
 
 def resized_crop(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
-  """A box of whole pixels with random area and shape, stretched bilinearly to H x W."""
+  """Cuts out a box of random area and aspect ratio, in whole pixels, and resizes it to H x W bilinearly."""
   height, width, _ = image.shape
   uniform = jax.random.uniform(key, (4,))
   area = height * width * between(uniform[0], *strength.scale)
@@ -98,26 +99,26 @@ def resized_crop(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Ar
   top = jnp.floor(uniform[2] * (height - tall + 1.0))
   left = jnp.floor(uniform[3] * (width - wide + 1.0))
 
-  def line(size: int, start: jax.Array, length: jax.Array) -> jax.Array:  # where each output pixel looks, in the box
+  def line(size: int, start: jax.Array, length: jax.Array) -> jax.Array:  # input coordinates of the output pixels
     return start + jnp.clip((jnp.arange(size) + 0.5) * (length / size) - 0.5, 0.0, length - 1.0)
 
   return sample(image, line(height, top, tall)[:, None], line(width, left, wide)[None])
 
 
 def cutout(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
-  """A gray square of side `cutout` around a random pixel."""
+  """Covers a square of side `cutout` around a random pixel with gray."""
   return _hole(key, image, _length(strength.cutout, image))
 
 
 def random_cutout(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
-  """A gray square of a side uniform in 0..`cutout` around a random pixel."""
+  """Covers a square around a random pixel with gray; its side is uniform in 0..`cutout`."""
   side_key, place_key = jax.random.split(key)
   longest = _length(strength.cutout, image)
   return _hole(place_key, image, jnp.floor(jax.random.uniform(side_key) * (longest + 1.0)))
 
 
 def jpeg(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
-  """Every second image stored as JPEG once, at a quality uniform in `quality`."""
+  """Compresses an image as JPEG with probability 1/2, at a quality uniform in `quality`."""
   uniform = jax.random.uniform(key, (2,))
   worst, best = strength.quality
   quality = jnp.clip(jnp.floor(between(uniform[1], worst, best + 1.0)), 1.0, best)
@@ -125,7 +126,7 @@ def jpeg(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
 
 
 def _length(length: jax.Array | float, image: jax.Array) -> jax.Array:
-  """Returns pixels; see LENGTHS."""
+  """Returns a length in pixels; see LENGTHS."""
   return jnp.where(length < 1, jnp.round(length * min(image.shape[:2])), length)
 
 
@@ -147,10 +148,14 @@ OPS = {
 
 
 def check_ops(field: str, ops: Sequence[str]) -> tuple[str, ...]:
-  """Returns `ops` as a tuple of known names.
+  """Returns `ops` as a tuple.
+
+  Args:
+    field: field of the config, for messages.
+    ops: names of operations.
 
   Raises:
-    UserError: naming `field`, the nearest name and all names.
+    UserError: `ops` is a text, or one of the names is unknown.
   """
   if isinstance(ops, str):
     raise UserError(f'{field}: expected a tuple of names such as ("crop", "flip"), found the text {ops!r}.')

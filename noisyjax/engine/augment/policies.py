@@ -1,17 +1,18 @@
-"""RandAugment and AutoAugment: random operations of one pool, colours first, then all geometry in one warp.
+"""RandAugment and AutoAugment: random operations from one pool. Colour operations come first, then one warp.
 
-* `rand_augment`: Cubuk et al. 2020 (arXiv:1909.13719) as FixMatch uses it: the pool and ranges of Sohn et al. 2020
-  (arXiv:2001.07685, appendix), a new level for every draw. USB and ProMix apply each of 3 draws and then
-  `random_cutout` of up to half the side: the defaults here. google-research/fixmatch applies each of 2 draws with
-  probability 1/2, then `cutout` of half the side.
+* `rand_augment`: Cubuk et al. 2020 (arXiv:1909.13719) in the variant of FixMatch: the pool and the ranges of Sohn et
+  al. 2020 (arXiv:2001.07685, appendix), with a random level for each draw. The defaults are those of USB and ProMix: 3
+  draws, all of them applied, then `random_cutout` of up to half the side. google-research/fixmatch applies each of 2
+  draws with probability 1/2, then `cutout` of half the side.
   Departures: the level is a distance from the identity, continuous in 0..magnitude/10, so that magnitude 0 changes
-  nothing and 10 spans the paper's ranges; colours come first, in the order drawn, then all geometry as ONE bilinear
-  warp (there: one after another, nearest), because under `vmap` a switch computes every branch anyway.
-* `auto_augment`: the 25 sub-policies of Cubuk et al. 2019 for CIFAR-10 (arXiv:1805.09501, table 7), with the amounts
-  of the authors' code (tensorflow/models, carried on in google-research/fixmatch and shengliu66/SOP). Departures:
-  translations are parts of the width, 1/32 for each of the code's pixels, and colours come before geometry as above.
-  MrChenFeng/SSR_BMVC2022 has the same sub-policies with amounts of another code base (strengths of colours with a
-  random sign, rotation to one side, gray borders).
+  nothing and magnitude 10 covers the paper's ranges. Colour operations come first, in the order of the draws, and all
+  geometric operations are combined into one bilinear warp, because under `vmap` a switch computes all branches anyway;
+  in the original code operations follow one another, with nearest-neighbour interpolation.
+* `auto_augment`: the 25 sub-policies of Cubuk et al. 2019 for CIFAR-10 (arXiv:1805.09501, table 7), with the amounts of
+  the authors' code (tensorflow/models, later google-research/fixmatch and shengliu66/SOP). Departures: translations are
+  fractions of the width, 1/32 for each pixel of that code, and colours come before geometry as above.
+  MrChenFeng/SSR_BMVC2022 has the same sub-policies with the amounts of another code base (colour strengths with a
+  random sign, rotation in one direction, gray borders).
 """
 
 import jax
@@ -21,7 +22,7 @@ from noisyjax.engine.augment import color
 from noisyjax.engine.augment.geometry import rotation, warp
 from noisyjax.engine.augment.strength import Strength, between
 
-# FixMatch's pool: colours, then geometry, each with its amount at level 0 (where it changes nothing) and at level 1.
+# FixMatch's pool, colours before geometry: the amount of each operation at level 0 (the identity) and at level 1.
 RANGES = {
   'identity': (0, 0),
   'autocontrast': (0, 0),
@@ -40,7 +41,7 @@ RANGES = {
 }
 POOL = tuple(RANGES)
 
-# AutoAugment's sub-policies: two ops one after the other, each with its probability and its level in 0..9.
+# AutoAugment's sub-policies: two operations in sequence, each with its probability and its level in 0..9.
 SUB_POLICIES = (
   (('invert', 0.1, 7), ('contrast', 0.2, 6)),
   (('rotate', 0.7, 2), ('translate_x', 0.3, 9)),
@@ -71,9 +72,9 @@ SUB_POLICIES = (
 
 
 def rand_augment(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
-  """`draws` ops of the pool, each applied with `probability`."""
+  """Draws `draws` operations from the pool and applies each with `probability`."""
   uniform = jax.random.uniform(key, (strength.draws, 4))
-  # autocontrast and equalize know no level: at magnitude 0 nothing is applied
+  # autocontrast and equalize have no level, so magnitude 0 must turn them off explicitly
   applied = (uniform[:, 1] < strength.probability) & (strength.magnitude > 0)
   choice = jnp.where(applied, jnp.floor(uniform[:, 2] * len(POOL)).astype(jnp.int32), POOL.index('identity'))
   level = uniform[:, 0] * (strength.magnitude / 10.0)
@@ -82,7 +83,7 @@ def rand_augment(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Ar
 
 
 def auto_augment(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
-  """One of the 25 sub-policies for CIFAR-10; its two ops are applied with probabilities of their own."""
+  """Draws one of the 25 sub-policies for CIFAR-10 and applies each of its two operations with its own probability."""
   del strength
   uniform = jax.random.uniform(key, (5,))
   policy = jnp.floor(uniform[0] * len(SUB_POLICIES)).astype(jnp.int32)
@@ -93,9 +94,9 @@ def auto_augment(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Ar
 
 
 def _auto_augment_op(name: str, probability: float, level: int) -> tuple[int, float, float]:
-  """Returns index into `POOL`, probability and amount of an op of `SUB_POLICIES`."""
+  """Returns the index in `POOL`, the probability and the amount of an operation of `SUB_POLICIES`."""
   if name == 'invert':
-    name, amount = 'solarize', 0  # every value reaches 0
+    name, amount = 'solarize', 0  # a threshold of 0 inverts all values
   else:
     amount = {
       'rotate': 3 * level,
@@ -109,11 +110,13 @@ def _auto_augment_op(name: str, probability: float, level: int) -> tuple[int, fl
 
 
 def _one_after_another(image: jax.Array, choice: jax.Array, amount: jax.Array, sign: jax.Array) -> jax.Array:
-  """Ops of the pool, colours first, then all geometry in one warp.
+  """Applies operations of the pool: colours first, then all geometry in one warp.
 
   Args:
-    image: [H, W, C]. choice: indices into `POOL` [D]. amount: [D].
-    sign: uniform [D]; from 1/2 on geometry goes the other way.
+    image: [H, W, C].
+    choice: int [D], indices into `POOL`.
+    amount: [D], amounts of the operations.
+    sign: [D], uniform in 0..1; from 1/2 on the amount of a geometric operation is negated.
   """
   height, width, _ = image.shape
   matrix = jnp.eye(3)
@@ -125,11 +128,14 @@ def _one_after_another(image: jax.Array, choice: jax.Array, amount: jax.Array, s
 
 
 def recolor(image: jax.Array, choice: jax.Array, amount: jax.Array) -> jax.Array:
-  """The pool's colour op number `choice` (an index into `POOL`); geometry leaves the image alone.
+  """Applies a colour operation of the pool; returns the image unchanged for a geometric one.
 
-  `amount` is a factor (1 changes nothing), bits that posterize keeps (rounded up), or the threshold of solarize.
+  Args:
+    image: [H, W, C].
+    choice: index into `POOL`.
+    amount: a factor (1 is the identity), the number of bits of posterize (rounded up) or the threshold of solarize.
   """
-  # First and apart: a table look-up fused with the candidates below would make all of them slow on CPU.
+  # Separate from the candidates below: on CPU, fusing this table look-up with them would slow all of them down.
   image = jnp.where(choice == POOL.index('equalize'), color.equalize(image), image)
   candidates = {
     'autocontrast': color.autocontrast(image),
@@ -144,9 +150,13 @@ def recolor(image: jax.Array, choice: jax.Array, amount: jax.Array) -> jax.Array
 
 
 def geometry(choice: jax.Array, amount: jax.Array, height: int, width: int) -> jax.Array:
-  """The matrix [3, 3] of the pool's geometric op number `choice`; the identity for colours.
+  """Returns the matrix [3, 3] of a geometric operation of the pool; the identity for a colour operation.
 
-  `amount` is in degrees, a shear's coefficient, or a part of the width or height.
+  Args:
+    choice: index into `POOL`.
+    amount: degrees of a rotation, coefficient of a shear, or fraction of the width or height for a translation.
+    height: height of the image.
+    width: width of the image.
   """
 
   def only(name: str, value: jax.Array) -> jax.Array:
@@ -157,4 +167,4 @@ def geometry(choice: jax.Array, amount: jax.Array, height: int, width: int) -> j
   affine = affine.at[0, 2].set(only('translate_x', amount * width))
   affine = affine.at[1, 2].set(only('translate_y', amount * height))
   turn = rotation(only('rotate', amount), height, width)
-  return jnp.matmul(affine, turn, precision='highest')  # at most one of the two is not the identity
+  return jnp.matmul(affine, turn, precision='highest')  # at least one of the two is the identity

@@ -1,4 +1,4 @@
-"""How far each augmentation may go: the numbers of a config, and their bounds."""
+"""The strengths of the augmentations: numbers of the config, and their bounds."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import jax
 
 from noisyjax.system.errors import UserError, check_choice
 
-# What `check_strength` lets through. Beyond magnitude 10 the factors of the pool would turn negative.
+# Ranges that `check_strength` accepts. Above magnitude 10 some factors of the pool would be negative.
 BOUNDS = {
   'rotation': (0, 180),
   'brightness': (0, 10),
@@ -24,43 +24,63 @@ BOUNDS = {
   'draws': (0, 20),
   'quality': (0, 100),
 }
-# Lengths: whole pixels, or below 1 a part of the image's shorter side.
+# Lengths: whole pixels or, if below 1, a fraction of the image's shorter side.
 LENGTHS = ('pad', 'cutout')
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Strength:
-  """How far each op may go. Traced leaves, so that another strength runs the same program, but for `pad` and `draws`.
+  """The strength of each operation.
 
-  Build it from a config with `check_strength`, which casts: an int in a float field would trace again.
+  All fields but `pad` and `draws` are traced, so that a new strength runs the same program. Build it with
+  `check_strength`, which casts the values: an int in a float field would trace the program again.
+
+  Attributes:
+    rotation: rotate: maximum angle in degrees; the angle is uniform in ±rotation.
+    brightness: jitter: the factor is uniform in 1 ± brightness, but at least 0.
+    contrast: jitter: likewise.
+    saturation: jitter: likewise.
+    hue: jitter: the shift is uniform in ±hue, as a fraction of the colour circle.
+    scale: resized_crop: minimum and maximum area, as a fraction of the image's.
+    ratio: resized_crop: minimum and maximum of width / height, log-uniform.
+    magnitude: rand_augment: maximum level, in 0..10.
+    probability: rand_augment: probability that a draw is applied.
+    quality: jpeg: minimum and maximum quality, in 1..100.
+    cutout: cutout: side of the square; random_cutout: maximum side. A length, see LENGTHS.
+    pad: crop: width of the border. A length, see LENGTHS.
+    draws: rand_augment: operations per image.
   """
 
-  rotation: float = 15.0  # rotate: degrees, uniform in ±rotation
-  brightness: float = 0.4  # jitter: factor uniform in 1 ± brightness, not below 0
+  rotation: float = 15.0
+  brightness: float = 0.4
   contrast: float = 0.4
   saturation: float = 0.4
-  hue: float = 0.1  # jitter: fraction of the colour circle, uniform in ±hue
-  scale: tuple[float, float] = (0.2, 1.0)  # resized_crop: fraction of the area
-  ratio: tuple[float, float] = (3 / 4, 4 / 3)  # resized_crop: width / height, log-uniform
-  magnitude: float = 10.0  # rand_augment: 0..10
-  probability: float = 1.0  # rand_augment: that a draw is applied
-  quality: tuple[float, float] = (50.0, 95.0)  # jpeg: 1..100, the worst and the best
-  cutout: float = 0.5  # cutout: side of the hole; random_cutout: its largest side. A length, see LENGTHS
-  pad: float = dataclasses.field(default=0.125, metadata={'static': True})  # crop: the border's width, a length
-  draws: int = dataclasses.field(default=3, metadata={'static': True})  # rand_augment: ops per image
+  hue: float = 0.1
+  scale: tuple[float, float] = (0.2, 1.0)
+  ratio: tuple[float, float] = (3 / 4, 4 / 3)
+  magnitude: float = 10.0
+  probability: float = 1.0
+  quality: tuple[float, float] = (50.0, 95.0)
+  cutout: float = 0.5
+  pad: float = dataclasses.field(default=0.125, metadata={'static': True})
+  draws: int = dataclasses.field(default=3, metadata={'static': True})
 
 
 def between(uniform: jax.Array, lo: jax.Array | float, hi: jax.Array | float) -> jax.Array:
-  """Scales a number in 0..1 to lo..hi; the result is exactly lo where the two are equal."""
+  """Scales a number from 0..1 to lo..hi. The result is exactly lo if lo = hi."""
   return lo + uniform * (hi - lo)
 
 
 def check_strength(field: str, values: Mapping[str, Any]) -> Strength:
-  """Builds a `Strength` with every number cast to its field's type; fields left out keep their defaults.
+  """Returns a `Strength` with every number cast to the type of its field.
+
+  Args:
+    field: name of the table in the config, for messages.
+    values: field → value; missing fields get their defaults.
 
   Raises:
-    UserError: naming the field, the value and the range, for an unknown field or a value out of range.
+    UserError: a field is unknown, or a value is out of range or of the wrong type.
   """
   defaults = Strength()
   checked: dict[str, Any] = {}
@@ -74,7 +94,7 @@ def check_strength(field: str, values: Mapping[str, Any]) -> Strength:
         raise ValueError
     except (TypeError, ValueError, OverflowError):
       noun = {float: 'a number', int: 'a whole number', tuple: 'two numbers, the smaller first,'}[kind]
-      noun = "a whole number of pixels or, below 1, a part of the image's side," if name in LENGTHS else noun
+      noun = "a whole number of pixels or, below 1, a fraction of the image's side," if name in LENGTHS else noun
       raise UserError(f'{field}.{name}: expected {noun} from {lo} to {hi}, found {value!r}.') from None
   return dataclasses.replace(defaults, **checked)
 
@@ -82,7 +102,7 @@ def check_strength(field: str, values: Mapping[str, Any]) -> Strength:
 def _cast(kind: type, value: Any, lo: float, hi: float) -> float | int | tuple[float, float]:
   if kind is tuple:
     first, second = (float(part) for part in value)
-    if not lo < first <= second <= hi:  # an empty box or a shape without width is no view
+    if not lo < first <= second <= hi:  # a scale or a ratio of 0 would be an empty box
       raise ValueError
     return first, second
   number = kind(value)

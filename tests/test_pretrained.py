@@ -117,8 +117,9 @@ def test_what_does_not_fit_is_named():
   kept = dict(tensors('resnet18'))
   kept['layer9.weight'] = kept.pop('layer1.0.bn1.weight')
   expected = (
-    r'w\.pth: is not of this network\. Tensors missing: layer1\.0\.bn1\.weight; unexpected: layer9\.weight; '
-    r'of another shape \(as it is laid out here\): conv1\.weight \(7, 7, 3, 8\) instead of \(3, 3, 3, 8\)\.'
+    r'w\.pth: the weights do not fit the network\. Tensors missing: layer1\.0\.bn1\.weight; '
+    r'unexpected: layer9\.weight; '
+    r"of another shape \(in Flax's layout\): conv1\.weight \(7, 7, 3, 8\) instead of \(3, 3, 3, 8\)\."
   )
   with pytest.raises(UserError, match=expected):
     filled(kept, resnet18(stem='cifar'))
@@ -130,7 +131,7 @@ def test_weights_that_are_not_there_are_named(tmp_path, monkeypatch):
     pretrained.find(model_class('resnet18'), 'imagenet', 'resnet18')
   with pytest.raises(UserError, match="no weights 'imagnet'; expected imagenet or the path"):
     pretrained.find(lite, 'imagnet', 'efficientnet_lite0')
-  with pytest.raises(UserError, match="no mapping of weights to model 'cnn9'"):
+  with pytest.raises(UserError, match="model 'cnn9' cannot start from weights"):
     pretrained.find(model_class('cnn9'), 'imagenet', 'cnn9')
   monkeypatch.setattr(pretrained, '_sha256', lambda *_: 'feed')
   with pytest.raises(UserError, match='has the sha256 feed; expected 5793'):

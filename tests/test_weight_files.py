@@ -104,7 +104,7 @@ def test_a_pickle_that_would_run_code_is_refused_by_name_and_runs_nothing(tmp_pa
   marker = tmp_path / 'marker'
   order = part(f'touch {marker}' if name == 'system' else f'open({str(marker)!r}, "w")')
   path = write(tmp_path / 'net.pth', ordered({'fc.bias': called(module, name, order)}), {})
-  with pytest.raises(UserError, match=f'net.pth: names {module}.{name}.*nothing was run'):
+  with pytest.raises(UserError, match=f'net.pth: refers to {module}.{name}.*no code was run'):
     read(path)
   assert not marker.exists()
 
@@ -119,9 +119,9 @@ def test_a_pickle_that_would_run_code_is_refused_by_name_and_runs_nothing(tmp_pa
     (tensor('0', np.zeros(4, '<f4'), (2, 2), (1,)), 'reaches beyond'),
     (tensor('0', np.zeros(4, '<f4'), count=5), '4 numbers instead of 5'),
     (tensor('1', np.zeros(4, '<f4')), "There is no item named 'net/data/1'"),
-    (part(b'bytes'), 'names _codecs.encode'),
+    (part(b'bytes'), 'refers to _codecs.encode'),
     (b'r\xff\xff\xff\xff', 'IndexError'),  # a memory of four billion places
-    (part({1, 2}), 'names __builtin__.set'),
+    (part({1, 2}), 'refers to __builtin__.set'),
   ],
 )
 def test_what_does_not_fit_its_file_is_refused(tmp_path, body, said):
@@ -210,5 +210,5 @@ def test_other_files_are_named(tmp_path):
   buffer = io.BytesIO()
   np.savez(buffer)
   (tmp_path / 'empty.npz').write_bytes(buffer.getvalue())
-  with pytest.raises(UserError, match='holds no named tensors'):
+  with pytest.raises(UserError, match='found no named tensors'):
     read(tmp_path / 'empty.npz')

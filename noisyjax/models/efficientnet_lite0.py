@@ -1,8 +1,8 @@
-"""EfficientNet-Lite0: Tan & Le, "EfficientNet", ICML 2019, in its 2020 form for small devices; 4,652,008 parameters
-for 1,000 classes.
+"""EfficientNet-Lite0, with 4,652,008 parameters for 1,000 classes.
 
-Without squeeze-and-excitation and with ReLU6; layers, 'SAME' padding, normalization and names follow the published
-weights, which reach 75 % top-1 on ImageNet with images of 224 pixels. Departure: no stochastic depth.
+Source: Tan & Le, "EfficientNet", ICML 2019, in the Lite variant of 2020 for small devices: no squeeze-and-excitation,
+and ReLU6. Layers, 'SAME' padding, batch norm and the names of the state dict follow the published weights, which reach
+75 % top-1 accuracy on ImageNet with images of 224 pixels. Departure: no stochastic depth.
 """
 
 import functools
@@ -17,7 +17,7 @@ from noisyjax.models.layers.depthwise import Depthwise
 from noisyjax.models.layers.dropout import Dropout
 from noisyjax.models.weights.pretrained import Input, Published
 
-# Blocks, side of the depthwise kernel, stride of the first block, expansion, channels.
+# Per stage: blocks, size of the depthwise kernel, stride of the first block, expansion ratio, output channels.
 STAGES = (
   (1, 3, 1, 1, 16),
   (2, 3, 2, 6, 24),
@@ -31,13 +31,15 @@ he_normal = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 
 
 class Model(nn.Module):
-  """Stem, seven stages of inverted bottlenecks, a 1x1 convolution, global average, linear head.
+  """A stem, seven stages of inverted bottlenecks, a 1x1 convolution, global average pooling and a linear head.
 
   Attributes:
     classes: number of classes.
-    dtype: compute type of the convolutions.
-    conv: kind of convolution, see `noisyjax.models.layers.conv`.
-    dropout: part of the features that is zeroed before the head while training.
+    dtype: compute type of the convolutions and the batch norm.
+    conv: kind of convolution; see `noisyjax.models.layers.conv`.
+    dropout: rate of the dropout on the features in training.
+    input: images that the published weights were trained on.
+    published: name in `model.weights` → weights in a Python package.
   """
 
   input: ClassVar[Input] = Input(224, (127.0,) * 3, (128.0,) * 3)
@@ -87,7 +89,7 @@ class Model(nn.Module):
 
   @staticmethod
   def published_name(layer: str) -> str:
-    """Returns what the published state dict calls a layer of this network."""
+    """Returns the name of a layer of this network in the published state dict."""
     if layer in ENDS:
       return ENDS[layer]
     block, part, kind = layer.removeprefix('block').split('_')

@@ -1,4 +1,4 @@
-"""ResNet-50: 25,557,032 parameters for 1,000 classes with the ImageNet stem, which is its default."""
+"""ResNet-50. With the ImageNet stem, its default, it has 25,557,032 parameters for 1,000 classes."""
 
 from typing import ClassVar
 

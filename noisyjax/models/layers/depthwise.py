@@ -1,7 +1,7 @@
-"""A depthwise convolution: each channel has a kernel of its own.
+"""A depthwise convolution: each channel has its own kernel.
 
-XLA's is slow on CPUs. Off the kind 'plain' it is written as a sum of shifted images, one a place of the kernel, which
-XLA makes one loop of: 2 to 30 times as fast on two cores for the layers of EfficientNet-Lite0.
+XLA's implementation is slow on CPUs. All kinds but 'plain' compute a sum of shifted images, one per kernel position,
+which XLA fuses into one loop: on two cores it is 2 to 30 times as fast for the layers of EfficientNet-Lite0.
 """
 
 import functools
@@ -17,14 +17,15 @@ from noisyjax.models.layers.geometry import Pair, outputs
 
 
 class Depthwise(nn.Module):
-  """kernel [h, w, 1, C], float32, no bias; computes in `dtype`, with 'SAME' padding.
+  """A depthwise convolution with 'SAME' padding and no bias; its parameter is a float32 kernel [h, w, 1, C].
 
   Attributes:
     kernel: height and width of the kernel.
-    strides: vertical and horizontal.
-    kernel_init: of the kernel.
-    dtype: of the computation.
-    kind: 'plain' (XLA's own), or any other kind of `noisyjax.models.layers.conv`: the sum of shifted images.
+    strides: vertical and horizontal stride.
+    kernel_init: initializer of the kernel.
+    dtype: compute type.
+    kind: a kind of `noisyjax.models.layers.conv`: 'plain' for XLA's convolution, all others for the sum of shifted
+      images.
   """
 
   kernel: Pair
@@ -41,18 +42,18 @@ class Depthwise(nn.Module):
 
 
 def xla(x: jax.Array, kernel: jax.Array, strides: Pair) -> jax.Array:
-  """Convolves x [B, H, W, C] with kernel [h, w, 1, C] -> [B, H', W', C] by XLA's grouped convolution."""
+  """Convolves x [B, H, W, C] with kernel [h, w, 1, C] to [B, H', W', C] by XLA's grouped convolution."""
   numbers = ('NHWC', 'HWIO', 'NHWC')
   return lax.conv_general_dilated(x, kernel, strides, 'SAME', None, None, numbers, feature_group_count=x.shape[-1])
 
 
 def shifted(x: jax.Array, kernel: jax.Array, strides: Pair) -> jax.Array:
-  """As `xla`, by a sum over the places of the kernel."""
+  """Computes the same as `xla` by a sum over kernel positions."""
   (height, width), (kh, kw), (sh, sw) = x.shape[1:3], kernel.shape[:2], strides
   (top, bottom), (left, right) = lax.padtype_to_pads((height, width), (kh, kw), strides, 'SAME')
   h, w = outputs(((height, width), (kh, kw), strides, ((top, bottom), (left, right))))
   x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (top, bottom, 0), (left, right, 0), (0, 0, 0)])
-  x = lax.optimization_barrier(x)  # or the border is looked up once a place
+  x = lax.optimization_barrier(x)  # otherwise XLA fuses the padding and recomputes it for each kernel position
   cut = lambda i, j: x[:, i : i + (h - 1) * sh + 1 : sh, j : j + (w - 1) * sw + 1 : sw]
   parts = [cut(i, j) * kernel[i, j, 0] for i in range(kh) for j in range(kw)]
   return functools.reduce(jnp.add, parts)

@@ -1,7 +1,7 @@
-"""Pretrained weights: where a model's are, which file that is, what they want to see, and how they enter a network.
+"""Pretrained weights: the file, the images that they expect, and how they are loaded into networks.
 
-A model that can begin from a state dict says so by `published_name(layer)`, `input`, and, where a package brings
-weights, `published`. `model.weights` then names one of these, or a file.
+A model that can start from a PyTorch state dict defines `published_name(layer)` and `input`, and also `published` if a
+Python package contains weights for it. The config field `model.weights` names an entry of `published` or a file.
 """
 
 import dataclasses
@@ -23,8 +23,8 @@ class Input:
 
   Attributes:
     size: side of the square image, in pixels.
-    mean: per channel, in 0-255.
-    std: likewise.
+    mean: mean of the pixels per channel, in 0-255.
+    std: standard deviation of the pixels per channel, in 0-255.
   """
 
   size: int
@@ -34,13 +34,13 @@ class Input:
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-  """Weights that a Python package brings.
+  """Weights in a Python package.
 
   Attributes:
-    package: its name.
-    file: the name of the file in it.
-    sha256: of the file.
-    data: what they were trained on.
+    package: name of the package.
+    file: name of the file in it.
+    sha256: SHA-256 of the file.
+    data: name of the training data.
   """
 
   package: str
@@ -51,15 +51,15 @@ class Published:
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-  """A file of weights; static in a compiled step.
+  """A file of weights; a static value of the compiled step.
 
   Attributes:
-    path: of the file.
-    sha256: of its content.
-    data: what they were trained on, as far as that is known.
-    size: side of the images that they want, in pixels.
-    mean: per channel, in 0-255.
-    std: likewise.
+    path: path of the file.
+    sha256: SHA-256 of its content.
+    data: name of the training data, or of the file if the training data are unknown.
+    size: side of the images that the weights expect, in pixels.
+    mean: mean of the pixels per channel, in 0-255.
+    std: standard deviation of the pixels per channel, in 0-255.
   """
 
   path: str
@@ -74,14 +74,18 @@ def find(model: type, name: str, called: str) -> Weights:
   """Returns the weights that `model.weights` names.
 
   Args:
-    model: the class of the network.
-    name: one of the class's `published`, or a path.
+    model: class of the network.
+    name: a key of the class's `published`, or the path of a file.
     called: `model.name`, for messages.
+
   Raises:
-    UserError: a model without a mapping, no such weights, a package that is missing, or a file of another content.
+    UserError: the model cannot start from weights, no weights have this name, the package is not installed, or the
+      content of its file is not the expected one.
   """
   if not hasattr(model, 'published_name'):
-    raise UserError(f'model.weights: there is no mapping of weights to model {called!r}; expected no weights.')
+    raise UserError(
+      f"model.weights: model {called!r} cannot start from weights (it has no mapping of names); expected ''."
+    )
   published: dict[str, Published] = getattr(model, 'published', {})
   if name not in published:
     if not Path(name).suffix:
@@ -93,7 +97,7 @@ def find(model: type, name: str, called: str) -> Weights:
   found = _weights(model, _in_package(want), want.data)
   if found.sha256 != want.sha256:
     raise UserError(
-      f'model.weights: {found.path} has the sha256 {found.sha256}; expected {want.sha256}. Install {want.package} anew.'
+      f'model.weights: {found.path} has the sha256 {found.sha256}; expected {want.sha256}. Reinstall {want.package}.'
     )
   return found
 
@@ -124,13 +128,15 @@ def _in_package(want: Published) -> Path:
 
 
 def load(weights: Weights, model: type, variables: PyTree) -> PyTree:
-  """Returns the variables of M networks with the weights in their place; the head only where it fits.
+  """Returns the variables of M networks with the weights loaded; the head is loaded only if its shape fits.
 
   Args:
-    weights: as `find` returns them.
-    model: the class of the networks.
-    variables: {"params": …, "batch_stats": …}, each leaf with a leading axis M.
+    weights: weights that `find` returned.
+    model: class of the networks.
+    variables: {"params": …, "batch_stats": …}; each leaf has a leading axis M.
+
   Raises:
-    UserError: weights that are not this network's, naming tensors that are missing, unexpected or of another shape.
+    UserError: the weights do not fit the network; the message names tensors that are missing, unexpected or of another
+      shape.
   """
   return state_dict.fill(variables, read.read(weights.path), model.published_name, f'model.weights: {weights.path}')

@@ -1,4 +1,4 @@
-"""Files of weights, whatever their format, as one flat state dict: name → float32 array in PyTorch's layout."""
+"""Reads files of weights of all formats as a flat state dict: name → float32 array in PyTorch's layout."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,18 +22,20 @@ FORMATS: dict[str, Callable[[Path], Any]] = {
   '.safetensors': safetensors_file.read,
   '.npz': _npz,
 }
-_WRAPPERS = ('state_dict', 'model')  # under which training scripts keep the weights among other things
-_SKIPPED = 'num_batches_tracked'  # a counter of PyTorch's batch norm, which nothing here reads
+_WRAPPERS = ('state_dict', 'model')  # keys under which training scripts store the weights
+_SKIPPED = 'num_batches_tracked'  # a counter of PyTorch's batch norm that is not needed
 
 
 def read(path: str | Path, where: str = 'model.weights') -> dict[str, np.ndarray]:
-  """Returns name → array; numbers of any width as float32.
+  """Returns name → float32 array.
 
   Args:
-    path: of a file of one of FORMATS.
-    where: the field that names it, for messages.
+    path: path of a file in one of FORMATS.
+    where: config field that names the file, for messages.
+
   Raises:
-    UserError: no such file, another format, a damaged or hostile file, or one without tensors.
+    UserError: the file does not exist, has another format, is damaged, contains anything but plain values, or contains
+      no tensors.
   """
   path = reading.file_of(path, where)
   if path.suffix.lower() not in FORMATS:
@@ -42,14 +44,14 @@ def read(path: str | Path, where: str = 'model.weights') -> dict[str, np.ndarray
   inner = [found[name] for name in _WRAPPERS if isinstance(found, dict) and isinstance(found.get(name), dict)]
   tensors = _tensors(inner[0] if inner else found)
   if not tensors:
-    raise UserError(f'{path}: holds no named tensors; expected a state dict.')
+    raise UserError(f'{path}: found no named tensors; expected a state dict.')
   return tensors
 
 
 def _tensors(found: Any) -> dict[str, np.ndarray]:
   arrays = {name: a for name, a in found.items() if isinstance(a, np.ndarray)} if isinstance(found, dict) else {}
   return {
-    name.removeprefix('module.'): np.asarray(array, np.float32)  # the prefix of networks spread over devices
+    name.removeprefix('module.'): np.asarray(array, np.float32)  # the prefix that PyTorch's DataParallel adds
     for name, array in arrays.items()
     if isinstance(name, str) and not name.endswith(_SKIPPED)
   }

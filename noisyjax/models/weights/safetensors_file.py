@@ -1,4 +1,4 @@
-"""`.safetensors` files: a length (8 bytes), a JSON header (name → dtype, shape, place) and the numbers."""
+"""Reads `.safetensors` files: the header's length (8 bytes), a JSON header (name → dtype, shape, offsets), numbers."""
 
 import json
 import math
@@ -27,23 +27,23 @@ def read(path: Path) -> dict[str, np.ndarray]:
   """Returns name → array.
 
   Raises:
-    UserError: a file that is damaged or no such file.
+    UserError: the file does not exist or is damaged.
   """
   with reading(path, 'safetensors'):
     data = path.read_bytes()
     start = 8 + int.from_bytes(data[:8], 'little')
     if len(data) < 8 or start > len(data):
-      raise ValueError(f'its header is said to end at byte {start}, and it has {len(data)}')
+      raise ValueError(f'the header should end at byte {start}, but the file has {len(data)} bytes')
     header = json.loads(data[8:start])
     if not isinstance(header, dict):
-      raise ValueError('its header is no dictionary')
+      raise ValueError('the header is not a dictionary')
     return {name: _array(data, start, name, **entry) for name, entry in header.items() if name != '__metadata__'}
 
 
 def _array(data: bytes, start: int, name: str, dtype: str, shape: list[int], data_offsets: list[int]) -> np.ndarray:
   if dtype not in _DTYPES:
-    raise ValueError(f'{name} is of type {dtype!r}')
+    raise ValueError(f'tensor {name} has the unknown type {dtype!r}')
   begin, end = data_offsets
   if not (0 <= begin <= end <= len(data) - start) or math.prod(shape) * _DTYPES[dtype].itemsize != end - begin:
-    raise ValueError(f'{name} of shape {shape} is said to lie at bytes {begin} to {end} of {len(data) - start}')
+    raise ValueError(f'tensor {name} of shape {shape} does not fit bytes {begin} to {end} of {len(data) - start}')
   return np.frombuffer(data[start + begin : start + end], _DTYPES[dtype]).reshape(shape)

@@ -1,4 +1,4 @@
-"""A state dict in PyTorch's names and layout → the variables of a Linen network."""
+"""Fills the variables of Linen networks from a state dict with PyTorch's names and layout."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,17 +16,19 @@ _HEAD = 'head'  # the last layer of every model
 
 
 def fill(variables: PyTree, tensors: dict[str, np.ndarray], name_of: Callable[[str], str], where: str) -> PyTree:
-  """Returns the variables with the tensors in their place, the same for each network.
+  """Returns the variables with the values of the tensors, which are the same for each network.
 
-  The head stays as it is unless the tensors have one of its shape: other weights were trained on other classes.
+  The head keeps its values unless the tensors contain a head of its shape, because pretrained weights usually have
+  other classes.
 
   Args:
-    variables: {"params": …, "batch_stats": …}, each leaf with a leading axis M.
+    variables: {"params": …, "batch_stats": …}; each leaf has a leading axis M.
     tensors: name → array.
-    name_of: from a layer's path ("stage1_block1/conv1") to its name in the state dict.
-    where: what to call the state dict in messages.
+    name_of: maps a layer's path, such as "stage1_block1/conv1", to its name in the state dict.
+    where: name of the state dict in messages.
+
   Raises:
-    UserError: naming tensors that are missing, unexpected or of another shape.
+    UserError: tensors are missing, unexpected or of another shape.
   """
   flat: dict[tuple[str, ...], Any] = dict(flatten_dict(variables))
   names = {path: f'{name_of("/".join(path[1:-1]))}.{_LEAVES[path[-1]]}' for path in flat}
@@ -43,16 +45,16 @@ def fill(variables: PyTree, tensors: dict[str, np.ndarray], name_of: Callable[[s
     for path in flat
     if path in body & found.keys() and found[path].shape != wanted[path]
   ]
-  groups = {'missing': missing, 'unexpected': unexpected, 'of another shape (as it is laid out here)': misshapen}
+  groups = {'missing': missing, 'unexpected': unexpected, "of another shape (in Flax's layout)": misshapen}
   if any(groups.values()):
     said = '; '.join(f'{what}: {listed(which)}' for what, which in groups.items() if which)
-    raise UserError(f'{where}: is not of this network. Tensors {said}.')
+    raise UserError(f'{where}: the weights do not fit the network. Tensors {said}. Expected weights of this model.')
   filled = {path: jnp.broadcast_to(found[path], leaf.shape) if path in found else leaf for path, leaf in flat.items()}
   return unflatten_dict(filled)
 
 
 def _ours(array: np.ndarray, leaf: str) -> np.ndarray:
-  """Returns a tensor as it is laid out here: kernels [h, w, in, out] and [in, out]."""
+  """Returns a tensor in Flax's layout: kernels are [h, w, in, out] or [in, out]."""
   if leaf != 'kernel':
     return array
   return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T

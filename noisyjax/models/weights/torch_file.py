@@ -1,10 +1,13 @@
-"""PyTorch's `.pth` and `.pt` files, read without PyTorch and without running what they hold.
+"""Reads PyTorch's `.pth` and `.pt` files without PyTorch and without executing code from them.
 
-Both forms hold a pickle, which is a program: it may name any function and call it. The unpickler here knows a handful
-of names (dictionaries, tensors, storages), answers them itself, and refuses every other name before anything is called.
+These files contain a pickle, and a pickle can call arbitrary functions. The unpickler in this file accepts only a few
+names (dictionaries, tensors, storages), which it implements itself. It refuses every other name before any call.
 
-* Since PyTorch 1.6: a zip with `…/data.pkl` and one stored file `…/data/KEY` a storage.
-* Before: a magic number, a protocol, facts of the writing system and the objects, each a pickle, then the storages.
+There are two formats:
+
+* Since PyTorch 1.6: an uncompressed zip with `…/data.pkl` and one file `…/data/KEY` per storage.
+* Before: pickles of a magic number, the protocol version, properties of the system, the objects and the list of
+  storages, then the content of the storages.
 """
 
 import collections
@@ -38,17 +41,17 @@ _STORAGES = {
 
 
 class Refused(Exception):
-  """A name or a structure that a file of weights has no need of."""
+  """The file contains a name or a structure that weights do not need."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Storage:
-  """A run of numbers in the file.
+  """A flat array of numbers in the file.
 
   Attributes:
-    key: its name there.
-    dtype: of the numbers.
-    count: how many the pickle says there are.
+    key: name of the storage in the file.
+    dtype: type of the numbers.
+    count: number of numbers, according to the pickle.
   """
 
   key: str
@@ -58,13 +61,13 @@ class Storage:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tensor:
-  """A view of a storage, which is read once the pickle has been understood.
+  """A view of a storage; its numbers are read after the pickle.
 
   Attributes:
-    storage: what it looks at.
-    offset: of its first number.
-    shape: of the tensor.
-    strides: in numbers.
+    storage: storage of the numbers.
+    offset: index of the first number in the storage.
+    shape: shape of the tensor.
+    strides: strides of the tensor, counted in numbers.
   """
 
   storage: Storage
@@ -74,10 +77,10 @@ class Tensor:
 
 
 def read(path: Path) -> Any:
-  """Returns what the file holds: dictionaries, lists, tuples, text and numbers, with an array for each tensor.
+  """Returns the content of a file: dictionaries, lists, tuples, text and numbers, with an array for each tensor.
 
   Raises:
-    UserError: a file that is damaged, or that names what is no tensor, dictionary or number.
+    UserError: the file is damaged, or contains anything else.
   """
   try:
     with path.open('rb') as file:
@@ -86,12 +89,12 @@ def read(path: Path) -> Any:
       return _zip(file) if zipped else _legacy(file)
   except Refused as error:
     raise UserError(
-      f'{path}: {error}. Only tensors, dictionaries, lists and numbers are read, and nothing was run; expected a state '
-      'dict, as torch.save(model.state_dict(), …) writes.'
+      f'{path}: {error}. Only tensors, dictionaries, lists and numbers are read, and no code was run; expected a state '
+      'dict, as torch.save(model.state_dict(), …) writes it.'
     ) from None
-  except Exception as error:  # a damaged pickle fails in any way
+  except Exception as error:  # a damaged pickle may raise any exception
     raise UserError(
-      f'{path}: cannot be read as weights of PyTorch ({type(error).__name__}: {error}). Is the file complete?'
+      f'{path}: cannot be read as a PyTorch file ({type(error).__name__}: {error}). Check that the file is complete.'
     ) from error
 
 
@@ -100,9 +103,9 @@ def _zip(file: IO[bytes]) -> Any:
     (pickled,) = [name for name in archive.namelist() if name.rpartition('/')[2] == 'data.pkl']
     root = pickled.removesuffix('data.pkl')
     if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
-      raise Refused('holds compressed parts, which PyTorch does not write')
+      raise Refused('has compressed parts, which PyTorch does not write')
     if f'{root}byteorder' in archive.namelist() and archive.read(f'{root}byteorder') != b'little':
-      raise Refused('was written by a big-endian machine')
+      raise Refused('was written on a big-endian machine')
     found = _Unpickler(io.BytesIO(archive.read(pickled))).load()
     return _resolved(found, lambda storage: archive.read(f'{root}data/{storage.key}'))
 
@@ -110,7 +113,7 @@ def _zip(file: IO[bytes]) -> Any:
 def _legacy(file: IO[bytes]) -> Any:
   magic, protocol, system = (_Unpickler(file).load() for _ in range(3))
   if magic != _MAGIC or protocol != _PROTOCOL or not system['little_endian']:
-    raise ValueError('its first numbers are not those of such a file')
+    raise ValueError('it does not begin with the magic number of PyTorch')
   reader = _Unpickler(file)
   found, keys = reader.load(), _Unpickler(file).load()
   content = {}
@@ -134,11 +137,11 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
-class _Unpickler(pickle._Unpickler):  # Python's: in C's a few bytes can claim gigabytes for its table of memories
-  """Reads pickles of tensors; see the module.
+class _Unpickler(pickle._Unpickler):  # Python's: C's memo can be made to allocate gigabytes by a few bytes
+  """Unpickles tensors and plain containers; see the docstring of this module.
 
   Attributes:
-    storages: those that it met, by key.
+    storages: key → storage, for all storages that the pickle refers to.
   """
 
   def __init__(self, file: IO[bytes]) -> None:
@@ -149,20 +152,29 @@ class _Unpickler(pickle._Unpickler):  # Python's: in C's a few bytes can claim g
     if module == 'torch' and name in _STORAGES:
       return _STORAGES[name]
     if (module, name) not in _KNOWN:
-      raise Refused(f'names {module}.{name}')
+      raise Refused(f'refers to {module}.{name}')
     return _KNOWN[module, name]
 
   def persistent_load(self, pid: Any) -> Storage:
     kind, dtype, key, _, count, *view = pid
     if kind != 'storage' or type(count) is not int or not isinstance(dtype, np.dtype) or any(view):
-      raise Refused(f'refers to a {kind!r} of a kind that is not known')
+      raise Refused(f'refers to {kind!r} in an unknown form')
     return self.storages.setdefault(key, Storage(key, dtype, count))
 
 
 def _resolved(found: Any, content: Callable[[Storage], bytes]) -> Any:
-  """Returns `found` with arrays in the place of tensors, and refuses what is no plain value."""
+  """Returns `found` with an array for each tensor.
+
+  Args:
+    found: the unpickled object.
+    content: returns the bytes of a storage.
+
+  Raises:
+    Refused: `found` contains anything but tensors, containers, text and numbers, or is nested too deeply.
+    ValueError: a tensor does not fit its storage.
+  """
   numbers: dict[str, np.ndarray] = {}
-  walked: dict[int, Any] = {}  # what occurs many times is walked once
+  walked: dict[int, Any] = {}  # id → result, so that shared objects are visited once
 
   def array(tensor: Tensor) -> np.ndarray:
     storage, shape, strides = tensor.storage, tensor.shape, tensor.strides
@@ -173,14 +185,14 @@ def _resolved(found: Any, content: Callable[[Storage], bytes]) -> Any:
       raise ValueError(f'storage {storage.key} has {len(flat)} numbers instead of {storage.count}')
     whole = all(type(n) is int and n >= 0 for n in (tensor.offset, *shape, *strides)) and len(shape) == len(strides)
     last = tensor.offset + sum((n - 1) * step for n, step in zip(shape, strides)) if whole and all(shape) else 0
-    if not whole or last >= max(len(flat), 1) or math.prod(shape) > len(flat):  # more: one number seen many times
+    if not whole or last >= max(len(flat), 1) or math.prod(shape) > len(flat):  # more: overlapping views
       raise ValueError(f'a tensor of shape {shape} reaches beyond its {len(flat)} numbers')
     steps = [step * flat.itemsize for step in strides]
     return np.lib.stride_tricks.as_strided(flat[tensor.offset :], shape, steps).copy()
 
   def walk(value: Any, depth: int = 0) -> Any:
     if depth > 20:
-      raise Refused('nests its dictionaries more than 20 deep')
+      raise Refused('has containers nested more than 20 deep')
     if id(value) in walked:
       return walked[id(value)]
     if isinstance(value, Tensor):
@@ -191,6 +203,6 @@ def _resolved(found: Any, content: Callable[[Storage], bytes]) -> Any:
       return walked.setdefault(id(value), type(value)(walk(each, depth + 1) for each in value))
     if value is None or isinstance(value, bool | int | float | str):
       return value
-    raise Refused(f'holds a {type(value).__name__}')
+    raise Refused(f'contains a {type(value).__name__}')
 
   return walk(found)

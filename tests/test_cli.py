@@ -102,7 +102,7 @@ MISTAKES = {
   ),
   'contradiction': (
     ['train', DIGITS, '--config.schedule.name=plateau', '--config.data.val=', '--workdir={dir}/w'],
-    "schedule.name: 'plateau' looks at validation, and data.val is empty",
+    "schedule.name: 'plateau' needs validation rows, and data.val is empty",
   ),
   'missing data': (
     ['train', DIGITS, '--config.data.source=npz', '--config.data.path={dir}/no.npz', '--workdir={dir}/w'],

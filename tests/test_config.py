@@ -149,9 +149,11 @@ def test_unknown_names_list_the_choices_and_suggest_the_nearest():
 def test_contradictions_and_values_out_of_range_name_their_field():
   refused(r"mixup: 0.2 contradicts strategy 'co_teaching'", mixup=0.2, strategy__name='co_teaching')
   refused(
-    r"phases\[0\]: 'clean_correction' asks the networks of the phase before", phases=(('clean_correction', 2, {}),)
+    r"phases\[0\]: 'clean_correction' uses the networks of the previous phase", phases=(('clean_correction', 2, {}),)
   )
-  refused("schedule.name: 'plateau' looks at validation, and data.val is empty", schedule__name='plateau', data__val='')
+  refused(
+    "schedule.name: 'plateau' needs validation rows, and data.val is empty", schedule__name='plateau', data__val=''
+  )
   refused('epochs: expected at least 1, found 0', epochs=0)
   refused('batch_size: expected at least 1, found -1', batch_size=-1)
   refused(r'batch_size: expected at least 1, found 0', phases=(('naive', 1, {'batch_size': 0}),))
@@ -173,13 +175,13 @@ def test_contradictions_and_values_out_of_range_name_their_field():
   refused(r'seed: expected at most 4294967295, found 4294967296', seed=2**32)
   refused(r'per_call: expected at least 0, found -1', per_call=-1)
   refused(r'devices: expected at least 0, found -1', devices=-1)
-  refused("data.classes: 'undefined' is data.unlabeled", data__classes=('cat', 'undefined'))
+  refused("data.classes: found 'undefined', which data.unlabeled defines", data__classes=('cat', 'undefined'))
   refused(r'data\.trusted: expected from 0 to 1', data__trusted=1.5)
   refused(r"checkpoint\.every: .*'often'; expected a number greater than 0 and a unit", checkpoint__every='often')
   refused(r'checkpoint\.keep: expected at least 1, found 0', checkpoint__keep=0)
   refused(r"freeze: '\(conv' is not a regular expression", freeze='(conv')
-  refused("model.name: 'histogram' is fitted in one go", model__name='histogram', strategy__name='co_teaching')
-  refused("model.name: 'histogram' is fitted in one go", model__name='histogram', rows='trusted')
+  refused("model.name: 'histogram' is fitted at once", model__name='histogram', strategy__name='co_teaching')
+  refused("model.name: 'histogram' is fitted at once", model__name='histogram', rows='trusted')
 
 
 def test_phases_are_checked_one_by_one():
@@ -235,7 +237,7 @@ def test_pixel_statistics_are_the_training_images_own_unless_given():
   given = runs.recipe(model__mean=(1.0,), model__std=(2.0,))
   assert pixel_statistics(given, model, data) == ((1.0,), (2.0,))
   wrong = runs.recipe(model__mean=(1.0, 2.0))
-  with pytest.raises(UserError, match=r'model\.mean: found 2 numbers, expected 1, one a channel'):
+  with pytest.raises(UserError, match=r'model\.mean: found 2 numbers, expected 1, one per channel'):
     pixel_statistics(wrong, model, data)
   raw = runs.recipe(model__name='model_1')
   assert pixel_statistics(raw, build_model(raw, 3), data) == ((0.0,), (1.0,))

@@ -143,13 +143,13 @@ def folder_config(images, table):
 def test_a_table_of_other_images_or_classes_is_refused_and_new_images_are_noted(tmp_path, digits):
   images = photos(tmp_path / 'images')
   table = first_version.of_files(str(images), '', tmp_path / 't', ANNA, {})
-  with pytest.raises(UserError, match=r'1,797 of the 1,797 rows .* It is the table of another data set'):
+  with pytest.raises(UserError, match=r'1,797 of the 1,797 rows .* The table belongs to another data set'):
     prepare(folder_config(images, digits))
   Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(images / 'cat' / 'new.png')
   data = prepare(folder_config(images, table))[0]
   assert len(data.rows) == 8 and any('1 images are not in' in note for note in data.notes)
   (images / 'cat' / '0.png').unlink()
-  with pytest.raises(UserError, match=r'1 of the 8 rows .* such as cat/0\.png\. Bring these files back'):
+  with pytest.raises(UserError, match=r'1 of the 8 rows .* such as cat/0\.png\. Expected all of them\. Restore'):
     prepare(folder_config(images, table))
   other = folder_config(images, table)
   other.data.classes = ('dog', 'cat')

@@ -498,7 +498,7 @@ def test_parameters_that_are_not_finite_after_the_last_step_are_not_a_result(dat
 def test_early_stopping_ends_the_run_and_needs_validation(data, tmp_path):
   result = runs.fit(runs.recipe(data, stop__patience=1, optim__lr=0.0, epochs=5), tmp_path / 'w')
   assert result['epochs'] == 2  # the second epoch is no better
-  with pytest.raises(UserError, match=r'stop\.patience: 1 looks at validation, and data\.val is empty'):
+  with pytest.raises(UserError, match=r'stop\.patience: 1 needs validation rows, and data\.val is empty'):
     runs.fit(runs.recipe(data, stop__patience=1, data__val=''), tmp_path / 'v')
 
 

@@ -1,4 +1,4 @@
-"""From a config to its strategies and models."""
+"""Builds strategies, models and weights from a config."""
 
 import dataclasses
 from typing import Any
@@ -13,22 +13,22 @@ from noisyjax.system import plugins
 
 
 def find_strategy(name: str) -> type[strategy.Strategy]:
-  """Returns the strategy class; raises UserError listing all if there is none of that name."""
+  """Returns the strategy class of this name; raises a UserError that lists all names if there is none."""
   return plugins.find(STRATEGIES, name, 'Strategy', 'strategy.name')
 
 
 def find_model(name: str) -> type:
-  """Returns the model class; raises UserError listing all if there is none of that name."""
+  """Returns the model class of this name; raises a UserError that lists all names if there is none."""
   return plugins.find(MODELS, name, 'Model', 'model.name')
 
 
 def build_strategy(config: ConfigDict, name: str) -> strategy.Strategy:
-  """Returns the strategy with the config's fields."""
+  """Returns a strategy with the fields of the config."""
   return find_strategy(name).build(**config.strategy[name])
 
 
 def build_model(config: ConfigDict, classes: int) -> Any:
-  """Returns the model with the config's fields; `conv = auto` is decided here, once."""
+  """Returns the model with the fields of the config, and resolves `model.conv = "auto"`."""
   cls = find_model(config.model.name)
   shared = {'dtype': config.model.dtype, 'conv': config.model.conv}
   if shared['conv'] == 'auto':
@@ -38,6 +38,6 @@ def build_model(config: ConfigDict, classes: int) -> Any:
 
 
 def find_weights(config: ConfigDict) -> pretrained.Weights | None:
-  """Returns the weights that `model.weights` names, or None; raises UserError as `pretrained.find` does."""
+  """Returns the weights that `model.weights` names, or None if it names none; raises what `pretrained.find` raises."""
   name = config.model.name
   return pretrained.find(find_model(name), config.model.weights, name) if config.model.weights else None

@@ -1,4 +1,4 @@
-"""What may be wrong with a config: values, names, contradictions."""
+"""Checks a config: values, names and contradictions."""
 
 import re
 
@@ -25,12 +25,15 @@ def checked(config: ConfigDict) -> ConfigDict:
 
 
 def plan_of(config: ConfigDict) -> Plan:
-  """Checks a config before anything is loaded or written, and resolves it.
+  """Checks a config and resolves it, before any data are loaded or files written.
 
   Returns:
-    The plan of a copy in which every value is of its field's kind: 1 is 1.0, a list is a tuple, a class 7 is "7".
+    The plan of a copy of the config in which every value has the type of its field. For example 1 becomes 1.0, a list
+    becomes a tuple, and the class 7 becomes "7".
+
   Raises:
-    UserError: naming the field, its value and what was expected; unknown names, values out of range, contradictions.
+    UserError: a name is unknown, a value is out of range, or values contradict one another. The message names the
+      field, its value and what was expected.
   """
   config = _settled(config)
   _check_values(config)
@@ -38,12 +41,15 @@ def plan_of(config: ConfigDict) -> Plan:
   plan = Plan.of(config)
   if plan.phases[0].method.refresh_on == 'phase':
     raise UserError(
-      f'phases[0]: {plan.phases[0].strategy!r} asks the networks of the phase before it, and there is none; expected, '
-      "before it, such as ('naive', 10, {'rows': 'trusted', 'labels': 'verified'})."
+      f'phases[0]: {plan.phases[0].strategy!r} uses the networks of the previous phase, and there is none; expected a '
+      "phase before it, such as ('naive', 10, {'rows': 'trusted', 'labels': 'verified'})."
     )
   for name, _, own in plan.phases:
     if not hasattr(find_model(own.model.name), 'apply') and own.model.name != config.model.name:
-      raise UserError(f'phases: model {own.model.name!r} is fitted in one go, and cannot be a phase.')
+      raise UserError(
+        f'phases: model {own.model.name!r} is fitted at once, without gradient descent, and cannot be used in a phase; '
+        'expected a neural network.'
+      )
     _check_values(own)
     find_weights(own)
     if own.data.features and not getattr(find_model(own.model.name), 'takes_features', False):
@@ -56,9 +62,14 @@ def plan_of(config: ConfigDict) -> Plan:
     if own.mixup and build_strategy(own, name).mix is None:
       raise UserError(f'mixup: {own.mixup} contradicts strategy {name!r}, for which mixup is not defined; expected 0.')
     if own.schedule.name == 'plateau' and not own.data.val:
-      raise UserError("schedule.name: 'plateau' looks at validation, and data.val is empty.")
+      raise UserError(
+        "schedule.name: 'plateau' needs validation rows, and data.val is empty; expected such as data.val='0.1'."
+      )
     if own.stop.patience and not own.data.val:
-      raise UserError(f'stop.patience: {own.stop.patience} looks at validation, and data.val is empty.')
+      raise UserError(
+        f'stop.patience: {own.stop.patience} needs validation rows, and data.val is empty; expected stop.patience=0 or '
+        "validation rows such as data.val='0.1'."
+      )
     for field in ('reset', 'freeze'):
       try:
         re.compile(own[field])
@@ -72,7 +83,8 @@ def plan_of(config: ConfigDict) -> Plan:
     features.extractor(config.data.features)
   if config.data.unlabeled in config.data.classes:
     raise UserError(
-      f'data.classes: {config.data.unlabeled!r} is data.unlabeled, the word for no label; expected classes alone.'
+      f'data.classes: found {config.data.unlabeled!r}, which data.unlabeled defines as the name of unlabeled rows; '
+      'expected only classes.'
     )
   try:
     Cadence(config.checkpoint.every, 1, 1)
@@ -82,25 +94,25 @@ def plan_of(config: ConfigDict) -> Plan:
     config.strategy.name != 'naive' or config.phases or config.mixup or config.rows != 'all' or config.labels
   ):
     raise UserError(
-      f'model.name: {config.model.name!r} is fitted in one go, to the given labels of all rows; expected '
-      "strategy.name='naive', rows='all' and no phases, labels or mixup."
+      f'model.name: {config.model.name!r} is fitted at once to the given labels of all rows, without gradient descent; '
+      "expected strategy.name='naive', rows='all' and no phases, labels or mixup."
     )
   return plan
 
 
 def complete(config: ConfigDict, where: str) -> None:
-  """Raises UserError, naming `where` and a field that the config does not have, unless it has every field."""
+  """Raises UserError if the config lacks a field; the message names `where` and the field."""
   known = flat(config)
   missing = [field for field in defaults() if field not in known]
   if missing:
     raise UserError(
-      f'{where}: the config has no field {missing[0]!r} ({len(missing)} missing); expected one that begins with '
+      f'{where}: the config has no field {missing[0]!r} ({len(missing)} missing); expected a config that is built from '
       'base.get_config() of configs/base.py.'
     )
 
 
 def _settled(config: ConfigDict) -> ConfigDict:
-  """Returns a copy with plug-ins loaded and every value brought to its field's kind."""
+  """Returns a copy in which plug-ins are loaded and every value has the type of its field."""
   config = config.copy_and_resolve_references()
   complete(config, 'config')
   for field, found in flat(config).items():
@@ -115,6 +127,6 @@ def _settled(config: ConfigDict) -> ConfigDict:
 
 
 def _check_values(config: ConfigDict) -> None:
-  """Raises UserError for a value out of its field's range or choices."""
+  """Raises UserError if a value is out of its field's range or not one of its choices."""
   for field, value in flat(config).items():
     fields.check(field, value)

@@ -1,4 +1,4 @@
-"""From a config and training rows to the phases that `engine.train.fit` runs."""
+"""Resolves a config into a `Plan`, and a plan with training rows into the phases that `engine.train.fit` runs."""
 
 import dataclasses
 import functools
@@ -16,20 +16,20 @@ from noisyjax.engine import optim, step, strategy
 from noisyjax.engine.net import Net
 from noisyjax.engine.train import Phase
 from noisyjax.models.weights.pretrained import Weights
-from noisyjax.system.errors import UserError
+from noisyjax.system.errors import UserError, listed
 from noisyjax.system.log import log
 
-# What a phase cannot set for itself.
+# Fields that apply to the whole run and cannot be overridden by a phase.
 _WHOLE_RUN = ('seed', 'epochs', 'phases', 'select', 'told', 'data', 'noise', 'checkpoint', 'devices', 'tensorboard')
 
 
 class PlannedPhase(NamedTuple):
-  """A phase as the config describes it.
+  """A phase as the config defines it.
 
   Attributes:
     strategy: name of its strategy.
-    epochs: how many, at most.
-    config: of the run, under the overrides of this phase.
+    epochs: maximum number of epochs.
+    config: config of the run with the overrides of this phase.
   """
 
   strategy: str
@@ -38,17 +38,17 @@ class PlannedPhase(NamedTuple):
 
   @property
   def method(self) -> strategy.Strategy:
-    """The strategy with the phase's fields."""
+    """The strategy, with the fields that this phase sets."""
     return build_strategy(self.config, self.strategy)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plan:
-  """What follows from a config alone, resolved once; nothing in it changes afterwards.
+  """A resolved config: everything that follows from the config alone. It does not change afterwards.
 
   Attributes:
-    config: of the run.
-    phases: in their order.
+    config: config of the run.
+    phases: phases in order of execution.
   """
 
   config: ConfigDict
@@ -56,33 +56,36 @@ class Plan:
 
   @classmethod
   def of(cls, config: ConfigDict) -> 'Plan':
-    """Returns the plan of a config; `check.plan_of` checks the values too.
+    """Returns the plan of a config without a check of its values; `check.plan_of` checks them.
 
     Raises:
-      UserError: a malformed phase, an unknown strategy, or an override of a field that does not exist.
+      UserError: as `phases_of` raises it.
     """
     return cls(config, tuple(phases_of(config)))
 
   @property
   def last(self) -> PlannedPhase:
-    """The phase whose networks remain."""
+    """The last phase, whose networks are the result of the run."""
     return self.phases[-1]
 
   @property
   def epochs(self) -> int:
-    """The epochs of all phases, at most."""
+    """Maximum number of epochs of all phases together."""
     return sum(phase.epochs for phase in self.phases)
 
   @property
   def watches_validation(self) -> bool:
-    """Whether training is stopped or scheduled by validation."""
+    """Whether early stopping or the plateau schedule uses validation rows."""
     return any(own.stop.patience or own.schedule.name == 'plateau' for _, _, own in self.phases)
 
   def engine_phases(self, data: TrainData) -> list[Phase]:
-    """Returns the phases as the engine runs them on these rows.
+    """Returns the phases for the engine.
+
+    Args:
+      data: the training rows.
 
     Raises:
-      UserError: a phase without rows, or more devices than there are.
+      UserError: a phase has no rows, the model does not fit the images, or there are too few devices.
     """
     devices = self.config.devices or len(jax.devices())
     if devices > len(jax.devices()):
@@ -91,10 +94,11 @@ class Plan:
 
 
 def phases_of(config: ConfigDict) -> list[PlannedPhase]:
-  """Returns (strategy, epochs, config under the phase's overrides) of each phase.
+  """Returns the phases of a config: those that it lists, or otherwise those that its strategy plans.
 
   Raises:
-    UserError: a malformed phase, an unknown strategy, or an override of a field that does not exist.
+    UserError: a phase is malformed, a strategy is unknown, or an override names a field that does not exist or applies
+      to the whole run.
   """
   find_strategy(config.strategy.name)
   planned = config.phases or build_strategy(config, config.strategy.name).phases(config.strategy.name, config.epochs)
@@ -110,7 +114,7 @@ def phases_of(config: ConfigDict) -> list[PlannedPhase]:
       raise UserError(f'phases[{i}]: expected at least 1 epoch, as a whole number, found {epochs!r}.')
     for field in overrides:
       if field.split('.')[0] in _WHOLE_RUN or field == 'strategy.name':
-        raise UserError(f'phases[{i}]: {field} is of the whole run; a phase cannot set it.')
+        raise UserError(f'phases[{i}]: {field} is of the whole run; a phase cannot set it. Set it in the config.')
     own = config.copy_and_resolve_references()
     override(own, overrides, f'phases[{i}]')
     out.append(PlannedPhase(name, epochs, own))
@@ -128,7 +132,7 @@ ROWS = {
 
 @functools.cache
 def _mesh(count: int) -> jax.sharding.Mesh | None:
-  """One mesh per process, so that the step it is static in is traced once."""
+  """Returns the mesh of `count` devices; cached, because a new mesh would trace the step again. None for one device."""
   if count == 1:
     return None
   return jax.make_mesh((count,), ('data',), devices=jax.devices()[:count], axis_types=(jax.sharding.AxisType.Auto,))
@@ -139,11 +143,14 @@ def _engine_phase(planned: PlannedPhase, data: TrainData, devices: int, first: b
   method = planned.method
   rows = ROWS[c.rows](data.given, data.verified) & data.used
   if not rows.any():
-    raise UserError(f'rows: {c.rows!r} leaves no row to phase {name!r}; no training row is verified.')
+    raise UserError(
+      f'rows: {c.rows!r} leaves no row to phase {name!r} (of {len(rows)} training rows); expected such rows in the '
+      f'data, or another choice of: {listed(ROWS)}.'
+    )
   if 'verified' in method.needs and not (data.verified >= 0).any():
     raise UserError(
       f'strategy.name: {name!r} learns from verified rows, and no training row is one; expected data.verified '
-      '(labels someone checked) or, where the truth is known, data.trusted.'
+      '(verified labels) or, if the true labels are known, data.trusted.'
     )
   model = build_model(c, data.classes + method.extra_classes)
   _check_kind(c, model, data)
@@ -171,7 +178,7 @@ def _engine_phase(planned: PlannedPhase, data: TrainData, devices: int, first: b
   if c.devices and batch_size % devices:
     raise UserError(f'batch_size: {batch_size} cannot be spread over devices={devices}; expected a multiple of it.')
   if batch_size % devices:
-    log.info('batch_size: %d cannot be spread over %d devices; phase %r uses one.', batch_size, devices, name)
+    log.info('batch_size: %d is no multiple of %d devices; phase %r uses one device.', batch_size, devices, name)
   mesh = _mesh(devices if batch_size % devices == 0 else 1)
   spec = step.Spec(net, data.classes, batch_size, pipelines, c.mixup > 0, c.ema > 0, mesh)
   numbers = {f: s[f] for f in ('warmup', 'final', 'factor', 'milestones', 'restart', 'peak')}
@@ -206,14 +213,23 @@ def _engine_phase(planned: PlannedPhase, data: TrainData, devices: int, first: b
 def _batch_size(
   config: ConfigDict, name: str, method: strategy.Strategy, rows: np.ndarray, data: TrainData, first: bool
 ) -> int:
-  """Returns the rows of a step: `batch_size`, or less where an epoch goes once through fewer rows than that.
+  """Returns the batch size of a phase.
 
-  A phase that names the steps of its epochs walks the rows as often as it takes.
+  It is `config.batch_size`, or smaller if an epoch is one pass over fewer rows than that. A phase with a fixed number
+  of steps per epoch keeps `config.batch_size` and repeats rows.
+
+  Args:
+    config: config of the phase.
+    name: name of its strategy, for the log.
+    method: its strategy.
+    rows: bool [N], the rows that the phase may use.
+    data: the training rows.
+    first: whether it is the first phase.
   """
   if config.steps_per_epoch > 0:
     return config.batch_size
   views = next(iter(method.streams.values()))
-  labels = config.labels or ('given' if first else '')  # '': those that the phase before this one leaves
+  labels = config.labels or ('given' if first else '')  # '': targets of the previous phase
   if views.labeled and labels:
     rows = rows & ({'given': data.given, 'verified': data.verified}[labels] >= 0)
   usable = int(rows.sum()) // views.ratio
@@ -230,7 +246,7 @@ def _batch_size(
 
 
 def _check_kind(config: ConfigDict, model: Any, data: TrainData) -> None:
-  """Raises UserError for a model of images on features, and the reverse."""
+  """Raises UserError if a model of images is to learn from features, or a model of features from images."""
   _, height, width, channels = data.images.shape
   features = width == 1 and channels not in (1, 3, 4)
   if features != getattr(model, 'takes_features', False):
@@ -239,33 +255,51 @@ def _check_kind(config: ConfigDict, model: Any, data: TrainData) -> None:
     raise UserError(f'model.name: {config.model.name!r} cannot learn from {found}; expected {expected}.')
 
 
-# What replaces the operations on pixels where rows are features.
+# Operations of each view if the rows are features and the config names no operation for features.
 FEATURE_VIEWS = {'weak': ('feature_view',), 'strong': ('feature_view', 'feature_noise')}
 
 
 def ops_of(named: tuple[str, ...], view: str, model: Any) -> tuple[str, ...]:
-  """Returns the operations of a view: those that the config names; on features, those of them that are for features."""
+  """Returns the operations of a view: those that the config names or, for features, the feature operations among them.
+
+  Args:
+    named: operations that the config names.
+    view: "weak" or "strong".
+    model: the model.
+  """
   if not getattr(model, 'takes_features', False):
     return tuple(named)
   return tuple(op for op in named if op.startswith('feature_')) or FEATURE_VIEWS[view]
 
 
 def fitting(batch_size: int, rows: int) -> int:
-  """Returns the batch size, or the largest power of two that `rows` fill: folds of about a size then share a step."""
+  """Returns `batch_size`, or the largest power of two up to `rows` if there are fewer rows.
+
+  With powers of two, folds of similar sizes have the same batch size and share one compiled step.
+  """
   return batch_size if batch_size <= rows else 1 << max(rows.bit_length() - 1, 0)
 
 
 def pixel_statistics(
   config: ConfigDict, model: Any, data: TrainData, weights: Weights | None = None
 ) -> tuple[tuple, tuple]:
-  """Returns mean and std per channel in 0-255: the config's, the weights', or the training images'.
+  """Returns the mean and standard deviation per channel, in 0-255, that normalise images.
 
-  A raw model has 0 and 1.
+  They come from the config, otherwise from the pretrained weights, otherwise from the training images. A model that
+  takes raw pixels has mean 0 and deviation 1.
 
-  Dropped images do not count. Held ones do, so that the folds of a data set have the same statistics.
+  The statistics of the training images exclude DROPPED rows and include HELD rows, so that all folds of a data set have
+  the same statistics. They are rounded to whole numbers: they are static values of the compiled step, which folds and
+  splits of one data set, whose statistics differ only in the decimals, then share.
 
-  Those of the images are rounded to whole numbers: they are static, and folds and splits of one data set, which differ
-  in the decimals, then share one compiled step.
+  Args:
+    config: config of the phase.
+    model: its model.
+    data: the training rows.
+    weights: pretrained weights, or None.
+
+  Raises:
+    UserError: the config has another number of values than the images have channels.
   """
   channels = data.images.shape[-1]
   if getattr(model, 'raw', False):
@@ -274,7 +308,7 @@ def pixel_statistics(
   for field in ('mean', 'std'):
     values = tuple(config.model[field] or (getattr(weights, field) if weights else ()))
     if values and len(values) != channels:
-      raise UserError(f'model.{field}: found {len(values)} numbers, expected {channels}, one a channel.')
+      raise UserError(f'model.{field}: found {len(values)} numbers, expected {channels}, one per channel.')
     given.append(values)
   if all(given):
     return given[0], given[1]
@@ -285,4 +319,5 @@ def pixel_statistics(
 
 
 def strength_of(config: ConfigDict) -> dict[str, Any]:
+  """Returns the strengths of the augmentations: field → value."""
   return {k: v for k, v in config.augment.items() if k not in ('weak', 'strong')}

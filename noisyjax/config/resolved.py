@@ -1,4 +1,4 @@
-"""A config as plain data, written to JSON and read back; and how two of them differ."""
+"""Configs as plain data for JSON files, and the difference between two of them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,18 +13,18 @@ from noisyjax.system import plugins
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-  """Returns one line per dotted field that differs between two resolved configs."""
+  """Returns one line for each changed plug-in and each dotted field that differs between two resolved configs."""
   was, now = old.get('plugins', {}), new.get('plugins', {})
   shas = ((name, was[name]['sha256'], now[name]['sha256']) for name in sorted(was.keys() & now.keys()))
   edited = [f'{now[name]["file"]}: {plugins.changed(a, b)}' for name, a, b in shas if a != b]
-  a, b = (flat({k: v for k, v in c.items() if k != 'plugins'}) for c in (old, new))  # a file may be moved
+  a, b = (flat({k: v for k, v in c.items() if k != 'plugins'}) for c in (old, new))  # paths may differ
   plain = lambda v: list(v) if isinstance(v, tuple) else v
-  value = lambda config, field: repr(config[field]) if field in config else 'no such field'  # of another version
+  value = lambda config, field: repr(config[field]) if field in config else 'no such field'  # in another version
   return edited + [f'{k}: {value(a, k)} → {value(b, k)}' for k in sorted(a | b) if plain(a.get(k)) != plain(b.get(k))]
 
 
 def resolved(plan: Plan) -> dict:
-  """Returns the config as plain data, without the tables of strategies and models that the run does not use."""
+  """Returns the config as plain data, with the files of plug-ins and without tables of unused strategies and models."""
   config = plan.config
   used = {config.strategy.name, *(phase.strategy for phase in plan.phases)}
   out = config.to_dict()
@@ -39,10 +39,12 @@ def resolved(plan: Plan) -> dict:
 
 
 def restored(values: dict) -> ConfigDict:
-  """Returns the config that `resolved` wrote, from JSON: lists are tuples again and unused tables have defaults.
+  """Returns the config that `resolved` turned into plain data, after a round trip through JSON.
+
+  Lists become tuples, and tables of unused strategies and models get their defaults.
 
   Raises:
-    UserError: a plug-in of the run is gone, or its file is another now.
+    UserError: the file of a plug-in is missing or has changed.
   """
   values = dict(values)
   attributes = dict(PLUGINS.values())

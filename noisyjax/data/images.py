@@ -1,4 +1,4 @@
-"""Images by their row numbers: what everything that reads images asks for, wherever the pixels are kept."""
+"""`Images`, the interface of everything that reads images by row number, independent of where the pixels are stored."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import numpy as np
 
 from noisyjax.data import decode
 
-CHUNK = 1000  # images that are read at once where all are gone through: counting pixels takes eight times their bytes
+CHUNK = 1000  # images per chunk; float64 copies for pixel statistics take eight times their bytes
 
 
 class Images(Protocol):
@@ -26,11 +26,11 @@ class Images(Protocol):
     ...
 
   def take(self, rows: np.ndarray) -> Any:
-    """Returns uint8 [n, H, W, C], the images of the rows int [n], in their order."""
+    """Returns the images of `rows`, int [n], in this order: uint8 [n, H, W, C]."""
     ...
 
   def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-    """Returns all of them, uint8 [N, H, W, C]: only for those who hold all images in memory."""
+    """Returns all images in memory, uint8 [N, H, W, C]."""
     ...
 
 
@@ -39,7 +39,7 @@ class ArrayImages:
   """Images in memory.
 
   Attributes:
-    array: uint8 [N, H, W, C], of numpy, or of JAX where they lie on a device.
+    array: uint8 [N, H, W, C]; a NumPy array, or a JAX array on a device.
   """
 
   array: Any
@@ -59,19 +59,24 @@ class ArrayImages:
 
 
 def as_images(images: Any) -> Images:
-  """Returns an array uint8 [N, H, W, C] as `Images`; what is that already is returned as it is."""
+  """Returns an array uint8 [N, H, W, C] as `Images`; returns `Images` unchanged."""
   return ArrayImages(images) if hasattr(images, 'dtype') else images
 
 
 def chunks(images: Images, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
-  """Yields the images of some rows, in their order, uint8 [n, H, W, C] at a time; None: of all."""
+  """Yields chunks of images, uint8 [n, H, W, C] with n ≤ CHUNK.
+
+  Args:
+    images: the images.
+    rows: row numbers, in the order of the result; None for all rows.
+  """
   rows = np.arange(len(images)) if rows is None else rows
   for start in range(0, len(rows), CHUNK):
     yield np.asarray(images.take(rows[start : start + CHUNK]))
 
 
 def first_of_same(images: Images) -> np.ndarray:
-  """Returns int64 [N]: for each image the first row that holds the same pixels."""
+  """Returns, for each image, the first row with the same pixels, int64 [N]."""
   digests = np.array([decode.digest(image) for chunk in chunks(images) for image in chunk])
   _, first, same = np.unique(digests, return_index=True, return_inverse=True)
   return first[same]

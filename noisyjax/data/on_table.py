@@ -1,8 +1,8 @@
-"""Training on a version of a label table: its labels, weights, statuses and split in place of the source's own.
+"""Training on a version of a label table, whose labels, weights, statuses and split replace those of the source.
 
-A table's `label` is a row's given label, and its `verified` label the verified one. Its `split` says which part of the
-data a row belongs to, instead of `data.train`, `data.val`, `data.test` and `data.trusted`. Labels that score test rows
-are the source's: a table never edits them.
+The table's `label` becomes the given label of a row, and its `verified` the verified label. Its `split` replaces
+`data.train`, `data.val`, `data.test` and `data.trusted`. Test rows are scored by the labels of the source, which a
+table never edits.
 """
 
 from typing import NamedTuple
@@ -19,14 +19,14 @@ from noisyjax.tables.rows import LABELED, TEST, TRAIN, VAL
 
 
 class Placed(NamedTuple):
-  """A data set with the labels and in the parts of a run.
+  """A data set with the labels of a run, and its split.
 
   Attributes:
-    data: the data set; with the labels of a table, where there is one.
-    parts: the rows that train, validate and test.
-    weight: float32 [n], of the training rows; None without a table.
-    status: int8 [n], a `training.Status` each; None without a table.
-    version: name of the table's version; '' without one.
+    data: the data set; its labels are those of the label table, if the run has one.
+    parts: training, validation and test rows.
+    weight: float32 [n], weights of the training rows; None without a table.
+    status: int8 [n], a `training.Status` per training row; None without a table.
+    version: name of the table's version; '' without a table.
   """
 
   data: Dataset
@@ -37,29 +37,30 @@ class Placed(NamedTuple):
 
 
 def placed(data: Dataset, config: ConfigDict) -> Placed:
-  """Puts a data set under the version that `config.table` names.
+  """Applies the version that `config.table` names to a data set.
 
   Args:
-    data: N rows, as the source gives them.
+    data: data set of the source.
     config: `config.data`.
 
   Raises:
-    UserError: no such version; a table of other images or classes; no validation label where one is to score.
+    UserError: the version does not exist, the table has other images or classes, or a validation row has no label of
+      the kind that scores it.
   """
   found = store.opened(config.table)
   rows, places = found.rows, found.rows.places(row_ids(data))
   there = places >= 0
   if gone := len(rows) - int(there.sum()):
     lost = rows.name[np.setdiff1d(np.arange(len(rows)), places[there])]
-    hint = 'It is the table of another data set.' if not there.any() else 'Bring these files back as they were.'
+    hint = 'The table belongs to another data set.' if not there.any() else 'Restore these files.'
     raise UserError(
       f'data.table: {gone:,} of the {len(rows):,} rows of {config.table} are not among the {len(data.ids):,} images of '
-      f'data.path, such as {listed(lost[:3])}. {hint}'
+      f'data.path, such as {listed(lost[:3])}. Expected all of them. {hint}'
     )
   if tuple(found.classes) != data.classes:
     raise UserError(
       f'data.table: {config.table} has the classes {listed(found.classes)}; the data have {listed(data.classes)}. '
-      'Expected the same ones in the same order (data.classes).'
+      'Expected the same classes in the same order; set data.classes.'
     )
   part = np.where(there, rows.split[places], -1)
   ours = there & (part != TEST)
@@ -75,7 +76,7 @@ def placed(data: Dataset, config: ConfigDict) -> Placed:
   if (scores[val] < 0).any():
     raise UserError(
       f'data.val_labels: {config.val_labels!r}, but {int((scores[val] < 0).sum())} of the {len(val)} validation rows '
-      f'of {config.table} have no such label.'
+      f'of {config.table} have no such label. Label them, or use another kind of labels.'
     )
   split.check_classes(data, train, config, notes)
   return Placed(

@@ -51,7 +51,7 @@ class Audit:
     test: images and labels of the test rows, or None.
     test_rows: row numbers of the test rows.
     labels: kind of labels that score the test rows: true, verified or given.
-    noise: expected and realized rate and the realized matrix of the noise, for JSON.
+    noise: expected and realised rate and the realised matrix of the noise, for JSON.
     fingerprint: digest of the test rows with their labels and of the truth; only the audit of a run stores it.
     source: fingerprint of the whole data set before noise and splits.
   """
@@ -72,6 +72,9 @@ def prepare(config: Any) -> tuple[Prepared, Audit]:
 
   Args:
     config: config of the run; `data` and `noise` are used.
+
+  Returns:
+    The data for training and selection, and the data that only score the run.
   """
   loaded, truth, injected, source = load(config)
   whole = dataset.fingerprint(loaded.ids, source, loaded.verified, loaded.classes)
@@ -140,6 +143,9 @@ def divided(data: dataset.Dataset, truth: np.ndarray, source: np.ndarray, config
 
 def load(config: Any) -> tuple[dataset.Dataset, np.ndarray, dict | None, np.ndarray]:
   """Loads the data set and injects noise.
+
+  Args:
+    config: config of the run; `data` and `noise` are used.
 
   Returns:
     The data set with its given labels (noisy, if noise is injected); the true labels, int32 [N]; the record of the

@@ -1,8 +1,7 @@
-"""The training rows of a run, as strategies may know them.
+"""The training rows of a run, without their true labels.
 
-One invariant holds for every `TrainData`, however it was built: a row is unlabeled if and only if its labels are -1,
-and then its label reaches nothing. A row that was dropped or is held has no labels and the weight 0, and nothing of it,
-not even its image, reaches what is trained.
+Every `TrainData` satisfies one invariant. A row is UNLABELED if and only if both of its labels are -1, and its label
+then influences nothing. A DROPPED or HELD row has no labels and weight 0, and its image does not influence training.
 """
 
 import dataclasses
@@ -15,14 +14,15 @@ from noisyjax.data.images import Images, as_images, first_of_same
 
 
 class Status(enum.IntEnum):
-  """What was decided of a training row.
+  """The status of a training row.
 
   Attributes:
-    LABELED: has a given or a verified label, which may be learned.
-    UNLABELED: its image may be learned from, by the methods that do so; it has no label.
-    DROPPED: was taken out of the data. No stream, no statistic and no score of a method sees it.
-    HELD: is judged by what the others train, as a fold's rows are. As DROPPED, except that its pixels count in the mean
-      and deviation that normalise images: these are static in a compiled step, which all folds of a data set share.
+    LABELED: the row has a given or a verified label.
+    UNLABELED: the row has no label; only methods that use unlabeled images train on it.
+    DROPPED: the row was removed. No stream, statistic or score of a method includes it.
+    HELD: the row is held out, like the rows of a fold in cross-validation. It is treated like DROPPED, except that its
+      pixels count in the mean and standard deviation that normalise images: these are static values of the compiled
+      step, which all folds of a data set share.
   """
 
   LABELED = 0
@@ -33,18 +33,19 @@ class Status(enum.IntEnum):
 
 @dataclasses.dataclass(frozen=True)
 class TrainData:
-  """What a strategy may know of the training rows when a phase begins. The true labels are not among it.
+  """The training rows as a strategy sees them, without true labels.
 
-  Construction settles labels, weights and statuses so that the invariant above holds.
+  The constructor adjusts labels, weights and statuses so that the invariant of this module holds.
 
   Attributes:
-    images: of the rows; an array uint8 [N, H, W, C] is made `Images`.
-    given: int32 [N], -1 = no label; -1 unless the row is LABELED.
-    verified: int32 [N], -1 = unchecked; -1 unless the row is LABELED.
+    images: images of the rows; an array uint8 [N, H, W, C] is converted to `Images`.
+    given: int32 [N], given labels; -1 = no label. All rows but LABELED ones are set to -1.
+    verified: int32 [N], verified labels; -1 = not verified. All rows but LABELED ones are set to -1.
     classes: number of classes.
-    features: width F of the networks' features, known to `init` alone.
-    weight: float32 [N], what each row counts in the losses; 0 for rows that are DROPPED or HELD. None: 1.
-    status: int8 [N], a `Status` a row. None: by the labels. A row of weight 0 that is not HELD is DROPPED.
+    features: width F of the networks' features; set only for `Strategy.init`, otherwise 0.
+    weight: float32 [N], weights in the losses; None for 1. DROPPED and HELD rows are set to 0.
+    status: int8 [N], a `Status` per row; None derives it from the labels. Rows of weight 0 that are not HELD become
+      DROPPED.
   """
 
   images: Images | Any
@@ -71,9 +72,9 @@ class TrainData:
 
   @property
   def used(self) -> np.ndarray:
-    """bool [N]: the rows that may be trained on, with or without a label."""
+    """Whether each row may be trained on, with or without a label, bool [N]."""
     return self.status <= Status.UNLABELED
 
   def twins(self) -> np.ndarray:
-    """Returns int64 [N]: for each row the first one that holds the same image."""
+    """Returns, for each row, the first row with the same image, int64 [N]."""
     return first_of_same(self.images)

@@ -60,7 +60,7 @@ def text(config: ConfigDict, timed: bool = False) -> str:
   prepared, audit = prepare(config)
   lines = [*_config(Plan.of(config)), _rows(prepared, audit), *(f'data: {note}' for note in prepared.notes)]
   if not hasattr(find_model(config.model.name), 'apply'):
-    return '\n'.join([*lines, f'model.name: {config.model.name!r} is fitted in one go.', 'Nothing was written.'])
+    return '\n'.join([*lines, f'model.name: {config.model.name!r} is fitted at once.', 'Nothing was written.'])
   if not timed:  # XLA counts no operations of a library
     config.model.conv = 'plain'
   plan = Plan.of(config).engine_phases(prepared.train)

@@ -12,12 +12,23 @@ Unlabeled photos (`undefined`, an empty cell, or no row) are allowed and not use
 that guesses their labels was better than cross-entropy on the labeled photos, and one was far worse
 (benchmarks/README.md: if the unlabeled photos contain few of one class, many guesses of that class are wrong). To try
 such methods, use `--config.strategy.name=pseudo_label` or `fixmatch`; `benchmarks/photos.py` compares them.
+
+The form `pretrained` (`--config=configs/photos.py:pretrained`) trains a linear layer on features of EfficientNet-Lite0,
+which was trained on ImageNet-1k; the report says so. It extracts the features once, from photos cut to squares of 224
+pixels, and keeps them in the cache. Expected on chihuahua_muffin: see benchmarks/README.md.
 """
 
 from configs import base
+from noisyjax.system.errors import check_choice
 
 
-def get_config():
+def get_config(form: str = 'scratch'):
+  """Returns the recipe.
+
+  Args:
+    form: 'scratch' or 'pretrained'.
+  """
+  check_choice('form', form, ('scratch', 'pretrained'))
   c = base.get_config()
   c.data.source = 'images'
   c.data.labels = 'labels.csv'
@@ -35,4 +46,6 @@ def get_config():
   c.schedule.name = 'one_cycle'
   c.schedule.peak = 0.2
   c.ema = 0.99
+  if form == 'pretrained':
+    c.data.features, c.model.name, c.optim.lr = 'efficientnet_lite0', 'linear', 0.5
   return c

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 import runs
+from noisyjax.analysis import file_issues
 from noisyjax.config import defaults
 from noisyjax.config.override import override
 from noisyjax.data import feature_files, features
@@ -22,6 +23,7 @@ from noisyjax.models import linear
 from noisyjax.models.resnet import ResNet
 from noisyjax.models.weights import pretrained
 from noisyjax.runs import in_memory, predict
+from noisyjax.runs.classifier import NoisyClassifier
 from noisyjax.system import storage
 from noisyjax.system.errors import UserError
 
@@ -200,3 +202,22 @@ def test_features_are_standardised_by_the_training_rows():
   seen = np.asarray(net.look(params, stats, values)[1][0]) * np.sqrt(4)
   assert_allclose(seen.mean(0), 0, atol=1e-5)
   assert_allclose(seen.std(0), 1, rtol=1e-4)
+
+
+def test_find_and_the_classifier_learn_from_features(weights, tmp_path):
+  """Dark and bright photos, two of them under the other's name."""
+  bright = np.arange(24) % 2
+  images = (pictures(24) // 4 + 120 * bright[:, None, None, None]).astype(np.uint8)
+  wrong = np.array([3, 10])
+  given = bright.copy()
+  given[wrong] = 1 - given[wrong]
+  for i, image in enumerate(images):
+    folder = tmp_path / 'photos' / ('dark', 'light')[given[i]]
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(folder / f'{i:02}.png')
+  found, _ = file_issues.find_files(tmp_path / 'photos', '', tmp_path / 'found', features=weights, folds=3)
+  names = [line.split(',')[0] for line in (tmp_path / 'found' / 'issues.csv').read_text().splitlines()[1:3]]
+  assert {name.split('/')[1] for name in names} == {'03.png', '10.png'} and found.flagged[:2].all()
+
+  classifier = NoisyClassifier(features=weights, epochs=2).fit(images, bright)
+  assert classifier.shape_ == (8, 8, 3) and (classifier.predict(images) == bright).all()

@@ -31,6 +31,7 @@ def find_files(
   folder: str | Path,
   *,
   probs: str = '',
+  features: str = '',
   truth: str = '',
   folds: int = 5,
   config: ConfigDict | None = None,
@@ -50,6 +51,7 @@ def find_files(
     folder: made if missing.
     probs: a file of your own probabilities (`probs.read`), its rows in the sorted order of the image names unless it
       names them; probs.npy of an earlier call is one.
+    features: a pretrained model, as in `find_label_issues`; '': none.
     classes: the classes in the order of the columns of `probs`; (): as the file calls them, else numbers by value or
       sorted names, which is said. image_column, label_column: of the label file.
     truth: a label file for the audit alone: it is looked at when all else is decided and written.
@@ -60,7 +62,8 @@ def find_files(
   Raises:
     Stale: the folder holds issues of other data or another config, or of unknown ones, without `rerun`.
   """
-  own = (in_memory.recipe() if config is None else config).copy_and_resolve_references()
+  recipe = in_memory.probe() if features else in_memory.recipe()
+  own = (recipe if config is None else config).copy_and_resolve_references()
   on_table.refuse(own.data, 'find')
   override(
     own,
@@ -70,6 +73,7 @@ def find_files(
       'data.labels': labels,
       'data.verified': '',
       'data.truth': truth,
+      'data.features': features,
       'data.skip_bad': skip_bad or own.data.skip_bad,
       'data.image_column': image_column or own.data.image_column,
       'data.label_column': label_column or own.data.label_column,
@@ -107,6 +111,7 @@ def find_files(
       data.images,
       _names(data.given, data.classes),
       probs=ours,
+      features=features,
       folds=folds,
       config=None if config is None else own,
       classes=own.data.classes if probs else data.classes,

@@ -19,7 +19,17 @@ from tqdm import tqdm
 
 from noisyjax.config.check import checked
 from noisyjax.config.plan import Plan, fitting
-from noisyjax.data import dataset, decode, labels as labels_, objects, pixels, plausible, probs as own_probs, split
+from noisyjax.data import (
+  dataset,
+  decode,
+  features as features_,
+  labels as labels_,
+  objects,
+  pixels,
+  plausible,
+  probs as own_probs,
+  split,
+)
 from noisyjax.data.column import column_of
 from noisyjax.data.images import as_images
 from noisyjax.data.label_notes import missing_note, position_note
@@ -131,6 +141,7 @@ def find_label_issues(
   labels: Any = None,
   *,
   probs: Any = None,
+  features: str = '',
   folds: int = 5,
   config: ConfigDict | None = None,
   seed: int | None = None,
@@ -148,8 +159,11 @@ def find_label_issues(
       frame or data set: the name of its label column; None: by its name.
     probs: [N, C], your own probabilities, of a model that was not trained on the row; nothing is trained then. A data
       frame's columns may be called as the classes are.
+    features: a pretrained model, such as 'efficientnet_lite0', on whose features of the images linear layers are
+      trained; '': none.
     folds: how many networks are trained, each on all folds but one.
-    config: how; None: `recipe`. Its data (but for `data.seed`, of the folds) and noise fields are not looked at.
+    config: how; None: `in_memory.recipe`, or `in_memory.probe` on features.
+      Its data (but for `data.seed`, of the folds) and noise fields are not looked at.
     seed: of training and folds; None: the config's.
     kind: which filter flags, of `noisyjax.estimate.confident.FILTERS`. score: what ranks, of `SCORES` there.
     classes: names, in the order of the columns of `probs`; None: those of the data frame, else of the labels (numbers
@@ -165,7 +179,7 @@ def find_label_issues(
   if labels is None:
     raise UserError('labels: missing; expected one an image.')
   if images is not None and probs is None:
-    images, read = objects.images_of(images)
+    images, read = objects.images_of(images, features_.extractor(features).weights.size if features else 0)
     for note in read:
       log.warning('%s', note)
   column = column_of(labels, 'labels')
@@ -189,7 +203,7 @@ def find_label_issues(
     raise UserError(f'labels: {found}; expected labels of two classes or more.')
   notes = [note, *position_note(column, names), *missing_note(column, UNLABELED)]
   if probs is None:
-    probs = out_of_fold(images, labels, names, folds, config, seed)
+    probs = out_of_fold(images, labels, names, folds, config, seed, features)
   else:
     notes.append(plausible.doubt(labels, probs.argmax(1), names, own.where, own.option))
   for note in filter(None, notes):
@@ -221,6 +235,7 @@ def out_of_fold(
   folds: int = 5,
   config: ConfigDict | None = None,
   seed: int | None = None,
+  features: str = '',
 ) -> np.ndarray:
   """Returns float32 [N, C]: each row's probabilities by networks trained on the other folds; arguments as above.
 
@@ -233,8 +248,12 @@ def out_of_fold(
     log.warning('%s', note)
   ids = dataset.unique_ids([decode.digest(image) for image in images])
   _check_folds(labels, dataset.duplicate_groups(ids), classes, folds)
-  config = in_memory.recipe() if config is None else config.copy_and_resolve_references()
-  config.data.val = ''
+  if config is None:
+    config = in_memory.probe() if features else in_memory.recipe()
+  config = config.copy_and_resolve_references()
+  config.data.val, config.data.features = '', features
+  if features:
+    images = features_.extract(images, features_.extractor(features), config.data.cache)
   if seed is not None:
     config.seed = config.data.seed = seed
   config = checked(config)

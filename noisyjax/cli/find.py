@@ -17,6 +17,8 @@ def declare(values: FlagValues) -> None:
   flags.DEFINE_integer('folds', 5, 'How many folds.', flag_values=values)
   text = 'Your own probabilities, out of sample (.npy, .npz, CSV, Parquet).'
   flags.DEFINE_string('probs', '', text, flag_values=values)
+  text = "A pretrained model such as efficientnet_lite0, from whose features linear layers learn; '': none."
+  flags.DEFINE_string('features', '', text, flag_values=values)
   text = 'The classes, in the order of the columns of --probs.'
   flags.DEFINE_list('classes', [], text, flag_values=values)
   text = 'Label file to score the result against; only the audit reads it.'
@@ -33,6 +35,7 @@ def run(values: FlagValues) -> None:
     values.labels,
     folder,
     probs=values.probs,
+    features=values.features,
     truth=values.truth,
     folds=values.folds,
     config=values.config,

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from noisyjax.config.override import override
-from noisyjax.data import labels, objects
+from noisyjax.data import features, labels, objects
 from noisyjax.data.column import column_of, number
 from noisyjax.data.training import TrainData
 from noisyjax.runs import in_memory
@@ -33,7 +33,8 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
     self,
     method: str = 'naive',
     *,
-    model: str = 'small_cnn',
+    model: str = '',
+    features: str = '',
     epochs: int = 20,
     seed: int = 0,
     size: int = 0,
@@ -44,7 +45,8 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
 
     Args:
       method: a strategy, as `launch.py strategies` lists them.
-      model: a model.
+      model: a model; '': small_cnn, or linear on features.
+      features: a pretrained model, such as 'efficientnet_lite0', on whose features of the images to train; '': none.
       epochs: of the whole run.
       seed: of initialisation, order and augmentation.
       size: side in pixels that paths, PIL images and arrays of mixed sizes are cropped to; 0: their median short side,
@@ -54,6 +56,7 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
     """
     self.method = method
     self.model = model
+    self.features = features
     self.epochs = epochs
     self.seed = seed
     self.size = size
@@ -73,7 +76,7 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
     Raises:
       UserError: naming what is wrong with images, labels, weights or settings; a loss that is not finite.
     """
-    images = _pixels(X, self.size)
+    images = _pixels(X, self.size or (features.extractor(self.features).weights.size if self.features else 0))
     y = list(y) if isinstance(y, Iterator) else y  # which is read twice
     columns = [column_of(y, 'y')] + ([] if verified is None else [column_of(verified, 'verified')])
     for column in columns:
@@ -86,7 +89,8 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
     given, *checked = (labels.indices(column, names, '') for column in columns)
     checked = checked[0] if checked else np.full(len(images), -1, np.int32)
     weight = None if sample_weight is None else _weights(sample_weight, len(images))
-    self.trained_ = in_memory.fit(self._config(), TrainData(images, given, checked, len(names), weight=weight))
+    data = TrainData(self._rows(images), given, checked, len(names), weight=weight)
+    self.trained_ = in_memory.fit(self._config(), data)
     self.classes_ = _typed(names, y)
     self.shape_ = images.shape[1:]
     return self
@@ -106,7 +110,7 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
     images = _pixels(X, self.shape_[0], self.shape_[-1])
     if images.shape[1:] != self.shape_:
       raise UserError(f'X: images of shape {images.shape[1:]}; expected {self.shape_}, as in fit.')
-    return self.trained_.probs(images)
+    return self.trained_.probs(self._rows(images))
 
   def predict(self, X: Any) -> np.ndarray:
     """Returns [n], the most likely of `classes_`; arguments and errors as in `predict_proba`."""
@@ -119,14 +123,18 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
     tags.input_tags.three_d_array = True
     return tags
 
+  def _rows(self, images: np.ndarray) -> np.ndarray:
+    return features.extract(images, features.extractor(self.features)) if self.features else images
+
   def _config(self) -> ConfigDict:
     if self.config is None:
-      config = in_memory.recipe()
+      config = in_memory.probe() if self.features else in_memory.recipe()
       config.mixup = 0.0
     else:
       config = self.config.copy_and_resolve_references()
       config.data.val = ''
-    own = {'strategy.name': self.method, 'model.name': self.model, 'epochs': self.epochs, 'seed': self.seed}
+    own = {'model.name': self.model} if self.model else {}
+    own |= {'strategy.name': self.method, 'epochs': self.epochs, 'seed': self.seed}
     override(config, own | dict(self.settings or {}), 'NoisyClassifier')
     return config
 

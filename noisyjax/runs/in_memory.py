@@ -92,6 +92,17 @@ def recipe() -> ConfigDict:
   return c
 
 
+def probe() -> ConfigDict:
+  """Returns the config by which a linear layer learns from features: 20 epochs of 50 steps or more."""
+  c = defaults.get_config()
+  c.batch_size = 32
+  c.steps_per_epoch = -50
+  c.model.name = 'linear'
+  c.optim.lr = 0.5
+  c.data.val = c.data.test = ''
+  return c
+
+
 def fit(config: ConfigDict, data: TrainData, hooks: train.Hooks | None = None) -> Trained:
   """Trains by `config` on `data`, without validation; the last epoch is what remains.
 

@@ -2,6 +2,10 @@
 
 import contextlib
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -266,3 +270,24 @@ def test_two_rows_of_one_id_and_labels_outside_the_classes_are_refused():
     rows.first(['x', 'y', 'x'], ['1', '2', '3'], np.zeros(3, int), CLASSES)
   with pytest.raises(UserError, match='its label is no class: expected 0 to 2'):
     rows.first(['x', 'y'], ['1', '2'], np.array([0, 3]), CLASSES)
+
+
+THREADS = """
+import os, sys
+import pyarrow.parquet
+from noisyjax.tables import verify
+from small_tables import ANNA, made, says
+before = len(os.listdir('/proc/self/task'))
+table = made(sys.argv[1])
+table.decide(ANNA, [says(table, 1, 'drop')])
+table.commit('m', ANNA)
+assert list(verify.verify(table.folder))
+print(len(os.listdir('/proc/self/task')) - before)
+"""
+
+
+def test_no_thread_of_arrows_is_started_that_could_abort_a_command_at_its_end(tmp_path):
+  environment = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+  command = [sys.executable, '-c', THREADS, str(tmp_path / 't')]
+  done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+  assert done.stdout == '0\n'

@@ -193,7 +193,7 @@ def _parquet(path: Path, data: bytes) -> Table:
   import pyarrow.parquet as pq
 
   with reading.reading(path, 'Parquet'):
-    table = pq.read_table(pa.BufferReader(data))
+    table = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False).read(use_threads=False)
     rows = [list(row.values()) for row in table.to_pylist()]
   names = _class_labels(table.schema)
   for column, classes in names.items():

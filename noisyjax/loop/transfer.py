@@ -221,9 +221,9 @@ def _read_metadata(path: Path) -> dict[str, list[Any]]:
 def _read_parquet(path: Path, classes: Sequence[str]) -> dict[str, list[Any]]:
   """Reads all columns but images; labels that are numbers, as `datasets` stores them, are class names again."""
   try:
-    file = pq.ParquetFile(pa.BufferReader(storage.read_bytes(path)))
+    file = pq.ParquetFile(pa.BufferReader(storage.read_bytes(path)), pre_buffer=False)
     wanted = [name for name in file.schema_arrow.names if name in rows_.COLUMNS]
-    found = {name: file.read([name])[name].to_pylist() for name in wanted}
+    found = {name: file.read([name], use_threads=False)[name].to_pylist() for name in wanted}
   except (pa.ArrowException, *reading.DAMAGE) as error:
     raise UserError(f'{path}: cannot be read as Parquet ({reading.reason(error)}).') from error
   if pa.types.is_integer(file.schema_arrow.field('label').type if 'label' in wanted else pa.string()):

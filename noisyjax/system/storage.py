@@ -186,7 +186,9 @@ def read_parquet(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[s
   import pyarrow.parquet as pq
 
   try:
-    table = pq.read_table(io.BytesIO(read_bytes(path)), page_checksum_verification=True)
+    # Without threads of Arrow's: one that still starts when a short command ends aborts the process.
+    file = pq.ParquetFile(io.BytesIO(read_bytes(path)), page_checksum_verification=True, pre_buffer=False)
+    table = file.read(use_threads=False)
     columns = {}
     for name in table.column_names:
       column = table[name].to_numpy()

@@ -216,10 +216,12 @@ def read(path: Path, columns: Sequence[str] = COLUMNS) -> dict[str, np.ndarray]:
     UserError: Naming the file that is missing, damaged, or lacks a column.
   """
   try:
-    file = pq.ParquetFile(pa.BufferReader(storage.read_bytes(path)), page_checksum_verification=True)
+    data = pa.BufferReader(storage.read_bytes(path))
+    # Without threads of Arrow's: one that still starts when a short command ends aborts the process.
+    file = pq.ParquetFile(data, page_checksum_verification=True, pre_buffer=False)
     out = {}
     for name in columns:  # one at a time: less is in memory twice
-      out[name] = file.read([name])[name].combine_chunks().to_numpy(zero_copy_only=False)
+      out[name] = file.read([name], use_threads=False)[name].combine_chunks().to_numpy(zero_copy_only=False)
     for name, words in CODES.items():
       if name in out:
         place = {word: code for code, word in enumerate(words)}

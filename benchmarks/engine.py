@@ -59,12 +59,13 @@ class Engine:
     import jax
 
     from noisyjax.config.plan import Plan
-    from noisyjax.engine import step, train
+    from noisyjax.engine import step
+    from noisyjax.engine.phase import enter
 
     self.data, self.phase = data, Plan.of(configured(fields)).engine_phases(data)[0]
     root, self.images = jax.random.key(seed), jax.numpy.asarray(data.images)
     self.keys = step.keys(root)
-    self.state = train.enter(self.phase, 0, data, self.images, root, None, template=True)  # nobody is asked
+    self.state = enter(self.phase, 0, data, self.images, root, None, template=True)  # nobody is asked
     self.hyper = self.phase.hyper.replace(steps=np.float32(len(data.given) // self.phase.spec.batch_size))
     self.walks = self.walk()
 

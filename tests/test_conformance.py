@@ -21,6 +21,7 @@ from noisyjax.config.plugin_fields import STRATEGIES
 from noisyjax.data.training import Status, TrainData
 from noisyjax.engine import score, step, train
 from noisyjax.engine.context import Ctx
+from noisyjax.engine.phase import first_targets
 from noisyjax.engine.traced import traced_fields
 from noisyjax.runs import checkpoint
 from noisyjax.system import plugins
@@ -64,12 +65,9 @@ def plan_of(name: str, vmap: bool = False) -> tuple:
   return tuple(map(keep, plan))
 
 
-FIRST_TARGETS = train.first_targets
-
-
 def dropping(phase, data):
   """The first targets, as if an earlier phase had dropped rows."""
-  targets = FIRST_TARGETS(phase, data)
+  targets = first_targets(phase, data)
   return targets.replace(weight=targets.weight * KEPT)
 
 
@@ -77,7 +75,7 @@ def walk(plan, data: TrainData) -> Case:
   """One epoch of every phase but the last, which is entered; some rows were dropped before."""
   images, state, previous = jnp.asarray(data.images), None, None
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(train, 'first_targets', dropping)
+    patch.setattr('noisyjax.engine.phase.first_targets', dropping)
     for number, phase in enumerate(plan):
       earlier = plan[number - 1] if number else None
       previous, state = state, train.enter(phase, number, data, images, ROOT, state, earlier)

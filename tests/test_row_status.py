@@ -11,6 +11,7 @@ from noisyjax.config.build import build_model
 from noisyjax.config.plan import Plan, pixel_statistics
 from noisyjax.data.training import Status, TrainData
 from noisyjax.engine import step, train
+from noisyjax.engine.phase import first_targets
 from noisyjax.runs import in_memory
 from noisyjax.strategies import naive
 
@@ -93,7 +94,7 @@ def test_a_weight_of_zero_drops_a_row_and_a_held_one_stays_held():
 def test_first_targets_are_of_status_and_weight():
   data = TrainData(**columns(), classes=3, weight=np.full(ROWS, 2.0), status=statuses())
   for name, labels in (('given', data.given), ('verified', data.verified)):
-    targets = train.first_targets(tiny.phase(naive.Strategy.build(), labels=name), data)
+    targets = first_targets(tiny.phase(naive.Strategy.build(), labels=name), data)
     assert_array_equal(targets.label, labels)
     assert_array_equal(targets.weight, np.where(OUT, 0, 2))
     assert not np.asarray(targets.labeled)[UNLABELED | OUT].any()

@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import tiny
 from noisyjax.engine import optim, score, step, train
 from noisyjax.engine.net import Net
+from noisyjax.engine.phase import chosen_from
 from noisyjax.engine.state import Snapshot
 from noisyjax.estimate import scoring
 from noisyjax.strategies import loss_filter, naive
@@ -249,7 +250,7 @@ def test_a_phase_that_only_trains_on_keeps_the_best_epoch_and_the_dynamics(data,
     kept == tiny.same(after.best.params, state.best.params) == tiny.same(after.dynamics, state.dynamics) == together
   )
   assert after.control.best == np.inf and not after.control.stopped and int(after.phase_epoch) == 0
-  assert train.chosen_from([first, second]) == (0 if together else 1)
+  assert chosen_from([first, second]) == (0 if together else 1)
 
 
 def test_a_template_has_the_structure_of_the_state(trained, data):

@@ -14,7 +14,7 @@ from noisyjax.data.moments import moments
 from noisyjax.data.training import Status, TrainData
 from noisyjax.engine import optim, step, strategy
 from noisyjax.engine.net import Net
-from noisyjax.engine.train import Phase
+from noisyjax.engine.phase import Phase
 from noisyjax.models.weights.pretrained import Weights
 from noisyjax.system.errors import UserError, listed
 from noisyjax.system.log import log

@@ -25,7 +25,7 @@ def check_networks(phase: Any, networks: Snapshot) -> None:
   """Checks the initial networks of a phase.
 
   Args:
-    phase: a `train.Phase`.
+    phase: a `phase.Phase`.
     networks: its initial networks.
 
   Raises:
@@ -49,7 +49,7 @@ def check_step(
   """Checks the first loss of new networks and, if only one step was taken, the running statistics after it.
 
   Args:
-    phase: a `train.Phase`.
+    phase: a `phase.Phase`.
     networks: its initial networks.
     state: state after the first `count` steps of the phase.
     count: number of these steps.

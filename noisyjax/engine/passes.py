@@ -16,9 +16,10 @@ from jax import Array
 from jax.extend import core
 
 from noisyjax.data.training import TrainData
-from noisyjax.engine import optim, step, train
+from noisyjax.engine import optim, step
 from noisyjax.engine.context import Ctx
 from noisyjax.engine.net import Net
+from noisyjax.engine.phase import Phase, enter
 from noisyjax.engine.state import PyTree, TrainState
 from noisyjax.engine.strategy import Batches, Out, Strategy
 from noisyjax.models import small_cnn
@@ -89,11 +90,11 @@ def step_passes(strategy: Strategy) -> float:
   hyper = step.Hyper.build(optim.Optimizer.build())
   net = Net(small_cnn.Model(CLASSES + strategy.extra_classes, widths=(4,)), (127.5,), (64.0,), strategy.networks)
   spec = step.Spec(net, CLASSES, BATCH, tuple((view, ()) for view in ('weak', 'strong', 'none')))
-  phase = train.Phase('cost', strategy, spec, hyper, 1, np.ones(ROWS, bool))
+  phase = Phase('cost', strategy, spec, hyper, 1, np.ones(ROWS, bool))
   counted: Any = _Counted(strategy)
 
   def one_step(root: Array, images: Array) -> tuple[TrainState, PyTree]:
-    state = train.enter(phase, 0, data, images, root, None, template=True)
+    state = enter(phase, 0, data, images, root, None, template=True)
     keys = step.keys(root)
     walks = step.walks(state.masks, keys.walk, state.epoch, CLASSES)
     return step.one_step(spec, counted, hyper, state, walks, images, keys)

@@ -21,7 +21,8 @@ from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import resolved
 from noisyjax.data.prepare import Audit, Prepared, prepare
 from noisyjax.data.training import TrainData
-from noisyjax.engine import passes, step, train
+from noisyjax.engine import passes, step
+from noisyjax.engine.phase import Phase, enter, epoch_steps
 from noisyjax.engine.state import TrainState
 from noisyjax.reports import formatting
 from noisyjax.runs import run
@@ -69,7 +70,7 @@ def text(config: ConfigDict, timed: bool = False) -> str:
   state, costs, root = None, [], jax.random.key(config.seed)
   for number, phase in enumerate(plan):
     previous_phase = plan[number - 1] if number else None
-    state = train.enter(phase, number, prepared.train, None, root, state, previous_phase, template=True)
+    state = enter(phase, number, prepared.train, None, root, state, previous_phase, template=True)
     costs.append(_cost(phase, state, prepared.train, step.keys(root), looked, rate))
   how = 'measured on a few steps' if timed else 'by the operations of a step; --dry_run=timed runs a few'
   seconds = progress.duration(sum(c.seconds for c in costs))
@@ -110,7 +111,7 @@ def _rows(prepared: Prepared, audit: Audit) -> str:
   )
 
 
-def _phases(plan: list[train.Phase], costs: list[_Cost], data: TrainData) -> str:
+def _phases(plan: list[Phase], costs: list[_Cost], data: TrainData) -> str:
   head = ('phase', 'epochs', 'rows', 'batch', 'networks', 'steps an epoch', 'steps', 'passes', 'time')
   rows = [
     (
@@ -130,7 +131,7 @@ def _phases(plan: list[train.Phase], costs: list[_Cost], data: TrainData) -> str
   return formatting.markdown(head, rows) + ('\nepochs: at most; a phase may stop early' if early else '')
 
 
-def _trained(phase: train.Phase, data: TrainData) -> np.ndarray:
+def _trained(phase: Phase, data: TrainData) -> np.ndarray:
   """Returns the rows that a phase may train on, bool [N]: without a label only if a stream is declared unlabeled."""
   rows = phase.rows & data.used
   if any(not views.labeled for views in phase.strategy.streams.values()):
@@ -150,16 +151,14 @@ def _memory(most: _Cost, shape: tuple[int, ...]) -> str:
   return f'memory: about {mb(held + most.bytes)} ({parts}, beside {mb(held)} of the program and the data set)'
 
 
-def _cost(
-  phase: train.Phase, state: TrainState, data: TrainData, keys: step.Keys, looked: int, rate: float | None
-) -> _Cost:
+def _cost(phase: Phase, state: TrainState, data: TrainData, keys: step.Keys, looked: int, rate: float | None) -> _Cost:
   """Returns what a phase takes.
 
   Args:
     state: on entering it. looked: rows of validation and test, which are predicted after each epoch.
     rate: operations a second; None: some steps are run.
   """
-  own, steps = phase.strategy, train.epoch_steps(phase, state)
+  own, steps = phase.strategy, epoch_steps(phase, state)
   hyper = phase.hyper.replace(steps=np.float32(steps))
   walks = step.walks(state.masks, keys.walk, state.epoch, data.classes)
   chunk = np.asarray(data.images.take(np.arange(min(phase.chunk, len(data.images)))))

@@ -13,6 +13,7 @@ from noisyjax.config.check import plan_of
 from noisyjax.data.training import TrainData
 from noisyjax.engine import score, train
 from noisyjax.engine.net import Net
+from noisyjax.engine.phase import Phase
 from noisyjax.engine.state import PyTree, Snapshot, TrainState
 from noisyjax.system.errors import Diverged
 
@@ -64,13 +65,13 @@ class Trained:
 class Silent:
   """The hooks of a run that nobody watches; a loss that is not finite still ends it."""
 
-  def begin(self, phase: train.Phase, position: train.Position, state: TrainState) -> None:
+  def begin(self, phase: Phase, position: train.Position, state: TrainState) -> None:
     pass
 
-  def step(self, phase: train.Phase, position: train.Position, state: TrainState, count: int, tick: int) -> None:
+  def step(self, phase: Phase, position: train.Position, state: TrainState, count: int, tick: int) -> None:
     pass
 
-  def epoch(self, phase: train.Phase, position: train.Position, state: TrainState, record: dict[str, Any]) -> None:
+  def epoch(self, phase: Phase, position: train.Position, state: TrainState, record: dict[str, Any]) -> None:
     if int(state.bad_step) >= 0:
       raise Diverged(f'The loss is not finite at step {int(state.bad_step) + 1}. {Diverged.HINT}')
 

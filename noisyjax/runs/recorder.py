@@ -15,6 +15,7 @@ from noisyjax.config.resolved import resolved
 from noisyjax.data.prepare import Prepared
 from noisyjax.data.training import TrainData
 from noisyjax.engine import score, train
+from noisyjax.engine.phase import Phase, enter
 from noisyjax.engine.state import TrainState
 from noisyjax.runs import checkpoint
 from noisyjax.runs.audit import Auditor
@@ -30,7 +31,7 @@ _FEW_STEPS = 10  # an epoch of fewer is worth a note
 class Recorder:
   """The hooks of a run: logs, checkpoints, progress, signals, and a loss that is not finite."""
 
-  def __init__(self, plan: Plan, folder: Path, prepared: Prepared, auditor: Auditor, phases: list[train.Phase]) -> None:
+  def __init__(self, plan: Plan, folder: Path, prepared: Prepared, auditor: Auditor, phases: list[Phase]) -> None:
     config = plan.config
     self._config, self._folder, self._prepared, self._auditor, self._plan = config, folder, prepared, auditor, phases
     self._digest = formats.digest(json.loads(json.dumps(resolved(plan))))
@@ -67,7 +68,7 @@ class Recorder:
             'them back, or choose another workdir.'
           )
       number = record['position']['phase']
-      state = train.enter(self._plan[number], number, data, None, root, None, template=True)
+      state = enter(self._plan[number], number, data, None, root, None, template=True)
       if record['soft'] and state.targets.soft is None:  # soft targets of a phase before this one
         soft = np.zeros((len(data.given), data.classes), np.float32)
         state = state.replace(targets=state.targets.replace(soft=soft))
@@ -93,7 +94,7 @@ class Recorder:
     position.totals = {k: np.asarray(v, np.float32) for k, v in position.totals.items()}
     return state, position
 
-  def begin(self, phase: train.Phase, position: train.Position, state: TrainState) -> None:
+  def begin(self, phase: Phase, position: train.Position, state: TrainState) -> None:
     """A phase begins, or goes on."""
     self._step = int(state.step)
     self._epoch_images = position.images
@@ -116,7 +117,7 @@ class Recorder:
       total=total, initial=done, desc=phase.name, unit='step', mininterval=1.0, disable=None, dynamic_ncols=True
     )
 
-  def step(self, phase: train.Phase, position: train.Position, state: TrainState, count: int, tick: int) -> None:
+  def step(self, phase: Phase, position: train.Position, state: TrainState, count: int, tick: int) -> None:
     """`count` steps were done; `tick` of this epoch so far."""
     self._step += count
     self._bar.update(count)
@@ -132,7 +133,7 @@ class Recorder:
     if due or interrupt.asked():
       self._save(position, state)
 
-  def epoch(self, phase: train.Phase, position: train.Position, state: TrainState, record: dict[str, Any]) -> None:
+  def epoch(self, phase: Phase, position: train.Position, state: TrainState, record: dict[str, Any]) -> None:
     """An epoch closed: its lines first, then the checkpoint that counts on them."""
     self._check(state)
     seconds = time.monotonic() - self._epoch_start

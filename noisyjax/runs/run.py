@@ -25,6 +25,7 @@ from noisyjax.config.resolved import resolved
 from noisyjax.data import features
 from noisyjax.data.prepare import Audit, Prepared, prepare
 from noisyjax.engine import score, train
+from noisyjax.engine.phase import chosen_from
 from noisyjax.engine.state import TrainState
 from noisyjax.estimate import scoring
 from noisyjax.models.weights.pretrained import Weights
@@ -216,7 +217,7 @@ def _fit_networks(plan: Plan, folder: Path, prepared: Prepared, audit: Audit) ->
   if pretrained := _pretrained(plan):
     extra['pretrained'] = [dataclasses.asdict(weights) for weights in pretrained]
   table, selected = _row_table(state, phase.rows), 'best' if best else 'last'
-  return _result(plan, folder, prepared, audit, predict, seconds, selected, extra, table, train.chosen_from(phases))
+  return _result(plan, folder, prepared, audit, predict, seconds, selected, extra, table, chosen_from(phases))
 
 
 def _fit_at_once(plan: Plan, folder: Path, prepared: Prepared, audit: Audit) -> dict:

@@ -24,7 +24,7 @@ ROOMS = (
   'estimate',
   'system',
 )
-PAIRS = 53
+PAIRS = 45  # distinct (room, room below it); not counted: `cli`, which may import anything
 
 
 def modules(package: Path) -> dict[str, Path]:
@@ -102,7 +102,9 @@ def test_there_is_no_circle_between_files():
 
 
 def test_few_rooms_know_each_other():
-  pairs = {(room(a), room(b)) for a, b in imports(PACKAGE) if room(a) not in ('', '__main__') and room(a) != room(b)}
+  pairs = {
+    (room(a), room(b)) for a, b in imports(PACKAGE) if room(a) not in ('', '__main__', 'cli') and room(a) != room(b)
+  }
   assert len(pairs) <= PAIRS, sorted(pairs)
 
 

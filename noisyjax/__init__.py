@@ -1,6 +1,6 @@
-"""noisyjax: train image classifiers on labels that cannot be trusted.
+"""noisyjax: trains image classifiers on labels that cannot be trusted.
 
-Names are imported when they are first used, so that `import noisyjax` takes no time and does not load JAX.
+Names are imported when they are first used, so that `import noisyjax` is fast and does not load JAX.
 """
 
 import importlib

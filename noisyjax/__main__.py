@@ -1,15 +1,17 @@
-"""`python -m noisyjax COMMAND --flags`; also what the console script `noisyjax` and launch.py run."""
+"""`python -m noisyjax COMMAND --flags`: the entry point of the console script `noisyjax` and of launch.py, too."""
 
 import os
 import sys
 
 
 def main() -> None:
-  """Runs a command. Nothing is imported from the current folder: a jax.py among downloaded data must not run."""
+  """Runs a command. Nothing is imported from the current folder, so that a jax.py among downloaded data is not run."""
   try:
-    here = os.path.realpath('')  # only modules that are loaded already: pathlib might be a file of the current folder
-    sys.path[:] = [folder for folder in sys.path if os.path.realpath(folder) != here]  # '' is one
-  except FileNotFoundError:  # it was removed
+    here = os.path.realpath('')  # os is loaded; pathlib might be found in the current folder
+    sys.path[:] = [
+      folder for folder in sys.path if os.path.realpath(folder) != here
+    ]  # '' stands for the current folder
+  except FileNotFoundError:  # the current folder was removed
     pass
   from noisyjax.system import huge_pages
 

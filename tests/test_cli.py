@@ -49,8 +49,8 @@ MISTAKES = {
   ),
   'flag of another command': (
     ['train', '--images=photos'],
-    'train: found --images, which it does not take; its flags are --config, --dry_run, --rerun, --workdir. Its data '
-    'are --config.data.path and',
+    'train: found --images, which it does not take; its flags are --config, --dry_run, --rerun, --workdir. Set its '
+    'data with --config.data.path and',
   ),
   'field without a config': (
     ['predict', '--config.epochs=3'],
@@ -131,9 +131,9 @@ MISTAKES = {
   'no such sweep': (['sweep', DIGITS, '--workdir={dir}/w', '--sweep=s.py'], "--sweep: there is no file 's.py'"),
   'not a run': (
     ['predict', '--workdir={dir}/w', '--images={dir}/w'],
-    '{dir}/w: not a finished run: it has no result.json',
+    '{dir}/w: is not a finished run; expected a result.json in it',
   ),
-  'report of no run': (['report', '--workdir={dir}/w'], '{dir}/w: not a finished run'),
+  'report of no run': (['report', '--workdir={dir}/w'], '{dir}/w: is not a finished run'),
 }
 
 

@@ -195,7 +195,7 @@ def bent(row, values):
     ((None, LABELS), 'images: missing'),
     ((PIXELS, LABELS * 0 - 1), 'labels: all 30 rows are unlabeled'),
     ((PIXELS, LABELS * 0), "labels: all labels are '0'; expected labels of two classes"),
-    ((PIXELS[:6], LABELS[:6]), r"no class has 5 different images, one a fold \(folds=5\): '0' \(2\)"),
+    ((PIXELS[:6], LABELS[:6]), r"no class has 5 different images, one per fold \(folds=5\): '0' \(2\)"),
     ((np.repeat(PIXELS[:3], 10, 0), np.repeat([0, 1, 2], 10)), r"no class has 5 different images.*: '0' \(1\)"),
     ((PIXELS / 255, LABELS), 'they seem to be divided by 255'),
     ((PIXELS * 2.0, LABELS), r'images: found values in \[.*\], expected 0 to 255'),
@@ -212,7 +212,7 @@ def test_bad_input_is_one_clear_error(arguments, message):
 @pytest.mark.parametrize(
   'probs, message',
   [
-    (PROBS[:-1], r'labels: has 30 labels, and probs 29 rows'),
+    (PROBS[:-1], r'labels: has 30 labels, and probs has 29 rows'),
     (PROBS[:, 0], r'probs: found shape \(30,\): one number per image, as a sigmoid.*np.stack'),
     (PROBS[:, :1], r'probs: found shape \(30, 1\): one number per image'),
     (100 * PROBS, r'row 0 \(from 0\) does not sum to 1.*percentages: probs / 100'),
@@ -616,4 +616,4 @@ def test_a_batch_larger_than_a_fold_shrinks_for_all_folds_alike(monkeypatch, cap
       np.random.default_rng(0).integers(0, 256, (51, 8, 8, 1), np.uint8), np.arange(51) % 2, config=config, folds=2
     )
   assert {c.batch_size for c in seen} == {16}
-  assert caplog.text.count('batch_size: 64 is larger than the 25 rows of a fold; 16 is used.') == 1
+  assert caplog.text.count('batch_size: 64 is larger than the 25 training rows of a fold; 16 is used.') == 1

@@ -16,7 +16,7 @@ from noisyjax.data import prepare
 from noisyjax.experiments import grid, kfold, sweep
 from noisyjax.reports import report
 from noisyjax.reports.record import read
-from noisyjax.runs import checkpoint, identity, in_memory, run
+from noisyjax.runs import checkpoint, in_memory, run
 from noisyjax.runs.identity import Stale
 from noisyjax.system import formats, seal, storage, version
 from noisyjax.system.errors import UserError
@@ -115,12 +115,12 @@ def test_a_run_by_other_code_is_believed_with_a_warning_and_marked(path, tmp_pat
   config, folder = recipe(path), tmp_path / 'w'
   result = run.run(config, folder)
   assert version.source() in result['code']
-  monkeypatch.setattr(identity, 'source', lambda: 'c0ffee')
+  monkeypatch.setattr(version, 'source', lambda: 'c0ffee')
   with caplog.at_level(logging.WARNING, 'noisyjax'):
     assert run.run(config, folder) == result
   assert 'was run by other code (source ' in caplog.text and '→ c0ffee); --rerun' in caplog.text
   new = run.run(recipe(path, seed=1), tmp_path / 'new')
-  monkeypatch.setattr(identity, 'code_today', lambda: result['code'])
+  monkeypatch.setattr(version, 'code_today', lambda: result['code'])
   text = str(report.table([result, new], ('seed',)))
   assert '| 1 † ' in text and '| 0 ' in text and f'† by other code than {result["code"]}: {new["code"]}.' in text
   assert 'c0ffee' in run.run(config, folder, rerun=True)['code']
@@ -211,7 +211,7 @@ def test_a_log_or_table_that_is_not_what_was_written_is_refused(path, tmp_path, 
   content[digit] ^= 1  # a valid log of another number
   (tmp_path / 'w' / name).write_bytes(content)
   record = read(tmp_path / 'w')
-  with pytest.raises(UserError, match=f'{name}: its content is not what the run wrote'):
+  with pytest.raises(UserError, match=f'{name}: was changed or damaged after the run wrote it'):
     _ = record.metrics, record.audit, record.samples, record.truth
   (tmp_path / 'w' / name).unlink()
   with pytest.raises(UserError, match=f'{name}: cannot read'):
@@ -410,7 +410,7 @@ def test_issues_without_find_json_or_with_changed_probabilities_are_not_believed
   content = bytearray((photos / 'issues/probs.npy').read_bytes())
   content[-1] ^= 1
   (photos / 'issues/probs.npy').write_bytes(content)
-  refused(lambda: search(photos), 'probs.npy is not what was written')
+  refused(lambda: search(photos), 'probs.npy was changed or damaged after it was written')
   (photos / 'issues/find.json').unlink()
   refused(lambda: search(photos), 'holds issues.csv, but no find.json')
   search(photos, rerun=True)

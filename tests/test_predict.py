@@ -128,7 +128,7 @@ def test_the_networks_of_the_last_phase_are_loaded_as_they_were(data, tmp_path, 
 
 
 def test_what_is_no_finished_run_or_damaged_is_named(data, tmp_path, monkeypatch):
-  with pytest.raises(UserError, match='nothing: not a finished run'):
+  with pytest.raises(UserError, match='nothing: is not a finished run'):
     noisyjax.load(tmp_path / 'nothing')
   runs.fit(runs.recipe(data), tmp_path / 'w', monkeypatch)
   for path in (tmp_path / 'w/weights/best').rglob('*'):

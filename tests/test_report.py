@@ -324,7 +324,7 @@ def test_the_noise_table_counts_given_against_true_labels_of_the_rows_trained_on
   folder = fake_run(tmp_path / 'run')
   samples, truth = (storage.read_parquet(folder / name)[0] for name in ('samples.parquet', 'audit.parquet'))
   wrong = (samples['given'] != truth['true'][:280]).mean()
-  assert f'280 rows, {100 * wrong:.2f} % of them given wrong' in report.write_report(folder).read_text()
+  assert f'280 rows, {100 * wrong:.2f} % of the given labels are wrong' in report.write_report(folder).read_text()
 
 
 def test_rows_are_joined_by_number_not_by_position(tmp_path):
@@ -342,8 +342,8 @@ def test_curves_draw_what_there_is_and_only_that(tmp_path):
 
 def test_no_audit_no_validation_is_said_not_drawn(tmp_path):
   text = report.write_report(fake_run(tmp_path / 'run', audit=False, validation=False)).read_text()
-  assert 'there is nothing to audit' in text and 'No validation rows' in text
-  assert 'test rows, scored' not in text and 'given wrong' not in text
+  assert 'There are no test rows with a label' in text and 'No validation rows' in text
+  assert 'test rows, scored' not in text and 'of the given labels are wrong' not in text
 
 
 @pytest.mark.parametrize('epochs', [0, 1])
@@ -369,7 +369,7 @@ def test_pictures_repeat_bit_for_bit(tmp_path):
 
 
 def test_an_unfinished_workdir_is_named(tmp_path):
-  with pytest.raises(UserError, match=r'run: not a finished run'):
+  with pytest.raises(UserError, match=r'run: is not a finished run'):
     report.write_report(tmp_path / 'run')
   folder = fake_run(tmp_path / 'cut')
   (folder / 'samples.parquet').write_bytes(b'PAR1 cut')
@@ -443,7 +443,7 @@ def test_comparison_draws_each_group_in_its_color(tmp_path):
   alone = {'alone': [record.read(fake_run(tmp_path / 'alone', audit=False))]}  # no test rows: on validation
   assert has_color(comparison.draw(alone), style.GROUPS[0])
   blind = {'blind': [record.read(fake_run(tmp_path / 'blind', audit=False, validation=False))]}
-  with pytest.raises(UserError, match='blind: no run of this group has a test or validation accuracy'):
+  with pytest.raises(UserError, match='blind: no run of this group has a validation accuracy'):
     comparison.draw(blind)
 
 
@@ -460,5 +460,5 @@ def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(tmp_path):
   assert 'optim/lr' in head and len(rows) == 2
   assert [row[head.index('optim/lr')] for row in rows] == ['0.1', '0.2']
   assert all(row[head.index('last')].endswith('(2)') for row in rows)
-  assert 'runs of one seed' not in text
-  assert 'runs of one seed are averaged' in str(report.table(results(folders[0], folders[0]), ('strategy',)))
+  assert 'runs with the same seed' not in text
+  assert 'runs with the same seed are averaged' in str(report.table(results(folders[0], folders[0]), ('strategy',)))

@@ -92,4 +92,4 @@ def test_with_test_rows_here_and_there_a_table_shows_both():
 
 def test_nothing_to_score_is_said():
   table = report.table([run(rows=0)], ('strategy',))
-  assert table.head == ('strategy', 'seconds', 'told') and 'No test rows and no validation rows' in str(table)
+  assert table.head == ('strategy', 'seconds', 'told') and 'There are no test or validation rows' in str(table)

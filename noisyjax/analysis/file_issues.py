@@ -1,4 +1,4 @@
-"""Wrong labels of image files: a ranked CSV, a page of pictures, and the probabilities behind them."""
+"""Finds wrong labels of image files and writes a ranked CSV, a page with pictures, and the probabilities."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +20,9 @@ from noisyjax.system import lock, storage
 from noisyjax.system.errors import UserError, listed
 from noisyjax.system.log import log
 
-SHOWN = 300  # labels in the picture page
-ODD = 60  # odd images there
-SIDE = 200  # pixels of a picture there, at most
+SHOWN = 300  # maximum number of flagged labels on the page
+ODD = 60  # maximum number of odd images on the page
+SIDE = 200  # maximum side of a picture on the page, in pixels
 
 
 def find_files(
@@ -43,24 +43,32 @@ def find_files(
 ) -> tuple[LabelIssues, dict[str, float] | None]:
   """Finds label issues of image files, and writes issues.csv, issues.html and probs.npy.
 
-  Where a folder is finished, with the same config and data, its probabilities are judged anew and nothing is trained.
+  If the folder holds a finished result of the same config and data, its probabilities are used and nothing is trained.
 
   Args:
-    images: a folder, zip or tar.
-    labels: a label file, as `label_file.read_column` takes it; '': the class folders of the images are their labels.
-    folder: made if missing.
-    probs: a file of your own probabilities (`probs.read`), its rows in the sorted order of the image names unless it
-      names them; probs.npy of an earlier call is one.
-    features: a pretrained model, as in `find_label_issues`; '': none.
-    classes: the classes in the order of the columns of `probs`; (): as the file calls them, else numbers by value or
-      sorted names, which is said. image_column, label_column: of the label file.
-    truth: a label file for the audit alone: it is looked at when all else is decided and written.
-    folds: as in `find_label_issues`. config: None: `recipe`; its data.classes, unlabeled, size, fit and channels count.
-    skip_bad: go on without unreadable images. rerun: replaces issues of other data, another config or other code.
+    images: folder, zip or tar of images.
+    labels: label file, as `label_file.read_column` accepts it; '' = the class folders of the images are their labels.
+    folder: folder of the results, created if it does not exist.
+    probs: file of the user's own probabilities, as `probs.read` accepts it, such as probs.npy of an earlier call; its
+      rows are in the sorted order of the image names, unless the file names them; '' = networks are trained.
+    features: pretrained model, as in `find_label_issues`; '' = none.
+    truth: label file for the audit only, which is read after all results are written; '' = no audit.
+    folds: number of folds, as in `find_label_issues`.
+    config: config of the training; None = as in `find_label_issues`. Of its data fields, classes, unlabeled, size, fit
+      and channels are used.
+    skip_bad: whether to continue without unreadable images.
+    rerun: whether to replace issues of other data, another config or other code.
+    classes: class names in the order of the columns of `probs`; () = the names in the file, or else numbers sorted by
+      value or sorted names, which a message says.
+    image_column: column of the label file with the image names; '' = it is detected.
+    label_column: column of the label file with the labels; '' = it is detected.
+
   Returns:
-    The issues, and their audit or None.
+    The issues, and the scores of their audit or None.
+
   Raises:
-    Stale: the folder holds issues of other data or another config, or of unknown ones, without `rerun`.
+    Stale: the folder holds issues of other or unknown data or config, and `rerun` is not set.
+    UserError: the images have no labels, or a file is invalid.
   """
   recipe = in_memory.probe() if features else in_memory.recipe()
   own = (recipe if config is None else config).copy_and_resolve_references()
@@ -105,7 +113,7 @@ def find_files(
     here = issue_state.today(own, folds, None if ours is None else ours.values, data)
     kept = issue_state.begin(folder, here, data, rerun)
     if kept is not None:
-      log.info('%s: already finished; its probabilities are judged anew.', folder)
+      log.info('%s: already finished; its probabilities are used again, and nothing is trained.', folder)
       ours = kept
     found = find_label_issues(
       data.images,
@@ -118,7 +126,7 @@ def find_files(
     )
     odd = quality.issues(data)
     counts = ', '.join(f'{name} {flags.sum():,}' for name, flags in odd.items() if flags.any())
-    log.info('image issues, whatever the label: %s.', counts or 'none')
+    log.info('image issues, independent of the labels: %s.', counts or 'none')
     storage.write_text(folder / 'issues.csv', to_csv(found, data.names.tolist(), odd))
     storage.write_text(folder / 'issues.html', to_html(found, data, Path(images).name, odd))
     issue_state.end(folder, here, found.probs, data)
@@ -126,13 +134,19 @@ def find_files(
 
 
 def _names(labels: np.ndarray, classes: Sequence[str]) -> list[str | None]:
+  """Returns the class name of each label, None for unlabeled rows."""
   return [classes[c] if c >= 0 else None for c in labels.tolist()]
 
 
 def to_csv(found: LabelIssues, names: Sequence[str], odd: Mapping[str, np.ndarray]) -> str:
-  """Returns file,given,suggested,score,flagged,image_issues of all rows, ranked, with class names.
+  """Returns a CSV of all rows, ranked: file, given, suggested, score, flagged and image_issues.
 
-  An unlabeled row has no score. `odd`: `quality.issues`.
+  Unlabeled rows have no score.
+
+  Args:
+    found: the issues.
+    names: image names [N], in the order of the data.
+    odd: image issues, as `quality.issues` returns them.
   """
   rows: list[list[object]] = [['file', 'given', 'suggested', 'score', 'flagged', 'image_issues']]
   for row, given, suggested, score, flagged in zip(*found.columns().values()):
@@ -143,6 +157,7 @@ def to_csv(found: LabelIssues, names: Sequence[str], odd: Mapping[str, np.ndarra
 
 
 def _listed(odd: Mapping[str, np.ndarray], row: int) -> str:
+  """Returns the names of the image issues of a row."""
   return '; '.join(name for name, flags in odd.items() if flags[row])
 
 
@@ -156,9 +171,15 @@ figcaption{font-size:13px}figcaption span{color:#6a737d}del{color:#b00020}ins{co
 
 
 def to_html(found: LabelIssues, data: dataset.Dataset, title: str, odd: Mapping[str, np.ndarray]) -> str:
-  """Returns one page without external resources: the flagged labels, most suspicious first, and the odd images.
+  """Returns an HTML page without external resources: the flagged labels, most suspicious first, and odd images.
 
-  Images are shown as their files are, small; the page holds at most SHOWN flagged and ODD odd ones, about 6 MB.
+  The page shows reduced copies of the image files, at most SHOWN flagged and ODD odd ones, about 6 MB in total.
+
+  Args:
+    found: the issues.
+    data: the data set.
+    title: name of the data set, in plain text.
+    odd: image issues, as `quality.issues` returns them.
   """
   flagged = np.flatnonzero(found.flagged)
   more = f'<p>The first {SHOWN:,} of {len(flagged):,}; all are in issues.csv.</p>' if len(flagged) > SHOWN else ''
@@ -178,12 +199,12 @@ def to_html(found: LabelIssues, data: dataset.Dataset, title: str, odd: Mapping[
 
 
 def _odd_section(data: dataset.Dataset, odd: Mapping[str, np.ndarray]) -> str:
-  """Images that are odd whatever their label, a few of each kind."""
+  """Returns the HTML of the images that are odd independent of their labels, a few of each kind."""
   kinds = {name: np.flatnonzero(flags) for name, flags in odd.items() if flags.any()}
   if not kinds:
     return ''
   each = ODD // len(kinds)
-  parts = ['<h2>Images that are odd, whatever their label</h2>\n']
+  parts = ['<h2>Odd images, independent of their labels</h2>\n']
   for name, rows in kinds.items():
     first = f', the first {each}' if len(rows) > each else ''
     figures = ''.join(_figures(data, rows[:each], [''] * min(each, len(rows))))
@@ -194,9 +215,9 @@ def _odd_section(data: dataset.Dataset, odd: Mapping[str, np.ndarray]) -> str:
 
 
 def _figures(data: dataset.Dataset, rows: np.ndarray, captions: Sequence[str]) -> Iterator[str]:
-  """Yields a figure a row; `captions` are HTML."""
+  """Yields a figure for each row; `captions` are HTML."""
   for row, caption, picture in zip(rows, captions, thumbnails(data, rows, SIDE)):
-    buffer, small = io.BytesIO(), max(picture.size) <= 64  # whose pixels are worth seeing
+    buffer, small = io.BytesIO(), max(picture.size) <= 64  # small images are shown with sharp pixels
     picture.save(buffer, 'PNG' if small else 'JPEG', **({} if small else {'quality': 85}))
     name = str(data.names[row])
     shown = html.image(buffer.getvalue(), name, 'png' if small else 'jpeg', ' class=pixels' if small else '')

@@ -1,6 +1,7 @@
-"""The config, data and code that label issues were found with: find.json, written at the start and again at the end.
+"""find.json: the config, data and code that label issues were found with, written at the start and again at the end.
 
-find.parquet beside it has a row an image (name, id, given label), by which a later call tells what became of the data.
+find.parquet in the same folder has a row for each image (name, id, given label), so that a later call can tell which
+rows of the data changed.
 """
 
 import hashlib
@@ -24,7 +25,14 @@ RESULTS = ('issues.csv', 'issues.html', 'probs.npy', 'find.parquet')
 
 
 def today(config: ConfigDict, folds: int, probs: np.ndarray | None, data: Dataset) -> dict[str, Any]:
-  """Returns what a call would make its issues of; the truth is no part of it, since only the audit reads it."""
+  """Returns the inputs of a call, as find.json records them; without the truth, which only the audit reads.
+
+  Args:
+    config: config of the training and the data.
+    folds: number of folds.
+    probs: the user's own probabilities [N, C], or None.
+    data: the data set.
+  """
   config = config.copy_and_resolve_references()
   config.data.truth = ''
   own = '' if probs is None else hashlib.sha256(np.ascontiguousarray(probs).tobytes()).hexdigest()
@@ -33,14 +41,19 @@ def today(config: ConfigDict, folds: int, probs: np.ndarray | None, data: Datase
 
 
 def begin(folder: Path, here: Mapping[str, Any], data: Dataset, rerun: bool) -> np.ndarray | None:
-  """Returns the probabilities of a folder that is finished; otherwise begins: nothing of an earlier call stays.
+  """Returns the probabilities of a finished folder; otherwise removes all earlier results and writes find.json.
 
   Args:
-    folder: held by the caller. here: `today`. data: as loaded. rerun: removes issues of anything else than `here`.
+    folder: folder of the results, which the caller has locked.
+    here: inputs of this call, from `today`.
+    data: the data set.
+    rerun: whether to remove results of other inputs than `here`.
+
   Returns:
-    float32 [N, C], or None where they are to be made.
+    float32 [N, C], or None if the folder is not finished.
+
   Raises:
-    Stale: the folder holds issues of another config or other data, or of unknown ones, without `rerun`.
+    Stale: the folder holds issues of other or unknown data or config, and `rerun` is not set.
   """
   try:
     probs = _finished(folder, here, data, rerun)
@@ -56,7 +69,14 @@ def begin(folder: Path, here: Mapping[str, Any], data: Dataset, rerun: bool) -> 
 
 
 def end(folder: Path, here: Mapping[str, Any], probs: np.ndarray, data: Dataset) -> None:
-  """Writes the probabilities, the rows, and that all is there; the last thing that a call writes."""
+  """Writes the probabilities and the rows, and then marks the folder as finished.
+
+  Args:
+    folder: folder of the results.
+    here: inputs of this call, from `today`.
+    probs: float32 [N, C].
+    data: the data set.
+  """
   storage.write_bytes(folder / 'probs.npy', _npy(probs))
   storage.write_parquet(folder / 'find.parquet', _rows(data), formats.stamped(formats.FIND, {}))
   done = {'finished': True, **here, 'sha256': hashlib.sha256(_npy(probs)).hexdigest()}
@@ -64,11 +84,12 @@ def end(folder: Path, here: Mapping[str, Any], probs: np.ndarray, data: Dataset)
 
 
 def _finished(folder: Path, here: Mapping[str, Any], data: Dataset, rerun: bool) -> np.ndarray | None:
+  """Returns the probabilities of a finished folder, or None; raises Stale if the folder has other inputs."""
   path = folder / 'find.json'
   if not path.exists():
     if found := [name for name in RESULTS if (folder / name).exists()]:
       raise identity.stale(
-        folder, f'holds {found[0]}, but no find.json that says with which config and data it was found'
+        folder, f'holds {found[0]}, but no find.json, which records the config and data it was found with'
       )
     return None
   there = formats.read_json(formats.FIND, path)
@@ -80,15 +101,16 @@ def _finished(folder: Path, here: Mapping[str, Any], data: Dataset, rerun: bool)
     raise identity.stale(folder, 'holds issues of other data', _difference(folder, there, data))
   content = storage.read_bytes(folder / 'probs.npy')
   if hashlib.sha256(content).hexdigest() != there['sha256']:
-    raise identity.stale(folder, 'its probs.npy is not what was written')
+    raise identity.stale(folder, 'its probs.npy was changed or damaged after it was written')
   if changed := version.code_difference(there, here):
     if rerun:
       raise identity.stale(folder, 'was found by other code', changed)
-    log.warning('%s: was found by other code (%s); --rerun finds anew.', folder, '; '.join(changed))
+    log.warning('%s: the issues were found by other code (%s); --rerun finds them again.', folder, '; '.join(changed))
   return np.load(io.BytesIO(content), allow_pickle=False)
 
 
 def _difference(folder: Path, there: Mapping[str, Any], data: Dataset) -> list[str]:
+  """Returns lines that describe how the data differ from those that find.json records."""
   lines = identity.class_difference(there['classes'], data.classes)
   old = identity.table(folder / 'find.parquet')
   if old is not None:
@@ -98,11 +120,13 @@ def _difference(folder: Path, there: Mapping[str, Any], data: Dataset) -> list[s
 
 
 def _rows(data: Dataset) -> dict[str, np.ndarray]:
-  names = np.array([*map(str, data.classes), ''])  # -1 is the last
+  """Returns the columns of find.parquet."""
+  names = np.array([*map(str, data.classes), ''])  # index -1 (unlabeled) is the last entry
   return {'row': np.arange(len(data.ids)), 'name': data.names, 'id': data.ids, 'given': names[data.given]}
 
 
 def _npy(array: np.ndarray) -> bytes:
+  """Returns the content of an .npy file."""
   buffer = io.BytesIO()
   np.save(buffer, array)
   return buffer.getvalue()

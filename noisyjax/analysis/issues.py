@@ -1,8 +1,8 @@
-"""Wrong labels, found in one call: confident learning on the predictions of networks that never saw the row's label.
+"""Finds wrong labels in one call: confident learning on out-of-sample predictions.
 
-The rows are parted into folds, stratified by label, exact duplicates together. For each fold a recipe is trained from
-scratch on the other folds and predicts this one; its rows have the status "held", so that neither their labels nor
-their images are trained on. Only the mean and deviation by which pixels are normalised are of all images.
+The rows are divided into folds, stratified by label; exact duplicates share a fold. For each fold, a recipe is trained
+from scratch on the other folds and predicts this one. The rows of the fold have the status "held": neither their labels
+nor their images take part in training. Only the normalization of pixels uses the mean and deviation of all images.
 """
 
 import dataclasses
@@ -40,21 +40,24 @@ from noisyjax.system import interrupt, progress
 from noisyjax.system.errors import UserError, check_choice, listed, one_line
 from noisyjax.system.log import log
 
-UNLABELED = 'undefined'  # the word for "no label" among names, beside None, NaN and -1
+UNLABELED = 'undefined'  # class name that means "no label", in addition to None, NaN and -1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LabelIssues:
-  """All labels, the most suspicious first; unlabeled rows come last.
+  """All labels, ranked: the most suspicious first, unlabeled rows last.
 
   Attributes:
-    row: int64 [N], the row in what was passed.
-    given: int32 [N], -1 = unlabeled. suggested: int32 [N], the most likely class.
-    score: float32 [N] in 0-1, higher = more likely wrong: one minus confident learning's quality score, by default
-      (1 + largest other probability - probability of the label) / 2. NaN where unlabeled.
-    flagged: bool [N], wrong by the filter, which estimates how many are: not a threshold on the score.
-    probs: float32 [N, C], in the order of what was passed, as are `corrected` and the truth of `audit`.
-    noise_rate: the estimated part of the labels that is wrong. classes: C names.
+    row: row number in the input, int64 [N].
+    given: given label, int32 [N]; -1 = unlabeled.
+    suggested: most likely class, int32 [N].
+    score: float32 [N] in 0–1, higher = more likely wrong; 1 minus the quality score of confident learning, by default
+      (1 + largest other probability − probability of the label) / 2; NaN for unlabeled rows.
+    flagged: whether the filter flags the label as wrong, bool [N]. The filter estimates the number of wrong labels; it
+      is not a threshold on the score.
+    probs: float32 [N, C], in the order of the input, as are `corrected` and the truth of `audit`.
+    noise_rate: estimated fraction of wrong labels.
+    classes: C class names.
   """
 
   row: np.ndarray
@@ -67,23 +70,23 @@ class LabelIssues:
   classes: tuple[str, ...]
 
   def columns(self) -> dict[str, np.ndarray]:
-    """Returns the table by column, as `pandas.DataFrame` takes it."""
+    """Returns the columns of the table, an argument for `pandas.DataFrame`."""
     return {name: getattr(self, name) for name in ('row', 'given', 'suggested', 'score', 'flagged')}
 
   def to_frame(self) -> Any:
-    """Returns a pandas data frame, the most suspicious label first: `columns`, and the same as cleanlab calls it.
+    """Returns a pandas data frame, the most suspicious label first: `columns`, and columns with cleanlab's names.
 
-    is_label_issue is `flagged`; label_quality is 1 - score (higher = better); given_label and predicted_label are class
-    names (missing where unlabeled).
+    is_label_issue is `flagged`; label_quality is 1 − score (higher = better); given_label and predicted_label are class
+    names (missing for unlabeled rows).
 
     Raises:
-      UserError: without pandas.
+      UserError: pandas is not installed.
     """
     try:
       import pandas
     except ImportError:
-      raise UserError('to_frame: needs pandas (pip install pandas); `columns()` holds the same without it.') from None
-    names = np.array([*self.classes, None], object)  # -1 is the last
+      raise UserError('to_frame: pandas is not installed; run pip install pandas, or use `columns()`.') from None
+    names = np.array([*self.classes, None], object)  # index -1 (unlabeled) is the last entry
     theirs = {
       'is_label_issue': self.flagged,
       'label_quality': 1 - self.score,
@@ -93,26 +96,32 @@ class LabelIssues:
     return pandas.DataFrame(self.columns() | theirs)
 
   def corrected(self) -> np.ndarray:
-    """Returns the labels int32 [N] with the suggestion where one was flagged, in the order of what was passed."""
+    """Returns the labels, int32 [N], in the order of the input; flagged ones are replaced by the suggested class."""
     out = np.empty_like(self.given)
     out[self.row] = np.where(self.flagged, self.suggested, self.given)
     return out
 
   def confusions(self) -> list[tuple[int, int, int]]:
-    """Returns (given, suggested, how many) of the flagged labels, the most frequent pair first."""
+    """Returns (given, suggested, count) of the flagged labels, the most frequent pair first."""
     pairs = zip(self.given[self.flagged].tolist(), self.suggested[self.flagged].tolist())
     return sorted(((*pair, n) for pair, n in Counter(pairs).items()), key=lambda found: (-found[2], found))
 
   def audit(self, truth: Sequence[Any] | np.ndarray) -> dict[str, float]:
-    """Scores the detection against true labels [N] (numbers or names, None or -1 = unknown), in the order passed.
+    """Scores the detection against true labels.
+
+    Args:
+      truth: true labels [N] in the order of the input, as class numbers or names; None or -1 = unknown.
 
     Returns:
-      `evaluate.detection_audit`'s scores, and the accuracy of the labels as given and as corrected.
+      The scores of `scoring.detection_audit`, and the accuracy of the given and of the corrected labels.
+
+    Raises:
+      UserError: the number of labels is wrong, or a label is invalid.
     """
     given, corrected = _unsorted(self.row, self.given), self.corrected()
     column = column_of(truth, 'truth')
     if len(column.labels) != len(given):
-      raise UserError(f'truth: has {len(column.labels)} labels for {len(given)} images; expected a label an image.')
+      raise UserError(f'truth: has {len(column.labels)} labels for {len(given)} images; expected one label per image.')
     truth = labels_.indices(column, self.classes, UNLABELED)
     if found := plausible.doubt(given, truth, self.classes, 'the truth'):
       log.warning('%s', found)
@@ -129,8 +138,8 @@ class LabelIssues:
     lines = [
       f'{len(self.row):,} images, {labeled:,} labeled, {len(self.classes)} classes: {listed(self.classes)}',
       f'flagged: {flagged:,} labels ({flagged / labeled:.1%}); estimated noise rate {self.noise_rate:.1%}',
-      f'the probabilities agree with {agree / labeled:.1%} of the labels: where they are mistaken, right labels are '
-      'flagged and the rate is too high',
+      f'the probabilities agree with {agree / labeled:.1%} of the labels; wrong predictions cause false '
+      'flags and a rate that is too high',
     ]
     pairs = [one_line(f'{self.classes[i]} → {self.classes[j]} ({n:,})') for i, j, n in self.confusions()[:5]]
     return '\n'.join([*lines, *([f'most often (given → suggested): {", ".join(pairs)}'] if pairs else [])])
@@ -152,24 +161,26 @@ def find_label_issues(
   """Ranks labels by how likely they are wrong, and flags those that probably are.
 
   Args:
-    images: [N, H, W, C] or [N, H, W], of any type `data.pixels.normalised` takes; a folder, zip or tar by its path; a
-      list of paths, PIL images or arrays of mixed sizes; a data frame or Hugging Face data set with an image column.
-      Not needed with `probs`.
-    labels: [N], numbers or names in anything `data.column.column_of` takes; None, NaN and -1 = unlabeled. Of a data
-      frame or data set: the name of its label column; None: by its name.
-    probs: [N, C], your own probabilities, of a model that was not trained on the row; nothing is trained then. A data
-      frame's columns may be called as the classes are.
-    features: a pretrained model, such as 'efficientnet_lite0', on whose features of the images linear layers are
-      trained; '': none.
-    folds: how many networks are trained, each on all folds but one.
-    config: how; None: `in_memory.recipe`, or `in_memory.probe` on features.
-      Its data (but for `data.seed`, of the folds) and noise fields are not looked at.
-    seed: of training and folds; None: the config's.
-    kind: which filter flags, of `noisyjax.estimate.confident.FILTERS`. score: what ranks, of `SCORES` there.
-    classes: names, in the order of the columns of `probs`; None: those of the data frame, else of the labels (numbers
-      by value, names as text), which is said.
+    images: [N, H, W, C] or [N, H, W], of any type that `data.pixels.normalised` accepts; the path of a folder, zip or
+      tar; a list of paths, PIL images or arrays of any sizes; a data frame or Hugging Face data set with an image
+      column. Not needed if `probs` is given.
+    labels: class numbers or names [N], in any form that `data.column.column_of` accepts; None, NaN and -1 = unlabeled.
+      For a data frame or data set: name of its label column; None = the column is detected by its name.
+    probs: probabilities [N, C] of a model that was not trained on the row; nothing is trained then. The columns of a
+      data frame may be named after the classes.
+    features: pretrained model, such as 'efficientnet_lite0', on whose features of the images linear layers are trained;
+      '' = none.
+    folds: number of folds; one network is trained for each, on all other folds.
+    config: config of the training; None = `in_memory.recipe`, or `in_memory.probe` on features. The noise fields
+      and all data fields except `data.seed`, which draws the folds, are ignored.
+    seed: seed of training and folds; None = the seeds of the config.
+    kind: filter that flags labels, a key of `noisyjax.estimate.confident.FILTERS`.
+    score: score that ranks labels, a key of `noisyjax.estimate.confident.SCORES`.
+    classes: class names in the order of the columns of `probs`; None = the names of the data frame or of the labels
+      (numbers sorted by value, names as text), which a message says.
+
   Raises:
-    UserError: naming what is wrong with images, labels or probs.
+    UserError: images, labels, probs or config are invalid; the message says how.
   """
   check_choice('kind', kind, confident.FILTERS)
   check_choice('score', score, confident.SCORES)
@@ -177,7 +188,7 @@ def find_label_issues(
     images, labels, declared = objects.columns_of(images, labels)
     classes = declared or None if classes is None else classes
   if labels is None:
-    raise UserError('labels: missing; expected one an image.')
+    raise UserError('labels: missing; expected one label per image.')
   if images is not None and probs is None:
     images, read = objects.images_of(images, features_.extractor(features).weights.size if features else 0)
     for note in read:
@@ -185,11 +196,13 @@ def find_label_issues(
   column = column_of(labels, 'labels')
   count = len(column.labels)
   if images is not None and not isinstance(images, str | Path) and len(images) != count:
-    raise UserError(f'labels: has {count} labels for {len(images)} images; expected one an image.')
+    raise UserError(f'labels: has {count} labels for {len(images)} images; expected one label per image.')
   if probs is not None:
     own = own_probs.probs_of(probs)
     if own.values.ndim == 2 and len(own.values) != count and images is None:
-      raise UserError(f'labels: has {count} labels, and {own.where} {len(own.values)} rows; expected one label a row.')
+      raise UserError(
+        f'labels: has {count} labels, and {own.where} has {len(own.values)} rows; expected one label per row.'
+      )
     probs = own_probs.checked(own, count)
     names, note = own_probs.classes_of(own, column, UNLABELED, () if classes is None else classes)
   elif images is None:
@@ -210,8 +223,8 @@ def find_label_issues(
     log.warning('%s', note)
   keep = labels >= 0
   flagged, quality, joint = map(np.asarray, _judged(probs, labels, keep, kind, score))
-  wrong = 1 - quality  # NaN without a label
-  order = np.argsort(-wrong, kind='stable')  # NaN last
+  wrong = 1 - quality  # NaN for unlabeled rows
+  order = np.argsort(-wrong, kind='stable')  # NaN comes last
   rate = 1 - float(np.trace(joint))
   suggested = probs.argmax(1).astype(np.int32)
   return LabelIssues(order, labels[order], suggested[order], wrong[order], flagged[order], probs, max(rate, 0.0), names)
@@ -221,6 +234,7 @@ def find_label_issues(
 def _judged(
   probs: jax.Array, labels: jax.Array, keep: jax.Array, kind: str, score: str
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Returns flags bool [N], quality scores [N] and the joint distribution [C, C] of confident learning."""
   return (
     confident.issues(probs, labels, keep, kind),
     confident.scores(probs, labels, score),
@@ -237,11 +251,20 @@ def out_of_fold(
   seed: int | None = None,
   features: str = '',
 ) -> np.ndarray:
-  """Returns float32 [N, C]: each row's probabilities by networks trained on the other folds; arguments as above.
+  """Returns the probabilities of each row by networks that were trained on the other folds, float32 [N, C].
+
+  Args:
+    images: as in `find_label_issues`.
+    labels: int32 [N]; -1 = unlabeled.
+    classes: class names.
+    folds: as in `find_label_issues`.
+    config: as in `find_label_issues`.
+    seed: as in `find_label_issues`.
+    features: as in `find_label_issues`.
 
   Raises:
-    UserError: bad images; a class with fewer images than folds; a bad config, or one that looks at validation: the
-      only rows to validate on would be those that are judged; a loss that is not finite.
+    UserError: images or config are invalid; a class has fewer images than there are folds; the config needs validation,
+      for which only the rows that are judged would be left; or a loss is not finite.
   """
   images, notes = pixels.normalised(images)
   for note in notes:
@@ -257,13 +280,15 @@ def out_of_fold(
   if seed is not None:
     config.seed = config.data.seed = seed
   config = checked(config)
-  if config.steps_per_epoch < 0:  # in rows of the whole data set, not of four fifths
+  if config.steps_per_epoch < 0:  # for the number of rows of the whole data set, not of the other folds
     config.steps_per_epoch = max(-config.steps_per_epoch, -(-len(labels) // config.batch_size))
   parts = [held for _, held in split.folds(np.arange(len(labels)), labels, ids, folds, config.data.seed)]
   fewest = min(int((np.delete(labels, held) >= 0).sum()) for held in parts)
-  if not config.steps_per_epoch and fewest < config.batch_size:  # here, for all folds together
+  if not config.steps_per_epoch and fewest < config.batch_size:  # set here once, so that it is the same for all folds
     size = fitting(config.batch_size, fewest)
-    log.info('batch_size: %d is larger than the %d rows of a fold; %d is used.', config.batch_size, fewest, size)
+    log.info(
+      'batch_size: %d is larger than the %d training rows of a fold; %d is used.', config.batch_size, fewest, size
+    )
     config.batch_size = size
   chunk = min(config.eval_batch_size, *map(len, parts))  # one shape for all folds
   total = folds * Plan.of(config).epochs
@@ -283,7 +308,7 @@ def out_of_fold(
 def _held_out(
   config: ConfigDict, images: np.ndarray, labels: np.ndarray, classes: int, held: np.ndarray, chunk: int, bar: tqdm
 ) -> np.ndarray:
-  """Returns the probabilities [n, C] of the held rows by a run that has neither their labels nor their images."""
+  """Returns the probabilities [n, C] of the held-out rows by a run without their labels and images."""
   status = np.full(len(labels), Status.LABELED, np.int8)
   status[held] = Status.HELD
   data = TrainData(as_images(images), labels, np.full(len(labels), -1, np.int32), classes, status=status)
@@ -291,7 +316,7 @@ def _held_out(
 
 
 class _Watch(in_memory.Silent):
-  """The hooks of a fold: a bar, and Ctrl-C."""
+  """Hooks of the run of a fold: they update a progress bar and stop the run on Ctrl-C."""
 
   def __init__(self, bar: tqdm) -> None:
     self._bar = bar
@@ -302,19 +327,27 @@ class _Watch(in_memory.Silent):
 
 
 def _check_folds(labels: np.ndarray, groups: np.ndarray, classes: Sequence[str], folds: int) -> None:
+  """Raises UserError if there are fewer than 2 folds or all classes are smaller than that; warns if some are.
+
+  Args:
+    labels: int32 [N]; -1 = unlabeled.
+    groups: group of exact duplicates of each row, int [N].
+    classes: class names.
+    folds: number of folds.
+  """
   if folds < 2:
     raise UserError(f'folds: found {folds}, expected 2 or more.')
   counts = [len(np.unique(groups[labels == c])) for c in range(len(classes))]
   few = [f'{name!r} ({n})' for name, n in zip(classes, counts) if 0 < n < folds]
   if max(counts) < folds:
     raise UserError(
-      f'labels: no class has {folds} different images, one a fold (folds={folds}): {listed(few)}. Expected '
+      f'labels: no class has {folds} different images, one per fold (folds={folds}): {listed(few)}. Expected '
       'more images or fewer folds.'
     )
   if few:
     log.warning(
-      'labels: %d of %d classes have fewer different images than folds (%d): %s. Some networks that judge them saw '
-      'few or none; a flag on such a label says little.',
+      'labels: %d of %d classes have fewer different images than folds (%d): %s. Some networks that judge them were '
+      'trained on few or none of their images, so that flags on these labels are unreliable.',
       len(few),
       len(classes),
       folds,
@@ -323,6 +356,7 @@ def _check_folds(labels: np.ndarray, groups: np.ndarray, classes: Sequence[str],
 
 
 def _unsorted(row: np.ndarray, values: np.ndarray) -> np.ndarray:
+  """Returns ranked values [N] in the order of the input."""
   out = np.empty_like(values)
   out[row] = values
   return out

@@ -1,9 +1,9 @@
-"""What is odd about an image whatever its label: dark, bright, flat, blurry, or of another size or shape than the rest.
+"""Detects images that are odd independent of their label: dark, bright, flat, blurry, or of an unusual size or shape.
 
-The measures follow CleanVision (github.com/cleanlab/cleanvision, `issue_managers/image_property.py`): brightness, the
-variance of edges, the ratio of the sides. Departures: everything but the size is measured on a copy of
-at most `SIDE` pixels a side, so that a large photo costs no more than a small one and blur is judged at the scale at
-which a network sees the image; size is compared with the median on a logarithmic scale.
+The measures follow CleanVision (github.com/cleanlab/cleanvision, `issue_managers/image_property.py`): brightness,
+variance of the edges, aspect ratio. Departures: all measures but the size use a copy of at most `SIDE` pixels per side,
+so that large photos are as fast as small ones and blur is judged at the scale at which networks see the images. The
+size is compared with the median on a logarithmic scale.
 """
 
 import concurrent.futures
@@ -19,27 +19,27 @@ from noisyjax.data.dataset import Dataset, conflicting_duplicates
 from noisyjax.data.thumbnail import originals
 
 SIDE = 128  # pixels
-BLURRY = 50  # of photos at 96 px 118 and more were seen; after a Gaussian blur of 2 px, 35 and less
+BLURRY = 50  # measured on photos of 96 px: at least 118; at most 35 after a Gaussian blur of 2 px
 
 FACTS = ('width', 'height', 'darkest', 'brightest', 'edges')
 
-# What each flag means, for reports.
+# The meaning of each flag, as reports show it.
 ISSUES: Mapping[str, str] = {
-  'dark': 'hardly any pixel is brighter than a third of the range',
-  'bright': 'hardly any pixel is darker than 95 % of the range',
-  'flat': 'all pixels are about equally bright',
+  'dark': 'almost no pixel is brighter than a third of the range',
+  'bright': 'almost no pixel is darker than 95 % of the range',
+  'flat': 'all pixels have about the same brightness',
   'blurry': 'no sharp edges',
-  'odd size': 'its side is more than three times the median side, or less than a third of it',
+  'odd size': 'the side is more than three times the median side, or less than a third of it',
   'odd ratio': 'one side is about three times the other, or more',
-  'copies differ': 'exact copies of it have other labels',
+  'copies differ': 'exact copies of the image have other labels',
 }
 
 
 def issues(data: Dataset) -> dict[str, np.ndarray]:
-  """Judges every image of a data set, by its file where that is at hand, else by the pixels that are trained on.
+  """Judges every image of a data set, by its file if it is available, otherwise by the pixels used for training.
 
   Returns:
-    name of `ISSUES` → bool [N].
+    Name of an issue, a key of `ISSUES` → bool [N].
   """
   copies = np.zeros(len(data.ids), bool)
   for group in conflicting_duplicates(data):
@@ -55,11 +55,11 @@ def measure(image: np.ndarray) -> np.ndarray:
   """Measures one image.
 
   Args:
-    image: uint8 [H, W, C] as decoded, before it is fitted to another size; C = 1 or 3.
+    image: decoded image at its original size, uint8 [H, W, C] with C = 1 or 3.
 
   Returns:
-    float32 [5]: width and height in pixels; 1st and 99th percentile of the brightness, 0 to 1; variance of the
-    Laplacian of the gray image (values 0-255).
+    float32 [5]: width and height in pixels; 1st and 99th percentile of the brightness in 0–1; variance of the Laplacian
+    of the gray image (values in 0–255).
   """
   picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert('L')
   picture.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
@@ -75,10 +75,10 @@ def judge(facts: np.ndarray) -> dict[str, np.ndarray]:
   """Flags images by fixed thresholds.
 
   Args:
-    facts: float32 [N, 5], of `measure`.
+    facts: measurements of `measure`, float32 [N, 5].
 
   Returns:
-    name of `ISSUES` but 'copies differ' → bool [N].
+    Name of an issue, a key of `ISSUES` except 'copies differ' → bool [N].
   """
   width, height, darkest, brightest, edges = np.asarray(facts, np.float64).reshape(-1, len(FACTS)).T
   side = np.sqrt(width * height)
@@ -88,7 +88,7 @@ def judge(facts: np.ndarray) -> dict[str, np.ndarray]:
     'dark': brightest < 0.32,
     'bright': darkest > 0.95,
     'flat': flat,
-    'blurry': (edges < BLURRY) & ~flat,  # a flat image has no edges to be sharp
+    'blurry': (edges < BLURRY) & ~flat,  # a flat image has no edges
     'odd size': np.abs(np.log(side / usual)) > np.log(3),
     'odd ratio': np.minimum(width / height, height / width) < 0.35,
   }

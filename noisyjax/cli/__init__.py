@@ -1,1 +1,1 @@
-"""The commands of `noisyjax COMMAND --flags`: a file each, which declares the command's flags and calls the library."""
+"""Commands of `noisyjax COMMAND --flags`, one per file, which declares the flags and calls the library."""

@@ -1,4 +1,4 @@
-"""What a command is: a name, a usage line, the flags it takes, and a function; and the flags that several share."""
+"""The definition of a command: name, usage, flags and function; and flags that several commands share."""
 
 import contextlib
 from collections.abc import Callable
@@ -19,11 +19,11 @@ class Command:
   """A command of the program.
 
   Attributes:
-    name: One word or several, separated by spaces.
-    usage: What may follow the name.
+    name: One or more words, separated by spaces.
+    usage: Arguments after the name, as the help shows them.
     summary: What the command does, in one line.
-    declare: Defines the command's flags in the `FlagValues` it is given.
-    run: Runs the command; it is given the parsed flags, and one word after the name if `word` is set.
+    declare: Function that defines the flags of the command in a `FlagValues`.
+    run: Function that runs the command, given the parsed flags and, if `word` is set, the word after the name.
     word: Whether a word may follow the name.
     resumes: Whether the same command continues its work after an interruption.
   """
@@ -47,10 +47,10 @@ class Command:
 
 
 class Recipe(flags.ArgumentParser):
-  """Parses the text of --config into a ConfigDict.
+  """Parses the value of --config into a ConfigDict.
 
   Attributes:
-    folder: The folder of the recipe that was read last; None before.
+    folder: Folder of the recipe that was read last; None before the first.
   """
 
   folder: Path | None = None
@@ -65,32 +65,35 @@ class Recipe(flags.ArgumentParser):
 
 
 def define_config(values: FlagValues) -> None:
-  text = 'A recipe: a file, or a name such as digits; --config.field=value changes it.'
+  """Defines --config, the recipe of a command."""
+  text = 'Recipe: a file, or a name such as digits; --config.field=value changes a field.'
   flags.DEFINE(Recipe(), 'config', None, text, flag_values=values)
 
 
 def define_workdir(values: FlagValues, text: str) -> None:
+  """Defines --workdir, the folder of a command, with its description."""
   flags.DEFINE_string('workdir', None, text, flag_values=values)
 
 
 def define_rerun(values: FlagValues) -> None:
-  text = 'Runs again what was made of other data, with another config or by other code.'
+  """Defines --rerun, which replaces outdated results."""
+  text = 'Replaces results of other data, another config or other code.'
   flags.DEFINE_bool('rerun', False, text, flag_values=values)
 
 
 def define_image_files(values: FlagValues) -> None:
   """Defines the flags of a command that reads images and a label file."""
-  flags.DEFINE_string('images', None, 'Folder or zip of images.', flag_values=values)
-  flags.DEFINE_string('image_column', '', 'Column of the label file that names the image.', flag_values=values)
-  flags.DEFINE_string('label_column', '', 'Column of the label file with the label.', flag_values=values)
-  flags.DEFINE_bool('skip_bad', False, 'Continues without unreadable images.', flag_values=values)
+  flags.DEFINE_string('images', None, 'Folder or zip file of images.', flag_values=values)
+  flags.DEFINE_string('image_column', '', 'Column of the label file with the image names.', flag_values=values)
+  flags.DEFINE_string('label_column', '', 'Column of the label file with the labels.', flag_values=values)
+  flags.DEFINE_bool('skip_bad', False, 'Skips unreadable images.', flag_values=values)
 
 
 EXPECTED = {'config': 'a recipe such as configs/digits.py', 'images': 'a folder or zip of images'}
 
 
 def needed(values: FlagValues, name: str) -> Any:
-  """Returns the value of a flag.
+  """Returns the value of a required flag.
 
   Raises:
     UserError: The flag is missing or empty.
@@ -101,16 +104,16 @@ def needed(values: FlagValues, name: str) -> Any:
 
 
 def folders(text: str) -> list[str]:
-  """Splits a list of folders at its commas, but not at a comma within the name of a folder: "lr=0.1,seed=1"."""
+  """Splits a list of folders at commas, except at commas within the name of a folder such as "lr=0.1,seed=1"."""
 
   def exists(name: str) -> bool:
-    with contextlib.suppress(UserError):  # many names together are too long for one
+    with contextlib.suppress(UserError):  # several names together may be too long for a path
       return bool(reading.kind(name))
     return False
 
   out, parts = [], [part for part in text.split(',') if part]
   while parts:
-    there = (n for n in range(len(parts), 0, -1) if exists(','.join(parts[:n])))  # the longest name first
+    there = (n for n in range(len(parts), 0, -1) if exists(','.join(parts[:n])))  # tries the longest name first
     n = next(there, 1)
     out.append(','.join(parts[:n]))
     parts = parts[n:]

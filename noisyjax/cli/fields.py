@@ -1,4 +1,4 @@
-"""fields: what --config.field=value may set."""
+"""fields: lists the fields that --config.field=value can set."""
 
 from absl.flags import FlagValues
 
@@ -19,7 +19,7 @@ def run(values: FlagValues, word: str = '') -> None:
 COMMAND = Command(
   'fields',
   '[WORD] [--config=F]',
-  'every --config.field (about WORD), its default or value in F, its range and meaning',
+  'every --config.field (about WORD) with its default, or its value in F, its allowed values and its meaning',
   declare,
   run,
   word=True,

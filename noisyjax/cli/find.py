@@ -1,4 +1,4 @@
-"""find: the labels of image files that may be wrong."""
+"""find: finds wrong labels of image files."""
 
 from pathlib import Path
 
@@ -11,17 +11,17 @@ from noisyjax.system.log import say
 
 def declare(values: FlagValues) -> None:
   define_image_files(values)
-  flags.DEFINE_string('labels', '', "Label file to judge; '': the class folders.", flag_values=values)
-  define_workdir(values, 'Folder of the results; label_issues where none is given.')
+  flags.DEFINE_string('labels', '', "Label file to check; '' = the class folders are the labels.", flag_values=values)
+  define_workdir(values, 'Folder of the results; default: label_issues.')
   define_config(values)
-  flags.DEFINE_integer('folds', 5, 'How many folds.', flag_values=values)
-  text = 'Your own probabilities, out of sample (.npy, .npz, CSV, Parquet).'
+  flags.DEFINE_integer('folds', 5, 'Number of folds.', flag_values=values)
+  text = 'File of your own out-of-sample probabilities (.npy, .npz, CSV, Parquet).'
   flags.DEFINE_string('probs', '', text, flag_values=values)
-  text = "A pretrained model such as efficientnet_lite0, from whose features linear layers learn; '': none."
+  text = "Pretrained model such as efficientnet_lite0, on whose features linear layers are trained; '' = none."
   flags.DEFINE_string('features', '', text, flag_values=values)
-  text = 'The classes, in the order of the columns of --probs.'
+  text = 'Class names in the order of the columns of --probs.'
   flags.DEFINE_list('classes', [], text, flag_values=values)
-  text = 'Label file to score the result against; only the audit reads it.'
+  text = 'Label file with true labels, which only the audit reads.'
   flags.DEFINE_string('truth', '', text, flag_values=values)
   define_rerun(values)
 
@@ -55,7 +55,7 @@ def run(values: FlagValues) -> None:
 COMMAND = Command(
   'find',
   '--images=FOLDER|ZIP [--labels=CSV] [--workdir=W] [--probs=NPY] [--truth=CSV]',
-  'labels that may be wrong',
+  'finds labels that may be wrong',
   declare,
   run,
 )

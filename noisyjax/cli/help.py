@@ -1,4 +1,4 @@
-"""What --help prints: the commands, or one command and its flags."""
+"""The output of --help: all commands, or one command with its flags."""
 
 import textwrap
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ WIDTH = 100  # characters
 
 
 def text(arguments: Sequence[str], commands: Sequence[Command]) -> str:
-  """Returns the help for a command line that asks for it."""
+  """Returns the help for a command line with --help: on the command that it names, or on all commands."""
   words = ' '.join(argument for argument in arguments if not argument.startswith('-'))
   asked = [command for command in commands if f'{words} '.startswith(f'{command.name} ')]
   if not asked:
-    return f'{listed(commands)}\nThe flags of a command: noisyjax COMMAND --help'
+    return f'{listed(commands)}\nFlags of a command: noisyjax COMMAND --help'
   command = max(asked, key=lambda command: len(command.name))
   flags = command.flags()
   lines = [str(command), *(['Flags:'] if len(flags) else []), *(_flag(flags[n]) for n in flags)]
@@ -24,7 +24,7 @@ def text(arguments: Sequence[str], commands: Sequence[Command]) -> str:
 
 
 def _flag(flag: Flag) -> str:
-  """Returns the name, meaning and default of a flag."""
+  """Returns the name, description and default of a flag."""
   name = f'--[no]{flag.name}' if flag.boolean else f'--{flag.name}'
   said = [flag.help]
   if flag.default not in (None, '', [], False):

@@ -1,4 +1,4 @@
-"""inspect: the data, before anything is trained."""
+"""inspect: describes the data before training."""
 
 from absl.flags import FlagValues
 
@@ -8,7 +8,7 @@ from noisyjax.system.log import say
 
 def declare(values: FlagValues) -> None:
   define_config(values)
-  define_workdir(values, 'Folder of the text and the pictures.')
+  define_workdir(values, 'Folder of the report and the pictures.')
 
 
 def run(values: FlagValues) -> None:
@@ -18,5 +18,5 @@ def run(values: FlagValues) -> None:
 
 
 COMMAND = Command(
-  'inspect', '--config=F --workdir=W', 'the data as text and pictures, before anything is trained', declare, run
+  'inspect', '--config=F --workdir=W', 'describes the data as text and pictures, before training', declare, run
 )

@@ -1,4 +1,4 @@
-"""kfold: cross-validation."""
+"""kfold: runs a cross-validation."""
 
 from absl import flags
 from absl.flags import FlagValues
@@ -10,7 +10,7 @@ from noisyjax.system.log import say
 def declare(values: FlagValues) -> None:
   define_config(values)
   define_workdir(values, 'Folder of the folds.')
-  flags.DEFINE_integer('folds', 5, 'How many folds.', flag_values=values)
+  flags.DEFINE_integer('folds', 5, 'Number of folds.', flag_values=values)
   define_rerun(values)
 
 
@@ -21,5 +21,5 @@ def run(values: FlagValues) -> None:
 
 
 COMMAND = Command(
-  'kfold', '--config=F --workdir=W --folds=5', 'cross-validation over the training rows', declare, run, resumes=True
+  'kfold', '--config=F --workdir=W --folds=5', 'cross-validation on the training rows', declare, run, resumes=True
 )

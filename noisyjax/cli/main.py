@@ -1,4 +1,4 @@
-"""The program: it runs the command that the command line names; a user's mistake is one sentence and exit code 2."""
+"""The program: runs the command of the command line. The user's mistakes are one sentence on stderr and exit code 2."""
 
 import os
 import sys
@@ -20,18 +20,19 @@ VERSION = {'--version', '-version'}
 
 
 def run() -> None:
-  """The entry point of `noisyjax` and launch.py."""
+  """Entry point of `noisyjax` and launch.py."""
   show()
   sys.excepthook = _show_defect
   try:
     app.run(guarded, flags_parser=_parse)
-  except UserError as error:  # a flag or config file that cannot be read
+  except UserError as error:  # an invalid flag or config file
     _fail(error)
   except KeyboardInterrupt:
     sys.exit(128 + 2)
 
 
 def _parse(argv: list[str]) -> Call:
+  """Returns the parsed command line; --help and --version print their text and exit."""
   if HELP & set(argv):
     say(help.text(argv[1:], COMMANDS))
     sys.exit(0)
@@ -45,13 +46,15 @@ def start(call: Call) -> None:
   """Runs a command."""
   from noisyjax.system import compile_cache
 
-  if 'dry_run' not in call.flags or call.flags.dry_run is not True:  # it compiles next to nothing and writes nothing
+  if (
+    'dry_run' not in call.flags or call.flags.dry_run is not True
+  ):  # it compiles almost nothing and must not write files
     compile_cache.enable()
   call.command.run(call.flags, *call.words)
 
 
 def guarded(call: Call) -> None:
-  """Runs a command; exits with a sentence on stderr where the user or the machine ends it."""
+  """Runs a command. Errors of the user or the machine are printed as one sentence on stderr, followed by an exit."""
   from noisyjax.system.interrupt import Stopped
 
   name = call.command.name
@@ -64,13 +67,13 @@ def guarded(call: Call) -> None:
     log.info('%s', error)
     sys.exit(128 + error.signal)
   except KeyboardInterrupt:
-    kept = 'the same command continues from the last checkpoint.' if call.command.resumes else 'nothing is kept.'
+    kept = 'the same command continues from the last checkpoint.' if call.command.resumes else 'nothing was kept.'
     log.info('Interrupted; %s', kept)
     sys.exit(128 + 2)
-  except BrokenPipeError:  # the reader of our output went away: head, less
+  except BrokenPipeError:  # a program that reads the output, such as head or less, has ended
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(1)
-  except OSError as error:  # of a path or a device that nobody checked in time
+  except OSError as error:  # an error of a path or a device that was not checked before
     where = f'{error.filename}: ' if error.filename else ''
     _fail(UserError(f'{where}{error.strerror or error}.'))
   except (MemoryError, RuntimeError) as error:
@@ -86,5 +89,6 @@ def _show_defect(kind: type[BaseException], error: BaseException, trace: Traceba
 
 
 def _fail(error: UserError) -> None:
+  """Prints an error and exits with code 2."""
   print(f'error: {plain(str(error))}', file=sys.stderr)
   sys.exit(2)

@@ -1,4 +1,4 @@
-"""The command line: which command it names, its flags, and the config that `--config.field=value` changes."""
+"""Parses a command line: the command, its flags, and the config with the fields that `--config.field=value` sets."""
 
 import difflib
 import re
@@ -14,12 +14,12 @@ from noisyjax.system.errors import UserError
 
 
 class Call(NamedTuple):
-  """A command line.
+  """A parsed command line.
 
   Attributes:
-    command: The command it names.
-    flags: The flags of the command, and those of absl, parsed.
-    words: What follows the name and is no flag.
+    command: The command.
+    flags: Parsed flags of the command and of absl.
+    words: Arguments after the name that are not flags.
   """
 
   command: Command
@@ -31,14 +31,14 @@ def parse(arguments: Sequence[str], commands: Sequence[Command]) -> Call:
   """Parses a command line.
 
   Args:
-    arguments: All after the name of the program.
-    commands: The commands there are.
+    arguments: Arguments after the name of the program.
+    commands: All commands.
 
   Returns:
-    The call; a recipe is loaded, with its fields set.
+    The parsed command line; the recipe of --config is loaded and its fields are set.
 
   Raises:
-    UserError: An unknown command, flag or field, or a value that cannot be read.
+    UserError: A command, flag or field is unknown, or a value is invalid.
   """
   from noisyjax.config import recipe
   from noisyjax.config.override import override
@@ -49,7 +49,7 @@ def parse(arguments: Sequence[str], commands: Sequence[Command]) -> Call:
   command, rest = named(arguments, commands)
   own = command.flags()
   values = FlagValues()
-  values.append_flag_values(flags.FLAGS)  # --verbosity and such
+  values.append_flag_values(flags.FLAGS)  # flags of absl, such as --verbosity
   values.append_flag_values(own)
   try:
     rest, fields = recipe.take_fields(values.read_flags_from_files(rest))
@@ -66,20 +66,24 @@ def parse(arguments: Sequence[str], commands: Sequence[Command]) -> Call:
     expected = 'one word and flags' if command.word else 'only flags, such as --workdir=W'
     raise UserError(f'{command.name}: found {words[-1]!r} beside the command; expected {expected}.')
   if fields:
-    parser: Any = values['config'].parser  # the one of recipes, which knows its file's folder
+    parser: Any = values['config'].parser  # a `Recipe`, which knows the folder of the file
     override(needed(values, 'config'), fields, '--config', beside=parser.folder)
   flags.FLAGS.mark_as_parsed()
   return Call(command, values, words)
 
 
 def named(arguments: Sequence[str], commands: Sequence[Command]) -> tuple[Command, list[str]]:
-  """Finds the command that a command line names: its first words or, where it begins with flags, the first that fit.
+  """Finds the command that a command line names, by its first words or, after flags, by the first matching words.
+
+  Args:
+    arguments: Arguments after the name of the program.
+    commands: All commands.
 
   Returns:
-    The command with the longest name that fits, and the arguments without its name.
+    The command with the longest matching name, and the arguments without that name.
 
   Raises:
-    UserError: It names none; with the nearest.
+    UserError: No command matches; the message names the most similar one.
   """
   known = {tuple(command.name.split()): command for command in commands}
   longest = max(map(len, known))
@@ -100,21 +104,22 @@ def listed(commands: Iterable[Command]) -> str:
 
 
 def _near(word: str, known: Iterable[str], dashes: str = '') -> str:
+  """Returns a question that suggests the most similar known word, or ''."""
   near = difflib.get_close_matches(word, list(known), n=1)
   return f' Did you mean {dashes}{near[0]}?' if near and dashes else f' Did you mean {near[0]!r}?' if near else ''
 
 
 def _refusal(command: Command, flag: str, own: FlagValues) -> str:
-  """Returns what is said of a flag that the command does not take."""
+  """Returns the error message for a flag that the command does not have."""
   names = sorted(own)
   expected = f'its flags are {", ".join(f"--{name}" for name in names)}' if names else 'it takes no flag'
-  data = ' Its data are --config.data.path and --config.data.labels.' if flag in ('images', 'labels') else ''
+  data = ' Set its data with --config.data.path and --config.data.labels.' if flag in ('images', 'labels') else ''
   hint = data if 'config' in own else ''
   return f'{command.name}: found --{flag}, which it does not take; {expected}.{_near(flag, names, "--")}{hint}'
 
 
 def _illegal(text: str, values: FlagValues) -> str:
-  """Returns what is wrong with the value of a flag, from absl's message."""
+  """Returns the error message for an invalid value of a flag, from that of absl."""
   found = re.match(r'flag --(\w+)=(.*?): (.*)', text, re.DOTALL)
   if not found:
     return text

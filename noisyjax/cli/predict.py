@@ -1,4 +1,4 @@
-"""predict: labels of image files by finished runs."""
+"""predict: predicts the labels of image files with finished runs."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ from noisyjax.system.log import say
 
 
 def declare(values: FlagValues) -> None:
-  define_workdir(values, 'Folder of the run; several, separated by commas.')
+  define_workdir(values, 'Folder of a run, or several separated by commas.')
   define_image_files(values)
   flags.DEFINE_string('labels', '', 'Label file to score the predictions against.', flag_values=values)
   flags.DEFINE_bool('probs', False, 'Adds a column of probabilities for each class.', flag_values=values)
-  flags.DEFINE_bool('ensemble', False, 'Adds the soft vote of all runs.', flag_values=values)
-  text = "File of the predictions; '': label_prediction.csv in the (first) workdir."
+  flags.DEFINE_bool('ensemble', False, 'Adds the mean probabilities of all runs.', flag_values=values)
+  text = "File of the predictions; '' = label_prediction.csv in the (first) workdir."
   flags.DEFINE_string('out', '', text, flag_values=values)
-  text = 'Names of images and classes, or indices and integers.'
+  text = 'Names of images and classes, or indices and integers (course).'
   flags.DEFINE_enum('format', 'names', ['names', 'course'], text, flag_values=values)
 
 
@@ -41,7 +41,7 @@ def run(values: FlagValues) -> None:
 COMMAND = Command(
   'predict',
   '--workdir=W1,W2 [--ensemble] --images=FOLDER|ZIP [--probs] [--labels=CSV]',
-  'label_prediction.csv, and counts',
+  'writes label_prediction.csv and prints counts',
   declare,
   run,
 )

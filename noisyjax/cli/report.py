@@ -1,4 +1,4 @@
-"""report: the reports of finished runs, written anew."""
+"""report: writes the reports of finished runs again."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from noisyjax.system.log import log, say
 
 
 def declare(values: FlagValues) -> None:
-  define_workdir(values, 'Folder of a run or sweep; several, separated by commas.')
+  define_workdir(values, 'Folder of a run or sweep, or several separated by commas.')
 
 
 def run(values: FlagValues) -> None:
@@ -25,7 +25,7 @@ def run(values: FlagValues) -> None:
     for folder in dict.fromkeys(workdirs):
       runs = [] if (Path(folder) / 'result.json').exists() else collection.finished(folder)
       if Path(folder).exists() and not os.access(folder, os.W_OK):
-        log.warning('%s: is read-only; its report stays as it is.', folder)
+        log.warning('%s: is read-only; its report is not written again.', folder)
         continue
       stack.enter_context(lock.held(folder, *runs, make=False))
       for run in runs or [folder]:
@@ -40,7 +40,7 @@ def run(values: FlagValues) -> None:
 COMMAND = Command(
   'report',
   '--workdir=W1,W2,…',
-  "report.html of each finished run again, and one table of all; or of a sweep's runs",
+  'writes report.html of each finished run, or of all runs of a sweep, and one table of them',
   declare,
   run,
 )

@@ -1,4 +1,4 @@
-"""strategies: the methods there are."""
+"""strategies: lists the methods."""
 
 from absl.flags import FlagValues
 
@@ -20,7 +20,7 @@ def run(values: FlagValues) -> None:
 COMMAND = Command(
   'strategies',
   '',
-  'every method with its networks, what it must be told, its passes per image (measured), and its paper',
+  'every method with its number of networks, what it must be told, its passes per image and its paper',
   declare,
   run,
 )

@@ -1,4 +1,4 @@
-"""sweep: one run for each point of a grid or of a sweep file."""
+"""sweep: runs every point of a grid or of a sweep file."""
 
 from pathlib import Path
 
@@ -15,9 +15,9 @@ FILES = ('table.md', 'table.csv', 'table.tex', 'comparison.png', 'axes.png')
 def declare(values: FlagValues) -> None:
   define_config(values)
   define_workdir(values, 'Folder of the sweep.')
-  text = 'An axis, field=value,value,…; the product of several is run.'
+  text = 'An axis of the grid, field=value,value,…; several axes form their product.'
   flags.DEFINE_multi_string('grid', [], text, flag_values=values)
-  text = 'A file with sweep(), which yields dicts of field → value, or the name of a shipped one.'
+  text = 'A file with a function sweep() that yields dicts field → value, or the name of a shipped file.'
   flags.DEFINE_string('sweep', '', text, flag_values=values)
   define_rerun(values)
 
@@ -40,7 +40,7 @@ def say_files(folder: Path) -> None:
 COMMAND = Command(
   'sweep',
   '--config=F --workdir=W --grid=field=a,b … | --sweep=configs/sweeps/F.py',
-  'a run for each point, and one table',
+  'one run for each point, and one table',
   declare,
   run,
   resumes=True,

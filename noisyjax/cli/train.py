@@ -1,4 +1,4 @@
-"""train: one run."""
+"""train: runs one training."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from noisyjax.system.log import say
 
 
 class _Timed(flags.BooleanParser):
-  """A flag without a value, or with the value "timed"."""
+  """Parses a boolean flag that also accepts the value "timed"."""
 
   def parse(self, argument: Any) -> Any:
     return argument if argument == 'timed' else super().parse(argument)
@@ -22,7 +22,7 @@ def declare(values: FlagValues) -> None:
   define_config(values)
   define_workdir(values, 'Folder of the run.')
   define_rerun(values)
-  text = 'Prints the plan of the run and writes nothing; =timed executes a few steps to measure their time.'
+  text = 'Prints the plan of the run and writes nothing; =timed also runs a few steps to measure their time.'
   flags.DEFINE_bool('dry_run', False, text, flag_values=values)
   values['dry_run'].parser = _Timed()
 
@@ -42,7 +42,7 @@ def run(values: FlagValues) -> None:
 COMMAND = Command(
   'train',
   '--config=F [--config.field=value …] --workdir=W',
-  'one run; a finished one stays, an interrupted one continues',
+  'one run; a finished run is kept, an interrupted one continues',
   declare,
   run,
   resumes=True,

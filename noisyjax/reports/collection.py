@@ -1,4 +1,4 @@
-"""A folder of runs, such as a sweep's: one table and the pictures of all that are finished, whenever they joined it."""
+"""A folder of runs, such as that of a sweep: one table and the pictures of all finished runs."""
 
 import json
 import re
@@ -16,7 +16,13 @@ from noisyjax.system.errors import UserError
 
 
 def remember(folder: str | Path, names: Sequence[str], fields: Sequence[str]) -> None:
-  """Writes sweep.json: the order of the runs and the fields swept on purpose, after those of earlier calls."""
+  """Writes sweep.json: the order of the runs and the swept fields, appended to those of earlier calls.
+
+  Args:
+    folder: folder of the runs, created if it does not exist.
+    names: names of the runs' folders, in order.
+    fields: dotted names of the swept fields.
+  """
   storage.make_folder(folder)
   old = _remembered(Path(folder))
   merged = {key: list(dict.fromkeys([*old[key], *new])) for key, new in (('runs', names), ('fields', fields))}
@@ -24,6 +30,7 @@ def remember(folder: str | Path, names: Sequence[str], fields: Sequence[str]) ->
 
 
 def _remembered(folder: Path) -> dict[str, list[str]]:
+  """Returns the content of sweep.json, or empty lists if the file does not exist."""
   if not (folder / 'sweep.json').exists():
     return {'runs': [], 'fields': []}
   found = formats.read_json(formats.TABLE, folder / 'sweep.json')
@@ -31,7 +38,7 @@ def _remembered(folder: Path) -> dict[str, list[str]]:
 
 
 def finished(folder: str | Path) -> list[Path]:
-  """Returns the finished runs directly below a folder, in the order of the sweep, then of their names ("2" < "10")."""
+  """Returns the finished runs in a folder: those of the sweep in its order, then others by name ("2" before "10")."""
   folder = Path(folder)
   found = {path.parent.name: path.parent for path in folder.glob('*/result.json')}
   by_number = lambda name: [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', name)]
@@ -40,7 +47,7 @@ def finished(folder: str | Path) -> list[Path]:
 
 
 def short(field: str) -> str:
-  """Returns what a field is called in tables and folders: "optim.lr" → "lr", "strategy.name" → "strategy"."""
+  """Returns the short name of a field for tables and folders: "optim.lr" → "lr", "strategy.name" → "strategy"."""
   parts = field.split('.')
   return parts[-2] if parts[-1] == 'name' and len(parts) > 1 else parts[-1]
 
@@ -52,18 +59,20 @@ def write_table(folder: str | Path, table: Table) -> None:
 
 
 def write(folder: str | Path) -> Table:
-  """Writes the tables and pictures of all finished runs below a folder, and returns the table.
+  """Writes the tables and pictures of all finished runs in a folder, and returns the table.
 
-  Runs that differ in their seed share a row. Others differ in a column: a field that was swept, or any other; or the
-  data themselves, which may have been changed between two runs of one config.
+  Runs that differ only in their seed share a row. For all other differences, the table has a column: for each swept
+  field, for each other field in which runs differ, and for the data, if they changed between two runs of one config.
 
   Raises:
-    UserError: no finished run there, or a damaged one.
+    UserError: the folder has no finished run, or a run is damaged.
   """
   folder = Path(folder)
   paths = finished(folder)
   if not paths:
-    raise UserError(f'{folder}: holds no finished run (a folder with result.json), and is none.')
+    raise UserError(
+      f'{folder}: is not a finished run and contains none; expected a result.json there or one level below.'
+    )
   records = [read(path) for path in paths]
   runs = [(record.result, flat(record.config)) for record in records]
   fields = _fields(runs, _remembered(folder)['fields'])
@@ -87,7 +96,7 @@ def write(folder: str | Path) -> Table:
 
 
 def _write(path: Path, png: bytes | None) -> None:
-  """Writes a picture, or removes that of an earlier call where there is nothing to draw."""
+  """Writes a picture; None removes the picture of an earlier call."""
   if png is None:
     storage.remove(path)
   else:
@@ -95,7 +104,7 @@ def _write(path: Path, png: bytes | None) -> None:
 
 
 def _sorted(rows: Sequence[dict], columns: Sequence[str]) -> list[int]:
-  """Returns the order of rows by number where a column holds numbers, and by first appearance where it does not."""
+  """Returns the order of rows: by value in columns of numbers, by first appearance in others."""
   ranks = []
   for column in columns:
     values = [row[column] for row in rows]
@@ -105,11 +114,12 @@ def _sorted(rows: Sequence[dict], columns: Sequence[str]) -> list[int]:
 
 
 def _numeric(values: Sequence[Any]) -> bool:
+  """Returns whether all values are numbers and at least two of them differ."""
   return len({*map(str, values)}) > 1 and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
 
 
 def _fields(runs: Sequence[tuple[dict, dict]], swept: Sequence[str]) -> list[str]:
-  """Returns the swept fields, the method and model where they differ, and whatever else must not be averaged over."""
+  """Returns the fields that separate rows: swept fields, and all others in which runs differ."""
   settings = [s for _, s in runs]
   differ = lambda field: len({json.dumps(s.get(field)) for s in settings}) > 1
   named = [f for f in ('strategy.name', 'model.name') if f not in swept and differ(f)]
@@ -118,13 +128,14 @@ def _fields(runs: Sequence[tuple[dict, dict]], swept: Sequence[str]) -> list[str
 
 
 def _columns(fields: Sequence[str], result: dict[str, Any]) -> dict[str, str]:
-  """Returns field → column: its short name, or all of it where two share that, or a result means another thing."""
+  """Returns field → column name: the short name, or the full name if the short one is ambiguous or a result's field."""
   shorts = [short(f) for f in fields]
   clash = lambda s: shorts.count(s) > 1 or (s in result and s not in ('strategy', 'model', 'epochs'))
   return {f: f.replace('.', '/') if clash(s) else s for f, s in zip(fields, shorts)}
 
 
 def _label(row: dict[str, Any], by: Sequence[str]) -> str:
+  """Returns the name of a row in pictures."""
   if by == ['strategy', 'model']:
     return str(row['strategy'])
   return ', '.join(formatting.text(row[c]) if c == 'strategy' else f'{c}={formatting.text(row[c])}' for c in by)

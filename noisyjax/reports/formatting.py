@@ -1,4 +1,4 @@
-"""Values as people read them, in tables and pages."""
+"""Formats values for tables and pages."""
 
 import json
 import math
@@ -11,12 +11,12 @@ from noisyjax.config.flat import flat
 
 
 def exact(tree: Mapping[str, Any]) -> dict[str, str]:
-  """Flat, each value as the file has it: nothing rounded."""
+  """Returns dotted name → value as JSON, without rounding."""
   return {key: json.dumps(value, ensure_ascii=False) for key, value in flat(tree).items()}
 
 
 def mean_std(values: Iterable[float | None]) -> tuple[float, float | None] | None:
-  """Mean and sample standard deviation (None for a single value) of the values that are known."""
+  """Returns mean and sample standard deviation (None for one value) of the finite values; None if there are none."""
   known = [float(v) for v in values if v is not None and np.isfinite(v)]
   if not known:
     return None
@@ -24,7 +24,13 @@ def mean_std(values: Iterable[float | None]) -> tuple[float, float | None] | Non
 
 
 def spread(values: Iterable[float | None], scale: float = 100.0, digits: int = 1) -> str:
-  """Returns "mean ± sample standard deviation" of what is known, "-" if nothing is."""
+  """Returns "mean ± sample standard deviation" of the finite values, "-" if there are none.
+
+  Args:
+    values: the values; None = unknown.
+    scale: factor on the values; 100 for percent.
+    digits: digits after the decimal point.
+  """
   found = mean_std(values)
   if found is None:
     return '-'
@@ -32,9 +38,14 @@ def spread(values: Iterable[float | None], scale: float = 100.0, digits: int = 1
 
 
 def wilson(share: float, rows: int, z: float = 1.96) -> tuple[float, float]:
-  """Returns the interval (95 % for z = 1.96) of a share that was counted on `rows` rows.
+  """Returns Wilson's confidence interval of a proportion (95 % for z = 1.96).
 
-  Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference": unlike ± z·σ it stays in 0 to 1.
+  Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference"; unlike ± z·σ, it lies within 0–1.
+
+  Args:
+    share: observed proportion.
+    rows: number of rows it was observed on.
+    z: quantile of the standard normal distribution.
   """
   middle = (share + z**2 / (2 * rows)) / (1 + z**2 / rows)
   half = z / (1 + z**2 / rows) * math.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2))
@@ -42,7 +53,7 @@ def wilson(share: float, rows: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-  """Returns a Markdown table with columns of even width, without a line's end."""
+  """Returns a Markdown table with padded columns, without a final line break."""
   cells = [[cell.replace('|', r'\|').replace('\n', ' ') for cell in row] for row in (head, *rows)]
   widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(head))]
   lines = ['| ' + ' | '.join(cell.ljust(width) for cell, width in zip(row, widths)) + ' |' for row in cells]
@@ -50,19 +61,19 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def percent(value: float | None) -> str:
-  """Returns "12.34 %" of a part, "-" where it is not known."""
+  """Returns a fraction as "12.34 %"; "-" if it is None or not finite."""
   return '-' if value is None or not np.isfinite(value) else f'{100 * value:.2f} %'
 
 
 def rounded(value: Any) -> Any:
-  """A float as people write it: whole from 1,000 up, else four digits."""
+  """Returns a float rounded to an integer from 1,000 up and to four digits below; other values unchanged."""
   if isinstance(value, float):
     return round(value) if abs(value) >= 1000 or value.is_integer() else float(f'{value:.4g}')
   return value
 
 
 def text(value: Any) -> str:
-  """Returns any value of a result as a cell: lists and mappings in one line, "-" for nothing."""
+  """Returns a value of a result as the text of a table cell; lists and mappings in one line, "-" for None and ''."""
   if value is None or value == '':
     return '-'
   if isinstance(value, int) and not isinstance(value, bool):

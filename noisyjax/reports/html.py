@@ -1,4 +1,4 @@
-"""One HTML page with its style and images inside: it needs no other file and no network."""
+"""A self-contained HTML page: its style and images are embedded, and it uses no other file and no network."""
 
 import base64
 from html import escape
@@ -14,9 +14,9 @@ def page(title: str, body: str, css: str = '') -> str:
   """Returns a page.
 
   Args:
-    title: Plain text.
-    body: HTML.
-    css: Rules beside those that all pages share.
+    title: Title of the page, not escaped.
+    body: HTML of the page.
+    css: CSS rules in addition to those of all pages.
   """
   return (
     '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -26,12 +26,12 @@ def page(title: str, body: str, css: str = '') -> str:
 
 
 def image(content: bytes, text: str, kind: str = 'png', attributes: str = '') -> str:
-  """Returns an image that the page holds.
+  """Returns an embedded image.
 
   Args:
-    content: The bytes of the file.
-    text: What is shown where images are not; plain text.
-    kind: The type of the file, png or jpeg.
+    content: Content of the image file.
+    text: Alternative text, not escaped.
+    kind: Type of the file, png or jpeg.
     attributes: Further HTML attributes, such as ' class=pixels'.
   """
   encoded = base64.b64encode(content).decode()

@@ -1,4 +1,4 @@
-"""What is in a data set, before anything is trained: counts, duplicates, and labels that contradict each other."""
+"""Describes a data set before training: counts, duplicates, and contradicting labels."""
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -19,10 +19,10 @@ from noisyjax.reports.pictures import matrix, style
 from noisyjax.system import lock, storage
 from noisyjax.system.errors import one_line
 
-WIDE = 20  # classes: beyond it a matrix cannot be read as text, and only its largest entries are listed
-LISTED = 10  # duplicates or confusions, at most
-GRID = (5, 8)  # rows and columns of the picture of images
-SIDE = 200  # pixels of one of them, at most
+WIDE = 20  # maximum number of classes of a matrix as text; for more, only the largest entries are listed
+LISTED = 10  # maximum number of duplicates or confusions
+GRID = (5, 8)  # rows and columns of inspect.png
+SIDE = 200  # maximum side of an image in inspect.png, in pixels
 WRONG = '#b00020'
 
 
@@ -35,20 +35,21 @@ def inspect_config(config: ConfigDict, folder: str | Path) -> str:
 
 
 def inspect(dataset: Dataset, truth: np.ndarray, split: Split, out_dir: str | Path) -> str:
-  """Describes a data set, and writes the text and two pictures to a folder.
+  """Describes a data set, and writes the report and two pictures to a folder.
 
   Args:
-    dataset: N rows.
-    truth: int [N], -1 = unknown; its count and how often given labels differ from it are reported, marked as audit.
-    split: the rows of each part; the picture of images shows no test rows.
-    out_dir: made if missing. Gets inspect.txt (the report), inspect.png (images with their labels, contradictions
-      marked) and, where rows have both labels, matrix.png (given by verified label).
+    dataset: data set of N rows.
+    truth: true labels, int [N]; -1 = unknown. The report contains their number and the fraction of given labels that
+      differ from them, marked as audit.
+    split: rows of each part; inspect.png shows no test rows.
+    out_dir: folder for the results, created if it does not exist: inspect.txt (the report), inspect.png (images with
+      their labels, contradictions marked) and, if rows have both labels, matrix.png (given by verified label).
 
   Returns:
     The report.
 
   Raises:
-    UserError: the folder cannot be written.
+    UserError: the folder is not writable.
   """
   counts = confusion(dataset.verified, dataset.given, len(dataset.classes))
   sections = [
@@ -61,7 +62,7 @@ def inspect(dataset: Dataset, truth: np.ndarray, split: Split, out_dir: str | Pa
   text = '\n\n'.join(sections)
   out = Path(out_dir)
   storage.make_folder(out)
-  storage.remove(out / 'matrix.png')  # one of an earlier inspection may be of other labels
+  storage.remove(out / 'matrix.png')  # that of an earlier inspection may have other labels
   storage.write_text(out / 'inspect.txt', text + '\n')
   storage.write_bytes(out / 'inspect.png', style.png(image_grid(dataset, shown(dataset, split))))
   if counts.any():
@@ -72,10 +73,16 @@ def inspect(dataset: Dataset, truth: np.ndarray, split: Split, out_dir: str | Pa
 
 
 def shown(dataset: Dataset, split: Split) -> np.ndarray:
-  """Chooses the rows of the picture, labeled ones first, class by class, each in equal number as far as they go.
+  """Selects the rows of inspect.png: an equal number of each class, as far as there are enough, then unlabeled rows.
 
-  The class is the given label, or the verified one where none is given. Rows with both labels go before others of
-  their class; unlabeled rows fill what is left.
+  The class is the given label or, if there is none, the verified one. Within a class, rows with both labels come first.
+
+  Args:
+    dataset: the data set.
+    split: rows of each part; test rows are not selected.
+
+  Returns:
+    Row numbers, sorted by class.
   """
   rows, most = np.union1d(split.train, split.val), GRID[0] * GRID[1]
   label = np.where(dataset.given >= 0, dataset.given, dataset.verified)[rows]
@@ -92,7 +99,7 @@ def shown(dataset: Dataset, split: Split) -> np.ndarray:
 
 
 def image_grid(dataset: Dataset, rows: np.ndarray) -> Figure:
-  """Draws images with their given and verified labels; where the two differ, both and the frame are red."""
+  """Draws images with their given and verified labels; if the two differ, the labels and the frame are red."""
   columns = min(GRID[1], len(rows))
   lines = -(-len(rows) // columns)
   figure = Figure(figsize=(1.6 * columns, 2 * lines), dpi=100)
@@ -100,10 +107,10 @@ def image_grid(dataset: Dataset, rows: np.ndarray) -> Figure:
   axes = figure.subplots(lines, columns, squeeze=False, gridspec_kw=space).ravel()
   for axis in axes:
     axis.set_axis_off()
-    axis.set_anchor('N')  # titles of a line of images at one height
+    axis.set_anchor('N')  # aligns the titles of a row of images
   for axis, row, picture in zip(axes, rows, thumbnails(dataset, rows, SIDE)):
     given, verified = dataset.given[row], dataset.verified[row]
-    smooth = 'nearest' if max(picture.size) <= 64 else 'antialiased'  # the pixels of small ones are what is trained on
+    smooth = 'nearest' if max(picture.size) <= 64 else 'antialiased'  # small images are shown with sharp pixels
     axis.imshow(np.asarray(picture), cmap='gray', vmin=0, vmax=255, interpolation=smooth)
     wrong = given >= 0 and verified >= 0 and given != verified
     title = f'given {_name(dataset.classes, given)}'
@@ -119,6 +126,7 @@ def image_grid(dataset: Dataset, rows: np.ndarray) -> Figure:
 
 
 def _overview(dataset: Dataset, truth: np.ndarray) -> str:
+  """Returns the section on the size of the data and the statistics of the pixels."""
   N, H, W, channels = dataset.images.shape
   mean, variance = moments(dataset.images)
   lines = [
@@ -139,7 +147,7 @@ def _overview(dataset: Dataset, truth: np.ndarray) -> str:
 
 
 def _class_counts(dataset: Dataset, split: Split) -> str:
-  """Rows by given label and part; rows by verified label; unlabeled and unchecked rows."""
+  """Returns the section with the numbers of rows by given label and part, and by verified label."""
   N, C = len(dataset.given), len(dataset.classes)
   used = np.concatenate([split.train, split.val, split.test])
   parts = {'train': split.train, 'val': split.val, 'test': split.test, 'unused': np.setdiff1d(np.arange(N), used)}
@@ -159,6 +167,7 @@ def _class_counts(dataset: Dataset, split: Split) -> str:
 
 
 def _duplicates(dataset: Dataset) -> str:
+  """Returns the section on exact duplicates and their labels."""
   found, conflicts = duplicates(dataset), conflicting_duplicates(dataset)
   if not found:
     return _section('Exact duplicates', ['none'])
@@ -173,7 +182,7 @@ def _duplicates(dataset: Dataset) -> str:
 
 
 def _disagreement(dataset: Dataset, counts: np.ndarray) -> str:
-  """The given-by-verified matrix and the noise rate it shows."""
+  """Returns the section with the matrix of given and verified labels and the noise rate."""
   title = 'Given labels against verified labels'
   total, C = int(counts.sum()), len(dataset.classes)
   if not total:
@@ -199,7 +208,7 @@ def _disagreement(dataset: Dataset, counts: np.ndarray) -> str:
 
 
 def _listed(groups: list[Duplicates], text: Callable[[Duplicates, int], str]) -> list[str]:
-  """One line for each of the first groups, with `text(group, i)` for its i-th row."""
+  """Returns a line for each of the first groups, with `text(group, i)` for the i-th row of a group."""
   lines = []
   for group in groups[:LISTED]:
     rows = [text(group, i) for i in range(len(group.rows))]
@@ -208,21 +217,23 @@ def _listed(groups: list[Duplicates], text: Callable[[Duplicates, int], str]) ->
 
 
 def _normalised(counts: np.ndarray) -> np.ndarray:
+  """Returns counts [C, C], each row divided by its sum."""
   return counts / np.maximum(counts.sum(1, keepdims=True), 1)
 
 
 def _spread(rows: np.ndarray, count: int) -> np.ndarray:
-  """At most `count` of `rows`, evenly spaced."""
+  """Returns at most `count` of the rows, evenly spaced."""
   return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).astype(int)]
 
 
 def _name(classes: tuple[str, ...], label: int, width: int = 16) -> str:
+  """Returns the name of a class, cut to `width` characters; "(none)" for no label."""
   name = '(none)' if label < 0 else one_line(classes[label])
   return name if len(name) <= width else name[: width - 1] + '…'
 
 
 def _table(rows: Sequence[Sequence[object]]) -> list[str]:
-  """Aligns cells: the first column to the left, the others to the right."""
+  """Returns the lines of a table; the first column is aligned to the left, the others to the right."""
   cells = [[str(cell) for cell in row] for row in rows]
   widths = [max(map(len, column)) for column in zip(*cells)]
   return [
@@ -234,4 +245,5 @@ def _table(rows: Sequence[Sequence[object]]) -> list[str]:
 
 
 def _section(title: str, lines: Iterable[str]) -> str:
+  """Returns a title, followed by indented lines."""
   return '\n'.join([title, *(f'  {line}'.rstrip() for line in lines)])

@@ -1,4 +1,4 @@
-"""report.html: a finished run on one page, without external resources."""
+"""report.html: the report of a finished run on one page, without external resources."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -28,7 +28,14 @@ AUDIT_TAG = '<span class="audit">audit</span>'
 
 
 def page(record: Record, curves: bytes, confusion: bytes, calibration: bytes | None = None) -> str:
-  """Returns the page, the PNGs within it."""
+  """Returns the page.
+
+  Args:
+    record: the run.
+    curves: PNG of the curves, which the page embeds.
+    confusion: PNG of the confusion matrix.
+    calibration: PNG of the calibration; None = the section is left out.
+  """
   result = record.result
   data, noise = result['data'], result.get('noise') or {}
   tag = ' ' + AUDIT_TAG if record.scored.part == 'test' else ''
@@ -72,6 +79,7 @@ BUDGET = (
 
 
 def _tiles(result: Mapping[str, Any]) -> str:
+  """Returns the most important numbers at the top of the page."""
   selected = str(result.get('selected'))
   chosen = {'best': 'best by validation', 'last': 'last epoch'}.get(selected, selected)
   tested = nested(result, 'audit.selected') is not None
@@ -90,21 +98,27 @@ def _tiles(result: Mapping[str, Any]) -> str:
 
 
 def _result_table(result: Mapping[str, Any]) -> str:
+  """Returns the test accuracies for each rule that selects an epoch."""
   audit = result.get('audit') or {}
   if audit.get('last') is None:
-    return '<p>No test rows with a label: there is nothing to audit, and validation stands for it below.</p>'
+    return '<p>There are no test rows with a label: see the validation accuracy below.</p>'
   labels = nested(result, 'validation.labels')
   chosen, few = audit.get('best_epoch'), audit.get('epochs_chosen_from', 10)
   rows = (
     ('last epoch', 'last', result.get('epochs'), ''),
-    ('mean of last 10 epochs', 'mean_last_10', None, f'of {few}: its phase has no more' if few < 10 else ''),
+    (
+      'mean of last 10 epochs',
+      'mean_last_10',
+      None,
+      f'of {few}: the last phase has no more epochs' if few < 10 else '',
+    ),
     (
       'best by validation',
       'best_by_validation',
       chosen,
       f'validated on {labels} labels' if labels else 'no validation',
     ),
-    ('oracle: best by test', 'oracle', audit.get('oracle_epoch'), 'chosen on the test labels themselves: not a result'),
+    ('oracle: best by test', 'oracle', audit.get('oracle_epoch'), 'selected by the test labels: not a result'),
   )
   body = ''.join(
     f'<tr{" class=oracle" if field == "oracle" else ""}><td>{escape(name)}</td>'
@@ -114,12 +128,13 @@ def _result_table(result: Mapping[str, Any]) -> str:
   )
   return (
     f'<p>{escape(formatting.text(audit.get("test_rows")))} test rows, scored against their '
-    f'{escape(formatting.text(audit.get("test_labels")))} labels. None of this took part in training or selection.</p>'
+    f'{escape(formatting.text(audit.get("test_labels")))} labels. Test rows took no part in training or selection.</p>'
     f'<table><tr><th>epoch chosen</th><th class="n">accuracy</th><th class="n">epoch</th><th></th></tr>{body}</table>'
   )
 
 
 def _validation_table(result: Mapping[str, Any]) -> str:
+  """Returns the validation accuracies with their confidence intervals."""
   validation = result.get('validation') or {}
   if not validation.get('rows'):
     return '<p>No validation rows: the last epoch is the result.</p>'
@@ -127,13 +142,14 @@ def _validation_table(result: Mapping[str, Any]) -> str:
     'labels': validation.get('labels'),
     'rows': validation.get('rows'),
     'last epoch': _with_interval(validation, 'last'),
-    'best epoch': _with_interval(validation, 'best') + ' (chosen by these same rows: optimistic)',
-    'which is': result.get('best_epoch'),
+    'best epoch': _with_interval(validation, 'best') + ' (selected on the same rows: optimistic)',
+    'number of the best epoch': result.get('best_epoch'),
   }
-  return _pairs(shown) + '<p class="faint">In brackets: 95 % interval (Wilson) of a share of so many rows.</p>'
+  return _pairs(shown) + '<p class="faint">In brackets: 95 % confidence interval (Wilson) for this number of rows.</p>'
 
 
 def _with_interval(validation: Mapping[str, Any], which: str) -> str:
+  """Returns a validation accuracy with its confidence interval."""
   value = validation.get(which)
   if value is None or not np.isfinite(value):
     return '-'
@@ -142,34 +158,36 @@ def _with_interval(validation: Mapping[str, Any], which: str) -> str:
 
 
 def _told_list(result: Mapping[str, Any]) -> str:
+  """Returns the list of what the method was told in addition to the given labels."""
   items = result.get('knowledge') or ['nothing beyond the given labels']
   return '<ul>' + ''.join(f'<li>{escape(formatting.text(item))}</li>' for item in items) + '</ul>'
 
 
-LISTED = 10  # confusions
+LISTED = 10  # maximum number of confusions
 SURE = (
-  '<p class="faint">Above: how often the run is right, by how sure it is, with 95 % intervals; on the dashed line it '
-  'is as sure as it is right. Below: rows. Confidence that was learned from wrong labels is often too low.</p>'
+  '<p class="faint">Above: accuracy by confidence, with 95 % intervals; on the dashed line, both are equal. Below: '
+  'number of rows. After training on wrong labels, the confidence is often too low.</p>'
 )
 
 
 def _confusions(record: Record) -> str:
+  """Returns the most frequent confusions of labels and predictions."""
   rows = record.scored
   counts = scoring.confusion(rows.labels, rows.predicted, len(record.classes))
   return _largest(counts, record.classes, rows.kind, 'predicted')
 
 
 def _class_table(record: Record) -> str:
-  """Precision, recall and F1 of each class, on the test rows or, where there are none, on the validation rows."""
+  """Returns precision, recall and F1 of each class on the test rows or, if there are none, the validation rows."""
   rows = record.scored
   if not (rows.labels >= 0).any():
-    return '<p>Neither test nor validation rows with a label: there is nothing to score.</p>'
+    return '<p>There are no test or validation rows with a label.</p>'
   report = nested(record.result, 'audit.report') if rows.part == 'test' else None
   report = report or scoring.report(rows.labels, rows.predicted, record.classes)[1]
   fields = ('precision', 'recall', 'f1-score')
   body = ''
   for name, row in report.items():
-    if not isinstance(row, Mapping):  # the accuracy, which stands above
+    if not isinstance(row, Mapping):  # the accuracy, which another section shows
       continue
     cells = ''.join(f'<td class="n">{formatting.percent(row.get(field))}</td>' for field in fields)
     count = escape(formatting.text(formatting.rounded(row.get('support'))))
@@ -179,7 +197,7 @@ def _class_table(record: Record) -> str:
 
 
 def _noise_section(record: Record) -> str:
-  """Counts of true against given labels on the training and validation rows; verified where no truth is known."""
+  """Returns the counts of given by true labels on training and validation rows; by verified labels without a truth."""
   given, n = record.samples['given'], len(record.classes)
   known, kind, tag = record.samples['verified'], 'verified', ''
   if record.truth is not None:
@@ -189,7 +207,7 @@ def _noise_section(record: Record) -> str:
   if not counts.sum():
     return ''
   wrong = 1 - np.trace(counts) / counts.sum()
-  text = f'<p>{counts.sum():,} rows, {formatting.percent(wrong)} of them given wrong.</p>'
+  text = f'<p>{counts.sum():,} rows, {formatting.percent(wrong)} of the given labels are wrong.</p>'
   requested, realised = nested(record.result, 'noise.requested'), nested(record.result, 'audit.noise.realised')
   if requested is not None:
     text += (
@@ -200,10 +218,11 @@ def _noise_section(record: Record) -> str:
   return _section(f'Noise: given against {kind} labels{tag}', text + shown)
 
 
-MATRIX = 20  # classes: a table of more is too wide to read
+MATRIX = 20  # maximum number of classes of a matrix as a table
 
 
 def _matrix(counts: np.ndarray, classes: Sequence[str], kind: str) -> str:
+  """Returns a matrix of counts [C, C] as a table; darker cells have a larger fraction of their row."""
   share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
   head = ''.join(f'<th class="n">{escape(name)}</th>' for name in classes)
   body = ''
@@ -215,11 +234,18 @@ def _matrix(counts: np.ndarray, classes: Sequence[str], kind: str) -> str:
       for j in range(len(classes))
     )
     body += f'<tr><th>{escape(name)}</th>{cells}</tr>'
-  return f'<p>Down: {kind} label. Across: given label.</p><table><tr><th></th>{head}</tr>{body}</table>'
+  return f'<p>Rows: {kind} label. Columns: given label.</p><table><tr><th></th>{head}</tr>{body}</table>'
 
 
 def _largest(counts: np.ndarray, classes: Sequence[str], down: str, across: str) -> str:
-  """The most frequent confusions, by name: of many classes a matrix shows only where they lie."""
+  """Returns a table of the most frequent confusions, with class names.
+
+  Args:
+    counts: int [C, C].
+    classes: class names.
+    down: kind of the labels of the rows of `counts`.
+    across: kind of the labels of its columns.
+  """
   counts = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
   order = np.argsort(-counts, axis=None, kind='stable')[:LISTED]
   found = [(*divmod(int(i), len(counts)), int(counts.flat[i])) for i in order if counts.flat[i]]
@@ -229,11 +255,11 @@ def _largest(counts: np.ndarray, classes: Sequence[str], down: str, across: str)
     f'<tr><td>{escape(classes[i])}</td><td>{escape(classes[j])}</td><td class="n">{n:,}</td></tr>' for i, j, n in found
   )
   head = f'<tr><th>{down} label</th><th>{across}</th><th class="n">rows</th></tr>'
-  return f'<p>Most frequent mistakes</p><table>{head}{body}</table>'
+  return f'<p>Most frequent confusions</p><table>{head}{body}</table>'
 
 
 def _detection_section(detection: Mapping[str, Any] | None) -> str:
-  """How well the run tells wrong given labels from right ones."""
+  """Returns the scores of the detection of wrong given labels."""
   if not detection:
     return ''
   rows = flat({name.replace('_', ' '): scores for name, scores in detection.items()})
@@ -241,18 +267,20 @@ def _detection_section(detection: Mapping[str, Any] | None) -> str:
 
 
 def _lookup(rows: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-  """The value of each wanted row, -1 where it has none."""
+  """Returns the value of each wanted row, -1 if it has none."""
   found = dict(zip(rows.tolist(), values.tolist()))
   return np.array([found.get(row, -1) for row in wanted.tolist()], int)
 
 
 def _section(title: str, body: str, folded: bool = False) -> str:
+  """Returns a section of the page; a folded one shows only its title until it is opened."""
   if folded:
     return f'<section><details><summary>{title}</summary>{body}</details></section>\n'
   return f'<section><h2>{title}</h2>{body}</section>\n'
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
+  """Returns a table with a row for each name and value."""
   rows = (
     f'<tr><th>{escape(str(k))}</th><td>{escape(formatting.text(formatting.rounded(v)))}</td></tr>'
     for k, v in values.items()

@@ -1,4 +1,4 @@
-"""The files of a finished run, read back: what pictures, pages and tables are made of."""
+"""Reads the files of a finished run, from which pictures, pages and tables are made."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -17,8 +17,11 @@ class Scored(NamedTuple):
   """Rows that score a run.
 
   Attributes:
-    part: 'test' (of the audit) or 'validation'. kind: of the labels: true, verified or given.
-    labels: int [n], -1 = none. predicted: int [n]. confidence: [n]; None where the run's format has none.
+    part: "test" (audit) or "validation".
+    kind: kind of the labels, "true", "verified" or "given".
+    labels: labels, int [n]; -1 = no label.
+    predicted: predicted classes, int [n].
+    confidence: probabilities of the predicted classes, float [n]; None if the file format of the run has none.
   """
 
   part: str
@@ -29,15 +32,21 @@ class Scored(NamedTuple):
 
   @property
   def title(self) -> str:
+    """The name of the rows for titles."""
     return 'Test rows (audit)' if self.part == 'test' else f'Validation rows ({self.kind} labels)'
 
 
 @dataclass(frozen=True)
 class Record:
-  """The files of one finished run; what is large is read when it is asked for.
+  """The files of a finished run; large files are read when they are first used.
+
+  Attributes:
+    folder: folder of the run.
+    config: content of config.json.
+    result: content of result.json.
 
   Raises:
-    UserError: from any attribute, naming the missing, damaged or changed file.
+    UserError: a file is missing, damaged or changed; any property may raise it.
   """
 
   folder: Path
@@ -46,11 +55,12 @@ class Record:
 
   @property
   def classes(self) -> list[str]:
+    """The class names."""
     return [str(name) for name in self.result['data']['classes']]
 
   @cached_property
   def scored(self) -> 'Scored':
-    """What the predictions are held against: the test rows, or the validation rows where there are none."""
+    """The test rows or, if there are none, the validation rows, with their labels and predictions."""
     if self.truth is not None and (test := self.truth['split'] == 'test').any():
       kind = nested(self.result, 'audit.test_labels') or 'true'
       rows = {name: column[test] for name, column in self.truth.items()}
@@ -62,53 +72,54 @@ class Record:
 
   @cached_property
   def environment(self) -> dict[str, Any]:
+    """The content of environment.json."""
     return formats.read_json(formats.RUN, self.folder / 'environment.json')
 
   @cached_property
   def metrics(self) -> list[dict[str, Any]]:
-    """One per epoch."""
+    """The metrics of each epoch."""
     return storage.read_lines(self._intact('metrics.jsonl'))
 
   @cached_property
   def audit(self) -> list[dict[str, Any]]:
-    """One per audited epoch; none where no truth is known."""
+    """The audit metrics of each audited epoch; empty if no truth is known."""
     path = self._intact('audit.jsonl')
     return storage.read_lines(path) if path.exists() else []
 
   @cached_property
   def samples(self) -> dict[str, np.ndarray]:
-    """Columns [N] of the training and validation rows."""
+    """The table of training and validation rows, name → column [N]."""
     return storage.read_parquet(self._intact('samples.parquet'))[0]
 
   @cached_property
   def truth(self) -> dict[str, np.ndarray] | None:
-    """Columns [N] of the rows whose truth is known."""
+    """The table of rows with a known truth, name → column [N]; None if there is none."""
     path = self._intact('audit.parquet')
     return storage.read_parquet(path)[0] if path.exists() else None
 
   def _intact(self, name: str) -> Path:
-    """Returns the path of a file whose sha256 is the one in result.json, where one is there."""
+    """Returns the path of a file, after checking its sha256 if result.json records one."""
     path = self.folder / name
     written = self.result.get('files', {}).get(name)
     if written is not None and storage.sha256(path) != written:
-      raise UserError(f'{path}: its content is not what the run wrote: it was damaged or edited.')
+      raise UserError(f'{path}: was changed or damaged after the run wrote it; expected the sha256 in result.json.')
     return path
 
 
 def read(workdir: str | os.PathLike) -> Record:
-  """Opens a finished workdir.
+  """Opens the folder of a finished run.
 
   Raises:
-    UserError: naming the missing or damaged file.
+    UserError: a file is missing or damaged.
   """
   folder = Path(workdir)
   if not (folder / 'result.json').exists():
-    raise UserError(f'{folder}: not a finished run: it has no result.json.')
+    raise UserError(f'{folder}: is not a finished run; expected a result.json in it.')
   return Record(folder, *(formats.read_json(formats.RUN, folder / name) for name in ('config.json', 'result.json')))
 
 
 def history(log: Iterable[Mapping[str, Any]], field: str) -> tuple[list[int], list[float]]:
-  """The epochs that have the field, and its values there (null becomes NaN, a gap in the line)."""
+  """Returns the epochs of a log that have a field, and its values; null becomes NaN, which is a gap in a curve."""
   points = [(r['epoch'], np.nan if r[field] is None else float(r[field])) for r in log if field in r]
   if all(np.isnan(value) for _, value in points):
     return [], []
@@ -116,7 +127,7 @@ def history(log: Iterable[Mapping[str, Any]], field: str) -> tuple[list[int], li
 
 
 def nested(result: Mapping[str, Any], dotted: str) -> Any:
-  """Returns the value under a dotted name; None where there is none."""
+  """Returns the value with a dotted name, or None if there is none."""
   value: Any = result
   for part in dotted.split('.'):
     value = value.get(part) if isinstance(value, Mapping) else None

@@ -1,7 +1,8 @@
-"""What a finished workdir shows: curves, confusion matrix, a self-contained page; and several workdirs side by side.
+"""Reports of finished runs: curves, confusion matrix and a self-contained page of one run; a table of several runs.
 
-Everything is read back from the run's files. Whatever needs true or test labels comes from the audit files, is drawn
-dashed or in the audit color and is called "audit" where it stands; a number chosen on the test labels says "oracle".
+All content is read from the files of the runs. Whatever depends on true or test labels comes from the audit files, is
+drawn dotted or in the audit colors, and is labeled "audit". Numbers that are selected by the test labels are labeled
+"oracle".
 """
 
 import dataclasses
@@ -23,10 +24,10 @@ from noisyjax.system import storage, version
 
 
 def write_report(workdir: str | os.PathLike) -> Path:
-  """Writes curves.png, confusion.png, calibration.png and report.html (one file, no external resources).
+  """Writes curves.png, confusion.png, calibration.png and report.html, a page without external resources.
 
   Returns:
-    The page's path.
+    Path of the page.
   """
   record, folder = read(workdir), Path(workdir)
   drawn = {
@@ -42,10 +43,10 @@ def write_report(workdir: str | os.PathLike) -> Path:
 
 
 def compare(workdirs: Sequence[str | os.PathLike]) -> str:
-  """Returns `table` of finished runs, in which only runs that differ in nothing but the seed share a row."""
+  """Returns the table of finished runs; runs that differ only in their seed share a row."""
   records = [read(folder) for folder in dict.fromkeys(Path(w).resolve() for w in workdirs)]
   runs = [(record.result, flat(record.config)) for record in records]
-  # A dot would look into the result.
+  # A dotted name would be looked up in the result.
   own = {f: f.replace('.', '/') if '.' in f else f'config/{f}' for f in differing(runs)}
   rows = [result | {column: settings.get(field) for field, column in own.items()} for result, settings in runs]
   rows, seen = with_data(rows, runs)
@@ -53,13 +54,13 @@ def compare(workdirs: Sequence[str | os.PathLike]) -> str:
 
 
 def differing(runs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[str]:
-  """Returns the fields in which runs of one strategy and model differ: those that must not be averaged over.
+  """Returns the fields in which runs of one strategy and model differ, and over which no mean may be taken.
 
-  The seed is none of them, nor what follows it (a recipe may tie the noise's seed to the run's), nor the folds of one
-  cross-validation.
+  The seed, fields that follow it (a recipe may set the seed of the noise to that of the run) and the folds of a
+  cross-validation are not included.
 
   Args:
-    runs: result and flat config of each.
+    runs: result and flat config of each run.
   """
   alike: dict[tuple, list[Mapping]] = {}
   for result, settings in runs:
@@ -67,7 +68,7 @@ def differing(runs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> li
   out = {}
   for members in alike.values():
     for field in sorted(set().union(*members)):
-      known = [m for m in members if field in m]  # one that an older run lacks is as it was
+      known = [m for m in members if field in m]  # a field that an older run lacks did not differ
       values = {json.dumps(m[field]) for m in known}
       fold = all(value.startswith('"@') for value in values)
       tied = all(m[field] == m.get('seed') for m in known)
@@ -77,15 +78,17 @@ def differing(runs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> li
 
 
 def with_data(rows: list[dict], runs: Sequence[tuple[Mapping, Mapping]]) -> tuple[list[dict], list[str]]:
-  """Tells runs of other data apart, which may have been changed between two runs of one config: never averaged.
+  """Separates runs of different data, which may have changed between two runs of one config.
 
-  Runs of one config of data and noise saw the same rows and are scored on the same ones; those that only draw their
-  noise or splits anew, from the same source.
+  Runs with the same config of data and noise should have the same rows and test rows. Runs that differ only in the
+  seed or the parts of the data should have the same source.
 
   Args:
-    rows: of a table to be. runs: result and flat config of each.
+    rows: rows of a table.
+    runs: result and flat config of each run.
+
   Returns:
-    The rows, with the column "data seen" where it is needed, and the name of that column, or none.
+    The rows, with a column "data seen" if the data differ; and the name of that column, if any.
   """
   drawn = ('data.seed', 'data.train', 'data.val', 'data.test', 'data.trusted')
   telling = []
@@ -96,7 +99,7 @@ def with_data(rows: list[dict], runs: Sequence[tuple[Mapping, Mapping]]) -> tupl
   ):
     seen: dict[str, set] = {}
     for result, settings in runs:
-      if (mark := nested(result, field)) is not None:  # before format 1 only the first is there
+      if (mark := nested(result, field)) is not None:  # before format 1, results had only data.fingerprint
         seen.setdefault(key(settings), set()).add(mark)
     telling += [field] * any(len(marks) > 1 for marks in seen.values())
   if not telling:
@@ -105,7 +108,8 @@ def with_data(rows: list[dict], runs: Sequence[tuple[Mapping, Mapping]]) -> tupl
   return [row | {'data seen': name(result)} for row, (result, _) in zip(rows, runs)], ['data seen']
 
 
-# What makes a comparison unfair where runs differ in it, and the fields whose sweep it would be a consequence of.
+# (field of the result, name, causes): a comparison of runs that differ in the field is unfair, unless a cause, which is
+# a field of the config, was swept.
 NOT_EQUAL = (
   ('data.fingerprint', 'data', ('data', 'noise')),
   ('noise.kind', 'noise', ('noise',)),
@@ -122,17 +126,16 @@ NOT_EQUAL = (
 
 
 def table(results: Sequence[Mapping[str, Any]], by: Sequence[str], swept: Iterable[str] = ()) -> Table:
-  """A table of results grouped over their seeds, in the order of first appearance.
+  """Returns a table of results, with the mean over the seeds of each group, in the order of first appearance.
+
+  The table has mean ± sample standard deviation (n) of each test accuracy in percent; for runs without test rows, of
+  the validation accuracy, with its 95 % interval (Wilson); the seconds; and what the method was told. A note below it
+  names every other respect in which the runs differ, because such a comparison is not fair.
 
   Args:
-    results: the content of each run's result.json.
-    by: fields that tell groups apart, dotted where nested: ('strategy', 'noise.requested').
-    swept: the fields of the config that differ on purpose; what follows from them is no surprise.
-
-  Returns:
-    Mean ± sample standard deviation (n) of each test accuracy in percent; where a run has no test rows, of its
-    validation accuracy, with Wilson's 95 % interval of a share of that many rows; seconds, and what the method was
-    told. Below, one line for each other thing in which the runs compared differ, since no such comparison is fair.
+    results: content of result.json of each run.
+    by: fields that separate groups, dotted if nested, such as ('strategy', 'noise.requested').
+    swept: fields of the config that differ on purpose; there are no notes on their consequences.
   """
   by_key: dict[tuple, list] = {}
   for result in results:
@@ -146,9 +149,9 @@ def table(results: Sequence[Mapping[str, Any]], by: Sequence[str], swept: Iterab
   if any(nested(r, 'validation.rows') for r in untested):
     columns += [(name, functools.partial(_validated, field=field)) for name, field in VALIDATION]
     columns.append(('validated on', _validated_on))
-    notes.append('[ ]: 95 % interval (Wilson) of an accuracy that is counted on so many validation rows.')
+    notes.append('[ ]: 95 % confidence interval (Wilson) for this number of validation rows.')
   elif len(untested) == len(results):
-    notes.append('No test rows and no validation rows: there is no accuracy to show.')
+    notes.append('There are no test or validation rows, and therefore no accuracies.')
   columns += [('seconds', functools.partial(_spread, field='seconds', scale=1, digits=1)), ('told', _told)]
   rows = [(*key, *(cell(members) for _, cell in columns)) for key, members in groups]
   if len(results) > len(groups):
@@ -159,12 +162,12 @@ def table(results: Sequence[Mapping[str, Any]], by: Sequence[str], swept: Iterab
 def _data_of(
   settings: Mapping[str, Any], but: tuple[str, ...] = (), groups: tuple[str, ...] = ('data.', 'noise.')
 ) -> str:
-  """Returns the fields of a flat config in these groups as text."""
+  """Returns the fields of a flat config in these groups, except those in `but`, as text."""
   return json.dumps({k: v for k, v in settings.items() if k.startswith(groups) and k not in but}, sort_keys=True)
 
 
 def _marked(groups: list[tuple[tuple, list]]) -> tuple[list[tuple[tuple, list]], list[str]]:
-  """Marks the rows of runs that were made by other code than today's, and says by which."""
+  """Marks the rows of runs by other code than the current one, and returns a note with its versions."""
   codes = dict.fromkeys(r['code'] for _, members in groups for r in members if r.get('code'))
   others = [code for code in codes if code != version.code_today()]
   if not others:
@@ -186,22 +189,27 @@ VALIDATION = (('validation last', 'last'), ('validation best epoch (optimistic)'
 
 
 def _notes(groups: list[tuple[tuple, list]], by: Sequence[str], swept: Sequence[str]) -> list[str]:
+  """Returns notes on repeated seeds, votes of several networks, and differences that make a comparison unfair."""
   notes = []
   for key, members in groups:
     seeds = [r.get('seed') for r in members]
     if len(set(seeds)) < len(seeds):
-      notes.append(f'{", ".join(key)}: runs of one seed are averaged.')
+      notes.append(f'{", ".join(key)}: several runs with the same seed are averaged.')
     if nested(members[0], 'audit.one_network'):
       last = _spread(members, 'audit.one_network.last')
       alone = last.text() if last else 'not known'
-      notes.append(f'{", ".join(key)}: the vote of {members[0]["networks"]} networks; the first alone, last: {alone}.')
+      notes.append(
+        f'{", ".join(key)}: the vote of {members[0]["networks"]} networks; the first network alone, last: {alone}.'
+      )
   for field, name, causes in NOT_EQUAL:
     each = [
       list(dict.fromkeys(formatting.text(formatting.rounded(nested(r, field))) for r in members))
       for _, members in groups
     ]
     values = list(dict.fromkeys(value for group in each for value in group))
-    by_seed = field == 'data.fingerprint' and all(set(group) == set(each[0]) for group in each)  # noise drawn per seed
+    by_seed = field == 'data.fingerprint' and all(
+      set(group) == set(each[0]) for group in each
+    )  # the noise is drawn for each seed
     meant = any(f == cause or f.startswith(f'{cause}.') for f in swept for cause in causes)
     if len(values) > 1 and field not in by and not by_seed and not meant:
       short = [value[:24] for value in values] if len({value[:24] for value in values}) == len(values) else values
@@ -213,6 +221,7 @@ def _notes(groups: list[tuple[tuple, list]], by: Sequence[str], swept: Sequence[
 def _spread(
   members: Sequence[Mapping], field: str, scale: float = 100, digits: int = 2, mark: str = ''
 ) -> Spread | None:
+  """Returns mean and standard deviation of a field of the results; None if no run has it."""
   known = [v for v in (nested(r, field) for r in members) if v is not None and np.isfinite(v)]
   found = formatting.mean_std(known)
   if found is None:
@@ -222,7 +231,7 @@ def _spread(
 
 
 def _validated(members: Sequence[Mapping], field: str) -> Spread | None:
-  """A validation accuracy and its interval: of the mean over seeds, on the rows of one run, which they share."""
+  """Returns a validation accuracy with its interval: that of the mean over seeds, for the rows of one run."""
   found, rows = _spread(members, f'validation.{field}'), [nested(r, 'validation.rows') for r in members]
   rows = [n for n in rows if n]
   if found is None or not rows:
@@ -232,9 +241,11 @@ def _validated(members: Sequence[Mapping], field: str) -> Spread | None:
 
 
 def _validated_on(members: Sequence[Mapping]) -> str:
+  """Returns the number of validation rows and the kind of their labels."""
   found = [r['validation'] for r in members if nested(r, 'validation.rows')]
   return '; '.join(dict.fromkeys(f'{formatting.text(v["rows"])} rows, {v["labels"]} labels' for v in found))
 
 
 def _told(results: Iterable[Mapping[str, Any]]) -> str:
+  """Returns what the method was told in addition to the given labels."""
   return '; '.join(dict.fromkeys(str(k) for r in results for k in r.get('knowledge') or ())) or 'nothing'

@@ -1,4 +1,4 @@
-"""A table of results, as Markdown for a person, CSV for a program and LaTeX for a paper."""
+"""A table of results, as Markdown for reading, CSV for programs and LaTeX for papers."""
 
 import dataclasses
 import re
@@ -10,12 +10,15 @@ from noisyjax.system import storage
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-  """A number measured once or more.
+  """A number that was measured in one or more runs.
 
   Attributes:
-    mean: over the runs. std: sample standard deviation; None for one run. n: runs.
-    interval: what the mean may be, from lowest to highest; None where that is not known.
-    digits: behind the point. mark: text behind the number.
+    mean: mean over the runs.
+    std: sample standard deviation over the runs; None for one run.
+    n: number of runs.
+    interval: lower and upper end of the confidence interval of the mean; None if it is not known.
+    digits: number of digits after the decimal point.
+    mark: text after the number.
   """
 
   mean: float
@@ -33,38 +36,45 @@ class Spread:
     return out + (f' {self.mark}' if self.mark else '')
 
 
-Cell = str | Spread | None  # None: not known
-DECIMALS = 6  # of a number in CSV: 83.75, and not 83.74999999999999
+Cell = str | Spread | None  # None = not known
+DECIMALS = 6  # of numbers in CSV: 83.75 instead of 83.74999999999999
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-  """Attributes: head: names of the columns. rows: as many cells each. notes: a sentence each, to stand below."""
+  """A table.
+
+  Attributes:
+    head: names of the columns.
+    rows: rows, each with a cell for every column.
+    notes: sentences below the table.
+  """
 
   head: Sequence[str]
   rows: Sequence[Sequence[Cell]]
   notes: Sequence[str] = ()
 
   def __str__(self) -> str:
-    """Returns Markdown, "-" for what is not known, and the notes below it."""
+    """Returns the table as Markdown, "-" for unknown values, followed by the notes."""
     rows = [[cell.text() if isinstance(cell, Spread) else cell or '-' for cell in row] for row in self.rows]
     return '\n'.join([formatting.markdown(self.head, rows), *([''] if self.notes else []), *self.notes]) + '\n'
 
   def csv(self) -> str:
-    """Returns CSV: a measured column is followed by its std, n and, where it is known, its interval."""
+    """Returns the table as CSV; a column of measurements is followed by std, n and, if known, the interval."""
     parts = [self._parts(i) for i in range(len(self.head))]
     head = [f'{name} {part}'.rstrip() for name, own in zip(self.head, parts) for part in own]
     rows = [[value for cell, own in zip(row, parts) for value in _values(cell, own)] for row in self.rows]
     return storage.csv_text([head, *rows])
 
   def _parts(self, column: int) -> tuple[str, ...]:
+    """Returns the names of the CSV columns of a column, without its own name."""
     measured = [cell for row in self.rows if isinstance(cell := row[column], Spread)]
     if not measured:
       return ('',)
     return ('', 'std', 'n', *(('low', 'high') if any(cell.interval for cell in measured) else ()))
 
   def latex(self) -> str:
-    r"""Returns a tabular for the package booktabs, the notes below its last rule; "\pm", and every name escaped."""
+    r"""Returns the table as a LaTeX tabular for the package booktabs, followed by the notes; all text is escaped."""
     numbers = [any(isinstance(row[i], Spread) for row in self.rows) for i in range(len(self.head))]
     line = lambda cells: ' & '.join(cells) + r' \\'
     cell = lambda c: c.text(r'$\pm$').replace('%', r'\%') if isinstance(c, Spread) else latex(c or '-')
@@ -88,6 +98,7 @@ class Table:
 
 
 def _values(cell: Cell, parts: Sequence[str]) -> list:
+  """Returns the values of a cell for the CSV columns `parts`."""
   if not isinstance(cell, Spread):
     return [cell or '', *[''] * (len(parts) - 1)]
   known = {'': cell.mean, 'std': cell.std, 'n': cell.n}
@@ -115,5 +126,5 @@ _LATEX = {
 
 
 def latex(text: str) -> str:
-  """Returns text as LaTeX prints it; an ESC or a line's end is a space."""
+  """Returns text escaped for LaTeX; control characters and line breaks become spaces."""
   return ''.join(_LATEX.get(c, c) for c in re.sub(r'[\x00-\x1f\x7f]', ' ', text))

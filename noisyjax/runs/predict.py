@@ -150,7 +150,7 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
   """
   folder = Path(workdir)
   if not (folder / 'result.json').exists():
-    raise UserError(f'{folder}: not a finished run: it has no result.json.')
+    raise UserError(f'{folder}: is not a finished run; expected a result.json in it.')
   settings, facts, result = (
     formats.read_json(formats.RUN, folder / name) for name in ('config.json', 'model.json', 'result.json')
   )

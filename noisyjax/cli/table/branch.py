@@ -1,4 +1,4 @@
-"""table branch: a branch that begins at a version."""
+"""table branch: makes a branch that begins at a version."""
 
 from absl import flags
 from absl.flags import FlagValues
@@ -11,7 +11,7 @@ from noisyjax.system.log import say
 
 def declare(values: FlagValues) -> None:
   shared.define_table(values)
-  flags.DEFINE_string('name', '', 'Of the new branch.', flag_values=values)
+  flags.DEFINE_string('name', '', 'Name of the new branch.', flag_values=values)
 
 
 def run(values: FlagValues) -> None:
@@ -24,4 +24,6 @@ def run(values: FlagValues) -> None:
   say(f'{folder}: {values["name"].value} begins at {store.branches(folder)[values["name"].value][:12]}')
 
 
-COMMAND = Command('table branch', '--table=DIR[@VERSION] --name=B', 'a branch that begins at a version', declare, run)
+COMMAND = Command(
+  'table branch', '--table=DIR[@VERSION] --name=B', 'makes a branch that begins at a version', declare, run
+)

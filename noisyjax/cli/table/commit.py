@@ -1,4 +1,4 @@
-"""table commit: makes a version of what is decided."""
+"""table commit: makes a version from the decisions that are not committed."""
 
 from absl import flags
 from absl.flags import FlagValues
@@ -13,18 +13,18 @@ def declare(values: FlagValues) -> None:
   shared.define_table(values)
   shared.define_branch(values)
   shared.define_message(values)
-  text = 'The author who is right where two disagree on a row.'
+  text = 'Author whose decision counts if two authors disagree on a row.'
   flags.DEFINE_string('prefer', '', text, flag_values=values)
   shared.define_author(values)
 
 
 def run(values: FlagValues) -> None:
   if not values.message:
-    raise UserError('--message: missing; expected why the labels change, in words.')
+    raise UserError('--message: missing; expected the reason for the change of the labels.')
   prefer = values.prefer if ':' in values.prefer or not values.prefer else f'person:{values.prefer}'
   table = shared.opened(values)
   say(shared.told(table.commit(values.message, shared.author(values), prefer).manifest))
   say(f'--config.data.table={table.folder}@{table.version.name[:12]} trains on it')
 
 
-COMMAND = Command('table commit', '--table=DIR --message=WHY', 'a version of what is decided', declare, run)
+COMMAND = Command('table commit', '--table=DIR --message=WHY', 'makes a version from the decisions', declare, run)

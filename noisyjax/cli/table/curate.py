@@ -1,4 +1,4 @@
-"""table curate: a stratified sample for a person to label as validation."""
+"""table curate: draws a stratified sample of rows, which a person labels for validation."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from noisyjax.system.log import say
 def declare(values: FlagValues) -> None:
   shared.define_table(values)
   shared.define_branch(values)
-  flags.DEFINE_integer('n', 100, 'Rows to draw.', flag_values=values)
-  flags.DEFINE_integer('seed', 0, 'Of the draw.', 0, flag_values=values)
+  flags.DEFINE_integer('n', 100, 'Number of rows to draw.', flag_values=values)
+  flags.DEFINE_integer('seed', 0, 'Seed of the draw.', 0, flag_values=values)
   shared.define_images(values)
   define_workdir(values, 'Folder for curate.csv and curate.png.')
 
@@ -31,4 +31,4 @@ def run(values: FlagValues) -> None:
   say(f'table decide --table={table.folder} --from={folder / "curate.csv"}')
 
 
-COMMAND = Command('table curate', '--table=DIR --n=100 --workdir=W', 'rows to label as validation', declare, run)
+COMMAND = Command('table curate', '--table=DIR --n=100 --workdir=W', 'draws rows to label for validation', declare, run)

@@ -1,4 +1,4 @@
-"""table decide: records what a person filled in, all of it or nothing."""
+"""table decide: records the decisions of a file, all of them or none."""
 
 from absl import flags
 from absl.flags import FlagValues

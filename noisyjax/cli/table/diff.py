@@ -1,4 +1,4 @@
-"""table diff: what differs between two versions, by action and class pair, and row by row with reasons."""
+"""table diff: shows the differences between two versions, by action and class pair, and by row with reasons."""
 
 from absl import flags
 from absl.flags import FlagValues
@@ -7,14 +7,14 @@ from noisyjax.cli.command import Command
 from noisyjax.cli.table import shared
 from noisyjax.system.log import say
 
-SHOWN = 20  # rows on the screen; a CSV holds all
+SHOWN = 20  # maximum number of rows on the screen; --out writes all
 
 
 def declare(values: FlagValues) -> None:
   shared.define_table(values)
-  text = 'The older version; the parent if empty.'
+  text = 'The older version; default: the parent.'
   flags.DEFINE_string('since', '', text, flag_values=values)
-  flags.DEFINE_string('out', '', 'A CSV for all rows that differ.', flag_values=values)
+  flags.DEFINE_string('out', '', 'CSV file for all rows that differ.', flag_values=values)
 
 
 def run(values: FlagValues) -> None:
@@ -43,4 +43,4 @@ def run(values: FlagValues) -> None:
     say(f'and {len(rows) - SHOWN:,} more: --out=diff.csv writes all')
 
 
-COMMAND = Command('table diff', '--table=DIR[@VERSION] [--since=VERSION]', 'what changed, and why', declare, run)
+COMMAND = Command('table diff', '--table=DIR[@VERSION] [--since=VERSION]', 'shows what changed, and why', declare, run)

@@ -1,4 +1,4 @@
-"""table init: the first version of a label table."""
+"""table init: makes the first version of a label table."""
 
 from absl import flags
 from absl.flags import FlagValues
@@ -12,7 +12,7 @@ from noisyjax.system.log import say
 def declare(values: FlagValues) -> None:
   shared.define_table(values)
   define_image_files(values)
-  flags.DEFINE_string('labels', '', "Label file; '': the class folders.", flag_values=values)
+  flags.DEFINE_string('labels', '', "Label file; '' = the class folders are the labels.", flag_values=values)
   define_config(values)
   shared.define_author(values)
 
@@ -40,7 +40,7 @@ def run(values: FlagValues) -> None:
 COMMAND = Command(
   'table init',
   '--table=DIR --images=FOLDER|ZIP [--labels=CSV] | --config=F',
-  'a label table of what the source gives',
+  'makes a label table from the labels of a source',
   declare,
   run,
 )

@@ -1,4 +1,4 @@
-"""table log: the versions of a label table."""
+"""table log: lists the versions of a label table."""
 
 from absl.flags import FlagValues
 
@@ -31,4 +31,4 @@ def run(values: FlagValues) -> None:
     say(f'{waiting:,} decisions are not committed: table commit --table={folder} --message=WHY')
 
 
-COMMAND = Command('table log', '--table=DIR [--branch=B]', 'its versions, the newest first', declare, run)
+COMMAND = Command('table log', '--table=DIR [--branch=B]', 'lists the versions, newest first', declare, run)

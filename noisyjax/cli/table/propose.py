@@ -1,4 +1,4 @@
-"""table propose: labels that `find` doubts, as a CSV of decisions and a contact sheet."""
+"""table propose: writes the labels that `find` flags as a CSV of decisions and a contact sheet."""
 
 from pathlib import Path
 
@@ -13,10 +13,12 @@ from noisyjax.system.log import say
 def declare(values: FlagValues) -> None:
   shared.define_table(values)
   shared.define_branch(values)
-  flags.DEFINE_string('issues', 'label_issues', "issues.csv of find, or find's folder.", flag_values=values)
-  flags.DEFINE_enum('action', 'label', ['label', 'unlabel'], 'What to propose for a flagged row.', flag_values=values)
-  flags.DEFINE_float('min_score', 0.0, 'Proposals of a lower score are left out.', flag_values=values)
-  flags.DEFINE_integer('n', 0, 'At most so many; 0: all.', 0, flag_values=values)
+  flags.DEFINE_string(
+    'issues', 'label_issues', 'issues.csv of find, or the folder that contains it.', flag_values=values
+  )
+  flags.DEFINE_enum('action', 'label', ['label', 'unlabel'], 'Action to propose for flagged rows.', flag_values=values)
+  flags.DEFINE_float('min_score', 0.0, 'Minimum score of a proposal.', flag_values=values)
+  flags.DEFINE_integer('n', 0, 'Maximum number of proposals; 0 = all.', 0, flag_values=values)
   shared.define_images(values)
   define_workdir(values, 'Folder for proposals.csv and proposals.png.')
 
@@ -39,5 +41,9 @@ def run(values: FlagValues) -> None:
 
 
 COMMAND = Command(
-  'table propose', '--table=DIR --issues=CSV --workdir=W', "find's doubts, to be decided on", declare, run
+  'table propose',
+  '--table=DIR --issues=CSV --workdir=W',
+  'writes the labels that find flags, for decision',
+  declare,
+  run,
 )

@@ -1,4 +1,4 @@
-"""table revert: a new version with the rows of an older one; nothing is forgotten."""
+"""table revert: makes a new version with the rows of an older one; no version is lost."""
 
 from absl import flags
 from absl.flags import FlagValues
@@ -12,7 +12,7 @@ from noisyjax.system.log import say
 def declare(values: FlagValues) -> None:
   shared.define_table(values)
   shared.define_branch(values)
-  flags.DEFINE_string('version', '', 'The version to go back to.', flag_values=values)
+  flags.DEFINE_string('version', '', 'Version to go back to.', flag_values=values)
   shared.define_message(values)
   shared.define_author(values)
 
@@ -28,4 +28,4 @@ def run(values: FlagValues) -> None:
   say(shared.told(table.replace(old.rows, 'revert', message, shared.author(values), reverted_to=old.name).manifest))
 
 
-COMMAND = Command('table revert', '--table=DIR --version=VERSION', 'back to the rows of a version', declare, run)
+COMMAND = Command('table revert', '--table=DIR --version=VERSION', 'goes back to the rows of a version', declare, run)

@@ -1,4 +1,4 @@
-"""Flags that the commands of label tables share."""
+"""Flags and helpers that the commands of label tables share."""
 
 import getpass
 from collections.abc import Mapping
@@ -22,33 +22,35 @@ def define_branch(values: FlagValues) -> None:
 
 
 def define_author(values: FlagValues) -> None:
-  flags.DEFINE_string('author', '', 'Who decides: a name, or rule:NAME. The login name if empty.', flag_values=values)
+  flags.DEFINE_string(
+    'author', '', 'Author of the decisions: a name, or rule:NAME; default: the login name.', flag_values=values
+  )
 
 
 def define_message(values: FlagValues) -> None:
-  flags.DEFINE_string('message', '', 'Why the labels change, in words.', flag_values=values)
+  flags.DEFINE_string('message', '', 'Reason for the change of the labels.', flag_values=values)
 
 
 def define_images(values: FlagValues) -> None:
-  text = 'Folder or zip of the images; the one that the table was made of if empty.'
+  text = 'Folder or zip file of the images; default: that of the source of the table.'
   flags.DEFINE_string('images', '', text, flag_values=values)
 
 
 def author(values: FlagValues) -> str:
-  """Returns the author that --author names, "person:NAME"."""
+  """Returns the author of --author, such as "person:NAME"; the login name if it is empty."""
   name = values['author'].value or getpass.getuser()
   return name if ':' in name else f'person:{name}'
 
 
 def place(values: FlagValues) -> tuple[Path, str]:
-  """Returns folder and version of --table."""
+  """Returns the folder and the version of --table; '' = no version is given."""
   if not values['table'].value:
     raise UserError('--table: missing; expected the folder of a label table, such as tables/photos.')
   return store.parsed(values['table'].value)
 
 
 def folder(values: FlagValues) -> Path:
-  """Returns the folder of --table, of a command that works on a branch."""
+  """Returns the folder of --table for a command that works on a branch; a version is an error."""
   found, ref = place(values)
   if ref:
     raise UserError(f'--table: found {found}@{ref}; expected {found}, and --branch for another branch than main.')
@@ -56,16 +58,17 @@ def folder(values: FlagValues) -> Path:
 
 
 def opened(values: FlagValues) -> store.Table:
+  """Returns the label table of --table and --branch."""
   return store.Table(folder(values), values.branch)
 
 
 def version(values: FlagValues) -> Version:
-  """Returns the version that --table names, the newest of main where it names none."""
+  """Returns the version of --table; by default, the newest one of the branch main."""
   found, ref = place(values)
   return store.opened(f'{found}@{ref or store.LATEST}')
 
 
 def told(manifest: Mapping[str, Any]) -> str:
-  """Returns a version in a line, with what changed."""
+  """Returns a line about a version: its name, its message and its changes."""
   changes = ', '.join(f'{c["rows"]:,} {c["action"]} {c["from"]} > {c["to"]}' for c in manifest['changes'][:10])
   return f'{manifest["version"][:SHORT]}: {manifest["message"]}' + (f' ({changes})' if changes else '')

@@ -1,4 +1,4 @@
-"""table show: what a version holds, or all that is known of one row."""
+"""table show: shows a version, or all that is known about one row."""
 
 import json
 
@@ -12,7 +12,9 @@ from noisyjax.system.log import say
 
 def declare(values: FlagValues) -> None:
   shared.define_table(values)
-  flags.DEFINE_string('row', '', 'Id or name of one row: every version that changed it, and why.', flag_values=values)
+  flags.DEFINE_string(
+    'row', '', 'Id or name of a row; shows all versions that changed it, and why.', flag_values=values
+  )
 
 
 def run(values: FlagValues) -> None:
@@ -26,4 +28,4 @@ def run(values: FlagValues) -> None:
   say(*history.by_class(version))
 
 
-COMMAND = Command('table show', '--table=DIR[@VERSION] [--row=NAME]', 'a version, or one row', declare, run)
+COMMAND = Command('table show', '--table=DIR[@VERSION] [--row=NAME]', 'shows a version, or one row', declare, run)

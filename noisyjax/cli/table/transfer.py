@@ -1,4 +1,4 @@
-"""table export and table import: to other programs and back."""
+"""table export and table import: exchange labels with other programs."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ FORMATS = ('csv', 'parquet', 'imagefolder', 'hf', 'cleanlab')
 
 def declare_export(values: FlagValues) -> None:
   shared.define_table(values)
-  flags.DEFINE_enum('to', 'csv', FORMATS, 'What to write.', flag_values=values)
-  flags.DEFINE_string('out', '', 'A new file; a new folder for imagefolder and hf.', flag_values=values)
+  flags.DEFINE_enum('to', 'csv', FORMATS, 'Format to write.', flag_values=values)
+  flags.DEFINE_string('out', '', 'New file; for imagefolder and hf, new folder.', flag_values=values)
   shared.define_images(values)
 
 
@@ -33,8 +33,8 @@ def export(values: FlagValues) -> None:
 def declare_import(values: FlagValues) -> None:
   shared.define_table(values)
   shared.define_branch(values)
-  flags.DEFINE_string('from', '', 'A file or folder that export wrote and another program changed.', flag_values=values)
-  flags.DEFINE_enum('of', 'csv', FORMATS, 'What it is.', flag_values=values)
+  flags.DEFINE_string('from', '', 'File or folder that export wrote and another program changed.', flag_values=values)
+  flags.DEFINE_enum('of', 'csv', FORMATS, 'Format of --from.', flag_values=values)
   shared.define_message(values)
   shared.define_author(values)
 
@@ -53,14 +53,14 @@ def bring(values: FlagValues) -> None:
 EXPORT = Command(
   'table export',
   f'--table=DIR[@VERSION] --to={"|".join(FORMATS)} --out=PATH',
-  'to other programs',
+  'writes a version for other programs',
   declare_export,
   export,
 )
 IMPORT = Command(
   'table import',
   f'--table=DIR --of={"|".join(FORMATS)} --from=PATH',
-  'a version of what comes back',
+  'makes a version from what another program changed',
   declare_import,
   bring,
 )

@@ -1,4 +1,4 @@
-"""table undo: takes decisions back that are not committed."""
+"""table undo: takes back decisions that are not committed."""
 
 from absl import flags
 from absl.flags import FlagValues
@@ -11,7 +11,7 @@ from noisyjax.system.log import say
 def declare(values: FlagValues) -> None:
   shared.define_table(values)
   shared.define_branch(values)
-  text = "Hash of an entry of the journal, or its beginning; the author's last decisions if empty."
+  text = "Hash of an entry of the journal, or its beginning; default: the author's last decisions."
   flags.DEFINE_string('entry', '', text, flag_values=values)
   shared.define_author(values)
 
@@ -22,4 +22,6 @@ def run(values: FlagValues) -> None:
   say(f'took back {entry["of"][:12]}; {len(table.pending()):,} decisions wait; --entry={entry["hash"][:12]} redoes it')
 
 
-COMMAND = Command('table undo', '--table=DIR [--entry=HASH]', 'takes back what is not committed', declare, run)
+COMMAND = Command(
+  'table undo', '--table=DIR [--entry=HASH]', 'takes back decisions that are not committed', declare, run
+)

@@ -1,4 +1,4 @@
-"""table verify: whether every version is what its name says, edits replay, and the journal is whole."""
+"""table verify: checks that every version matches its name, that edits replay, and that the journal is complete."""
 
 from absl.flags import FlagValues
 
@@ -18,4 +18,4 @@ def run(values: FlagValues) -> None:
     say(line)
 
 
-COMMAND = Command('table verify', '--table=DIR', 'names what was damaged or changed', declare, run)
+COMMAND = Command('table verify', '--table=DIR', 'checks the table for damage and changes', declare, run)

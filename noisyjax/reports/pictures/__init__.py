@@ -1,4 +1,4 @@
-"""The pictures of runs, a file each, as PNG.
+"""Pictures of runs as PNG, one kind per file.
 
-What needs true or test labels is drawn dotted in the audit colors, and called "audit" where it stands.
+Whatever depends on true or test labels is drawn dotted in the audit colors and labeled "audit".
 """

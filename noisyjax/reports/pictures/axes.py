@@ -1,4 +1,4 @@
-"""Accuracy against each number that a sweep varied."""
+"""Accuracy as a function of each number that a sweep varied."""
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -13,22 +13,23 @@ from noisyjax.reports import formatting
 from noisyjax.reports.pictures import style
 from noisyjax.reports.record import nested
 
-SWEPT = ('#2a6fbb', '#12876f', '#9a3f8f', '#4b5563', '#0891b2', '#b8860b')  # lines of a swept field
-NAMED_LINES = 8  # of a panel
-AXES = (  # of the epoch that stands for the run
+SWEPT = ('#2a6fbb', '#12876f', '#9a3f8f', '#4b5563', '#0891b2', '#b8860b')  # colors of the lines
+NAMED_LINES = 8  # maximum number of lines in the legend of a panel
+AXES = (  # (accuracy of a result, name with the kind of the selected epoch, dashes)
   (lambda result: nested(result, f'validation.{result.get("selected")}'), 'validation, {} epoch', style.SOLID),
   (lambda result: nested(result, 'audit.selected'), 'test, {} epoch (audit)', style.DOTS[0]),
 )
 
 
 def draw(groups: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]], fields: Sequence[str]) -> bytes:
-  """Returns a PNG: accuracy against each swept number, mean ± sample standard deviation over seeds.
+  """Returns a PNG with a panel for each swept number: accuracy, mean ± sample standard deviation over seeds.
 
-  One line for each setting of the other fields: solid on the validation rows, by which a value may be chosen; dotted on
-  the test rows (audit).
+  There is a line for each combination of the other fields: solid for the validation rows, by which a value may be
+  selected, and dotted for the test rows (audit).
 
   Args:
-    groups: what was swept (name → value) and the results of each group. fields: the numbers among the names.
+    groups: swept fields (name → value) and results of each group.
+    fields: names of the swept fields that are numbers.
   """
   with style.context():
     figure = Figure(figsize=(8.6, 4.2 * len(fields)), layout='constrained')
@@ -70,7 +71,7 @@ def draw(groups: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
 
 
 def _draw_axis(ax: Axes, points: Sequence, score: Callable, dashes: Any, look: Mapping[str, Any]) -> bool:
-  """Draws one line, and returns whether there was anything to draw."""
+  """Draws a line, and returns whether there was anything to draw."""
   known = [(x, formatting.mean_std([score(r) for r in results])) for x, results in sorted(points, key=lambda p: p[0])]
   known = [(x, *found) for x, found in known if found is not None]
   if known:

@@ -1,4 +1,4 @@
-"""How often a run is right, by how sure it is."""
+"""Accuracy as a function of confidence."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,13 +9,14 @@ from noisyjax.reports import formatting
 from noisyjax.reports.pictures import style
 from noisyjax.reports.record import Record
 
-BINS = 15  # as many as the calibration error has
+BINS = 15  # as for the calibration error
 
 
 def draw(record: Record) -> bytes | None:
-  """Returns a PNG: how often the run is right, by how sure it is; None where no row has a label and a confidence.
+  """Returns a PNG of the calibration of a run; None if no row has a label and a confidence.
 
-  Above, accuracy against confidence with Wilson's 95 % interval of each bin; below, the rows of each bin.
+  The upper panel shows the accuracy of each bin of confidence with its 95 % interval (Wilson), the lower panel the
+  number of rows of each bin.
   """
   rows = record.scored
   known = rows.labels >= 0
@@ -28,7 +29,7 @@ def draw(record: Record) -> bytes | None:
   with style.context():
     figure = Figure(figsize=(6, 5.6), layout='constrained')
     top, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1))
-    top.plot([0, 1], [0, 1], color=style.FAINT, linewidth=1, linestyle=(0, (4, 2)), label='as sure as right')
+    top.plot([0, 1], [0, 1], color=style.FAINT, linewidth=1, linestyle=(0, (4, 2)), label='perfect calibration')
     interval = np.array([formatting.wilson(found.accuracy[i], found.rows[i]) for i in some]).T  # [2, bins]
     whiskers = np.abs(interval - found.accuracy[some])
     top.errorbar(

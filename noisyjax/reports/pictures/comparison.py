@@ -1,4 +1,4 @@
-"""Groups of runs side by side."""
+"""Comparison of groups of runs."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,17 @@ ORACLE: dict[str, Any] = {'marker': 'o', 'markersize': 10, 'markerfacecolor': 'n
 
 
 class Scores(NamedTuple):
-  """Which numbers of a run a comparison is of: a log and its field, and fields of the result."""
+  """The numbers that a comparison shows.
+
+  Attributes:
+    name: name of the accuracy.
+    log: log with an accuracy per epoch, "audit" or "metrics".
+    field: field of the log.
+    last: dotted field of the result, accuracy of the last epoch.
+    best: dotted field of the result, accuracy of the epoch selected by validation.
+    best_name: name of `best` in the legend.
+    oracle: dotted field of the result, accuracy of the epoch selected by the test labels; '' = not shown.
+  """
 
   name: str
   log: str
@@ -46,25 +56,30 @@ ON_VALIDATION = Scores(
   'val_accuracy',
   'validation.last',
   'validation.best',
-  'best epoch by these same rows (optimistic)',
+  'best epoch by the same rows (optimistic)',
   '',
 )
 
 
 def draw(groups: Mapping[str, Sequence[Record]]) -> bytes:
-  """Returns one picture of several groups of runs that differ by seed within a group.
+  """Returns a PNG that compares groups of runs.
 
-  Left: accuracy per epoch, the mean over seeds and a band of one standard deviation. Right: the last epoch as a bar,
-  the epoch chosen by validation as a diamond, the oracle as a ring. On the test rows, all of it audit; where a group
-  has none, on the validation rows, and there is no oracle.
+  Left: accuracy per epoch, mean over seeds and a band of one standard deviation. Right: the last epoch as a bar, the
+  epoch selected by validation as a diamond, the oracle as a ring. The accuracy is that on the test rows (audit) or, if
+  a group has none, on the validation rows, without an oracle.
+
+  Args:
+    groups: name of a group → its runs, which differ only in their seed.
 
   Raises:
-    UserError: naming the group that has no run with either.
+    UserError: a group has no run with a test or validation accuracy.
   """
   scores = next((s for s in (ON_TEST, ON_VALIDATION) if all(_has(runs, s) for runs in groups.values())), None)
   if scores is None:
     lacking = next(name for name, runs in groups.items() if not _has(runs, ON_VALIDATION))
-    raise UserError(f'{lacking}: no run of this group has a test or validation accuracy that all groups have.')
+    raise UserError(
+      f'{lacking}: no run of this group has a validation accuracy, and not all groups have a test accuracy.'
+    )
   with style.context():
     tall = 0.62 if max(map(len, groups)) > 28 else 0.46
     figure = Figure(figsize=(11.5, max(3.8, 1.6 + tall * len(groups))), layout='constrained')
@@ -96,10 +111,12 @@ def draw(groups: Mapping[str, Sequence[Record]]) -> bytes:
 
 
 def _has(runs: Sequence[Record], scores: Scores) -> bool:
+  """Returns whether any run has the accuracy in its log."""
   return any(history(getattr(run, scores.log), scores.field)[0] for run in runs)
 
 
 def _draw_band(ax: Axes, runs: Sequence[Record], scores: Scores, color: str, dashes: str) -> None:
+  """Draws the accuracy per epoch of a group: mean and a band of one standard deviation over its runs."""
   at: dict[int, list[float]] = {}
   for run in runs:
     for epoch, value in zip(*history(getattr(run, scores.log), scores.field)):
@@ -112,6 +129,7 @@ def _draw_band(ax: Axes, runs: Sequence[Record], scores: Scores, color: str, das
 
 
 def _draw_bar(ax: Axes, y: int, results: Sequence[Mapping[str, Any]], scores: Scores, color: str) -> None:
+  """Draws the accuracies of a group at height `y`: a bar, a diamond and a ring."""
   rules = (scores.last, scores.best, scores.oracle)
   last, best, oracle = (formatting.mean_std([nested(r, rule) for r in results]) if rule else None for rule in rules)
   if last is not None:

@@ -1,4 +1,4 @@
-"""Curves of one run over epochs: loss, accuracy, the labels trained on and the learning rate."""
+"""Curves of a run over epochs: loss, accuracy, labels used for training, and learning rate."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from noisyjax.reports.pictures import style
 from noisyjax.reports.record import Record, history, nested
 
-# One panel each: title, label of the y axis, percent?, and its lines (file, field, label).
+# For each panel: title, label of the y axis, whether it is in percent, and its lines (log, field, label).
 PANELS = (
   (
     'Loss',
@@ -49,7 +49,7 @@ PANELS = (
 
 
 def draw(record: Record) -> bytes:
-  """Returns a PNG: loss, accuracy, the labels trained on and the learning rate over epochs."""
+  """Returns a PNG with panels for loss, accuracy, labels used for training, and learning rate over epochs."""
   logs = {'metrics': record.metrics, 'audit': record.audit}
   shown = [
     (title, axis, percent, lines)
@@ -63,7 +63,7 @@ def draw(record: Record) -> bytes:
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     if not shown:
       axes[0].set_axis_off()
-      axes[0].text(0.5, 0.5, 'No epochs: nothing to draw.', ha='center', color=style.FAINT)
+      axes[0].text(0.5, 0.5, 'There are no epochs.', ha='center', color=style.FAINT)
     for ax, (title, axis, percent, lines) in zip(axes, shown):
       styles = {
         'metrics': zip((style.TRAIN, style.VALIDATION), (style.SOLID, style.LONG)),
@@ -87,12 +87,13 @@ def draw(record: Record) -> bytes:
         ax.yaxis.set_major_formatter(style.percent)
       style.epoch_axis(ax)
       _draw_phases(ax, record.metrics)
-      if len(lines) > 1:  # below the panel, where no curve is
+      if len(lines) > 1:  # below the panel, so that it hides no curve
         ax.legend(loc='upper left', bbox_to_anchor=(-0.02, -0.17), ncols=2, columnspacing=1.2)
     return style.png(figure)
 
 
 def _mark_selected(ax: Axes, record: Record) -> None:
+  """Marks the epoch that was selected by validation."""
   best = record.result.get('best_epoch')
   if record.result.get('selected') != 'best' or best is None:
     return
@@ -102,7 +103,7 @@ def _mark_selected(ax: Axes, record: Record) -> None:
 
 
 def _draw_phases(ax: Axes, metrics: Sequence[Mapping[str, Any]]) -> None:
-  """A thin line where a phase begins, and the strategy's name beside it; nothing for a run of one phase."""
+  """Draws a thin line at the start of each phase and the name of its strategy, if there are several phases."""
   starts = [
     m for before, m in zip([None, *metrics], metrics) if before is None or m.get('phase') != before.get('phase')
   ]
@@ -112,7 +113,7 @@ def _draw_phases(ax: Axes, metrics: Sequence[Mapping[str, Any]]) -> None:
     ax.axvline(start['epoch'] - 0.5, color=style.FAINT, linewidth=0.8, zorder=0)
   if len(starts) <= 4:
     ax.set_title(ax.get_title(loc='left'), pad=18)
-    for start in starts:  # above the panel, where no curve is
+    for start in starts:  # above the panel, so that it hides no curve
       place = {'xytext': (0, 3), 'textcoords': 'offset points', 'xycoords': ax.get_xaxis_transform()}
       left = start['epoch'] - (0.5 if start is not starts[0] else 0)
       ax.annotate(style.plain(start.get('strategy', '')), (left, 1), color='#57606a', fontsize=8, **place)

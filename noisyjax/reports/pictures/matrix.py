@@ -1,4 +1,4 @@
-"""A matrix of counts: predictions against labels, or given against verified labels."""
+"""Matrices of counts: predictions by labels, or given by verified labels."""
 
 from collections.abc import Sequence
 
@@ -9,18 +9,26 @@ from noisyjax.estimate import scoring
 from noisyjax.reports.pictures import style
 from noisyjax.reports.record import Record
 
-NAMED, COUNTED = 110, 20  # classes: names and numbers fit, up to so many
+NAMED, COUNTED = 110, 20  # maximum numbers of classes for which all names, and counts in cells, are shown
 
 
 def confusion(record: Record) -> bytes:
-  """Returns a PNG: predictions against the test labels, or the validation labels where there are none."""
+  """Returns a PNG of the confusion matrix on the test rows or, if there are none, the validation rows."""
   rows, n = record.scored, len(record.classes)
   counts = scoring.confusion(rows.labels, rows.predicted, n)
   return draw(counts, record.classes, rows.title, ylabel=f'{rows.kind} label', xlabel='predicted label')
 
 
 def draw(counts: np.ndarray, classes: Sequence[str], title: str, ylabel: str, xlabel: str) -> bytes:
-  """Rows of `counts [C, C]` in percent of the row, with counts in the cells where they can be read."""
+  """Returns a PNG of a matrix, in percent of each row, with counts in the cells if there are few classes.
+
+  Args:
+    counts: int [C, C].
+    classes: class names.
+    title: title of the picture.
+    ylabel: name of the labels of the rows.
+    xlabel: name of the labels of the columns.
+  """
   n = len(classes)
   share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
   with style.context():

@@ -1,4 +1,4 @@
-"""What all pictures share: colors, the style of axes, and how a figure becomes a PNG."""
+"""Shared parts of the pictures: colors, style of the axes, and conversion to PNG."""
 
 import io
 import warnings
@@ -33,22 +33,23 @@ STYLE = {
   'lines.linewidth': 1.8,
 }
 
-# A second curve must show where it lies on the first: no two of one panel have both color and dashes in common.
+# All lines of a panel differ in color and dashes, so that a line is visible even where it covers another.
 SOLID, LONG = '-', (0, (7, 2))
 DOTS = ((0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (3, 1.5)), (0, (5, 1.2, 1.2, 1.2, 1.2, 1.2)))
 
 
 def context() -> Any:
-  """Returns a context in which figures have this style."""
+  """Returns a context manager that applies the style to figures."""
   return matplotlib.rc_context(STYLE)
 
 
 def percent(value: float, _: int | None = None) -> str:
-  """Returns the name of a tick, with as many digits as it has: ticks of a narrow range, 84 and 84.5 %, differ."""
+  """Returns the label of a tick with all its digits, so that close ticks such as 84 and 84.5 % differ."""
   return f'{round(100 * value, 6):g}%'
 
 
 def epoch_axis(ax: Axes) -> None:
+  """Sets the x axis to whole epochs."""
   low, high = ax.get_xlim()
   if high - low < 1:  # one epoch
     ax.set_xlim((low + high) / 2 - 0.5, (low + high) / 2 + 0.5)
@@ -56,19 +57,23 @@ def epoch_axis(ax: Axes) -> None:
 
 
 def plain(text: str) -> str:
-  return str(text).replace('$', r'\$')  # else matplotlib reads it as mathematics
+  """Returns text with $ escaped, which would otherwise start a formula in matplotlib."""
+  return str(text).replace('$', r'\$')
 
 
 def short(name: str, width: int = 18) -> str:
-  """Returns a name cut in its middle: those of many classes begin alike."""
+  """Returns a name cut in its middle, because names of classes often have a common beginning."""
   return name if len(name) <= width else f'{name[: width // 2]}…{name[width // 2 + 1 - width :]}'
 
 
 def png(figure: Figure) -> bytes:
-  if figure.get_layout_engine():  # a picture without one has margins of its own
+  """Returns a figure as PNG."""
+  if figure.get_layout_engine():  # figures without an engine set their own margins
     figure.set_layout_engine('constrained', w_pad=0.1, h_pad=0.1)
   buffer = io.BytesIO()
   with warnings.catch_warnings():
-    warnings.filterwarnings('ignore', 'Glyph .* missing')  # names in scripts the font lacks; the page has them in full
+    warnings.filterwarnings(
+      'ignore', 'Glyph .* missing'
+    )  # names in scripts that the font lacks; report.html shows them
     FigureCanvasAgg(figure).print_png(buffer, metadata={'Software': None})
   return buffer.getvalue()

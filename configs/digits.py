@@ -2,8 +2,8 @@
 
   python launch.py train --config=configs/digits.py --config.strategy.name=co_teaching --workdir=runs/digits
 
-No download. Of 1,797 images, 20 % are test rows (true labels, scored only by the audit), 10 % are validation rows
-(noisy labels), and 10 % of the others are verified.
+No download. Of 1,797 images, 20 % are test rows (true labels, scored only by the audit), 10 % of the others are
+validation rows (noisy labels), and 10 % of the training rows are verified.
 """
 
 from configs import base

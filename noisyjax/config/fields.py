@@ -1,7 +1,8 @@
 """Types, ranges and choices of config fields, for recipes, flags, sweeps and phases.
 
 A field has the type of its default. The tables below hold the ranges, the choices, and the element types of lists that
-are empty by default. Fields that are not listed accept numbers from 0 to LARGE.
+are empty by default. Fields that are not listed accept numbers from 0 to LARGE; those of strategies and models accept
+negative numbers too, and a strategy checks its own fields when it is built.
 """
 
 import ast

@@ -26,14 +26,14 @@ def remember(folder: str | Path, names: Sequence[str], fields: Sequence[str]) ->
   storage.make_folder(folder)
   old = _remembered(Path(folder))
   merged = {key: list(dict.fromkeys([*old[key], *new])) for key, new in (('runs', names), ('fields', fields))}
-  formats.write_json(formats.TABLE, Path(folder) / 'sweep.json', merged)
+  formats.write_json(formats.SWEEP, Path(folder) / 'sweep.json', merged)
 
 
 def _remembered(folder: Path) -> dict[str, list[str]]:
   """Returns the content of sweep.json, or empty lists if the file does not exist."""
   if not (folder / 'sweep.json').exists():
     return {'runs': [], 'fields': []}
-  found = formats.read_json(formats.TABLE, folder / 'sweep.json')
+  found = formats.read_json(formats.SWEEP, folder / 'sweep.json')
   return {key: list(map(str, found.get(key, ()))) for key in ('runs', 'fields')}
 
 

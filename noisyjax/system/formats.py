@@ -21,12 +21,12 @@ RUN = 'run'  # config.json, environment.json, result.json, model.json, samples.p
 CHECKPOINT = 'checkpoint'
 WEIGHTS = 'weights'
 FIND = 'find'  # find.json; also covers issues.csv, issues.html and probs.npy
-TABLE = 'table'  # sweep.json; also covers the tables and pictures of a sweep or a cross-validation
-LABELS = 'labels'  # table.json, manifests and branches of a label table; also covers its rows, edits and journal
+SWEEP = 'table'  # sweep.json; also covers the tables and pictures of a sweep or a cross-validation
+LABEL_TABLE = 'labels'  # table.json, manifests and branches of a label table; also covers its rows, edits and journal
 DECODED = 'decoded'  # entries of the image cache; increase both numbers when `decode` returns different pixels
 
-WRITTEN = {RUN: 1, CHECKPOINT: 1, WEIGHTS: 1, FIND: 1, TABLE: 1, LABELS: 1, DECODED: 2}
-OLDEST = {RUN: 0, CHECKPOINT: 0, WEIGHTS: 0, FIND: 1, TABLE: 1, LABELS: 1, DECODED: 2}
+WRITTEN = {RUN: 1, CHECKPOINT: 1, WEIGHTS: 1, FIND: 1, SWEEP: 1, LABEL_TABLE: 1, DECODED: 2}
+OLDEST = {RUN: 0, CHECKPOINT: 0, WEIGHTS: 0, FIND: 1, SWEEP: 1, LABEL_TABLE: 1, DECODED: 2}
 
 
 def stamped(kind: str, value: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 
 from noisyjax.system import reading, storage
 from noisyjax.system.errors import UserError
+from noisyjax.tables.status import Status
 
-STATUSES = ('labeled', 'unlabeled', 'dropped', 'held')
-LABELED, UNLABELED, DROPPED, HELD = range(4)
+STATUSES = tuple(status.name.lower() for status in Status)
+LABELED, UNLABELED, DROPPED, HELD = Status
 SPLITS = ('train', 'val', 'test')
 TRAIN, VAL, TEST = range(3)
 

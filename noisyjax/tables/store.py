@@ -53,7 +53,7 @@ def create(folder: str | Path, rows: Rows, classes: Sequence[str], author: str, 
     storage.make_folder(folder / 'branches')
     _write_branch(folder, MAIN, {'version': made.name, 'journal': 0, 'last': journal.FIRST})
     content = {'classes': list(classes), 'source': dict(source), 'first': made.name}
-    formats.write_json(formats.LABELS, folder / 'table.json', content)
+    formats.write_json(formats.LABEL_TABLE, folder / 'table.json', content)
     versions.sync(folder)
   return Table(folder)
 
@@ -234,24 +234,24 @@ def facts(folder: Path) -> dict[str, Any]:
   """Returns what table.json holds; raises UserError where a folder is no table."""
   if not (folder / 'table.json').exists():
     raise UserError(f'{folder}: is no label table; expected a folder made by `table init`.')
-  return formats.read_json(formats.LABELS, folder / 'table.json')
+  return formats.read_json(formats.LABEL_TABLE, folder / 'table.json')
 
 
 def branches(folder: Path) -> dict[str, str]:
   """Returns branch → version."""
   paths = sorted((folder / 'branches').glob('*.json'))
-  return {path.stem: formats.read_json(formats.LABELS, path)['version'] for path in paths}
+  return {path.stem: formats.read_json(formats.LABEL_TABLE, path)['version'] for path in paths}
 
 
 def read_branch(folder: Path, branch: str) -> dict[str, Any]:
   path = folder / 'branches' / f'{branch}.json'
   if not _BRANCH.fullmatch(branch) or not path.exists():
     raise UserError(f'{folder}: has no branch {branch!r}; expected one of {", ".join(branches(folder)) or "none"}.')
-  return formats.read_json(formats.LABELS, path)
+  return formats.read_json(formats.LABEL_TABLE, path)
 
 
 def _write_branch(folder: Path, branch: str, ref: Mapping[str, Any]) -> None:
-  formats.write_json(formats.LABELS, folder / 'branches' / f'{branch}.json', ref)
+  formats.write_json(formats.LABEL_TABLE, folder / 'branches' / f'{branch}.json', ref)
   versions.sync(folder / 'branches')
 
 

@@ -88,7 +88,7 @@ def write(
     rows_.write(part / 'rows.parquet', rows_.to_arrow(rows))
     if edits is not None:
       rows_.write(part / 'edits.parquet', rows_.to_arrow(edits, edits_.COLUMNS))
-    formats.write_json(formats.LABELS, part / 'manifest.json', manifest)
+    formats.write_json(formats.LABEL_TABLE, part / 'manifest.json', manifest)
     sync(part)
     if place.exists():  # left by a commit that was interrupted before its branch named it
       storage.remove(place)
@@ -134,7 +134,7 @@ def read_manifest(table: Path, name: str) -> dict[str, Any]:
   path = table / FOLDER / name / 'manifest.json'
   if not path.exists():
     raise UserError(f'{table}: the version {name[:SHORT]} is missing; expected the folder {path.parent}.')
-  found = formats.read_json(formats.LABELS, path)
+  found = formats.read_json(formats.LABEL_TABLE, path)
   if found['version'] != name:
     raise UserError(f'{path}: is of the version {found["version"][:SHORT]}; expected {name[:SHORT]}.')
   return found

@@ -13,8 +13,9 @@ from sklearn.datasets import load_digits
 
 import noisyjax
 import runs
-from noisyjax.analysis import file_issues, issues
+from noisyjax.analysis import file_issues, issues, out_of_fold
 from noisyjax.config import recipe
+from noisyjax.config.check import plan_of
 from noisyjax.engine import score, step, train
 from noisyjax.engine.state import Snapshot
 from noisyjax.estimate import confident, scoring
@@ -121,9 +122,9 @@ def test_no_row_is_judged_by_a_network_that_saw_its_label(digits):
   """Whatever becomes of the labels of a fold, the fold's own probabilities stay bit for bit the same."""
   images, given, _ = digits
   rows = np.arange(0, COUNT, 3)
-  config = quick(epochs=1)
+  plan = plan_of(quick(epochs=1))
   bar = type('Bar', (), {'desc': '', 'update': lambda self, n: None})()
-  predict = lambda labels, pixels=images: issues._held_out(config, pixels[..., None], labels, 10, rows, 64, bar)
+  predict = lambda labels, pixels=images: out_of_fold._held_out(plan, pixels[..., None], labels, 10, rows, 64, bar)
   honest, poisoned = predict(given), given.copy()
   poisoned[rows] = (given[rows] + 3) % 10
   np.testing.assert_array_equal(honest, predict(poisoned))
@@ -147,7 +148,7 @@ def test_folds_hold_every_row_once_stratified_with_copies_together(digits, monke
     assert chunk <= len(held)
     return np.full((len(held), classes), 0.1)
 
-  monkeypatch.setattr(issues, '_held_out', held_out)
+  monkeypatch.setattr(out_of_fold, '_held_out', held_out)
   issues.find_label_issues(images, given, folds=4, seed=3)
   first, parts[:] = list(parts), []
   assert sorted(np.concatenate(first).tolist()) == list(range(COUNT))
@@ -274,7 +275,7 @@ def test_the_order_of_columns_is_said_and_a_wrong_one_is_noticed(caplog):
 
 def test_a_rare_class_goes_on_with_a_note(monkeypatch, caplog):
   monkeypatch.setattr(
-    issues, '_held_out', lambda c, i, l, classes, held, *_: np.full((len(held), classes), 1 / classes)
+    out_of_fold, '_held_out', lambda c, i, l, classes, held, *_: np.full((len(held), classes), 1 / classes)
   )
   found = issues.find_label_issues(PIXELS, np.where(np.arange(30) == 4, 3, LABELS), folds=3)
   assert len(found.classes) == 4
@@ -593,11 +594,11 @@ def test_few_images_of_different_shapes_and_a_short_truth_are_named():
 def test_the_recipe_as_it_stands_does_what_find_does_without_one(monkeypatch):
   seen = []
 
-  def held_out(config, images, labels, classes, held, *rest):
-    seen.append(config)
+  def held_out(plan, images, labels, classes, held, *rest):
+    seen.append(plan.config)
     return np.full((len(held), classes), 1 / classes, np.float32)
 
-  monkeypatch.setattr(issues, '_held_out', held_out)
+  monkeypatch.setattr(out_of_fold, '_held_out', held_out)
   images, labels = np.random.default_rng(0).integers(0, 256, (50, 12, 12, 3), np.uint8), np.arange(50) % 2
   for config in (None, recipe.load('find')):
     issues.find_label_issues(images, labels, config=config, folds=2)
@@ -608,7 +609,7 @@ def test_the_recipe_as_it_stands_does_what_find_does_without_one(monkeypatch):
 def test_a_batch_larger_than_a_fold_shrinks_for_all_folds_alike(monkeypatch, caplog):
   seen = []
   monkeypatch.setattr(
-    issues, '_held_out', lambda c, i, l, n, held, *r: seen.append(c) or np.full((len(held), n), 1 / n)
+    out_of_fold, '_held_out', lambda p, i, l, n, held, *r: seen.append(p.config) or np.full((len(held), n), 1 / n)
   )
   config = quick(batch_size=64, steps_per_epoch=0)
   with caplog.at_level('INFO', 'noisyjax'):

@@ -11,7 +11,7 @@ from PIL import Image
 
 import noisyjax
 import runs
-from noisyjax.analysis import file_issues, issues
+from noisyjax.analysis import file_issues, out_of_fold
 from noisyjax.data import prepare
 from noisyjax.experiments import grid, kfold, sweep
 from noisyjax.reports import report
@@ -379,7 +379,7 @@ def test_a_finished_search_is_not_trained_again_and_ends_the_same(photos, monkey
   before = {p.name: p.read_bytes() for p in (photos / 'issues').iterdir()}
   assert {'find.json', 'find.parquet', 'issues.csv', 'issues.html', 'probs.npy', 'lock'} == before.keys()
   with monkeypatch.context() as patch:
-    patch.setattr(issues, '_held_out', lambda *arguments: pytest.fail('it trained again'))
+    patch.setattr(out_of_fold, '_held_out', lambda *arguments: pytest.fail('it trained again'))
     search(photos)
     search(photos, rerun=True)
   assert {p.name: p.read_bytes() for p in (photos / 'issues').iterdir()} == before

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import runs
-from noisyjax.analysis import issues
+from noisyjax.analysis import out_of_fold
 from noisyjax.system import progress
 
 
@@ -58,9 +58,9 @@ def test_a_run_tells_of_its_epochs(tmp_path, caplog, monkeypatch):
 def test_find_tells_of_its_folds(caplog, monkeypatch):
   monkeypatch.setattr(progress, 'EVERY', 0.0)
   monkeypatch.setattr('sys.stderr.isatty', lambda: False, raising=False)
-  monkeypatch.setattr(issues, '_held_out', lambda config, images, labels, classes, held, *rest: np.ones((len(held), 2)))
+  monkeypatch.setattr(out_of_fold, '_held_out', lambda plan, images, labels, classes, held, *_: np.ones((len(held), 2)))
   images = np.arange(40 * 64).reshape(40, 8, 8, 1) % 251
   with caplog.at_level(logging.INFO, 'noisyjax'):
-    issues.out_of_fold(images.astype(np.uint8), np.arange(40) % 2, ('a', 'b'), folds=4)
+    out_of_fold.out_of_fold(images.astype(np.uint8), np.arange(40) % 2, ('a', 'b'), folds=4)
   lines = [r.message for r in caplog.records if r.message.startswith('fold')]
   assert [line.split(' · ')[0] for line in lines] == [f'fold {i} of 4' for i in (1, 2, 3, 4)]

@@ -1,9 +1,4 @@
-"""Finds wrong labels in one call: confident learning on out-of-sample predictions.
-
-The rows are divided into folds, stratified by label; exact duplicates share a fold. For each fold, a recipe is trained
-from scratch on the other folds and predicts this one. The rows of the fold have the status "held": neither their labels
-nor their images take part in training. Only the normalization of pixels uses the mean and deviation of all images.
-"""
+"""Finds wrong labels: confident learning on out-of-fold predictions, or on predictions of the user's own."""
 
 import dataclasses
 import functools
@@ -15,28 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
-from noisyjax.config.check import checked
-from noisyjax.config.plan import Plan, fitting
-from noisyjax.data import (
-  dataset,
-  decode,
-  features as features_,
-  labels as labels_,
-  objects,
-  pixels,
-  plausible,
-  probs as own_probs,
-  split,
-)
+from noisyjax.analysis.out_of_fold import out_of_fold
+from noisyjax.data import features as features_, labels as labels_, objects, plausible, probs as own_probs
 from noisyjax.data.column import column_of
-from noisyjax.data.images import as_images
 from noisyjax.data.label_notes import missing_note, position_note
-from noisyjax.data.training import Status, TrainData
 from noisyjax.estimate import confident, scoring
-from noisyjax.runs import in_memory
-from noisyjax.system import interrupt, progress
 from noisyjax.system.errors import UserError, check_choice, listed, one_line
 from noisyjax.system.log import log
 
@@ -242,121 +221,8 @@ def _judged(
   )
 
 
-def out_of_fold(
-  images: np.ndarray,
-  labels: np.ndarray,
-  classes: Sequence[str],
-  folds: int = 5,
-  config: ConfigDict | None = None,
-  seed: int | None = None,
-  features: str = '',
-) -> np.ndarray:
-  """Returns the probabilities of each row by networks that were trained on the other folds, float32 [N, C].
-
-  Args:
-    images: as in `find_label_issues`.
-    labels: int32 [N]; -1 = unlabeled.
-    classes: class names.
-    folds: as in `find_label_issues`.
-    config: as in `find_label_issues`.
-    seed: as in `find_label_issues`.
-    features: as in `find_label_issues`.
-
-  Raises:
-    UserError: images or config are invalid; a class has fewer images than there are folds; the config needs validation,
-      for which only the rows that are judged would be left; or a loss is not finite.
-  """
-  images, notes = pixels.normalised(images)
-  for note in notes:
-    log.warning('%s', note)
-  ids = dataset.unique_ids([decode.digest(image) for image in images])
-  _check_folds(labels, dataset.duplicate_groups(ids), classes, folds)
-  if config is None:
-    config = in_memory.probe() if features else in_memory.recipe()
-  config = config.copy_and_resolve_references()
-  config.data.val, config.data.features = '', features
-  if features:
-    images = features_.extract(images, features_.extractor(features), config.data.cache)
-  if seed is not None:
-    config.seed = config.data.seed = seed
-  config = checked(config)
-  if config.steps_per_epoch < 0:  # for the number of rows of the whole data set, not of the other folds
-    config.steps_per_epoch = max(-config.steps_per_epoch, -(-len(labels) // config.batch_size))
-  parts = [held for _, held in split.folds(np.arange(len(labels)), labels, ids, folds, config.data.seed)]
-  fewest = min(int((np.delete(labels, held) >= 0).sum()) for held in parts)
-  if not config.steps_per_epoch and fewest < config.batch_size:  # set here once, so that it is the same for all folds
-    size = fitting(config.batch_size, fewest)
-    log.info(
-      'batch_size: %d is larger than the %d training rows of a fold; %d is used.', config.batch_size, fewest, size
-    )
-    config.batch_size = size
-  chunk = min(config.eval_batch_size, *map(len, parts))  # one shape for all folds
-  total = folds * Plan.of(config).epochs
-  probs = np.zeros((len(labels), len(classes)), np.float32)
-  clock, lines = progress.Clock(), progress.Lines()
-  form = '{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total:.0f} epochs [{elapsed}<{remaining}]'
-  bar = tqdm(total=total, bar_format=form, mininterval=1.0, disable=None, dynamic_ncols=True)
-  with interrupt.watched(), bar:
-    for fold, held in enumerate(parts):
-      bar.set_description(f'fold {fold + 1} of {folds}')
-      probs[held] = _held_out(config, images, labels, len(classes), held, chunk, bar)
-      clock.tick()
-      lines.say(f'fold {fold + 1} of {folds}', clock.left(folds - fold - 1))
-  return probs
-
-
-def _held_out(
-  config: ConfigDict, images: np.ndarray, labels: np.ndarray, classes: int, held: np.ndarray, chunk: int, bar: tqdm
-) -> np.ndarray:
-  """Returns the probabilities [n, C] of the held-out rows by a run without their labels and images."""
-  status = np.full(len(labels), Status.LABELED, np.int8)
-  status[held] = Status.HELD
-  data = TrainData(as_images(images), labels, np.full(len(labels), -1, np.int32), classes, status=status)
-  return in_memory.fit(config, data, _Watch(bar)).probs(images[held], chunk)
-
-
-class _Watch(in_memory.Silent):
-  """Hooks of the run of a fold: they update a progress bar and stop the run on Ctrl-C."""
-
-  def __init__(self, bar: tqdm) -> None:
-    self._bar = bar
-
-  def step(self, phase: Any, position: Any, state: Any, count: int, tick: int) -> None:
-    self._bar.update(count / position.steps)
-    interrupt.check('find', f'in {self._bar.desc.rstrip(": ")}; nothing is kept.')
-
-
-def _check_folds(labels: np.ndarray, groups: np.ndarray, classes: Sequence[str], folds: int) -> None:
-  """Raises UserError if there are fewer than 2 folds or all classes are smaller than that; warns if some are.
-
-  Args:
-    labels: int32 [N]; -1 = unlabeled.
-    groups: group of exact duplicates of each row, int [N].
-    classes: class names.
-    folds: number of folds.
-  """
-  if folds < 2:
-    raise UserError(f'folds: found {folds}, expected 2 or more.')
-  counts = [len(np.unique(groups[labels == c])) for c in range(len(classes))]
-  few = [f'{name!r} ({n})' for name, n in zip(classes, counts) if 0 < n < folds]
-  if max(counts) < folds:
-    raise UserError(
-      f'labels: no class has {folds} different images, one per fold (folds={folds}): {listed(few)}. Expected '
-      'more images or fewer folds.'
-    )
-  if few:
-    log.warning(
-      'labels: %d of %d classes have fewer different images than folds (%d): %s. Some networks that judge them were '
-      'trained on few or none of their images, so that flags on these labels are unreliable.',
-      len(few),
-      len(classes),
-      folds,
-      listed(few),
-    )
-
-
 def _unsorted(row: np.ndarray, values: np.ndarray) -> np.ndarray:
-  """Returns ranked values [N] in the order of the input."""
+  """Returns `values` [N] in the order of the images passed; `values[i]` is of row `row[i]`."""
   out = np.empty_like(values)
   out[row] = values
   return out

@@ -87,7 +87,7 @@ class Net:
     Returns:
       params and running statistics; each leaf has a leading axis M.
     """
-    variables = self._plain._init(key, images[:2])
+    variables = self.plain._init(key, images[:2])
     if hasattr(self.model, 'calibrate'):
       pixels = self._normalise(images)  # not jitted: `calibrate` may use float64 on the host
       variables = jax.vmap(lambda own: self.model.calibrate(own, pixels))(variables)
@@ -96,7 +96,7 @@ class Net:
     return variables['params'], variables.get('batch_stats', {})
 
   @property
-  def _plain(self) -> 'Net':
+  def plain(self) -> 'Net':
     """The same networks with XLA's convolutions, which can be stored in the compilation cache."""
     return dataclasses.replace(self, model=self.model.clone(conv='plain')) if hasattr(self.model, 'conv') else self
 
@@ -168,7 +168,7 @@ class Net:
 
   def width(self, params: PyTree, stats: PyTree, images: np.ndarray) -> int:
     """Returns F, the width of the features, without running a network."""
-    return jax.eval_shape(self._plain.look, params, stats, images)[1].shape[-1]
+    return jax.eval_shape(self.plain.look, params, stats, images)[1].shape[-1]
 
 
 def _use_running(

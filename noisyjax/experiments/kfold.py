@@ -61,7 +61,7 @@ def _folds(config: ConfigDict, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
   whole = config.copy_and_resolve_references()
   whole.data.val = ''
   data, truth, _, source = prepare.load(config)
-  parts = split.split(data, truth, whole.data, source)
+  parts = prepare.divided(data, truth, source, whole).parts
   labels = data.given if config.data.val_labels == 'given' else data.verified
   folds = split.folds(parts.train, labels, data.ids, k, config.data.seed)
   return [(kept, held[labels[held] >= 0]) for kept, held in folds]  # only rows with such a label can be scored

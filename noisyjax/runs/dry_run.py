@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from noisyjax.config import defaults
 from noisyjax.config.build import find_model
-from noisyjax.config.check import checked
+from noisyjax.config.check import plan_of
 from noisyjax.config.flat import flat
 from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import resolved
@@ -56,27 +56,28 @@ def text(config: ConfigDict, timed: bool = False) -> str:
   Raises:
     UserError: whatever would keep the run from starting.
   """
-  config = checked(config)
+  plan = plan_of(config)
+  config = plan.config.copy_and_resolve_references()
   config.data.cache = False  # it would be written
   prepared, audit = prepare(config)
-  lines = [*_config(Plan.of(config)), _rows(prepared, audit), *(f'data: {note}' for note in prepared.notes)]
+  lines = [*_config(plan), _rows(prepared, audit), *(f'data: {note}' for note in prepared.notes)]
   if not hasattr(find_model(config.model.name), 'apply'):
     return '\n'.join([*lines, f'model.name: {config.model.name!r} is fitted at once.', 'Nothing was written.'])
-  if not timed:  # XLA counts no operations of a library
-    config.model.conv = 'plain'
-  plan = Plan.of(config).engine_phases(prepared.train)
+  phases = plan.engine_phases(prepared.train)
+  if not timed:  # XLA does not count the operations of a library
+    phases = [dataclasses.replace(p, spec=dataclasses.replace(p.spec, net=p.spec.net.plain)) for p in phases]
   looked = sum(len(part[0]) for part in (prepared.validation, audit.test) if part is not None)
   rate = None if timed else EFFICIENCY * _rate(config.model.dtype)
   state, costs, root = None, [], jax.random.key(config.seed)
-  for number, phase in enumerate(plan):
-    previous_phase = plan[number - 1] if number else None
+  for number, phase in enumerate(phases):
+    previous_phase = phases[number - 1] if number else None
     state = enter(phase, number, prepared.train, None, root, state, previous_phase, template=True)
     costs.append(_cost(phase, state, prepared.train, step.keys(root), looked, rate))
   how = 'measured on a few steps' if timed else 'by the operations of a step; --dry_run=timed runs a few'
   seconds = progress.duration(sum(c.seconds for c in costs))
   lines += [
     '',
-    _phases(plan, costs, prepared.train),
+    _phases(phases, costs, prepared.train),
     '',
     f'time: about {seconds} on {jax.devices()[0].device_kind}, compilation apart ({how})',
   ]
@@ -111,7 +112,7 @@ def _rows(prepared: Prepared, audit: Audit) -> str:
   )
 
 
-def _phases(plan: list[Phase], costs: list[_Cost], data: TrainData) -> str:
+def _phases(phases: list[Phase], costs: list[_Cost], data: TrainData) -> str:
   head = ('phase', 'epochs', 'rows', 'batch', 'networks', 'steps an epoch', 'steps', 'passes', 'time')
   rows = [
     (
@@ -125,9 +126,9 @@ def _phases(plan: list[Phase], costs: list[_Cost], data: TrainData) -> str:
       f'{c.passes:,.0f}',
       progress.duration(c.seconds),
     )
-    for phase, c in zip(plan, costs)
+    for phase, c in zip(phases, costs)
   ]
-  early = any(int(phase.hyper.stop[0]) for phase in plan)
+  early = any(int(phase.hyper.stop[0]) for phase in phases)
   return formatting.markdown(head, rows) + ('\nepochs: at most; a phase may stop early' if early else '')
 
 

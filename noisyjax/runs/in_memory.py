@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from noisyjax.config import defaults
 from noisyjax.config.build import build_model, build_strategy, find_model
 from noisyjax.config.check import plan_of
+from noisyjax.config.plan import Plan
 from noisyjax.data.training import TrainData
 from noisyjax.engine import score, train
 from noisyjax.engine.net import Net
@@ -104,7 +105,7 @@ def probe() -> ConfigDict:
   return c
 
 
-def fit(config: ConfigDict, data: TrainData, hooks: train.Hooks | None = None) -> Trained:
+def fit(config: ConfigDict | Plan, data: TrainData, hooks: train.Hooks | None = None) -> Trained:
   """Trains by `config` on `data`, without validation; the last epoch is what remains.
 
   Args:
@@ -115,7 +116,7 @@ def fit(config: ConfigDict, data: TrainData, hooks: train.Hooks | None = None) -
     UserError: a bad config.
     Diverged: a loss or a parameter that is not finite.
   """
-  plan = plan_of(config)
+  plan = config if isinstance(config, Plan) else plan_of(config)
   config = plan.config
   model = find_model(config.model.name)
   if not hasattr(model, 'apply'):  # a classic estimator

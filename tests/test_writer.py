@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from noisyjax.data import label_file
-from noisyjax.system import storage
+from noisyjax.data import cache, label_file
+from noisyjax.system import lock, storage
 from noisyjax.system.errors import UserError
 
 
@@ -247,3 +247,30 @@ def test_no_cell_of_a_csv_is_a_formula():
   (row,) = csv.reader(io.StringIO(storage.csv_text([formulas + others]), newline=''))
   assert row == [f"'{cell}" for cell in formulas] + list(map(str, others))
   assert storage.csv_text([['a\r=1', 'é']]) == 'a =1,é\n'
+
+
+@pytest.mark.parametrize('process', [0, 1])
+def test_only_the_first_process_writes(tmp_path, monkeypatch, process):
+  log, old = tmp_path / 'log.jsonl', tmp_path / 'old'
+  old.mkdir()
+  log.write_bytes(b'{"epoch": 1}\n{"epoch": 2}\n{"ep')
+  before = {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()}
+  monkeypatch.setattr('jax.process_index', lambda: process)
+  storage.write_json(tmp_path / 'a.json', {})
+  storage.write_parquet(tmp_path / 'a.parquet', {'row': np.arange(3)})
+  storage.make_folder(tmp_path / 'folder')
+  storage.JsonLines(log).append({'epoch': 3})
+  kept = storage.truncate(log, 1)
+  storage.remove(old)
+  cache._write(tmp_path / 'cache' / 'entry.npz', 'stamp', {'images': np.zeros(3)})
+  with lock.held(tmp_path / 'workdir'):
+    pass
+  assert kept == [{'epoch': 1}]  # all processes go on from the same epoch
+  after = {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()}
+  assert (after == before) == (process == 1) and old.exists() == (process == 1)
+
+
+def test_a_process_without_jax_writes(tmp_path, monkeypatch):
+  monkeypatch.delitem(sys.modules, 'jax')
+  storage.write_text(tmp_path / 'a', 'text')
+  assert (tmp_path / 'a').read_text() == 'text' and 'jax' not in sys.modules

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from noisyjax.system import formats, reading
+from noisyjax.system import formats, reading, storage
 from noisyjax.system.log import log
 
 
@@ -74,6 +74,8 @@ def _read(path: Path, stamp: str) -> dict[str, np.ndarray] | None:
 
 def _write(path: Path, stamp: str, arrays: dict[str, np.ndarray]) -> None:
   """Writes an entry under a temporary name and renames it, so that readers never see a partial file."""
+  if not storage.writes():
+    return
   part, written = '', False
   try:
     path.parent.mkdir(parents=True, exist_ok=True)

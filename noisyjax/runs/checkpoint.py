@@ -1,4 +1,8 @@
-"""Checkpoints of a run and its finished weights, through orbax: the only place that knows it."""
+"""Checkpoints of a run and its finished weights. Only this file uses orbax.
+
+Where a run spans several JAX processes, all of them call the functions that save; orbax waits for all, and writes in
+process 0 only.
+"""
 
 import contextlib
 import logging
@@ -14,7 +18,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from noisyjax.system import formats, seal
+from noisyjax.system import formats, seal, storage
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
 
@@ -22,12 +26,12 @@ PyTree = Any
 
 
 def _flatten(tree: PyTree) -> dict[str, np.ndarray]:
-  """Path → array: a file layout that does not depend on dataclasses, so that a restore can say what is missing."""
+  """Returns path → array. This layout does not depend on dataclasses, so that `_fill` can name what is missing."""
   return {jax.tree_util.keystr(p): np.asarray(v) for p, v in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def _fill(template: PyTree, flat: dict[str, np.ndarray]) -> PyTree:
-  """Returns the template's structure with the saved values; raises ValueError where either has what the other lacks."""
+  """Returns the template's structure with the saved values; raises ValueError if their leaves differ."""
 
   def one(path: tuple[Any, ...], leaf: Any) -> jax.Array:
     name = jax.tree_util.keystr(path)
@@ -43,10 +47,15 @@ def _fill(template: PyTree, flat: dict[str, np.ndarray]) -> PyTree:
 
 @contextlib.contextmanager
 def _writing(folder: Path, what: str, flat: dict[str, np.ndarray]) -> Iterator[None]:
-  """Turns what the disk refuses into one UserError and removes the part that was written.
+  """Turns an error of the file system into one UserError, and removes the partial checkpoint.
 
-  tensorstore raises ValueError for a full disk, and orbax logs the traceback of each of its threads beside it; so the
-  room for the arrays is looked at before.
+  For a full disk, tensorstore raises ValueError and orbax logs a traceback for each of its threads. Therefore the free
+  space is compared with the size of the arrays first.
+
+  Args:
+    folder: parent folder of the checkpoint; exists.
+    what: name of the checkpoint in messages.
+    flat: the arrays to be saved.
   """
   needed, free = sum(a.nbytes for a in flat.values()), shutil.disk_usage(folder).free
   if free < needed:
@@ -58,8 +67,9 @@ def _writing(folder: Path, what: str, flat: dict[str, np.ndarray]) -> Iterator[N
   try:
     yield
   except Exception as error:
-    for part in folder.glob('*.orbax-checkpoint-tmp'):
-      shutil.rmtree(part, ignore_errors=True)
+    if storage.writes():
+      for part in folder.glob('*.orbax-checkpoint-tmp'):
+        shutil.rmtree(part, ignore_errors=True)
     refused = re.search(r"os_error_code='(\d+)'", str(error))
     if not refused and not isinstance(error, OSError):
       raise
@@ -70,7 +80,7 @@ def _writing(folder: Path, what: str, flat: dict[str, np.ndarray]) -> Iterator[N
 
 
 def _hush() -> None:
-  """Keeps tensorstore's threads quiet, which tell of a failure when orbax no longer listens."""
+  """Suppresses the messages of tensorstore's threads about failures that orbax has already reported."""
   shown = sys.unraisablehook
   if getattr(shown, 'hushed', False):
     return
@@ -84,7 +94,12 @@ def _hush() -> None:
 
 
 class Checkpoints:
-  """The last few states of a run, by step, each with a record of plain numbers. A save is whole or absent."""
+  """The last few states of a run, by step, each with a record of plain numbers. A save is complete or absent.
+
+  Args:
+    folder: folder of the checkpoints; created if missing.
+    keep: number of checkpoints to keep; older ones are deleted.
+  """
 
   def __init__(self, folder: Path, keep: int) -> None:
     options = ocp.CheckpointManagerOptions(
@@ -94,10 +109,15 @@ class Checkpoints:
     self.folder = folder
 
   def save(self, step: int, state: PyTree, record: dict) -> None:
-    """Saves; a step that is there already is left alone.
+    """Saves a state; does nothing if there is a checkpoint of this step.
+
+    Args:
+      step: number of the step.
+      state: pytree of arrays.
+      record: plain numbers and texts, stored as JSON beside the state.
 
     Raises:
-      UserError: naming the folder, when the disk is full or read-only.
+      UserError: the disk is full or read-only; the message names the folder.
     """
     if step in self._manager.all_steps():
       return
@@ -108,16 +128,20 @@ class Checkpoints:
       self._manager.save(step, args=items)
 
   def record(self, step: int) -> dict:
-    """Returns the record of one checkpoint, with its seal."""
+    """Returns the record of the checkpoint of a step, with its seal."""
     return self._manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))['record']
 
   def latest(self, template: Callable[[dict], PyTree]) -> tuple[PyTree, dict] | None:
-    """Returns the newest state that can be read, and its record; a damaged one is reported and passed over.
+    """Returns the newest readable state and its record; None if there is no checkpoint.
+
+    Damaged checkpoints are logged, and deleted once an older one was read.
 
     Args:
-      template: record → a state of the structure that was saved.
+      template: function from a record to a state with the structure that was saved.
+
     Raises:
-      UserError: checkpoints of another format or kind of run, or none that can be read: nothing is deleted then.
+      UserError: the checkpoints have another format, are of another kind of run, or none of them can be read; nothing
+        is deleted then.
     """
     _hush()
     damaged = []
@@ -151,21 +175,25 @@ class Checkpoints:
     return None
 
   def close(self) -> None:
+    """Releases the resources of orbax."""
     self._manager.close()
 
 
 def save_weights(folder: Path, tree: PyTree, facts: dict) -> None:
-  """Writes finished weights to a folder of their own, replacing what was there.
+  """Writes finished weights to a folder of their own, and replaces those that were there.
 
   Args:
-    folder: of the weights. tree: of arrays. facts: what they are of, JSON-ready; sealed with them.
+    folder: folder of the weights.
+    tree: pytree of arrays.
+    facts: digests of the config, model and data that the weights belong to, JSON-ready; sealed with the arrays.
+
   Raises:
-    UserError: naming the folder, when the disk is full or read-only.
+    UserError: the disk is full or read-only; the message names the folder.
   """
   flat = _flatten(tree)
   sealed = seal.sealed(formats.WEIGHTS, flat, facts)
   items = ocp.args.Composite(state=ocp.args.StandardSave(flat), seal=ocp.args.JsonSave(sealed))
-  folder.parent.mkdir(parents=True, exist_ok=True)
+  storage.make_folder(folder.parent)
   saver = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
   with _writing(folder.parent, f'weights {folder.name!r}', flat), saver:
     saver.save(folder.resolve(), args=items, force=True)
@@ -174,10 +202,15 @@ def save_weights(folder: Path, tree: PyTree, facts: dict) -> None:
 def load_weights(folder: Path, template: PyTree) -> tuple[PyTree, dict]:
   """Reads finished weights.
 
+  Args:
+    folder: folder of the weights.
+    template: pytree with the structure, shapes and types that were saved.
+
   Returns:
-    The tree, and the facts that were sealed with it; none where they were written before there were seals.
+    The tree, and the facts that were sealed with it; {} for weights of format 0, which have no seal.
+
   Raises:
-    UserError: naming the folder, if they are missing, damaged, changed, or of another format.
+    UserError: the weights are missing, damaged, changed or of another format; the message names the folder.
   """
   _hush()
   try:

@@ -3,6 +3,8 @@
 The lock is a kernel lock (flock) on an empty file named "lock". The kernel releases it when the process ends, even
 after a kill. The file is opened without following links, and is never truncated or written: an existing file of that
 name keeps its content.
+
+Of the JAX processes of one run, only the one that writes takes locks; the others would wait for it.
 """
 
 import contextlib
@@ -14,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from noisyjax.system import storage
 from noisyjax.system.errors import UserError
 
 NAME = 'lock'
@@ -63,7 +66,7 @@ def held(*folders: str | os.PathLike, make: bool = True) -> Iterator[None]:
     UserError: a folder cannot be locked.
   """
   with contextlib.ExitStack() as stack:
-    for folder in {os.path.realpath(f): Path(f) for f in folders}.values():
+    for folder in {os.path.realpath(f): Path(f) for f in folders}.values() if storage.writes() else ():
       if (file := _opened(folder, make)) is not None:
         stack.callback(os.close, file)
         _take(file, folder)

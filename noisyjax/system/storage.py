@@ -3,6 +3,9 @@
 A file is written under a temporary name in the same folder, synced, and renamed, so that readers never see a partial
 file, even after a kill. Logs grow by whole lines; readers ignore an incomplete last line, which a kill may leave, and
 the next writer removes it. Floats in JSON read back bit for bit; NaN and infinity, which JSON lacks, become null.
+
+Where a run spans several JAX processes, only process 0 writes: in the others, the functions that write, remove or
+create do nothing. See `writes`.
 """
 
 import contextlib
@@ -15,6 +18,7 @@ import math
 import os
 import re
 import shutil
+import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +28,12 @@ import numpy as np
 
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError
+
+
+def writes() -> bool:
+  """Returns whether this process writes files: JAX's process 0, or any process that has not imported JAX."""
+  jax = sys.modules.get('jax')  # commands that do not need JAX must not wait for its import
+  return jax is None or jax.process_index() == 0
 
 
 @contextlib.contextmanager
@@ -41,6 +51,8 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> None:
   Raises:
     UserError: the folder is missing or read-only, the disk is full, or the path exists and is not a regular file.
   """
+  if not writes():
+    return
   path = Path(path)
   with _writing(path):
     path = Path(os.path.realpath(path))  # writes the target of a link and keeps the link
@@ -65,6 +77,8 @@ def make_folder(path: str | os.PathLike) -> None:
   Raises:
     UserError: the folder cannot be created.
   """
+  if not writes():
+    return
   try:
     Path(path).mkdir(parents=True, exist_ok=True)
   except OSError as error:
@@ -77,6 +91,8 @@ def remove(path: str | os.PathLike) -> None:
   Raises:
     UserError: the operating system refuses.
   """
+  if not writes():
+    return
   path = Path(path)
   try:
     if path.is_dir() and not path.is_symlink():
@@ -215,6 +231,8 @@ class JsonLines:
   def append(self, record: Mapping[str, Any]) -> None:
     """Appends one record and syncs the file, so that a later checkpoint may rely on it. Raises like `write_bytes`."""
     line = json.dumps(_plain(record), allow_nan=False).encode() + b'\n'
+    if not writes():
+      return
     with _writing(self.path), self.path.open('ab') as file:
       file.write(line)
       file.flush()
@@ -241,10 +259,10 @@ def truncate(path: str | os.PathLike, n_lines: int) -> list[dict[str, Any]]:
   if not path.exists():
     return []
   data = read_bytes(path)
-  kept = b''.join(_whole_lines(data)[:n_lines])
-  if kept != data:
+  lines = _whole_lines(data)[:n_lines]
+  if (kept := b''.join(lines)) != data:
     write_bytes(path, kept)
-  return read_lines(path)
+  return [_parse(line, f'{path}, line {i}') for i, line in enumerate(lines, start=1)]
 
 
 class TensorBoard:
@@ -269,6 +287,8 @@ class TensorBoard:
 
   def append(self, record: Mapping[str, Any]) -> None:
     """Adds one record at its `step`, or at its `epoch` if it has no step."""
+    if not writes():
+      return
     record = _plain(record)
     step = record.get('step', record.get('epoch'))
     with _writing(self.dir):

@@ -15,7 +15,7 @@ import runs
 from noisyjax.config.plan import Plan
 from noisyjax.data import prepare
 from noisyjax.engine import dynamics, step
-from noisyjax.runs import checkpoint, recorder, run
+from noisyjax.runs import checkpoint, networks, recorder, result as results, run, samples
 from noisyjax.system import formats, lock, storage
 from noisyjax.system.errors import UserError
 
@@ -222,8 +222,8 @@ def test_a_sweep_over_numbers_traces_the_step_once(data, tmp_path):
 def test_a_finished_workdir_is_not_run_twice(finished, monkeypatch):
   folder, result = finished
   before = {p: p.stat().st_mtime_ns for p in folder.rglob('*') if p.name != 'lock'}
-  for name in ('_fit_networks', '_clear'):
-    monkeypatch.setattr(run, name, lambda *arguments: pytest.fail('it ran again'))
+  for place, name in ((networks, 'fit'), (run, '_clear')):
+    monkeypatch.setattr(place, name, lambda *arguments: pytest.fail('it ran again'))
   assert runs.fit(runs.recipe(runs.read_json(folder / 'config.json')['data']['path']), folder) == result
   assert {p: p.stat().st_mtime_ns for p in folder.rglob('*') if p.name != 'lock'} == before
 
@@ -522,7 +522,7 @@ def test_early_stopping_ends_the_run_and_needs_validation(data, tmp_path):
 def test_the_result_says_what_the_method_was_told(data, overrides, told):
   config = runs.recipe(data, **overrides)
   prepared, _ = prepare.prepare(config)
-  assert run.knowledge(Plan.of(config), prepared) == told
+  assert results.knowledge(Plan.of(config), prepared) == told
 
 
 def test_what_training_saw_of_a_row_is_averaged_over_its_visits():
@@ -537,7 +537,7 @@ def test_what_training_saw_of_a_row_is_averaged_over_its_visits():
     chosen=column(True, False),
   )
   targets = SimpleNamespace(label=np.array([1]), weight=np.ones(1))
-  table = run._row_table(SimpleNamespace(dynamics=seen, targets=targets), np.ones(1, bool))
+  table = samples.dynamics_table(SimpleNamespace(dynamics=seen, targets=targets), np.ones(1, bool))
   names = ('count', 'mean_loss', 'mean_confidence', 'mean_margin', 'correct', 'forgotten', 'chosen')
   np.testing.assert_allclose([table[n][0] for n in names], [4, 1.5, 0.3, 2.0, 3, 2, 0.5], rtol=1e-6)
 

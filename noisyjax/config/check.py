@@ -15,6 +15,7 @@ from noisyjax.engine import optim
 from noisyjax.engine.augment.ops import check_ops
 from noisyjax.engine.augment.strength import check_strength
 from noisyjax.models.layers import conv
+from noisyjax.models.protocol import is_trained
 from noisyjax.system.cadence import Cadence
 from noisyjax.system.errors import UserError, check_choice
 
@@ -45,7 +46,7 @@ def plan_of(config: ConfigDict) -> Plan:
       "phase before it, such as ('naive', 10, {'rows': 'trusted', 'labels': 'verified'})."
     )
   for name, _, own in plan.phases:
-    if not hasattr(find_model(own.model.name), 'apply') and own.model.name != config.model.name:
+    if not is_trained(find_model(own.model.name)) and own.model.name != config.model.name:
       raise UserError(
         f'phases: model {own.model.name!r} is fitted at once, without gradient descent, and cannot be used in a phase; '
         'expected a neural network.'
@@ -90,7 +91,7 @@ def plan_of(config: ConfigDict) -> Plan:
     Cadence(config.checkpoint.every, 1, 1)
   except UserError as error:
     raise UserError(f'checkpoint.every: {error}') from None
-  if not hasattr(find_model(config.model.name), 'apply') and (
+  if not is_trained(find_model(config.model.name)) and (
     config.strategy.name != 'naive' or config.phases or config.mixup or config.rows != 'all' or config.labels
   ):
     raise UserError(

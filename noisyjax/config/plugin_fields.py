@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from noisyjax.engine import strategy
 from noisyjax.engine.augment import ops
 from noisyjax.engine.traced import traced_fields
+from noisyjax.models.protocol import is_model
 from noisyjax.system import plugins
 from noisyjax.system.errors import UserError
 
@@ -59,8 +60,8 @@ def _table(package: str, name: str, attribute: str, skip: tuple[str, ...]) -> Co
 
 
 def _is_model(cls: type) -> bool:
-  """Returns whether a class is a Flax module, or a dataclass with a method `fit`."""
-  return dataclasses.is_dataclass(cls) and (hasattr(cls, 'apply') or hasattr(cls, 'fit'))
+  """Returns whether a class is a model as `models.protocol` describes it."""
+  return dataclasses.is_dataclass(cls) and is_model(cls)
 
 
 def strategy_fields() -> ConfigDict:

@@ -15,6 +15,7 @@ from flax.traverse_util import flatten_dict
 from jax import Array
 
 from noisyjax.engine.state import PyTree
+from noisyjax.models.protocol import Calibrated
 from noisyjax.models.weights import pretrained
 
 PIXELS = 2**23  # of the images that `calibrate` gets, such as 8,192 of 32 x 32: 100 MB as float32 with 3 channels
@@ -74,7 +75,7 @@ class Net:
 
     It is 2, or as many as PIXELS allows if the model has a layer that is computed from pixels (`calibrate`).
     """
-    return max(2, PIXELS // (shape[0] * shape[1])) if hasattr(self.model, 'calibrate') else 2
+    return max(2, PIXELS // (shape[0] * shape[1])) if isinstance(self.model, Calibrated) else 2
 
   def init(self, key: Array, images: np.ndarray) -> tuple[PyTree, PyTree]:
     """Initialises the networks, each with its own key.
@@ -88,7 +89,7 @@ class Net:
       params and running statistics; each leaf has a leading axis M.
     """
     variables = self.plain._init(key, images[:2])
-    if hasattr(self.model, 'calibrate'):
+    if isinstance(self.model, Calibrated):
       pixels = self._normalise(images)  # not jitted: `calibrate` may use float64 on the host
       variables = jax.vmap(lambda own: self.model.calibrate(own, pixels))(variables)
     if self.weights is not None:

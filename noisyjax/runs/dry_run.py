@@ -24,8 +24,9 @@ from noisyjax.data.training import TrainData
 from noisyjax.engine import passes, step
 from noisyjax.engine.phase import Phase, enter, epoch_steps
 from noisyjax.engine.state import TrainState
+from noisyjax.models.protocol import is_trained
 from noisyjax.reports import formatting
-from noisyjax.runs import run
+from noisyjax.runs import result
 from noisyjax.system import progress
 
 EFFICIENCY = 0.7  # a step's operations in a second, beside those of a product of two large matrices
@@ -61,7 +62,7 @@ def text(config: ConfigDict, timed: bool = False) -> str:
   config.data.cache = False  # it would be written
   prepared, audit = prepare(config)
   lines = [*_config(plan), _rows(prepared, audit), *(f'data: {note}' for note in prepared.notes)]
-  if not hasattr(find_model(config.model.name), 'apply'):
+  if not is_trained(find_model(config.model.name)):
     return '\n'.join([*lines, f'model.name: {config.model.name!r} is fitted at once.', 'Nothing was written.'])
   phases = plan.engine_phases(prepared.train)
   if not timed:  # XLA does not count the operations of a library
@@ -148,7 +149,7 @@ def _memory(most: _Cost, shape: tuple[int, ...]) -> str:
   parts = f'images {mb(pixels)}, state {mb(most.state)}, a step up to {mb(work)}'
   if jax.default_backend() != 'cpu':
     return f'memory: about {mb(most.bytes)} on the device ({parts})'
-  held = run.peak_memory()
+  held = result.peak_memory()
   return f'memory: about {mb(held + most.bytes)} ({parts}, beside {mb(held)} of the program and the data set)'
 
 

@@ -1,13 +1,15 @@
 """The config, data and code that a folder's results were made with, and how they differ from those of this call."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from noisyjax.config.resolved import difference
+from noisyjax.config.plan import Plan
+from noisyjax.config.resolved import difference, resolved
 from noisyjax.data.prepare import Audit, Prepared
 from noisyjax.system import formats, storage
 from noisyjax.system.errors import UserError, listed
@@ -24,6 +26,11 @@ def stale(folder: Path, why: str, lines: Iterable[str] = ()) -> Stale:
   listed = ''.join(f'\n  {line}' for line in lines)
   out = 'Fix that, choose another workdir, or replace the results with --rerun.'
   return Stale(f'{folder}: {why}. {out}' + (f' What differs (there → here):{listed}' if listed else ''))
+
+
+def plain(plan: Plan) -> dict[str, Any]:
+  """Returns the resolved config as config.json stores it."""
+  return json.loads(json.dumps(resolved(plan)))
 
 
 def check_config(folder: Path, wanted: Mapping[str, Any], file: str = 'config.json') -> None:

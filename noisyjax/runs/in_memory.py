@@ -16,6 +16,8 @@ from noisyjax.engine import score, train
 from noisyjax.engine.net import Net
 from noisyjax.engine.phase import Phase
 from noisyjax.engine.state import PyTree, Snapshot, TrainState
+from noisyjax.models.protocol import is_trained
+from noisyjax.runs import classic
 from noisyjax.system.errors import Diverged
 
 
@@ -54,7 +56,7 @@ class Trained:
     """
     strategy = build_strategy(self.config, self.strategy)
     model = build_model(self.config, self.classes + strategy.extra_classes)
-    if not hasattr(model, 'apply'):
+    if not is_trained(model):
       return model.predict_proba(self.weights, images)
     net = Net(model, self.mean, self.std, self.networks, not self.config.model.vmap, self.size)
     probs = score.predict(net, strategy, self.weights, images, chunk or self.config.eval_batch_size)[0]
@@ -118,9 +120,8 @@ def fit(config: ConfigDict | Plan, data: TrainData, hooks: train.Hooks | None = 
   """
   plan = config if isinstance(config, Plan) else plan_of(config)
   config = plan.config
-  model = find_model(config.model.name)
-  if not hasattr(model, 'apply'):  # a classic estimator
-    weights = build_model(config, data.classes).fit(np.asarray(data.images), data.given)
+  if not is_trained(find_model(config.model.name)):
+    _, weights = classic.fitted(config, data)
     return Trained(config, 'naive', data.classes, 1, (), (), weights)
   phases = plan.engine_phases(data)
   state, _ = train.fit(phases, data, None, jax.random.key(config.seed), hooks or Silent())

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -21,8 +20,9 @@ from noisyjax.engine import score
 from noisyjax.engine.net import Net
 from noisyjax.engine.state import Snapshot
 from noisyjax.models.layers import conv
-from noisyjax.runs import checkpoint
-from noisyjax.system import formats, seal, storage
+from noisyjax.models.protocol import is_trained
+from noisyjax.runs import checkpoint, classic
+from noisyjax.system import formats, storage
 from noisyjax.system.errors import UserError, check_choice
 from noisyjax.system.log import log
 
@@ -162,7 +162,7 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
   model = build_model(config, len(facts['classes']) + strategy.extra_classes)
   shape = tuple(facts['shape'])
   select = check_choice('select', select or facts['selected'], ('best', 'last'))
-  if hasattr(model, 'apply'):
+  if is_trained(model):
     if not (folder / 'weights' / select).exists():
       raise UserError(f'{folder}: has no {select!r} weights; the run had no validation (data.val).')
     net = Net(model, tuple(facts['mean']), tuple(facts['std']), facts['networks'], size=facts.get('size', 0))
@@ -174,7 +174,7 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
       by = features.extractor(config.data.features)
       probs = lambda images: of_features(features.extract(images, by, config.data.cache))
   else:
-    state, sealed = _read_npz(folder / 'weights.npz')
+    state, sealed = classic.load_weights(folder / 'weights.npz')
     probs = lambda images: model.predict_proba(state, images)
   here = {'config': formats.digest(settings), 'model': formats.digest(facts), 'data': result['data']['fingerprint']}
   if other := [name for name in sealed if sealed[name] != here[name]]:
@@ -183,17 +183,6 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
   name = folder.name or folder.resolve().name  # "." has none
   origin = facts.get('origin') and Origin(**facts['origin'])
   return Predictor(tuple(facts['classes']), shape, name, config.data.fit, config.data.unlabeled, probs, origin, folder)
-
-
-def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-  """Returns the weights of a classic estimator, and the facts sealed with them; none of those before format 1."""
-  state = storage.read_npz(path)
-  if 'seal' not in state:
-    return state, {}
-  try:
-    return state, seal.opened(formats.WEIGHTS, state, json.loads(str(state.pop('seal'))), path)
-  except ValueError as error:
-    raise UserError(f'{path}: no readable weights: {error}') from error
 
 
 def load_all(workdirs: list[str]) -> list[Predictor]:

@@ -1,0 +1,113 @@
+"""What a run leaves when training has ended: the content of result.json, and model.json."""
+
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from noisyjax.config.build import find_weights
+from noisyjax.config.plan import Plan
+from noisyjax.data import features
+from noisyjax.data.prepare import Audit, Prepared
+from noisyjax.models.weights.pretrained import Weights
+from noisyjax.runs import identity, samples
+from noisyjax.runs.audit import Auditor
+from noisyjax.system import formats, storage
+
+
+def write_model(folder: Path, plan: Plan, prepared: Prepared, facts: dict) -> dict[str, str]:
+  """Writes model.json, and returns what the weights beside it are of."""
+  path = folder / 'model.json'
+  formats.write_json(formats.RUN, path, facts)
+  return {
+    'config': formats.digest(identity.plain(plan)),
+    'data': prepared.record['fingerprint'],
+    'model': formats.digest(formats.read_json(formats.RUN, path)),
+  }
+
+
+def summarized(
+  plan: Plan,
+  folder: Path,
+  prepared: Prepared,
+  audit: Audit,
+  predict: Callable[[Any], np.ndarray],
+  seconds: float,
+  selected: str,
+  extra: dict[str, Any],
+  dynamics: dict[str, np.ndarray],
+  since: int = 0,
+) -> dict[str, Any]:
+  """Writes samples.parquet and returns what result.json holds; epochs are chosen from phase `since` on."""
+  config, data = plan.config, prepared.train
+  train_probs = predict(data.images)
+  val_probs = predict(prepared.validation[0]) if prepared.validation is not None else None
+  samples.write(folder, prepared, train_probs, val_probs, dynamics)
+  metrics = [m for m in storage.read_lines(folder / 'metrics.jsonl') if m['phase'] >= since]
+  validation = None
+  if prepared.validation is not None:
+    values = [m['val_accuracy'] for m in metrics]
+    validation = {
+      'labels': config.data.val_labels,
+      'rows': len(prepared.val_rows),
+      'last': values[-1],
+      'best': max(values),
+    }
+  test_probs = predict(audit.test[0]) if audit.test is not None else None
+  return {
+    'strategy': config.strategy.name,
+    'model': plan.last.config.model.name,
+    'seed': config.seed,
+    **extra,
+    'seconds': seconds,
+    'peak_memory_mb': round(peak_memory() / 2**20),
+    'peak_device_memory_mb': round(_device_peak() / 2**20) or None,
+    'device': jax.devices()[0].device_kind,
+    'knowledge': knowledge(plan, prepared),
+    'selected': selected,
+    'validation': validation,
+    'noise': prepared.record['noise'],
+    'data': {k: v for k, v in prepared.record.items() if k != 'noise'},
+    'audit': Auditor(folder, audit, prepared).result(metrics, test_probs, train_probs, val_probs, dynamics),
+  }
+
+
+def peak_memory() -> int:
+  """Returns the most bytes of memory that this process held."""
+  unit = 1 if sys.platform == 'darwin' else 1024
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _device_peak() -> int:
+  """Returns the most bytes the accelerator held in this process; 0 where it does not say (CPU)."""
+  return (jax.devices()[0].memory_stats() or {}).get('peak_bytes_in_use', 0)
+
+
+def knowledge(plan: Plan, prepared: Prepared) -> list[str]:
+  """Returns what the method was told beyond the given labels: rows verified, noise rate, verified validation labels.
+
+  What its strategies need, what its phases read, and what the config says its numbers were chosen by (`told`).
+  """
+  told = set(plan.config.told) | {f'pretrained: {weights.data}' for weights in pretrained_weights(plan)}
+  for phase in plan.phases:
+    needs, own = phase.method.needs, phase.config
+    for what, told_as in (('rate', 'noise rate'), ('matrix', 'transition matrix')):
+      if what in needs:
+        told.add(told_as)
+    if 'verified' in needs or own.labels == 'verified' or own.rows in ('trusted', 'untrusted'):
+      told.add(f'{prepared.record["rows"]["trusted"]} verified labels')
+  if prepared.validation is not None and plan.config.data.val_labels == 'verified':
+    told.add(f'{len(prepared.val_rows)} verified validation labels')
+  return sorted(told)
+
+
+def pretrained_weights(plan: Plan) -> list[Weights]:
+  """Returns the weights that a run begins from, and those of its features."""
+  found = [find_weights(phase.config) for phase in plan.phases]
+  if plan.config.data.features:
+    found.append(features.extractor(plan.config.data.features).weights)
+  return list(dict.fromkeys(weights for weights in found if weights))

@@ -1,0 +1,64 @@
+"""samples.parquet: one row for each training or validation image, with labels, prediction and training dynamics."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from noisyjax.data.prepare import Prepared
+from noisyjax.engine.state import TrainState
+from noisyjax.estimate import scoring
+from noisyjax.system import formats, storage
+
+
+def write(
+  folder: Path,
+  prepared: Prepared,
+  train_probs: np.ndarray,
+  val_probs: np.ndarray | None,
+  dynamics: dict[str, np.ndarray],
+) -> None:
+  """One row a training or validation image: labels, prediction, and what training saw of it. No truth."""
+  data = prepared.data
+  rows = np.concatenate([prepared.rows, prepared.val_rows])
+  probs = train_probs if val_probs is None else np.concatenate([train_probs, val_probs])
+  held = len(prepared.val_rows)
+  given = data.given[rows]
+  own = np.take_along_axis(probs, np.maximum(given, 0)[:, None], 1)[:, 0]
+  columns = {
+    'row': rows,
+    'id': data.ids[rows],
+    'name': data.names[rows],
+    'split': np.concatenate([np.full(len(prepared.rows), 'train'), np.full(held, 'val')]),
+    'given': given,
+    'verified': data.verified[rows],
+    'predicted': probs.argmax(1).astype(np.int32),
+    'confidence': probs.max(1).astype(np.float32),
+    'loss': np.where(given >= 0, -np.log(np.maximum(own, 1e-12)), np.nan).astype(np.float32),
+    'margin': scoring.margin(probs, given).astype(np.float32),
+  }
+  for name, values in dynamics.items():
+    unseen = np.full(held, -1 if values.dtype.kind == 'i' else np.nan, values.dtype)
+    columns[name] = np.concatenate([values, unseen])
+  notes = formats.stamped(formats.RUN, {'fingerprint': prepared.record['fingerprint']})
+  storage.write_parquet(folder / 'samples.parquet', columns, notes)
+
+
+def dynamics_table(state: TrainState, rows: np.ndarray) -> dict[str, np.ndarray]:
+  """Returns the dynamics of each training row, averaged over networks, and its last target: columns [N].
+
+  A row that the last phase may not use (`rows` [N]) was neither chosen nor left out: NaN.
+  """
+  d = jax.tree.map(np.asarray, state.dynamics)
+  visits = np.maximum(d.visits.sum(0), 1)
+  return {
+    'label': np.asarray(state.targets.label),
+    'weight': np.asarray(state.targets.weight),
+    'count': d.visits.sum(0),
+    'mean_loss': d.loss.sum(0) / visits,
+    'mean_confidence': d.confidence.sum(0) / visits,
+    'mean_margin': d.margin.sum(0) / visits,
+    'correct': d.correct.sum(0),
+    'forgotten': d.forgotten.sum(0),
+    'chosen': np.where(rows, d.chosen.mean(0), np.nan),
+  }

@@ -43,8 +43,8 @@ def out_of_fold(
     labels: int [N]; -1 = unlabeled.
     classes: C class names.
     folds: number of folds.
-    config: config of the training; None = `in_memory.recipe()`, or `in_memory.probe()` with `features`. Of its data fields,
-      only `data.seed` and `data.cache` are used.
+    config: config of the training; None = `in_memory.recipe()`, or `in_memory.probe()` with `features`. Of its data
+      fields, only `data.seed` and `data.cache` are used.
     seed: seed of training and folds; None = the config's.
     features: name of a pretrained model on whose features of the images linear layers are trained; '' = none.
 

@@ -37,7 +37,17 @@ def fitted(config: ConfigDict, data: TrainData) -> tuple[Fitted, dict[str, np.nd
 
 
 def fit(plan: Plan, folder: Path, prepared: Prepared, audit: Audit) -> dict:
-  """Fits a classic estimator behind the same files: one epoch, weights in an npz."""
+  """Fits a classic estimator. It writes the files of a run with one epoch, and its weights to weights.npz.
+
+  Args:
+    plan: plan of the run.
+    folder: folder of the run.
+    prepared: data of the run.
+    audit: data that score the run.
+
+  Returns:
+    The content of result.json, see `result.summarized`.
+  """
   start = time.monotonic()
   data = prepared.train
   model, state = fitted(plan.config, data)

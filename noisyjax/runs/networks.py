@@ -16,7 +16,17 @@ from noisyjax.system import interrupt
 
 
 def fit(plan: Plan, folder: Path, prepared: Prepared, audit: Audit) -> dict:
-  """Trains by gradient: `train.fit` under a `Recorder`."""
+  """Trains the networks, or continues from the newest checkpoint, and writes their weights.
+
+  Args:
+    plan: plan of the run.
+    folder: folder of the run.
+    prepared: data of the run.
+    audit: data that score the run.
+
+  Returns:
+    The content of result.json, see `result.summarized`.
+  """
   config, data = plan.config, prepared.train
   phases = plan.engine_phases(data)
   root = jax.random.key(config.seed)

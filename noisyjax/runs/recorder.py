@@ -1,4 +1,4 @@
-"""What watches a run as it trains: its logs, checkpoints, progress and ends."""
+"""Records a run while it trains: metrics, checkpoints, progress, and checks for signals and divergence."""
 
 import dataclasses
 import json
@@ -29,7 +29,15 @@ _FEW_STEPS = 10  # an epoch of fewer is worth a note
 
 
 class Recorder:
-  """The hooks of a run: logs, checkpoints, progress, signals, and a loss that is not finite."""
+  """The hooks of a run, see `train.Hooks`.
+
+  Args:
+    plan: plan of the run.
+    folder: folder of the run.
+    prepared: data of the run.
+    auditor: scores each epoch.
+    phases: the phases as the engine runs them.
+  """
 
   def __init__(self, plan: Plan, folder: Path, prepared: Prepared, auditor: Auditor, phases: list[Phase]) -> None:
     config = plan.config
@@ -54,11 +62,22 @@ class Recorder:
     self._checkpoints.close()
 
   def seconds(self) -> float:
-    """Returns the seconds of training so far, earlier attempts included."""
+    """Returns the seconds of training so far, including those before a resume."""
     return self._before + time.monotonic() - self._start
 
   def resume(self, data: TrainData, root: jax.Array) -> tuple[TrainState, train.Position] | None:
-    """Returns the newest readable state and its position, with the logs cut back to it; None starts from scratch."""
+    """Restores the newest readable checkpoint, and cuts the logs to the epochs before it.
+
+    Args:
+      data: training rows.
+      root: random key of the run.
+
+    Returns:
+      The state and the position of the checkpoint; None if there is no checkpoint.
+
+    Raises:
+      UserError: the checkpoint has another config or other data, or a log is shorter than the checkpoint expects.
+    """
 
     def template(record: dict[str, Any]) -> TrainState:
       for name, here in (('data', self._prepared.record['fingerprint']), ('config', self._digest)):
@@ -95,7 +114,7 @@ class Recorder:
     return state, position
 
   def begin(self, phase: Phase, position: train.Position, state: TrainState) -> None:
-    """A phase begins, or goes on."""
+    """Starts the progress bar of a phase, or continues it after a resume."""
     self._step = int(state.step)
     self._epoch_images = position.images
     total = position.steps * phase.epochs
@@ -118,7 +137,15 @@ class Recorder:
     )
 
   def step(self, phase: Phase, position: train.Position, state: TrainState, count: int, tick: int) -> None:
-    """`count` steps were done; `tick` of this epoch so far."""
+    """Records steps.
+
+    Args:
+      phase: current phase.
+      position: current position.
+      state: state after the steps.
+      count: number of steps since the last call.
+      tick: number of steps since the start of the epoch.
+    """
     self._step += count
     self._bar.update(count)
     done, self._totals = self._totals, position.totals
@@ -134,7 +161,7 @@ class Recorder:
       self._save(position, state)
 
   def epoch(self, phase: Phase, position: train.Position, state: TrainState, record: dict[str, Any]) -> None:
-    """An epoch closed: its lines first, then the checkpoint that counts on them."""
+    """Records an epoch. Its log lines are written before the checkpoint that relies on them."""
     self._check(state)
     seconds = time.monotonic() - self._epoch_start
     record |= {'seconds': seconds, 'images_per_second': (position.images - self._epoch_images) / seconds}
@@ -151,7 +178,7 @@ class Recorder:
     self._epoch_start, self._epoch_images = time.monotonic(), position.images
 
   def _say(self, record: dict, left: int) -> None:
-    """Tells of an epoch; `left` are to come in its phase."""
+    """Logs an epoch; `left` is the number of epochs left in its phase."""
     self._clock.tick()
     left += sum(phase.epochs for phase in self._plan[record['phase'] + 1 :])
     loss, accuracy = record.get('loss', record.get('objective')), record.get('val_accuracy')
@@ -164,7 +191,7 @@ class Recorder:
     )
 
   def _check(self, state: TrainState) -> None:
-    """Stops a run whose loss is not finite; no checkpoint is ever written of such a state."""
+    """Raises Diverged if the loss is not finite. It is called before each checkpoint, so that none has such a state."""
     bad = int(state.bad_step)
     if bad >= 0:
       raise self._diverged('loss is', bad + 1)

@@ -1,4 +1,4 @@
-"""What a run leaves when training has ended: the content of result.json, and model.json."""
+"""The content of result.json, and model.json."""
 
 import resource
 import sys
@@ -20,7 +20,17 @@ from noisyjax.system import formats, storage
 
 
 def write_model(folder: Path, plan: Plan, prepared: Prepared, facts: dict) -> dict[str, str]:
-  """Writes model.json, and returns what the weights beside it are of."""
+  """Writes model.json.
+
+  Args:
+    folder: folder of the run.
+    plan: plan of the run.
+    prepared: data of the run.
+    facts: content of the file.
+
+  Returns:
+    Digests of config, data and model, to be sealed with the weights.
+  """
   path = folder / 'model.json'
   formats.write_json(formats.RUN, path, facts)
   return {
@@ -42,7 +52,20 @@ def summarized(
   dynamics: dict[str, np.ndarray],
   since: int = 0,
 ) -> dict[str, Any]:
-  """Writes samples.parquet and returns what result.json holds; epochs are chosen from phase `since` on."""
+  """Scores a trained run, writes samples.parquet and audit.parquet, and returns the content of result.json.
+
+  Args:
+    plan: plan of the run.
+    folder: folder of the run.
+    prepared: data of the run.
+    audit: data that score the run.
+    predict: function from images uint8 [n, H, W, C] to probabilities [n, C] by the selected networks.
+    seconds: training time.
+    selected: "best" or "last", the epoch of the selected networks.
+    extra: more entries of the result.
+    dynamics: name → [N], columns of the training rows, see `samples.dynamics_table`.
+    since: first phase whose epochs may be selected.
+  """
   config, data = plan.config, prepared.train
   train_probs = predict(data.images)
   val_probs = predict(prepared.validation[0]) if prepared.validation is not None else None
@@ -77,13 +100,13 @@ def summarized(
 
 
 def peak_memory() -> int:
-  """Returns the most bytes of memory that this process held."""
+  """Returns the peak memory of this process in bytes."""
   unit = 1 if sys.platform == 'darwin' else 1024
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _device_peak() -> int:
-  """Returns the most bytes the accelerator held in this process; 0 where it does not say (CPU)."""
+  """Returns the peak memory of the first device in bytes; 0 if it does not report it (CPU)."""
   return (jax.devices()[0].memory_stats() or {}).get('peak_bytes_in_use', 0)
 
 

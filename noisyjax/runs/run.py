@@ -1,4 +1,4 @@
-"""One run: a workdir, its lock, fit, evaluation and result; finished runs stay, interrupted ones go on."""
+"""One run in a workdir: a finished run is kept, an interrupted one continues, one with another config is refused."""
 
 import contextlib
 import functools
@@ -32,23 +32,29 @@ def run(
   rerun: bool = False,
   load: Load | None = None,
 ) -> dict:
-  """Trains one run in `workdir` and returns its result; returns the old result at once if it is finished.
+  """Executes one run and returns its result. If the run is finished, returns the stored result.
 
   Args:
-    config: as `configs/base.py` builds it, or its plan, checked.
-    workdir: made if missing. command: what to record as the command line.
-    rerun: removes what lies there of another config, of other data or (if finished) by other code, and begins anew.
-    load: `prepare`, or what remembers what it returned.
+    config: a config that begins with that of `configs/base.py`, or its plan from `check.plan_of`.
+    workdir: folder of the run; created if missing.
+    command: command line to record; None = that of this process.
+    rerun: whether a run with another config, on other data or (if finished) by other code is removed and repeated.
+    load: loads the data; None = `prepare`.
+
+  Returns:
+    The content of result.json.
+
   Raises:
-    Stale: a run of another config or of other data in `workdir`, without `rerun`.
-    UserError: bad config or data; a workdir in use by another process; a loss that is NaN.
-    Stopped: after Ctrl-C or SIGTERM while it trains, with everything saved.
+    Stale: the workdir holds a run with another config or on other data, and `rerun` is False.
+    UserError: the config or the data are invalid, or another process uses the workdir.
+    Diverged: a loss or a parameter is NaN or infinite.
+    Stopped: Ctrl-C or SIGTERM, after the state was saved.
   """
   plan = config if isinstance(config, Plan) else plan_of(config)
   config = plan.config
   folder = Path(workdir)
   with lock.held(folder):
-    with contextlib.suppress(OSError):  # the peak of this run, not of the runs before it in this process (Linux)
+    with contextlib.suppress(OSError):  # Linux: resets the peak memory, which otherwise includes earlier runs
       Path('/proc/self/clear_refs').write_text('5')
     loaded = functools.cache(functools.partial(load or prepare, config))
     environment = _environment(command)
@@ -60,7 +66,7 @@ def run(
     except identity.Stale:
       if not rerun:
         raise
-      prepared, audit = loaded()  # data that cannot be read spoil no run
+      prepared, audit = loaded()  # before `_clear`: data that cannot be read must not cost the old run
       _clear(folder)
       result = None
     if result:
@@ -69,7 +75,7 @@ def run(
     for note in prepared.notes:
       log.info('data: %s', note)
     environment['data'] = identity.parts(prepared)
-    if _traces(folder):  # a resume: what the earlier attempts ran under is part of the record
+    if _traces(folder):  # a resumed run also records the environments of its earlier attempts
       before = formats.read_json(formats.RUN, folder / 'environment.json')
       environment['earlier'] = [*before.pop('earlier', []), before]
     formats.write_json(formats.RUN, folder / 'environment.json', environment)
@@ -82,12 +88,15 @@ def run(
 
 
 def finished(plan: Plan, folder: Path, load: Load) -> dict | None:
-  """Returns the result of a finished run, None of an unfinished one; config and data are compared in both cases.
+  """Returns the result of a finished run, or None if the run is unfinished or missing.
 
   Args:
-    plan: of today. folder: the workdir. load: config → its data; only called where a run lies there.
+    plan: plan to compare with that of the run.
+    folder: the workdir.
+    load: loads the data to compare with those of the run; called only if there is a run.
+
   Raises:
-    Stale: a run of another config, or of other data.
+    Stale: the run, finished or not, has another config or other data.
   """
   if not _traces(folder):
     return None
@@ -98,28 +107,30 @@ def finished(plan: Plan, folder: Path, load: Load) -> dict | None:
 
 
 def _believed(folder: Path, result: dict, changed: list[str]) -> dict:
-  """Returns the result of a finished run, and says so."""
+  """Returns the result of a finished run after logging that it is kept; `changed` lists differences of the code."""
   log.info('%s: already finished.', folder)
   if changed:
     log.warning('%s: was run by other code (%s); --rerun runs it anew.', folder, '; '.join(changed))
-  if not (folder / 'report.html').exists():  # killed between the two
+  if not (folder / 'report.html').exists():  # the process was killed between result.json and the report
     report.write_report(folder)
   return result
 
 
 def _other_code(folder: Path, environment: dict) -> list[str]:
+  """Returns the differences between the code that ran and the code here."""
   path = folder / 'environment.json'
   return version.code_difference(formats.read_json(formats.RUN, path), environment) if path.exists() else []
 
 
 def _traces(folder: Path) -> list[Path]:
-  """Returns the files that show that a run was begun here; one that was refused at once left none."""
+  """Returns the files that show that a run has started here; a run that was refused leaves none."""
   traces = ('result.json', 'metrics.jsonl', 'checkpoints/*')
   found = (path for trace in traces for path in folder.glob(trace))
   return [path for path in found if path.is_dir() or path.stat().st_size]
 
 
-# What a run writes: first what makes it finished, last what says of which config the rest is.
+# The files of a run, in the order of their removal. Without result.json the run is unfinished; config.json, which the
+# other files belong to, goes last.
 FILES = (
   'result.json',
   'checkpoints',
@@ -137,22 +148,23 @@ FILES = (
 )
 
 
-# What result.json seals, since it has no room for a seal of its own.
+# Files whose digests are stored in result.json, because their formats have no place for a seal.
 SEALED = ('metrics.jsonl', 'audit.jsonl', 'samples.parquet', 'audit.parquet')
 
 
 def _digests(folder: Path) -> dict[str, str]:
+  """Returns name → sha256 of the SEALED files that exist."""
   return {name: storage.sha256(folder / name) for name in SEALED if (folder / name).exists()}
 
 
 def _clear(folder: Path) -> None:
-  """Removes a run; a kill in between leaves an unfinished one, of the config it was of."""
+  """Removes a run. If the process is killed meanwhile, an unfinished run with the old config remains."""
   for name in FILES:
     storage.remove(folder / name)
 
 
 def _environment(command: list[str] | None) -> dict:
-  """Returns what else decided the run: command, git revision, versions, device."""
+  """Returns what the run depends on besides config and data: command, git revision, versions and device."""
   return {
     'command': sys.argv if command is None else command,
     **version.versions(),

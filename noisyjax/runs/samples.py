@@ -18,7 +18,15 @@ def write(
   val_probs: np.ndarray | None,
   dynamics: dict[str, np.ndarray],
 ) -> None:
-  """One row a training or validation image: labels, prediction, and what training saw of it. No truth."""
+  """Writes samples.parquet, which contains no true labels.
+
+  Args:
+    folder: folder of the run.
+    prepared: data of the run.
+    train_probs: probabilities of the training rows, [N, C].
+    val_probs: probabilities of the validation rows, [n_val, C], or None.
+    dynamics: name → [N], more columns; validation rows get -1 or NaN.
+  """
   data = prepared.data
   rows = np.concatenate([prepared.rows, prepared.val_rows])
   probs = train_probs if val_probs is None else np.concatenate([train_probs, val_probs])
@@ -45,9 +53,14 @@ def write(
 
 
 def dynamics_table(state: TrainState, rows: np.ndarray) -> dict[str, np.ndarray]:
-  """Returns the dynamics of each training row, averaged over networks, and its last target: columns [N].
+  """Returns the training dynamics of each row, averaged over networks, and its last target.
 
-  A row that the last phase may not use (`rows` [N]) was neither chosen nor left out: NaN.
+  Args:
+    state: state at the end of training.
+    rows: bool [N], the rows that the last phase may use; "chosen" of other rows is NaN.
+
+  Returns:
+    name → column [N].
   """
   d = jax.tree.map(np.asarray, state.dynamics)
   visits = np.maximum(d.visits.sum(0), 1)

@@ -59,21 +59,21 @@ class Engine:
     import jax
 
     from noisyjax.config.plan import Plan
-    from noisyjax.engine import step
     from noisyjax.engine.phase import enter
+    from noisyjax.engine.spec import run_keys
 
     self.data, self.phase = data, Plan.of(configured(fields)).engine_phases(data)[0]
     root, self.images = jax.random.key(seed), jax.numpy.asarray(data.images)
-    self.keys = step.keys(root)
+    self.keys = run_keys(root)
     self.state = enter(self.phase, 0, data, self.images, root, None, template=True)  # nobody is asked
     self.hyper = self.phase.hyper.replace(steps=np.float32(len(data.given) // self.phase.spec.batch_size))
     self.walks = self.walk()
 
   def walk(self):
     """Returns this epoch's walks."""
-    from noisyjax.engine import step
+    from noisyjax.engine import between_epochs
 
-    return step.walks(self.state.masks, self.keys.walk, self.state.epoch, self.phase.spec.classes)
+    return between_epochs.walks(self.state.masks, self.keys.walk, self.state.epoch, self.phase.spec.classes)
 
   def arguments(self) -> tuple:
     """Returns the step's."""

@@ -26,7 +26,7 @@ from absl import flags
 from engine import Engine, random_data, seconds
 
 from configs.weak_supervision import clean_only
-from noisyjax.engine import step
+from noisyjax.engine import between_epochs
 from noisyjax.estimate import confident, mixture
 from noisyjax.runs import run
 from noisyjax.system import storage
@@ -45,10 +45,10 @@ TINY = {'model.small_cnn.widths': (4,)}
 def refreshed(engine: Engine, scores):
   """Refreshes, settles the members and walks them: all that an epoch does with every row beside scoring it."""
   p = engine.phase
-  targets, extra = step.refresh(
+  targets, extra = between_epochs.refresh(
     p.strategy, engine.state, scores, p.rows, engine.keys.refresh, p.hyper.epochs, p.spec.classes
   )
-  engine.state = step.begin_epoch(p.strategy, engine.state.replace(targets=targets, extra=extra), p.rows)
+  engine.state = between_epochs.begin_epoch(p.strategy, engine.state.replace(targets=targets, extra=extra), p.rows)
   return engine.walk()
 
 
@@ -73,7 +73,7 @@ def of_rows(rows: int) -> dict[str, float]:
   gaussian, beta = jax.jit(mixture.gaussian), jax.jit(mixture.beta)
   return {
     'walks of two streams': seconds(divide.walk),
-    'walk of classes in turn': seconds(lambda: step.walks(groups, divide.keys.walk, divide.state.epoch, 10)),
+    'walk of classes in turn': seconds(lambda: between_epochs.walks(groups, divide.keys.walk, divide.state.epoch, 10)),
     'Gaussian mixture': seconds(lambda: gaussian(values[0], keep)),
     'beta mixture': seconds(lambda: beta(values[0], keep)),
     **joint_and_issues(rows, 10, data.given),

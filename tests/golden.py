@@ -18,8 +18,9 @@ from numpy.testing import assert_allclose
 from sklearn.mixture import GaussianMixture
 
 import tiny
-from noisyjax.engine import step, train, walk
+from noisyjax.engine import between_epochs, step, train, walk
 from noisyjax.engine.optim import Optimizer
+from noisyjax.engine.spec import run_keys
 from noisyjax.engine.strategy import Strategy
 from noisyjax.strategies import naive
 from tiny import BATCH, CLASSES, ROOT, ROWS
@@ -146,7 +147,7 @@ def entered(strategy, epoch=EPOCH, before=None, steps=0, data=DATA, **fields):
     state = state.replace(phase_epoch=jnp.array(epoch, jnp.int32))
     if strategy.refreshes:
       state = train.refreshed(phase, state, jnp.asarray(data.images), ROOT)
-    state = step.begin_epoch(strategy, state, phase.rows)
+    state = between_epochs.begin_epoch(strategy, state, phase.rows)
   return phase, previous, state
 
 
@@ -164,8 +165,8 @@ def views(strategy, phase, state):
   Args:
     strategy: whose streams they are; not a secret naive, for which all of this would be compiled again.
   """
-  keys = step.keys(ROOT)
-  walks = step.walks(state.masks, keys.walk, state.epoch, CLASSES)
+  keys = run_keys(ROOT)
+  walks = between_epochs.walks(state.masks, keys.walk, state.epoch, CLASSES)
   batch, _ = _batches(phase.spec, strategy, phase.hyper, state, walks, jnp.asarray(DATA.images), keys)
   out = {}
   for name, stream_views in strategy.streams.items():
@@ -181,13 +182,13 @@ def views(strategy, phase, state):
 def rows_of(members, state=None, size=BATCH):
   """Returns the first batch's rows, int [size] or [M, size], of a stream whose members are bool [N] or [M, N]."""
   epoch = jnp.int32(0) if state is None else state.epoch
-  any_row = step.walks({'any': jnp.asarray(members)}, step.keys(ROOT).walk, epoch, CLASSES)['any']
+  any_row = between_epochs.walks({'any': jnp.asarray(members)}, run_keys(ROOT).walk, epoch, CLASSES)['any']
   return np.asarray(walk.rows(any_row, 0, size)[0])
 
 
 def step_key(state):
   """Returns ctx.key of the state's next step."""
-  return jax.random.fold_in(step.keys(ROOT).step, state.step)
+  return jax.random.fold_in(run_keys(ROOT).step, state.step)
 
 
 # --- a strategy that is secretly naive ------------------------------------------------------------

@@ -19,9 +19,10 @@ import tiny
 from noisyjax.config.plan import Plan
 from noisyjax.config.plugin_fields import STRATEGIES
 from noisyjax.data.training import Status, TrainData
-from noisyjax.engine import score, step, train
+from noisyjax.engine import between_epochs, score, step, train
 from noisyjax.engine.context import Ctx
 from noisyjax.engine.phase import first_targets
+from noisyjax.engine.spec import run_keys
 from noisyjax.engine.traced import traced_fields
 from noisyjax.runs import checkpoint
 from noisyjax.system import plugins
@@ -111,12 +112,12 @@ NAMES = cases()
 
 
 def walks_of(phase, state):
-  return step.walks(state.masks, step.keys(ROOT).walk, state.epoch, phase.spec.classes)
+  return between_epochs.walks(state.masks, run_keys(ROOT).walk, state.epoch, phase.spec.classes)
 
 
 def stepped(phase, state, data, count=STEPS):
   """Returns the state `count` steps on; the one given stays usable."""
-  walks, keys, images = walks_of(phase, state), step.keys(ROOT), jnp.asarray(data.images)
+  walks, keys, images = walks_of(phase, state), run_keys(ROOT), jnp.asarray(data.images)
   state = tiny.copied(state)
   for _ in range(count):
     state, _ = step.train_step(phase.spec, phase.strategy, phase.hyper, state, walks, images, keys)
@@ -132,7 +133,7 @@ def later(c: Case):
 
 
 def begun(c: Case, state):
-  return step.begin_epoch(c.phase.strategy, state, c.phase.rows)
+  return between_epochs.begin_epoch(c.phase.strategy, state, c.phase.rows)
 
 
 def finite(tree) -> bool:
@@ -157,10 +158,13 @@ def test_it_learns_in_one_trace_and_keeps_the_kinds_of_its_state(name):
   newer = stepped(c.phase, late, c.data)
   numbers = traced_fields(type(c.phase.strategy))
   other = tiny.replaced(c.phase, {n: 0.9 * getattr(c.phase.strategy, n) + 0.01 for n in numbers})
-  between = [f._cache_size() for f in (step._refresh, step._begin_epoch, score._score_chunk)]
+  functions = (between_epochs._refresh, between_epochs._begin_epoch, score._score_chunk)
+  between = [f._cache_size() for f in functions]
   stepped(other, later(dataclasses.replace(c, phase=other)), c.data, 1)
   assert step.train_step._cache_size() == traced
-  assert [f._cache_size() for f in (step._refresh, step._begin_epoch, score._score_chunk)] == between
+  assert [
+    f._cache_size() for f in (between_epochs._refresh, between_epochs._begin_epoch, score._score_chunk)
+  ] == between
   for state in (new, newer, late):
     assert kinds(state) == kinds(c.state)
   assert finite(learnt(new)) and finite(learnt(newer)) and int(new.bad_step) == int(newer.bad_step) == -1
@@ -303,7 +307,7 @@ def test_statistics_move_only_by_what_is_learnt_from(name, monkeypatch):
   monkeypatch.setattr(Ctx, 'look', own_look)
   monkeypatch.setattr(Ctx, 'guess', own_guess)
   monkeypatch.setattr(Ctx, 'net', own_net)
-  walks, keys, images = walks_of(c.phase, c.state), step.keys(ROOT), jnp.asarray(c.data.images)
+  walks, keys, images = walks_of(c.phase, c.state), run_keys(ROOT), jnp.asarray(c.data.images)
   own = functools.partial(step.one_step, c.phase.spec)
   jax.eval_shape(own, c.phase.strategy, c.phase.hyper, c.state, walks, images, keys)
   assert moved - guessed and moved - guessed <= learnt_from and not guessed & learnt_from
@@ -316,7 +320,7 @@ def test_an_unlabeled_row_reaches_only_unlabeled_streams(name):
   labeled = [s for s, v in strategy.streams.items() if v.labeled]
   spec, hyper, walks, images = c.phase.spec, c.phase.hyper, walks_of(c.phase, c.state), jnp.asarray(c.data.images)
   batch, _ = jax.eval_shape(
-    lambda *args: step.batches(spec, *args), strategy, hyper, c.state, walks, images, step.keys(ROOT)
+    lambda *args: step.batches(spec, *args), strategy, hyper, c.state, walks, images, run_keys(ROOT)
   )
   for stream in strategy.streams:
     assert ('label' in batch[stream]) == (stream in labeled)
@@ -367,7 +371,7 @@ def test_gradient_and_statistics_reach_every_network_and_do_not_cross(name):
 
   def first(one, other, state, walks):
     """Gradient and statistics of network 0, whose own parameters are `one`; all others' are `other`."""
-    batch, _ = step.batches(spec, strategy, hyper, state, walks, images, step.keys(ROOT))
+    batch, _ = step.batches(spec, strategy, hyper, state, walks, images, run_keys(ROOT))
 
     def objective(one):
       net = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), one, other)

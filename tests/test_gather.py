@@ -6,7 +6,8 @@ from numpy.testing import assert_array_equal
 
 import tiny
 from noisyjax.data.images import ArrayImages, as_images, chunks, first_of_same
-from noisyjax.engine import gather, losses, score, step
+from noisyjax.engine import between_epochs, gather, losses, score, step
+from noisyjax.engine.spec import run_keys
 from noisyjax.engine.strategy import Strategy, Views, predictions, supervised
 
 
@@ -40,8 +41,8 @@ class Counted(ArrayImages):
 
 def streamed(phase, state, images, steps):
   """Returns the state after an epoch whose batches the host gathers."""
-  keys, state = step.keys(tiny.ROOT), tiny.copied(state)
-  walks = step.walks(state.masks, keys.walk, state.epoch, tiny.CLASSES)
+  keys, state = run_keys(tiny.ROOT), tiny.copied(state)
+  walks = between_epochs.walks(state.masks, keys.walk, state.epoch, tiny.CLASSES)
   for tick in range(steps):
     rows = gather.next_rows(phase.strategy, phase.spec.batch_size, walks, np.int32(tick))
     batch = gather.on_host(rows, images)

@@ -39,7 +39,7 @@ from noisyjax.config.build import build_strategy
 from noisyjax.config.check import checked
 from noisyjax.config.plan import phases_of
 from noisyjax.data.training import TrainData
-from noisyjax.engine import step
+from noisyjax.engine import between_epochs
 from noisyjax.engine.state import Targets
 from noisyjax.strategies import divide_mix, mixmatch
 from noisyjax.strategies.shared import semi
@@ -114,7 +114,7 @@ def test_with_verified_labels_alone_a_given_label_reaches_nothing():
   for data in (DATA, other):
     phase = phase_of(MIX, data)
     state, metrics = tiny.advance(phase, tiny.start(phase, data), data, 2)
-    state = step.begin_epoch(MIX, state, phase.rows)
+    state = between_epochs.begin_epoch(MIX, state, phase.rows)
     states.append((state.params, state.targets, state.extra, state.masks, state.dynamics, metrics))
   assert tiny.same(*states)
 
@@ -171,14 +171,14 @@ def test_splits_may_be_empty():
   ones = np.ones(ROWS, np.float32)
   for trust in (ones * [[1], [1]], ones * [[0], [0]], ones * [[1], [0]]):  # no noisy row, no clean one, one of each
     begun = state.replace(targets=state.targets.replace(trust=jnp.asarray(trust, jnp.float32)))
-    begun = step.begin_epoch(DIVIDE, begun, IN)
+    begun = between_epochs.begin_epoch(DIVIDE, begun, IN)
     assert (begun.masks['labeled'].sum(-1) == trust[:, 0] * LABELED.sum()).all()
     new, _ = tiny.advance(phase, begun, DATA)
     assert all(bool(jnp.isfinite(a).all()) for a in jax.tree.leaves(new.params)) and int(new.bad_step) == -1
   # Labels are worth nothing where no row is clean.
   other = state.replace(targets=state.targets.replace(trust=jnp.zeros((2, ROWS)), label=(state.targets.label + 1) % 3))
   zero = state.replace(targets=state.targets.replace(trust=jnp.zeros((2, ROWS))))
-  a, b = (tiny.advance(phase, step.begin_epoch(DIVIDE, s, IN), DATA)[0].params for s in (zero, other))
+  a, b = (tiny.advance(phase, between_epochs.begin_epoch(DIVIDE, s, IN), DATA)[0].params for s in (zero, other))
   assert tiny.same(a, b)
 
 

@@ -34,7 +34,7 @@ import tiny
 from configs import base
 from noisyjax.config.build import build_model
 from noisyjax.config.plan import phases_of
-from noisyjax.engine import step
+from noisyjax.engine import between_epochs
 from noisyjax.engine.net import path_matches
 from noisyjax.strategies import naive, pes, pes_semi
 from tiny import BATCH, CLASSES, ROWS
@@ -106,7 +106,7 @@ def test_pes_semi_steps_as_the_reference_and_no_other():
 def test_empty_splits_leave_a_finite_step(strategy, trusted):
   phase, _, state = entered(strategy)
   trust = jnp.full_like(state.targets.trust, trusted)
-  state = step.begin_epoch(strategy, state.replace(targets=state.targets.replace(trust=trust)), phase.rows)
+  state = between_epochs.begin_epoch(strategy, state.replace(targets=state.targets.replace(trust=trust)), phase.rows)
   new, _ = tiny.advance(phase, state, DATA)
   assert int(new.bad_step) == -1 and all(np.isfinite(a).all() for a in jax.tree.leaves(new.params))
   if trusted == 0 and strategy is PES:

@@ -35,7 +35,7 @@ from noisyjax.config.build import build_strategy
 from noisyjax.config.check import checked
 from noisyjax.config.plan import phases_of
 from noisyjax.data.training import TrainData
-from noisyjax.engine import step
+from noisyjax.engine import between_epochs
 from noisyjax.engine.state import Snapshot
 from noisyjax.estimate import transition
 from noisyjax.strategies import fixmatch, flexmatch, naive, posterior_match, pseudo_label
@@ -298,7 +298,7 @@ def test_with_verified_labels_alone_a_given_label_reaches_nothing(name):
   for data in (DATA, other):
     phase = phase_of(strategy, data)
     state, metrics = tiny.advance(phase, tiny.start(phase, data), data, 2)
-    state = step.begin_epoch(strategy, state, phase.rows)
+    state = between_epochs.begin_epoch(strategy, state, phase.rows)
     states.append((state.params, state.targets, state.extra, state.masks, state.dynamics, metrics))
   assert tiny.same(*states)
 

@@ -28,8 +28,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import brentq
 
 import tiny
-from noisyjax.engine import losses, step, train
+from noisyjax.engine import losses, train
 from noisyjax.engine.augment.mixup import mixup_pairs
+from noisyjax.engine.spec import run_keys
 from noisyjax.strategies import bi_tempered, bootstrap, gce, mae, sce
 from tiny import BATCH, CLASSES, ROOT
 
@@ -285,7 +286,7 @@ def test_mixup_mixes_what_the_paper_allows(name):
   state = tiny.start(phase, DATA)
   new, metrics = tiny.advance(phase, state, DATA)
   index = rows_of(LABELED)
-  key = jax.random.fold_in(jax.random.fold_in(step.keys(ROOT).views, 0), 0)  # epoch 0, stream 0
+  key = jax.random.fold_in(jax.random.fold_in(run_keys(ROOT).views, 0), 0)  # epoch 0, stream 0
   lam, partner = mixup_pairs(jax.random.fold_in(key, ~jnp.int32(0)), np.float32(1.0), BATCH)
   lam, partner = float(lam), np.asarray(partner)
   pixels = lam * PIXELS[index] + (1 - lam) * PIXELS[index][partner]

@@ -30,7 +30,7 @@ from scipy import stats
 from test_mixture import beta_reference
 
 import tiny
-from noisyjax.engine import step, train
+from noisyjax.engine import between_epochs, train
 from noisyjax.strategies import co_teaching, co_teaching_plus, cores2, jocor, loss_filter
 from noisyjax.system.errors import UserError
 from tiny import BATCH, CLASSES, ROOT, ROWS
@@ -193,7 +193,7 @@ def check_cores(strategy):
   state = train.refreshed(phase, state, jnp.asarray(DATA.images), ROOT)
   prior = np.bincount(DATA.given[passed], minlength=CLASSES) / passed.sum()
   assert_allclose(state.extra['prior'], prior, rtol=1e-6)
-  state = step.begin_epoch(strategy, state, phase.rows)
+  state = between_epochs.begin_epoch(strategy, state, phase.rows)
   index = rows_of(LABELED, state)
   new, metrics = tiny.advance(phase, state, DATA)
   logits, target = logits_of(state.params['net'], PIXELS[index]), GIVEN[index]

@@ -34,7 +34,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.neighbors import KNeighborsClassifier
 
 import tiny
-from noisyjax.engine import step
+from noisyjax.engine import between_epochs
 from noisyjax.strategies import promix, ssr_plus
 from noisyjax.strategies.shared import semi
 from tiny import BATCH, CLASSES, ROWS
@@ -113,7 +113,7 @@ def test_ssr_steps_as_the_reference_and_no_other():
 def test_ssr_with_nothing_selected_learns_features_alone():
   phase, _, state = entered(SSR)
   trust = jnp.zeros_like(state.targets.trust)
-  state = step.begin_epoch(SSR, state.replace(targets=state.targets.replace(trust=trust)), phase.rows)
+  state = between_epochs.begin_epoch(SSR, state.replace(targets=state.targets.replace(trust=trust)), phase.rows)
   assert not (np.asarray(state.masks['selected']) >= 0).any()
   new, _ = tiny.advance(phase, state, DATA)
   assert finite(new) and tiny.same(new.params['net'], state.params['net'])

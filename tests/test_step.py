@@ -14,8 +14,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tiny
-from noisyjax.engine import losses, score, step
+from noisyjax.engine import between_epochs, losses, score
 from noisyjax.engine.optim import Optimizer
+from noisyjax.engine.spec import run_keys
 from noisyjax.engine.state import Snapshot
 from noisyjax.engine.strategy import Out, Strategy, Views, supervised
 from noisyjax.engine.walk import rows as rows_at
@@ -248,7 +249,7 @@ def test_four_devices_equal_one_and_compile_once():
   script = """
 import dataclasses, types
 import jax, numpy as np, tiny
-from noisyjax.engine import step, train
+from noisyjax.engine import between_epochs, step, train
 from noisyjax.system import compile_cache
 from noisyjax.strategies import co_teaching
 compile_cache.enable()
@@ -291,8 +292,8 @@ def test_one_trace_whatever_the_numbers(rich, data):
   Counted.traces.clear()
   state, _ = tiny.advance(rich, state, data, 3)
   assert len(Counted.traces) == 1
-  state = step.end_epoch(state, np.float32(1.0), np.float32(0.5), rich.hyper)
-  state = step.begin_epoch(rich.strategy, state, rich.rows)
+  state = between_epochs.end_epoch(state, np.float32(1.0), np.float32(0.5), rich.hyper)
+  state = between_epochs.begin_epoch(rich.strategy, state, rich.rows)
   other = jax.tree.map(lambda a: a * np.asarray(0.5).astype(a.dtype), rich.hyper)  # every number of the phase
   state, metrics = tiny.advance(tiny.replaced(rich, {'smoothing': 0.3}, hyper=other), state, data, 3)
   assert tiny.mean(metrics, 'lr') == pytest.approx(0.05)
@@ -305,9 +306,9 @@ def test_a_step_and_an_epoch_keep_all_shapes_and_types(rich, data):
   assert not [kind for kind in jax.tree.leaves(want) if 'weak' in kind]  # as a restored checkpoint has them
   state, _ = tiny.advance(rich, state, data)
   assert avals(state) == want
-  state = step.end_epoch(state, np.float32(1.0), np.float32(0.5), rich.hyper)
+  state = between_epochs.end_epoch(state, np.float32(1.0), np.float32(0.5), rich.hyper)
   assert avals(state) == want
-  assert avals(step.begin_epoch(rich.strategy, state, rich.rows)) == want
+  assert avals(between_epochs.begin_epoch(rich.strategy, state, rich.rows)) == want
 
 
 def test_what_a_strategy_learns_and_remembers_beside_the_network(data):
@@ -319,7 +320,7 @@ def test_what_a_strategy_learns_and_remembers_beside_the_network(data):
   one, _ = tiny.advance(phase, state, data)
 
   x = jnp.asarray(data.images, jnp.float32)
-  walk = step.walks(state.masks, step.keys(ROOT).walk, state.epoch, CLASSES)['train']
+  walk = between_epochs.walks(state.masks, run_keys(ROOT).walk, state.epoch, CLASSES)['train']
   index = np.asarray(walk.order[:BATCH])
   logits, _ = phase.spec.net.look(state.params['net'], state.stats, x[index])
   target = jax.nn.one_hot(data.given[index], CLASSES)
@@ -365,7 +366,7 @@ def test_a_look_moves_nothing(pair, data):
   looked, more = tiny.advance(looks, state, data)
   moving = lambda s: (s.params, s.stats, s.opt)
   jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-5, atol=1e-7), moving(looked), moving(plain))
-  walk = step.walks(state.masks, step.keys(ROOT).walk, state.epoch, CLASSES)['train']
+  walk = between_epochs.walks(state.masks, run_keys(ROOT).walk, state.epoch, CLASSES)['train']
   logits, _ = pair.spec.net.look(state.params['net'], state.stats, jnp.asarray(data.images)[walk.order[:BATCH]])
   assert tiny.mean(more, 'looked') == pytest.approx(float(logits[..., 0].mean()), rel=1e-4)  # running statistics
   assert float(sums['passes'][0]) == 3 * 2 * BATCH
@@ -408,7 +409,9 @@ def epoch_of(phase, data):
   """One epoch, with the rows DROPPED at weight 0; returns the state and metrics, less the labels that we poison."""
   state = tiny.start(phase, data)
   weight = state.targets.weight.at[jnp.array(DROPPED)].set(0.0)
-  state = step.begin_epoch(phase.strategy, state.replace(targets=state.targets.replace(weight=weight)), phase.rows)
+  state = between_epochs.begin_epoch(
+    phase.strategy, state.replace(targets=state.targets.replace(weight=weight)), phase.rows
+  )
   state, sums = tiny.advance(phase, state, data, 2)
   return state.replace(targets=None), sums
 
@@ -470,7 +473,7 @@ def test_members_are_what_the_strategy_says_less_what_may_not_enter():
 
   soft = jnp.zeros((ROWS, CLASSES)).at[0, 1].set(0.7)
   targets = state.targets.replace(soft=soft, weight=state.targets.weight.at[20].set(0.0))
-  masks = step.begin_epoch(strategy, state.replace(targets=targets), rows).masks
+  masks = between_epochs.begin_epoch(strategy, state.replace(targets=targets), rows).masks
   weighs = np.arange(ROWS) != 20  # whatever the strategy says
   assert_array_equal(masks['train'], rows & weighs & (labeled | (np.arange(ROWS) == 0)))  # a soft target is a label
   assert_array_equal(masks['all'], rows & weighs)
@@ -612,14 +615,14 @@ def test_balanced_sampling_walks_the_allowed_rows_class_by_class():
   rows = np.arange(ROWS) % 4 > 0
   state = tiny.start(tiny.phase(NAIVE), data)
   expected = np.where(rows & (data.given >= 0), data.given, -1)
-  assert_array_equal(step.begin_epoch(NAIVE, state, rows, True).masks['train'], expected)
-  assert_array_equal(step.begin_epoch(NAIVE, state, rows).masks['train'], expected >= 0)
+  assert_array_equal(between_epochs.begin_epoch(NAIVE, state, rows, True).masks['train'], expected)
+  assert_array_equal(between_epochs.begin_epoch(NAIVE, state, rows).masks['train'], expected >= 0)
   soft = jnp.zeros((ROWS, CLASSES)).at[1, 2].set(0.6).at[1, 0].set(0.4)  # row 1 has no label but a belief
   state = state.replace(targets=state.targets.replace(soft=soft))
   expected[1] = 2
-  assert_array_equal(step.begin_epoch(NAIVE, state, rows, True).masks['train'], expected)
+  assert_array_equal(between_epochs.begin_epoch(NAIVE, state, rows, True).masks['train'], expected)
   counts = np.bincount(expected[expected >= 0])
-  walk = step.walks({'train': jnp.asarray(expected)}, step.keys(ROOT).walk, jnp.int32(0), CLASSES)['train']
+  walk = between_epochs.walks({'train': jnp.asarray(expected)}, run_keys(ROOT).walk, jnp.int32(0), CLASSES)['train']
   index, _, valid = rows_at(walk, 0, 3 * counts.min())
   assert_array_equal(np.bincount(expected[np.asarray(index)[np.asarray(valid)]]), [counts.min()] * 3)
 
@@ -664,7 +667,7 @@ def test_a_guess_is_in_training_mode_without_gradient_and_costs_one_pass(data):
   guesses, still, plain = states
   assert tiny.same(guesses.params['net'], plain.params['net'])  # no gradient comes through it
   assert tiny.same(still.stats, plain.stats) and not tiny.same(guesses.stats, plain.stats)
-  walk = step.walks(state.masks, step.keys(ROOT).walk, state.epoch, CLASSES)['train']
+  walk = between_epochs.walks(state.masks, run_keys(ROOT).walk, state.epoch, CLASSES)['train']
   images = jnp.asarray(data.images)[walk.order[:BATCH]]
   begun = tiny.start(tiny.phase(NAIVE), data)
   trained, _, _ = phase.spec.net.train(begun.params['net'], begun.stats, images, ROOT)  # without dropout

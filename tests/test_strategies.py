@@ -32,7 +32,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tiny
 from noisyjax.config.plugin_fields import STRATEGIES
-from noisyjax.engine import step, train
+from noisyjax.engine import between_epochs, train
 from noisyjax.strategies import clean_correction, co_teaching, loss_filter, naive
 from noisyjax.system import plugins
 from tiny import BATCH, CLASSES, ROOT, ROWS
@@ -210,7 +210,7 @@ def test_loss_filter_keeps_all_rows_until_its_warm_up_is_over():
   labeled, _ = everyone(None)
   for epoch, kept in ((0, labeled.sum()), (4, labeled.sum()), (5, int(0.6 * labeled.sum()))):
     at = state.replace(phase_epoch=jnp.array(epoch, jnp.int32))
-    masks = step.begin_epoch(phase.strategy, train.refreshed(phase, at, images, ROOT), IN).masks
+    masks = between_epochs.begin_epoch(phase.strategy, train.refreshed(phase, at, images, ROOT), IN).masks
     assert int(masks['train'].sum()) == kept, epoch
   assert_array_equal(masks['train'], small_losses(state.params['net'])[0])
 

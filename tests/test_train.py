@@ -11,9 +11,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tiny
-from noisyjax.engine import optim, score, step, train
+from noisyjax.engine import between_epochs, optim, score, step, train
 from noisyjax.engine.net import Net
 from noisyjax.engine.phase import chosen_from
+from noisyjax.engine.spec import run_keys
 from noisyjax.engine.state import Snapshot
 from noisyjax.estimate import scoring
 from noisyjax.strategies import loss_filter, naive
@@ -373,7 +374,9 @@ def test_the_schedule_sees_fractions_of_an_epoch_and_the_phase_length(data):
 
 
 def test_rows_change_order_from_epoch_to_epoch(data):
-  walks = [step.walks({'train': jnp.ones(ROWS, bool)}, step.keys(ROOT).walk, jnp.int32(e), CLASSES) for e in (0, 1)]
+  walks = [
+    between_epochs.walks({'train': jnp.ones(ROWS, bool)}, run_keys(ROOT).walk, jnp.int32(e), CLASSES) for e in (0, 1)
+  ]
   assert (np.asarray(walks[0]['train'].order) != np.asarray(walks[1]['train'].order)).any()
 
 
@@ -474,7 +477,16 @@ def test_a_first_phase_s_second_epoch_compiles_nothing(data):
   class Counts(Hooks):
     def epoch(self, phase, position, state, record):
       compiled.append(
-        [f._cache_size() for f in (step.train_step, step._begin_epoch, step._refresh, score._score_chunk, step.walks)]
+        [
+          f._cache_size()
+          for f in (
+            step.train_step,
+            between_epochs._begin_epoch,
+            between_epochs._refresh,
+            score._score_chunk,
+            between_epochs.walks,
+          )
+        ]
       )
 
   train.fit([phase], data, None, ROOT, Counts())

@@ -8,8 +8,9 @@ import numpy as np
 from flax import linen as nn
 
 from noisyjax.data.training import TrainData
-from noisyjax.engine import optim, step, train
+from noisyjax.engine import between_epochs, optim, step, train
 from noisyjax.engine.net import Net
+from noisyjax.engine.spec import run_keys
 
 ROWS, CLASSES, BATCH = 48, 3, 16
 ROOT = jax.random.key(7)
@@ -105,9 +106,9 @@ def start(a_phase, a_data, previous=None, number=0):
 
 def advance(a_phase, state, a_data, count=1, scan=False):
   """Returns the state `count` steps on, and the sums of their metrics; the state given stays usable."""
-  keys = step.keys(ROOT)
+  keys = run_keys(ROOT)
   state = copied(state)
-  walks = step.walks(state.masks, keys.walk, state.epoch, CLASSES)
+  walks = between_epochs.walks(state.masks, keys.walk, state.epoch, CLASSES)
   images = jnp.asarray(a_data.images)
   arguments = (a_phase.spec, a_phase.strategy, a_phase.hyper)
   if scan:

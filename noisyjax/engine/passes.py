@@ -16,10 +16,11 @@ from jax import Array
 from jax.extend import core
 
 from noisyjax.data.training import TrainData
-from noisyjax.engine import optim, step
+from noisyjax.engine import between_epochs, optim, step
 from noisyjax.engine.context import Ctx
 from noisyjax.engine.net import Net
 from noisyjax.engine.phase import Phase, enter
+from noisyjax.engine.spec import run_keys
 from noisyjax.engine.state import PyTree, TrainState
 from noisyjax.engine.strategy import Batches, Out, Strategy
 from noisyjax.models import small_cnn
@@ -95,8 +96,8 @@ def step_passes(strategy: Strategy) -> float:
 
   def one_step(root: Array, images: Array) -> tuple[TrainState, PyTree]:
     state = enter(phase, 0, data, images, root, None, template=True)
-    keys = step.keys(root)
-    walks = step.walks(state.masks, keys.walk, state.epoch, CLASSES)
+    keys = run_keys(root)
+    walks = between_epochs.walks(state.masks, keys.walk, state.epoch, CLASSES)
     return step.one_step(spec, counted, hyper, state, walks, images, keys)
 
   jax.eval_shape(one_step, jax.random.key(0), images)

@@ -10,8 +10,9 @@ from jax import Array
 
 from noisyjax.data.images import Images
 from noisyjax.data.training import TrainData
-from noisyjax.engine import dynamics, score, step
+from noisyjax.engine import between_epochs, dynamics, score, step
 from noisyjax.engine.net import Net, path_matches
+from noisyjax.engine.spec import run_keys
 from noisyjax.engine.state import PyTree, Snapshot, Targets, TrainState, new_control
 from noisyjax.engine.strategy import Strategy
 from noisyjax.system.errors import UserError, listed
@@ -207,7 +208,7 @@ def enter(
     state = state.replace(best=previous_state.best, control=state.control.replace(**chosen))
   else:
     state = state.replace(dynamics=record)
-  state = step.begin_epoch(strategy, state, phase.rows, phase.balance)
+  state = between_epochs.begin_epoch(strategy, state, phase.rows, phase.balance)
   return _settled(state)
 
 
@@ -262,9 +263,9 @@ def refreshed(
   scores = {}
   if phase.strategy.scores:
     scores = score.score_rows(net or phase.spec.net, phase.strategy, state, images, phase.chunk, averaged)
-  key = step.keys(root).refresh
+  key = run_keys(root).refresh
   epochs, classes = phase.hyper.epochs, phase.spec.classes
-  found = step.refresh(phase.strategy, state, scores, phase.rows, key, epochs, classes, previous_state)
+  found = between_epochs.refresh(phase.strategy, state, scores, phase.rows, key, epochs, classes, previous_state)
   targets, extra = _settled(found)
   return state.replace(targets=targets, extra=extra)
 

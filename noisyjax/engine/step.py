@@ -1,157 +1,27 @@
-"""The training step: the only place that computes a gradient.
+"""The training step: the only place that updates parameters.
 
 A step takes rows from the walks, gathers their images, augments them into views, calls the strategy's loss and updates
-each network once. All static values are in one hashable `Spec`; all numbers are arguments. Each phase is therefore
-traced once, and changed hyper-parameters do not trace it again.
+each network once. All static values are in one hashable `Spec`; learning rates and all other traced numbers are
+arguments (`Hyper`, and the `Traced` fields of the strategy). A phase is traced once, and another value of a traced
+number does not trace it again; another batch size, crop border or number of drawn operations does.
 """
 
-import dataclasses
-import functools
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from flax import struct
 from jax import Array
 from jax.sharding import NamedSharding, PartitionSpec
 
 from noisyjax.engine import dynamics, gather, optim, walk
 from noisyjax.engine.augment.mixup import mixup_pairs
 from noisyjax.engine.augment.ops import augment
-from noisyjax.engine.augment.strength import Strength, check_strength
+from noisyjax.engine.augment.strength import Strength
 from noisyjax.engine.gather import Gathered
-from noisyjax.engine.net import Net
-from noisyjax.engine.state import PyTree, Snapshot, Targets, TrainState, observe
-from noisyjax.engine.strategy import Batch, Batches, Ctx, Out, Scores, Strategy, Views
-
-
-@dataclasses.dataclass(frozen=True)
-class Spec:
-  """The static values of a phase.
-
-  Attributes:
-    net: the networks.
-    classes: number of classes, C.
-    batch_size: rows per step in a stream of ratio 1.
-    pipelines: (name, augmentation ops) of each pipeline.
-    mixup: whether mixup is on.
-    ema: whether the run keeps an exponential moving average of the networks.
-    mesh: devices that share the batch; None for one device.
-  """
-
-  net: Net
-  classes: int
-  batch_size: int
-  pipelines: tuple[tuple[str, tuple[str, ...]], ...]
-  mixup: bool = False
-  ema: bool = False
-  mesh: Any = None
-
-
-class Hyper(struct.PyTreeNode):
-  """The traced values of a phase: numbers only.
-
-  Attributes:
-    optimizer: the optimizer; its static fields remain static here.
-    schedule: numbers of the learning rate schedule.
-    strength: strength of each augmentation.
-    epochs: maximum number of epochs of the phase.
-    steps: steps per epoch.
-    mixup: alpha of the Beta distribution.
-    ema: decay of the exponential moving average.
-    stop: (patience in epochs, minimum improvement) of early stopping; patience 0 turns it off.
-    plateau: (patience in epochs, factor on the learning rate) of the plateau schedule; patience 0 turns it off.
-  """
-
-  optimizer: optim.Optimizer
-  schedule: optim.Schedule
-  strength: Strength
-  epochs: Array
-  steps: Array
-  mixup: Array
-  ema: Array
-  stop: tuple[Array, Array]
-  plateau: tuple[Array, Array]
-
-  @classmethod
-  def build(
-    cls,
-    optimizer: optim.Optimizer,
-    schedule: Mapping[str, Any] = MappingProxyType({}),
-    *,
-    epochs: float = 1,
-    steps: float = 1,
-    strength: Mapping[str, Any] = MappingProxyType({}),
-    mixup: float = 1.0,
-    ema: float = 0.0,
-    stop: tuple[int, float] = (0, 0.0),
-    plateau: tuple[int, float] = (0, 0.5),
-  ) -> 'Hyper':
-    """Returns the numbers of a phase, each cast to a fixed type, so that a new value does not trace the step again.
-
-    Args:
-      optimizer: see above.
-      schedule: fields of `optim.Schedule`; missing fields have defaults.
-      epochs: see above.
-      steps: see above.
-      strength: fields of `Strength`, by their names in the config; missing fields have defaults.
-      mixup: see above.
-      ema: see above.
-      stop: see above.
-      plateau: see above.
-
-    Raises:
-      UserError: a strength is out of range.
-    """
-    f32: Callable[[Any], Any] = np.float32  # a NumPy scalar; a compiled step takes it as an array
-    i32: Callable[[Any], Any] = np.int32
-    numbers: dict[str, Any] = {
-      'warmup': 0,
-      'final': 0,
-      'factor': 0.1,
-      'milestones': (),
-      'restart': 10,
-      'peak': 0.25,
-    } | dict(schedule)
-    curve: dict[str, Any] = {name: np.asarray(value, np.float32) for name, value in numbers.items()}
-    return cls(
-      optimizer=jax.tree.map(np.float32, optimizer),
-      schedule=optim.Schedule(**curve),
-      strength=jax.tree.map(np.float32, check_strength('augment', dict(strength))),
-      epochs=f32(epochs),
-      steps=f32(steps),
-      mixup=f32(mixup),
-      ema=f32(ema),
-      stop=(i32(stop[0]), f32(stop[1])),
-      plateau=(i32(plateau[0]), f32(plateau[1])),
-    )
-
-
-class Keys(struct.PyTreeNode):
-  """Named children of the run's key.
-
-  The order of the rows and their augmentation have keys of their own, so that both are the same for all strategies.
-
-  Attributes:
-    walk: key of the order of the rows.
-    views: key of the augmentation.
-    step: key of the loss: dropout and the strategy's random numbers.
-    refresh: key of the strategy's `refresh`.
-  """
-
-  walk: Array
-  views: Array
-  step: Array
-  refresh: Array
-
-
-def keys(root: Array) -> Keys:
-  """Returns the named children of the run's key."""
-  return Keys(*(jax.random.fold_in(root, i) for i in range(1, 5)))
+from noisyjax.engine.spec import Hyper, Keys, Spec
+from noisyjax.engine.state import PyTree, Snapshot, TrainState
+from noisyjax.engine.strategy import Batch, Batches, Ctx, Out, Strategy, Views
 
 
 def _views(
@@ -400,108 +270,3 @@ def _many_steps(
 train_step = jax.jit(one_step, static_argnames='spec', donate_argnames='state')
 train_steps = jax.jit(_many_steps, static_argnames=('spec', 'count'), donate_argnames='state')
 add = jax.jit(lambda a, b: jax.tree.map(jnp.add, a, b))
-
-
-def begin_epoch(strategy: Strategy, state: TrainState, rows: Array | np.ndarray, balance: bool = False) -> TrainState:
-  """Sets `state.masks`, the members of each stream in the epoch that begins.
-
-  Members are the rows that `strategy.members` returns, without rows that the phase may not use, rows of weight 0 and,
-  in labeled streams, rows without a label.
-
-  Args:
-    strategy: strategy of the phase.
-    state: state after `refresh`.
-    rows: bool [N], the rows that the phase may use.
-    balance: whether the batches of a labeled stream take rows from one class after another, so that all classes are
-      seen equally often. Groups that the strategy itself returns are kept.
-  """
-  # The masks of the last epoch are removed: the first epoch of a phase has none, and would need a second program.
-  return _begin_epoch(strategy, state.replace(masks={}), rows, balance)
-
-
-@functools.partial(jax.jit, static_argnames='balance')
-def _begin_epoch(strategy: Strategy, state: TrainState, rows: Array, balance: bool) -> TrainState:
-  t = state.targets
-  out = {}
-  for name, members in strategy.members(state).items():
-    allowed = rows & (t.weight > 0) & (t.labeled if strategy.streams[name].labeled else True)
-    if balance and strategy.streams[name].labeled and members.dtype == bool:
-      classes = t.label if t.soft is None else jnp.where(t.label >= 0, t.label, t.soft.argmax(-1))
-      members = jnp.where(members, classes, -1)
-    out[name] = members & allowed if members.dtype == bool else jnp.where(allowed, members, -1)
-  # An epoch may be too short to visit all rows. Until it visits a row, the row counts as chosen if the first stream has
-  # it.
-  first = out[next(iter(strategy.streams))]
-  chosen = jnp.broadcast_to(first if first.dtype == bool else first >= 0, state.dynamics.chosen.shape)
-  return state.replace(masks=out, dynamics=state.dynamics.replace(chosen=chosen))
-
-
-@functools.partial(jax.jit, static_argnames='classes')
-def walks(members: dict[str, Array], key: Array, epoch: Array, classes: int) -> dict[str, walk.Walk]:
-  """Returns the walk of each stream for this epoch; all walks use the same permutation of the rows."""
-  key = jax.random.fold_in(key, epoch)
-  return {name: walk.walk(m, key, classes) for name, m in members.items()}
-
-
-def refresh(
-  strategy: Strategy,
-  state: TrainState,
-  scores: Scores,
-  rows: Array | np.ndarray,
-  key: Array,
-  epochs: Array,
-  classes: int,
-  previous_state: TrainState | None = None,
-) -> tuple[Targets, PyTree]:
-  """Calls the strategy's `refresh`.
-
-  Args:
-    strategy: strategy of the phase.
-    state: current state.
-    scores: scores of all rows.
-    rows: bool [N], the rows that the phase may use.
-    key: refresh key of the run; the epoch is folded into it.
-    epochs: length of the phase.
-    classes: number of classes.
-    previous_state: final state of the previous phase, on entering a phase; otherwise None.
-
-  Returns:
-    The new targets and the new `extra`.
-  """
-  return _refresh(strategy, state.replace(masks={}), scores, rows, key, epochs, classes, previous_state)
-
-
-@functools.partial(jax.jit, static_argnames='classes')
-def _refresh(
-  strategy: Strategy,
-  state: TrainState,
-  scores: Scores,
-  rows: Array,
-  key: Array,
-  epochs: Array,
-  classes: int,
-  previous_state: TrainState | None,
-) -> tuple[Targets, PyTree]:
-  key = jax.random.fold_in(key, state.epoch)
-  ctx = Ctx(
-    key, state.phase_epoch, epochs, state.phase_epoch / epochs, classes, rows=rows, previous_state=previous_state
-  )
-  return strategy.refresh(state, scores, ctx)
-
-
-@functools.partial(jax.jit, donate_argnames='state')
-def end_epoch(state: TrainState, watched: Array, accuracy: Array, hyper: Hyper) -> TrainState:
-  """Updates counters, early stopping, plateau schedule and the snapshot of the best epoch.
-
-  Args:
-    state: state after the last step of the epoch; donated.
-    watched: value that early stopping and the plateau schedule watch; smaller is better.
-    accuracy: validation accuracy; negative without validation rows.
-    hyper: traced values of the phase.
-  """
-  epoch = state.epoch + 1
-  control, better = observe(state.control, watched, accuracy, epoch, hyper.stop, hyper.plateau)
-  best = jax.tree.map(lambda old, new: jnp.where(better, new, old), state.best, state.current)
-  return state.replace(
-    control=control, best=best, epoch=epoch, phase_epoch=state.phase_epoch + 1, tick=jnp.zeros_like(state.tick)
-  )

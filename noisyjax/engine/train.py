@@ -10,8 +10,9 @@ from jax import Array
 
 from noisyjax.data.images import Images
 from noisyjax.data.training import TrainData
-from noisyjax.engine import first_loss, score, step
+from noisyjax.engine import between_epochs, first_loss, score, step
 from noisyjax.engine.phase import Phase, enter, epoch_steps, refreshed
+from noisyjax.engine.spec import run_keys
 from noisyjax.engine.state import TrainState
 from noisyjax.estimate import scoring
 
@@ -88,7 +89,7 @@ def fit(
   everywhere = lambda tree: tree
   if (mesh := plan[0].spec.mesh) is not None:
     everywhere = lambda tree: jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
-  images, keys = everywhere((jnp.asarray(data.images), step.keys(root)))
+  images, keys = everywhere((jnp.asarray(data.images), run_keys(root)))
   begun: tuple[Any, Position] = resume or (None, Position())
   state, position = begun
   for number in range(position.phase, len(plan)):
@@ -113,8 +114,8 @@ def fit(
         if strategy.refreshes and strategy.refresh_on == 'epoch':
           state = refreshed(phase, state, images, root, averaged=strategy.averaged)
           position.passes += strategy.networks * len(data.given) * strategy.scores
-        state = step.begin_epoch(strategy, state, phase.rows, phase.balance)
-      walks = step.walks(state.masks, keys.walk, state.epoch, phase.spec.classes)
+        state = between_epochs.begin_epoch(strategy, state, phase.rows, phase.balance)
+      walks = between_epochs.walks(state.masks, keys.walk, state.epoch, phase.spec.classes)
       ahead = None
       while tick < position.steps:
         count = min(phase.per_call or even_call(position.steps), position.steps - tick)
@@ -171,4 +172,4 @@ def _close_epoch(
     scores = {'val_loss': found['loss'], 'val_accuracy': found['accuracy']}
     accuracy = found['accuracy']
     watched = found['loss'] if phase.watch == 'val_loss' else -found['accuracy']
-  return step.end_epoch(state, np.float32(watched), np.float32(accuracy), hyper), scores
+  return between_epochs.end_epoch(state, np.float32(watched), np.float32(accuracy), hyper), scores

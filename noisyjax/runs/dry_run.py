@@ -21,8 +21,9 @@ from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import resolved
 from noisyjax.data.prepare import Audit, Prepared, prepare
 from noisyjax.data.training import TrainData
-from noisyjax.engine import passes, step
+from noisyjax.engine import between_epochs, passes, step
 from noisyjax.engine.phase import Phase, enter, epoch_steps
+from noisyjax.engine.spec import run_keys
 from noisyjax.engine.state import TrainState
 from noisyjax.models.protocol import is_trained
 from noisyjax.reports import formatting
@@ -73,7 +74,7 @@ def text(config: ConfigDict, timed: bool = False) -> str:
   for number, phase in enumerate(phases):
     previous_phase = phases[number - 1] if number else None
     state = enter(phase, number, prepared.train, None, root, state, previous_phase, template=True)
-    costs.append(_cost(phase, state, prepared.train, step.keys(root), looked, rate))
+    costs.append(_cost(phase, state, prepared.train, run_keys(root), looked, rate))
   how = 'measured on a few steps' if timed else 'by the operations of a step; --dry_run=timed runs a few'
   seconds = progress.duration(sum(c.seconds for c in costs))
   lines += [
@@ -162,7 +163,7 @@ def _cost(phase: Phase, state: TrainState, data: TrainData, keys: step.Keys, loo
   """
   own, steps = phase.strategy, epoch_steps(phase, state)
   hyper = phase.hyper.replace(steps=np.float32(steps))
-  walks = step.walks(state.masks, keys.walk, state.epoch, data.classes)
+  walks = between_epochs.walks(state.masks, keys.walk, state.epoch, data.classes)
   chunk = np.asarray(data.images.take(np.arange(min(phase.chunk, len(data.images)))))
   one = lambda state, images: step.one_step(phase.spec, own, hyper, state, walks, images, keys)
   look = lambda networks, images: phase.spec.net.look(networks.params, networks.stats, images)[0]

@@ -1,6 +1,7 @@
 """What every test runs under: JAX on its persistent compilation cache, so that a second run compiles little."""
 
 import os
+import signal
 from pathlib import Path
 
 # Programs here are small and run a few times: what the compiler does not optimise is time saved.
@@ -9,6 +10,10 @@ os.environ['XLA_FLAGS'] = f'--xla_backend_optimization_level=0 {os.environ.get("
 # Real data, where they lie beside the checkout; the tests that need them are skipped elsewhere.
 if (REAL := Path(__file__).resolve().parents[2] / 'shared' / 'data').is_dir():
   os.environ.setdefault('NOISYJAX_DATA', str(REAL))
+
+# A background job of a shell ignores Ctrl-C, and so would its children; the tests send it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+  signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import jax
 import pytest

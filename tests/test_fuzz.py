@@ -22,7 +22,7 @@ from noisyjax.config.flat import flat
 from noisyjax.config.override import override, set_field
 from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import resolved
-from noisyjax.data import dataset, decode, files, label_file, labels, match, noise, pixels, split
+from noisyjax.data import dataset, decode, files, label_file, labels, match, noise, pixels, row_spec, split
 from noisyjax.data.column import column_of
 from noisyjax.data.training import TrainData
 from noisyjax.experiments import grid
@@ -441,6 +441,6 @@ def test_splits(tmp_path):
       rng, (one(rng, TEXTS), f'{one(rng, TEXTS)}:{one(rng, TEXTS)}', f'@{path}', '0.5', '0:9', ',', f'@{tmp_path}')
     )
     path.write_bytes(mutated(rng, one(rng, (b'1\n2\n3\n', b'0\r\n7\r\n', '\n'.join(map(str, ids[:3])).encode()))))
-    split.parse('data.val', text, ids)
+    row_spec.parse('data.val', text, ids)
 
   fuzzed('splits', 300, case)

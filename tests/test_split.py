@@ -6,7 +6,8 @@ from ml_collections import ConfigDict
 
 import runs
 from noisyjax.data import dataset as datasets, prepare
-from noisyjax.data.split import draw, folds, parse, reveal, split
+from noisyjax.data.row_spec import parse
+from noisyjax.data.split import draw, folds, reveal, split
 from noisyjax.system.errors import UserError
 
 N = 400

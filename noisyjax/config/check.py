@@ -26,7 +26,7 @@ def checked(config: ConfigDict) -> ConfigDict:
 
 
 def plan_of(config: ConfigDict) -> Plan:
-  """Checks a config and resolves it, before any data are loaded or files written.
+  """Checks a config and resolves it, before data are loaded or files written. Plug-ins that it names are executed.
 
   Returns:
     The plan of a copy of the config in which every value has the type of its field. For example 1 becomes 1.0, a list
@@ -36,7 +36,7 @@ def plan_of(config: ConfigDict) -> Plan:
     UserError: a name is unknown, a value is out of range, or values contradict one another. The message names the
       field, its value and what was expected.
   """
-  config = _settled(config)
+  config = _converted(config)
   _check_values(config)
   find_model(config.model.name)
   plan = Plan.of(config)
@@ -112,7 +112,7 @@ def complete(config: ConfigDict, where: str) -> None:
     )
 
 
-def _settled(config: ConfigDict) -> ConfigDict:
+def _converted(config: ConfigDict) -> ConfigDict:
   """Returns a copy in which plug-ins are loaded and every value has the type of its field."""
   config = config.copy_and_resolve_references()
   complete(config, 'config')

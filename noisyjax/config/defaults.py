@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
   c.mixup = 0.0  # alpha of mixup; 0: none
   c.balance = False  # visit the labeled rows class by class in turn, so that all classes are seen equally often
   c.told = ()  # further knowledge by which these values were chosen, such as 'noise rate'; results report it
-  c.select = 'best'  # epoch that a run reports: best (by validation accuracy; last without validation) or last
+  c.select = 'best'  # epoch of the last phase to report: best (by validation accuracy; last without it) or last
 
   c.strategy = strategy_fields()  # name, and a table of fields per strategy: --config.strategy.co_teaching.forget=0.4
   c.strategy.name = 'naive'
@@ -69,7 +69,7 @@ def get_config() -> ConfigDict:
 
   c.augment = ConfigDict()
   # Ops in order: crop, flip, rotate, jitter, resized_crop, cutout, random_cutout, rand_augment, auto_augment, jpeg.
-  c.augment.weak = ('crop', 'flip')  # ops of the view that every method learns from
+  c.augment.weak = ('crop', 'flip')  # ops of the first view
   c.augment.strong = ('crop', 'flip', 'rand_augment', 'random_cutout')  # second view: FixMatch, SOP+, SSR+, ProMix
   c.augment.rotation = 15.0  # maximum angle of rotate, in degrees
   c.augment.brightness = 0.4

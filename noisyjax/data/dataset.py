@@ -3,7 +3,8 @@
 The id of a sample is the sha256 of its decoded pixels before any resize. Renaming, moving, converting to another
 lossless format or another `data.size` do not change it. Exact duplicates are numbered in row order: the first has no
 suffix, the next ones have `-1`, `-2`, …, so that adding a duplicate later does not change earlier ids. A `Dataset`
-never contains true labels: sources return them separately, and only the audit reads them.
+never contains true labels: sources return them separately, and only the audit and `split.reveal` (for `data.trusted`)
+read them.
 """
 
 import dataclasses
@@ -232,10 +233,11 @@ def load(config: ConfigDict) -> tuple[Dataset, np.ndarray]:
   Raises:
     UserError: there is no such source, or the data are invalid.
   """
+  source = plugins.find('noisyjax.data.sources', config.source, 'load', 'data.source')
   if config.features and not config.size and config.fit != 'exact':  # files keep the details that the network sees
     config = config.copy_and_resolve_references()
     config.size = features.extractor(config.features).weights.size
-  dataset, truth = plugins.find('noisyjax.data.sources', config.source, 'load', 'data.source')(config)
+  dataset, truth = source(config)
   images = dataset.images
   if images.dtype == np.uint8:  # the others are features
     images = decode.fit_images(images, config.size, config.fit, dataset.names)

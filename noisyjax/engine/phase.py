@@ -221,13 +221,13 @@ def continues(phase: Phase, previous_phase: Phase) -> bool:
   return same and phase.reset == 'none' and not phase.labels and np.array_equal(phase.rows, previous_phase.rows)
 
 
-def chosen_from(plan: list[Phase]) -> int:
+def chosen_from(phases: list[Phase]) -> int:
   """Returns the index of the first phase whose epochs may be the best one.
 
   It is the last phase or, if that `continues` earlier phases, the first of these.
   """
-  number = len(plan) - 1
-  while number and continues(plan[number], plan[number - 1]):
+  number = len(phases) - 1
+  while number and continues(phases[number], phases[number - 1]):
     number -= 1
   return number
 

@@ -1,4 +1,4 @@
-"""The state of a training run: everything that a resumed run needs. It contains no random key."""
+"""The state of a training run: all arrays that a resumed run needs, without random keys."""
 
 from typing import Any
 
@@ -18,7 +18,8 @@ class Targets(struct.PyTreeNode):
     label: int32 [N]; -1 = unlabeled.
     soft: float32 [N, C], soft labels; None if labels are hard.
     weight: float32 [N], weight in the losses; rows of weight 0 are not used at all.
-    trust: float32 [M, N], each network's estimate of the probability that the label is correct.
+    trust: float32 [M, N] in 0-1, what the strategy's `refresh` decided for each row and network: the probability that
+      the label is correct (DivideMix) or whether the row is kept (AUM), for example. 1 until then.
   """
 
   label: Array
@@ -71,7 +72,7 @@ class Snapshot(struct.PyTreeNode):
 
 
 class TrainState(struct.PyTreeNode):
-  """Everything that a resumed run needs.
+  """All arrays that a resumed run needs.
 
   Attributes:
     step: int32, optimizer steps since the run began.

@@ -62,7 +62,7 @@ def even_call(steps: int, about: int = 16) -> int:
 
 
 def fit(
-  plan: list[Phase],
+  phases: list[Phase],
   data: TrainData,
   validation: tuple[Images, np.ndarray] | None,
   root: Array,
@@ -72,7 +72,7 @@ def fit(
   """Runs the phases.
 
   Args:
-    plan: the phases.
+    phases: the phases of the run, in order.
     data: the training rows.
     validation: images, uint8, and labels, int32, of the validation rows; or None.
     root: key of the run.
@@ -87,16 +87,16 @@ def fit(
     Diverged: new networks or their first loss are not finite.
   """
   everywhere = lambda tree: tree
-  if (mesh := plan[0].spec.mesh) is not None:
+  if (mesh := phases[0].spec.mesh) is not None:
     everywhere = lambda tree: jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
   images, keys = everywhere((jnp.asarray(data.images), run_keys(root)))
   begun: tuple[Any, Position] = resume or (None, Position())
   state, position = begun
-  for number in range(position.phase, len(plan)):
-    phase = plan[number]
+  for number in range(position.phase, len(phases)):
+    phase = phases[number]
     strategy = phase.strategy
     if resume is None or number > position.phase:
-      previous_phase = plan[number - 1] if number else None
+      previous_phase = phases[number - 1] if number else None
       state = enter(phase, number, data, images, root, state, previous_phase)
       position = dataclasses.replace(position, phase=number, steps=epoch_steps(phase, state), totals={})
       if strategy.scores:

@@ -1,6 +1,8 @@
-"""Scores a run against the truth. It is told everything and tells nothing: no value from here returns to the run.
+"""Scores a run against the true labels and the test rows. No value computed here influences training or selection.
 
-Whatever happens to the test images or the true labels, everything but what this file writes stays bit for bit the same.
+If the test images or the true labels change, all outputs of a run stay bit-identical, except `audit.jsonl`,
+`audit.parquet`, the block `audit` of result.json, and the report and pictures made of them. (True labels that
+`data.trusted` reveals are training data and do not belong to the audit.)
 """
 
 from collections.abc import Callable

@@ -51,8 +51,8 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
       seed: of initialisation, order and augmentation.
       size: side in pixels that paths, PIL images and arrays of mixed sizes are cropped to; 0: their median short side,
         at most 64. An array [N, H, W, C] is taken as it is.
-      settings: dotted field of the config → value, such as {'optim.lr': 0.1, 'strategy.elr.lam': 3.0}.
-      config: what to begin with, instead of `find.recipe`; the other arguments are set in it.
+      settings: dotted field of the config → value, such as {'optim.lr': 0.1, 'strategy.elr.beta': 0.7}.
+      config: what to begin with, instead of `in_memory.recipe`; the other arguments are set in it.
     """
     self.method = method
     self.model = model

@@ -111,7 +111,7 @@ def fit(config: ConfigDict | Plan, data: TrainData, hooks: train.Hooks | None = 
   """Trains by `config` on `data`, without validation; the last epoch is what remains.
 
   Args:
-    config: as `configs/base.py` builds it; its data, noise and checkpoint fields are not looked at.
+    config: as `configs/base.py` builds it; its data, noise and checkpoint fields are checked but not used.
     data: the training rows.
     hooks: who watches; None: nobody.
   Raises:

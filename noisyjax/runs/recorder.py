@@ -41,7 +41,7 @@ class Recorder:
 
   def __init__(self, plan: Plan, folder: Path, prepared: Prepared, auditor: Auditor, phases: list[Phase]) -> None:
     config = plan.config
-    self._config, self._folder, self._prepared, self._auditor, self._plan = config, folder, prepared, auditor, phases
+    self._config, self._folder, self._prepared, self._auditor, self._phases = config, folder, prepared, auditor, phases
     self._digest = formats.digest(json.loads(json.dumps(resolved(plan))))
     self._metrics = storage.JsonLines(folder / 'metrics.jsonl')
     self._board = storage.TensorBoard(folder / 'tensorboard') if config.tensorboard else None
@@ -87,7 +87,7 @@ class Recorder:
             'them back, or choose another workdir.'
           )
       number = record['position']['phase']
-      state = enter(self._plan[number], number, data, None, root, None, template=True)
+      state = enter(self._phases[number], number, data, None, root, None, template=True)
       if record['soft'] and state.targets.soft is None:  # soft targets of a phase before this one
         soft = np.zeros((len(data.given), data.classes), np.float32)
         state = state.replace(targets=state.targets.replace(soft=soft))
@@ -180,10 +180,12 @@ class Recorder:
   def _say(self, record: dict, left: int) -> None:
     """Logs an epoch; `left` is the number of epochs left in its phase."""
     self._clock.tick()
-    left += sum(phase.epochs for phase in self._plan[record['phase'] + 1 :])
+    left += sum(phase.epochs for phase in self._phases[record['phase'] + 1 :])
     loss, accuracy = record.get('loss', record.get('objective')), record.get('val_accuracy')
+    phase = f' ({record["strategy"]})' if len(self._phases) > 1 else ''
     self._lines.say(
-      f'epoch {record["epoch"]}/{record["epoch"] + left}' + (f' ({record["strategy"]})' if len(self._plan) > 1 else ''),
+      f'epoch {record["epoch"]}/{record["epoch"] + left}'
+      + (f' ({record["strategy"]})' if len(self._phases) > 1 else ''),
       '' if loss is None else f'loss {loss:.3f}',
       '' if accuracy is None else f'val {100 * accuracy:.1f} % ({self._config.data.val_labels})',
       f'{record["images_per_second"]:.0f} images/s',

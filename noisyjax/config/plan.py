@@ -16,7 +16,7 @@ from noisyjax.engine import optim, step, strategy
 from noisyjax.engine.net import Net
 from noisyjax.engine.phase import Phase
 from noisyjax.models.weights.pretrained import Weights
-from noisyjax.system.errors import UserError, listed
+from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
 
 # Fields that apply to the whole run and cannot be overridden by a phase.
@@ -144,8 +144,8 @@ def _engine_phase(planned: PlannedPhase, data: TrainData, devices: int, first: b
   rows = ROWS[c.rows](data.given, data.verified) & data.used
   if not rows.any():
     raise UserError(
-      f'rows: {c.rows!r} leaves no row to phase {name!r} (of {len(rows)} training rows); expected such rows in the '
-      f'data, or another choice of: {listed(ROWS)}.'
+      f'rows: {c.rows!r} leaves no row to phase {name!r} (of {len(rows)} training rows); expected all, labeled '
+      '(rows with a given label), trusted (with a verified label) or untrusted (without one), of which there is a row.'
     )
   if 'verified' in method.needs and not (data.verified >= 0).any():
     raise UserError(

@@ -182,7 +182,6 @@ class Recorder:
     self._clock.tick()
     left += sum(phase.epochs for phase in self._phases[record['phase'] + 1 :])
     loss, accuracy = record.get('loss', record.get('objective')), record.get('val_accuracy')
-    phase = f' ({record["strategy"]})' if len(self._phases) > 1 else ''
     self._lines.say(
       f'epoch {record["epoch"]}/{record["epoch"] + left}'
       + (f' ({record["strategy"]})' if len(self._phases) > 1 else ''),

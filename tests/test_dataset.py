@@ -117,7 +117,9 @@ def test_label_arrays_are_judged_by_row(values, message):
 
 
 def test_unknown_source_lists_the_sources():
-  with pytest.raises(UserError, match=r"data.source: unknown value 'image'.*Did you mean 'images'.*digits, features, folders"):
+  with pytest.raises(
+    UserError, match=r"data.source: unknown value 'image'.*Did you mean 'images'.*digits, features, folders"
+  ):
     dataset.load(types.SimpleNamespace(source='image'))
 
 

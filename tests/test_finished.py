@@ -16,7 +16,7 @@ from noisyjax.data import prepare
 from noisyjax.experiments import grid, kfold, sweep
 from noisyjax.reports import report
 from noisyjax.reports.record import read
-from noisyjax.runs import checkpoint, in_memory, run
+from noisyjax.runs import checkpoint, in_memory, result as result_of_run, run
 from noisyjax.runs.identity import Stale
 from noisyjax.system import formats, seal, storage, version
 from noisyjax.system.errors import UserError
@@ -140,7 +140,7 @@ def test_without_config_json_a_run_is_not_gone_on_with(path, tmp_path):
 def test_an_interrupted_run_of_other_data_begins_anew_on_request(path, tmp_path, monkeypatch):
   config, folder = recipe(path), tmp_path / 'w'
   with monkeypatch.context() as patch:
-    patch.setattr(run, '_result', lambda *args, **kwargs: (_ for _ in ()).throw(KeyboardInterrupt))
+    patch.setattr(result_of_run, 'summarized', lambda *args, **kwargs: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
       run.run(config, folder)
   change(path, labels=[0])

@@ -100,7 +100,9 @@ def _plan(config: ConfigDict, labels: np.ndarray, parts: Sequence[np.ndarray]) -
   fewest = min(int((np.delete(labels, held) >= 0).sum()) for held in parts)
   if not config.steps_per_epoch and fewest < config.batch_size:
     size = fitting(config.batch_size, fewest)
-    log.info('batch_size: %d is larger than the %d rows of a fold; %d is used.', config.batch_size, fewest, size)
+    log.info(
+      'batch_size: %d is larger than the %d training rows of a fold; %d is used.', config.batch_size, fewest, size
+    )
     config.batch_size = size
   return Plan.of(config)
 
@@ -148,7 +150,7 @@ def _check_folds(labels: np.ndarray, groups: np.ndarray, classes: Sequence[str],
   few = [f'{name!r} ({n})' for name, n in zip(classes, counts) if 0 < n < folds]
   if max(counts) < folds:
     raise UserError(
-      f'labels: no class has {folds} different images, one a fold (folds={folds}): {listed(few)}. Expected '
+      f'labels: no class has {folds} different images, one per fold (folds={folds}): {listed(few)}. Expected '
       'more images or fewer folds.'
     )
   if few:

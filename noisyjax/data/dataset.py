@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -223,6 +223,25 @@ def validate(dataset: Dataset, truth: np.ndarray) -> list[str]:
   return [f'{len(empty)} of {len(classes)} classes have no row: {listed(empty)}.'] if empty else []
 
 
+class Source(Protocol):
+  """A source of data: `load` of a module of `noisyjax.data.sources`, or of a file that `data.source` names."""
+
+  def __call__(self, config: ConfigDict) -> tuple['Dataset', np.ndarray]:
+    """Reads a data set.
+
+    Args:
+      config: `config.data`. The source reads what it needs, such as `path`, `labels`, `classes` and `unlabeled`.
+
+    Returns:
+      The data set, with the given labels and whatever labels were verified; and the true labels, int32 [N], -1 where
+      they are unknown, which only the audit and `data.trusted` use.
+
+    Raises:
+      UserError: the data are missing or invalid; the message names the file or field.
+    """
+    ...
+
+
 def load(config: ConfigDict) -> tuple[Dataset, np.ndarray]:
   """Loads the data set that `config` (`config.data`) describes.
 
@@ -233,7 +252,7 @@ def load(config: ConfigDict) -> tuple[Dataset, np.ndarray]:
   Raises:
     UserError: there is no such source, or the data are invalid.
   """
-  source = plugins.find('noisyjax.data.sources', config.source, 'load', 'data.source')
+  source: Source = plugins.find('noisyjax.data.sources', config.source, 'load', 'data.source')
   if config.features and not config.size and config.fit != 'exact':  # files keep the details that the network sees
     config = config.copy_and_resolve_references()
     config.size = features.extractor(config.features).weights.size

@@ -164,7 +164,7 @@ def fit_image(image: np.ndarray, size: int, fit: str) -> np.ndarray:
   return np.asarray(picture.crop((left, top, left + size, top + size))).reshape(size, size, channels)
 
 
-def fit_images(images: np.ndarray, size: int, fit: str, names: Sequence[str]) -> np.ndarray:
+def fit_images(images: np.ndarray, size: int, fit: str, names: Sequence[str] | np.ndarray) -> np.ndarray:
   """Returns images, uint8 [N, H, W, C], resized to `size` x `size` (0 = unchanged) according to `fit`.
 
   Raises:
@@ -176,7 +176,7 @@ def fit_images(images: np.ndarray, size: int, fit: str, names: Sequence[str]) ->
   return stack([fit_image(image, size, fit) for image in images], names, size)
 
 
-def stack(images: Sequence[np.ndarray], names: Sequence[str], size: int) -> np.ndarray:
+def stack(images: Sequence[np.ndarray], names: Sequence[str] | np.ndarray, size: int) -> np.ndarray:
   """Stacks images to [N, H, W, C]; all must be `size` x `size`, or of equal size if `size` is 0.
 
   Raises:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from noisyjax.config.build import find_strategy
-from noisyjax.engine import dynamics, train
+from noisyjax.engine import dynamics
+from noisyjax.engine.state import Targets
 from noisyjax.estimate import mixture
 from noisyjax.strategies import loss_filter, promix
 from noisyjax.system.errors import UserError
@@ -48,7 +49,7 @@ def test_co_teaching_and_its_followers_may_estimate_the_rate(name):
 
 def test_promix_may_estimate_the_rate():
   loss, keep = losses_of_a_third()
-  targets = train.Targets(jnp.arange(1000) // 10 % 5, None, jnp.asarray(keep, jnp.float32), jnp.ones((2, 1000)))
+  targets = Targets(jnp.arange(1000) // 10 % 5, None, jnp.asarray(keep, jnp.float32), jnp.ones((2, 1000)))
   state, ctx = types.SimpleNamespace(targets=targets, extra={}), types.SimpleNamespace(rows=keep, classes=5)
   build = promix.Strategy.build
   assert build(rho=-1.0).needs == () and build().needs == ('rate',)

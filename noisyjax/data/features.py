@@ -1,8 +1,8 @@
-"""Features of images: what a pretrained network makes of them, computed once and kept in the cache.
+"""Features of images, computed once by a pretrained network and stored in the cache.
 
-Features travel as images do: float16 [N, V, 1, F], "images" of V rows and one column. The first row holds the features
-of the image itself, the others those of augmented views of it: random boxes of a half to all of its area, every second
-one mirrored. Images are resized to the side that the weights want.
+Features have the layout of images: float16 [N, V, 1, F] with V views as rows and one column. The first view is the
+image itself. The others are augmented views: random crops with 50 to 100 % of the image's area, mirrored with
+probability 1/2. All views are resized to the input size of the pretrained network.
 """
 
 import dataclasses
@@ -26,21 +26,21 @@ from noisyjax.system.log import log
 
 PyTree = Any
 
-BLOCK = 256  # images that the cache keeps together: what an interruption costs at most
-CHUNK = 32  # images a forward pass
-SMALLEST = 0.5  # part of an image's area that a view shows at least
-VERSION = 1  # of what is computed here; another one leaves old entries of the cache alone
+BLOCK = 256  # images per entry of the cache; an interruption loses the work on one entry at most
+CHUNK = 32  # images per forward pass
+SMALLEST = 0.5  # minimum fraction of the image's area in an augmented view
+VERSION = 1  # version of the computation; after a change, entries of the cache with another version are not used
 
 
 @dataclasses.dataclass(frozen=True)
 class Extractor:
-  """A pretrained network without its head; static in a compiled call.
+  """A pretrained network whose head is not used; a static argument of compiled functions.
 
   Attributes:
-    name: of the model.
-    model: a Linen module.
-    weights: its weights.
-    views: augmented views of each image, beside the image itself.
+    name: name of the model.
+    model: Flax module.
+    weights: its pretrained weights.
+    views: number of augmented views per image, in addition to the image itself.
   """
 
   name: str
@@ -50,10 +50,15 @@ class Extractor:
 
 
 def extractor(text: str, views: int = 0, where: str = 'data.features') -> Extractor:
-  """Returns the extractor that `text` names: "efficientnet_lite0", or "resnet50:weights.pth".
+  """Returns an extractor by name.
+
+  Args:
+    text: name of a model, such as "efficientnet_lite0", or model and weights file, such as "resnet50:weights.pth".
+    views: number of augmented views per image.
+    where: name of the field in error messages.
 
   Raises:
-    UserError: no such model, or no such weights.
+    UserError: there is no such model, or it has no such weights.
   """
   name, _, path = text.partition(':')
   cls = plugins.find('noisyjax.models', name, 'Model', where)
@@ -63,14 +68,15 @@ def extractor(text: str, views: int = 0, where: str = 'data.features') -> Extrac
 
 
 def extract(images: Images | np.ndarray, by: Extractor, use_cache: bool = True) -> np.ndarray:
-  """Returns float16 [N, 1 + views, 1, F], from the cache as far as it has them.
+  """Returns the features of images, float16 [N, 1 + views, 1, F]. Features in the cache are not computed again.
 
   Args:
-    images: uint8 [N, H, W, C].
-    by: what extracts.
+    images: uint8 [N, H, W, 3].
+    by: extractor.
     use_cache: whether the cache is read and written.
+
   Raises:
-    UserError: gray images.
+    UserError: the images do not have 3 channels.
   """
   images = as_images(images)
   if images.shape[-1] != 3:
@@ -86,17 +92,19 @@ def extract(images: Images | np.ndarray, by: Extractor, use_cache: bool = True) 
 
 
 def _cached(images: np.ndarray, by: Extractor, use_cache: bool) -> np.ndarray:
+  """Returns the features of a block of images, float16 [n, 1 + views, 1, F], from the cache or computed."""
   content = hashlib.sha256(f'{images.shape}'.encode() + np.ascontiguousarray(images).tobytes()).hexdigest()
   identity = ('features', VERSION, content, by.name, by.weights.sha256, by.views)
   return cache.cached(identity, content, lambda: {'features': _computed(images, by)}, use_cache)['features']
 
 
 def _computed(images: np.ndarray, by: Extractor) -> np.ndarray:
+  """Returns the features of images, float16 [n, 1 + views, 1, F]. The pixels of an image seed its views."""
   variables, out = _variables(by), []
   for first in range(0, len(images), CHUNK):
     part = images[first : first + CHUNK]
     short = CHUNK - len(part)
-    padded = np.concatenate([part, np.zeros((short, *part.shape[1:]), part.dtype)])  # one shape, one program
+    padded = np.concatenate([part, np.zeros((short, *part.shape[1:]), part.dtype)])  # one shape, so one compilation
     seeds = np.array([int(hashlib.sha256(image.tobytes()).hexdigest()[:7], 16) for image in padded], np.uint32)
     out.append(np.asarray(_forward(by, variables, padded, seeds))[: len(part)])
   return np.concatenate(out).astype(np.float16)[:, :, None]
@@ -104,6 +112,7 @@ def _computed(images: np.ndarray, by: Extractor) -> np.ndarray:
 
 @functools.lru_cache(maxsize=2)
 def _variables(by: Extractor) -> PyTree:
+  """Returns the variables of the extractor's model with its pretrained weights."""
   log.info('features: %s with the weights %s.', by.name, by.weights.path)
   model = by.model.clone(conv='plain')
   sample = jnp.zeros((1, by.weights.size, by.weights.size, 3))
@@ -114,7 +123,14 @@ def _variables(by: Extractor) -> PyTree:
 
 @functools.partial(jax.jit, static_argnames='by')
 def _forward(by: Extractor, variables: PyTree, images: Array, seeds: Array) -> Array:
-  """Returns features [B, 1 + views, F] of images uint8 [B, H, W, 3]; the seeds [B] draw their views."""
+  """Returns features [B, 1 + views, F].
+
+  Args:
+    by: extractor.
+    variables: variables of its model.
+    images: uint8 [B, H, W, 3].
+    seeds: seeds of the augmented views of each image, uint32 [B].
+  """
   size, count = by.weights.size, len(images)
   images = images.astype(jnp.float32)
   shown: list[Array] = [jax.image.resize(images, (count, size, size, 3), 'cubic').clip(0, 255)]
@@ -127,10 +143,10 @@ def _forward(by: Extractor, variables: PyTree, images: Array, seeds: Array) -> A
 
 
 def _view(key: Array, image: Array, size: int) -> Array:
-  """Returns a random box of an image [H, W, 3], resized to [size, size, 3] and perhaps mirrored."""
+  """Returns a random crop of an image [H, W, 3], resized to [size, size, 3] and mirrored with probability 1/2."""
   height, width, _ = image.shape
   area, top, left, mirror = jax.random.uniform(key, (4,))
-  side = jnp.sqrt(SMALLEST + (1 - SMALLEST) * area)  # of the box, as a part of the image's
+  side = jnp.sqrt(SMALLEST + (1 - SMALLEST) * area)  # side of the crop as a fraction of the image's side
   scale = jnp.array([size / height, size / width]) / side
   start = jnp.array([top * (1 - side) * height, left * (1 - side) * width])
   view = jax.image.scale_and_translate(image, (size, size, 3), (0, 1), scale, -start * scale, 'linear').clip(0, 255)

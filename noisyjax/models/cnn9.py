@@ -1,11 +1,13 @@
 """The 9-layer CNN of co-teaching: Han et al., NeurIPS 2018 (arXiv 1804.06872), Table 2; 4,434,570 parameters.
 
-Three groups of three 3x3 convolutions (128-128-128, 256-256-256, 512-256-128), each followed by batch normalization
-and LeakyReLU(0.01); 2x2 max pooling and channel-wise dropout after the first two groups; the third group is unpadded
-and ends in a global average. Initialisation and batch-norm constants are those of PyTorch, which the authors used.
+The network has three groups of three 3x3 convolutions (128-128-128, 256-256-256, 512-256-128). Each convolution is
+followed by batch normalization and LeakyReLU(0.01), and each of the first two groups by 2x2 max pooling and
+channel-wise dropout. The third group is unpadded and followed by global average pooling. The initialization of the
+weights and the constants of batch normalization are PyTorch's defaults, which the authors used.
 
 Departures from the authors' code (bhanML/Co-teaching): dropout is off in evaluation (their `F.dropout2d` without
-`training=` drops at test time too); biases start at zero; the running variance is the batch's own.
+`training=` also drops channels at test time); biases start at zero; the running variance averages the biased variance
+of the batches (PyTorch: the unbiased one).
 """
 
 import flax.linen as nn
@@ -17,7 +19,7 @@ from noisyjax.models.layers.dropout import Dropout
 from noisyjax.models.layers.pool import max_pool_2x2
 from noisyjax.system.errors import UserError
 
-# PyTorch's default for convolutions and linear layers: uniform in ±1 / sqrt(fan_in).
+# PyTorch's default for weights of convolutions and linear layers: uniform in ±1 / sqrt(fan_in).
 torch_init = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
 
 
@@ -27,7 +29,7 @@ class Model(nn.Module):
   Attributes:
     classes: number of classes.
     dropout: fraction of channels dropped after each of the first two groups.
-    dtype: compute type of the convolutions.
+    dtype: compute type of convolutions and batch normalization.
     conv: kind of convolution, see `noisyjax.models.layers.conv`.
   """
 
@@ -38,10 +40,14 @@ class Model(nn.Module):
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-    """Returns logits `[B, classes]` and features `[B, 128]`, both float32, of images `[B, H, W, C]`.
+    """Returns logits `[B, classes]` and features `[B, 128]`, both float32.
+
+    Args:
+      images: normalized images, `[B, H, W, C]`.
+      train: whether dropout is active and batch normalization uses the statistics of the batch.
 
     Raises:
-      UserError: the images are smaller than 28 x 28; the output of the unpadded group would be empty.
+      UserError: the images are smaller than 28 x 28, so the output of the unpadded group would be empty.
     """
     height, width = images.shape[1:3]
     if min(height, width) < 28:

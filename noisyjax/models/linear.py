@@ -1,4 +1,4 @@
-"""Softmax regression on features [B, V, 1, F]: each feature standardised by the training rows, dropout, one layer."""
+"""Softmax regression on features [B, V, 1, F]: standardization, dropout and one linear layer."""
 
 from typing import Any, ClassVar
 
@@ -10,11 +10,11 @@ from noisyjax.models.layers.standardise import Standardise, standardised
 
 
 class Model(nn.Module):
-  """The first of V views is seen.
+  """A linear model. Of the V views of an image it uses the first.
 
   Attributes:
     classes: number of classes.
-    dropout: part of the features that is zeroed while training.
+    dropout: fraction of the features that is set to zero during training.
   """
 
   raw: ClassVar[bool] = True
@@ -25,10 +25,20 @@ class Model(nn.Module):
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-    """Returns logits `[B, classes]` and the standardised features `[B, F]`, of features `[B, V, 1, F]`."""
+    """Returns logits `[B, classes]` and the standardized features `[B, F]`.
+
+    Args:
+      images: features of B images in V views, `[B, V, 1, F]`.
+      train: whether dropout is active.
+    """
     features = Standardise(name='standardise')(images[:, 0, 0])
     return nn.Dense(self.classes, name='head')(Dropout(self.dropout)(features, train)), features
 
   def calibrate(self, variables: dict[str, Any], images: jax.Array) -> dict[str, Any]:
-    """Returns `variables` with the mean and deviation of features [N, V, 1, F]."""
+    """Returns the variables with the mean and standard deviation of the features set.
+
+    Args:
+      variables: new variables of one network.
+      images: features of the training rows, `[N, V, 1, F]`.
+    """
     return standardised(variables, images[:, 0, 0])

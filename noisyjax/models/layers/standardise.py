@@ -1,7 +1,8 @@
-"""Features minus their mean, over their deviation, both computed once from the training rows, at length 1 on average.
+"""Standardizes features by their mean and standard deviation over the training rows, and divides them by sqrt(F).
 
-At that length a layer's bias learns as fast as its weights: where most rows are of one class, the mean lies in that
-class, and only the bias can move the border out of it.
+The mean and the standard deviation are computed once. After the division a feature vector has length 1 (root mean
+square over the training rows), so the bias of a following layer learns as fast as its weights. This matters if most
+rows are of one class: the mean lies in that class, and only the bias can move the decision boundary away from it.
 """
 
 import math
@@ -12,11 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-_LEAST = 1e-3  # of a deviation: a feature that hardly varies is not blown up
+_LEAST = 1e-3  # minimum standard deviation, so that nearly constant features are not amplified
 
 
 class Standardise(nn.Module):
-  """Mean and deviation [F] are statistics of the data, not parameters: no optimizer, decay or reset reaches them."""
+  """A layer that standardizes features [B, F].
+
+  The mean and standard deviation, both [F], are statistics ("batch_stats") and not parameters, so optimizers, weight
+  decay and resets do not change them.
+  """
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:  # [B, F] -> [B, F]
@@ -26,8 +31,13 @@ class Standardise(nn.Module):
 
 
 def standardised(variables: dict[str, Any], features: jax.Array | np.ndarray) -> dict[str, Any]:
-  """Returns variables whose layer 'standardise' has the mean and deviation of features [N, F]."""
-  if isinstance(features, jax.core.Tracer):  # only shapes matter
+  """Returns the variables with the statistics of the layer 'standardise' set.
+
+  Args:
+    variables: variables of one network.
+    features: features of the training rows, [N, F].
+  """
+  if isinstance(features, jax.core.Tracer):  # abstract values: only shapes matter
     mean, deviation = features.mean(0), features.std(0)
   else:  # in float64: a float32 sum over many rows is inexact on CPUs
     values = np.asarray(features)

@@ -1,8 +1,8 @@
 """Scores a run against the true labels and the test rows. No value computed here influences training or selection.
 
 If the test images or the true labels change, all outputs of a run stay bit-identical, except `audit.jsonl`,
-`audit.parquet`, the block `audit` of result.json, and the report and pictures made of them. (True labels that
-`data.trusted` reveals are training data and do not belong to the audit.)
+`audit.parquet`, the block `audit` of result.json, and the report and pictures made from them. True labels that
+`data.trusted` reveals are training data and do not belong to the audit.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,18 @@ from noisyjax.data.prepare import Audit, Prepared
 from noisyjax.estimate import scoring
 from noisyjax.system import formats, storage
 
-# uint8 [n, H, W, C] → probabilities [n, C] of the vote, and of the first network alone.
+# Images uint8 [n, H, W, C] → probabilities [n, C] of the vote, and those of the first network alone or None.
 Predict = Callable[[Any], tuple[np.ndarray, np.ndarray | None]]
 
 
 class Auditor:
-  """Writes audit.jsonl, and what result.json holds under "audit"."""
+  """Writes audit.jsonl and audit.parquet, and computes the block "audit" of result.json.
+
+  Args:
+    folder: folder of the run.
+    audit: true labels and test rows.
+    prepared: data that the run used.
+  """
 
   def __init__(self, folder: Path, audit: Audit, prepared: Prepared) -> None:
     self._audit, self._prepared = audit, prepared
@@ -29,11 +35,14 @@ class Auditor:
     self._folder = folder
 
   def epoch(self, number: int, predict: Predict, networks: int = 1, rows: dict | None = None) -> None:
-    """Scores one epoch and logs it.
+    """Scores one epoch and appends the scores to audit.jsonl.
 
     Args:
-      number: the epoch, from 1. predict: images → probabilities of the vote and of the first network.
-      networks: M. rows: predicted, label (the target), chosen: each [N] of the training rows, as the step saw them.
+      number: number of the epoch, from 1.
+      predict: function from images to probabilities.
+      networks: number of networks M.
+      rows: arrays [N] of the training rows, as the training steps saw them: `predicted` (class), `label` (target) and
+        `chosen` (whether the row entered the loss); None: the training rows are not scored.
     """
     record: dict[str, Any] = {'epoch': number}
     if self._audit.test is not None:
@@ -48,7 +57,7 @@ class Auditor:
     self._log.append(record)
 
   def _rows(self, predicted: np.ndarray, label: np.ndarray, chosen: np.ndarray) -> dict:
-    """Memorisation, targets and selection of the training rows."""
+    """Returns the scores of the training rows: memorization, correct targets, and selection of correct labels."""
     truth, given = self._truth, self._prepared.train.given
     known = truth >= 0
     record: dict[str, float | None] = {}
@@ -57,7 +66,7 @@ class Auditor:
       record['train_accuracy_true'] = float((predicted == truth)[seen].mean())
       labeled = seen & (given >= 0)
       record['train_accuracy_given'] = float((predicted == given)[labeled].mean()) if labeled.any() else None
-    trained = known & (label >= 0) & (self._prepared.train.verified < 0)  # a verified label is no work of the method's
+    trained = known & (label >= 0) & (self._prepared.train.verified < 0)  # the method does not choose verified labels
     if trained.any():
       record['target_accuracy'] = float((label == truth)[trained].mean())
     if trained.any() and not chosen[trained].all():
@@ -73,12 +82,17 @@ class Auditor:
     val_probs: np.ndarray | None = None,
     dynamics: dict[str, np.ndarray] | None = None,
   ) -> dict:
-    """Returns the audit part of result.json and writes audit.parquet.
+    """Returns the block "audit" of result.json and writes audit.parquet.
 
     Args:
-      metrics: the lines of metrics.jsonl among whose epochs validation chooses.
-      probs: [n_test, C] of the selected networks. train_probs: [N, C]. val_probs: [n_val, C] or None.
-      dynamics: name → [N] of the training rows: what these epochs saw of each, and its last target.
+      metrics: lines of metrics.jsonl for the epochs that may be selected.
+      probs: probabilities of the test rows by the selected networks, [n_test, C]; None without test rows.
+      train_probs: probabilities of the training rows by the selected networks, [N, C].
+      val_probs: probabilities of the validation rows by the selected networks, [n_val, C]; None without validation.
+      dynamics: name → column [N] of the training rows, see `samples.dynamics_table`; None or {} without dynamics.
+
+    Returns:
+      The block, for JSON.
     """
     lines = {r['epoch']: r for r in storage.read_lines(self._log.path)}
     a = self._audit
@@ -104,7 +118,7 @@ class Auditor:
         result |= found | {'epochs_chosen_from': len(metrics)}
         found_alone = [lines[m['epoch']].get('test_accuracy_one') for m in metrics]
         alone = [accuracy for accuracy in found_alone if accuracy is not None]
-        if len(alone) == len(metrics):  # the figures above are the vote's
+        if len(alone) == len(metrics):  # the accuracies above are those of the vote
           best = found['best_epoch']
           result['one_network'] = {
             'last': alone[-1],
@@ -120,13 +134,24 @@ class Auditor:
     return result
 
   def _detection(self, train_probs: np.ndarray, val_probs: np.ndarray | None, dynamics: dict | None) -> dict:
-    """Scores what the run says of wrong given labels, where it has rows of both kinds; of verified rows nobody asks.
+    """Scores the detection of wrong given labels. Verified training rows are excluded.
 
-    in_sample: the training rows, by what each row did while it was learned ("mean_loss" and "mean_margin" of the
-    epochs chosen from, against its targets) and by the selected networks ("margin" of the given label). decision: of
-    the training rows that the method had a label for, those that it left out of the last epoch, or gave another label.
-    held_out: the validation rows, from which nothing was learned, by the selected networks; flagged where another class
-    is more likely.
+    Args:
+      train_probs: probabilities of the training rows by the selected networks, [N, C].
+      val_probs: probabilities of the validation rows by the selected networks, [n_val, C]; None without validation.
+      dynamics: name → column [N] of the training rows; None or {} without dynamics.
+
+    Returns:
+      in_sample: scores of rankings of the training rows: by the loss and the margin against the targets, averaged over
+        the epochs that may be selected ("mean_loss", "mean_margin"), and by the margin of the given label in the
+        selected networks ("margin").
+      decision: scores of the method's own decision on training rows with a given label and a target: a row is flagged
+        if the last epoch excluded it from the loss or if its target differs from the given label.
+      held_out: scores of the selected networks on the validation rows, which are not trained on: a row is flagged if
+        another class is more likely than the given label.
+
+      An entry is missing if its rows lack correct or wrong given labels, if its inputs are missing, or if a decision
+      flags no row.
     """
     p, found = self._prepared, {}
 
@@ -165,6 +190,7 @@ class Auditor:
     return found
 
   def _write_rows(self, probs: np.ndarray | None, train_probs: np.ndarray) -> None:
+    """Writes audit.parquet: the training and test rows with a known true label, and their predictions."""
     p, truth = self._prepared, self._audit.truth
     rows, votes, splits = p.rows, train_probs, np.full(len(p.rows), 'train')
     true = truth[rows]

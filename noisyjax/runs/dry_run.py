@@ -1,6 +1,6 @@
-"""The plan of a run, printed before it starts: config, data, phases, and the time and memory that they take.
+"""The plan of a run as text: config, data, phases, and estimates of time and memory.
 
-The data are loaded and split as the run would; nothing is trained, and nothing is written.
+The data are loaded and split as in a run. Nothing is trained and no file is written.
 """
 
 import dataclasses
@@ -30,17 +30,21 @@ from noisyjax.reports import formatting
 from noisyjax.runs import result
 from noisyjax.system import progress
 
-EFFICIENCY = 0.7  # a step's operations in a second, beside those of a product of two large matrices
-CALL = 2e-3  # seconds of a step beside its operations: small images take little else
-MEASURED = 2.0  # seconds of steps, at least, that a timed dry run measures in each phase
+EFFICIENCY = 0.7  # FLOP/s of a training step, as a fraction of those of a product of two large matrices
+CALL = 2e-3  # overhead of a step in seconds; with small images it is most of the step's time
+MEASURED = 2.0  # minimum duration of each measurement of a timed dry run, in seconds
 
 
 @dataclasses.dataclass(frozen=True)
 class _Cost:
-  """What a phase takes.
+  """The estimated cost of a phase.
 
   Attributes:
-    steps: of an epoch. passes, seconds: of the phase. bytes: at its worst moment. state: bytes of its state.
+    steps: steps per epoch.
+    passes: images through a network in the whole phase: 1 for a forward pass, 3 for forward and backward.
+    seconds: duration of the whole phase, without compilation.
+    bytes: peak memory of a step, including its arguments (state and images).
+    state: memory of the state, in bytes.
   """
 
   steps: int
@@ -54,19 +58,21 @@ def text(config: ConfigDict, timed: bool = False) -> str:
   """Returns the plan of a run.
 
   Args:
-    config: of the run. timed: whether a few steps of each phase are compiled and run, to measure the time.
+    config: config of the run.
+    timed: whether to measure the time on a few compiled steps of each phase instead of estimating it.
+
   Raises:
-    UserError: whatever would keep the run from starting.
+    UserError: the config or the data are invalid, so the run could not start.
   """
   plan = plan_of(config)
   config = plan.config.copy_and_resolve_references()
-  config.data.cache = False  # it would be written
+  config.data.cache = False  # a dry run writes no cache
   prepared, audit = prepare(config)
   lines = [*_config(plan), _rows(prepared, audit), *(f'data: {note}' for note in prepared.notes)]
   if not is_trained(find_model(config.model.name)):
     return '\n'.join([*lines, f'model.name: {config.model.name!r} is fitted at once.', 'Nothing was written.'])
   phases = plan.engine_phases(prepared.train)
-  if not timed:  # XLA does not count the operations of a library
+  if not timed:  # XLA does not count the operations of foreign calls (oneDNN)
     phases = [dataclasses.replace(p, spec=dataclasses.replace(p.spec, net=p.spec.net.plain)) for p in phases]
   looked = sum(len(part[0]) for part in (prepared.validation, audit.test) if part is not None)
   rate = None if timed else EFFICIENCY * _rate(config.model.dtype)
@@ -89,7 +95,7 @@ def text(config: ConfigDict, timed: bool = False) -> str:
 
 
 def _config(plan: Plan) -> list[str]:
-  """Returns a line a field, those that differ from the defaults first."""
+  """Returns one line per config field; fields that differ from the defaults come first."""
   plain = resolved(plan)
   files = plain.pop('plugins', {}).values()
   known, values = flat(defaults.get_config()), flat(plain)
@@ -106,6 +112,7 @@ def _config(plan: Plan) -> list[str]:
 
 
 def _rows(prepared: Prepared, audit: Audit) -> str:
+  """Returns a line with the number of rows of each kind, the image shape and the number of classes."""
   rows, shape = prepared.record['rows'], 'x'.join(map(str, prepared.train.images.shape[1:]))
   test = 0 if audit.test is None else len(audit.test[0])
   return (
@@ -115,6 +122,7 @@ def _rows(prepared: Prepared, audit: Audit) -> str:
 
 
 def _phases(phases: list[Phase], costs: list[_Cost], data: TrainData) -> str:
+  """Returns a table with one row per phase."""
   head = ('phase', 'epochs', 'rows', 'batch', 'networks', 'steps an epoch', 'steps', 'passes', 'time')
   rows = [
     (
@@ -135,7 +143,7 @@ def _phases(phases: list[Phase], costs: list[_Cost], data: TrainData) -> str:
 
 
 def _trained(phase: Phase, data: TrainData) -> np.ndarray:
-  """Returns the rows that a phase may train on, bool [N]: without a label only if a stream is declared unlabeled."""
+  """Returns the rows that a phase may train on, bool [N]; unlabeled rows only if a stream is declared unlabeled."""
   rows = phase.rows & data.used
   if any(not views.labeled for views in phase.strategy.streams.values()):
     return rows
@@ -144,6 +152,12 @@ def _trained(phase: Phase, data: TrainData) -> np.ndarray:
 
 
 def _memory(most: _Cost, shape: tuple[int, ...]) -> str:
+  """Returns a line on the memory that the run needs.
+
+  Args:
+    most: cost of the phase that needs the most memory.
+    shape: shape of the training images, [N, H, W, C].
+  """
   mb = lambda count: f'{count / 2**20:,.0f} MB'
   pixels = math.prod(shape)
   work = most.bytes - most.state - pixels
@@ -155,11 +169,15 @@ def _memory(most: _Cost, shape: tuple[int, ...]) -> str:
 
 
 def _cost(phase: Phase, state: TrainState, data: TrainData, keys: step.Keys, looked: int, rate: float | None) -> _Cost:
-  """Returns what a phase takes.
+  """Returns the cost of a phase.
 
   Args:
-    state: on entering it. looked: rows of validation and test, which are predicted after each epoch.
-    rate: operations a second; None: some steps are run.
+    phase: the phase.
+    state: state at the start of the phase.
+    data: training rows.
+    keys: random keys of the run.
+    looked: number of validation and test rows, which are predicted after each epoch.
+    rate: FLOP/s of the device; None: measure the time on a few steps.
   """
   own, steps = phase.strategy, epoch_steps(phase, state)
   hyper = phase.hyper.replace(steps=np.float32(steps))
@@ -190,7 +208,7 @@ def _cost(phase: Phase, state: TrainState, data: TrainData, keys: step.Keys, loo
 
 
 def _seconds(call: Callable) -> float:
-  """Returns the mean time of a call, after one that compiles."""
+  """Returns the mean duration of a call in seconds, after a first call that compiles."""
   jax.block_until_ready(call())
   start, count = time.monotonic(), 0
   while time.monotonic() - start < MEASURED or count < 3:
@@ -200,7 +218,7 @@ def _seconds(call: Callable) -> float:
 
 
 def _rate(dtype: str) -> float:
-  """Returns operations a second of a product of two large matrices, the best of some."""
+  """Returns the FLOP/s of a product of two large matrices: the best of 5 measurements."""
   side = 1024 if jax.default_backend() == 'cpu' else 8192
   matrix, product = jnp.ones((side, side), dtype), jax.jit(jnp.matmul)
   jax.block_until_ready(product(matrix, matrix))

@@ -1,4 +1,4 @@
-"""The config, data and code that a folder's results were made with, and how they differ from those of this call."""
+"""Compares the config and data of the results in a folder with those of the current call."""
 
 import hashlib
 import json
@@ -18,11 +18,17 @@ Columns = Mapping[str, np.ndarray]
 
 
 class Stale(UserError):
-  """Work of another config or of other data lies in the folder; it is not believed, and not gone on with."""
+  """The folder holds results of another config, other data or other code, so they are neither used nor continued."""
 
 
 def stale(folder: Path, why: str, lines: Iterable[str] = ()) -> Stale:
-  """Returns the error that says what differs, there → here, and what to do about it."""
+  """Returns an error that lists what differs and what to do.
+
+  Args:
+    folder: folder of the results.
+    why: what is wrong with the folder.
+    lines: differences, each as "in the folder → in this call".
+  """
   listed = ''.join(f'\n  {line}' for line in lines)
   out = 'Fix that, choose another workdir, or replace the results with --rerun.'
   return Stale(f'{folder}: {why}. {out}' + (f' What differs (there → here):{listed}' if listed else ''))
@@ -34,10 +40,15 @@ def plain(plan: Plan) -> dict[str, Any]:
 
 
 def check_config(folder: Path, wanted: Mapping[str, Any], file: str = 'config.json') -> None:
-  """Looks whether the run in a folder has this config.
+  """Checks that the run in a folder has the same config.
+
+  Args:
+    folder: folder of the run.
+    wanted: config of this call, as `plain` returns it.
+    file: name of the file that holds the config.
 
   Raises:
-    Stale: naming the fields that differ, or a config that is missing.
+    Stale: the file is missing or fields differ; the message names them.
   """
   if not (folder / file).exists():
     raise stale(folder, f'holds a run, but no {file} that says with which config')
@@ -46,17 +57,22 @@ def check_config(folder: Path, wanted: Mapping[str, Any], file: str = 'config.js
 
 
 def check_data(folder: Path, prepared: Prepared, audit: Audit) -> None:
-  """Looks whether the run in a folder, begun or finished, is of these data: what it learned from and what scores it.
+  """Checks that the run in a folder, finished or not, has the same data. Of a finished run, audit data are checked too.
+
+  Args:
+    folder: folder of the run.
+    prepared: data of this call.
+    audit: data that score the run of this call.
 
   Raises:
-    Stale: naming the parts that differ and, of a finished run, how many rows.
+    Stale: data differ; the message names the parts that differ and, for a finished run, the number of rows.
   """
   lines, why = [], 'the data here are not those the run began with, though the config is the same'
   if (folder / 'result.json').exists():
     result = formats.read_json(formats.RUN, folder / 'result.json')
     if result['data']['fingerprint'] != prepared.record['fingerprint']:
       lines += _trained_on(folder, result['data'], prepared)
-    if result['audit'].get('fingerprint', audit.fingerprint) != audit.fingerprint:  # before format 1 there was none
+    if result['audit'].get('fingerprint', audit.fingerprint) != audit.fingerprint:  # runs before format 1 have none
       lines += _scored_on(folder, result['data'], prepared, audit)
   elif (folder / 'environment.json').exists():
     there, here = formats.read_json(formats.RUN, folder / 'environment.json').get('data'), parts(prepared)
@@ -66,7 +82,7 @@ def check_data(folder: Path, prepared: Prepared, audit: Audit) -> None:
 
 
 def parts(prepared: Prepared) -> dict[str, str]:
-  """Returns a digest of each part of what a run learns from and validates on; together they are its fingerprint."""
+  """Returns a digest of each part of the training and validation data: name of the part → digest."""
   data, rows = prepared.data, np.concatenate([prepared.rows, prepared.val_rows])
   digest = lambda *values: hashlib.sha256(repr(values).encode()).hexdigest()[:16]
   return {
@@ -79,7 +95,7 @@ def parts(prepared: Prepared) -> dict[str, str]:
 
 
 def _trained_on(folder: Path, there: Mapping[str, Any], prepared: Prepared) -> list[str]:
-  """Returns in what the training and validation rows differ from those in samples.parquet."""
+  """Returns lines on how the training and validation rows differ from those in samples.parquet."""
   data, rows = prepared.data, np.concatenate([prepared.rows, prepared.val_rows])
   split = np.repeat(['train', 'val'], [len(prepared.rows), len(prepared.val_rows)])
   here = {
@@ -101,7 +117,7 @@ def _trained_on(folder: Path, there: Mapping[str, Any], prepared: Prepared) -> l
 
 
 def _scored_on(folder: Path, there: Mapping[str, Any], prepared: Prepared, audit: Audit) -> list[str]:
-  """Returns in what the test rows and the truth differ from those in audit.parquet."""
+  """Returns lines on how the test rows and the true labels differ from those in audit.parquet."""
   data, rows = prepared.data, np.concatenate([prepared.rows, audit.test_rows])
   split = np.repeat(['train', 'test'], [len(prepared.rows), len(audit.test_rows)])
   true = np.concatenate([audit.truth[prepared.rows], audit.test[1] if audit.test else np.zeros(0, np.int32)])
@@ -122,7 +138,7 @@ def _scored_on(folder: Path, there: Mapping[str, Any], prepared: Prepared, audit
 
 
 def table(path: Path) -> Columns | None:
-  """Returns a table of rows; None where it is lost, which only costs the counts."""
+  """Returns a table of rows; None if it cannot be read, in which case messages lack the counts."""
   try:
     return storage.read_parquet(path)[0]
   except UserError:
@@ -130,18 +146,31 @@ def table(path: Path) -> Columns | None:
 
 
 def _named(table: Columns, classes: Sequence[str], *columns: str) -> Columns:
-  """Returns the table with class names in place of numbers, which may have moved."""
-  names = np.array([*map(str, classes), 'none'])  # -1 is the last
+  """Returns the table with class names instead of class numbers, which may differ between data sets."""
+  names = np.array([*map(str, classes), 'none'])  # index -1, unlabeled, is the last
   return {**table, **{column: names[table[column]] for column in columns}}
 
 
 def class_difference(there: Sequence[str], here: Sequence[str]) -> list[str]:
+  """Returns a line on two lists of class names; [] if they are equal."""
   quoted = lambda names: listed(map(repr, names))
   return [] if list(there) == list(here) else [f'classes: {quoted(there)} → {quoted(here)}']
 
 
 def row_difference(there: Columns, here: Columns, titles: Mapping[str, str], rows: str = 'rows') -> list[str]:
-  """Returns a line for each column (of `titles`) in which rows of one name differ, and one for rows come and gone."""
+  """Returns lines on the differences between two tables of rows; [] if there are none.
+
+  Rows are matched by name if the names are unique in both tables, otherwise by row number.
+
+  Args:
+    there: table in the folder.
+    here: table of this call.
+    titles: column to compare → its title in messages.
+    rows: what the rows are called in messages.
+
+  Returns:
+    One line if rows were removed or added, and one line for each column in which matched rows differ.
+  """
   named = all(len(np.unique(table['name'])) == len(table['name']) for table in (there, here))
   key = 'name' if named else 'row'
   place = {name: i for i, name in enumerate(there[key].tolist())}
@@ -152,7 +181,7 @@ def row_difference(there: Columns, here: Columns, titles: Mapping[str, str], row
     lines.append(f'{rows}: {gone:,} of {len(there[key]):,} are gone, {come:,} are new')
   for column, title in titles.items():
     a, b = (table[column][pick].astype(str) for table, pick in ((there, old), (here, new)))
-    if column == 'id':  # without the number of a copy, which moves where a copy before it goes
+    if column == 'id':  # without the number of a copy, which changes if an earlier copy is removed
       a, b = a.astype('U64'), b.astype('U64')
     if len(changed := np.flatnonzero(a != b)):
       first = changed[0]

@@ -24,12 +24,12 @@ from noisyjax.system.cadence import Cadence
 from noisyjax.system.errors import Diverged, UserError
 from noisyjax.system.log import log
 
-_CHECK_EVERY = 50  # steps between looks at the loss: each look waits for the device
-_FEW_STEPS = 10  # an epoch of fewer is worth a note
+_CHECK_EVERY = 50  # steps between checks of the loss, because a check may wait for the device
+_FEW_STEPS = 10  # an epoch with fewer steps is reported
 
 
 class Recorder:
-  """The hooks of a run, see `train.Hooks`.
+  """Hooks that record a run in its folder, see `train.Hooks`.
 
   Args:
     plan: plan of the run.
@@ -46,12 +46,12 @@ class Recorder:
     self._metrics = storage.JsonLines(folder / 'metrics.jsonl')
     self._board = storage.TensorBoard(folder / 'tensorboard') if config.tensorboard else None
     self._checkpoints = checkpoint.Checkpoints(folder / 'checkpoints', config.checkpoint.keep)
-    self._before = 0.0  # seconds of earlier attempts
+    self._before = 0.0  # seconds of training before the last resume
     self._start = self._epoch_start = time.monotonic()
     self._epoch_images = self._step = self._seen = 0
-    self._bar = tqdm(disable=True)  # until a phase begins
+    self._bar = tqdm(disable=True)  # replaced when a phase begins
     self._lines, self._clock = progress.Lines(), progress.Clock()
-    self._totals: dict[str, jax.Array | np.ndarray] = {}  # of the call before, which the device has done
+    self._totals: dict[str, jax.Array | np.ndarray] = {}  # before the last compiled call; the device has finished them
 
   def __enter__(self) -> Self:
     self._start = self._epoch_start = time.monotonic()
@@ -81,14 +81,14 @@ class Recorder:
 
     def template(record: dict[str, Any]) -> TrainState:
       for name, here in (('data', self._prepared.record['fingerprint']), ('config', self._digest)):
-        if record.get(name, here) != here:  # before format 1 there was no config
+        if record.get(name, here) != here:  # checkpoints before format 1 have no config
           raise UserError(
             f'{self._folder}: the {name} here are not those of its checkpoint, though config.json is the same. Bring '
             'them back, or choose another workdir.'
           )
       number = record['position']['phase']
       state = enter(self._phases[number], number, data, None, root, None, template=True)
-      if record['soft'] and state.targets.soft is None:  # soft targets of a phase before this one
+      if record['soft'] and state.targets.soft is None:  # soft targets of an earlier phase
         soft = np.zeros((len(data.given), data.classes), np.float32)
         state = state.replace(targets=state.targets.replace(soft=soft))
       return state
@@ -151,17 +151,24 @@ class Recorder:
     done, self._totals = self._totals, position.totals
     if self._step % _CHECK_EVERY < count:
       if done and not np.isfinite(np.asarray(done['objective'])[0]):
-        self._check(state)  # waits for this call
+        self._check(state)  # waits for the device
       rate = (position.images - self._epoch_images) / max(time.monotonic() - self._epoch_start, 1e-9)
       self._bar.set_postfix_str(f'{rate:.0f} images/s', refresh=False)
     if tick == position.steps:
-      return  # the epoch's own lines come before its checkpoint
+      return  # `epoch` writes the lines of the logs before it saves a checkpoint
     due = self._cadence.due(self._step - self._began, self.seconds())
     if due or interrupt.asked():
       self._save(position, state)
 
   def epoch(self, phase: Phase, position: train.Position, state: TrainState, record: dict[str, Any]) -> None:
-    """Records an epoch. Its log lines are written before the checkpoint that relies on them."""
+    """Records an epoch. Its log lines are written before the checkpoint, because a resume relies on them.
+
+    Args:
+      phase: current phase.
+      position: current position.
+      state: state after the epoch.
+      record: metrics of the epoch; its duration and speed are added.
+    """
     self._check(state)
     seconds = time.monotonic() - self._epoch_start
     record |= {'seconds': seconds, 'images_per_second': (position.images - self._epoch_images) / seconds}
@@ -178,7 +185,12 @@ class Recorder:
     self._epoch_start, self._epoch_images = time.monotonic(), position.images
 
   def _say(self, record: dict, left: int) -> None:
-    """Logs an epoch; `left` is the number of epochs left in its phase."""
+    """Logs a line on an epoch.
+
+    Args:
+      record: metrics of the epoch.
+      left: number of remaining epochs of its phase.
+    """
     self._clock.tick()
     left += sum(phase.epochs for phase in self._phases[record['phase'] + 1 :])
     loss, accuracy = record.get('loss', record.get('objective')), record.get('val_accuracy')
@@ -192,19 +204,26 @@ class Recorder:
     )
 
   def _check(self, state: TrainState) -> None:
-    """Raises Diverged if the loss is not finite. It is called before each checkpoint, so that none has such a state."""
+    """Raises Diverged if a loss was not finite. Each save calls it first, so that no checkpoint holds such a state."""
     bad = int(state.bad_step)
     if bad >= 0:
       raise self._diverged('loss is', bad + 1)
     self._seen = self._step
 
   def _diverged(self, what: str, step: int) -> Diverged:
+    """Returns the error for a non-finite value.
+
+    Args:
+      what: name of the value and its verb.
+      step: step after which the value was not finite.
+    """
     return Diverged(
       f'{self._folder}: the {what} not finite at step {step} (looked at after steps {self._seen} and {self._step}). '
       f'The last good checkpoint is kept. {Diverged.HINT}'
     )
 
   def _save(self, position: train.Position, state: TrainState) -> None:
+    """Saves a checkpoint, then ends the run if a signal asked for it; raises Diverged instead of saving bad values."""
     self._check(state)
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)):
       raise self._diverged('parameters are', self._step)

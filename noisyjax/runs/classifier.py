@@ -1,4 +1,4 @@
-"""A scikit-learn estimator over every method, which `cross_val_predict`, `GridSearchCV` and cleanlab can drive."""
+"""A scikit-learn estimator for every method, usable with `cross_val_predict`, `GridSearchCV` and cleanlab."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,15 +18,15 @@ from noisyjax.system.log import log
 
 
 class NoisyClassifier(ClassifierMixin, BaseEstimator):
-  """Trains networks on images and labels that cannot be trusted, and stands for the last epoch.
+  """Trains networks on images with noisy labels, and predicts with the networks of the last epoch.
 
-  Where nothing else is said it trains as `find` does (`in_memory.recipe`: a small CNN on shifted images), but
-  without mixup, so that the method is the one that is named.
+  By default the settings are those of `find` (`in_memory.recipe`: a small CNN, randomly shifted images), or
+  with `features` those of `in_memory.probe` (a linear model); mixup is off, so that nothing is added to the method.
 
   Attributes:
-    classes_: [C], the labels that `y` held, sorted. -1, None and NaN mean "unlabeled" and are not among them.
-    shape_: (H, W, C) of the images that the networks take.
-    trained_: `noisyjax.runs.in_memory.Trained`.
+    classes_: sorted labels in `y`, [C], without the values for "unlabeled": -1, None and NaN.
+    shape_: shape (H, W, C) of the images that the estimator takes.
+    trained_: the trained networks, a `noisyjax.runs.in_memory.Trained`.
   """
 
   def __init__(
@@ -41,18 +41,19 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
     settings: Mapping[str, Any] | None = None,
     config: ConfigDict | None = None,
   ) -> None:
-    """Keeps the settings as they are; `fit` looks at them.
+    """Stores the settings unchanged; `fit` validates them.
 
     Args:
-      method: a strategy, as `launch.py strategies` lists them.
-      model: a model; '': small_cnn, or linear on features.
-      features: a pretrained model, such as 'efficientnet_lite0', on whose features of the images to train; '': none.
-      epochs: of the whole run.
-      seed: of initialisation, order and augmentation.
-      size: side in pixels that paths, PIL images and arrays of mixed sizes are cropped to; 0: their median short side,
-        at most 64. An array [N, H, W, C] is taken as it is.
-      settings: dotted field of the config → value, such as {'optim.lr': 0.1, 'strategy.elr.beta': 0.7}.
-      config: what to begin with, instead of `in_memory.recipe`; the other arguments are set in it.
+      method: name of a strategy, as listed by `launch.py strategies`.
+      model: name of a model; '': that of `config`, or without `config` small_cnn (linear with `features`).
+      features: name of a pretrained model, such as 'efficientnet_lite0', on whose features to train; '': none.
+      epochs: number of epochs of the whole run.
+      seed: random seed of initialization, order and augmentation.
+      size: side in pixels to which paths, PIL images and arrays of mixed sizes are cropped; 0: the input size of
+        the pretrained model with `features`, otherwise their median short side, at most 64. An array [N, H, W, C]
+        keeps its size.
+      settings: dotted config field → value, such as {'optim.lr': 0.1, 'strategy.elr.beta': 0.7}.
+      config: base config instead of the default one; the other arguments override its fields.
     """
     self.method = method
     self.model = model
@@ -66,18 +67,23 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
   def fit(
     self, X: Any, y: Any, sample_weight: np.ndarray | None = None, verified: Any | None = None
   ) -> 'NoisyClassifier':
-    """Trains from scratch.
+    """Trains new networks.
 
     Args:
-      X: images, of any kind that `data.objects.images_of` takes: [N, H, W, C], [N, H, W], a list of paths, ….
-      y: [N], given labels: numbers, names or bool; -1, None and NaN: unlabeled.
-      sample_weight: [N], what each row counts in the losses, from 0; None: all count 1. Rows of weight 0 enter nothing.
-      verified: [N], labels that someone checked, for methods that learn from them; -1, None and NaN: unchecked.
+      X: images of a kind that `data.objects.images_of` accepts: [N, H, W, C], [N, H, W], a list of paths, ….
+      y: given labels [N]: numbers, names or bool; -1, None and NaN: unlabeled.
+      sample_weight: weights of the rows in the losses, [N], at least 0; None: all 1. Rows of weight 0 are not used.
+      verified: verified labels [N], for methods that learn from them; -1, None and NaN: not verified.
+
+    Returns:
+      The estimator itself.
+
     Raises:
-      UserError: naming what is wrong with images, labels, weights or settings; a loss that is not finite.
+      UserError: images, labels, weights or settings are invalid.
+      Diverged: a loss or a parameter is not finite.
     """
     images = _pixels(X, self.size or (features.extractor(self.features).weights.size if self.features else 0))
-    y = list(y) if isinstance(y, Iterator) else y  # which is read twice
+    y = list(y) if isinstance(y, Iterator) else y  # a list, because it is read twice
     columns = [column_of(y, 'y')] + ([] if verified is None else [column_of(verified, 'verified')])
     for column in columns:
       if len(column.labels) != len(images):
@@ -96,13 +102,14 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
     return self
 
   def predict_proba(self, X: Any) -> np.ndarray:
-    """Returns float32 [n, C], class probabilities in the order of `classes_`.
+    """Returns class probabilities, float32 [n, C], in the order of `classes_`.
 
     Args:
-      X: images of the kinds that `fit` takes; arrays of one size must have that of `fit`.
+      X: images of a kind that `fit` accepts; arrays of one size must have the size of those in `fit`.
+
     Raises:
-      NotFittedError: before `fit`.
-      UserError: images that do not fit.
+      NotFittedError: `fit` was not called.
+      UserError: images cannot be read or have another shape.
     """
     check_is_fitted(self, 'trained_')
     if hasattr(X, '__len__') and not len(X):
@@ -113,20 +120,23 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
     return self.trained_.probs(self._rows(images))
 
   def predict(self, X: Any) -> np.ndarray:
-    """Returns [n], the most likely of `classes_`; arguments and errors as in `predict_proba`."""
+    """Returns the most likely label of each image, [n]. Arguments and errors: see `predict_proba`."""
     probs = self.predict_proba(X)
     return self.classes_[probs.argmax(1)]
 
   def __sklearn_tags__(self) -> Any:
+    """Returns scikit-learn's tags: `X` is 3-D (images), not 2-D."""
     tags = super().__sklearn_tags__()
     tags.input_tags.two_d_array = False
     tags.input_tags.three_d_array = True
     return tags
 
   def _rows(self, images: np.ndarray) -> np.ndarray:
+    """Returns the input of the networks: images uint8 [n, H, W, C], or their features, float16 [n, 1, 1, F]."""
     return features.extract(images, features.extractor(self.features)) if self.features else images
 
   def _config(self) -> ConfigDict:
+    """Returns the config of the run: the base config with the settings of the estimator."""
     if self.config is None:
       config = in_memory.probe() if self.features else in_memory.recipe()
       config.mixup = 0.0
@@ -140,7 +150,7 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _pixels(X: Any, size: int, channels: int = 3) -> np.ndarray:
-  """Returns images of any kind as uint8 [N, H, W, C]; those that are no array of one size are cropped to `size`."""
+  """Returns images as uint8 [N, H, W, C]. Images that are not an array of one size are cropped to `size` pixels."""
   images, notes = objects.images_of(X, size, channels, 'X')
   for note in notes:
     log.warning('%s', note)
@@ -148,6 +158,7 @@ def _pixels(X: Any, size: int, channels: int = 3) -> np.ndarray:
 
 
 def _weights(values: Any, count: int) -> np.ndarray:
+  """Returns weights as float32 [count]; raises UserError if they are invalid."""
   try:
     weight = np.asarray(values, np.float32)
   except (TypeError, ValueError):
@@ -163,10 +174,10 @@ def _weights(values: Any, count: int) -> np.ndarray:
 
 
 def _typed(names: tuple[str, ...], y: Any) -> np.ndarray:
-  """Returns the class names as labels of the type that `y` has: numbers, bool or text."""
+  """Returns the class names converted to the type of the labels `y`: numbers, bool or text, [C]."""
   array = np.asarray(y)
   text = array.dtype.kind in 'OUS' and any(isinstance(value, str | bytes) for value in array.ravel().tolist())
-  if text or None in map(number, names):  # -1 and NaN may stand among names
+  if text or None in map(number, names):  # `any`, not `all`, because -1 and NaN may occur among text labels
     return np.array(names)
-  own = array.dtype.kind in 'biuf' and array.size == len(array)  # one-hot labels have no type of their own
+  own = array.dtype.kind in 'biuf' and array.size == len(array)  # not one-hot labels, whose classes become int
   return np.array([int(name) for name in names]).astype(array.dtype if own else int)

@@ -1,4 +1,4 @@
-"""A run without a workdir: from arrays to a function from images to class probabilities."""
+"""Runs without a workdir: training on arrays gives a function from images to class probabilities."""
 
 import dataclasses
 from typing import Any
@@ -23,17 +23,17 @@ from noisyjax.system.errors import Diverged
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trained:
-  """What training leaves: plain data, which can be pickled and copied.
+  """The result of training. It contains plain data only, so it can be pickled and copied.
 
   Attributes:
-    config: of the last phase.
-    strategy: name of the last phase's strategy.
+    config: config of the last phase.
+    strategy: name of the strategy of the last phase.
     classes: number of classes.
-    networks: M.
-    mean: of the pixels, one a channel, in 0-255; empty for a classic estimator.
-    std: of the pixels, likewise.
-    weights: `Snapshot` of numpy arrays; of a classic estimator, its own arrays.
-    size: side in pixels to which the networks resize images; 0: they take them as they are.
+    networks: number of networks M.
+    mean: mean of the pixels per channel, in 0-255; () for a classic estimator.
+    std: standard deviation of the pixels per channel, in 0-255; () for a classic estimator.
+    weights: `Snapshot` of numpy arrays; for a classic estimator, the arrays that its `fit` returned.
+    size: side in pixels to which the networks resize images; 0: images keep their size.
   """
 
   config: ConfigDict
@@ -46,13 +46,14 @@ class Trained:
   size: int = 0
 
   def probs(self, images: np.ndarray, chunk: int = 0) -> np.ndarray:
-    """Returns float32 [n, classes], the vote of the networks on images uint8 [n, H, W, C].
+    """Returns the class probabilities of the vote of the networks, float32 [n, classes].
 
     Args:
-      images: any number.
-      chunk: images a forward pass; 0: the config's.
+      images: uint8 [n, H, W, C].
+      chunk: images per forward pass; 0: `eval_batch_size` of the config.
+
     Raises:
-      Diverged: a prediction that is not finite.
+      Diverged: a prediction is not finite.
     """
     strategy = build_strategy(self.config, self.strategy)
     model = build_model(self.config, self.classes + strategy.extra_classes)
@@ -66,24 +67,27 @@ class Trained:
 
 
 class Silent:
-  """The hooks of a run that nobody watches; a loss that is not finite still ends it."""
+  """Hooks that record nothing and stop a run whose loss is not finite, see `train.Hooks`."""
 
   def begin(self, phase: Phase, position: train.Position, state: TrainState) -> None:
+    """Does nothing."""
     pass
 
   def step(self, phase: Phase, position: train.Position, state: TrainState, count: int, tick: int) -> None:
+    """Does nothing."""
     pass
 
   def epoch(self, phase: Phase, position: train.Position, state: TrainState, record: dict[str, Any]) -> None:
+    """Raises Diverged if the loss of a step was not finite."""
     if int(state.bad_step) >= 0:
       raise Diverged(f'The loss is not finite at step {int(state.bad_step) + 1}. {Diverged.HINT}')
 
 
 def recipe() -> ConfigDict:
-  """Returns the config that `find_label_issues` trains by: a small CNN, 20 epochs of mixup, shifted images, no flips.
+  """Returns the default config of `find_label_issues`: a small CNN, 20 epochs, mixup, random shifts, no flips.
 
-  mixup keeps the networks from learning wrong labels by heart, which costs most of the detection otherwise. Few images
-  are walked several times an epoch, and small ones are shifted less.
+  Mixup keeps the networks from memorizing wrong labels; without it, memorization costs most of the detection. An epoch
+  has at least 10 steps, so it repeats the rows of a small data set. Shifts are proportional to the image's side.
   """
   c = defaults.get_config()
   c.batch_size = 64
@@ -97,7 +101,7 @@ def recipe() -> ConfigDict:
 
 
 def probe() -> ConfigDict:
-  """Returns the config by which a linear layer learns from features: 20 epochs of 50 steps or more."""
+  """Returns the default config for a linear model on features: 20 epochs of at least 50 steps."""
   c = defaults.get_config()
   c.batch_size = 32
   c.steps_per_epoch = -50
@@ -108,15 +112,17 @@ def probe() -> ConfigDict:
 
 
 def fit(config: ConfigDict | Plan, data: TrainData, hooks: train.Hooks | None = None) -> Trained:
-  """Trains by `config` on `data`, without validation; the last epoch is what remains.
+  """Trains without validation and returns the networks of the last epoch.
 
   Args:
-    config: as `configs/base.py` builds it; its data, noise and checkpoint fields are checked but not used.
-    data: the training rows.
-    hooks: who watches; None: nobody.
+    config: config, as `configs/base.py` builds it, or its plan. Fields of data, noise and checkpoints are checked, but
+      not used.
+    data: training rows.
+    hooks: callbacks of `train.fit`; None: `Silent`. A classic estimator does not call them.
+
   Raises:
-    UserError: a bad config.
-    Diverged: a loss or a parameter that is not finite.
+    UserError: the config is invalid.
+    Diverged: a loss or a parameter is not finite.
   """
   plan = config if isinstance(config, Plan) else plan_of(config)
   config = plan.config
@@ -128,6 +134,6 @@ def fit(config: ConfigDict | Plan, data: TrainData, hooks: train.Hooks | None = 
   name, _, own = plan.last
   net = phases[-1].spec.net
   weights = Snapshot(*jax.device_get((state.current.params, state.current.stats)))
-  if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(weights)):  # by the last step: no loss has seen it
+  if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(weights)):  # no loss is computed after the last step
     raise Diverged(f'The parameters are not finite after the last step. {Diverged.HINT}')
   return Trained(own, name, data.classes, net.networks, net.mean, net.std, weights, net.size)

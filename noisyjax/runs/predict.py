@@ -1,4 +1,4 @@
-"""Finished runs as functions from images to labels. What normalises images is inside, not left to the caller."""
+"""Finished runs as functions from images to labels. The functions include the normalization of the images."""
 
 import dataclasses
 import functools
@@ -29,15 +29,19 @@ from noisyjax.system.log import log
 
 @dataclasses.dataclass(frozen=True)
 class Predictor:
-  """A finished run, callable.
+  """A finished run as a function from images to labels.
 
-  Images are what `probs` says: one gives one answer, several give as many.
+  `probs` lists the kinds of images that all methods accept. One image gives one result, several images give an array
+  or list of results.
 
   Attributes:
-    classes: names. shape: (H, W, C) of the images it was trained on. name: of the run.
-    fit: how it brings other sizes to its own. unlabeled: the word for "no label" in its label files.
-    origin: what its training images were as files; None: not known.
-    folder: workdir of the run; None: not known.
+    classes: class names.
+    shape: shape (H, W, C) of the training images.
+    name: name of the run.
+    fit: how images of another size are resized: 'exact', 'crop' or 'pad'; 'exact' is applied as 'crop'.
+    unlabeled: word for "no label" in the label files of the run.
+    origin: properties of the training images as files; None: unknown.
+    folder: workdir of the run; None: unknown.
   """
 
   classes: tuple[str, ...]
@@ -51,40 +55,41 @@ class Predictor:
   _told: set[str] = dataclasses.field(default_factory=set, compare=False, repr=False)
 
   def trained_on(self, digests: Iterable[str]) -> int:
-    """Returns how many images with these digests the run was trained on; 0 where its rows are not known."""
+    """Returns how many of these digests belong to training images of the run; 0 if its training rows are unknown."""
     path = self.folder and self.folder / 'samples.parquet'
     if not path or not path.exists():
       return 0
     columns, _ = storage.read_parquet(path)
-    own = {str(name).partition('-')[0] for name in columns['id'][columns['split'] == 'train']}  # "-1": a copy
+    own = {str(name).partition('-')[0] for name in columns['id'][columns['split'] == 'train']}  # "-1": copy
     return sum(digest in own for digest in map(str, digests))
 
   def probs(self, images: Any) -> np.ndarray:
     """Returns class probabilities: [C] for one image, [n, C] for several.
 
     Args:
-      images: a path, a PIL image, encoded bytes or an array [H, W, C] or [H, W]; a list of such; or an array
-        [n, H, W, C] or [n, H, W]. Arrays are uint8, or what `noisyjax.data.pixels.normalised` takes. Another size is
-        fitted as in training, which is said once.
+      images: a path, a PIL image, encoded bytes, or an array [H, W, C] or [H, W]; a list of these; or an array
+        [n, H, W, C] or [n, H, W]. Arrays are uint8 or another type that `noisyjax.data.pixels.normalised` accepts.
+        Images of another size are resized as in training; the first time, a warning is logged.
+
     Raises:
-      UserError: an image that cannot be read, another shape, values out of 0-255, or floats that seem to lie in 0-1.
+      UserError: an image cannot be read, a shape is wrong, values lie outside 0-255, or floats seem to lie in 0-1.
     """
     items, single = self._items(images)
     out = self._probs(self._fitted(items)) if len(items) else np.zeros((0, len(self.classes)), np.float32)
     return out[0] if single else out
 
   def __call__(self, images: Any) -> int | np.ndarray:
-    """Returns the label: an int for one image, int32 [n] for several; arguments as in `probs`."""
+    """Returns class numbers: an int for one image, int32 [n] for several. Arguments and errors: see `probs`."""
     probs = self.probs(images)
     return int(probs.argmax()) if probs.ndim == 1 else probs.argmax(1).astype(np.int32)
 
   def names(self, images: Any) -> str | list[str]:
-    """Returns the name of the class: one for one image, a list for several; arguments as in `probs`."""
+    """Returns class names: one for one image, a list for several. Arguments and errors: see `probs`."""
     labels = self(images)
     return self.classes[labels] if isinstance(labels, int) else [self.classes[label] for label in labels]
 
   def _items(self, images: Any) -> tuple[Any, bool]:
-    """Returns several images, as an array or a list, and whether only one was asked for."""
+    """Returns the images as an array or a list, and whether the caller passed a single image."""
     if isinstance(images, str | Path | bytes | dict | Image.Image):
       return [images], True
     if not hasattr(images, '__array__') or getattr(images.dtype, 'kind', 'O') in 'OUST':  # a list or column of images
@@ -97,7 +102,7 @@ class Predictor:
     return array, False
 
   def _fitted(self, items: Any) -> np.ndarray:
-    """Returns images uint8 [n, H, W, C] of the shape that the network takes."""
+    """Returns images as uint8 [n, H, W, C] of shape `self.shape`; resizes them if needed."""
     notes = []
     if isinstance(items, np.ndarray):
       items, notes = pixels.normalised(items)
@@ -118,14 +123,18 @@ class Predictor:
 
   @property
   def fitting(self) -> tuple[int, str]:
-    """Size and fit of the images it takes, as `decode.decode_all` wants them."""
+    """Arguments `size` (in pixels; 0: no resizing) and `fit` of `decode.decode_all`, for images of this run."""
     height, width, _ = self.shape
     if height != width:
-      return 0, 'exact'  # only squares are fitted
+      return 0, 'exact'  # images are resized to squares only
     return height, 'crop' if self.fit == 'exact' else self.fit
 
   def tell(self, asked: Origin | None) -> None:
-    """Says, once, what differs between the training images and those asked, and what is fitted."""
+    """Warns about differences between the training images and other images, and about resizing; each only once.
+
+    Args:
+      asked: origin of the images to predict; None: unknown.
+    """
     if text := origins.differences(self.origin, asked):
       self._say('differ', f'These images {text}')
     height, width, _ = self.shape
@@ -134,7 +143,7 @@ class Predictor:
       self._say('fitted', f'Images of another size are fitted to {width}x{height} {how}.')
 
   def _say(self, kind: str, note: str) -> None:
-    """Says the first note of a kind."""
+    """Logs a note as a warning, unless a note of this kind was logged before."""
     if kind not in self._told:
       self._told.add(kind)
       log.warning('%s: %s', self.name, note)
@@ -144,9 +153,11 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
   """Returns a predictor from a finished run.
 
   Args:
-    workdir: of the run. select: "best" (by validation) or "last"; "" = what the run stands for (`config.select`).
+    workdir: folder of the run.
+    select: epoch of the weights, "best" (by validation) or "last"; "": the one that the run reports.
+
   Raises:
-    UserError: no finished run there, or damaged weights.
+    UserError: there is no finished run, or the weights are missing or damaged, or belong to another run.
   """
   folder = Path(workdir)
   if not (folder / 'result.json').exists():
@@ -155,9 +166,9 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
     formats.read_json(formats.RUN, folder / name) for name in ('config.json', 'model.json', 'result.json')
   )
   config = restored(settings)
-  config = Plan.of(config).last.config  # what the last phase overrode is part of its networks
+  config = Plan.of(config).last.config  # the networks depend on the overrides of the last phase
   strategy = build_strategy(config, facts['strategy'])
-  if config.model.conv not in conv.kinds():  # auto, or of the machine that trained it: parameters are the same
+  if config.model.conv not in conv.kinds():  # auto, or a kind that this machine lacks; the parameters are the same
     config.model.conv = 'auto'
   model = build_model(config, len(facts['classes']) + strategy.extra_classes)
   shape = tuple(facts['shape'])
@@ -180,13 +191,23 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
   if other := [name for name in sealed if sealed[name] != here[name]]:
     names = {'config': 'config.json', 'model': 'model.json', 'data': 'result.json'}
     raise UserError(f'{folder / names[other[0]]}: is not the one that the weights beside it were written with.')
-  name = folder.name or folder.resolve().name  # "." has none
+  name = folder.name or folder.resolve().name  # Path('.') has no name
   origin = facts.get('origin') and Origin(**facts['origin'])
   return Predictor(tuple(facts['classes']), shape, name, config.data.fit, config.data.unlabeled, probs, origin, folder)
 
 
 def load_all(workdirs: list[str]) -> list[Predictor]:
-  """Loads several runs; where folders share a name ("seed=0"), each is called by its path below their common parent."""
+  """Loads several runs.
+
+  If different folders have the same name, such as "seed=0", every run is named by its path relative to their common
+  parent folder.
+
+  Args:
+    workdirs: folders of the runs.
+
+  Raises:
+    UserError: see `load`.
+  """
   members = [load(w) for w in workdirs]
   paths = [Path(w).resolve() for w in workdirs]
   if len({m.name for m in members}) == len(members) or len(set(paths)) < len(paths):
@@ -196,12 +217,15 @@ def load_all(workdirs: list[str]) -> list[Predictor]:
 
 
 def ensemble(members: Sequence[Predictor]) -> Predictor:
-  """Returns the soft vote: the mean of the members' probabilities.
+  """Returns a predictor whose probabilities are the mean of the members' probabilities (soft voting).
+
+  Args:
+    members: predictors, at least one.
 
   Raises:
-    UserError: members whose class names or image shapes differ.
+    UserError: class names or image shapes of the members differ.
   """
-  members = tuple(members)  # the caller may go on with the list
+  members = tuple(members)  # a copy, because the caller may change its list later
   first = members[0]
   for field in ('classes', 'shape'):
     check_same(members, field, 'ensemble: only runs of the same classes and image shape can vote together')
@@ -210,6 +234,16 @@ def ensemble(members: Sequence[Predictor]) -> Predictor:
 
 
 def check_same(predictors: Sequence[Predictor], field: str, why: str) -> None:
+  """Checks that all predictors have the same value of an attribute.
+
+  Args:
+    predictors: predictors, at least one.
+    field: name of the attribute.
+    why: start of the error message.
+
+  Raises:
+    UserError: a predictor differs from the first one.
+  """
   first = predictors[0]
   for other in predictors[1:]:
     found, expected = getattr(other, field), getattr(first, field)

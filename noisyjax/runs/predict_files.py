@@ -1,4 +1,4 @@
-"""Predictions for the images of a folder or zip: a CSV, counts of each class, and a report where labels are known."""
+"""Predictions for the images of a folder or archive: CSV, counts per class, and a report if labels are known."""
 
 import itertools
 from typing import NamedTuple
@@ -21,8 +21,10 @@ class Predicted(NamedTuple):
   """Predictions of runs on n images.
 
   Attributes:
-    names: place → image, of the n images, where one that was left out keeps its place.
-    probs: run → float32 [n, C]. classes: run → C names. truth: int32 [n], -1 = unknown; None: nothing to score.
+    names: index → name of each of the n images. Unreadable images are missing, but still count in the index.
+    probs: name of the run → class probabilities, float32 [n, C].
+    classes: name of the run → its C class names.
+    truth: labels to score against, int32 [n]; -1: unknown; None: no labels were given.
   """
 
   names: dict[int, str]
@@ -32,7 +34,7 @@ class Predicted(NamedTuple):
 
   @property
   def labels(self) -> dict[str, np.ndarray]:
-    """Run → int32 [n]."""
+    """Name of the run → predicted classes, int32 [n]."""
     return {name: probs.argmax(1).astype(np.int32) for name, probs in self.probs.items()}
 
 
@@ -49,12 +51,16 @@ def predict_files(
   Args:
     predictors: the runs.
     images: folder, zip or tar.
-    labels: a label file to score against, as `label_file.read_column` takes it; "": none.
-    skip_bad: go on without unreadable images.
-    image_column: the column of the label file that names the image; "": by its name.
-    label_column: the column of the label; "": by its name.
+    labels: label file to score against, in a format of `label_file.read_column`; "": none.
+    skip_bad: whether to skip unreadable images instead of raising an error.
+    image_column: column of the label file that names the image; "": found by its name or content.
+    label_column: column of the label file that holds the label; "": found by its name or content.
+
   Returns:
-    Everything in the order of the predictors; names that two runs share are numbered.
+    The predictions, in the order of the predictors. If runs share a name, the later ones get a number, as in "name_2".
+
+  Raises:
+    UserError: images cannot be read or have a wrong size, or labels cannot be matched to images or classes.
   """
   probs, classes, truth, names, notes = {}, {}, None, {}, []
   with files.open_images(images) as found:
@@ -94,15 +100,19 @@ def predict_files(
 
 
 def _free(name: str, taken: dict) -> str:
-  """Returns the name, numbered where another run has it."""
+  """Returns the name, with a number appended if it is taken."""
   numbered = (f'{name}_{i}' for i in itertools.count(2))
   return next(n for n in itertools.chain([name], numbered) if n not in taken)
 
 
 def to_csv(found: Predicted, with_probs: bool = False) -> str:
-  """Returns `image,label,confidence` with names, a row an image; and a column a class, if wished.
+  """Returns a CSV with one row per image and the columns `image,label,confidence`; labels are class names.
 
-  Of several runs the columns are `label_RUN,confidence_RUN` (and `CLASS_RUN`), side by side: a row stays an image.
+  With several runs, each run has its own columns `label_RUN,confidence_RUN` (and `CLASS_RUN`).
+
+  Args:
+    found: the predictions.
+    with_probs: whether to add one column per class with its probability.
   """
   head, columns = ['image'], [found.names.values()]
   for run, probs in found.probs.items():
@@ -114,7 +124,7 @@ def to_csv(found: Predicted, with_probs: bool = False) -> str:
   return storage.csv_text([head, *zip(*columns)])
 
 
-RESERVED = ('image', 'label', 'confidence')
+RESERVED = ('image', 'label', 'confidence')  # columns of `to_csv`; a class of that name becomes "label (class)"
 
 
 def _share(value: float) -> str:
@@ -122,16 +132,16 @@ def _share(value: float) -> str:
 
 
 def course_csv(found: Predicted) -> str:
-  """Returns the course project's `label_prediction.csv`: the images' places, and a column of class numbers a run."""
+  """Returns `label_prediction.csv` of the course project: image indices, and one column of class numbers per run."""
   labels = found.labels
   return storage.csv_text([['', *labels], *([i, *row] for i, row in zip(found.names, zip(*labels.values())))])
 
 
-SHOWN = 20  # classes in a table of counts
+SHOWN = 20  # maximum number of classes in a table of counts
 
 
 def counts(found: Predicted) -> str:
-  """Returns how many images each run gives each class and how sure it is of them; of many classes, the largest."""
+  """Returns a table per run: number and share of images per predicted class, and mean confidence; the SHOWN largest."""
   out = []
   for run, probs in found.probs.items():
     labels, classes = probs.argmax(1), found.classes[run]
@@ -147,7 +157,7 @@ def counts(found: Predicted) -> str:
 
 
 def reports(found: Predicted) -> str:
-  """Returns scikit-learn's classification report of each run, on the images whose label is known."""
+  """Returns scikit-learn's classification report of each run on the images with known labels; '' without labels."""
   if found.truth is None:
     return ''
   known = found.truth >= 0

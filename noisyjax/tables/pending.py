@@ -51,8 +51,14 @@ class Pending:
     else:
       found = [entry['hash'] for entry in able if entry['kind'] == 'decide' and entry['author'] == author][-1:]
     if len(found) != 1:
-      what = f'an entry {of!r}' if of else f'decisions of {author}'
-      raise UserError(f'undo: there is no {what} that can be taken back: what is committed is not (use revert).')
+      if of:
+        count = 'several entries' if found else 'no entry'
+        raise UserError(f'undo: {count} of the journal that can be taken back begin with {of!r}; expected one.')
+      others = sorted({entry['author'] for entry in able if entry['kind'] == 'decide'} - {author})
+      waiting = f' Decisions of {listed(others)} wait: expected --author.' if others else ''
+      raise UserError(
+        f'undo: no decisions of {author} wait to be committed.{waiting} What is committed is taken back by revert.'
+      )
     return found[0]
 
   def state(self, rows: Rows, place: int, author: str, classes: Sequence[str]) -> State:

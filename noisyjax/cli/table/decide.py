@@ -28,10 +28,10 @@ def run(values: FlagValues) -> None:
   found = decisions_file.read(values['from'].value, table, shared.author(values))
   for author, decisions in found.by.items():
     table.decide(author, decisions)
-    say(f'{author}: {len(decisions):,} decisions recorded')
+    say(f'{author}: decisions recorded: {len(decisions):,}')
   if found.open:
-    say(f'{found.open:,} rows are not decided yet and were passed over')
-  say(f'{len(table.pending()):,} decisions wait: table commit --table={table.folder} --message=WHY')
+    say(f'rows without a decision, passed over: {found.open:,}')
+  say(f'decisions that wait: {len(table.pending()):,}; table commit --table={table.folder} --message=WHY')
 
 
 COMMAND = Command('table decide', '--table=DIR --from=decisions.csv', 'records decisions from a file', declare, run)

@@ -19,7 +19,8 @@ def declare(values: FlagValues) -> None:
 def run(values: FlagValues) -> None:
   table = shared.opened(values)
   entry = table.undo(shared.author(values), values.entry)
-  say(f'took back {entry["of"][:12]}; {len(table.pending()):,} decisions wait; --entry={entry["hash"][:12]} redoes it')
+  of, redo, waiting = entry['of'][:12], entry['hash'][:12], len(table.pending())
+  say(f'took back {of}; decisions that wait: {waiting:,}; --entry={redo} redoes it')
 
 
 COMMAND = Command(

@@ -25,6 +25,7 @@ def own_cache(tmp_path, monkeypatch):
 
 def load(**fields) -> tuple[dataset.Dataset, np.ndarray]:
   defaults = dict(
+    features='',
     source='images',
     path='',
     name='',

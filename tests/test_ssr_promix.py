@@ -35,6 +35,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import tiny
 from noisyjax.engine import between_epochs
+from noisyjax.engine.state import Targets
 from noisyjax.strategies import promix, ssr_plus
 from noisyjax.strategies.shared import semi
 from tiny import BATCH, CLASSES, ROWS
@@ -138,7 +139,7 @@ def test_votes_are_scikit_learns():
 def ssr_refreshed(probs, label, epoch=3, given=None, features=None, rows=None, **fields):
   strategy = ssr_plus.Strategy.build(neighbours=3, **fields)
   count = len(label)
-  targets = tiny.train.Targets(jnp.asarray(label), None, jnp.ones(count), jnp.ones((1, count)))
+  targets = Targets(jnp.asarray(label), None, jnp.ones(count), jnp.ones((1, count)))
   given = label if given is None else given
   state = types.SimpleNamespace(targets=targets, extra={'given': jnp.asarray(given)})
   rows = jnp.ones(count, bool) if rows is None else jnp.asarray(rows)
@@ -299,7 +300,7 @@ def test_promix_chooses_the_same_number_of_each_class(rho, size, kept):
   label[size * 2 : size * 3 - 2] = -1  # class 2 has two rows and the rest of it no label
   count = len(label)
   loss = rng.random((2, count)).astype(np.float32)
-  targets = tiny.train.Targets(jnp.asarray(label), None, jnp.ones(count), jnp.ones((2, count)))
+  targets = Targets(jnp.asarray(label), None, jnp.ones(count), jnp.ones((2, count)))
   state = types.SimpleNamespace(targets=targets, extra={})
   rows = np.ones(count, bool)
   share = 5 * size / (label >= 0).sum()  # so that rho · rows / classes is what the table says

@@ -47,7 +47,7 @@ def test_undo_is_an_entry_and_can_be_undone(tmp_path):
   assert len(table.pending()) == 3
   assert len([*journal.read(tmp_path / 'journal.jsonl')]) == 4
   table.commit('m', ANNA)
-  with pytest.raises(UserError, match='what is committed is not'):
+  with pytest.raises(UserError, match='What is committed is taken back by revert'):
     table.undo(ANNA)
 
 
@@ -56,7 +56,7 @@ def test_what_another_committed_meanwhile_cannot_be_undone(tmp_path):
   one.decide(ANNA, [says(one, 1, 'drop')])
   assert len(two.pending()) == 1
   one.commit('m', ANNA)
-  with pytest.raises(UserError, match='what is committed is not'):
+  with pytest.raises(UserError, match='What is committed is taken back by revert'):
     two.undo(ANNA)
 
 

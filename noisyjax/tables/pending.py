@@ -53,7 +53,10 @@ class Pending:
     if len(found) != 1:
       if of:
         count = 'several entries' if found else 'no entry'
-        raise UserError(f'undo: {count} of the journal that can be taken back begin with {of!r}; expected one.')
+        raise UserError(
+          f'undo: {count} that can be taken back: expected one whose hash begins with {of!r}. What is committed is '
+          'taken back by revert.'
+        )
       others = sorted({entry['author'] for entry in able if entry['kind'] == 'decide'} - {author})
       waiting = f' Decisions of {listed(others)} wait: expected --author.' if others else ''
       raise UserError(

@@ -11,12 +11,12 @@ from noisyjax.tables.versions import SHORT, Version
 
 
 class Difference(NamedTuple):
-  """What differs.
+  """The differences between two versions.
 
   Attributes:
-    counts: Action, from, to and rows, the most frequent first.
-    places: Of the rows that differ, int64 [n].
-    kinds: What happened to each of them, str [n].
+    counts: (action, from, to, number of rows), most frequent first.
+    places: int64 [n], positions of the rows that differ.
+    kinds: str [n], what happened to each of them.
   """
 
   counts: list[dict[str, Any]]
@@ -25,7 +25,7 @@ class Difference(NamedTuple):
 
 
 def diff(old: Version, new: Version) -> Difference:
-  """Compares two versions of one table; raises UserError where they are of different images or classes."""
+  """Compares two versions of one table; raises UserError if their images or classes differ."""
   places = edits_.changed(old.rows, new.rows)
   return Difference(
     edits_.counts(old.rows, new.rows, places, new.classes), places, edits_.kinds(old.rows, new.rows, places)
@@ -50,7 +50,7 @@ def told(difference: Difference, old: Version, new: Version) -> Iterator[dict[st
 
 
 def shown(rows: Rows, place: int, classes: list[str]) -> str:
-  """Returns the label of a row for people, or its status where it has none; a weight that is not 1 beside it."""
+  """Returns the label of a row as text, or its status if it has no label; followed by its weight if that is not 1."""
   status, weight = int(rows.status[place]), float(rows.weight[place])
   word = classes[rows.label[place]] if rows.label[place] >= 0 else STATUSES[status]
   return word if weight in (0, 1) else f'{word} (weight {weight:g})'

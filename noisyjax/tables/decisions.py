@@ -1,4 +1,4 @@
-"""What a person or a rule may decide of a row, and the state that the row then has."""
+"""The decisions that a person or a rule may make about a row, and the state that results."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ _AUTHOR = re.compile(r'(person|rule):\S.*')
 
 
 class State(NamedTuple):
-  """What edits change in a row; see `Rows` for the meaning of each.
+  """The part of a row that edits change; see `Rows` for the meaning of each field.
 
   Attributes:
     split: An index into SPLITS.
@@ -32,12 +32,12 @@ class Decision(NamedTuple):
   """One decision about one row.
 
   Attributes:
-    id: Of the row.
-    action: One of ACTIONS.
-    label: Name of a class, for the actions that take one.
-    weight: Above 0, for the actions `weight` and `label`; None leaves it as it is.
-    reason: In words.
-    evidence: What it was decided by, such as a score.
+    id: id of the row.
+    action: one of ACTIONS.
+    label: name of a class, for actions that take one.
+    weight: positive, for the actions `weight` and `label`; None keeps the weight.
+    reason: why, as text.
+    evidence: what the decision is based on, such as a score.
   """
 
   id: str
@@ -49,10 +49,10 @@ class Decision(NamedTuple):
 
 
 def check_author(author: str) -> str:
-  """Returns an author.
+  """Returns an author if its form is valid.
 
   Raises:
-    UserError: It is none.
+    UserError: the text is not "person:NAME" or "rule:NAME".
   """
   if not _AUTHOR.fullmatch(author):
     raise UserError(f'author: found {author!r}; expected "person:NAME" or "rule:NAME".')
@@ -77,11 +77,11 @@ def act(state: State, decision: Decision, author: str, given: int, classes: Sequ
   """Returns the state of a row after a decision. Split, status, label, verified label and weight change together.
 
   Args:
-    state: Of the row before.
-    decision: About this row.
+    state: state of the row before the decision.
+    decision: the decision about this row.
     author: "person:NAME" or "rule:NAME".
-    given: The label of the row as first delivered, -1 for none.
-    classes: Names of the classes.
+    given: the given label of the row, -1 = unlabeled.
+    classes: names of the classes.
 
   Raises:
     UserError: The action is unknown, its label or weight is missing, or the author may not edit this row.

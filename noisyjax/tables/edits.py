@@ -20,14 +20,14 @@ class Edits:
   """New states of rows, columns [E]; each row at most once.
 
   Attributes:
-    id: Of the rows.
-    action: What was decided last, as in `decisions.ACTIONS`, or "revert" or "import".
-    split: As in `Rows`; so are status, label, verified and weight: the state after the edit.
-    status: See split.
-    label: See split.
-    verified: See split.
-    weight: See split.
-    by: Who decided.
+    id: ids of the rows.
+    action: last decision, of `decisions.ACTIONS`, or "revert" or "import".
+    split: split after the edit, as in `Rows`.
+    status: status after the edit.
+    label: label after the edit.
+    verified: verified label after the edit.
+    weight: weight after the edit.
+    by: who decided.
     reason: In words.
     evidence: Such as a score.
   """
@@ -61,16 +61,16 @@ def made(
 
 
 def apply(rows: Rows, edits: Edits, classes: int, version: str = '') -> Rows:
-  """Returns the rows under edits: the only function that changes a row.
+  """Returns the rows with edits applied. No other function changes a row.
 
   Args:
-    rows: The rows before.
-    edits: The new states.
-    classes: Number of classes.
-    version: What the edited rows name as the version that changed them.
+    rows: rows before the edits.
+    edits: the new states.
+    classes: number of classes.
+    version: version that the edited rows name as the one that changed them.
 
   Raises:
-    UserError: An edit of an unknown id, two of one row, or a state that breaks the invariant of `Rows`.
+    UserError: an id is unknown, a row has two edits, or a state breaks the invariant of `Rows`.
   """
   places = rows.places(edits.id)
   if (places < 0).any():
@@ -90,10 +90,10 @@ def apply(rows: Rows, edits: Edits, classes: int, version: str = '') -> Rows:
 
 
 def changed(old: Rows, new: Rows) -> np.ndarray:
-  """Returns the places of the rows whose state differs, int64 [n]; both tables have the same ids.
+  """Returns the positions of the rows whose state differs, int64 [n]; both tables have the same ids.
 
   Raises:
-    UserError: They do not have the same ids.
+    UserError: the ids differ.
   """
   if old.id is not new.id and not np.array_equal(old.id, new.id):
     raise UserError('the two tables are of different images; expected two versions of one table.')
@@ -130,7 +130,7 @@ def kinds(old: Rows, new: Rows, places: np.ndarray) -> np.ndarray:
 
 
 def counts(old: Rows, new: Rows, places: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
-  """Returns how many rows changed how: action, from, to and rows, the most frequent first."""
+  """Returns (action, from, to, number of rows) of all changes, most frequent first."""
   names = [*classes, NONE]  # -1 is the last
   found = zip(kinds(old, new, places).tolist(), old.label[places].tolist(), new.label[places].tolist())
   pairs = Counter((kind, names[a], names[b]) for kind, a, b in found)

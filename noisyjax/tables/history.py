@@ -1,4 +1,4 @@
-"""What is known of one row, version by version; and how many rows of each class there are."""
+"""The history of one row, version by version, and the number of rows of each class."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,15 +13,15 @@ from noisyjax.tables.versions import SHORT, Version
 
 
 def of_row(folder: Path, version: Version, row: str) -> Iterator[str]:
-  """Yields a line for each version that changed a row, the newest first, down to what the source gave.
+  """Yields a line for each version that changed a row, newest first; the last line is the label from the source.
 
   Args:
-    folder: Of the table.
-    version: To begin at.
-    row: Its id, the beginning of one, or its name.
+    folder: folder of the table.
+    version: the newest version to report.
+    row: id, beginning of the id, or name of the row.
 
   Raises:
-    UserError: There is no such row, or several.
+    UserError: no row matches, or several do.
   """
   rows = version.rows
   found = [i for i in range(len(rows)) if rows.name[i] == row or (len(row) >= 4 and rows.id[i].startswith(row))]
@@ -42,7 +42,7 @@ def of_row(folder: Path, version: Version, row: str) -> Iterator[str]:
 
 
 def by_class(version: Version) -> Iterator[str]:
-  """Yields the rows of each split by class, and how many of them someone checked."""
+  """Yields the rows of each split by class, and the number of verified ones."""
   rows = version.rows
   for code, split in enumerate(SPLITS):
     of = (rows.split == code) & (rows.status <= UNLABELED)

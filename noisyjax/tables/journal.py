@@ -22,16 +22,16 @@ def append(path: Path, entry: Mapping[str, Any], size: int = 0, prev: str = FIRS
   """Adds an entry.
 
   Args:
-    path: The journal.
-    entry: What to add.
-    size: The byte at which the last whole line ends, as `read` says; half a line behind it is cut off.
-    prev: The hash of that line.
+    path: the journal.
+    entry: the entry to add.
+    size: byte position of the end of the last complete line, from `read`; an incomplete line after it is cut off.
+    prev: hash of that line.
 
   Returns:
-    The entry with the hash of the one before it ("prev") and its own ("hash").
+    The entry with the hash of the previous one ("prev") and its own ("hash").
 
   Raises:
-    UserError: The file cannot be written; it is as it was before.
+    UserError: the file cannot be written; its content is unchanged.
   """
   full = sealed(entry, prev)
   line = json.dumps(full, sort_keys=True, allow_nan=False).encode() + b'\n'
@@ -53,15 +53,15 @@ def append(path: Path, entry: Mapping[str, Any], size: int = 0, prev: str = FIRS
 
 
 def read(path: Path, start: int = 0, prev: str | None = FIRST) -> Iterator[tuple[dict[str, Any], int]]:
-  """Yields the entries from a byte of the file on, each with the byte at which it ends.
+  """Yields the entries from a byte position on, each with the position of its end.
 
   Args:
-    path: The journal; a missing one is empty.
-    start: A byte at which a line begins.
-    prev: The hash of the line before it; None: not known.
+    path: the journal; a missing file counts as empty.
+    start: byte position of the start of a line.
+    prev: hash of the previous line; None = unknown.
 
   Raises:
-    UserError: Naming the line that was changed, added or removed.
+    UserError: a line was changed, added or removed; the message names it.
   """
   try:
     with path.open('rb') as file:
@@ -87,13 +87,13 @@ def read(path: Path, start: int = 0, prev: str | None = FIRST) -> Iterator[tuple
 
 
 def sealed(entry: Mapping[str, Any], prev: str) -> dict[str, Any]:
-  """Returns an entry with the hash of the one before it and its own."""
+  """Returns an entry with the hash of the previous one and its own."""
   content = json.loads(json.dumps({**entry, 'prev': prev}, allow_nan=False))
   return {**content, 'hash': _hash(content)}
 
 
 def opened(line: bytes, where: str) -> dict[str, Any]:
-  """Returns the entry of a line; raises UserError where its hash does not fit."""
+  """Returns the entry of a line; raises UserError if its hash does not match."""
   try:
     entry = json.loads(line)
     if entry['hash'] != _hash({key: value for key, value in entry.items() if key != 'hash'}):

@@ -1,4 +1,4 @@
-"""Decisions that are not committed: what they come to, row by row, and where two authors disagree."""
+"""Decisions that are not committed: the resulting state of each row, and disagreements between authors."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +17,9 @@ class Pending:
   """The entries of a branch after its last commit.
 
   Attributes:
-    end: The byte of the journal up to which it was read.
-    last: The hash of the entry that ends there.
-    entries: Those of the branch.
+    end: byte position in the journal up to which it was read.
+    last: hash of the entry that ends there.
+    entries: the entries of the branch.
   """
 
   def __init__(self, start: int, last: str) -> None:
@@ -28,7 +28,7 @@ class Pending:
     self._by_row: dict[str, list[tuple[str, Decision]]] | None = {}  # None: to be made anew
 
   def follow(self, path: Path, branch: str) -> None:
-    """Reads what was appended since; raises UserError where the journal was changed."""
+    """Reads entries that were appended; raises UserError if the journal was changed."""
     for entry, end in journal.read(path, self.end, self.last):
       self.end, self.last = end, entry['hash']
       if entry['branch'] == branch:
@@ -134,7 +134,7 @@ def _add(by_row: dict[str, list[tuple[str, Decision]]], entry: dict[str, Any]) -
 
 
 def _heard(decided: list[tuple[str, Decision]], prefer: str) -> dict[str, list[tuple[str, Decision]]]:
-  """Returns author → decisions on one row, of those who count: the preferred one, else persons, else rules."""
+  """Returns author → decisions on one row, of the authors that count: the preferred one, else persons, else rules."""
   authors: dict[str, list[tuple[str, Decision]]] = {}
   for author, decision in decided:
     authors.setdefault(author, []).append((author, decision))

@@ -1,9 +1,9 @@
-"""A label table in a folder: its branches, what is decided and not yet committed, and commits.
+"""A label table in a folder: its branches, its decisions that are not committed, and commits.
 
-DIR/table.json            the classes, and what the table was made of
-DIR/versions/NAME/        one version each, never changed
-DIR/branches/BRANCH.json  the version a branch stands at, and how far it has taken the journal in
-DIR/journal.jsonl         every decision, in the order made
+DIR/table.json            the classes, and the source of the table
+DIR/versions/NAME/        one version; it never changes
+DIR/branches/BRANCH.json  the current version of a branch, and the end of the journal entries that it includes
+DIR/journal.jsonl         all decisions, in order of time
 """
 
 import os
@@ -33,14 +33,14 @@ def create(folder: str | Path, rows: Rows, classes: Sequence[str], author: str, 
   """Makes a table with a first version.
 
   Args:
-    folder: Made if missing.
-    rows: As `rows.first` returns them.
-    classes: Names of the classes.
-    author: "person:NAME" or "rule:NAME".
-    source: What the rows were read from, for the record.
+    folder: folder of the table; created if it does not exist.
+    rows: the rows that `rows.first` returns.
+    classes: names of the classes.
+    author: who decides, "person:NAME" or "rule:NAME".
+    source: where the rows come from; it is recorded.
 
   Raises:
-    UserError: There is a table already, or it cannot be written.
+    UserError: the folder already holds a table, or it cannot be written.
   """
   folder = Path(folder)
   check_author(author)
@@ -62,9 +62,9 @@ class Table:
   """A branch of a label table, open to read and to decide; the rows stay in memory.
 
   Attributes:
-    folder: Of the table.
-    branch: Name of the branch.
-    version: The version it stood at when it was opened or last committed to.
+    folder: folder of the table.
+    branch: name of the branch.
+    version: version of the branch when it was opened or last committed to.
   """
 
   def __init__(self, folder: str | Path, branch: str = MAIN) -> None:
@@ -87,24 +87,24 @@ class Table:
     return self.folder / 'journal.jsonl'
 
   def pending(self) -> pending.Pending:
-    """Returns what is decided on this branch and not committed, with what others appended meanwhile."""
+    """Returns the decisions of this branch that are not committed, including those that others appended."""
     self._pending.follow(self._journal, self.branch)
     return self._pending
 
   def decide(self, author: str, decisions: Sequence[Decision], since: str = '', **facts: Any) -> dict[str, Any]:
-    """Records decisions, all or none; they are on the disk when this returns.
+    """Records all of the decisions or none. They are on the disk when this returns.
 
     Args:
-      author: "person:NAME" or "rule:NAME".
-      decisions: At most one of each row.
-      since: The version that the author looked at; '': the one that is open.
-      facts: Of a rule: its parameters, the run and the checkpoint that gave the evidence.
+      author: who decides, "person:NAME" or "rule:NAME".
+      decisions: at most one decision per row.
+      since: the version that the author saw; '' = the open one.
+      facts: for a rule, its parameters and the run and checkpoint that are its evidence.
 
     Returns:
-      The entry of the journal.
+      The journal entry.
 
     Raises:
-      UserError: Naming the row of an unknown id or of a decision that is not allowed, or a row that was changed since.
+      UserError: an id is unknown, a decision is not allowed, or a row changed after `since`; the message names the row.
     """
     check_author(author)
     with self._held():
@@ -119,10 +119,10 @@ class Table:
       return self._append(entry)
 
   def undo(self, author: str, of: str = '') -> dict[str, Any]:
-    """Takes decisions back by an inverse entry: those of an entry, or the author's last ones; an undo too.
+    """Appends an entry that takes back another: `of`, or the author's last decisions. An undo can be taken back too.
 
     Raises:
-      UserError: There is no such entry among those that are not committed.
+      UserError: there is no such entry, or it is committed.
     """
     check_author(author)
     with self._held():
@@ -130,17 +130,17 @@ class Table:
       return self._append({'kind': 'undo', 'author': author, 'of': self._pending.undoable(author, of)})
 
   def commit(self, message: str, author: str, prefer: str = '', **facts: Any) -> Version:
-    """Makes a version of what is decided.
+    """Makes a version from the decisions that are not committed.
 
     Args:
-      message: Why, in words.
-      author: Who commits.
-      prefer: The author who is right where two disagree on a row.
-      facts: For the manifest, such as the run and the checkpoint that gave the evidence.
+      message: why the labels change.
+      author: who commits.
+      prefer: the author whose decision is used if two disagree on a row.
+      facts: further entries of the manifest, such as the run and checkpoint that are the evidence.
 
     Raises:
-      UserError: Nothing is decided, two authors disagree on a row, or another writer has committed since this branch
-        was opened; the decisions stay in the journal.
+      UserError: there are no decisions, two authors disagree on a row, or another writer committed after this branch
+        was opened. The decisions stay in the journal.
     """
 
     def edits() -> tuple[Edits, list[dict[str, Any]]]:
@@ -150,7 +150,7 @@ class Table:
     return self._commit(edits, message, author, facts)
 
   def replace(self, rows: Rows, action: str, message: str, author: str, **facts: Any) -> Version:
-    """Makes a version whose states are those of other rows, such as of an older version; raises as `commit` does."""
+    """Makes a version with the states of other rows, such as an older version's; raises the errors of `commit`."""
 
     def edits() -> tuple[Edits, list[dict[str, Any]]]:
       if waiting := len(self.pending()):
@@ -185,7 +185,7 @@ class Table:
     return made
 
   def _known(self, rows: Rows) -> Version | None:
-    """Returns the version that these rows would be, where a branch reaches it already."""
+    """Returns the existing version with these rows if a branch contains it, else None."""
     name = versions.name_of(rows, self.classes, [self.version.name])
     if name not in versions.names(self.folder):
       return None
@@ -197,7 +197,7 @@ class Table:
     return journal.append(self._journal, whole, self._pending.end, self._pending.last)
 
   def check(self, author: str, decision: Decision) -> None:
-    """Looks whether an author may decide so on a row, after what `pending` has read; raises UserError where not."""
+    """Raises UserError unless the author may make this decision, given the decisions that `pending` has read."""
     check_author(author)
     place = int(self.rows.places([decision.id])[0])
     if place < 0:
@@ -209,7 +209,7 @@ class Table:
       raise UserError(f'{self.rows.name[place]} ({decision.id[:SHORT]}): {str(error).rstrip(".")}.') from None
 
   def _moved(self, since: str, ids: set[str]) -> str:
-    """Brings the branch up to date; returns the version it is at. Refuses ids whose rows changed since a version."""
+    """Reads the branch again and returns its version; raises UserError if a row of `ids` changed after `since`."""
     self._refresh()
     if since and since != self.version.name:
       old = versions.read(self.folder, resolve(self.folder, since)).rows
@@ -231,7 +231,7 @@ class Table:
 
 
 def facts(folder: Path) -> dict[str, Any]:
-  """Returns what table.json holds; raises UserError where a folder is no table."""
+  """Returns the content of table.json; raises UserError if the folder is not a table."""
   if not (folder / 'table.json').exists():
     raise UserError(f'{folder}: is no label table; expected a folder made by `table init`.')
   return formats.read_json(formats.LABEL_TABLE, folder / 'table.json')
@@ -256,10 +256,10 @@ def _write_branch(folder: Path, branch: str, ref: Mapping[str, Any]) -> None:
 
 
 def make_branch(folder: str | Path, branch: str, at: str) -> None:
-  """Makes a branch that begins at a version.
+  """Creates a branch that starts at a version.
 
   Raises:
-    UserError: The name is taken or none, or there is no such version.
+    UserError: the name is taken or invalid, or there is no such version.
   """
   folder = Path(folder)
   if not _BRANCH.fullmatch(branch) or branch == LATEST:
@@ -278,7 +278,7 @@ def resolve(folder: Path, ref: str) -> str:
   """Returns the name of a version by its first characters (4 or more), "latest", or the name of a branch.
 
   Raises:
-    UserError: There is none, or there are several.
+    UserError: no version matches, or several do.
   """
   known = branches(folder)
   if ref == LATEST and MAIN in known:
@@ -296,7 +296,7 @@ def resolve(folder: Path, ref: str) -> str:
 
 
 def ancestors(folder: Path, version: str) -> Iterator[str]:
-  """Yields a version, its parent and so on; raises UserError for one that is missing."""
+  """Yields a version, its parent, and so on; raises UserError if one is missing."""
   while version:
     yield version
     version = next(iter(versions.read_manifest(folder, version)['parents']), '')
@@ -309,10 +309,10 @@ def parsed(text: str) -> tuple[Path, str]:
 
 
 def opened(text: str) -> Version:
-  """Returns the version that "DIR@VERSION" names; "latest" and a branch are names too, but never meant silently.
+  """Returns the version that "DIR@VERSION" names; it may also be "latest" or a branch.
 
   Raises:
-    UserError: No version is named, or it cannot be read.
+    UserError: no version is given, or it cannot be read.
   """
   folder, ref = parsed(text)
   facts(folder)

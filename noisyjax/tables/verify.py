@@ -1,4 +1,4 @@
-"""Verification of a table: every version is what its name says, edits replay, and the journal is whole."""
+"""Verifies a table: rows match the names of versions, edits lead to them, and the journal is complete."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +9,10 @@ from noisyjax.tables.versions import SHORT, Version
 
 
 def verify(folder: Path) -> Iterator[str]:
-  """Yields a sentence for each part that holds.
+  """Yields a sentence for each check that passes.
 
   Raises:
-    UserError: Naming the file, version, row or line that is damaged, was changed or is missing.
+    UserError: a part is damaged, changed or missing; the message names the file, version, row or line.
   """
   facts = store.facts(folder)
   branches = store.branches(folder)
@@ -40,7 +40,7 @@ def verify(folder: Path) -> Iterator[str]:
 
 
 def _kept(checked: dict) -> dict:
-  """Forgets the rows of what was checked: only a parent and its child are in memory at once."""
+  """Frees the rows of checked versions, so that only a parent and its child are in memory."""
   return dict.fromkeys(checked)
 
 
@@ -48,7 +48,7 @@ def version(folder: Path, name: str, old: Version | None) -> Version:
   """Reads a version and replays its edits on its parent.
 
   Raises:
-    UserError: It is not what its name says, breaks the invariant, or its edits do not lead to it.
+    UserError: the rows do not match the name or break the invariant, or the edits do not lead to them.
   """
   new = versions.read(folder, name)
   rows.check(new.rows, len(new.classes))

@@ -1,8 +1,8 @@
 """Versions of a table on disk: `versions/NAME/` holds rows.parquet, edits.parquet and manifest.json.
 
-A version is there as a whole or not at all. It is named by the sha256 of its rows (`rows.NAMED`), its classes and its
-parents. Time, author, message and the bytes of files are no part of the name: whoever makes the same edits of the same
-version gets the same one.
+A version exists completely or not at all. It is named by the sha256 of its rows (`rows.NAMED`), its classes and its
+parents. Time, author, message and the bytes of files are not part of the name: the same edits of the same version
+give the same name.
 """
 
 import hashlib
@@ -26,12 +26,12 @@ SHORT = 12  # characters of a name in messages
 
 
 class Version(NamedTuple):
-  """A version.
+  """One version of a label table.
 
   Attributes:
-    name: sha256 (hex).
-    rows: Its rows.
-    manifest: What `manifest.json` holds.
+    name: sha256, hexadecimal.
+    rows: the rows.
+    manifest: content of manifest.json.
   """
 
   name: str
@@ -51,14 +51,14 @@ def name_of(rows: Rows, classes: Sequence[str], parents: Sequence[str]) -> str:
 def write(
   table: Path, rows: Rows, edits: Edits | None, old: Version | None, classes: Sequence[str], facts: Mapping[str, Any]
 ) -> Version:
-  """Writes a version beside its parent and puts it in its place by one rename.
+  """Writes a version to a temporary folder and renames it to its final name.
 
   Args:
-    table: Folder of the table.
-    rows: Of the new version, but for the column "version" of what is edited.
-    edits: What turns the parent into it; None for the first version.
-    old: The parent; None for the first version.
-    classes: Names of the classes.
+    table: folder of the table.
+    rows: rows of the new version, without the version of the edited rows.
+    edits: the edits of the parent; None for the first version.
+    old: the parent; None for the first version.
+    classes: names of the classes.
     facts: Message, author, time and such, for the manifest.
 
   Raises:
@@ -103,7 +103,7 @@ def write(
 
 
 def sync(folder: Path) -> None:
-  """Puts the names in a folder on the disk; raises UserError where the system cannot."""
+  """Syncs the entries of a folder to the disk; raises UserError if the system cannot."""
   try:
     file = os.open(folder, os.O_RDONLY)
     try:
@@ -115,7 +115,7 @@ def sync(folder: Path) -> None:
 
 
 def sweep(table: Path) -> None:
-  """Removes what interrupted commits left; the caller holds the lock."""
+  """Removes the remains of interrupted commits; the caller holds the lock."""
   for part in (table / FOLDER).glob('.*.part'):
     storage.remove(part)
 
@@ -129,7 +129,7 @@ def read_manifest(table: Path, name: str) -> dict[str, Any]:
   """Reads the manifest of a version.
 
   Raises:
-    UserError: There is no such version, or its manifest was changed.
+    UserError: there is no such version, or its manifest was changed.
   """
   path = table / FOLDER / name / 'manifest.json'
   if not path.exists():
@@ -141,10 +141,10 @@ def read_manifest(table: Path, name: str) -> dict[str, Any]:
 
 
 def read(table: Path, name: str) -> Version:
-  """Reads a version and looks whether its rows are those that its name stands for.
+  """Reads a version and checks that its rows match its name.
 
   Raises:
-    UserError: It is missing, damaged or was changed.
+    UserError: the version is missing, damaged or changed.
   """
   manifest = read_manifest(table, name)
   path = table / FOLDER / name / 'rows.parquet'
@@ -157,5 +157,5 @@ def read(table: Path, name: str) -> Version:
 
 
 def read_edits(table: Path, name: str) -> Edits:
-  """Reads the edits that made a version of its parent; raises UserError where they are missing or damaged."""
+  """Reads the edits that lead from the parent to a version; raises UserError if they are missing or damaged."""
   return Edits(**rows_.read(table / FOLDER / name / 'edits.parquet', edits_.COLUMNS))

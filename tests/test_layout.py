@@ -12,6 +12,7 @@ ROOMS = (
   'cli',
   'experiments',
   'loop',
+  'rules',
   'analysis',
   'runs',
   'reports',
@@ -24,7 +25,9 @@ ROOMS = (
   'estimate',
   'system',
 )
-PAIRS = 45  # distinct (room, room below it); not counted: `cli`, which may import anything
+# Distinct (room, room below it); not counted: `cli`, which may import anything. `rules` needs four: it reads tables,
+# estimate and system, and loop reads it.
+PAIRS = 49
 
 
 def modules(package: Path) -> dict[str, Path]:

@@ -1,0 +1,142 @@
+"""Near duplicates: images that are equal, look equal, or have nearly equal embeddings, and the groups that they form.
+
+Three signals give pairs of rows, and rows that pairs connect are one group:
+
+exact       the same decoded pixels.
+hash        64-bit difference hashes (dHash) of gray 9 x 8 copies that differ in few bits: the same picture at another
+            size, compression or brightness.
+embedding   nearest neighbours much closer than usual, as in cleanlab's Datalab: another cut or shot of the same thing.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+RADIUS = 2  # bits
+SMALLEST = 24  # pixels; gray copies of smaller images hold too little to tell them apart
+CLOSE = 0.13  # of the median distance to the nearest neighbour; cleanlab's default
+BLOCK = 2**24  # pairs of hashes compared at once
+
+
+class Duplicates(NamedTuple):
+  """The groups of near duplicates.
+
+  Attributes:
+    group: int32 [N], the first row of each row's group; −1 = the row has no duplicate.
+    kind: str [N], the closest kind of duplicate that the row has, by the order of the kinds; '' = none.
+  """
+
+  group: np.ndarray
+  kind: np.ndarray
+
+  def together(self) -> np.ndarray:
+    """Returns numbers that are equal for the rows of a group and different otherwise, int32 [N]."""
+    return np.where(self.group >= 0, self.group, np.arange(len(self.group), dtype=np.int32))
+
+
+def grouped(count: int, pairs: Mapping[str, np.ndarray]) -> Duplicates:
+  """Returns the groups that pairs form.
+
+  Args:
+    count: Number of rows.
+    pairs: Kind → rows of its pairs, int [P, 2]; the closest kind first.
+  """
+  rows = np.concatenate([np.zeros((0, 2), np.int64), *pairs.values()])
+  graph = coo_array((np.ones(len(rows), bool), (rows[:, 0], rows[:, 1])), (count, count))
+  _, label = connected_components(graph, directed=False)
+  _, first, group, size = np.unique(label, return_index=True, return_inverse=True, return_counts=True)
+  kind = np.full(count, '', f'U{max(map(len, pairs), default=1)}')
+  for name, own in reversed(pairs.items()):
+    kind[own.reshape(-1)] = name
+  return Duplicates(np.where(size > 1, first, -1)[group].astype(np.int32), kind)
+
+
+def exact_pairs(digests: np.ndarray) -> np.ndarray:
+  """Returns each row with an equal digest and the first such row, int64 [P, 2].
+
+  Args:
+    digests: str [N], of decoded pixels.
+  """
+  _, first, same = np.unique(digests, return_index=True, return_inverse=True)
+  pairs = np.stack([first[same], np.arange(len(digests))], 1)
+  return pairs[pairs[:, 0] != pairs[:, 1]]
+
+
+def hash_pairs(hashes: np.ndarray, radius: int = RADIUS) -> np.ndarray:
+  """Returns the pairs of different rows whose hashes differ in at most `radius` bits, int64 [P, 2].
+
+  Of equal hashes it pairs the first with each other, which connects the same rows.
+
+  Args:
+    hashes: uint64 [N].
+    radius: Number of bits.
+  """
+  different, first = np.unique(hashes, return_index=True)
+  found, step = [exact_pairs(hashes)], max(1, BLOCK // max(len(different), 1))
+  for start in range(0, len(different), step):
+    bits = np.bitwise_count(different[start : start + step, None] ^ different[start:])
+    left, right = np.nonzero(bits <= radius)
+    pairs = np.stack([left, right], 1)[left < right] + start
+    found.append(first[pairs])
+  return np.concatenate(found)
+
+
+def embedding_pairs(index: np.ndarray, distance: np.ndarray, close: float = CLOSE) -> np.ndarray:
+  """Returns the pairs of neighbours much closer than usual, int64 [P, 2].
+
+  Args:
+    index: int [N, k], neighbours of each row, the nearest first.
+    distance: Their distances [N, k].
+    close: Pairs are closer than this fraction of the median distance to the nearest neighbour.
+  """
+  rows, places = np.nonzero(distance < close * np.median(distance[:, 0]))
+  return np.stack([rows, index[rows, places].astype(np.int64)], 1)
+
+
+def dhash(images: Iterable[np.ndarray]) -> np.ndarray:
+  """Returns the 64-bit difference hash of each image, uint64 [N].
+
+  A bit says whether a pixel of the gray copy of 9 x 8 pixels is darker than its right neighbour.
+
+  Args:
+    images: Images, uint8 [H, W, C] with C = 1 or 3.
+  """
+  return np.array([_dhash(image) for image in images], np.uint64)
+
+
+def _dhash(image: np.ndarray) -> int:
+  picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert('L')
+  gray = np.asarray(picture.resize((9, 8), Image.Resampling.BOX if min(picture.size) >= 9 else None), np.uint8)
+  return int.from_bytes(np.packbits(gray[:, :-1] < gray[:, 1:]).tobytes(), 'big')
+
+
+def conflicting(group: np.ndarray, labels: np.ndarray) -> np.ndarray:
+  """Returns whether each row's group has rows with different labels, bool [N]; unlabeled rows count for nothing.
+
+  Args:
+    group: int [N]; −1 = no group.
+    labels: int [N]; −1 = unlabeled.
+  """
+  return _differ(group, labels, labels >= 0)
+
+
+def crossing(group: np.ndarray, split: np.ndarray) -> np.ndarray:
+  """Returns whether each row's group has rows of different splits, bool [N].
+
+  Args:
+    group: int [N]; −1 = no group.
+    split: The split of each row [N].
+  """
+  return _differ(group, np.unique(split, return_inverse=True)[1], np.ones(len(group), bool))
+
+
+def _differ(group: np.ndarray, values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+  """Returns whether the values of a row's group differ, among the rows that count, bool [N]."""
+  rows = np.flatnonzero((group >= 0) & counts)
+  found = np.unique(np.stack([group[rows], values[rows]], 1), axis=0)  # the different values of each group
+  which, several = np.unique(found[:, 0], return_counts=True)
+  return np.isin(group, which[several > 1])

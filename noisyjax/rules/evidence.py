@@ -17,15 +17,12 @@ from noisyjax.system.errors import UserError, listed
 from noisyjax.tables.rows import Rows
 from noisyjax.tables.versions import SHORT
 
-# Further columns that rules know, and what makes them. knn_label: most frequent label among the nearest labeled rows,
-# without the row's own; knn_agreement: share of these neighbours that have it; outlier: distance to the neighbours over
-# the median of the class; duplicate: number of the group of equal images, -1 = alone; cluster: its number, -1 = none.
+# Further columns that rules read, and what makes them. They mean what `analysis.columns` says; null is -1 or NaN.
 _NEIGHBOURS = 'the analysis of neighbours'
 MADE_BY = {
   'knn_label': _NEIGHBOURS,
-  'knn_agreement': _NEIGHBOURS,
   'outlier': _NEIGHBOURS,
-  'duplicate': 'the analysis of duplicates',
+  'duplicate_group': 'the analysis of duplicates',
   'cluster': 'the analysis of clusters',
 }
 _PROBS = 'prob_'  # + number of the class: the columns of a file with the probabilities

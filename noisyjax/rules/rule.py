@@ -91,6 +91,7 @@ class Base:
   in_sample: bool = False
 
   why: ClassVar[str] = ''  # the reason of its decisions, in words; their evidence is the score
+  choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # field of the subclass → what it may be
 
   @property
   def name(self) -> str:
@@ -111,6 +112,11 @@ class Base:
     The precision is estimated on this copy. None: labels cannot say whether the rule is right.
     """
     return None
+
+
+def by_rule(rows: Rows) -> np.ndarray:
+  """Returns the rows that a rule changed last, bool [N]."""
+  return np.array([by.startswith('rule:') for by in rows.by.tolist()], bool)
 
 
 def as_unlabeled(rows: Rows, frozen: np.ndarray) -> Rows:
@@ -152,7 +158,7 @@ def build(name: str, params: Mapping[str, Any]) -> Base:
     check_choice(f'rule {name}, parameter', field, defaults)
     values[field] = _value(f'rule {name}: {field}', value, defaults[field])
   rule = cls(**values)
-  for field, choices in (('by', THRESHOLDS), ('balance', BALANCES)):
+  for field, choices in {'by': THRESHOLDS, 'balance': BALANCES, **rule.choices}.items():
     check_choice(f'rule {name}: {field}', getattr(rule, field), choices)
   for field in ('target', 'floor', 'class_floor', *(['threshold'] if rule.by == 'quantile' else [])):
     if not 0 <= getattr(rule, field) <= 1:

@@ -151,13 +151,18 @@ def write_parquet(
 
   Args:
     path: path of the file.
-    columns: arrays `[N]` by name.
+    columns: arrays `[N]` or `[N, K]` by name.
     metadata: values by name, stored as JSON in the schema.
   """
   import pyarrow as pa
   import pyarrow.parquet as pq
 
-  table = pa.table({name: pa.array(np.asarray(column)) for name, column in columns.items()})
+  def column(values: np.ndarray) -> Any:
+    if values.ndim < 2:
+      return pa.array(values)
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), values.shape[1])
+
+  table = pa.table({name: column(np.asarray(values)) for name, values in columns.items()})
   notes = {name: json.dumps(_plain(value), allow_nan=False) for name, value in (metadata or {}).items()}
   buffer = io.BytesIO()
   pq.write_table(table.replace_schema_metadata(notes or None), buffer, write_page_checksum=True)
@@ -193,7 +198,7 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def read_parquet(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-  """Returns the columns `[N]` and the metadata that `write_parquet` stored.
+  """Returns the columns `[N]` or `[N, K]` and the metadata that `write_parquet` stored.
 
   Raises:
     UserError: the file is missing or damaged.
@@ -207,8 +212,12 @@ def read_parquet(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[s
     table = file.read(use_threads=False)
     columns = {}
     for name in table.column_names:
-      column = table[name].to_numpy()
-      columns[name] = column.astype(str) if pa.types.is_string(table[name].type) else column
+      found, kind = table[name].combine_chunks(), table[name].type
+      if pa.types.is_fixed_size_list(kind):
+        columns[name] = found.flatten().to_numpy(zero_copy_only=False).reshape(len(found), kind.list_size)
+        continue
+      column = found.to_numpy(zero_copy_only=False)
+      columns[name] = column.astype(str) if pa.types.is_string(kind) else column
     notes = {k.decode(): json.loads(v) for k, v in (table.schema.metadata or {}).items() if not k.startswith(b'ARROW:')}
   except (pa.ArrowException, *reading.DAMAGE) as error:
     raise UserError(f'{path}: not a readable Parquet file: {reading.reason(error)}.') from error

@@ -56,6 +56,10 @@ MISTAKES = {
     ['predict', '--config.epochs=3'],
     'predict: found --config.epochs, which it does not take',
   ),
+  'field that is a flag of the command': (
+    ['features', '--images={dir}', '--config.model.name=efficientnet_lite0'],
+    'its flags are --images, --model, --out, --skip_bad, --views. Write --model=efficientnet_lite0.',
+  ),
   'flag of a command without any': (['strategies', '--workdir=w'], 'found --workdir, which it does not take; it takes'),
   'value of a switch turned off': (['train', '--norerun=1'], '--norerun=1 does not take an argument'),
   'folder for a switch': (['predict', '--probs=p.npy'], "--probs: found 'p.npy', expected true or false."),

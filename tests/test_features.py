@@ -22,7 +22,7 @@ from noisyjax.engine.net import Net
 from noisyjax.models import linear
 from noisyjax.models.resnet import ResNet
 from noisyjax.models.weights import pretrained
-from noisyjax.runs import in_memory, predict
+from noisyjax.runs import in_memory, predict, predict_files
 from noisyjax.runs.classifier import NoisyClassifier
 from noisyjax.system import storage
 from noisyjax.system.errors import UserError
@@ -61,6 +61,17 @@ def test_features_are_those_of_the_network_that_begins_from_the_weights(weights)
   found = features.extract(images, by)
   assert found.shape == (5, 1, 1, 64) and found.dtype == np.float16
   assert_allclose(found[:, 0, 0], expected, rtol=2e-3, atol=2e-3)
+
+
+def test_a_size_after_the_name_is_that_of_the_images(weights):
+  by, small = features.extractor(weights), features.extractor(f'{weights}@24')
+  assert (by.weights.size, small.weights.size) == (16, 24) and by.weights.sha256 == small.weights.sha256
+  images = pictures(3)
+  found = features.extract(images, by)
+  assert np.abs(features.extract(images, small) - found).max() > 1e-3  # and the cache does not take one for the other
+  assert features.extractor('efficientnet_lite0@96').weights.size == 96
+  with pytest.raises(UserError, match=r"'imagenet@8': expected images of 16 to 1024 pixels, such as @96"):
+    features.extractor('efficientnet_lite0@8')
 
 
 def test_views_differ_and_belong_to_the_image_wherever_it_stands(weights):
@@ -164,15 +175,48 @@ def test_a_run_computes_features_says_so_and_predicts_images(weights, tmp_path, 
   assert predictor.shape == (8, 8, 3)
   samples = storage.read_parquet(tmp_path / 'run' / 'samples.parquet')[0]
   assert_array_equal(predictor(images[samples['row']]), samples['predicted'])
+  np.save(tmp_path / 'f.npy', np.zeros((2, 64)))
+  with pytest.raises(UserError, match=r'f\.npy is a file of features, and run predicts from images'):
+    predict_files.predict_files([predictor], str(tmp_path / 'f.npy'))
 
 
-def test_a_file_of_features_is_a_source(tmp_path, monkeypatch):
+def test_a_file_of_features_is_a_source(tmp_path, monkeypatch, caplog):
   values, given, true = rows(168)
-  np.savez(tmp_path / 'f.npz', features=values[:, 0, 0], labels=given, true=true)
+  classes = np.array(['chihuahua', 'muffin', 'pit'])
+  kept = {'labels': given, 'true': true, 'classes': classes, 'trained_on': np.array('ImageNet-1k')}
+  np.savez(tmp_path / 'f.npz', features=values[:, 0, 0], **kept)
   config = runs.recipe(tmp_path / 'f.npz', model__name='linear', model__mean=(), model__std=(), optim__lr=1.0)
   config.data.source = 'features'
-  result = runs.fit(config, tmp_path / 'run', monkeypatch)
+  with caplog.at_level('INFO', 'noisyjax'):
+    result = runs.fit(config, tmp_path / 'run', monkeypatch)
   assert result['audit']['selected'] > 0.9
+  assert result['knowledge'] == ['ImageNet-1k has classes of these names: chihuahua', 'pretrained: ImageNet-1k']
+  assert 'told: ImageNet-1k has classes of these names: chihuahua; pretrained: ImageNet-1k.' in caplog.text
+
+  predictor = predict.load(tmp_path / 'run')
+  kept = storage.read_parquet(tmp_path / 'run' / 'samples.parquet')[0]
+  expected = kept['predicted']
+  assert_array_equal(predictor(values[kept['row'], :1]), expected)  # [n, V, 1, F]
+  assert_array_equal(predictor(values[kept['row'], 0, 0]), expected)  # [n, F]
+  assert predictor(values[kept['row'][0], 0, 0]) == expected[0]  # [F]
+  with pytest.raises(UserError, match=r'run: found float16 \(168, 5\); expected features of 6 numbers'):
+    predictor(values[:, 0, 0, :5])
+  named = '\n'.join(f'{i},{classes[label]}' for i, label in enumerate(true))
+  (tmp_path / 'truth.csv').write_text(f'file,label\n{named}\n')
+  found = predict_files.predict_files([predictor], str(tmp_path / 'f.npz'), str(tmp_path / 'truth.csv'))
+  assert_array_equal(found.labels['run'][kept['row']], expected)
+  assert_array_equal(found.truth, true)
+  with pytest.raises(
+    UserError, match=r'run was trained on a file of features.*\(.npz, .npy, .parquet\) with 6 features'
+  ):
+    predict_files.predict_files([predictor], str(tmp_path))
+
+
+def test_gray_images_have_the_features_of_their_color_copies(weights):
+  by, gray = features.extractor(weights), pictures(3)[..., :1]
+  assert_array_equal(features.extract(gray, by), features.extract(gray.repeat(3, -1), by))
+  with pytest.raises(UserError, match='images have 4 channels; expected 3'):
+    features.extract(np.zeros((1, 8, 8, 4), np.uint8), by)
 
 
 def test_models_and_rows_of_different_kinds_are_refused(weights):

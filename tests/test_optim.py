@@ -1,12 +1,14 @@
 """Optimizers against optax and PyTorch's rule, schedules against their formulas, and independence of networks."""
 
 import dataclasses
+import importlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
 from numpy.testing import assert_allclose, assert_array_equal
 
 from noisyjax.engine import optim
@@ -122,6 +124,39 @@ def test_frozen_parameters_stay_and_do_not_use_up_the_clip():
   assert_allclose(got['head']['kernel'], alone['head']['kernel'], rtol=1e-6)
 
 
+@pytest.mark.parametrize('name', optim.OPTIMIZERS)
+def test_each_block_moves_by_the_layer_decay_to_the_power_of_its_depth(name):
+  """Golden: one step of three blocks, weight decay included, of which the last is the head."""
+  params, grads = tree(0), [tree(1)]
+  plain = run(Optimizer(name), params, grads)
+  decayed = run(Optimizer(name, layer_decay=0.5, blocks=('conv', 'norm', 'head')), params, grads)
+  for block, scale in {'conv': 0.25, 'norm': 0.5, 'head': 1.0}.items():
+    for leaf, start in params[block].items():
+      assert_allclose(decayed[block][leaf] - start, scale * (plain[block][leaf] - start), rtol=1e-4, atol=1e-7)
+  assert jax.tree.all(jax.tree.map(np.array_equal, run(Optimizer(name, layer_decay=0.5), params, grads), plain))
+
+
+@pytest.mark.parametrize(
+  'name, deepest', [('resnet18', 9), ('resnet34', 17), ('resnet50', 17), ('efficientnet_lite0', 18)]
+)
+def test_models_order_all_their_layers(name, deepest):
+  model, called = importlib.import_module(f'noisyjax.models.{name}').Model(3), []
+
+  def noted(call, args, kwargs, context):
+    called.extend(context.module.path[:1])
+    return call(*args, **kwargs)
+
+  with nn.intercept_methods(noted):
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)), train=False))['params']
+  found = optim.depths(model.order(), shapes)
+  of_layer = {layer: {*jax.tree.leaves(leaves)} for layer, leaves in found.items()}
+  assert all(len(depth) == 1 for depth in of_layer.values())
+  assert [layer for layer, depth in of_layer.items() if depth == {0}] == ['head']
+  assert set().union(*of_layer.values()) == set(range(deepest + 1))
+  depths = [min(of_layer[layer]) for layer in called if layer in of_layer]  # in the order of the calls
+  assert depths == sorted(depths, reverse=True)
+
+
 @pytest.mark.parametrize('name', ['sgd', 'adam', 'adamw', 'nadam'])
 def test_every_number_is_traced(name):
   traces = []
@@ -132,10 +167,21 @@ def test_every_number_is_traced(name):
     traces.append(optimizer)
     return optimizer.update(grads, opt, params, optimizer.lr)
 
-  numbers = {'lr': 0.1, 'decay': 0.1, 'momentum': 0.5, 'b1': 0.5, 'b2': 0.6, 'eps': 1e-3, 'clip': 1.0}
+  numbers = {
+    'lr': 0.1,
+    'decay': 0.1,
+    'momentum': 0.5,
+    'b1': 0.5,
+    'b2': 0.6,
+    'eps': 1e-3,
+    'clip': 1.0,
+    'layer_decay': 0.7,
+  }
   results = []
   for change in ({}, *({k: v} for k, v in numbers.items())):
-    optimizer = Optimizer.build(name=name, **({'lr': 0.2, 'decay': 0.01, 'clip': 2.0} | change))
+    optimizer = Optimizer.build(
+      name=name, **({'lr': 0.2, 'decay': 0.01, 'clip': 2.0, 'blocks': ('conv', 'norm', 'head')} | change)
+    )
     new, _ = update(optimizer, grads, optimizer.init(params), params)
     results.append(new)
   assert len(traces) == 1

@@ -18,10 +18,13 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import runs
+from noisyjax.config import check
+from noisyjax.config.plan import pixel_statistics
+from noisyjax.data.training import TrainData
 from noisyjax.engine.net import Net
 from noisyjax.models.layers import depthwise
 from noisyjax.models.resnet import ResNet
-from noisyjax.models.weights import pretrained, state_dict
+from noisyjax.models.weights import class_names, pretrained, state_dict
 from noisyjax.runs import predict
 from noisyjax.system import formats
 from noisyjax.system.errors import UserError
@@ -85,7 +88,7 @@ def tensors(name):
   return {key: drawn(key, shape) for key, shape in shapes.items() if 'num_batches_tracked' not in key}
 
 
-@pytest.mark.parametrize('name', ['resnet18', 'resnet50'])
+@pytest.mark.parametrize('name', ['resnet18', 'resnet34', 'resnet50'])
 def test_resnets_have_the_logits_of_torchvision(name, tmp_path):
   cls = model_class(name)
   model = cls(10, stem='imagenet', width=1 / 8)
@@ -175,6 +178,7 @@ def test_a_run_begins_from_weights_and_says_so(small, tmp_path, monkeypatch):
     model__mean=(),
     model__std=(),
     model__freeze_stats=True,
+    optim__layer_decay=0.5,
     freeze='^(?!head)',
     epochs=1,
   )
@@ -206,3 +210,26 @@ def test_frozen_statistics_serve_training_and_do_not_move(small):
   trained, _, moved = net.train(params, stats, images, jax.random.key(1))
   assert_allclose(trained, net.look(params, stats, images)[0], rtol=1e-4, atol=1e-4)
   jax.tree.map(assert_array_equal, moved, stats)
+
+
+def test_layer_decay_needs_an_order_of_blocks():
+  expected = "which model 'dense' does not define; expected 1, or one of the models efficientnet_lite0, resnet18, res"
+  with pytest.raises(UserError, match=expected):
+    check.plan_of(runs.recipe(optim__layer_decay=0.5))
+
+
+def test_gray_images_are_seen_as_color_images_of_equal_channels(small):
+  cls, gray = model_class('resnet18'), runs.arrays()['images'][:8]
+  weights = pretrained.find(cls, small, 'resnet18')
+  rows = TrainData(gray, *[np.zeros(len(gray), np.int32)] * 2, 3)
+  mean, std = pixel_statistics(runs.recipe(model__mean=(), model__std=()), resnet18(), rows, weights)
+  net = Net(resnet18(classes=3), mean, std, size=16, weights=weights)
+  params, stats = net.init(jax.random.key(0), gray[:2])
+  one, other = (net.look(params, stats, images)[0] for images in (gray, gray.repeat(3, -1)))
+  assert_allclose(one, other, atol=1e-5)
+
+
+def test_classes_that_imagenet_names_too_are_found_by_their_letters():
+  known = ['chihuahua', 'Granny-Smith', 'Great_White Shark', 'yorkshire terrier']
+  assert class_names.learnt('ImageNet-1k', [*known, 'muffin', 'smith', '']) == known
+  assert class_names.learnt('net.npz', known) == []

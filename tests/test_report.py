@@ -4,6 +4,7 @@ import html
 import html.parser
 import io
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from noisyjax.estimate import scoring
-from noisyjax.reports import formatting, pages, record, report
+from noisyjax.reports import collection, formatting, pages, record, report
 from noisyjax.reports.pictures import axes, calibration, comparison, curves, matrix, style
 from noisyjax.system import storage
 from noisyjax.system.errors import UserError
@@ -445,6 +446,31 @@ def test_comparison_draws_each_group_in_its_color(tmp_path):
   blind = {'blind': [record.read(fake_run(tmp_path / 'blind', audit=False, validation=False))]}
   with pytest.raises(UserError, match='blind: no run of this group has a validation accuracy'):
     comparison.draw(blind)
+
+
+def test_pretrained_runs_and_others_share_no_table_and_no_picture(tmp_path):
+  for name in ('naive', 'elr', 'gce', 'sce'):
+    fake_run(tmp_path / name, strategy=name)
+  for name in ('gce', 'sce'):
+    path = tmp_path / name / 'result.json'
+    storage.write_json(path, storage.read_json(path) | {'knowledge': ['pretrained: ImageNet-1k']})
+  folders = [tmp_path / name for name in ('gce', 'naive', 'sce', 'elr')]
+  for text in (report.compare(folders), collection.write(tmp_path)):
+    scratch, pretrained = text.split('### Pretrained')
+    assert scratch.startswith('### From scratch')
+    named = lambda part: {line.split()[1] for line in part.splitlines() if line.startswith('| ')} - {'strategy'}
+    assert named(scratch) == {'naive', 'elr'} and named(pretrained) == {'gce', 'sce'}
+  assert (tmp_path / 'table.md').read_text() == text
+  names = {'table.csv': ['elr', 'naive'], 'table_pretrained.csv': ['gce', 'sce']}
+  for name, strategies in names.items():
+    assert sorted(line.split(',')[0] for line in (tmp_path / name).read_text().splitlines()[1:]) == strategies
+  assert has_color((tmp_path / 'comparison_pretrained.png').read_bytes(), style.GROUPS[1])
+  assert not has_color((tmp_path / 'comparison.png').read_bytes(), style.GROUPS[2])
+  for name in ('naive', 'elr'):
+    shutil.rmtree(tmp_path / name)
+  assert '###' not in collection.write(tmp_path)
+  assert not (tmp_path / 'table_pretrained.csv').exists()
+  assert 'gce' in (tmp_path / 'table.csv').read_text()
 
 
 def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(tmp_path):

@@ -81,12 +81,17 @@ def define_rerun(values: FlagValues) -> None:
   flags.DEFINE_bool('rerun', False, text, flag_values=values)
 
 
-def define_image_files(values: FlagValues) -> None:
+def define_images(values: FlagValues, text: str = 'Folder or zip file of images.') -> None:
+  """Defines the flags of a command that reads images."""
+  flags.DEFINE_string('images', None, text, flag_values=values)
+  flags.DEFINE_bool('skip_bad', False, 'Skips unreadable images.', flag_values=values)
+
+
+def define_image_files(values: FlagValues, text: str = 'Folder or zip file of images.') -> None:
   """Defines the flags of a command that reads images and a label file."""
-  flags.DEFINE_string('images', None, 'Folder or zip file of images.', flag_values=values)
+  define_images(values, text)
   flags.DEFINE_string('image_column', '', 'Column of the label file with the image names.', flag_values=values)
   flags.DEFINE_string('label_column', '', 'Column of the label file with the labels.', flag_values=values)
-  flags.DEFINE_bool('skip_bad', False, 'Skips unreadable images.', flag_values=values)
 
 
 EXPECTED = {'config': 'a recipe such as configs/digits.py', 'images': 'a folder or zip of images'}

@@ -5,13 +5,13 @@ from pathlib import Path
 from absl import flags
 from absl.flags import FlagValues
 
-from noisyjax.cli.command import Command, define_image_files, needed
+from noisyjax.cli.command import Command, define_images, needed
 from noisyjax.system.log import say
 
 
 def declare(values: FlagValues) -> None:
-  define_image_files(values)
-  text = 'The pretrained model: efficientnet_lite0, or a model and a file of weights, resnet50:FILE.'
+  define_images(values)
+  text = 'Pretrained model, or model and file of weights: resnet50:FILE; efficientnet_lite0@96: images of 96 pixels.'
   flags.DEFINE_string('model', 'efficientnet_lite0', text, flag_values=values)
   flags.DEFINE_integer('views', 0, 'Augmented views of each image, beside the image itself.', flag_values=values)
   flags.DEFINE_string('out', 'features.npz', 'The file to write.', flag_values=values)

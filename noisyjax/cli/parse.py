@@ -54,7 +54,7 @@ def parse(arguments: Sequence[str], commands: Sequence[Command]) -> Call:
   try:
     rest, fields = recipe.take_fields(values.read_flags_from_files(rest))
     if fields and 'config' not in own:
-      raise UserError(_refusal(command, f'config.{next(iter(fields))}', own))
+      raise UserError(_refusal(command, f'config.{next(iter(fields))}', own, next(iter(fields.values()))))
     words = values(['', *rest])[1:]
   except flags.UnrecognizedFlagError as error:
     raise UserError(_refusal(command, error.flagname, own)) from error
@@ -109,13 +109,22 @@ def _near(word: str, known: Iterable[str], dashes: str = '') -> str:
   return f' Did you mean {dashes}{near[0]}?' if near and dashes else f' Did you mean {near[0]!r}?' if near else ''
 
 
-def _refusal(command: Command, flag: str, own: FlagValues) -> str:
-  """Returns the error message for a flag that the command does not have."""
+def _refusal(command: Command, flag: str, own: FlagValues, value: Any = '') -> str:
+  """Returns the error message for a flag that the command does not have.
+
+  Args:
+    command: The command.
+    flag: Name of the flag.
+    own: Flags of the command.
+    value: Value of a field of the config, which the command may take under a flag that is a part of the field's name.
+  """
   names = sorted(own)
   expected = f'its flags are {", ".join(f"--{name}" for name in names)}' if names else 'it takes no flag'
   data = ' Set its data with --config.data.path and --config.data.labels.' if flag in ('images', 'labels') else ''
   hint = data if 'config' in own else ''
-  return f'{command.name}: found --{flag}, which it does not take; {expected}.{_near(flag, names, "--")}{hint}'
+  same = [name for name in names if name in flag.split('.')]
+  near = f' Write --{same[0]}={value}.' if same else _near(flag, names, '--')
+  return f'{command.name}: found --{flag}, which it does not take; {expected}.{near}{hint}'
 
 
 def _illegal(text: str, values: FlagValues) -> str:

@@ -11,7 +11,7 @@ from noisyjax.system.log import say
 
 def declare(values: FlagValues) -> None:
   define_workdir(values, 'Folder of a run, or several separated by commas.')
-  define_image_files(values)
+  define_image_files(values, 'Folder or zip of images; of runs on a file of features, such a file.')
   flags.DEFINE_string('labels', '', 'Label file to score the predictions against.', flag_values=values)
   flags.DEFINE_bool('probs', False, 'Adds a column of probabilities for each class.', flag_values=values)
   flags.DEFINE_bool('ensemble', False, 'Adds the mean probabilities of all runs.', flag_values=values)

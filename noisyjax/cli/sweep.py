@@ -9,8 +9,6 @@ from noisyjax.cli.command import Command, define_config, define_rerun, define_wo
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import say
 
-FILES = ('table.md', 'table.csv', 'table.tex', 'comparison.png', 'axes.png')
-
 
 def declare(values: FlagValues) -> None:
   define_config(values)
@@ -34,7 +32,10 @@ def run(values: FlagValues) -> None:
 
 def say_files(folder: Path) -> None:
   """Prints the paths of the tables and pictures of a folder of runs."""
-  say(*(folder / name for name in FILES if (folder / name).exists()))
+  from noisyjax.reports import collection
+
+  names = ['table.md', *collection.files(), *collection.files(collection.PRETRAINED)]
+  say(*(folder / name for name in names if (folder / name).exists()))
 
 
 COMMAND = Command(

@@ -9,15 +9,16 @@ from noisyjax.config.build import build_strategy, find_model, find_weights
 from noisyjax.config.flat import flat
 from noisyjax.config.override import defaults, set_field
 from noisyjax.config.plan import ROWS, Plan, strength_of
-from noisyjax.config.plugin_fields import adopt
+from noisyjax.config.plugin_fields import MODELS, adopt
 from noisyjax.data import features
 from noisyjax.engine import optim
 from noisyjax.engine.augment.ops import check_ops
 from noisyjax.engine.augment.strength import check_strength
 from noisyjax.models.layers import conv
 from noisyjax.models.protocol import is_trained
+from noisyjax.system import plugins
 from noisyjax.system.cadence import Cadence
-from noisyjax.system.errors import UserError, check_choice
+from noisyjax.system.errors import UserError, check_choice, listed
 
 
 def checked(config: ConfigDict) -> ConfigDict:
@@ -58,6 +59,12 @@ def plan_of(config: ConfigDict) -> Plan:
         f'model.name: {own.model.name!r} takes images; with data.features={own.data.features}, expected linear or mlp.'
       )
     check_choice('optim.name', own.optim.name, optim.OPTIMIZERS)
+    if own.optim.layer_decay < 1 and not hasattr(find_model(own.model.name), 'order'):
+      ordered = [name for name in plugins.names(MODELS, 'Model') if hasattr(find_model(name), 'order')]
+      raise UserError(
+        f'optim.layer_decay: {own.optim.layer_decay} needs an order of blocks, which model {own.model.name!r} does not '
+        f'define; expected 1, or one of the models {listed(ordered)}.'
+      )
     check_choice('schedule.name', own.schedule.name, optim.SCHEDULES)
     check_choice('rows', own.rows, ROWS)
     if own.mixup and build_strategy(own, name).mix is None:

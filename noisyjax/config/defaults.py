@@ -36,7 +36,7 @@ def get_config() -> ConfigDict:
   c.model.conv = 'auto'  # plain (XLA), or on CPUs matmul, onednn, amx (bfloat16); auto: the fastest in float32
   c.model.mean = ()  # pixel mean per channel, in 0-255; (): of the training images
   c.model.std = ()
-  c.model.weights = ''  # what networks begin from, also after reset: imagenet, or a file; '': random numbers
+  c.model.weights = ''  # what networks begin from, also after reset: imagenet or a file, @96: at 96 pixels; '': random
   c.model.freeze_stats = False  # batch norm uses the running statistics while training, and leaves them as they are
   c.model.vmap = False  # run M networks as one vmapped call instead of one after another
 
@@ -50,6 +50,7 @@ def get_config() -> ConfigDict:
   c.optim.b1 = 0.9  # first decay rate of adam, adamw and nadam
   c.optim.b2 = 0.999
   c.optim.eps = 1e-8
+  c.optim.layer_decay = 1.0  # factor on the learning rate from each block to the one before it; 1: one rate for all
   c.optim.clip = 0.0  # maximum global gradient norm of each network; 0: no clipping
 
   c.schedule = ConfigDict()
@@ -103,17 +104,15 @@ def get_config() -> ConfigDict:
   c.data.channels = 3  # 3: color, 1: gray
   c.data.skip_bad = False  # leave out unreadable images instead of stopping
   c.data.cache = True  # keep decoded images in the user's cache folder
-  c.data.features = ''  # train on features by this pretrained model (efficientnet_lite0, resnet50:FILE); '': pixels
+  c.data.features = ''  # train on features by a pretrained model: efficientnet_lite0, resnet50:FILE, …@96; '': pixels
   c.data.views = 0  # features of that many augmented views of each image, beside those of the image itself
   c.data.train = ':'  # training rows: 'a:b', 'a:b,c:d', '0.1' (a stratified fraction) or '@file'
   c.data.val = '0.1'  # validation rows; 'source' (preferred to a fraction): those of the data set; '': none
   c.data.test = '0.2'  # test rows; 'source': those of the data set; '': none. Only the audit scores them
   c.data.val_labels = 'given'  # labels used for validation: given (noisy) or verified
   c.data.test_labels = 'true'  # labels used to score the test rows: true, verified, given
-  c.data.hold = ''  # training rows that are set aside, as a:b or @file: neither their labels nor their images train
-  c.data.labeled = 0  # number of training rows, drawn by class, that keep their given label; 0: all
   c.data.trusted = 0.0  # fraction of the training rows whose true label is revealed as verified
-  c.data.seed = 0  # seed of the fractions, of `labeled` and of `trusted`
+  c.data.seed = 0  # seed of the fractions and of `trusted`
 
   c.noise = ConfigDict()
   c.noise.kind = 'none'  # none, symmetric, symmetric_inclusive, asymmetric, pair, instance, matrix, file

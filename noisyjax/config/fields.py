@@ -59,6 +59,7 @@ RANGES = {
   'optim.momentum': BELOW_ONE,
   'optim.b1': BELOW_ONE,
   'optim.b2': BELOW_ONE,
+  'optim.layer_decay': Range(1e-6, 1),
   'schedule.peak': BELOW_ONE,
   'schedule.restart': Range(1e-6),
   'checkpoint.keep': Range(1, 10**6),

@@ -172,6 +172,8 @@ def _engine_phase(planned: PlannedPhase, data: TrainData, devices: int, first: b
     clip=o.clip,
     kernels_only=o.kernels_only,
     freeze=c.freeze,
+    layer_decay=o.layer_decay,
+    blocks=model.order() if o.layer_decay < 1 else (),
   )
   pipelines = (*((view, ops_of(c.augment[view], view, model)) for view in ('weak', 'strong')), ('none', ()))
   batch_size = _batch_size(c, name, method, rows, data, first)
@@ -292,6 +294,8 @@ def pixel_statistics(
   the same statistics. They are rounded to whole numbers: they are static values of the compiled step, which folds and
   splits of one data set, whose statistics differ only in the decimals, then share.
 
+  Gray images that the three statistics of pretrained weights normalise become color images of three equal channels.
+
   Args:
     config: config of the phase.
     model: its model.
@@ -307,7 +311,7 @@ def pixel_statistics(
   given = []
   for field in ('mean', 'std'):
     values = tuple(config.model[field] or (getattr(weights, field) if weights else ()))
-    if values and len(values) != channels:
+    if values and len(values) != channels and (config.model[field] or channels > 1):
       raise UserError(f'model.{field}: found {len(values)} numbers, expected {channels}, one per channel.')
     given.append(values)
   if all(given):

@@ -39,6 +39,7 @@ class Dataset:
     val: bool [N], the rows that the source declares as its validation part.
     notes: notes for the user: files skipped, rows left out.
     root: folder or archive of the image files; '' = the names are not files.
+    pretrained: of features, the training data of the network that made them, or their file; '' = images.
   """
 
   images: np.ndarray
@@ -52,6 +53,7 @@ class Dataset:
   val: np.ndarray
   notes: tuple[str, ...] = ()
   root: str = ''
+  pretrained: str = ''
 
   def with_labels(self, given: np.ndarray | None = None, verified: np.ndarray | None = None) -> 'Dataset':
     """Returns the same images with other labels and the corresponding fingerprint; None keeps the labels."""

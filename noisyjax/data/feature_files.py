@@ -16,6 +16,13 @@ from noisyjax.system.errors import UserError, listed
 
 KEYS = ('features', 'embeddings', 'embedding', 'x', 'X')  # under which files keep features, in order of preference
 
+FORMATS = ('.npz', '.npy', '.parquet')  # suffixes of files of features
+
+
+def is_one(path: str | Path) -> bool:
+  """Returns whether a path is that of a file of features, by its suffix."""
+  return Path(path).suffix.lower() in FORMATS and not Path(path).is_dir()
+
 
 def write(
   images: str | Path, out: Path, model: str, views: int = 0, skip_bad: bool = False, use_cache: bool = True

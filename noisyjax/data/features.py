@@ -53,7 +53,8 @@ def extractor(text: str, views: int = 0, where: str = 'data.features') -> Extrac
   """Returns an extractor by name.
 
   Args:
-    text: name of a model, such as "efficientnet_lite0", or model and weights file, such as "resnet50:weights.pth".
+    text: name of a model, such as "efficientnet_lite0", or model and weights file, such as "resnet50:weights.pth";
+      "@96" after it makes images 96 pixels wide, see `pretrained.find`.
     views: number of augmented views per image.
     where: name of the field in error messages.
 
@@ -61,8 +62,11 @@ def extractor(text: str, views: int = 0, where: str = 'data.features') -> Extrac
     UserError: there is no such model, or it has no such weights.
   """
   name, _, path = text.partition(':')
+  if not path:
+    name, at, size = name.partition('@')
+    path = f'imagenet{at}{size}'
   cls = plugins.find('noisyjax.models', name, 'Model', where)
-  weights = pretrained.find(cls, path or 'imagenet', name)
+  weights = pretrained.find(cls, path, name)
   stem = {'stem': 'imagenet'} if 'stem' in {field.name for field in dataclasses.fields(cls)} else {}
   return Extractor(name, cls(classes=1, conv=conv.fastest(), **stem), weights, views)
 
@@ -71,19 +75,20 @@ def extract(images: Images | np.ndarray, by: Extractor, use_cache: bool = True) 
   """Returns the features of images, float16 [N, 1 + views, 1, F]. Features in the cache are not computed again.
 
   Args:
-    images: uint8 [N, H, W, 3].
+    images: uint8 [N, H, W, 3], or [N, H, W, 1]: gray images become color images of three equal channels.
     by: extractor.
     use_cache: whether the cache is read and written.
 
   Raises:
-    UserError: the images do not have 3 channels.
+    UserError: the images have neither 1 nor 3 channels.
   """
   images = as_images(images)
-  if images.shape[-1] != 3:
-    raise UserError(f'features: images have {images.shape[-1]} channels; expected 3 (data.channels).')
+  if images.shape[-1] not in (1, 3):
+    raise UserError(f'features: images have {images.shape[-1]} channels; expected 3 (color) or 1 (gray).')
   count, blocks, start, said = len(images), [], time.monotonic(), progress.Lines()
   for first in range(0, count, BLOCK):
     block = np.asarray(images.take(np.arange(first, min(first + BLOCK, count))))
+    block = np.broadcast_to(block, (*block.shape[:-1], 3))
     blocks.append(_cached(block, by, use_cache))
     done = first + len(block)
     left = (time.monotonic() - start) / done * (count - done)
@@ -94,7 +99,7 @@ def extract(images: Images | np.ndarray, by: Extractor, use_cache: bool = True) 
 def _cached(images: np.ndarray, by: Extractor, use_cache: bool) -> np.ndarray:
   """Returns the features of a block of images, float16 [n, 1 + views, 1, F], from the cache or computed."""
   content = hashlib.sha256(f'{images.shape}'.encode() + np.ascontiguousarray(images).tobytes()).hexdigest()
-  identity = ('features', VERSION, content, by.name, by.weights.sha256, by.views)
+  identity = ('features', VERSION, content, by.name, by.weights.sha256, by.weights.size, by.views)
   return cache.cached(identity, content, lambda: {'features': _computed(images, by)}, use_cache)['features']
 
 

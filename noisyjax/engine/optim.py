@@ -24,8 +24,8 @@ SCHEDULES = ('constant', 'step', 'cosine', 'one_cycle', 'warm_restarts', 'platea
 
 @functools.partial(
   jax.tree_util.register_dataclass,
-  data_fields=('lr', 'decay', 'momentum', 'b1', 'b2', 'eps', 'clip'),
-  meta_fields=('name', 'schedule', 'nesterov', 'kernels_only', 'freeze', 'clips'),
+  data_fields=('lr', 'decay', 'momentum', 'b1', 'b2', 'eps', 'clip', 'layer_decay'),
+  meta_fields=('name', 'schedule', 'nesterov', 'kernels_only', 'freeze', 'clips', 'blocks'),
 )
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
@@ -46,6 +46,8 @@ class Optimizer:
     kernels_only: whether weight decay applies only to leaves called "kernel".
     freeze: regular expression on the paths of parameters that are not updated; "" = none.
     clips: whether gradients are clipped; None derives it from `clip`.
+    layer_decay: factor on the learning rate from each block to the one before it (Clark et al., "ELECTRA", ICLR 2020).
+    blocks: blocks of the network from input to output, for `layer_decay`; () = all learn at the same rate.
   """
 
   name: str = 'sgd'
@@ -61,6 +63,8 @@ class Optimizer:
   kernels_only: bool = True
   freeze: str = ''
   clips: bool | None = None
+  layer_decay: float = 1.0
+  blocks: tuple[str, ...] = ()
 
   def __post_init__(self) -> None:
     if self.clips is None:
@@ -110,10 +114,28 @@ class Optimizer:
     step, opt = self._direction().update(grads, opt, params)
     if self.name == 'adamw':
       step = jax.tree.map(jnp.add, step, shrink)
+    if self.blocks:
+      step = jax.tree.map(lambda s, depth: s * self.layer_decay**depth, step, depths(self.blocks, params))
     new = jax.tree.map(lambda p, s: p - lr * s, params, step)
     if self.freeze:
       new = jax.tree.map(lambda p, n, f: p if f else n, params, new, frozen)
     return new, opt
+
+
+def depths(blocks: tuple[str, ...], params: PyTree) -> PyTree:
+  """Returns how many blocks lie between each parameter and the output of the network; 0 for the last block.
+
+  Args:
+    blocks: blocks from input to output. To a block belong the layers of its name and those whose names continue it
+      after an underscore: "stem_conv" belongs to "stem".
+    params: parameters of a network.
+  """
+
+  def one(path: tuple[Any, ...], _: Array) -> int:
+    layer = path[0].key
+    return next((i for i, name in enumerate(reversed(blocks)) if f'{layer}_'.startswith(f'{name}_')), 0)
+
+  return jax.tree_util.tree_map_with_path(one, params)
 
 
 class Schedule(struct.PyTreeNode):

@@ -12,7 +12,7 @@ def concluded(
   unit: str,
   jobs: Sequence[Job],
   results: Sequence[dict | Diverged],
-  write: Callable[[dict[str, dict]], Table],
+  write: Callable[[dict[str, dict]], Table | str],
 ) -> tuple[list[dict], str]:
   """Writes the table of the finished runs; only then raises an error for those that diverged.
 
@@ -21,7 +21,8 @@ def concluded(
     unit: what a run is called in messages, in the plural: "points" or "folds".
     jobs: the runs.
     results: the result of each job, or its error, as `launch` returns them.
-    write: writes the table of the finished runs and returns it; its argument is the folder name → result of each.
+    write: writes the table of the finished runs and returns it, or its text; its argument is the folder name → result
+      of each.
 
   Returns:
     The results, and the table as text.

@@ -11,8 +11,8 @@ from noisyjax.reports.tables import Table
 from noisyjax.system import formats
 
 
-def rebuild(workdir: str | Path) -> Table:
-  """Writes the table of a sweep, or of the folds of a cross-validation, and returns it."""
+def rebuild(workdir: str | Path) -> Table | str:
+  """Writes the table of a sweep, or of the folds of a cross-validation, and returns it or its text."""
   paths = collection.finished(workdir)
   if not paths or not all(re.fullmatch(r'fold=\d+', path.name) for path in paths):
     return collection.write(workdir)

@@ -88,6 +88,12 @@ class Model(nn.Module):
     return nn.Dense(self.classes, name='head')(Dropout(self.dropout)(features, train)), features
 
   @staticmethod
+  def order() -> tuple[str, ...]:
+    """Returns the blocks from input to output, see `models.protocol`."""
+    count = sum(stage[0] for stage in STAGES)
+    return ('stem', *(f'block{number}' for number in range(1, count + 1)), 'top', 'head')
+
+  @staticmethod
   def published_name(layer: str) -> str:
     """Returns the name of a layer of this network in the published state dict."""
     if layer in ENDS:

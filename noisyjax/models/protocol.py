@@ -12,6 +12,8 @@ What else a `Trained` model may have, all optional:
 * `calibrate`, see `Calibrated`.
 * `raw = True`, a class attribute: the model takes pixels in 0..255, and nothing normalizes them.
 * `takes_features = True`, a class attribute: the model takes feature vectors instead of images.
+* `order() -> tuple[str, ...]`: the names of the blocks from input to output, for `optim.layer_decay`. To a block belong
+  the layers of its name and those whose names continue it after an underscore ("stem": "stem_conv", "stem_norm").
 * `published_name`, see `models.weights.pretrained`.
 
 The last layer is named "head": `reset='head'` and pretrained weights depend on it.

@@ -123,6 +123,11 @@ class ResNet(nn.Module):
       x = self.block(features, strides, conv, norm, name=name)(x)
     return pool_and_classify(x, self.classes)
 
+  @classmethod
+  def order(cls) -> tuple[str, ...]:
+    """Returns the blocks from input to output, see `models.protocol`."""
+    return ('stem', *(name for name, _, _ in block_plan(cls.blocks, stage_widths(1))), 'head')
+
   @staticmethod
   def published_name(layer: str) -> str:
     """Returns what torchvision calls a layer of this network."""

@@ -9,7 +9,7 @@ from typing import Any
 from noisyjax.config.flat import flat
 from noisyjax.reports import formatting, report
 from noisyjax.reports.pictures import axes, comparison
-from noisyjax.reports.record import nested, read
+from noisyjax.reports.record import Record, nested, read
 from noisyjax.reports.tables import Table
 from noisyjax.system import formats, storage
 from noisyjax.system.errors import UserError
@@ -52,14 +52,17 @@ def short(field: str) -> str:
   return parts[-2] if parts[-1] == 'name' and len(parts) > 1 else parts[-1]
 
 
-def write_table(folder: str | Path, table: Table) -> None:
-  """Writes table.md, table.csv and table.tex."""
-  for name, text in (('table.md', str(table)), ('table.csv', table.csv()), ('table.tex', table.latex())):
-    storage.write_text(Path(folder) / name, text)
+def write_table(folder: str | Path, table: Table, suffix: str = '') -> None:
+  """Writes table.md, table.csv and table.tex; with a suffix, which their names get, the latter two alone."""
+  for kind, text in (('csv', table.csv()), ('tex', table.latex()), *([] if suffix else [('md', str(table))])):
+    storage.write_text(Path(folder) / f'table{suffix}.{kind}', text)
 
 
-def write(folder: str | Path) -> Table:
-  """Writes the tables and pictures of all finished runs in a folder, and returns the table.
+def write(folder: str | Path) -> str:
+  """Writes the tables and pictures of all finished runs in a folder, and returns the text of table.md.
+
+  Pretrained runs beside others have tables and pictures of their own, whose names end in `PRETRAINED`; table.md holds
+  both tables.
 
   Runs that differ only in their seed share a row. For all other differences, the table has a column: for each swept
   field, for each other field in which runs differ, and for the data, if they changed between two runs of one config.
@@ -74,6 +77,28 @@ def write(folder: str | Path) -> Table:
       f'{folder}: is not a finished run and contains none; expected a result.json there or one level below.'
     )
   records = [read(path) for path in paths]
+  parts = report.by_start([record.result for record in records])
+  tables = {
+    title: _write_part(folder, [records[i] for i in part], PRETRAINED if title == report.STARTS[1] else '')
+    for title, part in parts.items()
+  }
+  if len(parts) == 1:
+    for name in files(PRETRAINED):
+      storage.remove(folder / name)
+  storage.write_text(folder / 'table.md', report.texts(tables))
+  return report.texts(tables)
+
+
+PRETRAINED = '_pretrained'  # ends the names of the files of pretrained runs beside others
+
+
+def files(suffix: str = '') -> list[str]:
+  """Returns the names of the files that `write` makes of one kind of runs, besides table.md."""
+  return [f'table{suffix}.csv', f'table{suffix}.tex', f'comparison{suffix}.png', f'axes{suffix}.png']
+
+
+def _write_part(folder: Path, records: list[Record], suffix: str) -> Table:
+  """Writes the tables and pictures of these runs under names with a suffix, and returns the table."""
   runs = [(record.result, flat(record.config)) for record in records]
   fields = _fields(runs, _remembered(folder)['fields'])
   columns = _columns(fields, runs[0][0])
@@ -84,14 +109,14 @@ def write(folder: str | Path) -> Table:
   order = _sorted(rows, by)
   rows, records = [rows[i] for i in order], [records[i] for i in order]
   table = report.table(rows, by, fields)
-  write_table(folder, table)
+  write_table(folder, table, suffix)
   labels, settings = [_label(row, by) for row in rows], [{c: row[c] for c in by} for row in rows]
   groups = {label: [r for r, own in zip(records, labels) if own == label] for label in labels}
   numbers = [c for c in columns.values() if _numeric([own[c] for own in settings])]
   swept = [(settings[labels.index(label)], [record.result for record in groups[label]]) for label in groups]
   drawn = any(all(nested(row, field) for row in rows) for field in ('audit.test_rows', 'validation.rows'))
-  _write(folder / 'comparison.png', comparison.draw(groups) if drawn else None)
-  _write(folder / 'axes.png', axes.draw(swept, numbers) if drawn and numbers else None)
+  _write(folder / f'comparison{suffix}.png', comparison.draw(groups) if drawn else None)
+  _write(folder / f'axes{suffix}.png', axes.draw(swept, numbers) if drawn and numbers else None)
   return table
 
 

@@ -43,14 +43,41 @@ def write_report(workdir: str | os.PathLike) -> Path:
 
 
 def compare(workdirs: Sequence[str | os.PathLike]) -> str:
-  """Returns the table of finished runs; runs that differ only in their seed share a row."""
+  """Returns the table of finished runs, or one for each part of `by_start`.
+
+  Runs that differ only in their seed share a row.
+  """
   records = [read(folder) for folder in dict.fromkeys(Path(w).resolve() for w in workdirs)]
   runs = [(record.result, flat(record.config)) for record in records]
+  return texts({title: _compared([runs[i] for i in part]) for title, part in by_start([r for r, _ in runs]).items()})
+
+
+def _compared(runs: Sequence[tuple[dict, dict]]) -> Table:
+  """Returns the table of runs, each as its result and its flat config."""
   # A dotted name would be looked up in the result.
   own = {f: f.replace('.', '/') if '.' in f else f'config/{f}' for f in differing(runs)}
   rows = [result | {column: settings.get(field) for field, column in own.items()} for result, settings in runs]
   rows, seen = with_data(rows, runs)
-  return str(table(rows, ('strategy', 'model', *own.values(), *seen), own))
+  return table(rows, ('strategy', 'model', *own.values(), *seen), own)
+
+
+STARTS = ('From scratch', 'Pretrained')  # titles of the tables of a mixed comparison
+
+
+def by_start(results: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
+  """Divides results into those from scratch and those from pretrained weights or features, which share no ranking.
+
+  Returns:
+    A title of STARTS → indices of the results; {'': all} if all results are of one kind.
+  """
+  title = lambda result: STARTS[any(str(k).startswith('pretrained: ') for k in result.get('knowledge') or ())]
+  found = {t: [i for i, result in enumerate(results) if title(result) == t] for t in STARTS}
+  return found if all(found.values()) else {'': list(range(len(results)))}
+
+
+def texts(tables: Mapping[str, Table]) -> str:
+  """Returns the text of tables under their titles; '' is no title."""
+  return '\n'.join((f'### {title}\n\n' if title else '') + str(made) for title, made in tables.items())
 
 
 def differing(runs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[str]:

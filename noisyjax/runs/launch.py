@@ -25,13 +25,11 @@ class Job:
     plan: the resolved config.
     workdir: folder of the run.
     rerun: see `run.run`.
-    page: see `run.run`.
   """
 
   plan: Plan
   workdir: Path
   rerun: bool = False
-  page: bool = True
 
 
 def launch(jobs: Sequence[Job], load: run.Load | None = None) -> list[dict | Diverged]:
@@ -56,7 +54,7 @@ def launch(jobs: Sequence[Job], load: run.Load | None = None) -> list[dict | Div
       interrupt.check(f'{job.workdir.parent}', f'after {i} of {len(jobs)} runs; the same command goes on.')
       log.info('%d of %d: %s', i + 1, len(jobs), job.workdir.name)
       try:
-        results.append(run.run(job.plan, job.workdir, rerun=job.rerun, load=load, page=job.page))
+        results.append(run.run(job.plan, job.workdir, rerun=job.rerun, load=load))
       except Diverged as error:
         log.error('%s', error)
         results.append(error)

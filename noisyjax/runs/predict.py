@@ -36,12 +36,13 @@ class Predictor:
 
   Attributes:
     classes: class names.
-    shape: shape (H, W, C) of the training images.
+    shape: shape (H, W, C) of the training images, or (V, 1, F) of features in V views.
     name: name of the run.
     fit: how images of another size are resized: 'exact', 'crop' or 'pad'; 'exact' is applied as 'crop'.
     unlabeled: word for "no label" in the label files of the run.
     origin: properties of the training images as files; None: unknown.
     folder: workdir of the run; None: unknown.
+    takes_features: whether the run predicts from the features of a file and not from images.
   """
 
   classes: tuple[str, ...]
@@ -52,6 +53,7 @@ class Predictor:
   _probs: Callable[[np.ndarray], np.ndarray]
   origin: Origin | None = None
   folder: Path | None = None
+  takes_features: bool = False
   _told: set[str] = dataclasses.field(default_factory=set, compare=False, repr=False)
 
   def trained_on(self, digests: Iterable[str]) -> int:
@@ -69,11 +71,16 @@ class Predictor:
     Args:
       images: a path, a PIL image, encoded bytes, or an array [H, W, C] or [H, W]; a list of these; or an array
         [n, H, W, C] or [n, H, W]. Arrays are uint8 or another type that `noisyjax.data.pixels.normalised` accepts.
-        Images of another size are resized as in training; the first time, a warning is logged.
+        Images of another size are resized as in training; the first time, a warning is logged. A run that
+        `takes_features` accepts arrays [F], [n, F], [n, V, F] or [n, V, 1, F] instead.
 
     Raises:
       UserError: an image cannot be read, a shape is wrong, values lie outside 0-255, or floats seem to lie in 0-1.
     """
+    if self.takes_features:
+      rows = np.asarray(images)
+      out = self._probs(self._features(rows))
+      return out[0] if rows.ndim == 1 else out
     items, single = self._items(images)
     out = self._probs(self._fitted(items)) if len(items) else np.zeros((0, len(self.classes)), np.float32)
     return out[0] if single else out
@@ -120,6 +127,16 @@ class Predictor:
     for note in notes:
       self._say(note, note)
     return items
+
+  def _features(self, rows: np.ndarray) -> np.ndarray:
+    """Returns features as [n, V, 1, F]; raises UserError if they are not F numbers, as in training."""
+    if rows.ndim not in (1, 2, 3, 4) or rows.dtype.kind not in 'fiu' or rows.shape[-1] != self.shape[-1]:
+      raise UserError(
+        f'{self.name}: found {rows.dtype} {rows.shape}; expected features of {self.shape[-1]} numbers, [n, F] or '
+        '[n, V, F], from the network whose features the run was trained on.'
+      )
+    views = -1 if rows.ndim > 2 else 1
+    return rows.reshape(len(rows) if rows.ndim > 1 else 1, views, 1, self.shape[-1])
 
   @property
   def fitting(self) -> tuple[int, str]:
@@ -193,7 +210,9 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
     raise UserError(f'{folder / names[other[0]]}: is not the one that the weights beside it were written with.')
   name = folder.name or folder.resolve().name  # Path('.') has no name
   origin = facts.get('origin') and Origin(**facts['origin'])
-  return Predictor(tuple(facts['classes']), shape, name, config.data.fit, config.data.unlabeled, probs, origin, folder)
+  of_file = getattr(model, 'takes_features', False) and not config.data.features
+  fit, unlabeled = config.data.fit, config.data.unlabeled
+  return Predictor(tuple(facts['classes']), shape, name, fit, unlabeled, probs, origin, folder, of_file)
 
 
 def load_all(workdirs: list[str]) -> list[Predictor]:

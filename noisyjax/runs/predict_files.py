@@ -1,11 +1,13 @@
 """Predictions for the images of a folder or archive: CSV, counts per class, and a report if labels are known."""
 
 import itertools
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from noisyjax.data import files, label_file, match, origin as origins, plausible
+from noisyjax.data import feature_files, files, label_file, match, origin as origins, plausible
+from noisyjax.data.column import Column
 from noisyjax.data.decode import check_bad
 from noisyjax.data.label_notes import position_note
 from noisyjax.data.labels import indices
@@ -13,7 +15,7 @@ from noisyjax.estimate import scoring
 from noisyjax.reports import formatting
 from noisyjax.runs.predict import Predictor, check_same
 from noisyjax.system import storage
-from noisyjax.system.errors import UserError
+from noisyjax.system.errors import UserError, listed
 from noisyjax.system.log import log
 
 
@@ -46,11 +48,11 @@ def predict_files(
   image_column: str = '',
   label_column: str = '',
 ) -> Predicted:
-  """Predicts a folder or zip of images, in the sorted order of their names.
+  """Predicts a folder or zip of images, in the sorted order of their names, or a file of features, in its order.
 
   Args:
     predictors: the runs.
-    images: folder, zip or tar.
+    images: folder, zip or tar; for runs on a file of features, another such file.
     labels: label file to score against, in a format of `label_file.read_column`; "": none.
     skip_bad: whether to skip unreadable images instead of raising an error.
     image_column: column of the label file that names the image; "": found by its name or content.
@@ -62,6 +64,16 @@ def predict_files(
   Raises:
     UserError: images cannot be read or have a wrong size, or labels cannot be matched to images or classes.
   """
+  for p in predictors:
+    if p.takes_features and not feature_files.is_one(images):
+      raise UserError(
+        f'--images: {p.name} was trained on a file of features, not on images; expected such a file '
+        f'({listed(feature_files.FORMATS)}) with {p.shape[-1]} features a row, found {images}.'
+      )
+    if not p.takes_features and feature_files.is_one(images):
+      raise UserError(f'--images: {images} is a file of features, and {p.name} predicts from images; expected those.')
+  if feature_files.is_one(images):
+    return _predict_features(predictors, images, labels, image_column, label_column)
   probs, classes, truth, names, notes = {}, {}, None, {}, []
   with files.open_images(images) as found:
     asked = origins.of_files(found, found.names)
@@ -83,20 +95,66 @@ def predict_files(
         log.warning('%s: was trained on %d of these %d images: their score says little.', name, known, len(names))
       probs[name], classes[name] = p._probs(decoded.images), p.classes
     if labels:
-      check_same(predictors, 'classes', f'--labels: {labels} cannot score runs of different classes')
       column = match.aligned(label_file.read_column(labels, image_column, label_column), found.names, images)
-      truth = indices(column, predictors[0].classes, predictors[0].unlabeled)[decoded.good]
-      notes += [*column.notes, *position_note(column, predictors[0].classes)]
-      if without := match.without_row(column):
-        notes.append(f'{labels}: {len(without)} of {len(found.names)} images have no row and are not scored.')
-      if not (truth >= 0).any():
-        raise UserError(f'{labels}: has no label for any of the {len(truth)} images; expected some to score against.')
-      for name in probs:
-        doubt = plausible.doubt(truth, probs[name].argmax(1), classes[name], f'the predictions of {name}')
-        notes += [doubt] if doubt else []
+      truth = _truth(column, labels, predictors, decoded.good, probs, notes)
   for note in notes:
     log.warning(note)
   return Predicted(names, probs, classes, truth)
+
+
+def _predict_features(
+  predictors: list[Predictor], path: str, labels: str, image_column: str, label_column: str
+) -> Predicted:
+  """Predicts the rows of a file of features; a row without a name is named by its index. See `predict_files`."""
+  columns = feature_files.read(Path(path))
+  rows = columns['features']
+  names = [str(name) for name in columns.get('names', range(len(rows)))]
+  probs, classes, truth, notes = {}, {}, None, []
+  for p in predictors:
+    name = _free(p.name, probs)
+    probs[name], classes[name] = p.probs(rows), p.classes
+  if labels:
+    column = match.aligned(label_file.read_column(labels, image_column, label_column), names, path)
+    truth = _truth(column, labels, predictors, np.arange(len(names)), probs, notes)
+  for note in notes:
+    log.warning(note)
+  return Predicted(dict(enumerate(names)), probs, classes, truth)
+
+
+def _truth(
+  column: Column,
+  labels: str,
+  predictors: list[Predictor],
+  good: np.ndarray,
+  probs: dict[str, np.ndarray],
+  notes: list[str],
+) -> np.ndarray:
+  """Returns the labels to score against, int32 [n]; notes on them are appended.
+
+  Args:
+    column: labels in the order of the images.
+    labels: name of their file.
+    predictors: the runs.
+    good: indices of the images that were read.
+    probs: predictions by run.
+    notes: list to append to.
+
+  Raises:
+    UserError: the runs have different classes, or no image has a label.
+  """
+  check_same(predictors, 'classes', f'--labels: {labels} cannot score runs of different classes')
+  classes = predictors[0].classes
+  truth = indices(column, classes, predictors[0].unlabeled)
+  notes += [*column.notes, *position_note(column, classes)]
+  if without := match.without_row(column):
+    notes.append(f'{labels}: {len(without)} of {len(truth)} images have no row and are not scored.')
+  truth = truth[good]
+  if not (truth >= 0).any():
+    raise UserError(f'{labels}: has no label for any of the {len(truth)} images; expected some to score against.')
+  for name, found in probs.items():
+    doubt = plausible.doubt(truth, found.argmax(1), classes, f'the predictions of {name}')
+    notes += [doubt] if doubt else []
+  return truth
 
 
 def _free(name: str, taken: dict) -> str:

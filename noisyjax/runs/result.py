@@ -13,10 +13,12 @@ from noisyjax.config.build import find_weights
 from noisyjax.config.plan import Plan
 from noisyjax.data import features
 from noisyjax.data.prepare import Audit, Prepared
+from noisyjax.models.weights import class_names
 from noisyjax.models.weights.pretrained import Weights
 from noisyjax.runs import identity, samples
 from noisyjax.runs.audit import Auditor
 from noisyjax.system import formats, storage
+from noisyjax.system.errors import listed
 
 
 def write_model(folder: Path, plan: Plan, prepared: Prepared, facts: dict) -> dict[str, str]:
@@ -113,9 +115,14 @@ def _device_peak() -> int:
 def knowledge(plan: Plan, prepared: Prepared) -> list[str]:
   """Returns what the method was told beyond the given labels: rows verified, noise rate, verified validation labels.
 
-  What its strategies need, what its phases read, and what the config says its numbers were chosen by (`told`).
+  What its strategies need, what its phases read, what the config says its numbers were chosen by (`told`), and what
+  its networks or features were trained on before, with those of the classes that they have learnt there.
   """
-  told = set(plan.config.told) | {f'pretrained: {weights.data}' for weights in pretrained_weights(plan)}
+  told = set(plan.config.told)
+  for data in {weights.data for weights in pretrained_weights(plan)} | {prepared.data.pretrained} - {''}:
+    told.add(f'pretrained: {data}')
+    if known := class_names.learnt(data, prepared.classes):
+      told.add(f'{data} has classes of these names: {listed(known)}')
   for phase in plan.phases:
     needs, own = phase.method.needs, phase.config
     for what, told_as in (('rate', 'noise rate'), ('matrix', 'transition matrix')):

@@ -1,10 +1,12 @@
 """Features of images, made by whatever network: an .npz, .npy or Parquet file.
 
 Keys or columns: `features` [N, F] or [N, V, F] (also `embeddings`, `x`); optional, [N]: `labels`, `verified`, `true`
-and `names`, and `classes` as in the source npz. Where the file has no labels, `config.labels`, `config.verified` and
-`config.truth` name label files of as many rows, in the same order.
+and `names`; `classes` as in the source npz; and `trained_on`, the training data of that network, which results report.
+Where the file has no labels, `config.labels`, `config.verified` and `config.truth` name label files of as many rows, in
+the same order.
 """
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +50,7 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
     verified=values.get('verified'),
     names=arrays['names'].tolist() if 'names' in arrays else None,
   )
+  made = dataclasses.replace(made, pretrained=str(arrays.get('trained_on', path.name)))
   return made, values.get('true', np.full(count, -1, np.int32))
 
 

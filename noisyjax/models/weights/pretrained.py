@@ -1,12 +1,14 @@
 """Pretrained weights: the file, the images that they expect, and how they are loaded into networks.
 
 A model that can start from a PyTorch state dict defines `published_name(layer)` and `input`, and also `published` if a
-Python package contains weights for it. The config field `model.weights` names an entry of `published` or a file.
+Python package contains weights for it. The config field `model.weights` names an entry of `published` or a file, and
+perhaps the size of the images: "imagenet@96".
 """
 
 import dataclasses
 import functools
 import importlib.metadata
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from noisyjax.system import reading, storage
 from noisyjax.system.errors import UserError, listed
 
 PyTree = Any
+
+SMALLEST, LARGEST = 16, 1024  # sides of images, in pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,13 +79,30 @@ def find(model: type, name: str, called: str) -> Weights:
 
   Args:
     model: class of the network.
-    name: a key of the class's `published`, or the path of a file.
+    name: a key of the class's `published`, or the path of a file; "@96" after it makes images 96 pixels wide, instead
+      of as wide as those that the weights were trained on.
     called: `model.name`, for messages.
 
   Raises:
     UserError: the model cannot start from weights, no weights have this name, the package is not installed, or the
       content of its file is not the expected one.
   """
+  name, size = _sized(name)
+  found = _found(model, name, called)
+  return dataclasses.replace(found, size=size) if size else found
+
+
+def _sized(name: str) -> tuple[str, int]:
+  """Splits "imagenet@96" into the name and the side of the images in pixels; without one, the side is 0."""
+  match = re.fullmatch(r'(.+)@(\d+)', name)
+  size = int(match[2]) if match else 0
+  if match and not SMALLEST <= size <= LARGEST:
+    raise UserError(f'model.weights: {name!r}: expected images of {SMALLEST} to {LARGEST} pixels, such as @96.')
+  return (match[1], size) if match else (name, 0)
+
+
+def _found(model: type, name: str, called: str) -> Weights:
+  """Returns the weights of a name without a size; see `find`."""
   if not hasattr(model, 'published_name'):
     raise UserError(
       f"model.weights: model {called!r} cannot start from weights (it has no mapping of names); expected ''."

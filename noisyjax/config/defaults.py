@@ -111,8 +111,10 @@ def get_config() -> ConfigDict:
   c.data.test = '0.2'  # test rows; 'source': those of the data set; '': none. Only the audit scores them
   c.data.val_labels = 'given'  # labels used for validation: given (noisy) or verified
   c.data.test_labels = 'true'  # labels used to score the test rows: true, verified, given
+  c.data.hold = ''  # training rows that are set aside, as a:b or @file: neither their labels nor their images train
+  c.data.labeled = 0  # number of training rows, drawn by class, that keep their given label; 0: all
   c.data.trusted = 0.0  # fraction of the training rows whose true label is revealed as verified
-  c.data.seed = 0  # seed of the fractions and of `trusted`
+  c.data.seed = 0  # seed of the fractions, of `labeled` and of `trusted`
 
   c.noise = ConfigDict()
   c.noise.kind = 'none'  # none, symmetric, symmetric_inclusive, asymmetric, pair, instance, matrix, file

@@ -1,8 +1,8 @@
 """Training on a version of a label table, whose labels, weights, statuses and split replace those of the source.
 
 The table's `label` becomes the given label of a row, and its `verified` the verified label. Its `split` replaces
-`data.train`, `data.val`, `data.test` and `data.trusted`. Test rows are scored by the labels of the source, which a
-table never edits.
+`data.train`, `data.val`, `data.labeled` and `data.trusted`. An empty `data.test` leaves the test rows of the table
+closed; otherwise they are scored by the labels of the source, which a table never edits.
 """
 
 from typing import NamedTuple
@@ -67,7 +67,7 @@ def placed(data: Dataset, config: ConfigDict) -> Placed:
   data = data.with_labels(
     given=np.where(ours, rows.label[places], data.given), verified=np.where(ours, rows.verified[places], data.verified)
   )
-  train, test = np.flatnonzero(part == TRAIN), np.flatnonzero(part == TEST)
+  train, test = np.flatnonzero(part == TRAIN), np.flatnonzero((part == TEST) & bool(config.test))
   val = np.flatnonzero((part == VAL) & (rows.status[places] == LABELED))
   notes = []
   if extra := len(there) - int(there.sum()):

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from noisyjax.data import dataset, features, noise, on_table, plausible, split
+from noisyjax.data import dataset, features, noise, on_table, plausible, set_aside, split
 from noisyjax.data.images import Images, as_images
 from noisyjax.data.origin import Origin, of_rows
-from noisyjax.data.training import TrainData
+from noisyjax.data.training import Status, TrainData
 from noisyjax.system.log import log
 from noisyjax.tables import store
 
@@ -65,18 +65,22 @@ class Audit:
   source: str = ''
 
 
-def prepare(config: Any) -> tuple[Prepared, Audit]:
+Loaded = tuple[dataset.Dataset, np.ndarray, dict | None, np.ndarray]  # what `load` returns
+
+
+def prepare(config: Any, found: Loaded | None = None) -> tuple[Prepared, Audit]:
   """Loads the data, injects noise, splits the rows and reveals trusted labels.
 
   The fingerprint covers training and validation rows only, so that test rows cannot change the output of a run.
 
   Args:
     config: config of the run; `data` and `noise` are used.
+    found: what `load` returned for this source and noise; None: it is loaded.
 
   Returns:
     The data for training and selection, and the data that only score the run.
   """
-  loaded, truth, injected, source = load(config)
+  loaded, truth, injected, source = found or load(config)
   whole = dataset.fingerprint(loaded.ids, source, loaded.verified, loaded.classes)
   data, parts, weight, status, version = divided(loaded, truth, source, config)
   everything = as_images(data.images)
@@ -95,15 +99,17 @@ def prepare(config: Any) -> tuple[Prepared, Audit]:
     weight,
     status,
   )
+  held = parts.train[train.status == Status.HELD] if config.data.hold else parts.train[:0]
   told, hidden = _noise_record(injected)
   record = {
     'source': config.data.source,
-    'fingerprint': _fingerprint(data, parts, version),
+    'fingerprint': _fingerprint(data, parts, version, held),
     'rows': {
       'train': len(parts.train),
       'val': len(parts.val),
       'trusted': int((train.verified >= 0).sum()),  # of the training rows
       'unlabeled': int(((train.given < 0) & train.used).sum()),  # of the training rows
+      **({'held': len(held)} if len(held) else {}),  # of the training rows
     },
     'classes': list(data.classes),
     'noise': told,
@@ -135,13 +141,14 @@ def divided(data: dataset.Dataset, truth: np.ndarray, source: np.ndarray, config
     config: config of the run; `data` is used.
   """
   if config.data.table:
-    return on_table.placed(data, config.data)
+    return set_aside.held(on_table.placed(data, config.data), config.data)
   parts = split.split(data, truth, config.data, source)
+  data = set_aside.without_labels(data, parts.train, config.data)
   verified = split.reveal(data, truth, parts.train, config.data.trusted, config.data.seed)
-  return on_table.Placed(data.with_labels(verified=verified), parts)
+  return set_aside.held(on_table.Placed(data.with_labels(verified=verified), parts), config.data)
 
 
-def load(config: Any) -> tuple[dataset.Dataset, np.ndarray, dict | None, np.ndarray]:
+def load(config: Any) -> Loaded:
   """Loads the data set and injects noise.
 
   Args:
@@ -166,12 +173,13 @@ def load(config: Any) -> tuple[dataset.Dataset, np.ndarray, dict | None, np.ndar
   return data.with_labels(given=given), truth, injected.record, source
 
 
-def _fingerprint(data: dataset.Dataset, parts: split.Split, version: str) -> str:
-  """Returns a digest of the images and labels of the training and validation rows, and of the label table's version."""
+def _fingerprint(data: dataset.Dataset, parts: split.Split, version: str, held: np.ndarray) -> str:
+  """Returns a digest of the training and validation rows and labels, the table's version, and the rows set aside."""
   each = [
     dataset.fingerprint(data.ids[r], data.given[r], data.verified[r], data.classes) for r in (parts.train, parts.val)
   ]
-  return hashlib.sha256(' '.join([*each, *([version] if version else [])]).encode()).hexdigest()
+  each += [version] * bool(version) + [','.join(data.ids[held].tolist())] * bool(len(held))
+  return hashlib.sha256(' '.join(each).encode()).hexdigest()
 
 
 def _audit_fingerprint(data: dataset.Dataset, parts: split.Split, truth: np.ndarray, scores: np.ndarray) -> str:

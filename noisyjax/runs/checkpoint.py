@@ -199,6 +199,12 @@ def save_weights(folder: Path, tree: PyTree, facts: dict) -> None:
     saver.save(folder.resolve(), args=items, force=True)
 
 
+def weights_digest(folder: Path) -> str | None:
+  """Returns the sha256 in the seal of finished weights; None if there are none, or they have no seal."""
+  path = folder / 'seal' / 'metadata'
+  return storage.read_json(path).get('sha256') if path.exists() else None
+
+
 def load_weights(folder: Path, template: PyTree) -> tuple[PyTree, dict]:
   """Reads finished weights.
 

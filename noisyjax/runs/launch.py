@@ -25,11 +25,13 @@ class Job:
     plan: the resolved config.
     workdir: folder of the run.
     rerun: see `run.run`.
+    page: see `run.run`.
   """
 
   plan: Plan
   workdir: Path
   rerun: bool = False
+  page: bool = True
 
 
 def launch(jobs: Sequence[Job], load: run.Load | None = None) -> list[dict | Diverged]:
@@ -54,7 +56,7 @@ def launch(jobs: Sequence[Job], load: run.Load | None = None) -> list[dict | Div
       interrupt.check(f'{job.workdir.parent}', f'after {i} of {len(jobs)} runs; the same command goes on.')
       log.info('%d of %d: %s', i + 1, len(jobs), job.workdir.name)
       try:
-        results.append(run.run(job.plan, job.workdir, rerun=job.rerun, load=load))
+        results.append(run.run(job.plan, job.workdir, rerun=job.rerun, load=load, page=job.page))
       except Diverged as error:
         log.error('%s', error)
         results.append(error)

@@ -32,6 +32,7 @@ def run(
   *,
   rerun: bool = False,
   load: Load | None = None,
+  page: bool = True,
 ) -> dict:
   """Executes one run and returns its result. If the run is finished, returns the stored result.
 
@@ -41,6 +42,7 @@ def run(
     command: command line to record; None = that of this process.
     rerun: whether a run with another config, on other data or (if finished) by other code is removed and repeated.
     load: loads the data; None = `prepare`.
+    page: whether the report with its pictures is written.
 
   Returns:
     The content of result.json.
@@ -71,7 +73,7 @@ def run(
       _clear(folder)
       result = None
     if result:
-      return _believed(folder, result, changed)
+      return _believed(folder, result, changed, page)
     prepared, audit = loaded()
     for note in prepared.notes:
       log.info('data: %s', note)
@@ -86,7 +88,8 @@ def run(
     kind = networks if is_trained(find_model(config.model.name)) else classic
     result = kind.fit(plan, folder, prepared, audit) | {'code': version.code(environment), 'files': _digests(folder)}
     formats.write_json(formats.RUN, folder / 'result.json', result)
-    report.write_report(folder)
+    if page:
+      report.write_report(folder)
     return formats.read_json(formats.RUN, folder / 'result.json')
 
 
@@ -109,12 +112,19 @@ def finished(plan: Plan, folder: Path, load: Load) -> dict | None:
   return formats.read_json(formats.RUN, path) if path.exists() else None
 
 
-def _believed(folder: Path, result: dict, changed: list[str]) -> dict:
-  """Returns the result of a finished run after logging that it is kept; `changed` lists differences of the code."""
+def _believed(folder: Path, result: dict, changed: list[str], page: bool) -> dict:
+  """Returns the result of a finished run after logging that it is kept.
+
+  Args:
+    folder: folder of the run.
+    result: its result.
+    changed: differences of the code.
+    page: whether a missing report is written.
+  """
   log.info('%s: already finished.', folder)
   if changed:
     log.warning('%s: was run by other code (%s); --rerun runs it anew.', folder, '; '.join(changed))
-  if not (folder / 'report.html').exists():  # the process was killed between result.json and the report
+  if page and not (folder / 'report.html').exists():  # the process was killed between result.json and the report
     report.write_report(folder)
   return result
 

@@ -44,6 +44,7 @@ def write(
     'confidence': probs.max(1).astype(np.float32),
     'loss': np.where(given >= 0, -np.log(np.maximum(own, 1e-12)), np.nan).astype(np.float32),
     'margin': scoring.margin(probs, given).astype(np.float32),
+    'probs': np.asarray(probs, np.float32),  # [n, C]
   }
   for name, values in dynamics.items():
     unseen = np.full(held, -1 if values.dtype.kind == 'i' else np.nan, values.dtype)

@@ -7,13 +7,27 @@ from types import TracebackType
 
 from absl import app
 
-from noisyjax.cli import features, fields, find, help, inspect, kfold, predict, report, strategies, sweep, table, train
+from noisyjax.cli import (
+  features,
+  fields,
+  find,
+  help,
+  inspect,
+  kfold,
+  predict,
+  report,
+  review,
+  strategies,
+  sweep,
+  table,
+  train,
+)
 from noisyjax.cli.parse import Call, parse
 from noisyjax.system import version
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log, plain, say, show
 
-_ONE_EACH = (train, kfold, sweep, predict, find, features, inspect, report, strategies, fields)
+_ONE_EACH = (train, kfold, sweep, predict, find, features, inspect, report, review, strategies, fields)
 COMMANDS = (*(m.COMMAND for m in _ONE_EACH), *table.COMMANDS)
 HELP = {'--help', '-help', '-h', '-?', '--helpshort', '--helpfull'}
 VERSION = {'--version', '-version'}

@@ -30,12 +30,19 @@ def of_row(folder: Path, version: Version, row: str) -> Iterator[str]:
     raise UserError(f'--row: {row!r} names {len(found)} rows ({near}); expected one.')
   place = found[0]
   yield f'{rows.name[place]} ({SPLITS[rows.split[place]]}) {rows.id[place]}'
+  for line in of_place(folder, version, place):
+    yield f'  {line}'
+
+
+def of_place(folder: Path, version: Version, place: int) -> Iterator[str]:
+  """Yields the lines of `of_row` that follow its first, for the row at a place."""
+  rows = version.rows
   names = list(store.ancestors(folder, version.name))
   while True:
     at = rows.version[place]
     by, reason, evidence = (getattr(rows, name)[place] for name in ('by', 'reason', 'evidence'))
     why = f'{by}: {reason or "no reason given"}' + (f' ({evidence})' if evidence else '') if at else by
-    yield f'  {at[:SHORT] or names[-1][:SHORT]} {shown(rows, place, version.classes)}, {why}'
+    yield f'{at[:SHORT] or names[-1][:SHORT]} {shown(rows, place, version.classes)}, {why}'
     if not at:
       return
     rows = versions.read(folder, names[names.index(at) + 1]).rows

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from noisyjax.system.errors import UserError, listed
 from noisyjax.tables import edits as edits_, journal
@@ -11,6 +11,20 @@ from noisyjax.tables.edits import Edits
 from noisyjax.tables.rows import Rows
 
 _FACTS = {'kind', 'author', 'version', 'decisions', 'time', 'branch', 'prev', 'hash'}
+
+
+class Standing(NamedTuple):
+  """A row under the decisions that are not committed.
+
+  Attributes:
+    state: its state.
+    by: who decided it; '' = nobody.
+    contested: whether two authors disagree.
+  """
+
+  state: State
+  by: str
+  contested: bool
 
 
 class Pending:
@@ -44,7 +58,7 @@ class Pending:
 
   def undoable(self, author: str, of: str) -> str:
     """Returns the hash of the entry to take back: the one that begins with `of`, or the author's last decisions."""
-    undone = self._undone()
+    undone = self.undone()
     able = [entry for entry in self.entries if entry['hash'] not in undone]
     if of:
       found = [entry['hash'] for entry in able if entry['hash'].startswith(of)]
@@ -68,6 +82,15 @@ class Pending:
     """Returns the state that an author's decisions give a row."""
     own = [(who, decision) for who, decision in self._rows().get(rows.id[place], ()) if who == author]
     return _folded(rows, place, own, classes)
+
+  def standing(self, rows: Rows, place: int, author: str, classes: Sequence[str]) -> Standing:
+    """Returns what the decisions of all authors make of a row; where they disagree, what `author` says counts."""
+    authors = _heard(self._rows().get(rows.id[place], []), '')
+    if not authors:
+      return Standing(state_of(rows, place), '', False)
+    outcomes = {who: _folded(rows, place, own, classes) for who, own in authors.items()}
+    by = author if author in outcomes else list(outcomes)[-1]
+    return Standing(outcomes[by], by, len(set(outcomes.values())) > 1)
 
   def rules(self) -> list[dict[str, Any]]:
     """Returns author and parameters of each rule that decided, for the manifest."""
@@ -116,10 +139,10 @@ class Pending:
     return self._by_row
 
   def _active(self) -> list[dict[str, Any]]:
-    undone = self._undone()
+    undone = self.undone()
     return [entry for entry in self.entries if entry['kind'] == 'decide' and entry['hash'] not in undone]
 
-  def _undone(self) -> set[str]:
+  def undone(self) -> set[str]:
     """Returns the hashes of entries that were taken back; an undo that was taken back does not count."""
     undone: set[str] = set()
     for entry in reversed(self.entries):

@@ -1,0 +1,72 @@
+"""Serves the review page on 127.0.0.1 until it is interrupted."""
+
+import secrets
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+
+from noisyjax.loop import table_images
+from noisyjax.review import app, evidence
+from noisyjax.review.ledger import Ledger
+from noisyjax.review.thumbnails import Thumbnails
+from noisyjax.system.errors import UserError
+from noisyjax.system.log import say
+
+
+def serve(
+  folder: Path,
+  author: str,
+  workdirs: Sequence[Path] = (),
+  *,
+  branch: str = 'main',
+  images: str = '',
+  port: int = 0,
+  read_only: bool = False,
+) -> None:
+  """Opens a table for review, prints the address of the page, and serves it until Ctrl-C.
+
+  Args:
+    folder: folder of the table.
+    author: who decides on the page, "person:NAME".
+    workdirs: runs that are evidence.
+    branch: branch of the table.
+    images: folder or archive of the images; '' = that of the table's source.
+    port: port; 0 = a free one.
+    read_only: whether the page refuses decisions.
+
+  Raises:
+    UserError: the table, its images or a run cannot be read, or the port is taken.
+  """
+  ledger = Ledger(folder, branch, author, read_only)
+  places = ledger.shown()
+  sources = evidence.read(workdirs, ledger.table, places)
+  with table_images.opened(ledger.table, images) as found, _socket(port) as listener:
+    small = Thumbnails(found, places, ledger.table.facts['first'])
+    token = secrets.token_urlsafe(24)
+    server = app.made(ledger, sources, places, found, small, token)
+    config = uvicorn.Config(server, log_level='error', access_log=False, lifespan='off', ws='none', server_header=False)
+    say(f'{folder}: {len(places):,} training rows; ends with Ctrl-C')
+    say(f'http://127.0.0.1:{listener.getsockname()[1]}/?token={token}')
+    sys.stdout.flush()  # a program that started this one may wait for the address
+    small.start()
+    try:
+      uvicorn.Server(config).run(sockets=[listener])
+    finally:
+      small.close()
+
+
+def _socket(port: int) -> socket.socket:
+  """Returns a socket that listens on 127.0.0.1 alone."""
+  listener = socket.socket()
+  listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+  try:
+    listener.bind(('127.0.0.1', port))
+  except OSError as error:
+    listener.close()
+    raise UserError(
+      f'--port: {port} cannot be used: {error.strerror}; expected another, or 0 for a free one.'
+    ) from None
+  return listener

@@ -1,0 +1,70 @@
+// The filters at the left: text, decided or not, status, classes, and a histogram for each number.
+
+import { h } from './html.js';
+import { ofClass } from './colours.js';
+import { Histograms } from './histograms.js';
+import { NONE, noFilter } from './model.js';
+
+export class Filters {
+  constructor(root, model) {
+    Object.assign(this, { root, model });
+    this.text = h('input', { type: 'search', placeholder: 'name contains', 'aria-label': 'Name contains', oninput: () => this.typed() });
+    this.decided = h('select', { 'aria-label': 'Decided since the last commit', onchange: () => model.change({ decided: this.decided.value }) }, [['all', 'decided or not'], ['undecided', 'undecided'], ['decided', 'decided since the last commit']].map(([value, text]) => h('option', { value }, text)));
+    this.issues = h('input', { type: 'checkbox', onchange: () => model.change({ issues: this.issues.checked }) });
+    this.status = h('fieldset', {});
+    this.labels = h('fieldset', {});
+    this.clear = h('button', { onclick: () => model.change(noFilter()) }, 'Clear all filters');
+    const histograms = h('div', { class: 'histograms' });
+    root.replaceChildren(this.clear, this.text, this.decided, h('label', { class: 'check' }, this.issues, 'suggestion differs from the label'), this.status, this.labels, histograms);
+    new Histograms(histograms, model);
+    for (const name of ['view', 'rows']) model.addEventListener(name, () => this.draw());
+    this.draw();
+  }
+
+  typed() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.model.change({ text: this.text.value }), 150);
+  }
+
+  draw() {
+    const { model } = this;
+    const f = model.filter;
+    if (document.activeElement !== this.text) this.text.value = f.text;
+    this.decided.value = f.decided;
+    this.issues.checked = f.issues;
+    this.clear.disabled = !model.filtered;
+    const count = (values, size) => {
+      const out = new Uint32Array(size + 1);
+      for (let i = 0; i < model.n; i++) if (model.status[i] < 4) out[values[i] < 0 ? size : values[i]]++;
+      return out;
+    };
+    const byStatus = count(model.status, model.statuses.length);
+    const byLabel = count(model.label, model.classes.length);
+    const statuses = [...model.statuses.keys()].map((s) => [s, model.statuses[s], byStatus[s]]);
+    const classes = [...model.classes.keys()].map((c) => [c, model.classes[c], byLabel[c]]);
+    this.list(this.status, 'Status', 'statuses', statuses);
+    this.list(this.labels, 'Label', 'labels', [...classes, [NONE, 'no label', byLabel[model.classes.length]]].slice(0, 201), true);
+  }
+
+  list(root, title, key, options, colours = false) {
+    const { model } = this;
+    const state = JSON.stringify([options, model.filter[key] && [...model.filter[key]]]);
+    if (root.state === state) return;
+    root.state = state;
+    const held = root.contains(document.activeElement) ? document.activeElement.value : null;
+    const boxes = options.map(([value, text, n]) => {
+      const box = h('input', { type: 'checkbox', value, checked: model.filter[key]?.has(value) ?? false, onchange: () => this.toggle(key, value) });
+      const swatch = h('span', { class: 'swatch', 'aria-hidden': 'true' });
+      if (colours) swatch.style.background = ofClass(value);
+      return h('label', { class: 'check' }, box, colours ? swatch : '', h('span', { class: 'grow' }, text), h('span', { class: 'count' }, n.toLocaleString('en')));
+    });
+    root.replaceChildren(h('legend', {}, title), ...boxes);
+    if (held !== null) root.querySelector(`input[value="${held}"]`)?.focus();
+  }
+
+  toggle(key, value) {
+    const next = new Set(this.model.filter[key] ?? []);
+    if (!next.delete(value)) next.add(value);
+    this.model.change({ [key]: next.size ? next : null });
+  }
+}

@@ -1,0 +1,257 @@
+// What the page knows: the rows, the filters, the rows in view, the selection. Panels listen to its events:
+// "view" (other rows, or another order), "rows" (labels changed), "selection", "focus".
+
+import * as server from './server.js';
+import { inside } from './lasso.js';
+
+export const GONE = 255;
+export const NONE = -1;
+const NAMES = new TextDecoder();
+const SUGGESTED = ['oof_predicted', 'suggested', 'predicted'];
+const COORDINATES = ['map_x', 'map_y', 'pca_x', 'pca_y']; // for the map alone
+// Columns by which issues are ranked, the first that there is, and whether high values come first.
+const DOUBT = [['quality_normalized_margin', false], ['oof_loss', true], ['score', true], ['loss', true], ['mean_loss', true]];
+// Columns that are shown first.
+const FIRST = ['oof_confidence', 'oof_loss', 'confidence', 'loss', 'margin', 'knn_agreement', 'aum', 'entropy'];
+
+export const noFilter = () => ({
+  text: '',
+  labels: null, // Set of classes, NONE = no label; null = all
+  suggested: null,
+  statuses: null,
+  decided: 'all', // or "undecided", "decided"
+  issues: false, // only rows whose suggestion differs from the label
+  ranges: new Map(), // title of a column → [low, high]
+  regions: [], // {x, y, add, points: Float64Array}: a row is in if the last region that holds it adds
+});
+
+export class Model extends EventTarget {
+  async load() {
+    const { head, arrays } = await server.columns();
+    this.head = head;
+    this.classes = head.classes;
+    this.statuses = head.statuses;
+    for (const name of ['place', 'status', 'label', 'verified', 'given', 'weight']) this[name] = arrays[name];
+    this.n = this.place.length;
+    this.rowOf = new Map();
+    for (let i = 0; i < this.n; i++) this.rowOf.set(this.place[i], i);
+    this.nameOffsets = arrays['name offsets'];
+    this.nameBytes = arrays['name bytes'];
+    this.setColumns(head, arrays);
+    this.by = new Map(); // row → who decided it since the last commit
+    this.contested = new Set();
+    this.version = head.version;
+    this.apply(head.decided);
+    this.take(head);
+    this.hidden = head.hidden;
+    this.filter ??= noFilter();
+    this.sort ??= { key: '', down: false };
+    this.selection ??= { all: false, rows: new Set() };
+    this.refresh();
+  }
+
+  setColumns(head, arrays) {
+    const times = new Map();
+    for (const column of head.columns) times.set(column.name, (times.get(column.name) ?? 0) + 1);
+    this.columns = head.columns.map((column) => ({
+      ...column,
+      title: times.get(column.name) > 1 ? `${column.name} (${column.source})` : column.name,
+      values: arrays[column.key],
+    }));
+    this.numbers = this.columns.filter((column) => column.kind === 'number' && varies(column.values));
+    const rank = (column) => (FIRST.includes(column.name) ? FIRST.indexOf(column.name) : FIRST.length);
+    this.measures = this.numbers.filter((column) => !COORDINATES.includes(column.name)).sort((a, b) => rank(a) - rank(b));
+    const named = (names, columns) => names.flatMap((name) => columns.filter((column) => column.name === name))[0];
+    const classes = this.columns.filter((column) => column.kind === 'class');
+    this.suggestion = named(SUGGESTED, classes) ?? null;
+    const doubt = DOUBT.find(([name]) => named([name], this.numbers));
+    this.doubt = doubt ? { key: named([doubt[0]], this.numbers).title, down: doubt[1] } : null;
+  }
+
+  column = (title) => this.columns.find((column) => column.title === title);
+  name = (i) => NAMES.decode(this.nameBytes.subarray(this.nameOffsets[i], this.nameOffsets[i + 1]));
+  suggested = (i) => (this.suggestion ? this.suggestion.values[i] : NONE);
+  className = (c) => (c === NONE ? 'no label' : this.classes[c]);
+  picture = (i, kind = 'thumb') => `/${kind}/${this.head.key}/${this.place[i]}`;
+  isIssue = (i) => this.label[i] !== NONE && this.suggested(i) !== NONE && this.suggested(i) !== this.label[i];
+  labelText(i) {
+    return this.label[i] === NONE ? this.statuses[this.status[i]] : this.classes[this.label[i]];
+  }
+
+  take(head) {
+    for (const name of ['version', 'seq', 'pending', 'undo', 'redo']) this[name] = head[name];
+  }
+
+  apply(rows) {
+    for (const [place, status, label, verified, weight, by, contested] of rows) {
+      const i = this.rowOf.get(place);
+      if (i === undefined) continue;
+      this.status[i] = status;
+      this.label[i] = label;
+      this.verified[i] = verified;
+      this.weight[i] = weight;
+      if (by) this.by.set(i, by);
+      else this.by.delete(i);
+      if (contested) this.contested.add(i);
+      else this.contested.delete(i);
+    }
+  }
+
+  /** Takes over what the server says after `seq`: changed rows, or another version. */
+  async follow(found) {
+    if (found.moved) {
+      const focus = this.focus;
+      await this.load();
+      this.setFocus(focus);
+    } else {
+      this.apply(found.rows);
+      const changed = found.rows.length || found.seq !== this.seq;
+      this.take(found);
+      if (!changed) return;
+    }
+    this.emit('rows');
+  }
+
+  emit(name) {
+    this.dispatchEvent(new Event(name));
+  }
+
+  // ---- filters -----------------------------------------------------------------------------------------------------
+
+  change(filter, sort = this.sort) {
+    this.filter = { ...this.filter, ...filter };
+    this.sort = sort;
+    this.refresh();
+  }
+
+  get filtered() {
+    const f = this.filter;
+    const sets = f.labels || f.suggested || f.statuses || f.issues || f.decided !== 'all';
+    return Boolean(f.text || sets || f.ranges.size || f.regions.length);
+  }
+
+  /** Returns a function row → whether it passes the filters, but for the range of `except`. */
+  passes(except = '') {
+    const { text, labels, suggested, statuses, decided, issues, ranges, regions } = this.filter;
+    const tests = [(i) => this.status[i] !== GONE];
+    if (labels) tests.push((i) => labels.has(this.label[i]));
+    if (suggested) tests.push((i) => suggested.has(this.suggested(i)));
+    if (statuses) tests.push((i) => statuses.has(this.status[i]));
+    if (decided !== 'all') tests.push((i) => this.by.has(i) === (decided === 'decided'));
+    if (issues) tests.push(this.isIssue);
+    for (const [title, [low, high]] of ranges) {
+      const values = this.column(title)?.values;
+      if (values && title !== except) tests.push((i) => values[i] >= low && values[i] <= high);
+    }
+    if (regions.length) {
+      const known = regions.map((r) => ({ ...r, xs: this.column(r.x)?.values, ys: this.column(r.y)?.values }));
+      tests.push((i) => {
+        let within = false;
+        for (const r of known) {
+          if (r.xs && r.ys && within !== r.add && inside(r.points, r.xs[i], r.ys[i])) within = r.add;
+        }
+        return within;
+      });
+    }
+    if (text) {
+      const wanted = text.toLowerCase();
+      tests.push((i) => this.name(i).toLowerCase().includes(wanted));
+    }
+    return (i) => {
+      for (const test of tests) if (!test(i)) return false;
+      return true;
+    };
+  }
+
+  /** Evaluates the filters again. A row that was just decided stays in view until then. */
+  refresh() {
+    const passes = this.passes();
+    const view = new Int32Array(this.n);
+    let count = 0;
+    for (let i = 0; i < this.n; i++) if (passes(i)) view[count++] = i;
+    this.view = view.slice(0, count);
+    const values = this.sort.key === 'label' ? this.label : this.column(this.sort.key)?.values;
+    if (values) {
+      const sign = this.sort.down ? -1 : 1;
+      const at = (i) => (Number.isNaN(values[i]) ? Infinity : sign * values[i]); // unknown last
+      this.view.sort((a, b) => at(a) - at(b) || a - b);
+    }
+    this.positions = null;
+    if (this.focus === undefined || this.position(this.focus) < 0) this.focus = this.view[0];
+    this.emit('view');
+    this.emit('selection');
+    this.emit('focus');
+  }
+
+  /** Returns how many rows in view no longer pass the filters. */
+  stale() {
+    if (!this.filtered) return 0;
+    const passes = this.passes();
+    return this.view.reduce((count, i) => count + !passes(i), 0);
+  }
+
+  position(i) {
+    if (!this.positions) {
+      this.positions = new Int32Array(this.n).fill(-1);
+      this.view.forEach((row, at) => (this.positions[row] = at));
+    }
+    return i === undefined ? -1 : this.positions[i];
+  }
+
+  setFocus(i) {
+    if (i === undefined) return;
+    this.focus = i;
+    this.emit('focus');
+  }
+
+  // ---- selection: all rows in view but some, or some rows -----------------------------------------------------------
+
+  isSelected(i) {
+    return this.selection.all !== this.selection.rows.has(i);
+  }
+
+  selected() {
+    const { all, rows } = this.selection;
+    return all ? [...this.view].filter((i) => !rows.has(i)) : [...rows].filter((i) => this.status[i] !== GONE);
+  }
+
+  get selectedCount() {
+    const { all, rows } = this.selection;
+    return all ? this.view.length - [...rows].filter((i) => this.position(i) >= 0).length : rows.size;
+  }
+
+  select(i, wanted = !this.isSelected(i)) {
+    if (wanted === this.selection.all) this.selection.rows.delete(i);
+    else this.selection.rows.add(i);
+    this.emit('selection');
+  }
+
+  selectAll(all) {
+    this.selection = { all, rows: new Set() };
+    this.emit('selection');
+  }
+
+  /** Selects the rows in view between two. */
+  selectRange(from, to) {
+    const [a, b] = [this.position(from), this.position(to)].sort((x, y) => x - y);
+    this.selection = { all: false, rows: new Set(this.view.subarray(Math.max(a, 0), b + 1)) };
+    this.emit('selection');
+  }
+
+  /** The rows that a decision would be about: the selected ones if there are any, else the focused one. */
+  targets() {
+    const chosen = this.selected();
+    if (chosen.length) return chosen;
+    return this.focus === undefined ? [] : [this.focus];
+  }
+}
+
+function varies(values) {
+  let first = NaN;
+  for (const value of values) {
+    if (Number.isNaN(value)) continue;
+    if (Number.isNaN(first)) first = value;
+    else if (value !== first) return true;
+  }
+  return false;
+}

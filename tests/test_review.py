@@ -1,0 +1,353 @@
+"""The server of the review page: who may talk to it, what it shows, and what it records."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from noisyjax.cli import main
+from noisyjax.cli.parse import parse
+from noisyjax.loop import table_images
+from noisyjax.review import app, evidence
+from noisyjax.review.ledger import Ledger
+from noisyjax.review.thumbnails import Thumbnails
+from noisyjax.system import storage
+from noisyjax.tables import store
+from noisyjax.tables.decisions import Decision
+from noisyjax.tables.rows import TEST, TRAIN, VAL
+
+ANNA, BOB = 'person:anna', 'person:bob'
+HOSTILE = '<script>alert(1)<script>\'"\x1b[31m.png'  # the name of an image
+HOSTILE_CLASS = '<img src=x onerror=alert(1)>"\''
+TOKEN = 'a token'
+LOCAL = 'http://127.0.0.1:8000'
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+  """A table of 14 photos of three classes, one with a hostile name, of which two validate and two test; and a run."""
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  random, folder, names = np.random.default_rng(0), tmp_path / 'photos', []
+  for part, count in (('train', 10), ('val', 2), ('test', 2)):
+    for i in range(count):
+      label = ('cat', 'dog', HOSTILE_CLASS)[i % 3] if part == 'train' else 'cat'
+      name = f'{part}/{label}/{HOSTILE if (part, i) == ("train", 0) else f"{i}.png"}'
+      (folder / name).parent.mkdir(parents=True, exist_ok=True)
+      Image.fromarray(random.integers(0, 255, (8, 8, 3), np.uint8)).save(folder / name)
+      names.append(name)
+  (tmp_path / 'secret.png').write_bytes((folder / names[1]).read_bytes())
+  call = parse(['table', 'init', f'--table={tmp_path / "t"}', f'--images={folder}', '--author=anna'], main.COMMANDS)
+  call.command.run(call.flags)
+  rows = store.Table(tmp_path / 't').rows
+  assert np.bincount(rows.split).tolist() == [10, 2, 2]
+  columns = {
+    'id': rows.digest.astype('U64'),
+    'name': rows.name.astype('U200'),
+    'predicted': (rows.label + 1) % 3,
+    'confidence': np.linspace(0, 1, len(rows), dtype=np.float32),
+    'loss': np.full(len(rows), np.nan, np.float32),
+    'truth': rows.label,
+  }
+  (tmp_path / 'run').mkdir()
+  storage.write_parquet(tmp_path / 'run' / 'samples.parquet', columns)
+  return tmp_path
+
+
+class Page:
+  """A page on a table, as its scripts would use the server."""
+
+  def __init__(self, folder, author=ANNA, **options):
+    self.ledger = Ledger(folder / 't', 'main', author, **options)
+    self.places = self.ledger.shown()
+    sources = evidence.read([folder / 'run'], self.ledger.table, self.places)
+    with table_images.opened(self.ledger.table) as images:
+      small = Thumbnails(images, self.places, 'key', folder / 'thumbnails')
+    self.client = TestClient(app.made(self.ledger, sources, self.places, images, small, TOKEN), base_url=LOCAL)
+    self.client.get(f'/?token={TOKEN}').raise_for_status()
+    self.read()
+
+  def read(self):
+    content = self.client.get('/api/columns').raise_for_status().content
+    (length,) = struct.unpack('<I', content[:4])
+    self.head = json.loads(content[4 : 4 + length])
+    types = {'float32': '<f4', 'int32': '<i4', 'uint32': '<u4', 'uint8': 'u1'}
+    self.arrays = {
+      name: np.frombuffer(content, types[at['type']], at['length'], 4 + length + at['offset'])
+      for name, at in self.head['arrays'].items()
+    }
+    self.version, self.seq = self.head['version'], self.head['seq']
+
+  def post(self, what, headers=None, **content):
+    content = {'version': self.version, 'seq': self.seq} | content
+    return self.client.post(f'/api/{what}', json=content, headers={'origin': LOCAL} | (headers or {}))
+
+  def done(self, what, **content):
+    answer = self.post(what, **content)
+    assert answer.status_code == 200, answer.text
+    self.seq = answer.json()['seq']
+    return answer.json()
+
+  def changes(self):
+    found = self.client.get('/api/changes', params={'version': self.version, 'seq': self.seq}).json()
+    self.seq = found['seq']
+    return found
+
+
+def place(page, number):
+  return int(page.places[number])
+
+
+def test_without_the_token_nothing_is_read(photos):
+  page = Page(photos)
+  stranger = TestClient(page.client.app, base_url=LOCAL)
+  paths = ['/', '/?token=wrong', '/?token=', '/static/main.js', '/api/columns', '/api/changes', '/api/row/0']
+  paths += [f'/image/k/{place(page, 0)}', f'/thumb/k/{place(page, 0)}', '/api/versions', '/api/proposal']
+  for path in paths:
+    assert stranger.get(path).status_code == 403, path
+  cookies = {name: value + 'x' for name, value in page.client.cookies.items()}
+  assert TestClient(page.client.app, base_url=LOCAL, cookies=cookies).get('/api/columns').status_code == 403
+  (cookie,) = page.client.cookies.jar
+  assert cookie.has_nonstandard_attr('HttpOnly') and cookie.get_nonstandard_attr('SameSite') == 'Strict'
+  assert TOKEN not in cookie.value
+
+
+@pytest.mark.parametrize(
+  'headers',
+  [
+    {'host': 'evil.example'},
+    {'host': 'evil.example:8000'},
+    {'host': '127.0.0.1.evil.example'},
+    {'host': ''},
+    {'origin': 'http://evil.example'},
+    {'origin': 'null'},
+    {'origin': 'http://127.0.0.1:9999'},
+  ],
+)
+def test_a_foreign_host_or_origin_is_refused(photos, headers):
+  page = Page(photos)
+  assert page.client.get('/api/columns', headers=headers).status_code == 403
+  assert page.client.get(f'/?token={TOKEN}', headers=headers).status_code == 403
+  answer = page.post('decide', headers, action='drop', rows=[place(page, 0)])
+  assert answer.status_code == 403 and not (photos / 't' / 'journal.jsonl').exists()
+
+
+def test_a_form_of_another_page_cannot_decide(photos):
+  page = Page(photos)
+  content = json.dumps({'action': 'drop', 'rows': [place(page, 0)], 'version': page.version})
+  for headers in ({'content-type': 'application/json'}, {'content-type': 'text/plain', 'origin': LOCAL}):
+    assert page.client.post('/api/decide', content=content, headers=headers).status_code in (403, 415)
+  assert len(page.ledger.table.pending()) == 0
+
+
+def test_every_answer_forbids_inline_scripts_and_other_hosts(photos):
+  page = Page(photos)
+  for path in ('/', '/static/main.js', '/api/columns', f'/image/k/{place(page, 0)}', '/nothing'):
+    headers = page.client.get(path).headers
+    assert "default-src 'none'; script-src 'self';" in headers['content-security-policy'], path
+    assert 'unsafe' not in headers['content-security-policy'] and headers['x-content-type-options'] == 'nosniff'
+  for file in page.client.app.app.routes:  # the page itself asks for nothing from elsewhere
+    assert 'http' not in str(file.path)
+  html = page.client.get('/').text
+  assert 'http' not in html and 'style="' not in html and 'onclick' not in html
+  assert html.count('<script') == html.count('<script type="module" src="/static/')
+
+
+def test_no_path_outside_the_data_is_reachable(photos):
+  page = Page(photos)
+  for path in (
+    '/static/../app.py',
+    '/static/%2e%2e/app.py',
+    '/static/..%2fapp.py',
+    '/static//etc/passwd',
+    '/image/k/../../secret.png',
+    '/image/k/secret.png',
+    '/image/k/-1',
+    f'/image/k/{len(page.ledger.table.rows)}',
+    '/image/k/99999999999999999999999999',
+    '/thumb/k/%2e%2e%2fsecret.png',
+    '/api/row/99999',
+    '/secret.png',
+  ):
+    assert page.client.get(path).status_code in (404, 405), path
+
+
+def test_rows_that_validate_or_test_are_neither_shown_nor_decided(photos):
+  page = Page(photos)
+  rows = page.ledger.table.rows
+  assert page.arrays['place'].tolist() == np.flatnonzero(rows.split == TRAIN).tolist() and page.head['hidden'] == 4
+  names = page.arrays['name bytes'].tobytes().decode()
+  for at in np.flatnonzero((rows.split == TEST) | (rows.split == VAL)).tolist():
+    assert rows.name[at] not in names
+    for path in (f'/image/k/{at}', f'/thumb/k/{at}', f'/api/row/{at}'):
+      assert page.client.get(path).status_code == 404
+    answer = page.post('decide', action='drop', rows=[place(page, 0), at])
+    assert answer.status_code == 409 and 'no training row' in answer.json()['error']
+  assert len(page.ledger.table.pending()) == 0
+
+
+def test_evidence_is_joined_by_image_and_marked_as_in_sample_and_truth_is_left_out(photos):
+  page = Page(photos)
+  columns = {column['name']: column for column in page.head['columns']}
+  assert set(columns) == {'predicted', 'confidence', 'loss'}
+  assert columns['predicted']['kind'] == 'class' and columns['predicted']['basis'] == 'in-sample'
+  assert page.arrays[columns['predicted']['key']].tolist() == ((page.arrays['label'] + 1) % 3).tolist()
+  assert np.isnan(page.arrays[columns['loss']['key']]).all()
+
+
+def test_pictures_are_those_of_the_rows(photos):
+  page = Page(photos)
+  rows = page.ledger.table.rows
+  for at in page.places.tolist():
+    content = (photos / 'photos' / rows.name[at]).read_bytes()
+    for path in (f'/image/k/{at}', f'/thumb/k/{at}'):
+      answer = page.client.get(path)
+      assert answer.content == content and answer.headers['content-type'] == 'image/png'
+  (photos / 'photos' / rows.name[place(page, 3)]).unlink()
+  assert page.client.get(f'/image/k/{place(page, 3)}').status_code == 404
+
+
+def test_large_images_get_small_thumbnails_that_the_next_page_finds(photos):
+  page = Page(photos)
+  path = photos / 'photos' / page.ledger.table.rows.name[place(page, 1)]
+  Image.new('RGB', (900, 300), 'red').save(path, 'BMP')
+  with table_images.opened(page.ledger.table) as images:
+    small = Thumbnails(images, page.places, 'other', photos / 'thumbnails')
+    small.start()
+    small._thread.join()
+    content, media = small.read(place(page, 1))
+    small.close()
+    path.unlink()
+    again = Thumbnails(images, page.places, 'other', photos / 'thumbnails')
+    assert again.made == again.total and again.read(place(page, 1)) == (content, media)
+    again.close()
+  assert media == 'image/jpeg' and Image.open(__import__('io').BytesIO(content)).size == (160, 53)
+  assert not list((photos / 'thumbnails').glob('*other*.part'))
+
+
+def test_a_decision_is_one_line_of_the_journal_with_author_reason_and_evidence(photos):
+  page = Page(photos)
+  at = [place(page, 0), place(page, 1)]
+  answer = page.done('decide', action='label', rows=at, labels=[2, 0], reason='looked')
+  (line,) = (photos / 't' / 'journal.jsonl').read_text().splitlines()
+  entry = json.loads(line)
+  assert entry['author'] == ANNA and [d['label'] for d in entry['decisions']] == ['dog', HOSTILE_CLASS]
+  assert entry['decisions'][0]['reason'] == 'looked' and 'predicted' in entry['decisions'][0]['evidence']
+  assert 'in-sample' in entry['decisions'][1]['evidence']
+  assert [(row[0], row[2], row[3], row[5]) for row in answer['rows']] == [(at[0], 2, 2, ANNA), (at[1], 0, 0, ANNA)]
+  waiting = page.client.get(f'/api/row/{at[0]}').json()['waiting']
+  assert waiting[0]['label'] == 'dog' and not waiting[0]['undone']
+
+
+def test_undo_and_redo_go_through_the_journal_and_survive_a_restart(photos):
+  page = Page(photos)
+  at, before = place(page, 0), page.arrays['label'][0]
+  for label in (1, 2):
+    page.done('decide', action='label', rows=[at], labels=[label])
+  assert page.done('undo')['rows'][0][2] == 1
+  page = Page(photos)
+  assert (page.head['undo'], page.head['redo'], page.head['decided'][0][2]) == (1, 1, 1)
+  answer = page.done('undo')
+  assert answer['rows'][0][2] == before and answer['places'] == [at]
+  assert page.post('undo').status_code == 409
+  assert [page.done('redo')['rows'][0][2] for _ in range(2)] == [1, 2]
+  assert page.post('redo').status_code == 409
+  page.done('undo')
+  page.done('decide', action='drop', rows=[at])
+  assert 'nothing to redo' in page.post('redo').json()['error']
+  assert len((photos / 't' / 'journal.jsonl').read_text().splitlines()) == 8  # nothing is ever removed
+
+
+def test_undo_ends_at_a_commit(photos):
+  page = Page(photos)
+  page.done('decide', action='label', rows=[place(page, 0)], labels=[1])
+  assert page.client.get('/api/proposal').json()['counts'][0]['rows'] == 1
+  made = page.done('commit', message='looked')
+  assert made['moved'] and made['made'] == store.Table(photos / 't').version.name
+  page.read()
+  assert page.head['undo'] == 0 and page.arrays['label'][0] == 1 and page.post('undo').status_code == 409
+  newest, first = page.client.get('/api/versions').json()
+  assert newest['message'] == 'looked'
+  found = page.client.get('/api/difference', params={'old': first['version'], 'new': newest['version']}).json()
+  assert found['total'] == 1 and found['rows'][0]['place'] == place(page, 0)
+  assert page.client.get(f'/api/row/{place(page, 0)}').json()['committed'][0].startswith(newest['version'][:12])
+
+
+def test_two_pages_see_each_others_decisions_and_where_they_disagree(photos):
+  anna, bob = Page(photos), Page(photos, BOB)
+  at = place(anna, 2)
+  anna.done('decide', action='label', rows=[at], labels=[0])
+  (row,) = bob.changes()['rows']
+  assert (row[0], row[2], row[5], row[6]) == (at, 0, ANNA, False)
+  assert bob.post('undo').status_code == 409  # it is anna's
+  bob.done('decide', action='label', rows=[at], labels=[1])
+  (row,) = anna.changes()['rows']
+  assert (row[2], row[6]) == (0, True)
+  assert 'decided differently' in anna.client.get('/api/proposal').json()['refused']
+  assert anna.post('commit', message='m').status_code == 409
+  bob.done('undo')
+  assert anna.changes()['rows'][0][6] is False
+  anna.done('commit', message='m')
+  assert bob.changes()['moved']
+
+
+def test_a_page_on_an_old_version_cannot_overwrite_what_it_did_not_see(photos):
+  page, table = Page(photos), store.Table(photos / 't')
+  table.decide(BOB, [Decision(str(table.rows.id[place(page, 0)]), 'drop')])
+  table.commit('elsewhere', BOB)
+  answer = page.post('decide', action='label', rows=[place(page, 0)], labels=[0])
+  assert answer.status_code == 409 and 'changed since version' in answer.json()['error']
+  page.done('decide', action='label', rows=[place(page, 1)], labels=[0])
+
+
+@pytest.mark.parametrize(
+  'content',
+  [
+    {'action': 'label', 'rows': [0], 'labels': [3]},
+    {'action': 'label', 'rows': [0], 'labels': [-1]},
+    {'action': 'label', 'rows': [0], 'labels': []},
+    {'action': 'label', 'rows': [0]},
+    {'action': 'label', 'rows': ['0'], 'labels': [0]},
+    {'action': 'drop', 'rows': [True]},
+    {'action': 'drop', 'rows': [0, 0]},
+    {'action': 'drop', 'rows': []},
+    {'action': 'curate', 'rows': [0]},
+    {'action': 'drop', 'rows': [0], 'version': 'ffff'},
+    {},
+  ],
+)
+def test_a_wrong_request_changes_nothing(photos, content):
+  page = Page(photos)
+  content = content | {'rows': [place(page, r) if r == 0 and r is not True else r for r in content.get('rows', [])]}
+  answer = page.post('decide', **content)
+  assert answer.status_code == 409 and answer.json()['error']
+  assert len(page.ledger.table.pending()) == 0
+
+
+def test_read_only_decides_nothing(photos):
+  page = Page(photos, read_only=True)
+  assert page.head['read_only']
+  for what, content in (
+    ('decide', {'action': 'drop', 'rows': [place(page, 0)]}),
+    ('undo', {}),
+    ('redo', {}),
+    ('commit', {'message': 'm'}),
+  ):
+    answer = page.post(what, **content)
+    assert answer.status_code == 409 and '--read_only' in answer.json()['error']
+  assert not (photos / 't' / 'journal.jsonl').exists()
+
+
+def test_the_digits_have_pictures_without_files(tmp_path):
+  call = parse(['table', 'init', f'--table={tmp_path / "t"}', '--config=configs/digits.py'], main.COMMANDS)
+  call.command.run(call.flags)
+  table = store.Table(tmp_path / 't')
+  from sklearn.datasets import load_digits
+
+  digits = load_digits().images
+  with table_images.opened(table) as images:
+    for at in (0, 7, 1000):
+      found = table_images.pixels(images.read(at))
+      assert np.abs(found[..., 0] - digits[int(table.rows.name[at])] * 255 / 16).max() <= 0.5

@@ -149,7 +149,7 @@ async function start() {
     const none = !targets.some((i) => model.suggested(i) >= 0);
     const suggestions = model.selectedCount ? 'Accept suggestions' : none ? 'Accept suggestion' : `Accept ${model.className(model.suggested(targets[0]))}`;
     const classes = model.classes.slice(0, 10).map((name, c) => {
-      const button = h('button', { class: 'class', disabled: model.head.read_only || !targets.length, onclick: () => decider.setClass(c) }, h('kbd', {}, digitOf(model.classes, c)), name);
+      const button = h('button', { class: 'class', disabled: model.head.read_only || !targets.length, onclick: () => decider.setClass(c) }, digitOf(model.classes, c) === name ? '' : h('kbd', {}, digitOf(model.classes, c)), name);
       button.style.setProperty('--class', ofClass(c));
       return button;
     });
@@ -173,7 +173,9 @@ async function start() {
     const stale = model.stale();
     byId('words').replaceChildren(
       h('span', {}, filterWords(model)),
+      h('span', { class: 'grow' }),
       stale ? h('button', { class: 'plain', onclick: () => model.refresh() }, `${rows(stale)} no longer ${stale === 1 ? 'passes' : 'pass'} the filters: apply again`) : '',
+      tab === 'grid' ? h('span', {}, model.suggestion ? '▂ label · ? suggestion · ✓ decided · ≠ authors disagree' : '▂ label · ✓ decided') : '',
     );
     byId('sort').value = (model.sort.down ? '-' : '+') + model.sort.key;
   }

@@ -246,6 +246,14 @@ def test_the_estimate_follows_the_shares_of_the_other_rows():
   assert done.entry['estimate']['classes']['dog']['low'] < real
 
 
+def test_predictions_that_tell_nothing_leave_the_shares_as_they_are():
+  truth = np.repeat([0, 1, 2], [10, 20, 30])
+  all_dogs = np.ones(60, int)
+  assert_allclose(precision.weights(all_dogs, truth, all_dogs, 3), 1, atol=1e-6)
+  assert_allclose(precision.weights(truth, truth, all_dogs, 3), [0, 3, 0], atol=0.05)
+  assert_allclose(precision.weights(np.full(60, -1), truth, all_dogs, 3), 1)
+
+
 def test_evidence_comes_back_from_its_file(tmp_path):
   rows, _, evidence = planted()
   evidence = dataclasses.replace(evidence, columns={'cluster': np.arange(COUNT)})

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from noisyjax.data import match, table as cells
-from noisyjax.system import reading, storage
+from noisyjax.system import formats, reading, storage
 from noisyjax.system.errors import UserError, listed
 from noisyjax.tables import store
 from noisyjax.tables.decisions import Decision, check_author
@@ -22,10 +22,12 @@ class Read(NamedTuple):
   Attributes:
     by: author → decisions.
     open: how many rows are not decided: without an action, or to be curated without a label.
+    entries: author → what the rule says of its proposals, for the journal; from the JSON file of the same name.
   """
 
   by: dict[str, list[Decision]]
   open: int
+  entries: dict[str, dict[str, Any]]
 
 
 def write(path: Path, rows: Rows, places: Sequence[int], columns: Mapping[str, Sequence[str]]) -> None:
@@ -75,7 +77,14 @@ def read(path: str, table: store.Table, author: str) -> Read:
       raise UserError(f'{file}: {place}: {str(error).rstrip(".")}. Nothing was applied.') from None
     seen[decision.id] = place
     by.setdefault(who, []).append(decision)
-  return Read(by, undecided)
+  return Read(by, undecided, _entries(file))
+
+
+def _entries(file: Path) -> dict[str, dict[str, Any]]:
+  beside = file.with_suffix('.json')
+  if file.suffix == '.json' or not beside.exists():
+    return {}
+  return formats.read_json(formats.LABEL_TABLE, beside).get('rules', {})
 
 
 def _decision(row: Mapping[str, str], names: '_Names', author: str) -> tuple[str, Decision]:

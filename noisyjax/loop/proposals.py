@@ -78,7 +78,7 @@ def of_issues(
     (rows.name[place], f'{shown(rows, place, classes)} > {label or "no label"}', score)
     for place, label, score in zip(places, labels, scores)
   ]
-  _write(table, places, columns, captions, folder, 'proposals', root)
+  write(table, places, columns, captions, folder, 'proposals', root)
   return count
 
 
@@ -120,11 +120,11 @@ def curate(table: store.Table, count: int, folder: Path, *, seed: int = 0, root:
   places = split.rng(seed, 'order').permutation(places).tolist()
   columns = {'action': ['curate'] * len(places), 'reason': ['drawn for validation'] * len(places)}
   captions = [(f'{i + 1}', rows.name[place]) for i, place in enumerate(places)]
-  _write(table, places, columns, captions, folder, 'curate', root)
+  write(table, places, columns, captions, folder, 'curate', root)
   return len(places)
 
 
-def _write(
+def write(
   table: store.Table,
   places: Sequence[int],
   columns: dict[str, list[str]],
@@ -133,6 +133,17 @@ def _write(
   name: str,
   root: str,
 ) -> None:
+  """Writes rows to decide on as NAME.csv and, where the images are files, NAME.png.
+
+  Args:
+    table: that the rows are of.
+    places: of the rows.
+    columns: some of `decisions_file.COLUMNS`.
+    captions: lines below the pictures.
+    folder: where to.
+    name: of both files.
+    root: folder or zip of the images; '': the one that the table was made of.
+  """
   storage.make_folder(folder)
   decisions_file.write(folder / f'{name}.csv', table.rows, places, columns)
   picture = folder / f'{name}.png'

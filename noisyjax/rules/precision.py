@@ -5,6 +5,8 @@ overrates how often "muffin" is right among rows of which nine in ten are dogs. 
 the share of the class among the other rows over that among the frozen ones. These shares are estimated from the
 predictions (label shift; Lipton et al. 2018, "Detecting and Correcting for Label Shift with Black Box Predictors",
 eq. 3): q with A q = m, for A[i, j] = P(predicted i | true j) on frozen rows, and m the predictions on the other rows.
+Where predictions hardly tell classes apart, q stays near the shares among frozen rows (as in Azizzadenesheli et al.
+2019, "Regularized Learning for Domain Adaptation under Label Shifts").
 """
 
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 import scipy.optimize
 
 Z = 1.959963984540054  # 95 %
+RIDGE = 0.1  # pulls q towards the shares among frozen rows; squared, it stands beside the eigenvalues of AᵀA
 
 
 def wilson(right: np.ndarray | float, count: np.ndarray | float, z: float = Z) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +88,9 @@ def weights(predicted: np.ndarray, truth: np.ndarray, others: np.ndarray, classe
   if not frozen.any() or not met.any():
     return np.ones(classes)
   rates = np.divide(counts, frozen, out=np.zeros_like(counts), where=frozen > 0)
-  shares = scipy.optimize.nnls(rates, met / met.sum())[0]
+  usual = frozen / frozen.sum()
+  equations = np.concatenate([rates, RIDGE * np.eye(classes)])
+  shares = scipy.optimize.nnls(equations, np.concatenate([met / met.sum(), RIDGE * usual]))[0]
   if not shares.any():
     return np.ones(classes)
-  return np.divide(shares / shares.sum(), frozen / frozen.sum(), out=np.ones(classes), where=frozen > 0)
+  return np.divide(shares / shares.sum(), usual, out=np.ones(classes), where=frozen > 0)

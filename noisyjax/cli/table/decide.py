@@ -27,7 +27,8 @@ def run(values: FlagValues) -> None:
   table = shared.opened(values)
   found = decisions_file.read(values['from'].value, table, shared.author(values))
   for author, decisions in found.by.items():
-    table.decide(author, decisions)
+    entry = found.entries.get(author, {})
+    table.decide(author, decisions, **(entry and {**entry, 'decided': len(decisions)}))
     say(f'{author}: decisions recorded: {len(decisions):,}')
   if found.open:
     say(f'rows without a decision, passed over: {found.open:,}')

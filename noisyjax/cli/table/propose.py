@@ -1,4 +1,4 @@
-"""table propose: writes the labels that `find` flags as a CSV of decisions and a contact sheet."""
+"""table propose: writes what a rule would do, or what `find` flags, as a CSV of decisions and a contact sheet."""
 
 from pathlib import Path
 
@@ -7,12 +7,20 @@ from absl.flags import FlagValues
 
 from noisyjax.cli.command import Command, define_workdir, needed
 from noisyjax.cli.table import shared
+from noisyjax.system import reading
+from noisyjax.system.errors import UserError
 from noisyjax.system.log import say
+from noisyjax.tables import store
 
 
 def declare(values: FlagValues) -> None:
   shared.define_table(values)
   shared.define_branch(values)
+  text = 'Rule with its parameters, NAME:param=value,param=value; NAME may be the path of a file.'
+  flags.DEFINE_string('rule', '', text, flag_values=values)
+  flags.DEFINE_string('analysis', '', 'For --rule: evidence.parquet of a round of a loop.', flag_values=values)
+  text = 'For --rule: labels that its precision is estimated on; verified ones, or given ones too.'
+  flags.DEFINE_enum('frozen', 'verified', ['verified', 'given'], text, flag_values=values)
   flags.DEFINE_string(
     'issues', 'label_issues', 'issues.csv of find, or the folder that contains it.', flag_values=values
   )
@@ -27,23 +35,43 @@ def run(values: FlagValues) -> None:
   from noisyjax.loop import proposals
 
   folder, table = Path(needed(values, 'workdir')), shared.opened(values)
-  count = proposals.of_issues(
-    table,
-    values.issues,
-    folder,
-    action=values.action,
-    least=values.min_score,
-    most=values.n,
-    root=values.images,
-  )
+  if values.rule:
+    count = _of_rule(values, table, folder)
+  else:
+    count = proposals.of_issues(
+      table,
+      values.issues,
+      folder,
+      action=values.action,
+      least=values.min_score,
+      most=values.n,
+      root=values.images,
+    )
   say(f'{folder / "proposals.csv"}: {count:,} proposals; strike out what is wrong, then')
   say(f'table decide --table={table.folder} --from={folder / "proposals.csv"}')
 
 
+def _of_rule(values: FlagValues, table: store.Table, folder: Path) -> int:
+  from noisyjax.loop import rule_proposals
+  from noisyjax.rules import apply, evidence, rule
+
+  for flag, parameter in (('n', 'total'), ('min_score', 'threshold')):
+    if values[flag].value:
+      raise UserError(f'--{flag}: is not taken with --rule; expected its parameter: --rule={values.rule}:{parameter}=…')
+  if not values.analysis:
+    raise UserError('--analysis: missing; a rule expects evidence.parquet of a round of a loop.')
+  asked = rule.parsed(values.rule)
+  found = evidence.read(reading.file_of(values.analysis, '--analysis'), table.rows)
+  truth = rule_proposals.frozen(table.rows, values.frozen == 'given')
+  outcome = rule_proposals.propose(table, asked, found, truth, folder, values.images)
+  say(*apply.told(outcome))
+  return len(outcome.proposed)
+
+
 COMMAND = Command(
   'table propose',
-  '--table=DIR --issues=CSV --workdir=W',
-  'writes the labels that find flags, for decision',
+  '--table=DIR (--rule=NAME:param=value --analysis=FILE | --issues=CSV) --workdir=W',
+  'writes what a rule would do, or the labels that find flags, for decision',
   declare,
   run,
 )

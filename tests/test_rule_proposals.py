@@ -1,0 +1,98 @@
+"""table propose --rule: what a rule would do becomes a file, a person strikes rows out, the journal has the rule."""
+
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from test_table_commands import command
+
+from noisyjax.rules import evidence as evidence_
+from noisyjax.rules.evidence import Evidence
+from noisyjax.system.errors import UserError
+from noisyjax.tables import store
+from small_tables import CLASSES, made
+
+
+@pytest.fixture
+def table(tmp_path):
+  """40 rows, a quarter unlabeled, and evidence that they are dogs, row 0 the most and row 36 the least."""
+  table = made(tmp_path / 't', 40)
+  sure = np.linspace(0.99, 0.6, 40)[:, None]
+  probs = np.concatenate([(1 - sure) / 2, sure, (1 - sure) / 2], 1).astype(np.float32)
+  found = Evidence(table.version.name, probs, np.ones(40, np.float32), {}, told={'runs': ['a']})
+  evidence_.write(tmp_path / 'evidence.parquet', found, table.rows)
+  return table
+
+
+def propose(table, *arguments, rule='promote:threshold=0.7'):
+  where = table.folder.parent
+  files = (f'--analysis={where / "evidence.parquet"}', f'--workdir={where / "w"}')
+  command('table', 'propose', f'--table={table.folder}', f'--rule={rule}', *files, *arguments)
+  return list(csv.DictReader((where / 'w' / 'proposals.csv').open()))
+
+
+def test_a_struck_out_row_is_not_journaled_and_the_manifest_has_the_rule(table, capsys):
+  found = propose(table, '--frozen=given')
+  assert [row['file'] for row in found] == [f'{i}.png' for i in (0, 4, 8, 12, 16, 20, 24, 28)]
+  assert {(row['action'], row['label'], row['author']) for row in found} == {('label', 'dog', 'rule:promote')}
+  text = capsys.readouterr().out
+  assert 'promote - > dog: 8' in text and 'precision 0.333 [0.172, 0.546], 7 of 21 frozen rows' in text
+  file = table.folder.parent / 'w' / 'proposals.csv'
+  file.write_text('\n'.join(file.read_text().splitlines()[:-1]))
+  command('table', 'decide', f'--table={table.folder}', f'--from={file}')
+  command('table', 'commit', f'--table={table.folder}', '--message=m', '--author=anna')
+  after = store.Table(table.folder)
+  (entry,) = after.version.manifest['rules']
+  assert (entry['author'], entry['rule'], entry['proposed'], entry['decided']) == ('rule:promote', 'promote', 8, 7)
+  assert entry['params']['threshold'] == 0.7 and entry['evidence']['runs'] == ['a']
+  assert after.rows.label[[24, 28]].tolist() == [CLASSES.index('dog'), -1]
+  assert after.rows.by[24] == 'rule:promote' and after.rows.reason[24] == 'the networks are sure'
+  with pytest.raises(UserError, match=r'is about the version .*; expected one about'):
+    propose(table)
+
+
+def test_every_proposal_may_be_rejected(table):
+  propose(table)
+  file = table.folder.parent / 'w' / 'proposals.csv'
+  file.write_text(file.read_text().splitlines()[0] + '\n')
+  command('table', 'decide', f'--table={table.folder}', f'--from={file}', '--author=anna')
+  with pytest.raises(UserError, match='nothing to commit'):
+    command('table', 'commit', f'--table={table.folder}', '--message=m')
+
+
+def test_a_rule_that_asks_leaves_the_action_open(table):
+  found = propose(table, rule='low_confidence:total=3')
+  assert [(row['file'], row['action'], row['label'], row['author']) for row in found] == [
+    (f'{i}.png', '', 'dog', '') for i in (37, 36, 35)
+  ]
+
+
+def test_a_rule_that_stops_itself_says_why_and_proposes_nothing(table, capsys):
+  assert propose(table, '--frozen=given', rule='promote:threshold=0.7,floor=0.9') == []
+  assert 'stopped: precision 0.' in capsys.readouterr().out
+  assert json.loads((table.folder.parent / 'w' / 'proposals.json').read_text())['rules']['rule:promote']['stopped']
+
+
+@pytest.mark.parametrize(
+  'rule, arguments, message',
+  [
+    ('promote', ('--n=3',), '--rule=promote:total=…'),
+    ('promote', ('--analysis=',), '--analysis: missing'),
+    ('promote', ('--analysis=nowhere',), "--analysis: there is no file 'nowhere'"),
+    ('promot', (), "Did you mean 'promote'"),
+    ('assign_by_cluster', (), "needs the column 'cluster'"),
+  ],
+)
+def test_a_mistake_is_named(table, rule, arguments, message):
+  with pytest.raises(UserError, match=message):
+    propose(table, *arguments, rule=rule)
+
+
+def test_evidence_of_networks_that_saw_the_rows_is_refused(table):
+  path = table.folder.parent / 'evidence.parquet'
+  evidence_.write(path, dataclasses.replace(evidence_.read(path, table.rows), in_sample=True), table.rows)
+  with pytest.raises(UserError, match='in-sample'):
+    propose(table)
+  assert propose(table, rule='promote:in_sample=true')

@@ -16,6 +16,7 @@ import runs
 from noisyjax.analysis import file_issues, issues, out_of_fold
 from noisyjax.config import recipe
 from noisyjax.config.check import plan_of
+from noisyjax.data.training import TrainData
 from noisyjax.engine import score, step, train
 from noisyjax.engine.state import Snapshot
 from noisyjax.estimate import confident, scoring
@@ -124,7 +125,11 @@ def test_no_row_is_judged_by_a_network_that_saw_its_label(digits):
   rows = np.arange(0, COUNT, 3)
   plan = plan_of(quick(epochs=1))
   bar = type('Bar', (), {'desc': '', 'update': lambda self, n: None})()
-  predict = lambda labels, pixels=images: out_of_fold._held_out(plan, pixels[..., None], labels, 10, rows, 64, bar)
+
+  def predict(labels, pixels=images):
+    data = TrainData(pixels[..., None], labels, np.full(len(labels), -1, np.int32), 10)
+    return out_of_fold._held_out(plan, data, rows, 64, bar)
+
   honest, poisoned = predict(given), given.copy()
   poisoned[rows] = (given[rows] + 3) % 10
   np.testing.assert_array_equal(honest, predict(poisoned))
@@ -143,10 +148,10 @@ def test_folds_hold_every_row_once_stratified_with_copies_together(digits, monke
   images, given, _ = digits
   parts = []
 
-  def held_out(config, images, labels, classes, held, chunk, bar):
+  def held_out(config, data, held, chunk, bar):
     parts.append(held)
     assert chunk <= len(held)
-    return np.full((len(held), classes), 0.1)
+    return np.full((len(held), data.classes), 0.1)
 
   monkeypatch.setattr(out_of_fold, '_held_out', held_out)
   issues.find_label_issues(images, given, folds=4, seed=3)
@@ -275,7 +280,7 @@ def test_the_order_of_columns_is_said_and_a_wrong_one_is_noticed(caplog):
 
 def test_a_rare_class_goes_on_with_a_note(monkeypatch, caplog):
   monkeypatch.setattr(
-    out_of_fold, '_held_out', lambda c, i, l, classes, held, *_: np.full((len(held), classes), 1 / classes)
+    out_of_fold, '_held_out', lambda plan, data, held, *_: np.full((len(held), data.classes), 1 / data.classes)
   )
   found = issues.find_label_issues(PIXELS, np.where(np.arange(30) == 4, 3, LABELS), folds=3)
   assert len(found.classes) == 4
@@ -594,9 +599,9 @@ def test_few_images_of_different_shapes_and_a_short_truth_are_named():
 def test_the_recipe_as_it_stands_does_what_find_does_without_one(monkeypatch):
   seen = []
 
-  def held_out(plan, images, labels, classes, held, *rest):
+  def held_out(plan, data, held, *rest):
     seen.append(plan.config)
-    return np.full((len(held), classes), 1 / classes, np.float32)
+    return np.full((len(held), data.classes), 1 / data.classes, np.float32)
 
   monkeypatch.setattr(out_of_fold, '_held_out', held_out)
   images, labels = np.random.default_rng(0).integers(0, 256, (50, 12, 12, 3), np.uint8), np.arange(50) % 2
@@ -609,7 +614,7 @@ def test_the_recipe_as_it_stands_does_what_find_does_without_one(monkeypatch):
 def test_a_batch_larger_than_a_fold_shrinks_for_all_folds_alike(monkeypatch, caplog):
   seen = []
   monkeypatch.setattr(
-    out_of_fold, '_held_out', lambda p, i, l, n, held, *r: seen.append(p.config) or np.full((len(held), n), 1 / n)
+    out_of_fold, '_held_out', lambda plan, data, held, *_: seen.append(plan.config) or np.full((len(held), 2), 1 / 2)
   )
   config = quick(batch_size=64, steps_per_epoch=0)
   with caplog.at_level('INFO', 'noisyjax'):

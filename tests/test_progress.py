@@ -58,7 +58,7 @@ def test_a_run_tells_of_its_epochs(tmp_path, caplog, monkeypatch):
 def test_find_tells_of_its_folds(caplog, monkeypatch):
   monkeypatch.setattr(progress, 'EVERY', 0.0)
   monkeypatch.setattr('sys.stderr.isatty', lambda: False, raising=False)
-  monkeypatch.setattr(out_of_fold, '_held_out', lambda plan, images, labels, classes, held, *_: np.ones((len(held), 2)))
+  monkeypatch.setattr(out_of_fold, '_held_out', lambda plan, data, held, *_: np.ones((len(held), 2)))
   images = np.arange(40 * 64).reshape(40, 8, 8, 1) % 251
   with caplog.at_level(logging.INFO, 'noisyjax'):
     out_of_fold.out_of_fold(images.astype(np.uint8), np.arange(40) % 2, ('a', 'b'), folds=4)

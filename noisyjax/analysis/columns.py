@@ -7,7 +7,7 @@ everywhere in the program; all other values are null where they are not known, n
 Evidence is in-sample if the networks were trained on the row itself, or on an exact copy: `in_sample` says so of the
 columns from `predicted` to `loss` and of the dynamics; the columns that begin with `oof_`, `quality_` and `issue_` are
 always out-of-fold. Of neighbours, duplicates, outliers, clusters and maps, the summary's `embedding` says whether the
-embedding was learned from the labels of these rows ("learned") or from other data ("pretrained").
+embedding was learned from the labels of these rows ("learned": in-sample evidence) or from other data ("pretrained").
 
 Beside the Parquet file, with the same rows in the same order (n rows, C classes, F embedding numbers, k neighbours):
 
@@ -86,6 +86,9 @@ COLUMNS = {
     f'no labeled neighbour; {_NO_EMBEDDING}',
   ),
   'knn_label': Column('int32', 'most frequent given label of the neighbours', f'no labeled neighbour; {_NO_EMBEDDING}'),
+  'knn_share': Column(
+    'float32', 'share of the labeled neighbours with `knn_label`', f'no labeled neighbour; {_NO_EMBEDDING}'
+  ),
   'knn_distance': Column('float32', 'mean cosine distance to the neighbours, 0–2', _NO_EMBEDDING),
   'outlier': Column(
     'float32', '`knn_distance` over its median in the class (given or else predicted); 1 = usual', _NO_EMBEDDING

@@ -50,7 +50,7 @@ def grouped(count: int, pairs: Mapping[str, np.ndarray]) -> Duplicates:
   _, label = connected_components(graph, directed=False)
   _, first, group, size = np.unique(label, return_index=True, return_inverse=True, return_counts=True)
   kind = np.full(count, '', f'U{max(map(len, pairs), default=1)}')
-  for name, own in reversed(pairs.items()):
+  for name, own in reversed(list(pairs.items())):
     kind[own.reshape(-1)] = name
   return Duplicates(np.where(size > 1, first, -1)[group].astype(np.int32), kind)
 

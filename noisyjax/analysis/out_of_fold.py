@@ -1,11 +1,12 @@
 """Out-of-fold predictions: each row is predicted by networks that were trained without it.
 
-The rows are divided into folds, stratified by label; exact duplicates share a fold. For each fold, a recipe is trained
-from scratch on the other folds and predicts this one. The rows of the fold have the status "held", so that neither
-their labels nor their images enter training. Only the mean and standard deviation that normalize the pixels are those
-of all images.
+The rows are divided into folds, stratified by label; duplicates share a fold. For each fold, a recipe is trained from
+scratch on the other folds and predicts this one. The rows of the fold have the status "held", so that neither their
+labels nor their images enter training. Only the mean and standard deviation that normalize the pixels are those of all
+images.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,45 +60,74 @@ def out_of_fold(
   images, notes = pixels.normalised(images)
   for note in notes:
     log.warning('%s', note)
-  ids = dataset.unique_ids([decode.digest(image) for image in images])
-  _check_folds(labels, dataset.duplicate_groups(ids), classes, folds)
+  groups = dataset.duplicate_groups(dataset.unique_ids([decode.digest(image) for image in images]))
   if config is None:
     config = in_memory.probe() if features else in_memory.recipe()
   config = config.copy_and_resolve_references()
-  config.data.val, config.data.features = '', features
+  config.data.features = features
   if features:
     images = features_.extract(images, features_.extractor(features), config.data.cache)
   if seed is not None:
     config.seed = config.data.seed = seed
+  data = TrainData(as_images(images), labels, np.full(len(labels), -1, np.int32), len(classes))
+  return of_rows(data, groups, classes, folds, config)[0]
+
+
+def of_rows(
+  data: TrainData, groups: np.ndarray, classes: Sequence[str], folds: int, config: ConfigDict
+) -> tuple[np.ndarray, np.ndarray]:
+  """Predicts every row that may be trained on by networks that were trained on the other folds.
+
+  Args:
+    data: N rows; a fold is trained on those of the other folds, with their labels, weights and statuses.
+    groups: int [N]; rows of equal numbers share a fold, such as near duplicates.
+    classes: C class names.
+    folds: number of folds.
+    config: config of the training. Of its data fields, only `data.seed` and those that name the rows' features are
+      used.
+
+  Returns:
+    Probabilities, float32 [N, C], NaN for dropped and held rows; and the fold of each row, int32 [N], −1 for these.
+
+  Raises:
+    UserError: as `out_of_fold` raises it.
+    Diverged: a loss, parameter or prediction is NaN or infinite.
+  """
+  rows = np.flatnonzero(data.used)
+  labels = data.given
+  _check_folds(labels[rows], groups[rows], classes, folds)
+  config = config.copy_and_resolve_references()
+  config.data.val = config.data.table = ''
   config = checked(config)
-  parts = [held for _, held in split.folds(np.arange(len(labels)), labels, ids, folds, config.data.seed)]
-  plan = _plan(config, labels, parts)
+  parts = [held for _, held in split.folds(rows, labels, groups.astype(str), folds, config.data.seed)]
+  plan = _plan(config, data, parts)
   chunk = min(config.eval_batch_size, *map(len, parts))  # one shape for all folds
   total = folds * plan.epochs
-  probs = np.zeros((len(labels), len(classes)), np.float32)
+  probs = np.full((len(labels), len(classes)), np.nan, np.float32)
+  number = np.full(len(labels), -1, np.int32)
   clock, lines = progress.Clock(), progress.Lines()
   form = '{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total:.0f} epochs [{elapsed}<{remaining}]'
   bar = tqdm(total=total, bar_format=form, mininterval=1.0, disable=None, dynamic_ncols=True)
   with interrupt.watched(), bar:
     for fold, held in enumerate(parts):
       bar.set_description(f'fold {fold + 1} of {folds}')
-      probs[held] = _held_out(plan, images, labels, len(classes), held, chunk, bar)
+      probs[held], number[held] = _held_out(plan, data, held, chunk, bar), fold
       clock.tick()
       lines.say(f'fold {fold + 1} of {folds}', clock.left(folds - fold - 1))
-  return probs
+  return probs, number
 
 
-def _plan(config: ConfigDict, labels: np.ndarray, parts: Sequence[np.ndarray]) -> Plan:
+def _plan(config: ConfigDict, data: TrainData, parts: Sequence[np.ndarray]) -> Plan:
   """Returns the plan of all folds, with one batch size and one number of steps, so that they share a compiled step.
 
   Args:
     config: checked config; changed in place.
-    labels: int [N]; -1 = unlabeled.
+    data: all rows.
     parts: the rows held out of each fold.
   """
   if config.steps_per_epoch < 0:  # counts the rows of the whole data set, not of the other folds
-    config.steps_per_epoch = max(-config.steps_per_epoch, -(-len(labels) // config.batch_size))
-  fewest = min(int((np.delete(labels, held) >= 0).sum()) for held in parts)
+    config.steps_per_epoch = max(-config.steps_per_epoch, -(-int(data.used.sum()) // config.batch_size))
+  fewest = min(int((np.delete(data.given, held) >= 0).sum()) for held in parts)
   if not config.steps_per_epoch and fewest < config.batch_size:
     size = fitting(config.batch_size, fewest)
     log.info(
@@ -107,14 +137,12 @@ def _plan(config: ConfigDict, labels: np.ndarray, parts: Sequence[np.ndarray]) -
   return Plan.of(config)
 
 
-def _held_out(
-  plan: Plan, images: np.ndarray, labels: np.ndarray, classes: int, held: np.ndarray, chunk: int, bar: tqdm
-) -> np.ndarray:
+def _held_out(plan: Plan, data: TrainData, held: np.ndarray, chunk: int, bar: tqdm) -> np.ndarray:
   """Trains without the held rows and returns their probabilities [n, C]."""
-  status = np.full(len(labels), Status.LABELED, np.int8)
+  status = data.status.copy()
   status[held] = Status.HELD
-  data = TrainData(as_images(images), labels, np.full(len(labels), -1, np.int32), classes, status=status)
-  return in_memory.fit(plan, data, _Watch(bar)).probs(images[held], chunk)
+  trained = in_memory.fit(plan, dataclasses.replace(data, status=status), _Watch(bar))
+  return trained.probs(data.images.take(held), chunk)
 
 
 class _Watch(in_memory.Silent):

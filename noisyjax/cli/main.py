@@ -8,6 +8,7 @@ from types import TracebackType
 from absl import app
 
 from noisyjax.cli import (
+  analyze,
   features,
   fields,
   find,
@@ -27,7 +28,7 @@ from noisyjax.system import version
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log, plain, say, show
 
-_ONE_EACH = (train, kfold, sweep, predict, find, features, inspect, report, review, strategies, fields)
+_ONE_EACH = (train, kfold, sweep, predict, find, analyze, features, inspect, report, review, strategies, fields)
 COMMANDS = (*(m.COMMAND for m in _ONE_EACH), *table.COMMANDS)
 HELP = {'--help', '-help', '-h', '-?', '--helpshort', '--helpfull'}
 VERSION = {'--version', '-version'}

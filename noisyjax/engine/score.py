@@ -4,6 +4,7 @@ Images are processed in chunks of one shape, without augmentation and with runni
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -62,6 +63,12 @@ def _predict_chunk(net: Net, strategy: Strategy, params: PyTree, stats: PyTree, 
   return strategy.probs(logits), strategy.probs(logits[:1])
 
 
+@functools.partial(jax.jit, static_argnames='net')
+def _embed_chunk(net: Net, strategy: Strategy, params: PyTree, stats: PyTree, images: Array) -> tuple[Array, Array]:
+  logits, features = net.look(params, stats, images)
+  return strategy.probs(logits), features.swapaxes(0, 1).reshape(len(images), -1)
+
+
 def predict(
   net: Net, strategy: Strategy, snapshot: Snapshot, images: Images | Any, chunk: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -77,6 +84,32 @@ def predict(
   Returns:
     Probabilities of the vote of all networks, and of the first network alone; each float32 [n, C].
   """
+  return _chunked(functools.partial(_predict_chunk, net, strategy, snapshot.params, snapshot.stats), images, chunk)
+
+
+def embed(
+  net: Net, strategy: Strategy, snapshot: Snapshot, images: Images | Any, chunk: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Predicts the classes of images, and returns what the last layers of the networks see.
+
+  Args:
+    net: architecture of the networks.
+    strategy: strategy whose `probs` combines the networks.
+    snapshot: the networks.
+    images: `Images`, or an array uint8 [n, H, W, C].
+    chunk: images per forward pass.
+
+  Returns:
+    Probabilities of the vote of all networks, float32 [n, C]; and the features of the networks, one after another,
+    float32 [n, M * F].
+  """
+  return _chunked(functools.partial(_embed_chunk, net, strategy, snapshot.params, snapshot.stats), images, chunk)
+
+
+def _chunked(
+  call: Callable[[np.ndarray], tuple[Array, Array]], images: Images | Any, chunk: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns both results of a function of images, called in chunks of one shape."""
   images = as_images(images)
   total, found, ahead = len(images), [], None
   chunk = min(chunk, total) or 1
@@ -85,8 +118,8 @@ def predict(
     short = chunk - len(part)
     if short:  # pad the last chunk, so that all chunks have one shape
       part = np.concatenate([part, np.zeros((short, *part.shape[1:]), part.dtype)])
-    found.append(_predict_chunk(net, strategy, snapshot.params, snapshot.stats, part))
+    found.append(call(part))
     jax.block_until_ready(ahead)  # dispatch at most one chunk ahead
     ahead = found[-1]
-  votes, alone = (np.concatenate(jax.device_get(parts))[:total] for parts in zip(*found))
-  return votes, alone
+  one, other = (np.concatenate(jax.device_get(parts))[:total] for parts in zip(*found))
+  return one, other

@@ -7,23 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from PIL import Image
 
-from noisyjax.config.build import build_model, build_strategy
-from noisyjax.config.plan import Plan
-from noisyjax.config.resolved import restored
 from noisyjax.data import features, origin as origins, pixels
 from noisyjax.data.origin import Origin
 from noisyjax.engine import score
-from noisyjax.engine.net import Net
-from noisyjax.engine.state import Snapshot
-from noisyjax.models.layers import conv
-from noisyjax.models.protocol import is_trained
-from noisyjax.runs import checkpoint, classic
-from noisyjax.system import formats, storage
-from noisyjax.system.errors import UserError, check_choice
+from noisyjax.runs import selected
+from noisyjax.system import storage
+from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
 
 
@@ -177,40 +169,21 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
     UserError: there is no finished run, or the weights are missing or damaged, or belong to another run.
   """
   folder = Path(workdir)
-  if not (folder / 'result.json').exists():
-    raise UserError(f'{folder}: is not a finished run; expected a result.json in it.')
-  settings, facts, result = (
-    formats.read_json(formats.RUN, folder / name) for name in ('config.json', 'model.json', 'result.json')
-  )
-  config = restored(settings)
-  config = Plan.of(config).last.config  # the networks depend on the overrides of the last phase
-  strategy = build_strategy(config, facts['strategy'])
-  if config.model.conv not in conv.kinds():  # auto, or a kind that this machine lacks; the parameters are the same
-    config.model.conv = 'auto'
-  model = build_model(config, len(facts['classes']) + strategy.extra_classes)
-  shape = tuple(facts['shape'])
-  select = check_choice('select', select or facts['selected'], ('best', 'last'))
-  if is_trained(model):
-    if not (folder / 'weights' / select).exists():
-      raise UserError(f'{folder}: has no {select!r} weights; the run had no validation (data.val).')
-    net = Net(model, tuple(facts['mean']), tuple(facts['std']), facts['networks'], size=facts.get('size', 0))
-    template = jax.eval_shape(lambda: Snapshot(*net.init(jax.random.key(0), np.zeros((2, *shape), np.uint8))))
-    snapshot, sealed = checkpoint.load_weights(folder / 'weights' / select, template)
-    probs = lambda images: score.predict(net, strategy, snapshot, images, config.eval_batch_size)[0]
+  run = selected.load(folder, select)
+  config, chunk = run.config, run.config.eval_batch_size
+  shape = tuple(run.facts['shape'])
+  if run.net is not None:
+    probs = lambda images: score.predict(run.net, run.strategy, run.weights, images, chunk)[0]
     if config.data.features:
-      shape, of_features = tuple(facts['features_of']), probs
+      shape, of_features = tuple(run.facts['features_of']), probs
       by = features.extractor(config.data.features)
       probs = lambda images: of_features(features.extract(images, by, config.data.cache))
   else:
-    state, sealed = classic.load_weights(folder / 'weights.npz')
-    probs = lambda images: model.predict_proba(state, images)
-  here = {'config': formats.digest(settings), 'model': formats.digest(facts), 'data': result['data']['fingerprint']}
-  if other := [name for name in sealed if sealed[name] != here[name]]:
-    names = {'config': 'config.json', 'model': 'model.json', 'data': 'result.json'}
-    raise UserError(f'{folder / names[other[0]]}: is not the one that the weights beside it were written with.')
+    probs = lambda images: run.model.predict_proba(run.weights, images)
   name = folder.name or folder.resolve().name  # Path('.') has no name
+  facts = run.facts
   origin = facts.get('origin') and Origin(**facts['origin'])
-  of_file = getattr(model, 'takes_features', False) and not config.data.features
+  of_file = getattr(run.model, 'takes_features', False) and not config.data.features
   fit, unlabeled = config.data.fit, config.data.unlabeled
   return Predictor(tuple(facts['classes']), shape, name, fit, unlabeled, probs, origin, folder, of_file)
 

@@ -146,6 +146,7 @@ def _traces(folder: Path) -> list[Path]:
 # other files belong to, goes last.
 FILES = (
   'result.json',
+  'analysis',
   'checkpoints',
   'metrics.jsonl',
   'audit.jsonl',

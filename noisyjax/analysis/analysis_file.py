@@ -19,7 +19,7 @@ TYPES = {'int64': pa.int64(), 'int32': pa.int32(), 'float32': pa.float32(), 'boo
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Evidence:
+class Analysis:
   """An analysis, read from its Parquet file.
 
   Attributes:
@@ -65,7 +65,7 @@ def write(path: Path, columns: Mapping[str, Any], notes: Mapping[str, Any]) -> N
   Args:
     path: The Parquet file.
     columns: Name → values [n], or a masked array, whose masked values become null, as NaN does. Missing ones are null.
-    notes: What `Evidence.notes` holds, JSON-ready.
+    notes: What `Analysis.notes` holds, JSON-ready.
 
   Raises:
     ValueError: A column is unknown, of another length, or null where `COLUMNS` does not allow it.
@@ -91,7 +91,7 @@ def write(path: Path, columns: Mapping[str, Any], notes: Mapping[str, Any]) -> N
   storage.write_bytes(path, buffer.getvalue())
 
 
-def read(path: str | Path) -> Evidence:
+def read(path: str | Path) -> Analysis:
   """Reads an analysis.
 
   Args:
@@ -119,4 +119,4 @@ def read(path: str | Path) -> Evidence:
     known[name] = values.is_valid().to_numpy(zero_copy_only=False)
     filled = values.fill_null(blank[column.dtype]).to_numpy(zero_copy_only=False)
     columns[name] = filled.astype(str) if column.dtype == 'str' else filled
-  return Evidence(columns, known, notes, path)
+  return Analysis(columns, known, notes, path)

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from noisyjax.analysis import evidence
+from noisyjax.analysis import analysis_file
 from noisyjax.analysis.columns import COLUMNS
 from noisyjax.system.errors import UserError
 
@@ -23,8 +23,8 @@ def test_nulls_come_back_as_nulls(tmp_path):
   flag = np.ma.masked_array([True, True, False], [False, True, False])
   names = np.array(['a', 'ü', 'a name longer than the others'])
   own = columns() | {'name': names, 'loss': loss, 'fold': fold, 'issue_both': flag}
-  evidence.write(tmp_path / 'best.parquet', own, NOTES)
-  found = evidence.read(tmp_path / 'best.parquet')
+  analysis_file.write(tmp_path / 'best.parquet', own, NOTES)
+  found = analysis_file.read(tmp_path / 'best.parquet')
   assert found.notes == NOTES and list(found.columns) == list(COLUMNS)
   np.testing.assert_array_equal(found['loss'], loss.astype(np.float32))
   np.testing.assert_array_equal(found['fold'], [1, -1, 2])
@@ -37,8 +37,8 @@ def test_nulls_come_back_as_nulls(tmp_path):
 
 
 def test_a_column_that_the_analysis_lacks_is_refused_and_not_taken_for_evidence(tmp_path):
-  evidence.write(tmp_path / 'best.parquet', columns(), NOTES)
-  found = evidence.read(tmp_path / 'best.parquet')
+  analysis_file.write(tmp_path / 'best.parquet', columns(), NOTES)
+  found = analysis_file.read(tmp_path / 'best.parquet')
   with pytest.raises(UserError, match=r'lacks oof_loss: null are .* everywhere without --folds'):
     found['oof_loss']
   with pytest.raises(UserError, match="no column 'los'"):
@@ -50,13 +50,13 @@ def test_a_column_that_the_analysis_lacks_is_refused_and_not_taken_for_evidence(
 )
 def test_wrong_columns_are_refused(tmp_path, wrong):
   with pytest.raises(ValueError, match=next(iter(wrong))):
-    evidence.write(tmp_path / 'best.parquet', columns() | wrong, NOTES)
+    analysis_file.write(tmp_path / 'best.parquet', columns() | wrong, NOTES)
   assert not list(tmp_path.iterdir())
 
 
 def test_a_damaged_file_is_named(tmp_path):
   path = tmp_path / 'best.parquet'
-  evidence.write(path, columns(), NOTES)
+  analysis_file.write(path, columns(), NOTES)
   path.write_bytes(path.read_bytes()[:-9])
   with pytest.raises(UserError, match=r'best\.parquet'):
-    evidence.read(path)
+    analysis_file.read(path)

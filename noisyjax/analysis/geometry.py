@@ -1,0 +1,83 @@
+"""The columns that come from embeddings: neighbours, outliers, duplicates, clusters and maps."""
+
+from typing import Any
+
+import numpy as np
+
+from noisyjax.analysis import clusters, duplicates, map2d, neighbours, outliers
+from noisyjax.analysis.duplicates import Duplicates
+
+NEIGHBOURS = 10
+
+
+def neighbour_columns(
+  embeddings: np.ndarray, given: np.ndarray, predicted: np.ndarray
+) -> tuple[neighbours.Neighbours, dict[str, np.ndarray]]:
+  """Returns the nearest neighbours by cosine distance, and the columns that they give.
+
+  Args:
+    embeddings: [N, F].
+    given: int [N]; −1 = unlabeled.
+    predicted: int [N], the class of a row without a label.
+  """
+  found = neighbours.cosine(embeddings, min(NEIGHBOURS, len(embeddings) - 1))
+  majority = neighbours.majority(found.index, given)
+  return found, {
+    'knn_agreement': neighbours.agreement(found.index, given),
+    'knn_predicted': neighbours.agreement(found.index, given, predicted),
+    'knn_label': np.ma.masked_array(majority, majority < 0),
+    'knn_share': neighbours.agreement(found.index, given, majority),
+    'knn_distance': found.distance.mean(1).astype(np.float32),
+    'outlier': outliers.outlier_scores(found.distance, np.where(given >= 0, given, predicted)),
+  }
+
+
+def duplicate_columns(found: Duplicates, given: np.ndarray, split: np.ndarray) -> dict[str, np.ndarray]:
+  """Returns the columns of near duplicates.
+
+  Args:
+    found: Their groups.
+    given: int [N]; −1 = unlabeled.
+    split: The split of each row [N].
+  """
+  alone = found.group < 0
+  return {
+    'duplicate_group': np.ma.masked_array(found.group, alone),
+    'duplicate_kind': np.ma.masked_array(found.kind, alone),
+    'duplicate_conflict': duplicates.conflicting(found.group, given),
+    'duplicate_crosses': duplicates.crossing(found.group, split),
+  }
+
+
+def cluster_columns(embeddings: np.ndarray, classes: int, seed: int) -> dict[str, np.ndarray]:
+  """Returns the clusters by k-means, `clusters.PER_CLASS` for each class, and by HDBSCAN.
+
+  Args:
+    embeddings: [N, F].
+    classes: Number of classes.
+    seed: Seed of k-means.
+  """
+  dense = clusters.density(embeddings)
+  return {
+    'cluster': clusters.kmeans(embeddings, min(clusters.PER_CLASS * classes, len(embeddings)), seed),
+    'density_cluster': np.ma.masked_array(dense, dense < 0),
+  }
+
+
+def map_columns(
+  embeddings: np.ndarray, kind: str, seed: int, start: np.ndarray | None
+) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
+  """Returns the map by PCA, and one by PaCMAP or LocalMAP if it is asked for; and what made the latter.
+
+  Args:
+    embeddings: [N, F].
+    kind: A key of `map2d.MAPS`; '' = PCA alone.
+    seed: Seed of the map.
+    start: Where its points begin [N, 2], see `map2d.placed`; None: the principal components.
+  """
+  flat = map2d.pca(embeddings)
+  found = {'pca_x': flat[:, 0], 'pca_y': flat[:, 1]}
+  if not kind:
+    return found, None
+  placed, record = map2d.placed(embeddings, kind, seed, start)
+  return found | {'map_x': placed[:, 0], 'map_y': placed[:, 1]}, record

@@ -158,9 +158,6 @@ def test_an_empty_cell_is_no_label_and_a_task_without_annotation_too(tmp_path):
   assert labels_in(tmp_path / 'a.json', json.dumps([*TASKS[:5], TASKS[5] | {'annotations': []}]))[5] is None
 
 
-PICKLED = pickle.dumps({'labels': [0, 1]})
-
-
 def zipped(name: str) -> bytes:
   buffer = io.BytesIO()
   with zipfile.ZipFile(buffer, 'w') as archive:
@@ -178,9 +175,8 @@ def zipped(name: str) -> bytes:
     ('a.xlsx', b'PK\x03\x04' + bytes(range(200)), 'is an Excel file.*Save it as CSV'),
     ('a.csv', zipped('xl/workbook.xml'), 'is an Excel file.*Save it as CSV'),
     ('a.xls', b'\xd0\xcf\x11\xe0' + bytes(20), 'is an Excel file; save it as CSV'),
-    ('a.pt', zipped('archive/data.pkl'), r"is a PyTorch file.*coming.*numpy.save\('labels.npy', torch.load\('a.pt'"),
-    ('labels', zipped('archive/data.pkl'), 'is a PyTorch file'),
-    ('a.pkl', PICKLED, r"is a pickle and is not read.*numpy.save\('labels.npy', pickle.load\(open\('a.pkl'"),
+    ('a.pt', zipped('archive/data.pkl'), r'cannot be read as a PyTorch file .* Check that the file is complete'),
+    ('labels', zipped('archive/data.pkl'), 'cannot be read as a PyTorch file'),
     ('a.zip', zipped('labels.csv'), 'is a zip; unpack it'),
     ('a.csv.gz', b'\x1f\x8b' + bytes(20), 'is compressed by gzip; unpack it'),
     ('a.csv', CSV.encode() + b'006.png,caf\xe9\n', r'line 8 is not valid UTF-8 .*Save the file as UTF-8'),
@@ -209,7 +205,7 @@ def test_what_cannot_be_read_says_what_to_do(tmp_path, name, content, message):
   assert str(tmp_path / name) in str(caught.value)
 
 
-def test_nothing_is_unpickled(tmp_path):
+def test_no_code_in_a_pickle_is_run(tmp_path):
   class Trap:
     def __reduce__(self):
       return (open, (str(tmp_path / 'sprung'), 'w'))
@@ -218,7 +214,7 @@ def test_nothing_is_unpickled(tmp_path):
     with pytest.raises(UserError):
       labels_in(tmp_path / name, pickle.dumps(Trap()))
   np.save(tmp_path / 'b.npy', np.array([Trap()]), allow_pickle=True)
-  with pytest.raises(UserError, match='pickled dictionary'):
+  with pytest.raises(UserError, match=r'refers to (_io|io)\.open'):
     label_file.read_column(tmp_path / 'b.npy')
   assert not (tmp_path / 'sprung').exists()
 

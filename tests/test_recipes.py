@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import base
+from configs import base, published
 from configs.recipes import common
 from noisyjax.config import check
 from noisyjax.config.build import build_strategy, find_strategy
@@ -18,7 +18,7 @@ from noisyjax.config.check import checked
 from noisyjax.config.flat import flat
 from noisyjax.config.override import override
 from noisyjax.config.plan import phases_of
-from noisyjax.config.plugin_fields import STRATEGIES
+from noisyjax.config.plugin_fields import SOURCES, STRATEGIES
 from noisyjax.data import dataset, prepare
 from noisyjax.data.noise import inject
 from noisyjax.experiments import grid
@@ -206,6 +206,13 @@ def photo_folder(root, labeled=12, unlabeled=6):
     lines.append(f'{i:02d}.jpg,{("dark", "bright")[i % 2] if i < labeled else "undefined"}')
   (root / 'labels.csv').write_text('\n'.join(lines) + '\n')
   return root
+
+
+@pytest.mark.parametrize('form', published.FORMS)
+def test_the_recipe_of_published_data_would_train(form):
+  config = checked(published.get_config(form))
+  assert form in plugins.names(SOURCES, 'load')
+  assert (config.data.source, config.data.test) == (form, 'source')
 
 
 def test_the_photo_recipe_fits_itself_to_a_folder_of_photos(tmp_path):

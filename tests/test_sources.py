@@ -594,7 +594,7 @@ def test_npz_in_parts(tmp_path, form):
 
 def test_npz_that_is_a_pickle_is_never_loaded(tmp_path):
   (tmp_path / 'data_batch_1').write_bytes(pickle.dumps({b'data': np.zeros((2, 3072), np.uint8), b'labels': [0, 1]}))
-  with pytest.raises(UserError, match=r'data_batch_1: is a pickle, like the batches of CIFAR.*numpy.savez'):
+  with pytest.raises(UserError, match=r'data_batch_1: is a pickle, like the batches of CIFAR.*data.source=cifar'):
     load(source='npz', path=tmp_path / 'data_batch_1')
 
 

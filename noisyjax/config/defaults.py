@@ -87,9 +87,9 @@ def get_config() -> ConfigDict:
   c.augment.cutout = 0.5  # side of the hole of cutout, maximum side for random_cutout: pixels or a fraction, as pad
 
   c.data = ConfigDict()
-  c.data.source = 'digits'  # digits, npz, images, folders, tfds
+  c.data.source = 'digits'  # npz, images, folders, tfds, features, or a published data set: digits, cifar, idx, …
   c.data.path = ''  # file or folder of the data
-  c.data.name = ''  # name of a TFDS data set
+  c.data.name = ''  # name of a TFDS data set, or which part of webvision or cnwl
   c.data.labels = 'noisy_labels.csv'  # given labels: a file in path, or another path
   c.data.verified = 'clean_labels.csv'  # verified labels of the first rows; '': none
   c.data.truth = ''  # true labels, used by the audit only
@@ -121,6 +121,7 @@ def get_config() -> ConfigDict:
   c.noise.rate = 0.4
   c.noise.map = ()  # classes of asymmetric: ((from, to), …), or 'cifar10', 'cifar100'
   c.noise.path = ''  # file of matrix and file
+  c.noise.column = ''  # array or column of a label file that holds several, such as worse_label of CIFAR-10_human.pt
   c.noise.order = ''  # index file of file, if its labels are in another order than the images
   c.noise.seed = 0
 

@@ -1,9 +1,13 @@
 """Reads label files: finds the column that names the image and the column that holds the label.
 
-CIFAR-10N and CIFAR-100N publish their labels in the order of the python version of CIFAR; TFDS shuffles the rows. Its
-order sorts the python rows by a keyed hash and is the same on every machine. `image_order_c10.npy` stores it: entry t
-is the python row at row t of TFDS (16399, 1680, 47917, …). Hence `labels_tfds[t] = labels_python[order[t]]`, which
-`read_labels(path, order)` returns.
+CIFAR-10N and CIFAR-100N (UCSC-REAL/cifar-10-100n, revision 49df7d8, README.md) publish their labels as dictionaries
+of arrays, of which a column selects one: `CIFAR-10_human.pt` holds `clean_label`, `worse_label`, `aggre_label` and
+`random_label1` to `random_label3`, and `CIFAR-100_human.pt` holds `clean_label` and `noisy_label`.
+
+Their rows are in the order of the python version of CIFAR; TFDS shuffles the rows. Its order sorts the python rows by a
+keyed hash and is the same on every machine. `image_order_c10.npy` and `image_order_c100.npy` store it: entry t is the
+python row at row t of TFDS (CIFAR-10: 16399, 1680, 47917, …). Hence `labels_tfds[t] = labels_python[order[t]]`, which
+`read_labels(path, order)` returns. The files `…_human_ordered.npy` are in the order of TFDS already.
 """
 
 import re
@@ -13,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from noisyjax.data import files, table
+from noisyjax.data import files, pickled, table
 from noisyjax.data.column import Column, column_of, label_text, number, one_hot, plain
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError, listed
@@ -74,8 +78,9 @@ def read_column(path: str | Path, image_column: str = '', label_column: str = ''
   """Reads a label file as text, without interpreting the labels.
 
   Args:
-    path: .npy; .npz with one array or a key `labels`; CSV (separated by , ; tab or |, with or without header); lines
-      "path label"; JSON (records, exports of Label Studio); JSON Lines; or Parquet.
+    path: .npy; .npz, .pt or pickle of one array, or of several of which one is called `labels` or `label_column`; CSV
+      (separated by , ; tab or |, with or without header); lines "path label"; JSON (records, exports of Label Studio);
+      JSON Lines; or Parquet.
     image_column: name of the column that names the image; '' = found by its name or content.
     label_column: name of the column that holds the label; '' = found by its name or content.
 
@@ -85,8 +90,10 @@ def read_column(path: str | Path, image_column: str = '', label_column: str = ''
   path = reading.file_of(path)
   with reading.reading(path, 'labels', ''), path.open('rb') as file:
     start = file.read(6)
+  if pickled.is_pickled(path):
+    return _chosen(pickled.read(path, 'labels, or a dictionary of them'), str(path), label_column)
   if path.suffix.lower() in ('.npy', '.npz') or start == b'\x93NUMPY':
-    return _read_array(path)
+    return _read_array(path, label_column)
   found = table.read(path)
   column = _column(str(path), found, image_column, label_column)
   if not column.labels:
@@ -94,24 +101,29 @@ def read_column(path: str | Path, image_column: str = '', label_column: str = ''
   return column._replace(notes=(*found.notes, *column.notes))
 
 
-def _read_array(path: Path) -> Column:
-  """Reads the labels in an .npy or .npz file."""
+def _read_array(path: Path, name: str) -> Column:
+  """Reads the labels in an .npy or .npz file; `name` is the array of an .npz, or ''."""
   if not path.stat().st_size:
     raise UserError(f'{path}: is empty (0 bytes); was it downloaded to its end?')
-  hint = (
-    'If it holds a pickled dictionary, as CIFAR-10_human.npy does, save the labels you want with '
-    "np.save('labels.npy', file.item()['worse_label'])."
-  )
-  with reading.reading(path, 'a plain array', hint):
+  with reading.reading(path, 'a plain array'):
     found = np.load(path, allow_pickle=False)
-    if isinstance(found, np.lib.npyio.NpzFile):
-      with found:
-        keys = found.files
-        key = keys[0] if len(keys) == 1 else 'labels'
-        if key not in keys:
-          raise UserError(f'{path}: holds {listed(keys)}; expected one array, or an array named labels.')
-        found = found[key]
-  return column_of(found, str(path))
+    if not isinstance(found, np.lib.npyio.NpzFile):
+      return _chosen(found, str(path), name)
+    with found:
+      return _chosen(dict(found), str(path), name)
+
+
+def _chosen(found: Any, where: str, name: str) -> Column:
+  """Returns the labels in an object: the object itself, or of a dictionary its only entry or the named one."""
+  if not isinstance(found, dict):
+    return column_of(found, where)
+  entries = {str(key): value for key, value in found.items()}
+  key = name or (next(iter(entries)) if len(entries) == 1 else 'labels')
+  if key not in entries:
+    fields = 'data.label_column, or noise.column for noise.path'
+    said = f', and no {name!r}' if name else ''
+    raise UserError(f'{where}: holds {listed(entries) or "nothing"}{said}; name one of them ({fields}).')
+  return column_of(entries[key], f'{where}: {key}')
 
 
 def _column(where: str, found: table.Table, image_column: str, label_column: str) -> Column:
@@ -279,12 +291,13 @@ def _image(where: str, value: Any, place: str) -> str:
   return plain(f'{value:.0f}' if isinstance(value, float) and value.is_integer() else str(value))
 
 
-def read_labels(path: str | Path, order: str | Path = '') -> np.ndarray:
+def read_labels(path: str | Path, order: str | Path = '', name: str = '') -> np.ndarray:
   """Reads integer labels, one per row, for example a CIFAR-N file.
 
   Args:
-    path: .npy or CSV without header.
+    path: a file of labels alone, in any format of `read_column`.
     order: .npy with a permutation of the rows (`image_order_c10.npy` for TFDS); '' keeps the order of the file.
+    name: name of the array or column of labels; '' = the only one, or found by its name.
 
   Returns:
     Labels, int32 [N]; -1 = unlabeled. With `order`, row t is row order[t] of the file.
@@ -292,12 +305,12 @@ def read_labels(path: str | Path, order: str | Path = '') -> np.ndarray:
   Raises:
     UserError: a label is not an integer of at least -1, or `order` is not a permutation.
   """
-  return _integers(read_rows(path, order))
+  return _integers(read_rows(path, order, name))
 
 
-def read_rows(path: str | Path, order: str | Path = '') -> Column:
+def read_rows(path: str | Path, order: str | Path = '', name: str = '') -> Column:
   """Reads labels as text; arguments and order as in `read_labels`."""
-  column = read_column(path)
+  column = read_column(path, label_column=name)
   if column.images is not None:
     raise UserError(
       f"{column.where}: has a header 'image,label'; expected one integer a row, in the order of the rows."

@@ -78,7 +78,7 @@ def inject(labels: np.ndarray, config: Any, images: np.ndarray | None = None, cl
 
   Args:
     labels: int [N], the labels to corrupt, usually the true ones; -1 (unlabeled) stays -1.
-    config: `config.noise`: kind, rate, map, path, order, seed.
+    config: `config.noise`: kind, rate, map, path, column, order, seed.
     images: uint8 [N, H, W, C], the same rows in the same order; only kind 'instance' uses them.
     classes: class names; () = the number of classes is the largest label plus 1.
 
@@ -96,7 +96,8 @@ def inject(labels: np.ndarray, config: Any, images: np.ndarray | None = None, cl
   elif kind == 'file':
     noisy, expected, requested = _file(labels, config, classes or [str(c) for c in range(C)]), None, None
     order = f' in the order of {Path(config.order).name}' if config.order else ''
-    definition = f'Labels come from the file {Path(config.path).name}{order}.'
+    column = f'the column {config.column} of ' if config.column else ''
+    definition = f'Labels come from {column}the file {Path(config.path).name}{order}.'
   elif kind == 'instance':
     requested = _rate(config)
     noisy, expected = _instance(labels, images, requested, C, uniform, config.seed)
@@ -298,7 +299,7 @@ def _file(labels: np.ndarray, config: Any, classes: Sequence[str]) -> np.ndarray
   for field, path in (('path', config.path), ('order', config.order)):
     if path and not reading.kind(file := reading.path_of(path, f'noise.{field}')):
       raise UserError(f'noise.{field}: there is no file {reading.short(file)!r}.{home.hint(file)}')
-  column = read_rows(config.path, config.order)
+  column = read_rows(config.path, config.order, config.column)
   if len(column.labels) != len(labels):
     raise UserError(f'noise.path: {config.path}: has {len(column.labels)} labels for {len(labels)} rows.')
   return np.where(labels < 0, np.int32(-1), indices(column, classes, ''))

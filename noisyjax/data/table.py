@@ -1,6 +1,6 @@
 """Reads tables as rows of cells: CSV in all common dialects, JSON, Parquet, and lines "path label".
 
-The content of a file determines its format; its name only helps to word messages. Nothing is unpickled.
+The content of a file determines its format; its name only helps to word messages. Pickles are refused.
 """
 
 import contextlib
@@ -76,14 +76,10 @@ def read(path: Path) -> Table:
 
 def refuse_foreign(path: Path, data: bytes) -> None:
   """Raises UserError, with advice, for a file whose first bytes are neither those of a table nor of an array."""
-  load = 'torch.load' if path.suffix.lower() in ('.pt', '.pth') or _inside(data, '/data.pkl') else ''
-  if load or is_pickle(data):
-    what = 'a PyTorch file, a pickle,' if load else 'a pickle'
-    load = f"{load}('{path.name}', weights_only=False)" if load else f"pickle.load(open('{path.name}', 'rb'))"
+  if is_pickle(data):
     raise UserError(
-      f'{path}: is {what} and is not read: loading one runs the program in it. Reading the .pt files of CIFAR-N is '
-      'coming; until then, if you trust it, save the labels you want as an array: '
-      f"numpy.save('labels.npy', {load}['worse_label'])."
+      f'{path}: is a pickle; expected a table (CSV, .npy, JSON or Parquet). Pickles are read as label files and by '
+      'data.source=cifar only.'
     )
   if path.suffix.lower() in ('.xlsx', '.xlsm', '.ods') or _inside(data, 'xl/'):
     raise UserError(f'{path}: is an Excel file; expected a table as text. Save it as CSV UTF-8 (File > Save as).')
@@ -93,8 +89,8 @@ def refuse_foreign(path: Path, data: bytes) -> None:
 
 
 def is_pickle(data: bytes) -> bool:
-  """Returns whether the first bytes of a file are those of a pickle of protocol 2 to 5."""
-  return re.match(rb'\x80[\x02-\x05]', data) is not None
+  """Returns whether a file is a pickle of protocol 2 to 5, or a zip with a pickle in it, as PyTorch writes."""
+  return re.match(rb'\x80[\x02-\x05]', data) is not None or _inside(data, '/data.pkl')
 
 
 def _inside(data: bytes, part: str) -> bool:

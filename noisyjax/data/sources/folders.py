@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax.data import dataset, decode, files, label_file, labels, match, origin
+from noisyjax.data import dataset, decode, files, label_file, labels, match, origin, published
 from noisyjax.data.column import plain
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError, listed
@@ -53,11 +53,13 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
 
   Raises:
     UserError: images are unreadable and `config.skip_bad` is off, images lie outside class folders, parts and classes
-      are mixed, or `config.classes` does not list a class folder.
+      are mixed, `config.classes` does not list a class folder, or the tree is a published data set with a source of its
+      own.
   """
   if not config.path:
     raise UserError('data.path is empty; expected a folder or zip with a folder for each class.')
   root = reading.path_of(config.path, 'data.path')
+  published.refuse_known(root)
   with files.open_images(root) as found:
     placed = place(found)
     wanted = tuple(map(str, config.classes))

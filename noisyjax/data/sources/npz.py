@@ -84,9 +84,8 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
       start = file.read(8)
     if table.is_pickle(start):
       raise UserError(
-        f'{path}: is a pickle, like the batches of CIFAR; expected an .npz file. Loading a pickle may execute code, so '
-        'noisyjax does not. If you trust the file, convert it: d = pickle.load(open(FILE, "rb"), encoding="latin1"); '
-        'numpy.savez("data.npz", images=d["data"].reshape(-1, 3, 32, 32), labels=d["labels"]).'
+        f'{path}: is a pickle, like the batches of CIFAR; expected an .npz file. For those set data.source=cifar and '
+        'data.path to their folder.'
       )
     file = np.load(path, allow_pickle=False)
     if not isinstance(file, np.lib.npyio.NpzFile):

@@ -1,7 +1,7 @@
 """Reads PyTorch's `.pth` and `.pt` files without PyTorch and without executing code from them.
 
-These files contain a pickle, and a pickle can call arbitrary functions. The unpickler in this file accepts only a few
-names (dictionaries, tensors, storages), which it implements itself. It refuses every other name before any call.
+These files contain a pickle, which `system.pickles` reads; this file adds PyTorch's tensors and storages. A file may
+hold NumPy arrays in place of tensors, as those of CIFAR-N do.
 
 There are two formats:
 
@@ -10,11 +10,9 @@ There are two formats:
   storages, then the content of the storages.
 """
 
-import collections
 import dataclasses
 import io
 import math
-import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +21,8 @@ from typing import IO, Any
 import ml_dtypes
 import numpy as np
 
-from noisyjax.system.errors import UserError
+from noisyjax.system import pickles
+from noisyjax.system.pickles import Refused
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _STORAGES = {
@@ -38,10 +37,6 @@ _STORAGES = {
   'ByteStorage': np.dtype('u1'),
   'BoolStorage': np.dtype('?'),
 }
-
-
-class Refused(Exception):
-  """The file contains a name or a structure that weights do not need."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,26 +71,20 @@ class Tensor:
   strides: tuple[int, ...]
 
 
-def read(path: Path) -> Any:
+def read(path: Path, expected: str = 'a state dict, as torch.save(model.state_dict(), …) writes it') -> Any:
   """Returns the content of a file: dictionaries, lists, tuples, text and numbers, with an array for each tensor.
+
+  Args:
+    path: the file.
+    expected: the content that is expected, for messages.
 
   Raises:
     UserError: the file is damaged, or contains anything else.
   """
-  try:
-    with path.open('rb') as file:
-      zipped = file.read(2) == b'PK'
-      file.seek(0)
-      return _zip(file) if zipped else _legacy(file)
-  except Refused as error:
-    raise UserError(
-      f'{path}: {error}. Only tensors, dictionaries, lists and numbers are read, and no code was run; expected a state '
-      'dict, as torch.save(model.state_dict(), …) writes it.'
-    ) from None
-  except Exception as error:  # a damaged pickle may raise any exception
-    raise UserError(
-      f'{path}: cannot be read as a PyTorch file ({type(error).__name__}: {error}). Check that the file is complete.'
-    ) from error
+  with pickles.reading(path, 'a PyTorch file', expected), path.open('rb') as file:
+    zipped = file.read(2) == b'PK'
+    file.seek(0)
+    return _zip(file) if zipped else _legacy(file)
 
 
 def _zip(file: IO[bytes]) -> Any:
@@ -130,30 +119,27 @@ def _rebuild_tensor(storage: Storage, offset: int, shape: tuple, strides: tuple,
   return Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
-_KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
-  ('collections', 'OrderedDict'): collections.OrderedDict,
-  ('torch._utils', '_rebuild_tensor_v2'): _rebuild_tensor,
-  ('torch._utils', '_rebuild_parameter'): lambda tensor, *_: tensor,
-}
+_KNOWN: dict[tuple[str, str], Any] = (
+  pickles.CONTAINERS
+  | pickles.ARRAYS
+  | {
+    ('torch._utils', '_rebuild_tensor_v2'): _rebuild_tensor,
+    ('torch._utils', '_rebuild_parameter'): lambda tensor, *_: tensor,
+  }
+  | {('torch', name): dtype for name, dtype in _STORAGES.items()}
+)
 
 
-class _Unpickler(pickle._Unpickler):  # Python's: C's memo can be made to allocate gigabytes by a few bytes
-  """Unpickles tensors and plain containers; see the docstring of this module.
+class _Unpickler(pickles.Unpickler):
+  """Unpickles tensors, arrays and plain containers.
 
   Attributes:
     storages: key → storage, for all storages that the pickle refers to.
   """
 
   def __init__(self, file: IO[bytes]) -> None:
-    super().__init__(file, encoding='utf-8')
+    super().__init__(file, _KNOWN, 'utf-8')
     self.storages: dict[str, Storage] = {}
-
-  def find_class(self, module: str, name: str) -> Any:
-    if module == 'torch' and name in _STORAGES:
-      return _STORAGES[name]
-    if (module, name) not in _KNOWN:
-      raise Refused(f'refers to {module}.{name}')
-    return _KNOWN[module, name]
 
   def persistent_load(self, pid: Any) -> Storage:
     kind, dtype, key, _, count, *view = pid
@@ -174,7 +160,6 @@ def _resolved(found: Any, content: Callable[[Storage], bytes]) -> Any:
     ValueError: a tensor does not fit its storage.
   """
   numbers: dict[str, np.ndarray] = {}
-  walked: dict[int, Any] = {}  # id → result, so that shared objects are visited once
 
   def array(tensor: Tensor) -> np.ndarray:
     storage, shape, strides = tensor.storage, tensor.shape, tensor.strides
@@ -190,19 +175,4 @@ def _resolved(found: Any, content: Callable[[Storage], bytes]) -> Any:
     steps = [step * flat.itemsize for step in strides]
     return np.lib.stride_tricks.as_strided(flat[tensor.offset :], shape, steps).copy()
 
-  def walk(value: Any, depth: int = 0) -> Any:
-    if depth > 20:
-      raise Refused('has containers nested more than 20 deep')
-    if id(value) in walked:
-      return walked[id(value)]
-    if isinstance(value, Tensor):
-      return walked.setdefault(id(value), array(value))
-    if isinstance(value, dict):
-      return walked.setdefault(id(value), {key: walk(each, depth + 1) for key, each in value.items()})
-    if isinstance(value, list | tuple):
-      return walked.setdefault(id(value), type(value)(walk(each, depth + 1) for each in value))
-    if value is None or isinstance(value, bool | int | float | str):
-      return value
-    raise Refused(f'contains a {type(value).__name__}')
-
-  return walk(found)
+  return pickles.plain(found, lambda value: array(value) if isinstance(value, Tensor) else None)

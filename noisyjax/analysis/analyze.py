@@ -33,13 +33,12 @@ from noisyjax.data import prepare, row_ids, thumbnail
 from noisyjax.data.decode import quiet
 from noisyjax.data.images import as_images
 from noisyjax.data.prepare import Prepared
-from noisyjax.engine import score
+from noisyjax.data.training import Status
 from noisyjax.estimate import confident
 from noisyjax.runs import identity, selected
 from noisyjax.system import formats, lock, storage, version
 from noisyjax.system.errors import UserError, check_choice
 from noisyjax.system.log import log
-from noisyjax.tables.status import Status
 
 SCORES = ('self_confidence', 'normalized_margin', 'confidence_weighted_entropy')
 
@@ -233,11 +232,8 @@ def _rows(prepared: Prepared) -> dict[str, np.ndarray]:
 
 def _looked(run: selected.Selected, images: list[Any]) -> tuple[np.ndarray, np.ndarray | None]:
   """Returns probabilities [n, C] of all rows, and the penultimate layer [n, F]; None for a classic estimator."""
-  if run.net is None:
-    return np.concatenate([run.model.predict_proba(run.weights, np.asarray(i)) for i in images]), None
-  found = [score.embed(run.net, run.strategy, run.weights, i, run.config.eval_batch_size) for i in images]
-  probs, embeddings = (np.concatenate(parts).astype(np.float32) for parts in zip(*found))
-  return probs, embeddings
+  probs, embeddings = zip(*map(run.look, images))
+  return np.concatenate(probs), None if run.net is None else np.concatenate(embeddings)
 
 
 def _dynamics(folder: Path, rows: np.ndarray) -> dict[str, np.ma.MaskedArray]:

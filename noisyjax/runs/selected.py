@@ -11,6 +11,8 @@ from ml_collections import ConfigDict
 from noisyjax.config.build import build_model, build_strategy
 from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import restored
+from noisyjax.data.images import Images
+from noisyjax.engine import score
 from noisyjax.engine.net import Net
 from noisyjax.engine.state import PyTree, Snapshot
 from noisyjax.engine.strategy import Strategy
@@ -47,6 +49,17 @@ class Selected(NamedTuple):
   net: Net | None
   weights: PyTree
   id: str
+
+  def look(self, images: Images | Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns probabilities float32 [n, C], and the penultimate layers of the networks, one after another [n, M * F].
+
+    Args:
+      images: `Images` as the networks take them, or an array; nothing is resized. The second result is None for a
+        classic estimator.
+    """
+    if self.net is None:
+      return self.model.predict_proba(self.weights, np.asarray(images)).astype(np.float32), None
+    return score.embed(self.net, self.strategy, self.weights, images, self.config.eval_batch_size)
 
   def sha256(self) -> str:
     """Returns the sha256 (hex) of the weights."""

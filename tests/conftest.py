@@ -42,6 +42,6 @@ def pytest_collection_modifyitems(items):
   """Tests that share what they compile go to one process: those of a module, or of one strategy."""
   for item in items:
     group = item.path.stem
-    if group == 'test_conformance':
+    if group in ('test_conformance', 'test_feature_methods'):
       group += '-' + item.callspec.params['name'].partition(':')[0]
     item.add_marker(pytest.mark.xdist_group(group))

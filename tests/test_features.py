@@ -22,7 +22,7 @@ from noisyjax.engine.net import Net
 from noisyjax.models import linear
 from noisyjax.models.resnet import ResNet
 from noisyjax.models.weights import pretrained
-from noisyjax.runs import in_memory, predict, predict_files
+from noisyjax.runs import dry_run, in_memory, predict, predict_files
 from noisyjax.runs.classifier import NoisyClassifier
 from noisyjax.system import storage
 from noisyjax.system.errors import UserError
@@ -178,6 +178,13 @@ def test_a_run_computes_features_says_so_and_predicts_images(weights, tmp_path, 
   np.save(tmp_path / 'f.npy', np.zeros((2, 64)))
   with pytest.raises(UserError, match=r'f\.npy is a file of features, and run predicts from images'):
     predict_files.predict_files([predictor], str(tmp_path / 'f.npy'))
+
+
+def test_a_dry_run_computes_no_features(weights, tmp_path, monkeypatch):
+  monkeypatch.setattr(features, '_computed', None)
+  path = runs.npz(tmp_path / 'data.npz', images=runs.arrays()['images'].repeat(3, -1))
+  said = dry_run.text(runs.recipe(path, data__features=weights, data__views=1, model__name='linear'))
+  assert '96 training rows of 2x1x64' in said and f'all images pass once through {weights}' in said
 
 
 def test_a_file_of_features_is_a_source(tmp_path, monkeypatch, caplog):

@@ -96,6 +96,15 @@ def extract(images: Images | np.ndarray, by: Extractor, use_cache: bool = True) 
   return np.concatenate(blocks)
 
 
+def blank(images: Images | np.ndarray, by: Extractor, use_cache: bool = False) -> np.ndarray:
+  """Returns zeros of the shape of the features, which a dry run takes for them: nothing is computed. See `extract`."""
+  del use_cache
+  sample = jnp.zeros((1, by.weights.size, by.weights.size, 3))
+  shapes = jax.eval_shape(lambda: by.model.clone(conv='plain').init_with_output(jax.random.key(0), sample, train=False))
+  width = shapes[0][1].shape[-1]
+  return np.broadcast_to(np.float16(0), (len(as_images(images)), 1 + by.views, 1, width))
+
+
 def _cached(images: np.ndarray, by: Extractor, use_cache: bool) -> np.ndarray:
   """Returns the features of a block of images, float16 [n, 1 + views, 1, F], from the cache or computed."""
   content = hashlib.sha256(f'{images.shape}'.encode() + np.ascontiguousarray(images).tobytes()).hexdigest()

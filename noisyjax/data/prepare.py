@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,9 @@ class Audit:
 Loaded = tuple[dataset.Dataset, np.ndarray, dict | None, np.ndarray]  # what `load` returns
 
 
-def prepare(config: Any, found: Loaded | None = None) -> tuple[Prepared, Audit]:
+def prepare(
+  config: Any, found: Loaded | None = None, extract: Callable[..., np.ndarray] = features.extract
+) -> tuple[Prepared, Audit]:
   """Loads the data, injects noise, splits the rows and reveals trusted labels.
 
   The fingerprint covers training and validation rows only, so that test rows cannot change the output of a run.
@@ -76,6 +79,7 @@ def prepare(config: Any, found: Loaded | None = None) -> tuple[Prepared, Audit]:
   Args:
     config: config of the run; `data` and `noise` are used.
     found: what `load` returned for this source and noise; None: it is loaded.
+    extract: makes features of images if the config asks for them.
 
   Returns:
     The data for training and selection, and the data that only score the run.
@@ -86,7 +90,7 @@ def prepare(config: Any, found: Loaded | None = None) -> tuple[Prepared, Audit]:
   everything = as_images(data.images)
   if config.data.features:
     by = features.extractor(config.data.features, config.data.views)
-    everything = as_images(features.extract(everything, by, config.data.cache))
+    everything = as_images(extract(everything, by, config.data.cache))
   part = lambda rows: as_images(everything.take(rows))
   val_label = data.given if config.data.val_labels == 'given' else data.verified
   test_label = {'true': truth, 'verified': data.verified, 'given': data.given}[config.data.test_labels]

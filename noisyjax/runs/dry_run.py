@@ -19,6 +19,7 @@ from noisyjax.config.check import plan_of
 from noisyjax.config.flat import flat
 from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import resolved
+from noisyjax.data import features
 from noisyjax.data.prepare import Audit, Prepared, prepare
 from noisyjax.data.training import TrainData
 from noisyjax.engine import between_epochs, passes, step
@@ -67,7 +68,7 @@ def text(config: ConfigDict, timed: bool = False) -> str:
   plan = plan_of(config)
   config = plan.config.copy_and_resolve_references()
   config.data.cache = False  # a dry run writes no cache
-  prepared, audit = prepare(config)
+  prepared, audit = prepare(config, extract=features.blank)
   lines = [*_config(plan), _rows(prepared, audit), *(f'data: {note}' for note in prepared.notes)]
   if not is_trained(find_model(config.model.name)):
     return '\n'.join([*lines, f'model.name: {config.model.name!r} is fitted at once.', 'Nothing was written.'])
@@ -83,6 +84,8 @@ def text(config: ConfigDict, timed: bool = False) -> str:
     costs.append(_cost(phase, state, prepared.train, run_keys(root), looked, rate))
   how = 'measured on a few steps' if timed else 'by the operations of a step; --dry_run=timed runs a few'
   seconds = progress.duration(sum(c.seconds for c in costs))
+  if config.data.features:
+    lines.append(f'before: all images pass once through {config.data.features}, unless in the cache; not in the time')
   lines += [
     '',
     _phases(phases, costs, prepared.train),

@@ -55,6 +55,8 @@ def test_embeddings_much_closer_than_usual_are_pairs():
   points[50] = points[4] + 1e-3
   found = duplicates.embedding_pairs(*neighbours.cosine(points, 5))
   assert sorted(map(tuple, found.tolist())) == [(4, 50), (50, 4)]
+  dense = 5 + 1e-2 * np.random.default_rng(1).normal(size=(60, 16))  # a class that a network drew together
+  assert not (duplicates.embedding_pairs(*neighbours.cosine(np.concatenate([points, dense]), 5)) >= 60).any()
   equal = np.ones((60, 16))  # a network that tells nothing apart says nothing about duplicates
   assert not len(duplicates.embedding_pairs(*neighbours.cosine(equal, 5)))
 

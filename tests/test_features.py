@@ -1,5 +1,6 @@
 """Features of images as rows of a run: extracted once, cached, written, read; every kind of method runs on them."""
 
+import csv
 import importlib
 
 import jax
@@ -11,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 import runs
-from noisyjax.analysis import file_issues
+from noisyjax.analysis import file_issues, issues
 from noisyjax.config import defaults
 from noisyjax.config.override import override
 from noisyjax.data import feature_files, features
@@ -259,6 +260,7 @@ def test_find_and_the_classifier_learn_from_features(weights, tmp_path):
   """Dark and bright photos, two of them under the other's name."""
   bright = np.arange(24) % 2
   images = (pictures(24) // 4 + 120 * bright[:, None, None, None]).astype(np.uint8)
+  images[23] = images[21]
   wrong = np.array([3, 10])
   given = bright.copy()
   given[wrong] = 1 - given[wrong]
@@ -270,5 +272,20 @@ def test_find_and_the_classifier_learn_from_features(weights, tmp_path):
   names = [line.split(',')[0] for line in (tmp_path / 'found' / 'issues.csv').read_text().splitlines()[1:3]]
   assert {name.split('/')[1] for name in names} == {'03.png', '10.png'} and found.flagged[:2].all()
 
+  rows = list(csv.DictReader((tmp_path / 'found' / 'issues.csv').open()))
+  assert {row['file']: row['duplicate_group'] for row in rows if row['duplicate_group']} == {
+    'light/21.png': 'light/21.png',
+    'light/23.png': 'light/21.png',
+  }
+  assert all(float(row['knn_agreement']) < 0.2 for row in rows[:2]) and all(float(row['outlier']) > 0 for row in rows)
+  frame = found.to_frame()
+  assert [f'{value:.3f}' for value in frame.knn_agreement] == [row['knn_agreement'] for row in rows]
+  plain = issues.find_label_issues(labels=found.given, probs=found.probs[found.row])
+  assert_array_equal(plain.row, np.arange(24))  # ranked by the probabilities alone
+  page = (tmp_path / 'found' / 'issues.html').read_text()
+  assert 'neighbours with this label' in page and 'told: pretrained: net.npz' in page
+  assert storage.read_json(tmp_path / 'found' / 'find.json')['told'] == ['pretrained: net.npz']
+
   classifier = NoisyClassifier(features=weights, epochs=2).fit(images, bright)
+  assert classifier.told_ == ('pretrained: net.npz',) and NoisyClassifier(epochs=1).fit(images, bright).told_ == ()
   assert classifier.shape_ == (8, 8, 3) and (classifier.predict(images) == bright).all()

@@ -5,7 +5,8 @@ Three signals give pairs of rows, and rows that pairs connect are one group:
 exact       the same decoded pixels.
 hash        64-bit difference hashes (dHash) of gray 9 x 8 copies that differ in few bits: the same picture at another
             size, compression or brightness.
-embedding   nearest neighbours much closer than usual, as in cleanlab's Datalab: another cut or shot of the same thing.
+embedding   neighbours much closer than the k-th neighbour of either: another cut or shot of the same thing. The measure
+            is local, since classes differ in density and a trained network draws each class together as a whole.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 RADIUS = 2  # bits
 SMALLEST = 24  # pixels; gray copies of smaller images hold too little to tell them apart
-CLOSE = 0.13  # of the median distance to the nearest neighbour; cleanlab's default
+CLOSE = 0.05  # of the distance to the k-th neighbour
 BLOCK = 2**24  # pairs of hashes compared at once
 
 
@@ -86,14 +87,15 @@ def hash_pairs(hashes: np.ndarray, radius: int = RADIUS) -> np.ndarray:
 
 
 def embedding_pairs(index: np.ndarray, distance: np.ndarray, close: float = CLOSE) -> np.ndarray:
-  """Returns the pairs of neighbours much closer than usual, int64 [P, 2].
+  """Returns the pairs of neighbours much closer than others nearby, int64 [P, 2].
 
   Args:
     index: int [N, k], neighbours of each row, the nearest first.
     distance: Their distances [N, k].
-    close: Pairs are closer than this fraction of the median distance to the nearest neighbour.
+    close: Pairs are closer than this fraction of the distance to the k-th neighbour, of both rows.
   """
-  rows, places = np.nonzero(distance < close * np.median(distance[:, 0]))
+  far = distance[:, -1]
+  rows, places = np.nonzero(distance < close * np.minimum(far[:, None], far[index]))
   return np.stack([rows, index[rows, places].astype(np.int64)], 1)
 
 

@@ -129,7 +129,7 @@ def find_files(
     log.info('image issues, independent of the labels: %s.', counts or 'none')
     storage.write_text(folder / 'issues.csv', to_csv(found, data.names.tolist(), odd))
     storage.write_text(folder / 'issues.html', to_html(found, data, Path(images).name, odd))
-    issue_state.end(folder, here, found.probs, data)
+    issue_state.end(folder, here, found.probs, data, found.told)
   return found, found.audit(_names(hidden, data.classes)) if truth else None
 
 
@@ -141,19 +141,42 @@ def _names(labels: np.ndarray, classes: Sequence[str]) -> list[str | None]:
 def to_csv(found: LabelIssues, names: Sequence[str], odd: Mapping[str, np.ndarray]) -> str:
   """Returns a CSV of all rows, ranked: file, given, suggested, score, flagged and image_issues.
 
-  Unlabeled rows have no score.
+  With pretrained features, also knn_agreement, duplicate_group (the name of the first of the images that are nearly the
+  same) and outlier. Unlabeled rows have no score.
 
   Args:
     found: the issues.
     names: image names [N], in the order of the data.
     odd: image issues, as `quality.issues` returns them.
   """
-  rows: list[list[object]] = [['file', 'given', 'suggested', 'score', 'flagged', 'image_issues']]
-  for row, given, suggested, score, flagged in zip(*found.columns().values()):
+  head = ['file', 'given', 'suggested', 'score', 'flagged', 'image_issues']
+  rows: list[list[object]] = [[*head, *found.in_features]]
+  for place, row in enumerate(found.row.tolist()):
+    given = found.given[place]
     label = found.classes[given] if given >= 0 else ''
-    shown = f'{score:.6f}' if given >= 0 else ''
-    rows.append([names[row], label, found.classes[suggested], shown, int(flagged), _listed(odd, row)])
+    score = _number(found.score[place], 6)
+    flag = int(found.flagged[place])
+    line = [names[row], label, found.classes[found.suggested[place]], score, flag, _listed(odd, row)]
+    rows.append([*line, *_in_features(found, place, names).values()])
   return storage.csv_text(rows)
+
+
+def _number(value: float, digits: int) -> str:
+  """Returns a number as text, '' for NaN."""
+  return '' if np.isnan(value) else f'{value:.{digits}f}'
+
+
+def _in_features(found: LabelIssues, place: int, names: Sequence[str]) -> dict[str, str]:
+  """Returns the columns of the features as text: of a group of near duplicates, the name of its first image."""
+  if not found.in_features:
+    return {}
+  own = {name: values[place] for name, values in found.in_features.items()}
+  group = own['duplicate_group']
+  return {
+    'knn_agreement': _number(own['knn_agreement'], 3),
+    'duplicate_group': '' if group < 0 else names[group],
+    'outlier': _number(own['outlier'], 3),
+  }
 
 
 def _listed(odd: Mapping[str, np.ndarray], row: int) -> str:
@@ -183,11 +206,18 @@ def to_html(found: LabelIssues, data: dataset.Dataset, title: str, odd: Mapping[
   """
   flagged = np.flatnonzero(found.flagged)
   more = f'<p>The first {SHOWN:,} of {len(flagged):,}; all are in issues.csv.</p>' if len(flagged) > SHOWN else ''
-  classes = found.classes
+  classes, names = found.classes, data.names.tolist()
 
   def caption(place: int) -> str:
     given, suggested = classes[found.given[place]], classes[found.suggested[place]]
-    return f'<del>{escape(given)}</del> → <ins>{escape(suggested)}</ins> {found.score[place]:.3f}'
+    text = f'<del>{escape(given)}</del> → <ins>{escape(suggested)}</ins> {found.score[place]:.3f}'
+    own = _in_features(found, place, names)
+    shown = (
+      ('neighbours with this label', own.get('knn_agreement')),
+      ('outlier', own.get('outlier')),
+      ('near copy of', own.get('duplicate_group') if own.get('duplicate_group') != names[found.row[place]] else ''),
+    )
+    return text + ''.join(f'<br>{what} {escape(value)}' for what, value in shown if value)
 
   figures = _figures(data, found.row[flagged[:SHOWN]], [caption(place) for place in flagged[:SHOWN]])
   body = (

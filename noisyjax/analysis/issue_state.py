@@ -7,7 +7,7 @@ rows of the data changed.
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def begin(folder: Path, here: Mapping[str, Any], data: Dataset, rerun: bool) -> 
   return probs
 
 
-def end(folder: Path, here: Mapping[str, Any], probs: np.ndarray, data: Dataset) -> None:
+def end(folder: Path, here: Mapping[str, Any], probs: np.ndarray, data: Dataset, told: Sequence[str] = ()) -> None:
   """Writes the probabilities and the rows, and then marks the folder as finished.
 
   Args:
@@ -76,10 +76,11 @@ def end(folder: Path, here: Mapping[str, Any], probs: np.ndarray, data: Dataset)
     here: inputs of this call, from `today`.
     probs: float32 [N, C].
     data: the data set.
+    told: what the probabilities come from beside the labels, see `LabelIssues.told`.
   """
   storage.write_bytes(folder / 'probs.npy', _npy(probs))
   storage.write_parquet(folder / 'find.parquet', _rows(data), formats.stamped(formats.FIND, {}))
-  done = {'finished': True, **here, 'sha256': hashlib.sha256(_npy(probs)).hexdigest()}
+  done = {'finished': True, **here, 'told': list(told), 'sha256': hashlib.sha256(_npy(probs)).hexdigest()}
   formats.write_json(formats.FIND, folder / 'find.json', done)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from noisyjax.analysis import feature_columns
 from noisyjax.analysis.out_of_fold import out_of_fold
-from noisyjax.data import features as features_, labels as labels_, objects, plausible, probs as own_probs
+from noisyjax.data import features as features_, labels as labels_, objects, pixels, plausible, probs as own_probs
 from noisyjax.data.column import column_of
 from noisyjax.data.label_notes import missing_note, position_note
 from noisyjax.estimate import confident, scoring
+from noisyjax.runs import result
 from noisyjax.system.errors import UserError, check_choice, listed, one_line
 from noisyjax.system.log import log
 
@@ -37,6 +39,9 @@ class LabelIssues:
     probs: float32 [N, C], in the order of the input, as are `corrected` and the truth of `audit`.
     noise_rate: estimated fraction of wrong labels.
     classes: C class names.
+    in_features: columns of `feature_columns.columns` in this order, with pretrained features; otherwise {}. Ranking and
+      flags do not depend on them.
+    told: what pretrained networks bring, such as "pretrained: ImageNet-1k"; () if there are none.
   """
 
   row: np.ndarray
@@ -47,10 +52,13 @@ class LabelIssues:
   probs: np.ndarray
   noise_rate: float
   classes: tuple[str, ...]
+  in_features: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  told: tuple[str, ...] = ()
 
   def columns(self) -> dict[str, np.ndarray]:
     """Returns the columns of the table, an argument for `pandas.DataFrame`."""
-    return {name: getattr(self, name) for name in ('row', 'given', 'suggested', 'score', 'flagged')}
+    own = {name: getattr(self, name) for name in ('row', 'given', 'suggested', 'score', 'flagged')}
+    return own | dict(self.in_features)
 
   def to_frame(self) -> Any:
     """Returns a pandas data frame, the most suspicious label first: `columns`, and columns with cleanlab's names.
@@ -121,6 +129,7 @@ class LabelIssues:
       'flags and a rate that is too high',
     ]
     pairs = [one_line(f'{self.classes[i]} → {self.classes[j]} ({n:,})') for i, j, n in self.confusions()[:5]]
+    lines += [f'told: {"; ".join(self.told)}'] if self.told else []
     return '\n'.join([*lines, *([f'most often (given → suggested): {", ".join(pairs)}'] if pairs else [])])
 
 
@@ -148,7 +157,7 @@ def find_label_issues(
     probs: probabilities [N, C] of a model that was not trained on the row; nothing is trained then. The columns of a
       data frame may be named after the classes.
     features: pretrained model, such as 'efficientnet_lite0', on whose features of the images linear layers are trained;
-      '' = none.
+      '' = none. Neighbours, near duplicates and outliers among the features become further columns.
     folds: number of folds; one network is trained for each, on all other folds.
     config: config of the training; None = `in_memory.recipe`, or `in_memory.probe` on features. The noise fields
       and all data fields except `data.seed`, which draws the folds, are ignored.
@@ -168,7 +177,7 @@ def find_label_issues(
     classes = declared or None if classes is None else classes
   if labels is None:
     raise UserError('labels: missing; expected one label per image.')
-  if images is not None and probs is None:
+  if images is not None and (probs is None or features):
     images, read = objects.images_of(images, features_.extractor(features).weights.size if features else 0)
     for note in read:
       log.warning('%s', note)
@@ -206,7 +215,25 @@ def find_label_issues(
   order = np.argsort(-wrong, kind='stable')  # NaN comes last
   rate = 1 - float(np.trace(joint))
   suggested = probs.argmax(1).astype(np.int32)
-  return LabelIssues(order, labels[order], suggested[order], wrong[order], flagged[order], probs, max(rate, 0.0), names)
+  more, told = {}, ()
+  if features and images is not None:
+    by, cache = features_.extractor(features), config is None or config.data.cache
+    pictures, _ = pixels.normalised(images)
+    space = features_.extract(pictures, by, cache)[:, 0, 0].astype(np.float32)  # kept since the training
+    more = {name: values[order] for name, values in feature_columns.columns(space, pictures, labels, suggested).items()}
+    told = tuple(sorted(result.pretraining([by.weights.data], names)))
+  return LabelIssues(
+    order,
+    labels[order],
+    suggested[order],
+    wrong[order],
+    flagged[order],
+    probs,
+    max(rate, 0.0),
+    names,
+    more,
+    told,
+  )
 
 
 @functools.partial(jax.jit, static_argnames=('kind', 'score'))

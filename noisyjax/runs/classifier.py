@@ -9,10 +9,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from noisyjax.config.override import override
+from noisyjax.config.plan import Plan
 from noisyjax.data import features, labels, objects
 from noisyjax.data.column import column_of, number
 from noisyjax.data.training import TrainData
-from noisyjax.runs import in_memory
+from noisyjax.runs import in_memory, result
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
 
@@ -27,6 +28,7 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
     classes_: sorted labels in `y`, [C], without the values for "unlabeled": -1, None and NaN.
     shape_: shape (H, W, C) of the images that the estimator takes.
     trained_: the trained networks, a `noisyjax.runs.in_memory.Trained`.
+    told_: what pretrained networks bring, such as "pretrained: ImageNet-1k"; () if there are none.
   """
 
   def __init__(
@@ -96,8 +98,12 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
     checked = checked[0] if checked else np.full(len(images), -1, np.int32)
     weight = None if sample_weight is None else _weights(sample_weight, len(images))
     data = TrainData(self._rows(images), given, checked, len(names), weight=weight)
-    self.trained_ = in_memory.fit(self._config(), data)
+    config = self._config()
+    self.trained_ = in_memory.fit(config, data)
     self.classes_ = _typed(names, y)
+    before = [weights.data for weights in result.pretrained_weights(Plan.of(config))]
+    before += [features.extractor(self.features).weights.data] if self.features else []
+    self.told_ = tuple(sorted(result.pretraining(before, names)))
     self.shape_ = images.shape[1:]
     return self
 

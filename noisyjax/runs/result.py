@@ -2,7 +2,7 @@
 
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +119,9 @@ def knowledge(plan: Plan, prepared: Prepared) -> list[str]:
   its networks or features were trained on before, with those of the classes that they have learnt there.
   """
   told = set(plan.config.told)
-  for data in {weights.data for weights in pretrained_weights(plan)} | {prepared.data.pretrained} - {''}:
-    told.add(f'pretrained: {data}')
-    if known := class_names.learnt(data, prepared.classes):
-      told.add(f'{data} has classes of these names: {listed(known)}')
+  told |= pretraining(
+    [*(weights.data for weights in pretrained_weights(plan)), prepared.data.pretrained], prepared.classes
+  )
   for phase in plan.phases:
     needs, own = phase.method.needs, phase.config
     for what, told_as in (('rate', 'noise rate'), ('matrix', 'transition matrix')):
@@ -133,6 +132,21 @@ def knowledge(plan: Plan, prepared: Prepared) -> list[str]:
   if prepared.validation is not None and plan.config.data.val_labels == 'verified':
     told.add(f'{len(prepared.val_rows)} verified validation labels')
   return sorted(told)
+
+
+def pretraining(sources: Iterable[str], classes: Sequence[str]) -> set[str]:
+  """Returns what pretrained networks bring, in words: what they were trained on, and which classes they know of it.
+
+  Args:
+    sources: names of what networks were trained on before, such as "ImageNet-1k"; '' = nothing.
+    classes: class names of the data.
+  """
+  told = set()
+  for data in {*sources} - {''}:
+    told.add(f'pretrained: {data}')
+    if known := class_names.learnt(data, classes):
+      told.add(f'{data} has classes of these names: {listed(known)}')
+  return told
 
 
 def pretrained_weights(plan: Plan) -> list[Weights]:

@@ -197,6 +197,12 @@ def test_a_calibrated_threshold_is_the_lowest_that_reaches_the_target():
   assert 0.8 < done.entry['temperature'] < 1.25  # the planted confidence is calibrated
   lower = thresholds.calibrated(rule, np.zeros(4, int), np.array([0.9, 0.8, 0.8, 0.1]), np.ones(4, bool), np.ones(4), 1)
   assert lower == np.inf  # four of four: the bound is 0.51
+  score = np.repeat([0.9, 0.8, 0.7, 0.6], 100)
+  right = np.repeat([True, True, False, False], [100, 98, 2, 200])  # two wrong ones are at 0.8
+  found = thresholds.calibrated(rule, np.zeros(400, int), score, right, np.ones(400), 2)
+  assert found.tolist() == [0.8, 0.8]
+  right[150:200] = False
+  assert thresholds.calibrated(rule, np.zeros(400, int), score, right, np.ones(400), 2).tolist() == [0.9, 0.9]
   none = apply.dry_run(rules.build('promote', {'by': 'calibrated'}), evidence, rows, CLASSES)
   assert not none.decisions and none.entry['threshold'] is None and 'no threshold' in none.entry['stopped'][0]
 
@@ -244,6 +250,14 @@ def test_the_estimate_follows_the_shares_of_the_other_rows():
   assert real < 0.7
   assert_allclose(done.entry['estimate']['classes']['dog']['precision'], real, atol=0.05)
   assert done.entry['estimate']['classes']['dog']['low'] < real
+
+
+def test_frozen_rows_that_stand_unlabeled_show_no_label_to_a_rule():
+  rows, *_ = planted()
+  places = np.flatnonzero(rows.label >= 0)[:9]
+  met = rules.as_unlabeled(rows, places)
+  assert {*met.label[places], *met.given_label[places], *met.verified[places]} == {-1}
+  assert (np.delete(met.label, places) == np.delete(rows.label, places)).all() and (rows.label[places] >= 0).all()
 
 
 def test_predictions_that_tell_nothing_leave_the_shares_as_they_are():

@@ -18,7 +18,8 @@ def declare(values: FlagValues) -> None:
   shared.define_branch(values)
   text = 'Rule with its parameters, NAME:param=value,param=value; NAME may be the path of a file.'
   flags.DEFINE_string('rule', '', text, flag_values=values)
-  flags.DEFINE_string('analysis', '', 'For --rule: evidence.parquet of a round of a loop.', flag_values=values)
+  text = 'For --rule: evidence.parquet of a round of a loop, or RUN/analysis/best.parquet of analyze.'
+  flags.DEFINE_string('analysis', '', text, flag_values=values)
   text = 'For --rule: labels that its precision is estimated on; verified ones, or given ones too.'
   flags.DEFINE_enum('frozen', 'verified', ['verified', 'given'], text, flag_values=values)
   flags.DEFINE_string(
@@ -53,15 +54,21 @@ def run(values: FlagValues) -> None:
 
 def _of_rule(values: FlagValues, table: store.Table, folder: Path) -> int:
   from noisyjax.loop import rule_proposals
-  from noisyjax.rules import apply, evidence, rule
+  from noisyjax.rules import apply, evidence, of_analysis, rule
 
   for flag, parameter in (('n', 'total'), ('min_score', 'threshold')):
     if values[flag].value:
       raise UserError(f'--{flag}: is not taken with --rule; expected its parameter: --rule={values.rule}:{parameter}=…')
   if not values.analysis:
-    raise UserError('--analysis: missing; a rule expects evidence.parquet of a round of a loop.')
+    raise UserError(
+      '--analysis: missing; a rule expects RUN/analysis/best.parquet of analyze, or evidence.parquet of a loop.'
+    )
   asked = rule.parsed(values.rule)
-  found = evidence.read(reading.file_of(values.analysis, '--analysis'), table.rows)
+  file = reading.file_of(values.analysis, '--analysis')
+  if file.with_suffix('.json').exists():  # an analysis, whose summary is written last
+    found = of_analysis.read(file, table.version, asked.in_sample)
+  else:
+    found = evidence.read(file, table.rows)
   truth = rule_proposals.frozen(table.rows, values.frozen == 'given')
   outcome = rule_proposals.propose(table, asked, found, truth, folder, values.images)
   say(*apply.told(outcome))

@@ -2,11 +2,15 @@
 PYTHON ?= $(firstword $(foreach p,python3.12 python3.11 python3.13 python3,$(shell $(p) --version >/dev/null 2>&1 && echo $(p))))
 BIN := .venv/bin
 
-.PHONY: demo docs fuzz lint notebook test test-slow test-wheel venv
+.PHONY: demo docs fuzz lint loop notebook test test-slow test-wheel venv
 
 # The main job on scikit-learn's digits: four methods on the same noisy labels, one table, one picture.
 demo: .venv/installed
 	$(BIN)/python launch.py sweep --config=configs/digits.py --sweep=configs/sweeps/digits.py --workdir=runs/demo
+
+# 100 digits with a label, 1,338 without: a loop labels them, beside its controls; a table and runs/loop/report.html.
+loop: .venv/installed
+	$(BIN)/python launch.py loop --config=configs/loop/digits.py --workdir=runs/loop
 
 test: .venv/installed-dev lint
 	$(BIN)/python -m pytest

@@ -31,6 +31,11 @@ SKIPPED = {
 ROWS = '--config.data.train=0:500 --config.data.val=160:200 --config.data.test=500:600'
 SMALL = (
   ('make demo', 'python launch.py sweep --config=digits --sweep=digits --workdir=runs/demo --config.epochs=1'),
+  (
+    'make loop',
+    'python launch.py loop --config=configs/loop/digits.py --workdir=runs/loop --config.epochs=1 --config.loop.folds=2 '
+    '--config.loop.rounds=1 --config.loop.controls=()',
+  ),
   ('weak_supervision/model_1.py', f'{ROWS} --config.epochs=1'),
   (
     'weak_supervision/model_2.py',

@@ -15,6 +15,7 @@ from noisyjax.cli import (
   help,
   inspect,
   kfold,
+  loop,
   predict,
   report,
   review,
@@ -28,7 +29,21 @@ from noisyjax.system import version
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log, plain, say, show
 
-_ONE_EACH = (train, kfold, sweep, predict, find, analyze, features, inspect, report, review, strategies, fields)
+_ONE_EACH = (
+  train,
+  kfold,
+  sweep,
+  loop,
+  predict,
+  find,
+  analyze,
+  features,
+  inspect,
+  report,
+  review,
+  strategies,
+  fields,
+)
 COMMANDS = (*(m.COMMAND for m in _ONE_EACH), *table.COMMANDS)
 HELP = {'--help', '-help', '-h', '-?', '--helpshort', '--helpfull'}
 VERSION = {'--version', '-version'}

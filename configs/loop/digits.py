@@ -1,0 +1,54 @@
+"""scikit-learn's digits: 100 labeled images and 1,338 without a label, which four rounds of a loop label.
+
+python launch.py loop --config=configs/loop/digits.py --workdir=runs/loop
+"""
+
+from configs.loop import common
+from noisyjax.system.errors import check_choice
+
+
+def get_config(form: str = 'unlabeled'):
+  check_choice('form', form, ('unlabeled', 'noisy'))
+  c = common.get_config()
+  c.epochs = 10
+  c.steps_per_epoch = 30
+  c.batch_size = 32
+  c.balance = True  # easy classes are promoted first
+  c.model.name = 'small_cnn'
+  c.model.small_cnn.widths = (16, 32, 64)
+  c.model.conv = 'matmul'
+  c.model.mean, c.model.std = (78.0,), (96.0,)
+  c.optim.lr = 0.1
+  c.schedule.name = 'one_cycle'
+  c.augment.weak = ('crop', 'rotate')
+  c.augment.strong = ('crop', 'rotate', 'cutout')
+  c.augment.pad = 1
+  c.augment.cutout = 3
+  c.data.source = 'digits'
+  c.data.channels = 1
+  c.data.val = ''
+  c.data.labeled = 100
+  c.checkpoint.every = '1000 epochs'
+  c.loop.seeds = 2
+  back = ('demote_changed', {'threshold': 0.5})
+  promote = lambda threshold, agreement, **more: (
+    'promote',
+    {'threshold': threshold, 'agreement': agreement, 'floor': 0.85, **more},
+  )
+  c.loop.rules = (
+    (promote(0.95, 1.0),),
+    (back, promote(0.9, 0.9)),
+    (back, promote(0.8, 0.8, neighbours=True)),
+    (back, promote(0.6, 0.7, neighbours=True)),
+  )
+  if form == 'noisy':
+    c.data.labeled, c.data.trusted = 0, 0.1
+    c.noise.kind, c.noise.rate = 'symmetric', 0.4
+    repair = ('relabel_high_loss', {'threshold': 0.5, 'confidence': 0.7})
+    c.loop.rules = (
+      (repair,),
+      (repair, ('confident_learning', {'action': 'unlabel'}), ('promote', {'threshold': 0.8})),
+    )
+  c.loop.final = 1
+  c.loop.controls = (('longer', {}), ('fixmatch', {'strategy.name': 'fixmatch', 'strategy.fixmatch.ratio': 4}))
+  return c

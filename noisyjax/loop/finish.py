@@ -1,0 +1,164 @@
+"""The end of a loop: ordinary runs on its versions and on version 0, which alone are scored on the test rows.
+
+Every run trains on all training rows of its version. `version=r` are runs on the version of round r, all at the same
+steps. `control=NAME` are runs on version 0 with the passes of the whole loop: of all its rounds and of one run on the
+chosen version. `axis=NAME` are runs on the chosen version with other settings, so that what labels do and what settings
+do can be told apart. Nothing here changes which version is chosen.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from noisyjax.config.check import plan_of
+from noisyjax.config.override import override
+from noisyjax.config.plan import Plan
+from noisyjax.engine import passes
+from noisyjax.loop import annotator, round as round_
+from noisyjax.loop.ground import Ground
+from noisyjax.loop.round import Record
+from noisyjax.reports import collection, formatting
+from noisyjax.reports.tables import Cell, Spread, Table
+from noisyjax.runs import launch
+from noisyjax.system.errors import Diverged
+from noisyjax.tables.rows import TEST
+
+
+class Final(NamedTuple):
+  """The runs of one line of the table.
+
+  Attributes:
+    name: such as "version=3".
+    round: number of the round whose version they train on.
+    about: in words.
+    results: result.json of each seed that did not diverge.
+  """
+
+  name: str
+  round: int
+  about: str
+  results: list[dict[str, Any]]
+
+
+def run(ground: Ground, done: Sequence[Record]) -> list[Final]:
+  """Executes the final runs; finished ones are kept. Without test rows there are those on the chosen version alone."""
+  planned = list(_planned(ground, done)) if ground.settings.final else []
+  if not (ground.first.rows.split == TEST).any():
+    planned = [line for line in planned if line[0] == f'version={round_.best(done)["round"]}']
+  jobs = []
+  for name, _, _, config in planned:
+    for seed in range(ground.settings.final):
+      own = config.copy_and_resolve_references()
+      own.seed = ground.recipe.seed + seed
+      jobs.append(launch.Job(plan_of(own), ground.folder / 'final' / f'{name},seed={seed}', page=False))
+  results = launch.launch(jobs, ground.load)
+  out, each = [], ground.settings.final
+  for i, (name, number, about, _) in enumerate(planned):
+    mine = [found for found in results[i * each : (i + 1) * each] if not isinstance(found, Diverged)]
+    out.append(Final(name, number, about, mine))
+  return out
+
+
+def _planned(ground: Ground, done: Sequence[Record]) -> Iterator[tuple[str, int, str, ConfigDict]]:
+  """Yields name, round, description and config of each line."""
+  best = round_.best(done)
+  ends = {0, best['round']}
+  for record in done:
+    if ground.settings.scored == 'ends' and record['round'] not in ends:
+      continue
+    words = ['version 0: as the source labels it'] if not record['round'] else [f'version of round {record["round"]}']
+    words += ['chosen by frozen labels'] * (record is best) + ['did not help'] * (not record['helped'])
+    yield f'version={record["round"]}', record['round'], ', '.join(words), ground.on(record['version'])
+  for name, fields in ground.settings.controls:
+    config = ground.on(done[0]['version'])
+    override(config, fields, f'loop.controls: {name}')
+    config.epochs = _epochs(config, budget(ground, done))
+    yield f'control={name}', 0, f'version 0, {config.strategy.name}, with the passes of the whole loop', config
+  for name, fields in ground.settings.axes:
+    config = ground.on(best['version'])
+    override(config, fields, f'loop.axes: {name}')
+    changed = ', '.join(f'{field}={value}' for field, value in fields.items())
+    yield f'axis={name}', best['round'], f'chosen version, other settings: {changed}', config
+
+
+def budget(ground: Ground, done: Sequence[Record]) -> float:
+  """Returns the passes of all rounds and of one run on the chosen version."""
+  return sum(record['passes'] for record in done) + _passes(ground.plan)
+
+
+def _passes(plan: Plan) -> float:
+  """Returns the passes of a run, those of predictions between epochs aside."""
+  rows = lambda own: own.steps_per_epoch * own.batch_size
+  return sum(p.epochs * rows(p.config) * passes.step_passes(p.method) / passes.BATCH for p in plan.phases)
+
+
+def _epochs(config: ConfigDict, most: float) -> int:
+  """Returns the epochs with which a run has so many passes."""
+  return max(1, int(config.epochs * most / _passes(plan_of(config))))
+
+
+def balanced(result: dict[str, Any]) -> float | None:
+  """Returns the mean recall of the classes on the test rows, by the reported epoch; None without test rows."""
+  if not (classes := result['audit'].get('report')):
+    return None
+  return float(np.mean([classes[name]['recall'] for name in result['data']['classes']]))
+
+
+def table(ground: Ground, done: Sequence[Record], finals: Sequence[Final]) -> Table:
+  """Writes the table of the final runs, or of the rounds where there are none, and returns it."""
+  tests = ('test: last', 'balanced', 'mean of last 10', 'oracle')
+  head = ('runs', 'what', 'labels', 'frozen labels right', *tests, 'passes')
+  lines: list[Sequence[Cell]] = []
+  of_round = {record['round']: record for record in done}
+  for final in finals or [Final(f'version={r["round"]}', r['round'], '', []) for r in done]:
+    record = of_round[final.round]
+    version = final.name.startswith('version=')
+    share = lambda values, rows=0: _spread(values, rows)
+    audits = [result['audit'] for result in final.results]
+    rows = audits[0]['test_rows'] if audits else 0
+    lines.append(
+      (
+        final.name,
+        final.about,
+        f'{record["labeled"]:,}',
+        _frozen(record) if version else None,
+        share([audit.get('last') for audit in audits], rows),
+        share([balanced(result) for result in final.results]),
+        share([audit.get('mean_last_10') for audit in audits]),
+        share([audit.get('oracle') for audit in audits]),
+        f'{np.mean([result["passes"] for result in final.results]):,.0f}' if final.results else None,
+      )
+    )
+  notes = [
+    'mean ± sample standard deviation (seeds) [95 % interval (Wilson) for the number of rows]. Versions are chosen by '
+    'the frozen labels of version 0; test rows took no part. oracle: best epoch by the test rows, no result.',
+  ]
+  if answers := sum(record['answers'] for record in done):
+    notes.append(f'Told: {annotator.told(answers)}. Not to be ranked with loops that were told nothing.')
+  if done[0]['in_sample']:
+    notes.append('In-sample: the networks judged rows that they trained on.')
+  made = Table(head, lines, notes)
+  collection.write_table(ground.folder, made)
+  return made
+
+
+def _frozen(record: Record) -> Spread:
+  score = record['score']
+  found = formatting.mean_std(score['seeds'])
+  std = None if found is None or found[1] is None else 100 * found[1]
+  low, high = score['interval']
+  return Spread(100 * score['accuracy'], std, len(score['seeds']), (100 * low, 100 * high))
+
+
+def _spread(values: Sequence[float | None], rows: int) -> Spread | None:
+  found = formatting.mean_std(values)
+  if found is None:
+    return None
+  mean, std = found
+  interval = None
+  if rows:
+    low, high = formatting.wilson(mean, rows)
+    interval = (100 * low, 100 * high)
+  return Spread(100 * mean, None if std is None else 100 * std, len(values), interval)

@@ -1,0 +1,131 @@
+"""What is the same in all rounds of a loop: the first version, the folds, the frozen labels, and the data."""
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from noisyjax.config.check import plan_of
+from noisyjax.config.plan import Plan
+from noisyjax.config.resolved import difference
+from noisyjax.data import on_table, prepare
+from noisyjax.data.row_ids import row_ids
+from noisyjax.loop import compare, first_version, folds
+from noisyjax.loop.evidence_of import uses_unlabeled
+from noisyjax.loop.settings import Settings
+from noisyjax.runs import identity, run
+from noisyjax.system import formats, storage
+from noisyjax.tables import store, versions
+from noisyjax.tables.versions import Version
+
+AUTHOR = 'rule:loop'
+# Settings that say only when a loop ends and how it is scored: the same loop may go on with others.
+LATER = ('rounds', 'patience', 'passes', 'final', 'controls', 'axes', 'scored')
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ground:
+  """What all rounds share.
+
+  Attributes:
+    folder: of the loop.
+    recipe: config of its runs.
+    settings: of the loop.
+    plan: of `recipe`.
+    first: version 0.
+    place_of: int64 [R], place in the table of each row of the source; -1 = none.
+    fold_of: int64 [N], fold of each row of the table; -1 = none.
+    files: files with the row numbers of each fold.
+    frozen: int32 [N], frozen labels, see `compare.frozen_labels`.
+    loaded: the data set; holds true labels, which only `truth` and the audit of the final runs read.
+  """
+
+  folder: Path
+  recipe: ConfigDict
+  settings: Settings
+  plan: Plan
+  first: Version
+  place_of: np.ndarray
+  fold_of: np.ndarray
+  files: list[Path]
+  frozen: np.ndarray
+  loaded: prepare.Loaded
+
+  @property
+  def table(self) -> Path:
+    return self.folder / 'table'
+
+  @property
+  def unlabeled_train(self) -> bool:
+    return uses_unlabeled(self.plan)
+
+  @property
+  def load(self) -> run.Load:
+    """Loads the data of a run without reading the source again."""
+    return functools.partial(prepare.prepare, found=self.loaded)
+
+  def on(self, version: str, **fields: Any) -> ConfigDict:
+    """Returns the config of a run on a version; `fields` are fields of `config.data`."""
+    config = self.recipe.copy_and_resolve_references()
+    config.data.table = f'{self.table}@{version}'
+    for name, value in fields.items():
+      config.data[name] = value
+    return config
+
+  def truth(self) -> np.ndarray:
+    """Returns the true labels of the rows of the table, int32 [N]: for the simulated person alone."""
+    out = np.full(len(self.first.rows), -1, np.int32)
+    there = self.place_of >= 0
+    out[self.place_of[there]] = self.loaded[1][there]
+    return out
+
+
+def of(recipe: ConfigDict, settings: Settings, folder: Path) -> Ground:
+  """Makes the table and the folds of a loop, unless they are there.
+
+  Raises:
+    Stale: the folder holds a loop with another config or other folds.
+    UserError: the data are invalid, or a class has too few labels.
+  """
+  plan = plan_of(recipe)
+  recipe = plan.config
+  _check_same(folder, plan, settings)
+  if not (folder / 'table' / 'table.json').exists():
+    first_version.of_config(recipe, folder / 'table', AUTHOR)
+  first = versions.read(folder / 'table', store.facts(folder / 'table')['first'])
+  loaded = prepare.load(recipe)
+  place_of = first.rows.places(row_ids(loaded[0]))
+  placed = on_table.placed(loaded[0], _named(recipe, f'{folder / "table"}@{first.name}').data)
+  parts = folds.drawn(placed.data, placed.parts.train, settings.folds, recipe.data.seed)
+  fold_of = np.full(len(first.rows), -1, np.int64)
+  for number, rows in enumerate(parts):
+    fold_of[place_of[rows]] = number
+  files = folds.write(folder / 'folds', parts)
+  frozen = compare.frozen_labels(first.rows, settings.folds)
+  return Ground(folder, recipe, settings, plan, first, place_of, fold_of, files, frozen, loaded)
+
+
+def _named(recipe: ConfigDict, table: str) -> ConfigDict:
+  config = recipe.copy_and_resolve_references()
+  config.data.table = table
+  return config
+
+
+def _check_same(folder: Path, plan: Plan, settings: Settings) -> None:
+  """Writes loop.json, or raises Stale if it is of another loop."""
+  whole = json.loads(json.dumps(dataclasses.asdict(settings)))
+  now = {**identity.plain(plan), 'loop': whole}
+  path = folder / 'loop.json'
+  if path.exists():
+    then = formats.read_json(formats.LOOP, path)
+    fixed = lambda config: {**config, 'loop': {k: v for k, v in config['loop'].items() if k not in LATER}}
+    if lines := difference(fixed(then), fixed(now)):
+      raise identity.stale(folder, 'holds a loop of another config', lines)
+    if then == now:
+      return
+  storage.make_folder(folder)
+  formats.write_json(formats.LOOP, path, now)

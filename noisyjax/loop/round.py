@@ -1,0 +1,189 @@
+"""One round: decide on the best version so far, commit, train the new version, and compare it with that version.
+
+A round writes into W/round=r: rules.json (what the rules propose), fold=k,seed=s (its runs), evidence.parquet and, when
+it is done, round.json. Whatever is there is kept: a round that was killed goes on where it was.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from noisyjax.config.check import plan_of
+from noisyjax.loop import annotator, compare, decide
+from noisyjax.loop.columns_of import columns_of
+from noisyjax.loop.evidence_of import Judge, gathered
+from noisyjax.loop.ground import Ground
+from noisyjax.rules import evidence as evidences
+from noisyjax.runs import launch
+from noisyjax.system import formats, storage
+from noisyjax.system.errors import Diverged
+from noisyjax.tables import store, versions
+from noisyjax.tables.rows import LABELED, TRAIN
+from noisyjax.tables.versions import Version
+
+Record = dict[str, Any]  # the content of round.json
+RIGHT = 'frozen_right'  # column of evidence.parquet: whether the row's frozen label is predicted; -1 = it has none
+
+
+class Waits(Exception):
+  """A person has to decide on the proposals of a round."""
+
+
+def place(ground: Ground, number: int) -> Path:
+  return ground.folder / f'round={number}'
+
+
+def best(done: Sequence[Record]) -> Record:
+  """Returns the round whose version is best by the frozen labels: of equal ones the first."""
+  return max(done, key=rank)
+
+
+def rank(record: Record) -> tuple[float, float]:
+  return record['score']['accuracy'], -record['score']['loss']
+
+
+def first(ground: Ground) -> Record:
+  """Trains and scores version 0."""
+  return _scored(ground, 0, ground.first, {'branch': store.MAIN, 'parent': '', 'rules': []}, None)
+
+
+def later(ground: Ground, number: int, done: Sequence[Record], reject: bool = False) -> Record:
+  """Decides, trains and compares; or returns a record with the key "ended" that says why there is no new version.
+
+  Args:
+    ground: of the loop.
+    number: of the round, from 1.
+    done: records of the rounds before.
+    reject: a person takes none of the proposals of this round.
+
+  Raises:
+    Waits: a person has to decide first.
+  """
+  folder, parent = place(ground, number), done[-1] if ground.settings.forward else best(done)
+  branch = done[-1]['branch'] if parent is done[-1] else f'round-{number}'
+  if branch not in store.branches(ground.table):
+    store.make_branch(ground.table, branch, parent['version'])
+  table = store.Table(ground.table, branch)
+  entries = folder / 'rules.json'
+  if table.version.name == parent['version']:
+    evidence = evidences.read(place(ground, parent['round']) / 'evidence.parquet', table.rows)
+    asked = decide.asked(ground.settings.rules_of(number), evidence, table.version, ground.frozen)
+    storage.make_folder(folder)
+    formats.write_json(formats.LOOP, entries, {'rules': asked.entries})
+    if not sum(int(mine.sum()) for mine in asked.heard):
+      return _ended(folder, number, 'no rule proposes anything')
+    if reject:
+      return _ended(folder, number, 'every proposal was rejected', final=True)
+    _decide(ground, table, asked, number, done)
+  facts = {'round': number, 'evidence': parent['evidence'], 'decide': ground.settings.decide}
+  version = decide.committed(table, parent['version'], number, facts)
+  if version is None:
+    return _ended(folder, number, 'every proposal was rejected: no decision changes a row', final=True)
+  if version.manifest.get('round', number) != number:
+    return _ended(folder, number, f'its decisions make the version of round {version.manifest["round"]} again')
+  about = {'branch': branch, 'parent': parent['version'], 'parent_round': parent['round']}
+  return _scored(ground, number, version, about | formats.read_json(formats.LOOP, entries), parent)
+
+
+def _decide(ground: Ground, table: store.Table, asked: decide.Asked, number: int, done: Sequence[Record]) -> None:
+  settings = ground.settings
+  if settings.decide == 'person':
+    if not len(table.pending()):
+      _wait(ground, table, asked, number)
+    return
+  if settings.decide == 'simulated':
+    left = settings.answers - sum(record['answers'] for record in done)
+    most = -(-left // max(1, settings.rounds - number + 1))
+    told = annotator.answers(
+      asked.questions(), table.rows, ground.truth(), table.classes, most, settings.error, ground.recipe.seed
+    )
+    decide.by_annotator(table, told, number)
+  decide.by_rules(table, asked, number)
+
+
+def _wait(ground: Ground, table: store.Table, asked: decide.Asked, number: int) -> None:
+  folder = place(ground, number)
+  path = folder / 'proposals.csv'
+  if not path.exists():  # it may hold what a person filled in
+    decide.for_person(table, asked, folder, ground.loaded[0].root)
+  branch = '' if table.branch == store.MAIN else f' --branch={table.branch}'
+  raise Waits(
+    f'round {number}: {sum(int(m.sum()) for m in asked.heard):,} proposals wait for a person, in {path}. Fill in or '
+    f'strike out rows, then: table decide --table={table.folder}{branch} --from={path}, and the same loop command goes '
+    'on. With --reject it takes none of them.'
+  )
+
+
+def _ended(folder: Path, number: int, why: str, final: bool = False) -> Record:
+  """Writes and returns the record of a round without a new version; `final`: there is no further round either."""
+  record = {'round': number, 'ended': why, 'final': final}
+  formats.write_json(formats.LOOP, folder / 'round.json', record)
+  return record
+
+
+def _scored(ground: Ground, number: int, version: Version, about: dict[str, Any], parent: Record | None) -> Record:
+  """Trains a version, gathers the evidence, compares it with the parent, and writes round.json."""
+  folder = place(ground, number)
+  judges = trained(ground, version.name, folder)
+  found = gathered(version, judges, ground.fold_of, ground.place_of, ground.unlabeled_train)
+  scored = compare.score(found.own, ground.frozen)
+  right = np.full(len(version.rows), -1, np.int8)
+  right[compare.judged(found.own, ground.frozen)] = scored.right
+  columns = columns_of(ground, version, found.evidence.predicted)
+  evidence = dataclasses.replace(found.evidence, columns={**columns, RIGHT: right})
+  evidences.write(folder / 'evidence.parquet', evidence, version.rows)
+  rows, manifest = version.rows, version.manifest
+  trains = (rows.split == TRAIN) & (rows.status == LABELED)
+  record = {
+    'round': number,
+    'version': version.name,
+    **about,
+    'changes': manifest['changes'],
+    'labeled': int(trains.sum()),
+    'labels': np.bincount(rows.label[trains], minlength=len(version.classes)).tolist(),
+    'answers': sum(by == annotator.AUTHOR and at == version.name for by, at in zip(rows.by, rows.version)),
+    'runs': [judge.name for judge in judges],
+    'steps': [judge.result.get('steps') for judge in judges],
+    'passes': sum(judge.result.get('passes', 0) for judge in judges),
+    'seconds': sum(judge.result['seconds'] for judge in judges),
+    'in_sample': evidence.in_sample,
+    'evidence': evidence.digest(),
+    'score': scored.told(),
+    'against_parent': None,
+    'helped': True,
+  }
+  if parent is not None:
+    before = evidences.read(
+      place(ground, parent['round']) / 'evidence.parquet', versions.read(ground.table, parent['version']).rows
+    ).columns[RIGHT]
+    both = (before >= 0) & (right >= 0)
+    record['against_parent'] = compare.paired(before[both] > 0, right[both] > 0, ground.recipe.seed)
+    record['helped'] = rank(record) > rank(parent)
+  formats.write_json(formats.LOOP, folder / 'round.json', record)
+  return record
+
+
+def trained(ground: Ground, version: str, folder: Path) -> list[Judge]:
+  """Trains the networks of a round, each without one fold; finished runs are kept.
+
+  Raises:
+    Diverged: a run diverged.
+  """
+  settings = ground.settings
+  judges, jobs = [], []
+  for seed in range(settings.seeds):
+    for fold in range(settings.folds) if settings.folds else (-1,):
+      config = ground.on(version, test='', hold=f'@{ground.files[fold]}' if fold >= 0 else '')
+      config.seed = ground.recipe.seed + seed
+      name = f'fold={fold},seed={seed}' if fold >= 0 else f'seed={seed}'
+      jobs.append(launch.Job(plan_of(config), folder / name, page=False))
+      judges.append((fold, seed))
+  found = []
+  for job, (fold, seed), result in zip(jobs, judges, launch.launch(jobs, ground.load)):
+    if isinstance(result, Diverged):
+      raise result
+    found.append(Judge(job.workdir, f'{folder.name}/{job.workdir.name}', fold, seed, result))
+  return found

@@ -1,0 +1,493 @@
+"""A tiny loop, whole: what it may know, what it keeps when it is killed, and how it ends."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+import runs
+from noisyjax.loop import (
+  annotator,
+  compare,
+  decisions_file,
+  ground as ground_,
+  round as round_,
+  settings,
+)
+from noisyjax.loop.loop import loop
+from noisyjax.loop.page import write as write_page
+from noisyjax.loop.several import several
+from noisyjax.rules import evidence as evidences
+from noisyjax.runs import predict
+from noisyjax.system import formats, lock, storage
+from noisyjax.system.errors import UserError
+from noisyjax.tables import journal, store, verify, versions
+from noisyjax.tables.decisions import Decision
+from noisyjax.tables.rows import LABELED, TEST, TRAIN, UNLABELED
+
+PROMOTE, MORE = (('promote', {'threshold': 0.0, 'total': total}) for total in (20, 40))
+BAD = """
+import dataclasses
+import numpy as np
+from noisyjax.rules.rule import Base, proposed
+from noisyjax.tables.rows import UNLABELED
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule(Base):
+  why = 'wrong on purpose'
+
+  def propose(self, evidence, rows, classes):
+    return proposed(rows.status == UNLABELED, 'label', (evidence.predicted + 1) % len(classes), np.ones(len(rows)))
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+  """Without pictures, which take longer than such a loop."""
+  monkeypatch.setattr('noisyjax.loop.page.write', lambda *_: None)
+
+
+def data(path, **changed):
+  """128 rows of three classes, 40 of them labeled, rightly; 40 test rows."""
+  found = runs.arrays()
+  labels = np.where((np.arange(168) < 40) | (np.arange(168) >= 128), found['true'], -1).astype(np.int32)
+  return runs.npz(path, **{'labels': labels, 'verified': np.full(168, -1, np.int32)} | changed)
+
+
+def config(path, **loop_fields):
+  c = runs.recipe(path, epochs=2, steps_per_epoch=4, data__val='', data__train='0:128', select='last', optim__lr=0.02)
+  with c.unlocked():
+    c.loop = settings.get_config().loop
+  own = {'rounds': 2, 'folds': 2, 'final': 1, 'rules': ((PROMOTE,), (MORE,)), 'patience': 0, **loop_fields}
+  for name, value in own.items():
+    c.loop[name] = value
+  return c
+
+
+@pytest.fixture(scope='module')
+def npz(tmp_path_factory):
+  return data(tmp_path_factory.mktemp('data') / 'data.npz')
+
+
+def records(folder) -> list[dict]:
+  """Returns what the rounds recorded, times and versions of rows that are not compared aside."""
+  found = [formats.read_json(formats.LOOP, p) for p in sorted(folder.glob('round=*/round.json'))]
+  for record in found:
+    record.pop('seconds', None)
+    for rule in record.get('rules', ()):
+      for run in rule['evidence']['runs']:
+        del run['weights']  # sealed with the config, which holds the paths of the loop
+  return found
+
+
+def outputs(folder) -> dict:
+  """Returns all that a loop decides, without times: records, evidence, the journal's decisions, versions."""
+  table = folder / 'table'
+  entries = [entry for entry, _ in journal.read(table / 'journal.jsonl')] if (table / 'journal.jsonl').exists() else []
+  return {
+    'records': records(folder),
+    'evidence': [storage.read_parquet(p)[0] for p in sorted(folder.glob('round=*/evidence.parquet'))],
+    'decisions': [(e['author'], e['branch'], e['decisions']) for e in entries],
+    'versions': versions.names(table),
+    'weights': {f'{p.parent.relative_to(folder)}': runs.weights(p.parent) for p in folder.glob('*/*/result.json')},
+    'audit': storage.read_json(folder / 'audit.json'),
+  }
+
+
+def assert_same(one, other) -> None:
+  if isinstance(one, dict):
+    assert one.keys() == other.keys()
+    for name in one:
+      assert_same(one[name], other[name])
+  elif isinstance(one, list | tuple):
+    assert len(one) == len(other)
+    for a, b in zip(one, other):
+      assert_same(a, b)
+  elif isinstance(one, np.ndarray):
+    np.testing.assert_array_equal(one, other)
+  else:
+    assert one == other
+
+
+@pytest.fixture(scope='module')
+def whole(npz, tmp_path_factory):
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr('noisyjax.loop.page.write', lambda *_: None)
+    folder = tmp_path_factory.mktemp('loop') / 'w'
+    return folder, loop(config(npz), folder)
+
+
+def test_a_loop_promotes_rows_compares_versions_and_scores_the_test_rows_once(whole):
+  folder, ended = whole
+  assert len(ended.done) == 3 and list(verify.verify(folder / 'table'))
+  first, second = ended.done[:2]
+  assert second['parent'] == first['version'] and second['labels'] > first['labels']
+  assert {c['action'] for c in second['changes']} == {'promote'}
+  assert second['steps'] == first['steps'] and len(second['runs']) == 2
+  against = second['against_parent']
+  assert first['score']['rows'] == 40
+  gain = second['score']['accuracy'] - first['score']['accuracy']
+  assert np.isclose(against['difference'], gain) and against['interval'][0] <= gain <= against['interval'][1]
+  manifest = versions.read_manifest(folder / 'table', second['version'])
+  (rule,) = manifest['rules']
+  assert (rule['rule'], rule['round'], manifest['round']) == ('promote', 1, 1)
+  assert rule['evidence']['runs'][0]['weights'] and manifest['evidence'] == first['evidence']
+  names = {final.name for final in ended.finals}
+  assert names == {'version=0', 'version=1', 'version=2', 'control=longer'}
+  assert all(final.results[0]['audit']['test_rows'] == 40 for final in ended.finals)
+  for path in folder.glob('round=*/*/result.json'):
+    assert formats.read_json(formats.RUN, path)['audit']['test_rows'] == 0, path
+
+
+def test_the_control_has_the_passes_of_the_whole_loop(whole):
+  _, ended = whole
+  of = {final.name: final.results[0] for final in ended.finals}
+  spent = sum(record['passes'] for record in ended.done) + of['version=0']['passes']
+  longer = of['control=longer']
+  assert 0.8 * spent < longer['passes'] < 1.2 * spent
+
+
+def test_a_finished_loop_is_kept(whole, npz, monkeypatch):
+  folder, ended = whole
+  monkeypatch.setattr('noisyjax.runs.networks.fit', lambda *_: pytest.fail('trained again'))
+  again = loop(config(npz), folder)
+  assert again.done == ended.done and str(again.table) == str(ended.table)
+
+
+def test_another_loop_in_the_folder_is_refused(whole, npz):
+  folder, _ = whole
+  other = config(npz)
+  other.optim.lr = 0.03
+  with pytest.raises(UserError, match='holds a loop of another config'):
+    loop(other, folder)
+  with pytest.raises(UserError, match=r'loop\.folds: 2 → 3'):
+    loop(config(npz, folds=3), folder)
+  with lock.held(folder), pytest.raises(lock.InUse, match='in use by'):
+    loop(config(npz), folder)
+
+
+def test_the_truth_and_the_test_rows_change_nothing_but_the_audit(whole, tmp_path):
+  folder, _ = whole
+  arrays = runs.arrays()
+  test = np.arange(168) >= 128
+  wrong = ((arrays['true'] + 1) % 3).astype(np.int32)
+  loop(config(data(tmp_path / 'truth.npz', true=wrong)), tmp_path / 'truth')
+  one, other = outputs(folder), outputs(tmp_path / 'truth')
+  assert one.pop('audit') != other.pop('audit')
+  assert_same(one, other)
+  images = np.where(test[:, None, None, None], 255 - arrays['images'], arrays['images']).astype(np.uint8)
+  labels = np.where(test, wrong, np.where(np.arange(168) < 40, arrays['true'], -1)).astype(np.int32)
+  loop(config(data(tmp_path / 'test.npz', images=images, labels=labels)), tmp_path / 'test')
+
+  def known(place):  # by name: ids of test rows, and with them the order of the rows and all names of versions, differ
+    out = []
+    for path in sorted(place.glob('round=*/evidence.parquet')):
+      columns, notes = storage.read_parquet(path)
+      rows = versions.read(place / 'table', notes['version']).rows
+      keep = rows.split == TRAIN
+      order = np.argsort(rows.name[keep])
+      found = {**columns, 'label': rows.label, 'by': rows.by, 'status': rows.status}
+      out.append({name: values[keep][order] for name, values in found.items() if name != 'id'})
+    return out
+
+  assert_same(known(folder), known(tmp_path / 'test'))
+  scores = lambda place: [(r['score'], r['against_parent'], r['labels']) for r in records(place)]
+  assert scores(folder) == scores(tmp_path / 'test')
+
+
+def labeled(rows):
+  return (rows.status == LABELED) & (rows.split == TRAIN)
+
+
+def grounded(npz, folder, **fields):
+  recipe, own = settings.parted(config(npz, **fields))
+  return ground_.of(recipe, own, folder)
+
+
+def test_a_label_changes_nothing_in_the_evidence_on_its_own_row(npz, tmp_path):
+  ground = grounded(npz, tmp_path)
+  table = store.Table(ground.table)
+  place = int(np.flatnonzero(labeled(table.rows))[0])
+  other = table.classes[(table.rows.label[place] + 1) % 3]
+  table.decide('person:x', [Decision(str(table.rows.id[place]), 'label', other)])
+  changed = table.commit('another label', 'person:x')
+  own = []
+  for version, name in ((ground.first, 'a'), (changed, 'b')):
+    judges = round_.trained(ground, version.name, tmp_path / name)
+    own.append(round_.gathered(version, judges, ground.fold_of, ground.place_of, ground.unlabeled_train).evidence)
+  np.testing.assert_array_equal(own[0].probs[place], own[1].probs[place])
+  fold = ground.fold_of == ground.fold_of[place]
+  mine, others = labeled(ground.first.rows) & fold, labeled(ground.first.rows) & ~fold
+  np.testing.assert_array_equal(own[0].probs[mine], own[1].probs[mine])
+  assert (own[0].probs[others] != own[1].probs[others]).any()
+
+
+def test_evidence_is_of_the_selected_networks_where_the_last_epoch_is_not_the_best(npz, tmp_path):
+  c = config(npz, rounds=0, final=0)
+  c.data.train, c.data.val, c.select = '0:112', '0:16', 'best'
+  c.epochs, c.optim.lr, c.schedule.name = 6, 0.5, 'constant'
+  recipe, own = settings.parted(c)
+  ground = ground_.of(recipe, own, tmp_path)
+  judges = round_.trained(ground, ground.first.name, tmp_path / 'r')
+  assert any(judge.result['best_epoch'] != 6 for judge in judges), [judge.result['best_epoch'] for judge in judges]
+  found = round_.gathered(ground.first, judges, ground.fold_of, ground.place_of, ground.unlabeled_train)
+  images, differ = ground.loaded[0].images, False
+  for judge in judges:
+    rows = np.loadtxt(ground.files[judge.fold], int)
+    rows = rows[ground.first.rows.status[ground.place_of[rows]] == LABELED]
+    told = found.evidence.probs[ground.place_of[rows]]
+    np.testing.assert_allclose(told, predict.load(judge.folder).probs(images[rows]), atol=1e-6)
+    differ |= not np.allclose(told, predict.load(judge.folder, 'last').probs(images[rows]), atol=1e-3)
+  assert differ, [(judge.result['best_epoch'], judge.result['validation']) for judge in judges]
+
+
+def test_who_judges_a_row(npz, tmp_path):
+  ground = grounded(npz, tmp_path)
+  judges = round_.trained(ground, ground.first.name, tmp_path / 'r')
+  rows = ground.first.rows
+  own, all_ = (
+    round_.gathered(ground.first, judges, ground.fold_of, ground.place_of, learns).evidence for learns in (True, False)
+  )
+  mine, bare = labeled(rows), rows.status == UNLABELED
+  assert np.isnan(own.probs[rows.split == TEST]).all() and not own.in_sample
+  np.testing.assert_array_equal(own.probs[mine], all_.probs[mine])
+  assert set(own.agree[bare]) == {1.0} and not np.allclose(own.probs[bare], all_.probs[bare])
+
+
+def test_a_version_that_does_not_help_is_kept_and_the_next_round_starts_from_the_best(npz, tmp_path):
+  (tmp_path / 'wrong.py').write_text(BAD)
+  rules = (((str(tmp_path / 'wrong.py'), {}),), (PROMOTE,))
+  ended = loop(config(npz, rules=rules, controls=(), scored='ends'), tmp_path / 'w')
+  first, second, third = ended.done
+  assert not second['helped'] and second['branch'] == 'main'
+  assert third['parent'] == first['version'] and third['branch'] == 'round-2'
+  assert store.branches(tmp_path / 'w' / 'table') == {'main': second['version'], 'round-2': third['version']}
+  assert list(verify.verify(tmp_path / 'w' / 'table'))
+
+
+def test_a_loop_ends_where_no_rule_proposes_or_rounds_do_not_help(npz, tmp_path):
+  ended = loop(config(npz, rules=((('promote', {'threshold': 2.0}),),), controls=()), tmp_path / 'none')
+  assert len(ended.done) == 1 and ended.why == 'no rule proposes anything'
+  (tmp_path / 'wrong.py').write_text(BAD)
+  wrong = (((str(tmp_path / 'wrong.py'), {}),),)
+  ended = loop(config(npz, rules=wrong, controls=(), final=0, patience=1), tmp_path / 'worse')
+  assert len(ended.done) == 2 and ended.why == '1 rounds in a row did not help (loop.patience)' and not ended.finals
+  again = config(npz, rules=wrong, controls=(), final=0, patience=0)
+  assert loop(again, tmp_path / 'worse').why == 'its decisions make the version of round 1 again'
+
+
+def test_a_person_decides_and_the_same_call_goes_on(npz, tmp_path):
+  c = config(npz, decide='person', rounds=1, controls=(), final=0)
+  folder, table = tmp_path / 'w', tmp_path / 'w' / 'table'
+  with pytest.raises(round_.Waits, match=r'proposals wait for a person, in .*table decide --table=.*--reject'):
+    loop(c, folder)
+  path = folder / 'round=1' / 'proposals.csv'
+  lines = path.read_text().splitlines()
+  path.write_text('\n'.join(lines[:4]) + '\n')
+  with pytest.raises(round_.Waits):
+    loop(c, folder)
+  assert len(path.read_text().splitlines()) == 4, 'what a person struck out was written again'
+  opened = store.Table(table)
+  for author, decisions in decisions_file.read(str(path), opened, 'person:anna').by.items():
+    opened.decide(author, decisions)
+  ended = loop(c, folder)
+  assert sum(c['rows'] for c in ended.done[1]['changes']) == 3
+  edits = versions.read_edits(table, ended.done[1]['version'])
+  assert set(edits.by) == {'person:anna'} and (edits.verified >= 0).all()
+
+
+def test_a_person_may_commit_or_reject_all(npz, tmp_path):
+  c = config(npz, decide='person', rounds=1, controls=(), final=0)
+  for name in ('commits', 'rejects'):
+    with pytest.raises(round_.Waits):
+      loop(c, tmp_path / name)
+  table = store.Table(tmp_path / 'commits' / 'table')
+  bare = str(table.rows.id[np.flatnonzero(table.rows.status == UNLABELED)[0]])
+  table.decide('person:anna', [Decision(bare, 'label', 'ant')])
+  made = table.commit('mine', 'person:anna')
+  assert loop(c, tmp_path / 'commits').done[1]['version'] == made.name
+  ended = loop(c, tmp_path / 'rejects', reject=True)
+  assert len(ended.done) == 1 and ended.why == 'every proposal was rejected'
+
+
+def test_rules_refuse_in_sample_evidence_unless_asked_by_name(npz, tmp_path):
+  fields = {'folds': 0, 'rounds': 1, 'controls': ()}
+  with pytest.raises(UserError, match='the evidence is in-sample'):
+    loop(config(npz, **fields), tmp_path / 'refused')
+  asked = (('promote', {'threshold': 0.0, 'in_sample': True}),)
+  ended = loop(config(npz, rules=(asked,), **fields), tmp_path / 'asked')
+  assert ended.done[1]['in_sample'] and 'In-sample' in str(ended.table)
+
+
+def test_a_simulated_person_is_told_so_many_labels_and_the_loop_says_so(npz, tmp_path):
+  rules = ((('low_confidence', {'threshold': 0.0}),),)
+  ended = loop(config(npz, rules=rules, decide='simulated', answers=12, controls=(), scored='ends'), tmp_path / 'w')
+  assert [record['answers'] for record in ended.done] == [0, 6, 6]
+  assert 'Told: 12 true labels, by a simulated person. Not to be ranked' in str(ended.table)
+  rows = versions.read(tmp_path / 'w' / 'table', ended.done[2]['version']).rows
+  mine = rows.by == annotator.AUTHOR
+  truth = dict(zip(map(str, range(168)), runs.arrays()['true']))
+  assert mine.sum() == 12 and all(truth[name] == label for name, label in zip(rows.name[mine], rows.label[mine]))
+
+
+def test_wrong_answers_are_as_many_as_asked_for_and_depend_on_the_row_alone(npz, tmp_path):
+  rows, truth = grounded(npz, tmp_path).first.rows, np.arange(168) % 3
+  ask = lambda places: annotator.answers(places, rows, truth, ['a', 'b', 'c'], 150, 0.3, 0)
+  found = ask(range(168))
+  wrong = sum('abc'[truth[i]] != decision.label for i, decision in enumerate(found))
+  assert len(found) == 150 and 25 < wrong < 65
+  assert ask([5, 3]) == [found[5], found[3]]
+
+
+def test_a_class_without_labels_is_named(tmp_path):
+  labels = np.where(np.arange(168) < 40, runs.arrays()['true'] % 2, -1).astype(np.int32)
+  labels[128:] = 0
+  with pytest.raises(UserError, match=r"1 of 3 classes have too few labeled images in version 0: 'cat' \(0\)"):
+    loop(config(data(tmp_path / 'd.npz', labels=labels)), tmp_path / 'w')
+
+
+@pytest.mark.parametrize(
+  'fields, message',
+  [
+    ({'folds': 1}, 'loop.folds: found 1'),
+    ({'decide': 'nobody'}, "loop.decide: .*'nobody'"),
+    ({'rules': ((('promot', {}),),)}, 'promot'),
+    ({'rules': ((('promote', {'thresold': 1}),),)}, 'thresold'),
+    ({'folds': 999}, 'folds: found 999'),
+    ({'controls': (('longer', {'optim.rate': 1}),)}, 'optim.rate'),
+  ],
+)
+def test_wrong_settings_are_named(npz, tmp_path, fields, message):
+  with pytest.raises(UserError, match=message):
+    loop(config(npz, **fields), tmp_path / 'w')
+
+
+def test_a_config_without_rounds_or_fixed_steps_is_refused(npz, tmp_path):
+  with pytest.raises(UserError, match='is no config of a loop'):
+    loop(runs.recipe(npz), tmp_path / 'w')
+  c = config(npz)
+  c.steps_per_epoch = 0
+  with pytest.raises(UserError, match='steps_per_epoch: found 0; a loop expects 1 or more'):
+    loop(c, tmp_path / 'w')
+
+
+def test_a_full_disk_leaves_a_loop_that_goes_on(npz, tmp_path, whole, monkeypatch):
+  real, c = storage.write_bytes, config(npz)
+  left = [9]
+
+  def full(path, content):
+    left[0] -= 1
+    if left[0] < 0:
+      raise UserError(f'{path}: cannot write this file: No space left on device.')
+    real(path, content)
+
+  monkeypatch.setattr(storage, 'write_bytes', full)
+  with pytest.raises(UserError, match='No space left on device'):
+    loop(c, tmp_path / 'w')
+  monkeypatch.setattr(storage, 'write_bytes', real)
+  loop(c, tmp_path / 'w')
+  assert_same(comparable(whole[0]), comparable(tmp_path / 'w'))
+
+
+class Death(BaseException):
+  """What no handler of the program catches."""
+
+
+def comparable(folder) -> dict:
+  return outputs(folder)
+
+
+def killed(npz, folder, whole, seed: int, monkeypatch) -> None:
+  """Kills a loop before or after random writes until it ends, and compares it with one that was never killed."""
+  rng, real = np.random.default_rng(seed), storage.write_bytes
+  append, rename = journal.append, versions.write
+  state = {'left': 0}
+
+  def dying(call):
+    def wrapped(*args, **kwargs):
+      for moment in ('before', 'after'):
+        if moment == 'after':
+          result = call(*args, **kwargs)
+        state['left'] -= 1
+        if state['left'] < 0:
+          raise Death
+      return result
+
+    return wrapped
+
+  with monkeypatch.context() as patch:
+    patch.setattr(storage, 'write_bytes', dying(real))
+    patch.setattr(journal, 'append', dying(append))
+    patch.setattr(versions, 'write', dying(rename))
+    for _ in range(100):
+      state['left'] = int(rng.integers(2, 90))
+      try:
+        loop(config(npz), folder)
+        break
+      except Death:
+        pass
+    else:
+      pytest.fail('never ended')
+  assert_same(comparable(whole[0]), comparable(folder))
+  assert list(verify.verify(folder / 'table'))
+
+
+@pytest.mark.parametrize('seed', range(2))
+def test_a_killed_loop_goes_on_to_the_same_end(npz, tmp_path, whole, seed, monkeypatch):
+  killed(npz, tmp_path / 'w', whole, seed, monkeypatch)
+
+
+@pytest.mark.slow
+def test_a_hundred_killed_loops_go_on_to_the_same_end(npz, tmp_path, whole, monkeypatch):
+  for seed in range(100, 200):
+    killed(npz, tmp_path / 'w', whole, seed, monkeypatch)
+    shutil.rmtree(tmp_path / 'w')
+
+
+def test_mcnemar_and_the_paired_interval():
+  old = np.array([True] * 80 + [False] * 20)
+  new = np.array([True] * 78 + [False] * 2 + [True] * 10 + [False] * 10)
+  found = compare.paired(old, new, 0)
+  assert (found['only_old'], found['only_new'], found['difference']) == (2, 10, 0.08)
+  assert np.isclose(found['p'], 158 / 4096)  # 2 · (1 + 12 + 66) / 2^12
+  low, high = found['interval']
+  assert np.isclose((high - low) / 2, 1.96 * np.sqrt((0.12 - 0.08**2) / 100), atol=0.02) and low > 0
+  assert compare.paired(old, old, 0)['p'] == 1.0
+
+
+def test_frozen_labels_are_the_checked_ones_where_there_are_any(npz, tmp_path):
+  rows = grounded(npz, tmp_path).first.rows
+  assert (compare.frozen_labels(rows, 2) >= 0).sum() == 40
+  verified = rows.verified.copy()
+  verified[np.flatnonzero(labeled(rows))[:3]] = 1
+  rows = dataclasses.replace(rows, verified=verified)
+  assert (compare.frozen_labels(rows, 2) >= 0).sum() == 3
+
+
+def test_the_report_is_one_page_and_marks_what_the_audit_says(whole, npz):
+  folder, ended = whole
+  write_page(grounded(npz, folder), *ended)
+  page = (folder / 'report.html').read_text()
+  for title in ('Result', 'Versions', 'Rules', 'What each rule changed', 'Confusion pairs', 'control=longer'):
+    assert title in page, title
+  assert page.count('data:image/png;base64,') == 4 and 'src="http' not in page  # graph, two montages, confusions
+  assert 'Labels of the chosen version <span class="audit">' in page
+  best = max(ended.done, key=lambda r: (r['score']['accuracy'], -r['score']['loss']))
+  assert ended.audit['labels'][f'{best["round"]}']['promoted'] is not None
+
+
+def test_independent_loops_share_a_table(npz, tmp_path):
+  made = several(config(npz, rounds=1, controls=(), scored='ends'), str(tmp_path), 2)
+  assert [row[0] for row in made.rows] == ['version 0', 'chosen version']
+  assert made.rows[0][1].n == 2 and np.isclose(made.rows[0][3].mean, 0)
+  seeds = [storage.read_json(tmp_path / f'loop={i}' / 'loop.json')['seed'] for i in range(2)]
+  assert seeds == [0, 1]
+
+
+def test_evidence_reads_back(whole):
+  folder, ended = whole
+  rows = versions.read(folder / 'table', ended.done[1]['version']).rows
+  found = evidences.read(folder / 'round=1' / 'evidence.parquet', rows)
+  assert found.digest() == ended.done[1]['evidence'] and found.version == ended.done[1]['version']

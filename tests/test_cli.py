@@ -10,7 +10,7 @@ from PIL import Image
 
 import runs
 from noisyjax import __main__
-from noisyjax.cli import main, train
+from noisyjax.cli import help, main, train
 from noisyjax.cli.command import Command, folders
 from noisyjax.cli.parse import Call, named, parse
 from noisyjax.engine import step
@@ -427,6 +427,14 @@ def test_help_names_the_commands_and_the_help_of_each_its_flags():
     assert out.count('\n  --') == len(own)
     for name in own:
       assert f'--{name}: ' in out or f'--[no]{name}: ' in out
+
+
+def test_help_on_a_group_lists_its_commands():
+  text = help.text(['table', '--help'], main.COMMANDS)
+  shown = [line.strip() for line in text.splitlines()[1:-1]]
+  assert shown == [str(command) for command in main.COMMANDS if command.name.startswith('table ')]
+  assert help.text(['tabel', '--help'], main.COMMANDS) == help.text(['--help'], main.COMMANDS)
+  assert help.text(['table', 'log', '--help'], main.COMMANDS).startswith('table log')
 
 
 def test_a_flag_may_stand_anywhere_and_its_value_apart():

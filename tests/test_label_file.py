@@ -158,6 +158,11 @@ def test_an_empty_cell_is_no_label_and_a_task_without_annotation_too(tmp_path):
   assert labels_in(tmp_path / 'a.json', json.dumps([*TASKS[:5], TASKS[5] | {'annotations': []}]))[5] is None
 
 
+def test_a_quoted_label_may_hold_line_breaks_and_quotes(tmp_path):
+  text = 'image,label\na.png,"a\nb"\nb.png,"say ""x"""\nc.png,5" disk\n'
+  assert labels_in(tmp_path / 'a.csv', text, ['a.png', 'b.png', 'c.png']) == ['a\nb', 'say "x"', '5" disk']
+
+
 def zipped(name: str) -> bytes:
   buffer = io.BytesIO()
   with zipfile.ZipFile(buffer, 'w') as archive:
@@ -172,6 +177,10 @@ def zipped(name: str) -> bytes:
     ('a.npy', b'', r'is empty \(0 bytes\); was it downloaded'),
     ('a.csv', 'image,label\n', 'has a header and no rows'),
     ('a.csv', '"', 'has no rows'),
+    ('a.csv', CSV.replace(',cat', ',"cat', 1), r'line 2: .000.png,"cat. opens a quote .* not closed'),
+    ('a.csv', 'sep=;\n' + CSV.replace(',', ';').replace(';owl', ';"owl', 1), r'line \d: .*"owl. opens a quote'),
+    ('a.csv', CSV.replace(',cat', ',"cat', 1).replace(',owl', ',"owl', 1), r'line 2: .000.png,"cat. opens a quote'),
+    ('a.csv', CSV + '9.png,"cat', r'line 8: .9.png,"cat. opens a quote'),
     ('a.xlsx', b'PK\x03\x04' + bytes(range(200)), 'is an Excel file.*Save it as CSV'),
     ('a.csv', zipped('xl/workbook.xml'), 'is an Excel file.*Save it as CSV'),
     ('a.xls', b'\xd0\xcf\x11\xe0' + bytes(20), 'is an Excel file; save it as CSV'),

@@ -204,6 +204,13 @@ def table(text):
   return list(csv.reader(io.StringIO(text)))
 
 
+def test_a_class_report_shows_no_control_character_of_a_class_name():
+  found = said({'run': [[0.9, 0.1], [0.2, 0.8]]}, classes=('c\nat\x1b[2J', 'dog'))._replace(truth=np.array([0, 1]))
+  text = predict_files.reports(found)
+  assert 'c\\nat\\x1b[2J ' in text and '\x1b' not in text
+  assert len({line.index('1.00') for line in text.splitlines() if '\\x1b' in line or ' dog' in line}) == 1
+
+
 def test_the_courses_form_is_as_it_was_byte_by_byte():
   one, two = [[0.9, 0.1], [0.2, 0.8]], [[0.9, 0.1], [0.6, 0.4]]
   assert predict_files.course_csv(said({'model_1': one, 'model_2': two})) == ',model_1,model_2\n0,0,0\n1,1,0\n'

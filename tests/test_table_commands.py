@@ -97,6 +97,33 @@ def test_a_file_that_holds_no_decisions_is_refused(photos):
     decided(photos, '00.png,cat', header='file,label')
   with pytest.raises(UserError, match="weight: found 'heavy'"):
     decided(photos, '00.png,weight,heavy', header='file,action,weight')
+  (photos / 'empty.csv').write_text('')
+  with pytest.raises(UserError, match=r'is empty .*expected a header with id or file, and action'):
+    command('table', 'decide', f'--table={photos / "t"}', f'--from={photos / "empty.csv"}')
+
+
+def test_the_first_version_has_no_diff_but_what_waits_is_told(photos):
+  decided(photos, '00.png,drop,,,')
+  with pytest.raises(UserError, match=r'has no parent.* 1 decisions are not committed: table commit'):
+    command('table', 'diff', f'--table={photos / "t"}')
+
+
+def test_a_login_name_that_becomes_the_author_is_told(photos, monkeypatch, caplog):
+  monkeypatch.setattr('getpass.getuser', lambda: 'carla')
+  (photos / 'd.csv').write_text('file,action\n00.png,drop\n')
+  with caplog.at_level('INFO', 'noisyjax'):
+    command('table', 'decide', f'--table={photos / "t"}', f'--from={photos / "d.csv"}')
+    assert 'author: person:carla, the login name; --author=NAME is another' in caplog.text
+    caplog.clear()
+    command('table', 'commit', f'--table={photos / "t"}', '--message=m', '--author=anna')
+    assert 'author:' not in caplog.text
+
+  def nobody():
+    raise KeyError('uid not found')
+
+  monkeypatch.setattr('getpass.getuser', nobody)
+  with pytest.raises(UserError, match='--author: missing'):
+    command('table', 'undo', f'--table={photos / "t"}')
 
 
 def test_undo_takes_back_and_redoes(photos, capsys):

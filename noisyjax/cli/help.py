@@ -12,10 +12,11 @@ WIDTH = 100  # characters
 
 
 def text(arguments: Sequence[str], commands: Sequence[Command]) -> str:
-  """Returns the help for a command line with --help: on the command that it names, or on all commands."""
+  """Returns the help for a command line with --help: on the command that it names, or on several."""
   words = ' '.join(argument for argument in arguments if not argument.startswith('-'))
   asked = [command for command in commands if f'{words} '.startswith(f'{command.name} ')]
   if not asked:
+    commands = [command for command in commands if words and command.name.startswith(f'{words} ')] or commands
     return f'{listed(commands)}\nFlags of a command: noisyjax COMMAND --help'
   command = max(asked, key=lambda command: len(command.name))
   flags = command.flags()

@@ -53,8 +53,12 @@ class Table(NamedTuple):
   notes: tuple[str, ...] = ()
 
 
-def read(path: Path) -> Table:
+def read(path: Path, expected: str = 'a label for each image') -> Table:
   """Reads a table.
+
+  Args:
+    path: the file.
+    expected: what an empty file lacks, for the message.
 
   Raises:
     UserError: the file is damaged, empty or not a table.
@@ -62,7 +66,7 @@ def read(path: Path) -> Table:
   with reading.reading(path, 'a table', ''):
     data = path.read_bytes()
   if not data.strip():
-    raise UserError(f'{path}: is empty ({len(data)} bytes); expected a label for each image.')
+    raise UserError(f'{path}: is empty ({len(data)} bytes); expected {expected}.')
   if data.startswith(b'PAR1'):
     return _parquet(path, data)
   refuse_foreign(path, data)
@@ -71,7 +75,7 @@ def read(path: Path) -> Table:
     found = _json(path, text)
     if found is not None:
       return found
-  return _csv(path, text)
+  return _csv(path, text, expected)
 
 
 def refuse_foreign(path: Path, data: bytes) -> None:
@@ -127,7 +131,7 @@ def decoded(path: Path, data: bytes) -> str:
   return text.removeprefix('\ufeff')
 
 
-def _csv(path: Path, text: str) -> Table:
+def _csv(path: Path, text: str, expected: str) -> Table:
   """Reads a CSV file, or lines "path label"."""
   named = re.match(r'sep=([,;|\t])\r?\n', text, re.IGNORECASE)  # a hint for Excel
   text, separator = (text[named.end() :], named[1]) if named else (text, _separator(text))
@@ -146,15 +150,42 @@ def _csv(path: Path, text: str) -> Table:
     rows.pop()  # blank lines at the end
   kept = [(cells, place) for cells, row, place in rows if any(cells) or row == ['']]  # "" alone is an empty cell
   if not kept:
-    raise UserError(f'{path}: has no rows; expected a label for each image.')
+    raise UserError(f'{path}: has no rows; expected {expected}.')
+  if separator != ' ' and '"' in text:
+    _check_quotes(path, text, separator, 2 if named else 1)
   blank = [place for cells, row, place in rows if not (any(cells) or row == [''])]
   notes = (f'{path}: {len(blank)} blank row(s) are skipped, the first is {blank[0]}.',) if blank else ()
   width = _width([cells for cells, _ in kept])
   for cells, place in kept:
     if len(cells) < width or any(cells[width:]):
-      expected = f'{width} fields as in the first row' if width > 1 else "one label, or a header 'image,label' in row 1"
-      raise UserError(f'{path}: {place}: {separator.join(cells)[:200]!r}; expected {expected}.')
+      wanted = f'{width} fields as in the first row' if width > 1 else "one label, or a header 'image,label' in row 1"
+      raise UserError(f'{path}: {place}: {separator.join(cells)[:200]!r}; expected {wanted}.')
   return Table(None, [[cell or None for cell in cells[:width]] for cells, _ in kept], [p for _, p in kept], notes)
+
+
+def _check_quotes(path: Path, text: str, separator: str, first: int) -> None:
+  """Raises UserError for a quote that is not closed: the lines up to the next one would be a single cell.
+
+  Args:
+    path: the file, for the message.
+    text: its lines.
+    separator: of the cells.
+    first: number of the first line.
+  """
+  lines, start = list(io.StringIO(text, newline='')), 0
+  reader = csv.reader(lines, delimiter=separator)
+  for _ in reader:
+    end = reader.line_num
+    if end - start > 1 or end == len(lines):
+      try:
+        list(csv.reader(lines[start:end], delimiter=separator, strict=True))
+      except csv.Error as error:
+        if end - start > 1 or 'unexpected end' in str(error):
+          raise UserError(
+            f'{path}: line {first + start}: {lines[start].strip()[:200]!r} opens a quote (") that is not closed; '
+            'expected a quote at the end of the cell, or none.'
+          ) from error
+    start = end
 
 
 def _width(rows: list[list[str]]) -> int:

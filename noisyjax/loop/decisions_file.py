@@ -52,7 +52,7 @@ def read(path: str, table: store.Table, author: str) -> Read:
       allowed, or a second one on the same row.
   """
   file = reading.file_of(path, '--from')
-  found = cells.read(file)
+  found = cells.read(file, 'a header with id or file, and action, and a row for each decision')
   header = [str(name).strip().lower() for name in found.header or [cell or '' for cell in found.rows[0]]]
   body = list(zip(found.rows, found.places))[0 if found.header else 1 :]
   if 'action' not in header or not {'id', *_FILE} & set(header):

@@ -15,8 +15,8 @@ from noisyjax.estimate import scoring
 from noisyjax.reports import formatting
 from noisyjax.runs.predict import Predictor, check_same
 from noisyjax.system import storage
-from noisyjax.system.errors import UserError, listed
-from noisyjax.system.log import log
+from noisyjax.system.errors import UserError, listed, one_line
+from noisyjax.system.log import log, plain
 
 
 class Predicted(NamedTuple):
@@ -219,7 +219,8 @@ def reports(found: Predicted) -> str:
   if found.truth is None:
     return ''
   known = found.truth >= 0
+  names = lambda classes: [one_line(plain(name)) for name in classes]
   return '\n'.join(
-    f'--- {run} ---\n{scoring.report(found.truth[known], labels[known], found.classes[run])[0]}'
+    f'--- {run} ---\n{scoring.report(found.truth[known], labels[known], names(found.classes[run]))[0]}'
     for run, labels in found.labels.items()
   )

@@ -25,7 +25,11 @@ def run(values: FlagValues) -> None:
   folder, new = shared.place(values)[0], shared.version(values)
   since = values.since or next(iter(new.manifest['parents']), '')
   if not since:
-    raise UserError(f'{folder}: the first version has no parent; expected --since=VERSION, or a later version.')
+    waiting = len(store.Table(folder).pending())
+    raise UserError(
+      f'{folder}: the first version has no parent; expected --since=VERSION, or a later version.'
+      + (f' {waiting:,} decisions are not committed: table commit makes a version of them.' if waiting else '')
+    )
   old = versions.read(folder, store.resolve(folder, since))
   found = compare.diff(old, new)
   rows = list(compare.told(found, old, new))

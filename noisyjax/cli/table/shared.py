@@ -9,6 +9,7 @@ from absl import flags
 from absl.flags import FlagValues
 
 from noisyjax.system.errors import UserError
+from noisyjax.system.log import log
 from noisyjax.tables import store
 from noisyjax.tables.versions import SHORT, Version
 
@@ -37,8 +38,18 @@ def define_images(values: FlagValues) -> None:
 
 
 def author(values: FlagValues) -> str:
-  """Returns the author of --author, such as "person:NAME"; the login name if it is empty."""
-  name = values['author'].value or getpass.getuser()
+  """Returns the author of --author, such as "person:NAME"; the login name if it is empty, which the log then says.
+
+  Raises:
+    UserError: --author is empty, and the system knows no name.
+  """
+  name = values['author'].value
+  if not name:
+    try:
+      name = getpass.getuser()
+    except (KeyError, OSError):  # of a container whose user has no entry
+      raise UserError('--author: missing, and the system knows no login name; expected a name.') from None
+    log.info('author: person:%s, the login name; --author=NAME is another.', name)
   return name if ':' in name else f'person:{name}'
 
 

@@ -102,7 +102,7 @@ MISTAKES = {
   ),
   'unknown source': (
     ['train', DIGITS, '--config.data.source=digit', '--workdir={dir}/w'],
-    "data.source: unknown value 'digit'. Did you mean 'digits'? Choices: digits, features, folders",
+    "data.source: unknown value 'digit'. Did you mean 'digits'? Choices: animal10n, cifar, clothing1m",
   ),
   'contradiction': (
     ['train', DIGITS, '--config.schedule.name=plateau', '--config.data.val=', '--workdir={dir}/w'],

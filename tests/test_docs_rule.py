@@ -33,6 +33,9 @@ def test_the_rule_of_the_guide_demotes_the_undecided_rows(reader):
   assert_array_equal(done.proposed.place, np.flatnonzero(wrong & (evidence.agree < 1) & (evidence.margin <= 0.4)))
   assert done.author == 'rule:undecided' and len(done.entry['file']) == 64
   assert {decision.action for decision in done.decisions} == {'unlabel'}
+  assert apply.again(done.entry, evidence, rows, CLASSES, truth).decisions == done.decisions
+  with pytest.raises(rule.UserError, match='expected this file, loaded by its path'):
+    apply.again({**done.entry, 'file': 'f' * 64}, evidence, rows, CLASSES, truth)
 
 
 def test_the_snippet_of_the_guide_runs(reader, capsys):

@@ -28,9 +28,10 @@ LOOSE = {  # parameters with which each rule proposes something on `planted`
   'demote_outliers': {'given': True},
   'assign_by_cluster': {'purity': 0.5},
   'repair_clusters': {'threshold': 0.5},
+  'as_class': {'label': 'eel'},
 }
-LABELS = {'promote', 'relabel_high_loss', 'repair_clusters', 'assign_by_cluster', 'confident_learning'}
-UNJUDGED = {'low_confidence', 'drop_duplicates'}
+LABELS = {'promote', 'relabel_high_loss', 'repair_clusters', 'assign_by_cluster', 'confident_learning', 'as_class'}
+UNJUDGED = {'low_confidence', 'drop_duplicates', 'as_class'}
 
 
 def planted(seed: int = 0) -> tuple[Rows, np.ndarray, Evidence]:
@@ -114,9 +115,22 @@ def test_no_rule_touches_verified_validation_test_dropped_or_held_rows(name):
 
 
 @pytest.mark.parametrize('name', NAMES)
+def test_labels_of_validation_and_test_rows_reach_no_proposal(name):
+  rows, _, evidence = planted()
+  split = np.where(np.arange(COUNT) % 7 < 2, 1 + np.arange(COUNT) % 7, TRAIN).astype(np.int8)
+  outcomes = []
+  for shift in (0, 1):
+    old = {key: getattr(rows, key) for key in ('label', 'given_label')}
+    changed = {k: np.where((split != TRAIN) & (label >= 0), (label + shift) % 3, label) for k, label in old.items()}
+    outcomes.append(done(name, dataclasses.replace(rows, split=split, **changed), evidence))
+  assert len(outcomes[0].proposed) and outcomes[0].decisions == outcomes[1].decisions
+  assert_array_equal(outcomes[0].proposed.place, outcomes[1].proposed.place)
+
+
+@pytest.mark.parametrize('name', NAMES)
 def test_a_missing_column_is_named(name):
   rows, _, evidence = planted()
-  params = {'neighbours': True} if name == 'promote' else {}
+  params = {'neighbours': True} if name == 'promote' else LOOSE.get(name, {})
   rule = rules.build(name, params)
   bare = dataclasses.replace(evidence, columns={})
   if rule.reads:

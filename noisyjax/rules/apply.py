@@ -92,7 +92,7 @@ def dry_run(
   entry = {
     'rule': rule.name,
     'params': dataclasses.asdict(rule),
-    **({'file': file.sha256} if (file := next(iter(plugins.loaded(PACKAGE, [rule.name])), None)) else {}),
+    **({'file': file.sha256} if (file := _file(rule.name)) else {}),
     'threshold': _shown(limit, rule, classes),
     'temperature': heat,
     'proposed': len(taken),
@@ -111,14 +111,25 @@ def again(
   """Returns what the rule of an entry does: the same as it did, on the same evidence, rows and frozen labels.
 
   Raises:
-    UserError: the evidence is another than that of the entry.
+    UserError: the evidence is another than that of the entry, or so is the file of the rule.
   """
+  file = _file(entry['rule'])
+  if 'file' in entry and (file is None or file.sha256 != entry['file']):
+    raise UserError(
+      f'rule {entry["rule"]}: is of a file with the sha256 {entry["file"][:SHORT]}; expected this file, loaded by its '
+      'path.'
+    )
   if (found := evidence.digest()) != entry['evidence']['sha256']:
     raise UserError(
       f'rule {entry["rule"]}: found other evidence ({found[:SHORT]}) than the entry names; expected '
       f'{entry["evidence"]["sha256"][:SHORT]}.'
     )
   return dry_run(build(entry['rule'], entry['params']), evidence, rows, classes, truth)
+
+
+def _file(name: str) -> plugins.File | None:
+  """Returns the file of a rule that was loaded by its path; None: the rule is one of noisyjax."""
+  return next(iter(plugins.loaded(PACKAGE, [name])), None)
 
 
 class _Judged(NamedTuple):
@@ -203,7 +214,7 @@ def _check(rule: Base, evidence: Evidence, rows: Rows, classes: Sequence[str]) -
 
 def _proposed(rule: Base, evidence: Evidence, rows: Rows, classes: Sequence[str]) -> Proposed:
   """Returns the candidates of a rule that have a score; raises UserError if the rule returns what no row can take."""
-  found = rule.propose(evidence, rows, classes)
+  found = rule.propose(evidence, _shown_to_rules(rows), classes)
   if len(np.unique(found.place)) < len(found) or not np.isin(found.place, np.arange(len(rows))).all():
     raise UserError(f'rule {rule.name}: proposes a row twice, or one that does not exist; expected each row once.')
   if ((found.label < -1) | (found.label >= len(classes))).any():
@@ -211,6 +222,13 @@ def _proposed(rule: Base, evidence: Evidence, rows: Rows, classes: Sequence[str]
   for action in set(found.action.tolist()) - {ASK}:
     check_choice(f'rule {rule.name}: action', action, ACTIONS)
   return found.at(np.isfinite(found.score))
+
+
+def _shown_to_rules(rows: Rows) -> Rows:
+  """Returns the rows without the labels of those that validate or test: they must not reach what is trained on."""
+  hidden = (rows.split != TRAIN) & (rows.status == LABELED)
+  columns = {name: np.where(hidden, -1, getattr(rows, name)) for name in ('label', 'verified', 'given_label')}
+  return dataclasses.replace(rows, status=np.where(hidden, UNLABELED, rows.status), **columns)
 
 
 def _editable(rows: Rows) -> np.ndarray:

@@ -8,10 +8,8 @@ rows have in common. It is here to show what that costs (configs/loop/seed_as_it
 import dataclasses
 from collections.abc import Sequence
 
-import numpy as np
-
 from noisyjax.rules.evidence import Evidence
-from noisyjax.rules.rule import Base, Proposed, proposed
+from noisyjax.rules.rule import Base, Proposed, by_rule, proposed
 from noisyjax.system.errors import check_choice
 from noisyjax.tables.rows import LABELED, Rows
 
@@ -32,6 +30,5 @@ class Rule(Base):
 
   def propose(self, evidence: Evidence, rows: Rows, classes: Sequence[str]) -> Proposed:
     check_choice(f'rule {self.name}: label', self.label, classes)
-    by_rule = np.array([by.startswith('rule:') for by in rows.by.tolist()], bool)
-    chosen = (rows.status == LABELED) & by_rule & evidence.known
+    chosen = (rows.status == LABELED) & by_rule(rows) & evidence.known
     return proposed(chosen, 'label', list(classes).index(self.label), 1 - evidence.confidence)

@@ -2,7 +2,7 @@
 PYTHON ?= $(firstword $(foreach p,python3.12 python3.11 python3.13 python3,$(shell $(p) --version >/dev/null 2>&1 && echo $(p))))
 BIN := .venv/bin
 
-.PHONY: demo docs fuzz lint loop notebook test test-slow test-wheel venv
+.PHONY: demo docs fuzz lint loop notebook review test test-browser test-slow test-wheel venv
 
 # The main job on scikit-learn's digits: four methods on the same noisy labels, one table, one picture.
 demo: .venv/installed
@@ -21,6 +21,20 @@ test-slow: .venv/installed-dev
 # What an installed package does: built, put into an environment of its own, used from another folder.
 test-wheel: .venv/installed-dev
 	$(BIN)/python -m pytest -n 0 -m slow tests/test_wheel.py
+
+# The review page in a real browser, Debian's chromium; without one the tests say so and skip. SHOTS=docs/review writes
+# the pictures of the guide.
+test-browser: .venv/installed-browser
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get -qq update && \
+	  apt-get -qq install -y --no-install-recommends chromium; } || echo 'test-browser: chromium cannot be installed here'
+	SHOTS=$(SHOTS) $(BIN)/python -m pytest -n 0 -m browser tests/test_review_browser.py
+
+# The review page on the digits: a label table with wrong labels, and a short run on it, made at the first call.
+review: .venv/installed
+	@[ -e runs/review/table ] || $(BIN)/python launch.py table init --table=runs/review/table --config=configs/digits.py
+	@[ -e runs/review/run/result.json ] || $(BIN)/python launch.py train --config=configs/digits.py \
+	  --config.data.table=runs/review/table@latest --config.strategy.name=elr --config.epochs=6 --workdir=runs/review/run
+	$(BIN)/python launch.py review --table=runs/review/table --workdir=runs/review/run
 
 # The suite's fuzz, a hundred times as long: make fuzz SEED=7
 fuzz: .venv/installed-dev
@@ -53,6 +67,10 @@ venv: .venv/installed
 
 .venv/installed-dev: .venv/installed requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+.venv/installed-browser: .venv/installed-dev requirements-browser.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-browser.txt
 	touch $@
 
 .venv/installed-docs: .venv/installed requirements-docs.txt

@@ -26,6 +26,7 @@ class Command:
     run: Function that runs the command, given the parsed flags and, if `word` is set, the word after the name.
     word: Whether a word may follow the name.
     resumes: Whether the same command continues its work after an interruption.
+    compiles: Whether it uses JAX, whose import takes a second.
   """
 
   name: str
@@ -35,6 +36,7 @@ class Command:
   run: Callable[..., None]
   word: bool = False
   resumes: bool = False
+  compiles: bool = True
 
   def __str__(self) -> str:
     return f'{self.name} {self.usage}'.rstrip() + f': {self.summary}'

@@ -74,11 +74,10 @@ def _parse(argv: list[str]) -> Call:
 
 def start(call: Call) -> None:
   """Runs a command."""
-  from noisyjax.system import compile_cache
+  # A dry run compiles almost nothing and must not write files.
+  if call.command.compiles and ('dry_run' not in call.flags or call.flags.dry_run is not True):
+    from noisyjax.system import compile_cache
 
-  if (
-    'dry_run' not in call.flags or call.flags.dry_run is not True
-  ):  # it compiles almost nothing and must not write files
     compile_cache.enable()
   call.command.run(call.flags, *call.words)
 

@@ -33,4 +33,6 @@ def run(values: FlagValues) -> None:
   )
 
 
-COMMAND = Command('review', '--table=DIR [--workdir=RUN,…]', 'opens a page on which a person decides', declare, run)
+COMMAND = Command(
+  'review', '--table=DIR [--workdir=RUN,…]', 'opens a page on which a person decides', declare, run, compiles=False
+)

@@ -1,5 +1,6 @@
 """Serves the review page on 127.0.0.1 until it is interrupted."""
 
+import contextlib
 import secrets
 import socket
 import sys
@@ -53,7 +54,8 @@ def serve(
     sys.stdout.flush()  # a program that started this one may wait for the address
     small.start()
     try:
-      uvicorn.Server(config).run(sockets=[listener])
+      with contextlib.suppress(KeyboardInterrupt):  # the usual end; every decision is on the disk
+        uvicorn.Server(config).run(sockets=[listener])
     finally:
       small.close()
 

@@ -7,8 +7,12 @@ next page on the same images makes none.
 import hashlib
 import io
 import os
+import shutil
+import tempfile
 import threading
+import uuid
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -55,7 +59,7 @@ class Thumbnails:
     name = hashlib.sha256(f'{key} {SIDE}'.encode()).hexdigest()[:32]
     self._index, blob = folder / f'{name}.npy', folder / f'{name}.blob'
     self._blob: Path = blob
-    self._part: Path | None = None  # the file while it is being made
+    self._part: IO[bytes] | None = None  # the file while it is being made
     self._at: dict[int, tuple[int, int]] = {}
     self._lock, self._stop = threading.Lock(), threading.Event()
     if self._index.exists() and blob.exists():
@@ -63,8 +67,9 @@ class Thumbnails:
         self._at[place] = (offset, size)
       self._end, self._file = blob.stat().st_size, os.open(blob, os.O_RDWR)
     else:
-      self._part = folder / f'{name}.{os.getpid()}.part'
-      self._end, self._file = 0, os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+      # Without a name: nothing is left if the process is killed.
+      self._part = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+      self._end, self._file = 0, os.dup(self._part.fileno())
     self._thread = threading.Thread(target=self._fill, daemon=True)
 
   @property
@@ -82,7 +87,7 @@ class Thumbnails:
       self._thread.join()
     os.close(self._file)
     if self._part:
-      self._part.unlink(missing_ok=True)
+      self._part.close()
 
   def read(self, place: int) -> tuple[bytes, str]:
     """Returns a thumbnail and its media type; raises an exception if its image cannot be read."""
@@ -111,10 +116,14 @@ class Thumbnails:
     if self._part:
       with self._lock:
         rows = [(place, *at) for place, at in self._at.items()]
-        self._part.replace(self._blob)
-      file = io.BytesIO()
-      np.save(file, np.array(rows, np.int64).reshape(-1, 3))
-      storage.write_bytes(self._index, file.getvalue())
+        part = self._blob.with_name(f'.{self._blob.name}.{uuid.uuid4().hex}.part')
+        self._part.seek(0)
+        with part.open('xb') as file:
+          shutil.copyfileobj(self._part, file)
+        part.replace(self._blob)
+      index = io.BytesIO()
+      np.save(index, np.array(rows, np.int64).reshape(-1, 3))
+      storage.write_bytes(self._index, index.getvalue())
 
 
 def _small(content: bytes) -> bytes:

@@ -163,6 +163,7 @@ export class Grid {
     const act = event.target.dataset.act;
     const { model } = this;
     if (act) {
+      this.root.focus({ preventScroll: true }); // the keys stay those of the rows
       this.act(act, tile.row);
       return;
     }

@@ -69,7 +69,7 @@ export class Keys {
       if (event.key === 'Escape') at.blur();
       return;
     }
-    if (at.closest('button, summary, a') && ['Enter', ' '].includes(event.key)) return;
+    if (at.closest('button, summary, a') && ['Enter', ' '].includes(event.key) && !event.ctrlKey && !event.metaKey) return;
     if (/^[0-9]$/.test(event.key) && !event.ctrlKey && !event.metaKey && !event.altKey) {
       event.preventDefault();
       this.setClass(this.classes.slice(0, 10).findIndex((_, c) => digitOf(this.classes, c) === event.key));

@@ -1,0 +1,443 @@
+"""The review page in a real browser: what a person does with keys and mouse, and what the journal holds afterwards.
+
+Needs Debian's chromium and Playwright: `make test-browser`. Without them the tests skip, unless BROWSER=required.
+With SHOTS=FOLDER, pictures of the panels are written there.
+"""
+
+import hashlib
+import http.server
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from noisyjax.system import storage
+from noisyjax.tables import rows, store
+
+pytestmark = pytest.mark.browser
+ROOT = Path(__file__).resolve().parents[1]
+FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update']
+SHOTS = os.environ.get('SHOTS', '')
+HOSTILE = '<img src=x onerror="document.title=1">\'"'  # the name of a class, and of a file
+PATIENCE = 30_000  # milliseconds; a busy machine may take long
+
+
+@pytest.fixture(scope='session')
+def chromium():
+  """A browser; skips where there is none."""
+  where = shutil.which('chromium') or shutil.which('chromium-browser')
+  reason = '' if where else 'no chromium: apt-get install chromium'
+  try:
+    from playwright.sync_api import expect, sync_playwright
+  except ImportError:
+    reason = 'no Playwright: make test-browser'
+  if reason:
+    (pytest.fail if os.environ.get('BROWSER') == 'required' else pytest.skip)(reason)
+  expect.set_options(timeout=PATIENCE)
+  with sync_playwright() as playwright:
+    browser = playwright.chromium.launch(executable_path=where, args=FLAGS)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope='session')
+def digits(tmp_path_factory):
+  """A table of 400 digits, a third of the labels wrong and 40 missing, out-of-fold predictions, and the true labels."""
+  from sklearn.datasets import load_digits
+
+  folder, random, count = tmp_path_factory.mktemp('digits'), np.random.default_rng(0), 400
+  found = load_digits()
+  pixels, truth = found.images[:count], found.target[:count]
+  given = np.where(random.random(count) < 0.3, (truth + random.integers(1, 10, count)) % 10, truth)
+  given[:40] = -1
+  names = [f'{i:04d}.png' for i in range(count)]
+  (folder / 'images').mkdir()
+  for name, image in zip(names, pixels):
+    Image.fromarray(np.rint(image * 255 / 16).astype(np.uint8)).save(folder / 'images' / name)
+  table(folder, names, given, [str(c) for c in range(10)])
+  flat = pixels.reshape(count, -1) / 16 - pixels.mean(0).ravel() / 16
+  far = np.square(flat[:, None] - flat[None]).sum(-1) + np.where((given < 0)[None] | np.eye(count, dtype=bool), 1e9, 0)
+  near = far.argsort(1)[:, :15]  # the nearest labeled rows, never the row itself
+  probs = (np.eye(10)[given[near]].sum(1) + 0.1) / 16
+  own, spot = probs[np.arange(count), np.maximum(given, 0)], flat @ np.linalg.svd(flat, full_matrices=False)[2][:2].T
+  (folder / 'run' / 'analysis').mkdir(parents=True)
+  columns = {
+    'name': np.array(names),
+    'oof_predicted': probs.argmax(1).astype(np.int32),
+    'oof_confidence': probs.max(1).astype(np.float32),
+    'oof_loss': np.where(given >= 0, -np.log(own), np.nan).astype(np.float32),
+    'map_x': spot[:, 0].astype(np.float32),
+    'map_y': spot[:, 1].astype(np.float32),
+  }
+  storage.write_parquet(folder / 'run' / 'analysis' / 'best.parquet', columns)
+  return folder, dict(zip(names, truth.tolist()))
+
+
+def table(folder, names, given, classes):
+  """Makes the first version of a label table of images, as `table init` does."""
+  ids = [hashlib.sha256((folder / 'images' / name).read_bytes()).hexdigest() for name in names]
+  made = rows.first(ids, names, given, classes)
+  store.create(folder / 'table', made, classes, 'person:anna', {'images': str(folder / 'images')})
+
+
+class Review:
+  """A review of a table: the server as a process of its own, and pages in the browser."""
+
+  def __init__(self, chromium, folder, *flags):
+    self.chromium, self.folder, self.flags = chromium, folder, flags
+    self.requests, self.errors, self.contexts = [], [], []
+    self.start()
+
+  def start(self):
+    command = [sys.executable, ROOT / 'launch.py', 'review', f'--table={self.folder / "table"}', '--author=anna']
+    if (self.folder / 'run').exists():
+      command.append(f'--workdir={self.folder / "run"}')
+    env = os.environ | {'XDG_CACHE_HOME': str(self.folder / 'cache')}
+    self.process = subprocess.Popen([*command, *self.flags], stdout=subprocess.PIPE, text=True, env=env)
+    self.process.stdout.readline()
+    self.url = self.process.stdout.readline().strip()
+
+  def context(self):
+    context = self.chromium.new_context(viewport={'width': 1280, 'height': 800})
+    context.set_default_timeout(PATIENCE)
+    context.on('request', lambda request: self.requests.append(request.url))
+    self.contexts.append(context)
+    return context
+
+  def open(self, context=None, fragment=''):
+    page = (context or self.context()).new_page()
+    page.on('pageerror', lambda error: self.errors.append(str(error)))
+    page.goto(self.url + fragment)
+    page.wait_for_selector('body[data-ready]', state='attached')
+    return page
+
+  def entries(self):
+    path = self.folder / 'table' / 'journal.jsonl'
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+  def decided(self):
+    """Returns (name, action, label) of every decision, in order."""
+    known = store.Table(self.folder / 'table').rows
+    names = dict(zip(known.id.tolist(), known.name.tolist()))
+    found = [each for entry in self.entries() if entry['kind'] == 'decide' for each in entry['decisions']]
+    return [(names[each['id']], each['action'], each.get('label', '')) for each in found]
+
+  def end(self):
+    for context in self.contexts:
+      context.close()
+    self.process.send_signal(signal.SIGINT)
+    assert self.process.wait(60) == 0
+    self.process.stdout.close()
+    assert self.requests and all(url.startswith(('http://127.0.0.1:', 'blob:')) for url in self.requests)
+    assert self.errors == []
+
+
+@pytest.fixture
+def review(chromium, digits, tmp_path):
+  """The digits under review."""
+  for name in ('table', 'run'):
+    shutil.copytree(digits[0] / name, tmp_path / name)
+  found = Review(chromium, tmp_path)
+  yield found
+  found.end()
+
+
+@pytest.fixture
+def saved():
+  """Waits until a page says that a number of decisions is not committed, and that nothing waits to be saved."""
+  from playwright.sync_api import expect
+
+  def wait(page, count):
+    expect(page.locator('#counts')).to_contain_text(f' {count} decision')
+    expect(page.locator('#saved')).not_to_contain_text('Saving')
+
+  return wait
+
+
+def shot(page, name):
+  if SHOTS:
+    Path(SHOTS).mkdir(parents=True, exist_ok=True)
+    page.wait_for_timeout(1000)  # thumbnails and history
+    path = Path(SHOTS) / f'{name}.png'
+    page.screenshot(path=path)
+    Image.open(path).convert('RGB').quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def focused(page):
+  return page.locator('.focused:visible').get_attribute('aria-label').split(',')[0]
+
+
+def test_thirty_photos_labeled_by_keys(review, digits, saved):
+  page, truth = review.open(), digits[1]
+  page.get_by_role('checkbox', name='unlabeled').check()
+  page.locator('#panel-grid').focus()
+  expected = []
+  for _ in range(30):
+    name = focused(page)
+    expected.append((name, 'label', str(truth[name])))
+    page.keyboard.press(str(truth[name]))
+    page.wait_for_function('name => !document.querySelector(".focused").ariaLabel.startsWith(name)', arg=name)
+  saved(page, 30)
+  assert review.decided() == expected and len({name for name, *_ in expected}) == 30
+  assert all(entry['author'] == 'person:anna' for entry in review.entries())
+  page.keyboard.press('ArrowLeft')  # back, without a decision
+  assert focused(page) == expected[-1][0]
+  page.keyboard.press('f')  # the next undecided one
+  assert focused(page) not in {name for name, *_ in expected}
+  shot(page, 'grid')
+
+
+def test_keys_are_dead_in_text_fields_lists_and_dialogs(review):
+  page = review.open()
+  page.locator('input[type=search]').click()
+  page.keyboard.type('a5dnz')
+  page.locator('#sort').focus()
+  page.keyboard.press('d')
+  page.locator('#panel-grid').focus()
+  page.keyboard.press('?')
+  page.locator('dialog[open]').wait_for()
+  page.keyboard.press('d')
+  shot(page, 'keys')
+  page.keyboard.press('Escape')
+  assert review.entries() == [] and page.locator('dialog[open]').count() == 0
+
+
+def test_lasso_relabel_undo_reload_redo(review, saved):
+  page = review.open()
+  page.keyboard.press('m')
+  box = page.locator('.plot').bounding_box()
+  at = lambda x, y: (box['x'] + box['width'] * x, box['y'] + box['height'] * y)
+  page.mouse.move(*at(0.55, 0.55))
+  page.mouse.down()
+  for point in [(0.8, 0.55), (0.8, 0.75), (0.8, 0.95), (0.55, 0.95), (0.5, 0.75), (0.55, 0.56)]:
+    page.mouse.move(*at(*point), steps=3)
+  page.mouse.up()
+  page.locator('#words', has_text='lasso on map_x × map_y').wait_for()
+  page.keyboard.press('Control+a')
+  page.locator('#counts', has_text='selected').wait_for()
+  shot(page, 'map')
+  page.keyboard.press('0')
+  page.locator('dialog[open] .montage img').first.wait_for()
+  shot(page, 'before_a_bulk_decision')
+  assert review.entries() == []  # not before it is confirmed
+  page.keyboard.press('Enter')
+  page.locator('#saved', has_text='Saved').wait_for()
+  (entry,) = review.entries()
+  count = len(entry['decisions'])
+  assert count > 5 and {each['label'] for each in entry['decisions']} == {'0'}
+  assert 'lasso on map_x × map_y' in entry['decisions'][0]['reason']
+  saved(page, count)
+  page.keyboard.press('z')
+  saved(page, 0)
+  shown = page.locator('#counts').inner_text()
+  page.wait_for_timeout(500)
+  page.reload()
+  page.wait_for_selector('body[data-ready]', state='attached')
+  assert page.locator('#counts').inner_text() == shown  # the address holds the lasso
+  page.keyboard.press('Shift+Z')
+  saved(page, count)
+  assert [entry['kind'] for entry in review.entries()] == ['decide', 'undo', 'undo']
+
+
+def test_a_cell_of_the_matrix_and_its_suggestions(review, saved):
+  page = review.open()
+  page.keyboard.press('x')
+  cells = page.locator('.matrix td:not(.same) button:enabled')
+  counts = [int(text) for text in cells.all_inner_texts()]
+  shot(page, 'matrix')
+  most = int(np.argmax(counts))
+  says = cells.nth(most).get_attribute('aria-label')  # "label 3, oof_predicted 8: 7"
+  suggested = says.split(':')[0].split()[-1]
+  cells.nth(most).click()
+  page.locator('#counts', has_text=f' {counts[most]} in the filters').wait_for()
+  page.keyboard.press('Control+a')
+  page.keyboard.press('a')
+  page.get_by_role('button', name=f'Change {counts[most]} rows').click()
+  saved(page, counts[most])
+  (entry,) = review.entries()
+  assert len(entry['decisions']) == counts[most] and {each['label'] for each in entry['decisions']} == {suggested}
+  assert all(f'oof_predicted {suggested}' in each['evidence'] for each in entry['decisions'])
+  page.get_by_role('button', name='Undo').click()
+  saved(page, 0)
+
+
+def test_ranked_issues_accepted_confirmed_and_committed(review, saved):
+  page = review.open()
+  page.keyboard.press('i')
+  page.locator('.line').first.wait_for()
+  assert 'oof_loss, highest first' in page.locator('#sort option:checked').inner_text()
+  labels = page.locator('.line').first.locator('.change').inner_text().split(' → ')
+  page.locator('.line').nth(0).get_by_role('button', name='Accept').click()
+  saved(page, 1)
+  page.locator('.line').nth(1).get_by_role('button', name='Label is right').click()
+  saved(page, 2)
+  shot(page, 'issues')
+  (_, _, first), (_, _, second) = review.decided()
+  assert first == labels[1].strip() and second != ''
+  page.keyboard.press('Control+Enter')
+  page.get_by_label('Why the labels change').fill('the two worst')
+  shot(page, 'versions')
+  page.get_by_role('button', name='Commit a new version').click()
+  page.locator('pre', has_text='--config.data.table=').wait_for()
+  version = store.Table(review.folder / 'table').version
+  assert version.manifest['message'] == 'the two worst' and version.name[:12] in page.locator('pre').inner_text()
+  page.keyboard.press('Escape')
+  saved(page, 0)
+  assert page.locator('#title').inner_text() == f'table@{version.name[:12]}'
+  page.keyboard.press('z')  # undo never crosses a commit
+  page.locator('#saved', has_text='nothing to undo').wait_for()
+  page.keyboard.press('Control+Enter')
+  page.get_by_role('button', name='Changes').click()
+  assert page.locator('.difference tr').count() == 3
+
+
+def test_a_second_tab_sees_the_decision(review, saved):
+  context = review.context()
+  one, two = review.open(context), review.open(context)
+  one.bring_to_front()
+  one.keyboard.press('d')
+  saved(one, 1)
+  two.bring_to_front()
+  saved(two, 1)
+  assert two.locator('.tile.decided.away').count() == 1
+  two.keyboard.press('z')
+  saved(two, 0)
+  one.bring_to_front()
+  saved(one, 0)
+  assert one.locator('.tile.decided').count() == 0
+
+
+def test_a_killed_server_loses_nothing_that_was_acknowledged(review):
+  page, acknowledged = review.open(), []
+  page.on('response', lambda answer: '/api/decide' in answer.url and answer.ok and acknowledged.append(1))
+  for digit in '1234567890' * 3:
+    page.keyboard.press(digit)
+  while len(acknowledged) < 7:
+    page.wait_for_timeout(5)
+  os.kill(review.process.pid, signal.SIGKILL)  # while the others wait to be sent
+  review.process.wait()
+  page.keyboard.press('d')
+  page.locator('#saved', has_text='not saved').wait_for()
+  held = len(review.decided())
+  assert len(acknowledged) <= held <= len(acknowledged) + 1  # one may be on the disk without its answer
+  review.process.stdout.close()
+  review.start()
+  again = review.open()
+  again.locator('#counts', has_text=f' {held} decision').wait_for()
+
+
+def test_filters_live_in_the_address(review):
+  page = review.open()
+  box = page.locator('.histogram canvas').first.bounding_box()
+  page.mouse.move(box['x'] + box['width'] * 0.5, box['y'] + 20)
+  page.mouse.down()
+  page.mouse.move(box['x'] + box['width'] * 0.8, box['y'] + 20, steps=4)
+  page.mouse.up()
+  page.locator('fieldset', has_text='Label').get_by_label('3', exact=False).first.check()
+  page.locator('#words', has_text='label 3; oof_confidence').wait_for()
+  page.wait_for_timeout(500)
+  assert 'token' not in page.url
+  shown = page.locator('#counts').inner_text()
+  assert ' 400 in the filters' not in shown
+  other = review.open(page.context, '#' + page.url.partition('#')[2])
+  assert other.locator('#counts').inner_text() == shown
+  page.get_by_role('button', name='Clear all filters').click()
+  page.locator('#counts', has_text=' 400 in the filters').wait_for()
+
+
+def test_every_control_has_a_name(review):
+  page = review.open()
+  nameless = """() => [...document.querySelectorAll('button, input, select, textarea, [tabindex="0"]')]
+    .filter(e => e.offsetParent && !e.ariaLabel && !e.innerText.trim() && !e.labels?.[0]?.innerText.trim())
+    .map(e => e.outerHTML.slice(0, 100))"""
+  for key in 'gimx':
+    page.keyboard.press(key)
+    page.wait_for_timeout(300)
+    assert page.evaluate(nameless) == [], key
+  dark = review.chromium.new_context(viewport={'width': 1024, 'height': 768}, color_scheme='dark')
+  review.contexts.append(dark)
+  shot(review.open(dark, '#tab=issues&issues=1&sort=-oof_loss'), 'dark')
+
+
+@pytest.fixture
+def hostile(chromium, tmp_path):
+  """A table of twelve classes and twenty images, one class and one file with a name that is markup."""
+  random, names = np.random.default_rng(0), [f'{i}{HOSTILE if i == 1 else ""}.png' for i in range(20)]
+  (tmp_path / 'images').mkdir()
+  for name in names:
+    Image.fromarray(random.integers(0, 255, (12, 12, 3), np.uint8)).save(tmp_path / 'images' / name)
+  table(tmp_path, names, np.arange(20) % 12, [HOSTILE, *(f'class {letter}' for letter in 'abcdefghijk')])
+  found = Review(chromium, tmp_path)
+  yield found
+  found.end()
+
+
+def test_hostile_names_are_text(hostile, saved):
+  page = hostile.open()
+  page.on('dialog', lambda dialog: hostile.errors.append(dialog.message))
+  for key in 'gimx?':
+    page.keyboard.press(key)
+    page.wait_for_timeout(200)
+  page.keyboard.press('Escape')
+  page.keyboard.press('g')
+  page.keyboard.press('/')  # a class by its name, as there are more than ten
+  page.get_by_role('textbox', name='Class').fill('onerror')
+  page.keyboard.press('Enter')
+  saved(page, 1)
+  assert hostile.decided()[0][2] == HOSTILE
+  page.keyboard.press('Control+Enter')
+  page.locator('dialog[open]').wait_for()
+  assert page.title() == 'table: review' and page.locator('img[src=x]').count() == 0
+  assert HOSTILE in page.locator('dialog').inner_text()
+
+
+def test_strangers_are_refused(review):
+  page = review.context().new_page()
+  assert page.goto(review.url[:-3]).status == 403 and 'token' in page.inner_text('body')
+  known = review.open()
+
+  class Elsewhere(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+      self.send_response(200)
+      self.send_header('content-type', 'text/html')
+      self.end_headers()
+
+    def log_message(self, *_):
+      pass
+
+  server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Elsewhere)
+  threading.Thread(target=server.serve_forever, daemon=True).start()
+  evil = known.context.new_page()  # with the cookie: another port is the same site
+  evil.goto(f'http://127.0.0.1:{server.server_port}/')
+  base = review.url.partition('/?')[0]
+  found = evil.evaluate(
+    """async (base) => {
+      const post = {method: 'POST', mode: 'no-cors', credentials: 'include', body: '{"action": "drop", "rows": [0]}'};
+      const ask = (path, options) => fetch(base + path, options).then((a) => a.type, () => 'refused');
+      return [await ask('/api/decide', post), await ask('/api/columns', {credentials: 'include'})];
+    }""",
+    base,
+  )
+  server.shutdown()
+  server.server_close()
+  assert found[1] == 'refused' and review.entries() == []
+
+
+def test_read_only(chromium, digits, tmp_path):
+  for name in ('table', 'run'):
+    shutil.copytree(digits[0] / name, tmp_path / name)
+  review = Review(chromium, tmp_path, '--read_only')
+  page = review.open()
+  page.keyboard.press('d')
+  page.keyboard.press('z')
+  page.locator('#saved', has_text='--read_only').wait_for()
+  assert page.locator('#bar button:enabled').count() == 0 and review.entries() == []
+  review.end()

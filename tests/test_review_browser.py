@@ -168,7 +168,9 @@ def shot(page, name):
     page.wait_for_timeout(1000)  # thumbnails and history
     path = Path(SHOTS) / f'{name}.png'
     page.screenshot(path=path)
-    Image.open(path).convert('RGB').quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    Image.open(path).convert('RGB').quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+      path, optimize=True
+    )
 
 
 def focused(page):
@@ -341,7 +343,7 @@ def test_filters_live_in_the_address(review):
   page.mouse.down()
   page.mouse.move(box['x'] + box['width'] * 0.8, box['y'] + 20, steps=4)
   page.mouse.up()
-  page.locator('fieldset', has_text='Label').get_by_label('3', exact=False).first.check()
+  page.get_by_role('group', name='Label').locator('input[value="3"]').check()
   page.locator('#words', has_text='label 3; oof_confidence').wait_for()
   page.wait_for_timeout(500)
   assert 'token' not in page.url

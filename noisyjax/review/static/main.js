@@ -184,7 +184,7 @@ async function start() {
     const lines = [];
     for (const run of model.head.runs) {
       if (run.stale > 0) lines.push(`${run.name} was trained on version ${run.version.slice(0, 12)}; ${rows(run.stale)} changed since.`);
-      else if (run.stale < 0) lines.push(`${run.name}: on which version of the table it was trained is not known.`);
+      else if (run.stale < 0) lines.push(`${run.name}: the version of the table that it was trained on is not known.`);
     }
     if (model.columns.some((column) => column.basis === 'in-sample')) lines.push('Evidence marked in-sample is of networks that were trained on these rows and their labels: it tends to agree with wrong labels.');
     if (!model.head.runs.length) lines.push('No evidence: open the page with --workdir=RUN for predictions, losses and a map.');

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update']
 SHOTS = os.environ.get('SHOTS', '')
 HOSTILE = '<img src=x onerror="document.title=1">\'"'  # the name of a class, and of a file
-PATIENCE = 30_000  # milliseconds; a busy machine may take long
+PATIENCE = 60_000  # milliseconds; a busy machine may take long
 
 
 @pytest.fixture(scope='session')

@@ -221,6 +221,16 @@ def test_cosine_begins_to_fall_where_the_warm_up_ends():
   assert_allclose(rates('cosine', t, warmup=4.0), want, atol=1e-6)
 
 
+def test_quarter_cosine_is_the_schedule_of_fixmatch():
+  """max(0, cos(7πk/16K)) at step k of K, as USB's get_cosine_schedule_with_warmup returns it; 52 steps an epoch."""
+  steps, K = np.array([0, 1, 200, 519, 520, 1039]), 20 * 52
+  want = 0.4 * np.maximum(0, np.cos(7 * np.pi * steps / (16 * K)))
+  assert_allclose(rates('quarter_cosine', steps / 52, final=np.cos(7 * np.pi / 16)), want, rtol=1e-5)
+  assert_allclose(want[[0, 4]], [0.4, 0.4 * 0.7730105], rtol=1e-6)
+  late = rates('quarter_cosine', [2.0, 4.0, 12.0], final=0.0, warmup=4.0)
+  assert_allclose(late, [0.2, 0.4, 0.4 * np.cos(np.pi / 4)], rtol=1e-5)
+
+
 def test_steps():
   t = [0, 4.99, 5, 9, 15, 19]
   want = 0.4 * 0.1 ** np.array([0, 0, 1, 1, 2, 2])

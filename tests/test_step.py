@@ -18,6 +18,7 @@ from noisyjax.engine import between_epochs, losses, score
 from noisyjax.engine.optim import Optimizer
 from noisyjax.engine.spec import run_keys
 from noisyjax.engine.state import Snapshot
+from noisyjax.engine.step import average_decay
 from noisyjax.engine.strategy import Out, Strategy, Views, supervised
 from noisyjax.engine.walk import rows as rows_at
 from noisyjax.strategies import naive
@@ -329,6 +330,16 @@ def test_what_a_strategy_learns_and_remembers_beside_the_network(data):
 
 
 # --- what moves, and what must not ----------------------------------------------------------------
+
+
+def test_the_decay_of_the_average_rises_as_in_elr_plus():
+  """Golden values of 0.997 · exp(−5 (1 − c/40000)²); the counter c of the code is 2 at the first update."""
+  steps = np.array([0, 9998, 19998, 39998, 60000], np.float32)
+  want = [0.0067210928, 0.0598745039, 0.2856452825, 0.997, 0.997]
+  got = [float(average_decay(np.float32(0.997), np.float32(40000), t)) for t in steps]
+  assert_allclose(got, want, rtol=1e-5)
+  quickly = [float(average_decay(np.float32(0.9), np.float32(0), t)) for t in np.float32([0, 8, 1000])]
+  assert_allclose(quickly, [0.1, 0.5, 0.9], rtol=1e-6)
 
 
 def test_an_average_starts_as_a_copy_and_takes_in_statistics(rich, data):

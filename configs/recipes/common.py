@@ -17,6 +17,8 @@ widths and the code of that time (benchmarks/README.md lists later changes). The
 "Published" results are from full budgets, which have not been run here.
 """
 
+import math
+
 from configs import base
 from noisyjax.data import home
 from noisyjax.system.errors import check_choice
@@ -129,7 +131,7 @@ def semi_supervised(c, form: str) -> None:
   c.epochs, c.steps_per_epoch = 1024, 1024
   sgd(c, 0.03, nesterov=True)
   c.optim.kernels_only = True
-  c.schedule.name, c.schedule.final = 'cosine', 0.195
+  c.schedule.name, c.schedule.final = 'quarter_cosine', math.cos(7 * math.pi / 16)  # cos(7πk/16K)
   c.ema = 0.999
 
 

@@ -5,7 +5,7 @@
 4,000 trusted rows are labeled, all others unlabeled. The method uses no given labels: noise affects only validation.
 Official (microsoft/Semi-supervised-learning, USB): WRN-28-2 (departure: ResNet-18), SGD 0.03 with Nesterov momentum,
 weight decay 5e-4 on kernels only, batches of 64 labeled and 448 unlabeled rows, 1,024 epochs of 1,024 steps, learning
-rate cos(7πk/16K) (departure: half a cosine to the same final value), averaged weights 0.999. The strong view is that of
+rate cos(7πk/16K), averaged weights 0.999. The strong view is that of
 USB: three random operations of RandAugment, always applied, and a hole of up to half the side. The short form has the
 same number of passes as 20 epochs of cross-entropy.
 

@@ -22,6 +22,7 @@ def get_config() -> ConfigDict:
   c.reset = 'none'  # parameters that a phase reinitializes: none, all, head, or a regular expression on paths
   c.freeze = ''  # parameters that are not trained: a regular expression on paths ("^conv|norm"); '': none
   c.ema = 0.0  # decay of the averaged weights and running statistics used in evaluation; 0: no averaging
+  c.ema_ramp = 0.0  # steps over which that decay rises as exp(-5 (1 - t)²); 0: at most (1 + step)/(10 + step)
   c.mixup = 0.0  # alpha of mixup; 0: none
   c.balance = False  # visit the labeled rows class by class in turn, so that all classes are seen equally often
   c.told = ()  # further knowledge by which these values were chosen, such as 'noise rate'; results report it
@@ -54,9 +55,9 @@ def get_config() -> ConfigDict:
   c.optim.clip = 0.0  # maximum global gradient norm of each network; 0: no clipping
 
   c.schedule = ConfigDict()
-  c.schedule.name = 'cosine'  # constant, step, cosine, one_cycle, warm_restarts, plateau
+  c.schedule.name = 'cosine'  # constant, step, cosine, quarter_cosine, one_cycle, warm_restarts, plateau
   c.schedule.warmup = 0.0  # epochs of linear warmup
-  c.schedule.final = 0.0  # final learning rate of cosine, one_cycle and restarts, as a factor
+  c.schedule.final = 0.0  # final learning rate of the cosines, one_cycle and restarts, as a factor
   c.schedule.milestones = (50.0, 75.0)  # epochs at which step reduces the learning rate
   c.schedule.factor = 0.1  # factor on the learning rate at each reduction of step or plateau
   c.schedule.restart = 10.0  # period of warm_restarts, in epochs

@@ -191,6 +191,7 @@ def _engine_phase(planned: PlannedPhase, data: TrainData, devices: int, first: b
     strength=strength_of(c),
     mixup=c.mixup or 1.0,
     ema=c.ema,
+    ema_ramp=c.ema_ramp,
     stop=(c.stop.patience, c.stop.delta),
     plateau=(s.patience if s.name == 'plateau' else 0, s.factor),
   )

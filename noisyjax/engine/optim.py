@@ -19,7 +19,7 @@ from noisyjax.engine.net import path_matches
 from noisyjax.engine.state import PyTree
 
 OPTIMIZERS = ('sgd', 'adam', 'adamw', 'nadam')
-SCHEDULES = ('constant', 'step', 'cosine', 'one_cycle', 'warm_restarts', 'plateau')
+SCHEDULES = ('constant', 'step', 'cosine', 'quarter_cosine', 'one_cycle', 'warm_restarts', 'plateau')
 
 
 @functools.partial(
@@ -143,7 +143,8 @@ class Schedule(struct.PyTreeNode):
 
   Attributes:
     warmup: epochs of linear warm-up from 0; "one_cycle" ignores it.
-    final: final learning rate of "cosine", "one_cycle" and each period of "warm_restarts", as a fraction of the base.
+    final: final learning rate of "cosine", "quarter_cosine", "one_cycle" and each period of "warm_restarts", as a
+      fraction of the base.
     factor: factor on the learning rate at each milestone of "step" and at each cut of "plateau".
     milestones: float32 [k], epochs at which "step" cuts the learning rate.
     restart: period of "warm_restarts", in epochs.
@@ -161,6 +162,10 @@ class Schedule(struct.PyTreeNode):
 def learning_rate(kind: str, base: Array | float, s: Schedule, epoch: Array, epochs: Array, scale: Array) -> Array:
   """Returns the scheduled learning rate.
 
+  "cosine" is half a period of a cosine, scaled to end at `final`. "quarter_cosine" is cos(a t) with cos(a) = `final`,
+  and ends while it falls fast: with `final` = cos(7π/16) it is FixMatch's cos(7πk/16K) at step k of K
+  (microsoft/Semi-supervised-learning, semilearn/core/utils/build.py, lines 217-240, revision 1ef4cbe).
+
   Args:
     kind: one of SCHEDULES.
     base: base learning rate.
@@ -170,9 +175,12 @@ def learning_rate(kind: str, base: Array | float, s: Schedule, epoch: Array, epo
     scale: current factor of "plateau".
   """
   part = epoch / epochs
+  unwarmed = (epoch - s.warmup) / jnp.maximum(epochs - s.warmup, 1e-6)
   cosine = lambda t: s.final + (1 - s.final) * 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(t, 0.0, 1.0)))
   if kind == 'cosine':
-    factor = cosine((epoch - s.warmup) / jnp.maximum(epochs - s.warmup, 1e-6))
+    factor = cosine(unwarmed)
+  elif kind == 'quarter_cosine':
+    factor = jnp.cos(jnp.arccos(jnp.clip(s.final, 0.0, 1.0)) * jnp.clip(unwarmed, 0.0, 1.0))
   elif kind == 'step':
     factor = s.factor ** (epoch >= s.milestones).sum()
   elif kind == 'one_cycle':  # linear up, linear down (Smith & Topin 2018)

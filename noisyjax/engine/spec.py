@@ -49,6 +49,7 @@ class Hyper(struct.PyTreeNode):
     steps: steps per epoch.
     mixup: alpha of the Beta distribution.
     ema: decay of the exponential moving average.
+    ema_ramp: steps over which that decay rises, see `step.average_decay`; 0 = quickly.
     stop: (patience in epochs, minimum improvement) of early stopping; patience 0 turns it off.
     plateau: (patience in epochs, factor on the learning rate) of the plateau schedule; patience 0 turns it off.
   """
@@ -60,6 +61,7 @@ class Hyper(struct.PyTreeNode):
   steps: Array
   mixup: Array
   ema: Array
+  ema_ramp: Array
   stop: tuple[Array, Array]
   plateau: tuple[Array, Array]
 
@@ -74,6 +76,7 @@ class Hyper(struct.PyTreeNode):
     strength: Mapping[str, Any] = MappingProxyType({}),
     mixup: float = 1.0,
     ema: float = 0.0,
+    ema_ramp: float = 0.0,
     stop: tuple[int, float] = (0, 0.0),
     plateau: tuple[int, float] = (0, 0.5),
   ) -> 'Hyper':
@@ -87,6 +90,7 @@ class Hyper(struct.PyTreeNode):
       strength: fields of `Strength`, by their names in the config; missing fields have defaults.
       mixup: see above.
       ema: see above.
+      ema_ramp: see above.
       stop: see above.
       plateau: see above.
 
@@ -112,6 +116,7 @@ class Hyper(struct.PyTreeNode):
       steps=f32(steps),
       mixup=f32(mixup),
       ema=f32(ema),
+      ema_ramp=f32(ema_ramp),
       stop=(i32(stop[0]), f32(stop[1])),
       plateau=(i32(plateau[0]), f32(plateau[1])),
     )

@@ -110,7 +110,8 @@ def _update(
   """
   net, opt = hyper.optimizer.update(grads['net'], state.opt['net'], state.params['net'], lr)
   since = state.phase_epoch * hyper.steps + state.tick  # steps since the phase, and with it the average, began
-  ema = _average(state.ema, Snapshot(net, stats), hyper.ema, since) if spec.ema else None
+  decay = average_decay(hyper.ema, hyper.ema_ramp, since)
+  ema = _average(state.ema, Snapshot(net, stats), decay) if spec.ema else None
   new = (net, opt, stats, ema)
   if active is not None:
     old = (state.params['net'], state.opt['net'], state.stats, state.ema)
@@ -123,12 +124,25 @@ def _update(
   return {'net': new[0], 'own': own}, {'net': new[1], 'own': own_opt}, new[2], new[3]
 
 
-def _average(ema: Snapshot | None, now: Snapshot, decay: Array, step: Array) -> Snapshot:
-  """Updates the average of parameters and statistics.
+def average_decay(decay: Array, ramp: Array, step: Array) -> Array:
+  """Returns the decay of the average at a step of the phase, which begins small and rises to `decay`.
 
-  At step t of the phase, the decay is at most (1 + t)/(10 + t), so that the initial values lose their weight quickly.
+  With `ramp` = 0 it is at most (1 + t)/(10 + t) at step t, so that the initial values lose their weight quickly.
+  Otherwise it is decay · exp(−5 (1 − u)²), u = (t + 2)/ramp but at most 1, as ELR+ has it (shengliu66/ELR, revision
+  934af53: ELR_plus/trainer/trainer.py, lines 120 and 321-331, and ELR_plus/utils/util.py, lines 45-52; its counter is 2
+  at the first step).
+
+  Args:
+    decay: final decay.
+    ramp: steps over which it rises; 0 = as described.
+    step: steps since the phase began, from 0.
   """
-  decay = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+  u = jnp.minimum((step + 2.0) / jnp.maximum(ramp, 1.0), 1.0)
+  return jnp.where(ramp > 0, decay * jnp.exp(-5 * (1 - u) ** 2), jnp.minimum(decay, (1.0 + step) / (10.0 + step)))
+
+
+def _average(ema: Snapshot | None, now: Snapshot, decay: Array) -> Snapshot:
+  """Updates the average of parameters and statistics."""
   return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, ema, now)
 
 

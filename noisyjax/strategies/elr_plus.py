@@ -12,8 +12,9 @@ Official settings: PreActResNet-18, SGD with learning rate 0.02, momentum 0.9 an
 Departures: both networks are trained on the same rows and labels (the code draws the order and, by mistake, the noise
 for each). They are updated in the same step, with averages of one step ago (the code trains one network for an epoch
 after the other, with averages of the epoch before). The average includes the running statistics and is evaluated with
-them, and its decay rises as the engine's does (the code: as exp(−5 (1 − t)²) over 40,000 steps, and batch statistics).
-The averaged networks vote, by mean probabilities (the code: the current networks, by mean logits).
+them (the code: batch statistics). The averaged networks vote, by mean probabilities (the code: the current networks, by
+mean logits). With `ema_ramp = 40000` the decay of the average rises as the code's, as exp(−5 (1 − t)²) over as many
+steps (shengliu66/ELR, ELR_plus/trainer/trainer.py, lines 321-331, revision 934af53).
 """
 
 import dataclasses

@@ -79,6 +79,17 @@ def test_what_needs_a_label_is_null_without_one(analysis):
   np.testing.assert_array_equal(analysis.known['aum'], train & ~blank)
 
 
+def test_dynamics_are_those_of_the_visits(run, analysis):
+  there, _ = storage.read_parquet(run / 'samples.parquet')
+  seen = there['count'] > 0
+  assert analysis['visits'][seen].tolist() == [4] * seen.sum()  # epochs
+  np.testing.assert_array_equal(analysis['aum'][seen], there['mean_margin'][seen].astype(np.float32))
+  learned, mean, std = (analysis[name][seen] for name in ('learned', 'confidence_mean', 'confidence_std'))
+  assert set(learned[np.isfinite(learned)].tolist()) <= {1, 2, 3, 4} and np.isfinite(learned).any()
+  np.testing.assert_array_equal(np.isfinite(learned), there['correct'][seen] > 0)
+  assert (std <= np.sqrt(mean * (1 - mean)) + 1e-3).all() and std.max() > 0.01
+
+
 def test_evidence_is_in_sample_where_the_networks_saw_the_row_or_its_copy(analysis):
   expected = (np.arange(128) < 96) & (analysis['given'] >= 0)  # naive training uses no unlabeled row
   expected[100] = True  # the copy of a training row

@@ -22,7 +22,7 @@ def batch(rng):
 
 def test_many_batches_against_a_loop():
   rng = np.random.default_rng(0)
-  names = ('visits', 'loss', 'confidence', 'margin', 'correct', 'forgotten')
+  names = ('visits', 'loss', 'confidence', 'square', 'margin', 'correct', 'forgotten', 'learned')
   want = {name: np.zeros((NETWORKS, ROWS)) for name in names}
   last, predicted, chosen = (np.full((NETWORKS, ROWS), v) for v in (0, -1, 0))
   got = dynamics.new(NETWORKS, ROWS)
@@ -39,7 +39,8 @@ def test_many_batches_against_a_loop():
         continue
       right = int(z.argmax() == y)
       p = np.exp(z[y]) / np.exp(z).sum()
-      gains = (1, -np.log(p), p, z[y] - np.delete(z, y).max(), right, last[m, row] * (1 - right))
+      learned = want['visits'][m, row] + 1 if right and not want['learned'][m, row] else 0
+      gains = (1, -np.log(p), p, p * p, z[y] - np.delete(z, y).max(), right, last[m, row] * (1 - right), learned)
       for name, gain in zip(names, gains, strict=True):
         want[name][m, row] += gain
       last[m, row] = right
@@ -87,7 +88,7 @@ def test_forgetting_is_right_and_then_wrong():
   d = dynamics.new(1, 1)
   for logits in (wrong, right, right, wrong, wrong, right, wrong):
     d = one(d, [0], [0], logits)
-  assert (int(d.correct[0, 0]), int(d.forgotten[0, 0]), int(d.visits[0, 0])) == (3, 2, 7)
+  assert (int(d.correct[0, 0]), int(d.forgotten[0, 0]), int(d.visits[0, 0]), int(d.learned[0, 0])) == (3, 2, 7, 2)
 
 
 def test_margin_of_a_tie_is_zero():

@@ -1,11 +1,15 @@
 """Outliers, clusters and maps of embeddings, against NumPy, scikit-learn and planted structure."""
 
 import builtins
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.cluster import KMeans
+from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.manifold import trustworthiness
 from sklearn.metrics import adjusted_rand_score
 
 from noisyjax.analysis import clusters, map2d, neighbours
@@ -70,6 +74,36 @@ def test_rows_new_to_a_map_begin_among_their_neighbours():
   start[::5] = np.nan
   np.testing.assert_array_equal(map2d.beginning(points, start), np.array([[0, 0], [9, 0], [0, 9]])[kind])
   np.testing.assert_array_equal(map2d.beginning(points, np.full((125, 2), np.nan)), map2d.pca(points))
+
+
+def test_what_made_a_map_is_recorded_and_the_earlier_map_is_its_start(monkeypatch):
+  class PaCMAP:
+    def __init__(self, **options):
+      self.options = options
+
+    def fit_transform(self, points, init):
+      assert self.options['n_components'] == 2 and self.options['random_state'] == 3 and points.dtype == np.float32
+      return np.zeros((len(points), 2)) if isinstance(init, str) else init + 1
+
+  points, _ = blobs()
+  monkeypatch.setitem(sys.modules, 'pacmap', SimpleNamespace(PaCMAP=PaCMAP))
+  monkeypatch.setattr(map2d.metadata, 'version', lambda name: '0.9.1')
+  first, record = map2d.placed(points, 'pacmap', 3)
+  second, later = map2d.placed(points, 'pacmap', 3, first)
+  np.testing.assert_array_equal(second, first + 1)
+  assert record['package'] == 'pacmap 0.9.1' and record['seed'] == 3 and record['parameters']['n_neighbors'] == 10
+  assert record['input_sha256'] == later['input_sha256'] == map2d.sha256(points)
+  assert not record['start_sha256'] and later['start_sha256'] == map2d.sha256(first)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', map2d.MAPS)
+def test_maps_keep_neighbours_and_are_the_same_twice(kind):
+  pytest.importorskip('pacmap')
+  points = load_digits().data[:600]
+  found, _ = map2d.placed(points, kind)
+  assert trustworthiness(points, found) > 0.97 > trustworthiness(points, map2d.pca(points)) + 0.1
+  np.testing.assert_array_equal(found, map2d.placed(points, kind)[0])
 
 
 def test_a_missing_package_is_said_in_one_sentence(monkeypatch):

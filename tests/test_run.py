@@ -531,15 +531,27 @@ def test_what_training_saw_of_a_row_is_averaged_over_its_visits():
     visits=column(1, 3),
     loss=column(2.0, 4.0),
     confidence=column(0.5, 0.7),
+    square=column(0.2, 0.36),
     margin=column(1.0, 7.0),
     correct=column(1, 2),
     forgotten=column(0, 2),
+    learned=column(1, 2),
     chosen=column(True, False),
   )
   targets = SimpleNamespace(label=np.array([1]), weight=np.ones(1))
   table = samples.dynamics_table(SimpleNamespace(dynamics=seen, targets=targets), np.ones(1, bool))
-  names = ('count', 'mean_loss', 'mean_confidence', 'mean_margin', 'correct', 'forgotten', 'chosen')
-  np.testing.assert_allclose([table[n][0] for n in names], [4, 1.5, 0.3, 2.0, 3, 2, 0.5], rtol=1e-6)
+  names = (
+    'count',
+    'mean_loss',
+    'mean_confidence',
+    'std_confidence',
+    'mean_margin',
+    'correct',
+    'forgotten',
+    'learned',
+    'chosen',
+  )
+  np.testing.assert_allclose([table[n][0] for n in names], [4, 1.5, 0.3, 0.05**0.5, 2.0, 3, 2, 1.5, 0.5], rtol=1e-6)
 
 
 def test_a_run_counts_the_training_rows_that_have_no_label(tmp_path):

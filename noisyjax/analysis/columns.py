@@ -70,10 +70,10 @@ COLUMNS = {
     'float32', 'forgetting events of one network: correct, and wrong at the next visit', _NO_DYNAMICS
   ),
   'learned': Column(
-    'float32', 'visit, from 1, at which the row was first predicted correctly', f'{_NO_DYNAMICS}; never learned'
+    'float32', 'visit, from 1, at which the row was first predicted correctly', f'{_NO_DYNAMICS}; not learned'
   ),
   'confidence_mean': Column('float32', 'mean over visits of the probability of the label', _NO_DYNAMICS),
-  'confidence_std': Column('float32', 'standard deviation of the same', _NO_DYNAMICS),
+  'confidence_std': Column('float32', 'standard deviation of the same, over visits and networks', _NO_DYNAMICS),
   # Neighbours in the embedding by cosine distance. Labels are given labels.
   'knn_agreement': Column(
     'float32',

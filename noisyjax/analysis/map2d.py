@@ -7,6 +7,7 @@ Reduction with Locally Adjusted Graphs". The package is imported only when such 
 """
 
 import hashlib
+import logging
 from importlib import metadata
 from typing import Any
 
@@ -70,6 +71,7 @@ def placed(
       f"map: {kind!r} needs the package pacmap, which cannot be imported ({error}). Run pip install 'noisyjax[map]', "
       'or do without: the map by PCA is always made.'
     ) from None
+  logging.getLogger('pacmap').setLevel(logging.ERROR)  # it warns of every seed
   points = np.asarray(embeddings, np.float32)
   options = {'n_neighbors': min(NEIGHBOURS, len(points) - 1), 'MN_ratio': 0.5, 'FP_ratio': 2.0}
   reducer = getattr(pacmap, MAPS[kind])(n_components=2, random_state=seed, verbose=False, **options)

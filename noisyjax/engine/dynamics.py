@@ -2,6 +2,7 @@
 
 Sources: area under the margin (Pleiss et al. 2020, eq. 1): mean over epochs of the label's logit minus the largest
 other logit. Forgetting events (Toneva et al. 2019): a row is predicted correctly at one visit and wrongly at the next.
+Mean and standard deviation of the label's probability are the axes of data maps (Swayamdipta et al. 2020).
 """
 
 import jax
@@ -19,9 +20,11 @@ class Dynamics(struct.PyTreeNode):
     visits: int32, number of visits.
     loss: float32, sum of cross-entropy.
     confidence: float32, sum of the probability of the label.
+    square: float32, sum of the square of that probability.
     margin: float32, sum of the logit margin.
     correct: int32, number of correct predictions.
     forgotten: int32, number of forgetting events.
+    learned: int32, the visit, from 1, of the first correct prediction; 0 before it.
     was_correct: bool, whether the last prediction was correct.
     predicted: int32, class predicted at the last visit; -1 before the first visit.
     chosen: bool, whether the row entered the loss at its visit in this epoch; before that visit, whether the first
@@ -31,9 +34,11 @@ class Dynamics(struct.PyTreeNode):
   visits: Array
   loss: Array
   confidence: Array
+  square: Array
   margin: Array
   correct: Array
   forgotten: Array
+  learned: Array
   was_correct: Array
   predicted: Array
   chosen: Array
@@ -46,9 +51,11 @@ def new(networks: int, rows: int) -> Dynamics:
     visits=full(0, jnp.int32),
     loss=full(0, jnp.float32),
     confidence=full(0, jnp.float32),
+    square=full(0, jnp.float32),
     margin=full(0, jnp.float32),
     correct=full(0, jnp.int32),
     forgotten=full(0, jnp.int32),
+    learned=full(0, jnp.int32),
     was_correct=full(False, bool),
     predicted=full(-1, jnp.int32),
     chosen=full(False, bool),
@@ -96,13 +103,16 @@ def record(dynamics: Dynamics, index: Array, first: Array, label: Array, logits:
     add = lambda a, v: a.at[at].add(jnp.where(count, v, 0).astype(a.dtype), mode='drop')
     put = lambda a, v: a.at[at].set(v.astype(a.dtype), mode='drop')
     lost = d.was_correct[index] & ~right
+    fresh = right & (d.learned[index] == 0)
     return Dynamics(
       visits=add(d.visits, 1),
       loss=add(d.loss, loss),
       confidence=add(d.confidence, confidence),
+      square=add(d.square, confidence**2),
       margin=add(d.margin, gap),
       correct=add(d.correct, right),
       forgotten=add(d.forgotten, lost),
+      learned=add(d.learned, jnp.where(fresh, d.visits[index] + 1, 0)),
       was_correct=put(d.was_correct, right & count),
       predicted=put(d.predicted, predicted),
       chosen=put(d.chosen, chosen),

@@ -54,7 +54,7 @@ def write(
 
 
 def dynamics_table(state: TrainState, rows: np.ndarray) -> dict[str, np.ndarray]:
-  """Returns the training dynamics of each row, averaged over networks, and its last target.
+  """Returns the training dynamics of each row, averaged or summed over networks, and its last target.
 
   Args:
     state: state at the end of training.
@@ -65,14 +65,17 @@ def dynamics_table(state: TrainState, rows: np.ndarray) -> dict[str, np.ndarray]
   """
   d = jax.tree.map(np.asarray, state.dynamics)
   visits = np.maximum(d.visits.sum(0), 1)
+  mean = d.confidence.sum(0) / visits
   return {
     'label': np.asarray(state.targets.label),
     'weight': np.asarray(state.targets.weight),
     'count': d.visits.sum(0),
     'mean_loss': d.loss.sum(0) / visits,
-    'mean_confidence': d.confidence.sum(0) / visits,
+    'mean_confidence': mean,
+    'std_confidence': np.sqrt(np.maximum(d.square.sum(0) / visits - mean**2, 0)),
     'mean_margin': d.margin.sum(0) / visits,
     'correct': d.correct.sum(0),
     'forgotten': d.forgotten.sum(0),
+    'learned': np.where(d.learned > 0, d.learned, np.nan).mean(0),  # NaN unless all networks learned it
     'chosen': np.where(rows, d.chosen.mean(0), np.nan),
   }

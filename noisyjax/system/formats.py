@@ -27,8 +27,8 @@ LABEL_TABLE = 'labels'  # table.json, manifests and branches of a label table; a
 LOOP = 'loop'  # loop.json, round.json, rules.json and audit.json of a loop
 DECODED = 'decoded'  # entries of the image cache; increase both numbers when `decode` returns different pixels
 
-WRITTEN = {RUN: 1, CHECKPOINT: 1, WEIGHTS: 1, FIND: 1, SWEEP: 1, ANALYSIS: 1, LABEL_TABLE: 1, LOOP: 1, DECODED: 2}
-OLDEST = {RUN: 0, CHECKPOINT: 0, WEIGHTS: 0, FIND: 1, SWEEP: 1, ANALYSIS: 1, LABEL_TABLE: 1, LOOP: 1, DECODED: 2}
+WRITTEN = {RUN: 1, CHECKPOINT: 2, WEIGHTS: 1, FIND: 1, SWEEP: 1, ANALYSIS: 1, LABEL_TABLE: 1, LOOP: 1, DECODED: 2}
+OLDEST = {RUN: 0, CHECKPOINT: 2, WEIGHTS: 0, FIND: 1, SWEEP: 1, ANALYSIS: 1, LABEL_TABLE: 1, LOOP: 1, DECODED: 2}
 
 
 def stamped(kind: str, value: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,13 @@ from sklearn.metrics import log_loss
 import runs
 from noisyjax.analysis import analysis_file, analyze, noise_estimate, predicted
 from noisyjax.estimate import confident
+from noisyjax.loop import first_version
 from noisyjax.runs import identity, predict, selected
 from noisyjax.system import formats, storage
 from noisyjax.system.errors import UserError
+from noisyjax.tables import rows
+from noisyjax.tables.decisions import Decision
+from small_tables import ANNA
 
 UNLABELED = slice(0, 96, 6)
 
@@ -209,3 +213,22 @@ def test_verified_rows_correct_the_noise_rate():
   low, high = found['corrected']['interval']
   assert low <= real <= high and high - low < 0.1
   assert abs(found['corrected']['rate'] - real) < 0.03
+
+
+def test_a_run_on_a_label_table_keeps_its_statuses_and_names_its_rows(tmp_path, monkeypatch):
+  path = runs.npz(tmp_path / 'data.npz')
+  table = first_version.of_config(runs.recipe(path), tmp_path / 't', ANNA)
+  ids = table.rows.id[np.flatnonzero(table.rows.split == rows.TRAIN)[:4]].tolist()
+  decided = [('unlabel', '', None), ('drop', '', None), ('hold', '', None), ('weight', '', 0.25)]
+  table.decide(ANNA, [Decision(id, action, label, weight) for id, (action, label, weight) in zip(ids, decided)])
+  table.commit('some', ANNA)
+  version = table.version.name
+  runs.fit(runs.recipe(path, data__table=f'{table.folder}@{version[:16]}', epochs=1), tmp_path / 'run', monkeypatch)
+  found = analysis_file.read(analyze.analyze(tmp_path / 'run', analyze.Settings(folds=2)))
+  at = [found['id'].tolist().index(id) for id in ids]
+  assert found.notes['table'] == version and set(found['id'].tolist()) <= set(table.rows.id.tolist())
+  assert found['status'][at].tolist() == ['unlabeled', 'dropped', 'held', 'labeled']
+  assert found['weight'][at].tolist() == [1, 0, 0, 0.25] and found['given'][at[:3]].tolist() == [-1, -1, -1]
+  assert found['in_sample'][at].tolist() == [False, False, False, True]
+  assert found.known['oof_predicted'][at].tolist() == [True, False, False, True]
+  assert not found.known['loss'][at[:3]].any() and found.known['confidence'].all()

@@ -65,6 +65,10 @@ def test_principal_components_are_scikit_learns_with_a_fixed_sign():
   sign = np.sign([row[np.abs(row).argmax()] for row in expected.components_])
   np.testing.assert_allclose(map2d.principal(points, 4), expected.transform(points) * sign, rtol=1e-6, atol=1e-6)
   np.testing.assert_allclose(map2d.principal(-points, 4), -map2d.principal(points, 4), atol=1e-9)
+  wide = np.random.default_rng(1).normal(size=(30, 50))  # more numbers than rows
+  full = PCA(3, svd_solver='full').fit(wide)
+  sign = np.sign([row[np.abs(row).argmax()] for row in full.components_])
+  np.testing.assert_allclose(map2d.principal(wide, 3), full.transform(wide) * sign, rtol=1e-6, atol=1e-6)
   assert map2d.pca(points).dtype == np.float32 and map2d.pca(points[:, :1]).shape == (125, 2)
 
 

@@ -20,10 +20,10 @@ NEIGHBOURS = 10
 
 
 def principal(embeddings: np.ndarray, dimensions: int = 2) -> np.ndarray:
-  """Returns the coordinates on the first principal components, float64 [N, min(dimensions, F)].
+  """Returns the coordinates on the first principal components, float64 [N, d], d = min(dimensions, N, F).
 
-  Computed in float64 from the covariance matrix. Of each component, the entry of largest magnitude is positive, so that
-  the sign does not depend on the machine; missing dimensions (F too small) are 0.
+  Computed in float64 from products. Of each component, the entry of largest magnitude is positive, so that the sign
+  does not depend on the machine.
 
   Args:
     embeddings: [N, F].
@@ -31,10 +31,16 @@ def principal(embeddings: np.ndarray, dimensions: int = 2) -> np.ndarray:
   """
   points = np.asarray(embeddings, np.float64)
   points = points - points.mean(0)
-  _, vectors = np.linalg.eigh(points.T @ points)  # ascending
-  vectors = vectors[:, ::-1][:, :dimensions]  # [F, d]
+  if points.shape[1] <= len(points):
+    _, vectors = np.linalg.eigh(points.T @ points)  # ascending
+    vectors = vectors[:, ::-1][:, :dimensions]  # [F, d]
+    found = points @ vectors
+  else:  # many pixels, few rows: the same from the products of rows
+    squares, left = np.linalg.eigh(points @ points.T)
+    found = (left * np.sqrt(np.maximum(squares, 0)))[:, ::-1][:, :dimensions]
+    vectors = points.T @ found  # up to a positive factor for each
   largest = np.take_along_axis(vectors, np.abs(vectors).argmax(0)[None], 0)[0]
-  return points @ (vectors * np.where(largest < 0, -1.0, 1.0))
+  return found * np.where(largest < 0, -1.0, 1.0)
 
 
 def pca(embeddings: np.ndarray) -> np.ndarray:

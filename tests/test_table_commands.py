@@ -115,6 +115,8 @@ def test_a_login_name_that_becomes_the_author_is_told(photos, monkeypatch, caplo
     command('table', 'decide', f'--table={photos / "t"}', f'--from={photos / "d.csv"}')
     assert 'author: person:carla, the login name; --author=NAME is another' in caplog.text
     caplog.clear()
+    (photos / 'd.csv').write_text('file,action,author\n01.png,drop,anna\n')
+    command('table', 'decide', f'--table={photos / "t"}', f'--from={photos / "d.csv"}')
     command('table', 'commit', f'--table={photos / "t"}', '--message=m', '--author=anna')
     assert 'author:' not in caplog.text
 

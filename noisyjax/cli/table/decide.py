@@ -25,7 +25,10 @@ def run(values: FlagValues) -> None:
   if not values['from'].value:
     raise UserError('--from: missing; expected a file of decisions such as decisions.csv.')
   table = shared.opened(values)
-  found = decisions_file.read(values['from'].value, table, shared.author(values))
+  default = shared.author(values, tell=False)
+  found = decisions_file.read(values['from'].value, table, default)
+  if default in found.by:
+    shared.author(values)
   for author, decisions in found.by.items():
     entry = found.entries.get(author, {})
     table.decide(author, decisions, **(entry and {**entry, 'decided': len(decisions)}))

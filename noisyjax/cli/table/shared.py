@@ -37,8 +37,12 @@ def define_images(values: FlagValues) -> None:
   flags.DEFINE_string('images', '', text, flag_values=values)
 
 
-def author(values: FlagValues) -> str:
-  """Returns the author of --author, such as "person:NAME"; the login name if it is empty, which the log then says.
+def author(values: FlagValues, tell: bool = True) -> str:
+  """Returns the author of --author, such as "person:NAME"; the login name if it is empty.
+
+  Args:
+    values: Parsed flags.
+    tell: Whether the log says so if it is the login name.
 
   Raises:
     UserError: --author is empty, and the system knows no name.
@@ -49,7 +53,8 @@ def author(values: FlagValues) -> str:
       name = getpass.getuser()
     except (KeyError, OSError):  # of a container whose user has no entry
       raise UserError('--author: missing, and the system knows no login name; expected a name.') from None
-    log.info('author: person:%s, the login name; --author=NAME is another.', name)
+    if tell:
+      log.info('author: person:%s, the login name; --author=NAME is another.', name)
   return name if ':' in name else f'person:{name}'
 
 

@@ -2,7 +2,7 @@
 PYTHON ?= $(firstword $(foreach p,python3.12 python3.11 python3.13 python3,$(shell $(p) --version >/dev/null 2>&1 && echo $(p))))
 BIN := .venv/bin
 
-.PHONY: demo docs fuzz lint loop notebook review test test-browser test-slow test-wheel venv
+.PHONY: demo docs fuzz lint loop notebook review test test-browser test-differential test-slow test-wheel venv
 
 # The main job on scikit-learn's digits: four methods on the same noisy labels, one table, one picture.
 demo: .venv/installed
@@ -35,6 +35,10 @@ review: .venv/installed
 	@[ -e runs/review/run/result.json ] || $(BIN)/python launch.py train --config=configs/digits.py \
 	  --config.data.table=runs/review/table@latest --config.strategy.name=elr --config.epochs=6 --workdir=runs/review/run
 	$(BIN)/python launch.py review --table=runs/review/table --workdir=runs/review/run
+
+# Networks with published weights against PyTorch, which is installed into an environment of its own.
+test-differential: .venv-torch/installed
+	.venv-torch/bin/python -m pytest -n 0 -rs tests/test_differential.py
 
 # The suite's fuzz, a hundred times as long: make fuzz SEED=7
 fuzz: .venv/installed-dev
@@ -71,6 +75,11 @@ venv: .venv/installed
 
 .venv/installed-browser: .venv/installed-dev requirements-browser.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-browser.txt
+	touch $@
+
+.venv-torch/installed: requirements-dev.txt
+	$(PYTHON) -m venv .venv-torch
+	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt torch==2.13.0
 	touch $@
 
 .venv/installed-docs: .venv/installed requirements-docs.txt

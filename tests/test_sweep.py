@@ -216,3 +216,11 @@ def test_a_swept_number_is_drawn_and_a_picture_of_old_goes(tmp_path, monkeypatch
     path.unlink()
   rebuild.rebuild(tmp_path)
   assert not (tmp_path / 'axes.png').exists()  # one value is no axis
+
+
+def test_the_table_of_folds_says_what_the_method_was_told(tmp_path):
+  fold = {'validation': {'labels': 'given', 'rows': 10, 'last': 0.9, 'best': 0.9}}
+  told = [['pretrained: ImageNet-1k'], ['pretrained: ImageNet-1k', 'noise rate']]
+  results = {f'fold={i}': fold | {'knowledge': what} for i, what in enumerate(told)}
+  assert 'Told: pretrained: ImageNet-1k; noise rate.' in str(kfold.table(results, tmp_path, False))
+  assert 'Told' not in str(kfold.table({'fold=0': fold}, tmp_path, False))

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from noisyjax.config.check import checked, plan_of
 from noisyjax.data import on_table, prepare, split
 from noisyjax.experiments.outcome import concluded
-from noisyjax.reports import collection, formatting
+from noisyjax.reports import collection, formatting, report
 from noisyjax.reports.tables import Spread, Table
 from noisyjax.runs import identity, launch, run
 from noisyjax.system import interrupt, lock, storage
@@ -119,7 +119,10 @@ def table(results: dict[str, dict], workdir: str | Path, watched: bool) -> Table
       *(_accuracy(every, name) for name in ('last', 'best')),
     )
   )
-  made = Table(('fold', *names), rows, ['[ ]: 95 % interval (Wilson) of an accuracy that is counted on so many rows.'])
+  notes = ['[ ]: 95 % interval (Wilson) of an accuracy that is counted on so many rows.']
+  if any(result.get('knowledge') for result in results.values()):
+    notes.append(f'Told: {report.told(results.values())}.')
+  made = Table(('fold', *names), rows, notes)
   collection.write_table(workdir, made)
   return made
 

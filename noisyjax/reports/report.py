@@ -179,7 +179,7 @@ def table(results: Sequence[Mapping[str, Any]], by: Sequence[str], swept: Iterab
     notes.append('[ ]: 95 % confidence interval (Wilson) for this number of validation rows.')
   elif len(untested) == len(results):
     notes.append('There are no test or validation rows, and therefore no accuracies.')
-  columns += [('seconds', functools.partial(_spread, field='seconds', scale=1, digits=1)), ('told', _told)]
+  columns += [('seconds', functools.partial(_spread, field='seconds', scale=1, digits=1)), ('told', told)]
   rows = [(*key, *(cell(members) for _, cell in columns)) for key, members in groups]
   if len(results) > len(groups):
     notes.insert(0, 'mean ± sample standard deviation (number of runs).')
@@ -273,6 +273,6 @@ def _validated_on(members: Sequence[Mapping]) -> str:
   return '; '.join(dict.fromkeys(f'{formatting.text(v["rows"])} rows, {v["labels"]} labels' for v in found))
 
 
-def _told(results: Iterable[Mapping[str, Any]]) -> str:
+def told(results: Iterable[Mapping[str, Any]]) -> str:
   """Returns what the method was told in addition to the given labels."""
   return '; '.join(dict.fromkeys(str(k) for r in results for k in r.get('knowledge') or ())) or 'nothing'

@@ -1,0 +1,36 @@
+"""Frozen features of EfficientNet-Lite0, and a linear layer or small network on them: minutes on two CPU cores.
+
+  python launch.py train --config=configs/weak_supervision/pretrained.py --workdir=runs/pretrained
+
+The network was trained on ImageNet-1k, which results say; they stand in tables of their own. The 50,000 images are
+enlarged to 128 pixels and pass through it once; the features are kept in the cache. The method is that of
+`best_cpu.py`, clean-subset correction with the given labels: a network is trained on the verified rows, and then on all
+rows with soft labels p(true | image, given). The epoch is selected on 1,000 verified validation rows.
+`benchmarks/features.py` compares sizes of the images and methods, and chooses both by validation.
+"""
+
+from configs.weak_supervision import common
+
+SIZE = 128  # pixels
+
+
+def get_config(form: str = 'benchmark'):
+  c = common.get_config(form)
+  c.data.features = f'efficientnet_lite0@{SIZE}'
+  c.model.name = 'mlp'
+  c.model.mlp.hidden = 512
+  c.model.mlp.dropout = 0.3
+  c.optim.lr = 0.3
+  c.schedule.name = 'one_cycle'
+  c.schedule.peak = 0.2
+  c.ema = 0.99
+  c.strategy.naive.smoothing = 0.1
+  c.strategy.name = 'clean_correction'
+  c.strategy.clean_correction.soft = True
+  c.strategy.clean_correction.posterior = True
+  c.strategy.clean_correction.every_epoch = True
+  c.phases = (
+    ('naive', 20, {'rows': 'trusted', 'labels': 'verified'}),
+    ('clean_correction', 8, {'optim.lr': 0.1, 'schedule.peak': 0.0}),
+  )
+  return c

@@ -1,9 +1,18 @@
 """The server of the review page: who may talk to it, what it shows, and what it records."""
 
+import contextlib
 import io
+import itertools
 import json
+import signal
+import socket
 import struct
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
+import httpx2
 import numpy as np
 import pytest
 from PIL import Image
@@ -351,3 +360,49 @@ def test_the_digits_have_pictures_without_files(tmp_path):
     for at in (0, 7, 1000):
       found = table_images.pixels(images.read(at))
       assert np.abs(found[..., 0] - digits[int(table.rows.name[at])] * 255 / 16).max() <= 0.5
+
+
+def started(folder, *flags):
+  """Returns a server as a process of its own, and the address that it printed."""
+  command = [sys.executable, 'launch.py', 'review', f'--table={folder / "t"}', '--author=anna', *flags]
+  process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+  assert '10 training rows' in process.stdout.readline()
+  return process, process.stdout.readline().strip()
+
+
+def test_a_killed_server_has_on_the_disk_whatever_it_acknowledged(photos):
+  process, url = started(photos, f'--workdir={photos / "run"}')
+  base, _, token = url.partition('/?')
+  assert base.startswith('http://127.0.0.1:') and token.startswith('token=')
+  acknowledged = []
+  with httpx2.Client(base_url=base, headers={'origin': base}, timeout=60) as client:
+    client.get(f'/?{token}').raise_for_status()
+    content = client.get('/api/columns').content
+    head = json.loads(content[4 : 4 + struct.unpack('<I', content[:4])[0]])
+    rows = [row for row in range(14) if store.Table(photos / 't').rows.split[row] == TRAIN]
+    killer = threading.Timer(0.3, process.kill)
+    killer.start()
+    with contextlib.suppress(httpx2.TransportError):
+      for i in itertools.count():
+        sent = {'action': 'label', 'rows': [rows[i % 10]], 'labels': [i % 3], 'version': head['version'], 'seq': 0}
+        acknowledged.append(client.post('/api/decide', json=sent).raise_for_status())
+  assert process.wait(60) == -signal.SIGKILL
+  process.stdout.close()
+  found = len(store.Table(photos / 't').pending())
+  assert len(acknowledged) <= found <= len(acknowledged) + 1  # one may be on the disk without its answer
+  page = Page(photos)
+  page.done('decide', action='drop', rows=[rows[0]])  # a journal with half a line is written on
+
+
+def test_the_server_listens_on_this_machine_alone_and_ends_quietly(photos):
+  process, url = started(photos)
+  port = int(url.partition('/?')[0].rpartition(':')[2])
+  socket.create_connection(('127.0.0.1', port), timeout=60).close()
+  with pytest.raises(OSError):  # another address of this machine
+    socket.create_connection(('127.0.0.2', port), timeout=60)
+  command = [sys.executable, 'launch.py', 'review', f'--table={photos / "t"}', f'--port={port}']
+  second = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+  assert second.returncode == 2 and f'--port: {port} cannot be used' in second.stderr
+  process.send_signal(signal.SIGINT)
+  assert process.wait(60) == 0
+  process.stdout.close()

@@ -93,6 +93,14 @@ def test_the_wheel_holds_the_recipes_and_installs_one_package(installed):
   assert 'site-packages' in file and names == recipe_files.names() + recipe_files.names('sweeps')
 
 
+def test_the_wheel_holds_the_review_page(installed):
+  code = (
+    'from importlib import resources as r; print(*(f.name for f in (r.files("noisyjax.review") / "static").iterdir()))'
+  )
+  found = set(output(installed / 'python', '-I', '-c', code).split())
+  assert found == {path.name for path in (ROOT / 'noisyjax/review/static').iterdir()} and 'main.js' in found
+
+
 def test_python_m_and_the_console_script_work_from_another_folder(installed, foreign):
   for command in ((installed / 'python', '-m', 'noisyjax'), (installed / 'noisyjax',)):
     assert re.match(r'noisyjax [\d.]+, jax [\d.]+, Python', output(*command, '--version', cwd=foreign))

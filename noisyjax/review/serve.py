@@ -66,6 +66,7 @@ def _socket(port: int) -> socket.socket:
   listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
   try:
     listener.bind(('127.0.0.1', port))
+    listener.listen(128)  # from now on a browser is kept waiting, not refused
   except OSError as error:
     listener.close()
     raise UserError(

@@ -75,9 +75,9 @@ async function start() {
     byId('sort-label').hidden = name === 'map' || name === 'matrix';
     if (name === 'matrix') matrix.draw();
     if (name === 'map') map.later();
+    redraw();
     current().reveal();
     if (document.activeElement === document.body) byId(`panel-${name}`).focus({ preventScroll: true });
-    remember();
   }
 
   byId('tabs').append(...Object.entries(TABS).map(([name, text]) => h('button', { id: `tab-${name}`, role: 'tab', 'aria-controls': `panel-${name}`, onclick: () => open(name) }, text)));

@@ -27,10 +27,10 @@ ROOMS = (
   'system',
 )
 # Distinct (room, room below it); not counted: `cli`, which may import anything. `rules` needs five: it reads tables,
-# analyses, estimate and system, and loop reads it. `review` needs three: it shows tables and their images (loop), and
-# reads a run's files (system). `loop` needs five more: it starts runs, counts their passes (engine), reads neighbours
-# (analysis), and reports (reports) what true labels and the estimated noise say (estimate).
-PAIRS = 58
+# analyses, estimate and system, and loop reads it. `review` needs four: it shows tables and their images (loop), and
+# reads a run's files (system) and a round's evidence (rules). `loop` needs five more: it starts runs, counts passes
+# (engine), reads neighbours (analysis), and reports (reports) what true labels and the estimated noise say (estimate).
+PAIRS = 59
 
 
 def modules(package: Path) -> dict[str, Path]:

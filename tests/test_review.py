@@ -24,6 +24,7 @@ from noisyjax.loop import table_images
 from noisyjax.review import app, evidence
 from noisyjax.review.ledger import Ledger
 from noisyjax.review.thumbnails import Thumbnails
+from noisyjax.rules import evidence as rules
 from noisyjax.system import storage
 from noisyjax.tables import store
 from noisyjax.tables.decisions import Decision
@@ -204,6 +205,23 @@ def test_evidence_is_joined_by_image_and_marked_as_in_sample_and_truth_is_left_o
   assert set(columns) == {'predicted', 'confidence'}  # the loss is known of no row
   assert columns['predicted']['kind'] == 'class' and columns['predicted']['basis'] == 'in-sample'
   assert page.arrays[columns['predicted']['key']].tolist() == ((page.arrays['label'] + 1) % 3).tolist()
+
+
+def test_evidence_of_a_round_of_the_loop_is_out_of_fold(photos):
+  table = store.Table(photos / 't')
+  probs = np.eye(3, dtype=np.float32)[(table.rows.label + 1) % 3] * 0.8 + 0.2 / 3
+  probs[0] = np.nan
+  known = rules.Evidence(
+    table.version.name, probs, np.ones(14, np.float32), {'cluster': np.arange(14), 'frozen_right': np.ones(14)}
+  )
+  (photos / 'round=1').mkdir()
+  rules.write(photos / 'round=1' / 'evidence.parquet', known, table.rows)
+  (source,) = evidence.read([photos / 'round=1'], table, np.arange(14))
+  columns = {column.name: column for column in source.columns}
+  assert 'frozen_right' not in columns and columns['cluster'].basis == 'embedding' and source.stale == 0
+  assert columns['oof_predicted'].basis == 'out-of-fold' and columns['oof_predicted'].kind == 'class'
+  assert columns['oof_predicted'].values.tolist() == [-1, *((table.rows.label + 1) % 3)[1:].tolist()]
+  np.testing.assert_allclose(columns['oof_loss'].values[1:], -np.log(0.2 / 3), rtol=1e-5)
 
 
 def test_pictures_are_those_of_the_rows(photos):

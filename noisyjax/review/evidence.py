@@ -1,15 +1,16 @@
 """Evidence columns of the page: what runs and their analyses say of the rows, joined to the rows of a table.
 
-Only `analysis/*.parquet` and `samples.parquet` of a run are read, columns by name: `analysis.columns` says what they
-mean. They hold no true labels; `audit.parquet`, which does, is never opened.
+Only `analysis/*.parquet` and `samples.parquet` of a run and `evidence.parquet` of a round of the loop are read, columns
+by name: `analysis.columns` says what they mean. They hold no true labels; `audit.parquet`, which does, is never opened.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from noisyjax.review import round_evidence
 from noisyjax.system import formats, storage
 from noisyjax.system.errors import UserError
 from noisyjax.tables import edits, store, versions
@@ -73,17 +74,22 @@ def read(workdirs: Sequence[Path], table: store.Table, places: np.ndarray) -> li
   """
   out = []
   for workdir in workdirs:
+    name, version, columns = workdir.resolve().name, _version(workdir), {}
     paths = [*sorted(workdir.glob('analysis/*.parquet')), workdir / 'samples.parquet']
-    if not (paths := [path for path in paths if path.exists()]):
-      raise UserError(f'{workdir}: has neither samples.parquet nor analysis/*.parquet; expected the folder of a run.')
-    columns: dict[str, Column] = {}
-    for path in paths:
-      for column in _columns(path, workdir.resolve().name, table.rows, places):
+    if (path := workdir / 'evidence.parquet').exists():
+      version, trained, found = round_evidence.columns(path, table.rows)
+      columns = {column.name: column for column in _typed(found, name, places, trained)}
+    elif not any(path.exists() for path in paths):
+      raise UserError(
+        f'{workdir}: has no samples.parquet, analysis/*.parquet or evidence.parquet; expected the folder of a run, or '
+        'of a round of the loop.'
+      )
+    for path in (path for path in paths if path.exists()):
+      for column in _columns(path, name, table.rows, places):
         columns.setdefault(column.name, column)
     if not columns:
       raise UserError(f'{workdir}: none of its rows is in {table.folder}; expected a run on the images of the table.')
-    version = _version(workdir)
-    out.append(Source(workdir.resolve().name, version, _stale(table, version), list(columns.values())))
+    out.append(Source(name, version, _stale(table, version), list(columns.values())))
   return out
 
 
@@ -91,16 +97,28 @@ def _columns(path: Path, source: str, rows: Rows, places: np.ndarray) -> Iterato
   """Yields the columns of a file that are numbers or classes and known for some row of the table."""
   found = storage.read_parquet(path)[0]
   where = _where(found, rows)[places]  # [n], row of the file; -1 = none
-  there = where >= 0
-  if not there.any():
+  if not (where >= 0).any():
     return
-  trained = bool(np.any(found['in_sample'][where[there]])) if 'in_sample' in found else True
+  trained = bool(np.any(found['in_sample'][where[where >= 0]])) if 'in_sample' in found else True
+  yield from _typed(found, source, where, trained)
+
+
+def _typed(found: Mapping[str, np.ndarray], source: str, where: np.ndarray, trained: bool) -> Iterator[Column]:
+  """Yields numbers and classes.
+
+  Args:
+    found: name → column of a file.
+    source: name of the run.
+    where: int64 [n], row of the file for each place; -1 = none.
+    trained: whether the networks were trained on the rows.
+  """
+  there = where >= 0
   for name, values in found.items():
     if name in _LEFT_OUT | _TRUTH or values.dtype.kind not in 'biufO':
       continue
     numbers = np.array(values, np.float64)  # None, where a bool is not known, becomes NaN
     kind = 'class' if name in _CLASSES else 'number'
-    out = np.full(len(places), np.nan)
+    out = np.full(len(where), np.nan)
     out[there] = numbers[where[there]]
     if np.isnan(out).all():
       continue

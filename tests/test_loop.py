@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import runs
+from noisyjax.config import recipe as recipes
 from noisyjax.loop import (
   annotator,
   compare,
@@ -362,6 +363,17 @@ def test_a_class_without_labels_is_named(tmp_path):
 def test_wrong_settings_are_named(npz, tmp_path, fields, message):
   with pytest.raises(UserError, match=message):
     loop(config(npz, **fields), tmp_path / 'w')
+
+
+@pytest.mark.parametrize(
+  'name',
+  ['digits', 'digits:noisy', 'photos', 'photos:pretrained', 'weak_supervision', 'seed_as_it_was', 'seed_fixed'],
+)
+def test_the_shipped_loops_are_valid(name):
+  recipe, own = settings.parted(recipes.load(f'loop/{name}'))
+  assert len({rule.name for i in range(len(own.rules)) for rule in own.rules_of(i + 1)}) > 1 and recipe.steps_per_epoch
+  reads_in_sample = {rule.in_sample for i in range(len(own.rules)) for rule in own.rules_of(i + 1)}
+  assert reads_in_sample == {name == 'seed_as_it_was'}
 
 
 def test_a_config_without_rounds_or_fixed_steps_is_refused(npz, tmp_path):

@@ -3,10 +3,10 @@
   python launch.py loop --config=configs/loop/weak_supervision.py --workdir=runs/weak_loop
 
 The first 10,000 rows are verified as well; they are the frozen labels, which estimate the precision of the rules and
-compare the versions, and no rule edits them. The networks learn by `clean_correction`'s data, the verified labels where
-there are any: round 0 trains on the verified rows alone, so that its out-of-fold predictions judge all given labels.
-Rules relabel rows whose label the networks contradict at a calibrated confidence, and drop the worst of what is left.
-Rows [45000, 50000) are test rows, by their true labels. Two networks a round; an hour or more on two cores.
+compare the versions, and no rule edits them. Each network learns the verified rows first, and then all rows with labels
+that it corrects (`clean_correction`), without its fold. Rules relabel rows whose label the networks contradict, take
+back what confident learning still flags, and promote at a calibrated confidence. Rows [45000, 50000) are test rows, by
+their true labels. Not run at this size yet: expect an hour or more on two cores.
 """
 
 from configs.loop import common

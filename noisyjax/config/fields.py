@@ -120,7 +120,7 @@ def converted(field: str, default: Any, found: Any) -> Any:
     if not isinstance(values, tuple | list):
       raise ValueError(f'a list such as {spelled(default) or "a,b,c"}')
     each = ELEMENTS.get(field) or (type(default[0]) if default else None)
-    if each is None:
+    if each in (None, tuple):
       return _nested(values)
     try:
       return tuple(_scalar(each, value) for value in values)

@@ -87,7 +87,9 @@ def test_evidence_of_networks_that_trained_on_the_row_is_refused_unless_asked_fo
   evidence = dataclasses.replace(evidence, in_sample=True)
   with pytest.raises(UserError, match='in-sample'):
     apply.dry_run(rules.build('promote', {}), evidence, rows, CLASSES)
-  assert len(apply.dry_run(rules.build('promote', {'in_sample': True}), evidence, rows, CLASSES).proposed)
+  done = apply.dry_run(rules.build('promote', {'in_sample': True}), evidence, rows, CLASSES, frozen(rows))
+  assert len(done.proposed) and done.entry['in_sample']
+  assert any('too high: in-sample' in line for line in apply.told(done))
 
 
 def test_verified_validation_test_and_held_rows_are_never_proposed():

@@ -100,6 +100,7 @@ def dry_run(
     'estimate': estimate,
     'stopped': stopped,
     'made_on': evidence.version,
+    'in_sample': evidence.in_sample,
     'evidence': {**evidence.told, 'sha256': sha256},
   }
   return Outcome(taken, decisions, entry)
@@ -303,7 +304,7 @@ def told(outcome: Outcome) -> list[str]:
       'precision: not estimated; it needs frozen labels of rows that networks judged without training on them'
     )
   else:
-    lines.append(_told(estimate))
+    lines.append(_told(estimate) + (', too high: in-sample' if entry['in_sample'] else ''))
     lines += [f'  {name}: {_told(of)}' for name, of in estimate['classes'].items() if of['proposed']]
   return [*lines, *(f'stopped: {why}' for why in entry['stopped'])]
 

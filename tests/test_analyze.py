@@ -223,7 +223,9 @@ def test_a_run_on_a_label_table_keeps_its_statuses_and_names_its_rows(tmp_path, 
   table.decide(ANNA, [Decision(id, action, label, weight) for id, (action, label, weight) in zip(ids, decided)])
   table.commit('some', ANNA)
   version = table.version.name
-  runs.fit(runs.recipe(path, data__table=f'{table.folder}@{version[:16]}', epochs=1), tmp_path / 'run', monkeypatch)
+  runs.fit(runs.recipe(path, data__table=f'{table.folder}@latest', epochs=1), tmp_path / 'run', monkeypatch)
+  table.decide(ANNA, [Decision(ids[0], 'restore')])
+  table.commit('what was the latest version is none any more', ANNA)
   found = analysis_file.read(analyze.analyze(tmp_path / 'run', analyze.Settings(folds=2)))
   at = [found['id'].tolist().index(id) for id in ids]
   assert found.notes['table'] == version and set(found['id'].tolist()) <= set(table.rows.id.tolist())

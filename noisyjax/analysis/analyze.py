@@ -143,7 +143,10 @@ def _made(
   folder: Path, run: selected.Selected, settings: Settings
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, np.ndarray]]:
   """Returns the columns, the entries of the summary, and the arrays beside the table."""
-  prepared = prepare.prepare(run.plan.config)[0]  # the second part are test rows and true labels
+  config = run.plan.config.copy_and_resolve_references()
+  if table := run.result['data'].get('table'):  # what "latest" was then may be another version now
+    config.data.table = f'{table["folder"]}@{table["version"]}'
+  prepared = prepare.prepare(config)[0]  # the second part are test rows and true labels
   if prepared.record['fingerprint'] != run.result['data']['fingerprint']:
     raise UserError(f'{folder}: the data are not those that the run was trained on; restore them, or train anew.')
   say = lambda what: log.info('analyze: %s.', what)

@@ -48,8 +48,10 @@ def run(values: FlagValues) -> None:
       most=values.n,
       root=values.images,
     )
-  say(f'{folder / "proposals.csv"}: {count:,} proposals; strike out what is wrong, then')
-  say(f'table decide --table={table.folder} --from={folder / "proposals.csv"}')
+  say(f'{folder / "proposals.csv"}: {count:,} proposals' + ('; strike out what is wrong, then' if count else ''))
+  if count:
+    branch = '' if table.branch == store.MAIN else f' --branch={table.branch}'
+    say(f'table decide --table={table.folder}{branch} --from={folder / "proposals.csv"}')
 
 
 def _of_rule(values: FlagValues, table: store.Table, folder: Path) -> int:

@@ -300,9 +300,7 @@ def told(outcome: Outcome) -> list[str]:
   lines = [f'{c["action"]} {c["from"]} > {c["to"]}: {c["rows"]:,}' for c in entry['counts']]
   estimate = entry['estimate']
   if estimate is None:
-    lines.append(
-      'precision: not estimated; it needs frozen labels of rows that networks judged without training on them'
-    )
+    lines.append('precision: not estimated: no frozen label can say whether the rule is right')
   else:
     lines.append(_told(estimate) + (', too high: in-sample' if entry['in_sample'] else ''))
     lines += [f'  {name}: {_told(of)}' for name, of in estimate['classes'].items() if of['proposed']]

@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 from noisyjax.cli import main
 from noisyjax.cli.parse import parse
 from noisyjax.loop import table_images
-from noisyjax.review import app, evidence
+from noisyjax.review import app, details, evidence
 from noisyjax.review.ledger import Ledger
 from noisyjax.review.thumbnails import Thumbnails
 from noisyjax.rules import evidence as rules
@@ -74,9 +74,10 @@ class Page:
     self.ledger = Ledger(folder / 't', 'main', author, **options)
     self.places = self.ledger.shown()
     sources = evidence.read([folder / 'run'], self.ledger.table, self.places)
+    more = details.read([folder / 'run'], self.ledger.table)
     with table_images.opened(self.ledger.table) as images:
       small = Thumbnails(images, self.places, 'key', folder / 'thumbnails')
-    self.client = TestClient(app.made(self.ledger, sources, self.places, images, small, TOKEN), base_url=LOCAL)
+    self.client = TestClient(app.made(self.ledger, sources, more, self.places, images, small, TOKEN), base_url=LOCAL)
     self.client.get(f'/?token={TOKEN}').raise_for_status()
     self.read()
 
@@ -205,6 +206,22 @@ def test_evidence_is_joined_by_image_and_marked_as_in_sample_and_truth_is_left_o
   assert set(columns) == {'predicted', 'confidence'}  # the loss is known of no row
   assert columns['predicted']['kind'] == 'class' and columns['predicted']['basis'] == 'in-sample'
   assert page.arrays[columns['predicted']['key']].tolist() == ((page.arrays['label'] + 1) % 3).tolist()
+
+
+def test_the_card_shows_probabilities_and_the_nearest_rows_that_train(photos):
+  rows = store.Table(photos / 't').rows
+  (photos / 'run' / 'analysis').mkdir()
+  order = np.arange(len(rows))[::-1]  # of the file
+  storage.write_parquet(photos / 'run' / 'analysis' / 'best.parquet', {'id': rows.id[order].astype('U64')})
+  probs = np.random.default_rng(0).dirichlet(np.ones(3), len(rows)).astype(np.float32)
+  np.save(photos / 'run' / 'analysis' / 'best.oof.npy', probs)
+  np.save(
+    photos / 'run' / 'analysis' / 'best.neighbours.npy', np.tile(np.arange(len(rows), dtype=np.int32), (len(rows), 1))
+  )
+  page = Page(photos)
+  (found,) = page.client.get(f'/api/row/{place(page, 0)}').json()['details']
+  assert found['basis'] == 'out-of-fold' and found['neighbours'] == page.places[::-1].tolist()
+  np.testing.assert_allclose(found['probs'], probs[order.tolist().index(place(page, 0))], rtol=1e-6)
 
 
 def test_evidence_of_a_round_of_the_loop_is_out_of_fold(photos):

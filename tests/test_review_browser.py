@@ -78,6 +78,8 @@ def digits(tmp_path_factory):
     'map_y': spot[:, 1].astype(np.float32),
   }
   storage.write_parquet(folder / 'run' / 'analysis' / 'best.parquet', columns)
+  np.save(folder / 'run' / 'analysis' / 'best.oof.npy', probs.astype(np.float32))
+  np.save(folder / 'run' / 'analysis' / 'best.neighbours.npy', near[:, :8].astype(np.int32))
   return folder, dict(zip(names, truth.tolist()))
 
 
@@ -251,6 +253,8 @@ def test_lasso_relabel_undo_reload_redo(review, saved):
 
 def test_a_cell_of_the_matrix_and_its_suggestions(review, saved):
   page = review.open()
+  page.locator('.near').nth(2).wait_for()  # the card's nearest rows and probabilities
+  assert page.locator('#card meter').count() == 5
   page.keyboard.press('x')
   cells = page.locator('.matrix td:not(.same) button:enabled')
   counts = [int(text) for text in cells.all_inner_texts()]

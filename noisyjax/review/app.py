@@ -12,7 +12,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from noisyjax.loop.table_images import TableImages
-from noisyjax.review import evidence, packing, thumbnails
+from noisyjax.review import details, evidence, packing, thumbnails
+from noisyjax.review.details import Details
 from noisyjax.review.evidence import Source
 from noisyjax.review.guard import Guard
 from noisyjax.review.ledger import GONE, Ledger
@@ -27,13 +28,20 @@ ACTIONS = ('label', 'unlabel', 'hold', 'drop', 'restore')  # that the page offer
 
 
 def made(
-  ledger: Ledger, sources: list[Source], places: np.ndarray, images: TableImages, small: Thumbnails, token: str
+  ledger: Ledger,
+  sources: list[Source],
+  more: list[Details],
+  places: np.ndarray,
+  images: TableImages,
+  small: Thumbnails,
+  token: str,
 ) -> Guard:
   """Returns the server, an ASGI application.
 
   Args:
     ledger: the table.
     sources: the evidence, of the rows at `places`.
+    more: what the card of a row shows beyond the evidence.
     places: places of the rows that the page shows, int64 [n].
     images: the images of the table.
     small: their thumbnails.
@@ -70,7 +78,10 @@ def made(
     place = request.path_params['place']
     if place not in index_of:
       return Response(status_code=404)
-    return JSONResponse(ledger.history(place))
+    found = details.of_place(more, place)
+    for each in found:
+      each['neighbours'] = [near for near in each['neighbours'] if near in index_of]
+    return JSONResponse({**ledger.history(place), 'details': found})
 
   def decide(content: Mapping[str, Any]) -> dict[str, Any]:
     said = _decisions(content, ledger.table.classes)

@@ -96,30 +96,30 @@ def read(workdirs: Sequence[Path], table: store.Table, places: np.ndarray) -> li
 def _columns(path: Path, source: str, rows: Rows, places: np.ndarray) -> Iterator[Column]:
   """Yields the columns of a file that are numbers or classes and known for some row of the table."""
   found = storage.read_parquet(path)[0]
-  where = _where(found, rows)[places]  # [n], row of the file; -1 = none
-  if not (where >= 0).any():
+  at = where(found, rows)[places]  # [n], row of the file; -1 = none
+  if not (at >= 0).any():
     return
-  trained = bool(np.any(found['in_sample'][where[where >= 0]])) if 'in_sample' in found else True
-  yield from _typed(found, source, where, trained)
+  trained = bool(np.any(found['in_sample'][at[at >= 0]])) if 'in_sample' in found else True
+  yield from _typed(found, source, at, trained)
 
 
-def _typed(found: Mapping[str, np.ndarray], source: str, where: np.ndarray, trained: bool) -> Iterator[Column]:
+def _typed(found: Mapping[str, np.ndarray], source: str, at: np.ndarray, trained: bool) -> Iterator[Column]:
   """Yields numbers and classes.
 
   Args:
     found: name → column of a file.
     source: name of the run.
-    where: int64 [n], row of the file for each place; -1 = none.
+    at: int64 [n], row of the file for each place; -1 = none.
     trained: whether the networks were trained on the rows.
   """
-  there = where >= 0
+  there = at >= 0
   for name, values in found.items():
     if name in _LEFT_OUT | _TRUTH or values.dtype.kind not in 'biufO':
       continue
     numbers = np.array(values, np.float64)  # None, where a bool is not known, becomes NaN
     kind = 'class' if name in _CLASSES else 'number'
-    out = np.full(len(where), np.nan)
-    out[there] = numbers[where[there]]
+    out = np.full(len(at), np.nan)
+    out[there] = numbers[at[there]]
     if np.isnan(out).all():
       continue
     typed = np.nan_to_num(out, nan=-1).astype(np.int32) if kind == 'class' else out.astype(np.float32)
@@ -132,7 +132,7 @@ def _basis(name: str, trained: bool) -> str:
   return OUT_OF_FOLD if name.startswith(_OUT_OF_FOLD) or not trained else IN_SAMPLE
 
 
-def _where(found: dict[str, np.ndarray], rows: Rows) -> np.ndarray:
+def where(found: dict[str, np.ndarray], rows: Rows) -> np.ndarray:
   """Returns the row of a file for each row of the table, int64 [N]; -1 = none."""
   for theirs in _KEYS:
     for ours in (rows.id, rows.digest, rows.name):

@@ -10,7 +10,7 @@ from pathlib import Path
 import uvicorn
 
 from noisyjax.loop import table_images
-from noisyjax.review import app, evidence
+from noisyjax.review import app, details, evidence
 from noisyjax.review.ledger import Ledger
 from noisyjax.review.thumbnails import Thumbnails
 from noisyjax.system.errors import UserError
@@ -43,11 +43,11 @@ def serve(
   """
   ledger = Ledger(folder, branch, author, read_only)
   places = ledger.shown()
-  sources = evidence.read(workdirs, ledger.table, places)
+  sources, more = evidence.read(workdirs, ledger.table, places), details.read(workdirs, ledger.table)
   with table_images.opened(ledger.table, images) as found, _socket(port) as listener:
     small = Thumbnails(found, places, ledger.table.facts['first'])
     token = secrets.token_urlsafe(24)
-    server = app.made(ledger, sources, places, found, small, token)
+    server = app.made(ledger, sources, more, places, found, small, token)
     config = uvicorn.Config(server, log_level='error', access_log=False, lifespan='off', ws='none', server_header=False)
     say(f'{folder}: {len(places):,} training rows; ends with Ctrl-C')
     say(f'http://127.0.0.1:{listener.getsockname()[1]}/?token={token}')

@@ -25,7 +25,9 @@ export class Card {
       this.picture.addEventListener('error', (e) => e.target.replaceWith(h('p', { class: 'broken' }, 'The picture cannot be read.')));
       this.history = h('ol', { class: 'history' });
       this.facts = h('div', {});
-      root.replaceChildren(h('div', { class: 'large' }, this.picture), h('h2', { class: 'name' }, model.name(i)), this.facts, h('h3', {}, 'History'), this.history);
+      this.details = h('div', {});
+      this.tables = h('div', {});
+      root.replaceChildren(h('div', { class: 'large' }, this.picture), h('h2', { class: 'name' }, model.name(i)), this.facts, this.details, this.tables, h('h3', {}, 'History'), this.history);
     }
     this.drawFacts(i);
     this.drawHistory(i);
@@ -60,7 +62,23 @@ export class Card {
         h('dl', { class: 'facts' }, columns.flatMap((c) => line(c.name, c.kind === 'class' ? model.className(c.values[i]) : short(c.values[i])))),
       ),
     );
-    this.facts.replaceChildren(h('dl', { class: 'facts' }, facts), ...tables);
+    this.facts.replaceChildren(h('dl', { class: 'facts' }, facts));
+    this.tables.replaceChildren(...tables);
+  }
+
+  /** Probabilities of the likeliest classes, and the nearest rows with their labels; a click goes there. */
+  detail({ source, basis, probs, neighbours }) {
+    const { model } = this;
+    const likely = [...probs.keys()].sort((a, b) => probs[b] - probs[a]).slice(0, 5);
+    const bars = likely.map((c) => [h('dt', {}, model.classes[c]), h('dd', {}, h('meter', { min: 0, max: 1, value: probs[c], 'aria-label': model.classes[c] }), ` ${short(probs[c])}`)]);
+    const near = neighbours.map((place) => model.rowOf.get(place)).filter((i) => i !== undefined && i !== this.row).slice(0, 10);
+    const tiles = near.map((i) => h('button', { class: 'near', title: model.name(i), onclick: () => model.setFocus(i) }, h('img', { src: model.picture(i), alt: '' }), model.labelText(i)));
+    return [
+      bars.length ? h('h3', {}, `Probabilities: ${source}, ${basis}`) : '',
+      h('dl', { class: 'facts' }, bars),
+      tiles.length ? h('h3', {}, 'Nearest rows and their labels') : '',
+      h('div', { class: 'montage' }, tiles),
+    ];
   }
 
   async drawHistory(i) {
@@ -74,6 +92,7 @@ export class Card {
       return;
     }
     if (asked !== this.asked) return;
+    this.details.replaceChildren(...found.details.flatMap((each) => this.detail(each)));
     const waiting = found.waiting.map((d) => {
       const what = `${d.action}${d.label ? ` ${d.label}` : ''}`;
       const why = [d.reason, d.evidence].filter(Boolean).join('; ');

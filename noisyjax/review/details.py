@@ -1,0 +1,73 @@
+"""What the page shows of one row beyond columns: the probabilities of all classes, and the nearest rows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from noisyjax.review import evidence
+from noisyjax.rules import evidence as evidences
+from noisyjax.system import storage
+from noisyjax.tables import store
+
+
+class Details(NamedTuple):
+  """Arrays of a run, whose rows are those of its file.
+
+  Attributes:
+    source: name of the run.
+    basis: `evidence.IN_SAMPLE` or `evidence.OUT_OF_FOLD`, of the probabilities.
+    row_of: int64 [N], row of the file for each place of the table; -1 = none.
+    place_of: row of the file → place of the table.
+    probs: float32 [n, C].
+    neighbours: int32 [n, k], rows of the file, the nearest first; k = 0 where there are none.
+  """
+
+  source: str
+  basis: str
+  row_of: np.ndarray
+  place_of: dict[int, int]
+  probs: np.ndarray
+  neighbours: np.ndarray
+
+
+def read(workdirs: Sequence[Path], table: store.Table) -> list[Details]:
+  """Reads RUN/analysis/*.oof.npy (else *.probs.npy) and *.neighbours.npy, and the probabilities of a round.
+
+  Raises:
+    UserError: a file is damaged.
+  """
+  out = []
+  for workdir in workdirs:
+    name = workdir.resolve().name
+    if (path := workdir / 'evidence.parquet').exists():
+      found = evidences.read(path, table.rows)
+      basis, rows = evidence.IN_SAMPLE if found.in_sample else evidence.OUT_OF_FOLD, np.arange(len(table.rows))
+      out.append(_made(name, basis, rows, found.probs, None))
+    for path in sorted(workdir.glob('analysis/*.parquet')):
+      beside = {kind: path.with_suffix(f'.{kind}.npy') for kind in ('oof', 'probs', 'neighbours')}
+      kind = 'oof' if beside['oof'].exists() else 'probs'
+      if beside[kind].exists():
+        rows = evidence.where(storage.read_parquet(path)[0], table.rows)
+        near = np.load(beside['neighbours'], mmap_mode='r') if beside['neighbours'].exists() else None
+        basis = evidence.OUT_OF_FOLD if kind == 'oof' else evidence.IN_SAMPLE
+        out.append(_made(name, basis, rows, np.load(beside[kind], mmap_mode='r'), near))
+  return out
+
+
+def _made(name: str, basis: str, row_of: np.ndarray, probs: np.ndarray, near: np.ndarray | None) -> Details:
+  place_of = {row: place for place, row in enumerate(row_of.tolist()) if row >= 0}
+  return Details(name, basis, row_of, place_of, probs, np.zeros((len(probs), 0), np.int32) if near is None else near)
+
+
+def of_place(found: Sequence[Details], place: int) -> list[dict[str, Any]]:
+  """Returns source, basis, probabilities and the places of the nearest rows, of each run that knows the row."""
+  out = []
+  for each in found:
+    row = int(each.row_of[place])
+    if row >= 0:
+      probs = each.probs[row].tolist() if np.isfinite(each.probs[row]).all() else []
+      near = [each.place_of[near] for near in each.neighbours[row].tolist() if near in each.place_of]
+      out.append({'source': each.source, 'basis': each.basis, 'probs': probs, 'neighbours': near})
+  return out

@@ -1,6 +1,6 @@
 // One row: its picture, its labels, what the evidence says, and who decided what when.
 
-import { byId, h, short } from './html.js';
+import { byId, h, picture, short } from './html.js';
 import { ofClass } from './colours.js';
 import { read } from './server.js';
 
@@ -72,7 +72,7 @@ export class Card {
     const likely = [...probs.keys()].sort((a, b) => probs[b] - probs[a]).slice(0, 5);
     const bars = likely.map((c) => [h('dt', {}, model.classes[c]), h('dd', {}, h('meter', { min: 0, max: 1, value: probs[c], 'aria-label': model.classes[c] }), ` ${short(probs[c])}`)]);
     const near = neighbours.map((place) => model.rowOf.get(place)).filter((i) => i !== undefined && i !== this.row).slice(0, 10);
-    const tiles = near.map((i) => h('button', { class: 'near', title: model.name(i), onclick: () => model.setFocus(i) }, h('img', { src: model.picture(i), alt: '' }), model.labelText(i)));
+    const tiles = near.map((i) => h('button', { class: 'near', title: model.name(i), onclick: () => model.setFocus(i) }, picture(model.picture(i)), model.labelText(i)));
     return [
       bars.length ? h('h3', {}, `Probabilities: ${source}, ${basis}`) : '',
       h('dl', { class: 'facts' }, bars),

@@ -1,6 +1,6 @@
 // Decisions: on the selected rows if there are any, else on the row in focus. A bulk decision is shown before it is made.
 
-import { h, rows } from './html.js';
+import { h, picture, rows } from './html.js';
 import { dialog } from './card.js';
 import { NONE } from './model.js';
 
@@ -61,7 +61,7 @@ export class Decider {
     }
     const list = [...pairs].sort((a, b) => b[1] - a[1]);
     const body = list.slice(0, 30).map(([pair, n]) => h('tr', {}, h('td', {}, pair), h('td', {}, n.toLocaleString('en'))));
-    const sample = taken.slice(0, 20).map((i) => h('img', { src: model.picture(i), alt: model.labelText(i) }));
+    const sample = taken.slice(0, 20).map((i) => picture(model.picture(i), model.labelText(i)));
     return dialog(
       `${rows(taken.length)} will change`,
       [

@@ -1,6 +1,6 @@
 // The rows in view as tiles, or as a ranked list. Only what is on the screen has elements.
 
-import { h, short } from './html.js';
+import { h, picture, short } from './html.js';
 import { ofClass } from './colours.js';
 
 const GAP = 6;
@@ -101,10 +101,9 @@ export class Grid {
   }
 
   image(i) {
-    const picture = h('img', { src: this.model.picture(i), alt: '', draggable: 'false', loading: 'eager' });
-    picture.addEventListener('load', () => picture.classList.toggle('small', picture.naturalWidth < 64));
-    picture.addEventListener('error', () => picture.replaceWith(h('span', { class: 'broken' }, 'no picture')));
-    return h('div', { class: 'picture' }, picture);
+    const image = picture(this.model.picture(i));
+    image.addEventListener('error', () => image.replaceWith(h('span', { class: 'broken' }, 'no picture')));
+    return h('div', { class: 'picture' }, image);
   }
 
   tile(i) {

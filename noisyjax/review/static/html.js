@@ -28,3 +28,10 @@ export const rows = (count) => `${count.toLocaleString('en')} ${count === 1 ? 'r
 /** Returns a mark for evidence of networks that were trained on the rows; null for other evidence. */
 export const basisMark = (column) =>
   column.basis === 'in-sample' ? h('span', { class: 'mark', title: 'In-sample: networks that were trained on this row and its label made these numbers; they tend to agree with it.' }, 'in-sample') : null;
+
+/** Returns a picture; a small one is shown pixel by pixel. */
+export function picture(src, alt = '') {
+  const image = h('img', { src, alt, draggable: 'false' });
+  image.addEventListener('load', () => image.classList.toggle('small', image.naturalWidth < 64));
+  return image;
+}

@@ -1,6 +1,6 @@
 // Points at two columns of the evidence, drawn pixel by pixel; a lasso keeps what it encloses.
 
-import { h, rows, short } from './html.js';
+import { h, picture, rows, short } from './html.js';
 import { UNLABELED, ofClass, pixel, scale, theme } from './colours.js';
 
 const CELLS = 64; // a side of the index by which the point under the cursor is found
@@ -247,7 +247,7 @@ export class Map2D {
     if (i < 0) return;
     if (this.near !== i) {
       this.near = i;
-      hover.replaceChildren(h('img', { src: model.picture(i), alt: '' }), h('div', {}, model.labelText(i)));
+      hover.replaceChildren(picture(model.picture(i)), h('div', {}, model.labelText(i)));
     }
     const box = this.plot.getBoundingClientRect();
     const [x, y] = [event.clientX - box.left, event.clientY - box.top];

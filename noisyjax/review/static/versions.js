@@ -1,6 +1,6 @@
 // The versions of the table: what waits to be committed, what each version changed and why, and commit.
 
-import { h, rows } from './html.js';
+import { h, picture, rows } from './html.js';
 import { dialog } from './card.js';
 import { read } from './server.js';
 
@@ -28,8 +28,8 @@ export async function versions(model, queue, say) {
     const found = await read(`/api/difference?old=${old}&new=${now}`);
     const lines = found.rows.map((row) => {
       const i = model.rowOf.get(row.place);
-      const picture = i === undefined ? '' : h('img', { src: model.picture(i), alt: '' });
-      return h('tr', {}, h('td', {}, picture), h('td', {}, row.name), h('td', {}, `${row.from} → ${row.to}`), h('td', {}, row.by), h('td', {}, [row.reason, row.evidence].filter(Boolean).join('; ')));
+      const image = i === undefined ? '' : picture(model.picture(i));
+      return h('tr', {}, h('td', {}, image), h('td', {}, row.name), h('td', {}, `${row.from} → ${row.to}`), h('td', {}, row.by), h('td', {}, [row.reason, row.evidence].filter(Boolean).join('; ')));
     });
     const head = h('tr', {}, ['', 'file', 'change', 'by', 'why'].map((text) => h('th', {}, text)));
     shown.replaceChildren(h('h3', {}, `Changes of ${now.slice(0, 12)}: ${rows(found.total)}`), h('p', {}, found.counts.slice(0, 8).map(change).join(', ')), h('table', { class: 'rows' }, head, lines));

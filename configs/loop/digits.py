@@ -10,7 +10,7 @@ from noisyjax.system.errors import check_choice
 def get_config(form: str = 'unlabeled'):
   check_choice('form', form, ('unlabeled', 'noisy'))
   c = common.get_config()
-  c.epochs = 10
+  c.epochs = 25
   c.steps_per_epoch = 30
   c.batch_size = 32
   c.balance = True  # easy classes are promoted first
@@ -29,7 +29,6 @@ def get_config(form: str = 'unlabeled'):
   c.data.val = ''
   c.data.labeled = 100
   c.checkpoint.every = '1000 epochs'
-  c.loop.seeds = 2
   back = ('demote_changed', {'threshold': 0.5})
   promote = lambda threshold, agreement, **more: (
     'promote',

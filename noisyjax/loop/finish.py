@@ -100,10 +100,11 @@ def _epochs(config: ConfigDict, most: float) -> int:
 
 
 def balanced(result: dict[str, Any]) -> float | None:
-  """Returns the mean recall of the classes on the test rows, by the reported epoch; None without test rows."""
-  if not (classes := result['audit'].get('report')):
+  """Returns the mean recall of the classes that have test rows, by the reported epoch; None without test rows."""
+  if not (report := result['audit'].get('report')):
     return None
-  return float(np.mean([classes[name]['recall'] for name in result['data']['classes']]))
+  classes = [report[name] for name in result['data']['classes']]
+  return float(np.mean([found['recall'] for found in classes if found['support']]))
 
 
 def table(ground: Ground, done: Sequence[Record], finals: Sequence[Final]) -> Table:

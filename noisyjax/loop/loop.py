@@ -117,5 +117,5 @@ def _say(record: Record) -> None:
     f'{record["labeled"]:,}',
     100 * score['accuracy'],
     score['rows'],
-    '' if record['helped'] else '; did not help: the next round starts from the best version',
+    '' if record['helped'] else '; did not help',
   )

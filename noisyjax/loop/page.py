@@ -148,7 +148,7 @@ def _rounds(done: Sequence[Record]) -> str:
         f'{formatting.percent(score["accuracy"])} {_interval(score["interval"])}',
         formatting.spread(score['seeds']),
         _gain(against) if against else '-',
-        'yes' if record['helped'] else 'no: kept, and the next round starts from the best version',
+        'yes' if record['helped'] else 'no: kept and marked',
       )
     )
   head = ('round', 'version', 'parent', 'changes', 'frozen labels right', 'seeds', 'against the parent', 'helped')

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 from sklearn.metrics import adjusted_rand_score
 
-from noisyjax.analysis import clusters, map2d, neighbours
+from noisyjax.analysis import clusters, geometry, map2d, neighbours
 from noisyjax.analysis.outliers import outlier_scores
 from noisyjax.system.errors import UserError
 
@@ -30,6 +30,17 @@ def test_outlier_scores_are_relative_to_the_median_of_the_class():
   labels = np.array([0, 0, 0, 1, 1, -1])
   np.testing.assert_allclose(outlier_scores(distance, labels), [1, 1, 4, 10 / 15, 20 / 15, 1], rtol=1e-6)
   assert outlier_scores(np.array([[0.0], [0], [1]]), np.zeros(3, int)).tolist() == [1, 1, np.inf]
+
+
+def test_labels_of_rows_that_do_not_train_reach_no_column_of_others():
+  points, kind = blobs()
+  trains = np.arange(len(kind)) % 3 > 0
+  of = lambda given: geometry.neighbour_columns(points, given, kind, trains)[1]
+  one, other = of(kind), of(np.where(trains, kind, (kind + 1) % 3))
+  assert (one['knn_label'] == kind).all()
+  assert (other['knn_agreement'][~trains] == 0).all() and (one['knn_agreement'][~trains] == 1).all()
+  for name in one:
+    np.testing.assert_array_equal(one[name][trains], other[name][trains])
 
 
 def test_a_planted_outlier_is_the_first():

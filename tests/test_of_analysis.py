@@ -88,6 +88,21 @@ def test_without_folds_only_rows_that_were_not_trained_on_are_known_unless_asked
     apply.dry_run(rule.parsed('promote'), every, table.rows, CLASSES)
 
 
+def test_columns_of_embeddings_that_learned_the_labels_of_their_rows_are_left_out(table, caplog):
+  path = table.folder.parent / 'best.parquet'
+  beside = path.with_suffix('.json')
+  plain = formats.read_json(formats.ANALYSIS, beside)
+  unseen = [0, 4, 8, 10]
+  for kind, known in (('pretrained', range(11)), ('learned', unseen)):
+    formats.write_json(formats.ANALYSIS, beside, plain | {'embedding': {'evidence': kind}})
+    found = of_analysis.read(path, table.version).columns['cluster']
+    every = of_analysis.read(path, table.version, in_sample=True).columns['cluster']
+    place = [i for i in range(12) if i not in known]
+    assert (found[place] == -1).all() and found[list(known)].tolist() == every[list(known)].tolist()
+    assert every[:3].tolist() == [-3, -2, -1]
+  assert 'left out for the 7 rows that the networks trained on' in caplog.text
+
+
 @pytest.mark.parametrize(
   'notes, message',
   [

@@ -172,7 +172,7 @@ def _made(
       'sha256': sha256(space),
     }
     say('neighbours')
-    near, found = geometry.neighbour_columns(space, columns['given'], probs.argmax(1))
+    near, found = geometry.neighbour_columns(space, columns['given'], probs.argmax(1), columns['split'] == 'train')
     columns, arrays['neighbours'] = columns | found, near.index
     pairs['embedding'] = duplicates.embedding_pairs(*near)
     say('clusters')
@@ -282,8 +282,7 @@ def _in_sample(run: selected.Selected, prepared: Prepared, copies: np.ndarray) -
     prepared: Its data.
     copies: Rows of the pairs of equal images [P, 2].
   """
-  methods = [phase.method for phase in run.plan.phases] if run.net is not None else []
-  unlabeled = any(m.refreshes or not all(v.labeled for v in m.streams.values()) for m in methods)
+  unlabeled = run.net is not None and run.plan.uses_unlabeled
   train = prepared.train
   seen = train.used & ((train.status == Status.LABELED) | unlabeled)
   seen = np.concatenate([seen, np.zeros(len(prepared.val_rows), bool)])

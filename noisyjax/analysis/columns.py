@@ -74,7 +74,7 @@ COLUMNS = {
   ),
   'confidence_mean': Column('float32', 'mean over visits of the probability of the label', _NO_DYNAMICS),
   'confidence_std': Column('float32', 'standard deviation of the same, over visits and networks', _NO_DYNAMICS),
-  # Neighbours in the embedding by cosine distance. Labels are given labels.
+  # Neighbours in the embedding by cosine distance. Labels are given labels; of neighbours, those of training rows.
   'knn_agreement': Column(
     'float32',
     'share of the labeled neighbours with the given label of the row',
@@ -91,7 +91,9 @@ COLUMNS = {
   ),
   'knn_distance': Column('float32', 'mean cosine distance to the neighbours, 0–2', _NO_EMBEDDING),
   'outlier': Column(
-    'float32', '`knn_distance` over its median in the class (given or else predicted); 1 = usual', _NO_EMBEDDING
+    'float32',
+    '`knn_distance` over its median in the class (given, of training rows, or else predicted); 1 = usual',
+    _NO_EMBEDDING,
   ),
   # Near duplicates: equal pixels, nearly equal dHash, or nearly equal embedding.
   'duplicate_group': Column('int32', 'number of the group: its first row in this table', 'rows without a duplicate'),

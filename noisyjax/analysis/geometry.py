@@ -11,7 +11,7 @@ NEIGHBOURS = 10
 
 
 def neighbour_columns(
-  embeddings: np.ndarray, given: np.ndarray, predicted: np.ndarray
+  embeddings: np.ndarray, given: np.ndarray, predicted: np.ndarray, trains: np.ndarray | None = None
 ) -> tuple[neighbours.Neighbours, dict[str, np.ndarray]]:
   """Returns the nearest neighbours by cosine distance, and the columns that they give.
 
@@ -19,16 +19,19 @@ def neighbour_columns(
     embeddings: [N, F].
     given: int [N]; −1 = unlabeled.
     predicted: int [N], the class of a row without a label.
+    trains: bool [N], the training rows, which alone are labeled as neighbours: rules give such labels to training rows,
+      and those of validation rows must not reach them. None: all rows.
   """
   found = neighbours.cosine(embeddings, min(NEIGHBOURS, len(embeddings) - 1))
-  majority = neighbours.majority(found.index, given)
+  theirs = given if trains is None else np.where(trains, given, -1)
+  majority = neighbours.majority(found.index, theirs)
   return found, {
-    'knn_agreement': neighbours.agreement(found.index, given),
-    'knn_predicted': neighbours.agreement(found.index, given, predicted),
+    'knn_agreement': neighbours.agreement(found.index, theirs, given),
+    'knn_predicted': neighbours.agreement(found.index, theirs, predicted),
     'knn_label': np.ma.masked_array(majority, majority < 0),
-    'knn_share': neighbours.agreement(found.index, given, majority),
+    'knn_share': neighbours.agreement(found.index, theirs, majority),
     'knn_distance': found.distance.mean(1).astype(np.float32),
-    'outlier': outliers.outlier_scores(found.distance, np.where(given >= 0, given, predicted)),
+    'outlier': outliers.outlier_scores(found.distance, np.where(theirs >= 0, theirs, predicted)),
   }
 
 

@@ -78,6 +78,12 @@ class Plan:
     """Whether early stopping or the plateau schedule uses validation rows."""
     return any(own.stop.patience or own.schedule.name == 'plateau' for _, _, own in self.phases)
 
+  @property
+  def uses_unlabeled(self) -> bool:
+    """Whether a method may learn from unlabeled rows: from a stream that needs no labels, or by setting targets."""
+    methods = [phase.method for phase in self.phases]
+    return any(m.refreshes or not all(v.labeled for v in m.streams.values()) for m in methods)
+
   def engine_phases(self, data: TrainData) -> list[Phase]:
     """Returns the phases for the engine.
 

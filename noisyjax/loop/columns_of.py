@@ -1,7 +1,8 @@
 """Further columns of the evidence: neighbours, duplicates and clusters, where a rule of the loop reads them.
 
 They are computed on pretrained features, if the runs train on such, and otherwise on pixels: of the embeddings that a
-network learned from the label of a row, the label would reach the evidence about it. Test rows take no part.
+network learned from the label of a row, the label would reach the evidence about it. Test rows take no part, and
+validation rows none by their labels.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from noisyjax.analysis import clusters, duplicates, neighbours, outliers
 from noisyjax.data import features
 from noisyjax.data.images import as_images
 from noisyjax.loop.ground import Ground
-from noisyjax.tables.rows import LABELED, TEST
+from noisyjax.tables.rows import LABELED, TEST, TRAIN
 from noisyjax.tables.versions import Version
 
 NEIGHBOURS = 10
@@ -34,7 +35,8 @@ def columns_of(ground: Ground, version: Version, predicted: np.ndarray) -> Mappi
     return {}
   used = np.flatnonzero(version.rows.split != TEST)
   points = _points(ground, used)
-  labels = np.where(version.rows.status == LABELED, version.rows.label, -1)[used].astype(np.int32)
+  trains = (version.rows.status == LABELED) & (version.rows.split == TRAIN)
+  labels = np.where(trains, version.rows.label, -1)[used].astype(np.int32)
   near = (neighbours.cosine if ground.recipe.data.features else neighbours.euclidean)(
     points, min(NEIGHBOURS, len(points) - 1)
   )

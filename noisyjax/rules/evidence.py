@@ -25,6 +25,7 @@ MADE_BY = {
   'duplicate_group': 'the analysis of duplicates',
   'cluster': 'the analysis of clusters',
 }
+BY_EMBEDDING = ('knn_label', 'outlier', 'cluster')  # of these, the columns that come from embeddings alone
 _PROBS = 'prob_'  # + number of the class: the columns of a file with the probabilities
 
 

@@ -7,16 +7,18 @@ import numpy as np
 
 from noisyjax.analysis import analysis_file
 from noisyjax.analysis.analysis_file import Analysis
-from noisyjax.rules.evidence import MADE_BY, Evidence
+from noisyjax.rules.evidence import BY_EMBEDDING, MADE_BY, Evidence
 from noisyjax.system import formats, reading, storage
 from noisyjax.system.errors import UserError, listed
+from noisyjax.system.log import log
 from noisyjax.tables.versions import SHORT, Version
 
 
 def read(path: Path, version: Version, in_sample: bool = False) -> Evidence:
   """Returns the evidence of an analysis about a table version.
 
-  Each row has its out-of-fold probabilities, or else those of the networks of the run if they did not train on it.
+  Each row has its out-of-fold probabilities, or else those of the networks of the run if they did not train on it. A
+  row that they trained on has no column that comes from embeddings which they learned.
 
   Args:
     path: the table of the analysis.
@@ -42,12 +44,21 @@ def read(path: Path, version: Version, in_sample: bool = False) -> Evidence:
   count = len(version.rows)
   aligned = np.full((count, len(version.classes)), np.nan, np.float32)
   aligned[place] = probs
+  about = formats.read_json(formats.ANALYSIS, path.with_suffix('.json')).get('embedding') or {}
+  learned = found['in_sample'] & (about.get('evidence') == 'learned') & (not in_sample)
+  if learned.any():
+    log.warning(
+      '%s: %s are left out for the %s rows that the networks trained on, whose labels reached the embeddings; '
+      'embeddings of data.features have them for all rows.',
+      *(path, listed(BY_EMBEDDING), f'{int(learned.sum()):,}'),
+    )
   columns = {}
   for name in MADE_BY:
-    if found.known[name].any():
+    here = ~(learned & (name in BY_EMBEDDING))
+    if (found.known[name] & here).any():
       values = found.columns[name]
       columns[name] = np.full(count, np.nan if values.dtype.kind == 'f' else -1, values.dtype)
-      columns[name][place] = values
+      columns[name][place[here]] = values[here]
   told = {name: found.notes[name] for name in ('run', 'checkpoint', 'checkpoint_sha256', 'data')}
   seen = in_sample and bool(found['in_sample'].any())
   return Evidence(version.name, aligned, np.full(count, np.nan, np.float32), columns, seen, told)

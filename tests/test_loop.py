@@ -16,6 +16,8 @@ from noisyjax.loop import (
   round as round_,
   settings,
 )
+from noisyjax.loop.columns_of import columns_of
+from noisyjax.loop.evidence_of import Judge, gathered
 from noisyjax.loop.loop import loop
 from noisyjax.loop.page import write as write_page
 from noisyjax.loop.several import several
@@ -25,7 +27,7 @@ from noisyjax.system import formats, lock, storage
 from noisyjax.system.errors import UserError
 from noisyjax.tables import journal, store, verify, versions
 from noisyjax.tables.decisions import Decision
-from noisyjax.tables.rows import LABELED, TEST, TRAIN, UNLABELED
+from noisyjax.tables.rows import LABELED, TEST, TRAIN, UNLABELED, VAL
 
 PROMOTE, MORE = (('promote', {'threshold': 0.0, 'total': total}) for total in (20, 40))
 BAD = """
@@ -217,7 +219,7 @@ def test_a_label_changes_nothing_in_the_evidence_on_its_own_row(npz, tmp_path):
   own = []
   for version, name in ((ground.first, 'a'), (changed, 'b')):
     judges = round_.trained(ground, version.name, tmp_path / name)
-    own.append(round_.gathered(version, judges, ground.fold_of, ground.place_of, ground.unlabeled_train).evidence)
+    own.append(round_.gathered(version, judges, ground.fold_of, ground.place_of, ground.plan.uses_unlabeled).evidence)
   np.testing.assert_array_equal(own[0].probs[place], own[1].probs[place])
   fold = ground.fold_of == ground.fold_of[place]
   mine, others = labeled(ground.first.rows) & fold, labeled(ground.first.rows) & ~fold
@@ -233,7 +235,7 @@ def test_evidence_is_of_the_selected_networks_where_the_last_epoch_is_not_the_be
   ground = ground_.of(recipe, own, tmp_path)
   judges = round_.trained(ground, ground.first.name, tmp_path / 'r')
   assert any(judge.result['best_epoch'] != 6 for judge in judges), [judge.result['best_epoch'] for judge in judges]
-  found = round_.gathered(ground.first, judges, ground.fold_of, ground.place_of, ground.unlabeled_train)
+  found = round_.gathered(ground.first, judges, ground.fold_of, ground.place_of, ground.plan.uses_unlabeled)
   images, differ = ground.loaded[0].images, False
   for judge in judges:
     rows = np.loadtxt(ground.files[judge.fold], int)
@@ -503,3 +505,83 @@ def test_evidence_reads_back(whole):
   rows = versions.read(folder / 'table', ended.done[1]['version']).rows
   found = evidences.read(folder / 'round=1' / 'evidence.parquet', rows)
   assert found.digest() == ended.done[1]['evidence'] and found.version == ended.done[1]['version']
+
+
+def test_more_rounds_may_be_asked_of_a_loop_that_ended(npz, tmp_path):
+  c = config(npz, rounds=1, scored='ends', axes=(('other', {'optim.lr': 0.01}),))
+  first = loop(c, tmp_path)
+  c.loop.rounds = 2
+  second = loop(c, tmp_path)
+  assert len(first.done) == 2 and len(second.done) == 3
+  assert second.done[:2] == first.done
+  assert [r['after_test'] for r in second.done] == [False, False, True] and 'rounds 2 began when' in str(second.table)
+  longer = [next(f for f in ended.finals if f.name == 'control=longer').results[0] for ended in (first, second)]
+  assert longer[1]['passes'] > 1.2 * longer[0]['passes']
+
+
+def test_a_version_that_a_person_committed_before_the_round_began_is_its_version(npz, tmp_path):
+  loop(config(npz, rounds=0, final=0), tmp_path)
+  table = store.Table(tmp_path / 'table')
+  bare = str(table.rows.id[np.flatnonzero(table.rows.status == UNLABELED)[0]])
+  table.decide('person:anna', [Decision(bare, 'label', 'ant')])
+  made = table.commit('mine', 'person:anna')
+  ended = loop(config(npz, rounds=1, final=0), tmp_path)
+  assert ended.done[1]['version'] == made.name and ended.done[1]['rules'] == []
+
+
+def test_the_control_of_a_recipe_with_phases_has_the_passes_of_the_whole_loop(npz, tmp_path):
+  c = config(npz, rounds=1, rules=((PROMOTE,),), scored='ends')
+  c.phases = (('naive', 1, {}), ('naive', 2, {'optim.lr': 0.01}))
+  ended = loop(c, tmp_path)
+  of = {final.name: final.results[0]['passes'] for final in ended.finals}
+  spent = sum(record['passes'] for record in ended.done) + of['version=0']
+  assert 0.8 * spent < of['control=longer'] < 1.2 * spent
+
+
+def test_a_copy_of_a_labeled_row_is_judged_by_the_networks_of_its_fold_alone(tmp_path):
+  images = runs.arrays()['images'].copy()
+  images[50] = images[0]  # row 0 is labeled, row 50 is not
+  c = config(data(tmp_path / 'd.npz', images=images), folds=3)
+  recipe, own = settings.parted(c)
+  ground = ground_.of(recipe, own, tmp_path / 'w')
+  place, plain = (int(np.flatnonzero(ground.first.rows.name == name)[0]) for name in ('50', '51'))
+  probs = np.full((128, 3), 0.1, np.float32)
+  judges = []
+  for fold in range(3):
+    probs[:, fold] = 0.8
+    folder = tmp_path / f'{fold}'
+    folder.mkdir()
+    storage.write_parquet(folder / 'samples.parquet', {'row': np.arange(128), 'probs': probs}, {})
+    judges.append(Judge(folder, f'{fold}', fold, 0, {}))
+    probs[:, fold] = 0.1
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr('noisyjax.loop.evidence_of._told', lambda judge: {})
+    found = gathered(ground.first, judges, ground.fold_of, ground.place_of, False).evidence
+  assert (
+    found.predicted[place] == ground.fold_of[place] == ground.fold_of[ground.place_of[0]] and found.agree[place] == 1
+  )
+  assert np.isclose(found.confidence[place], 0.8) and np.allclose(found.probs[plain], 1 / 3)
+
+
+def test_flags_that_a_loop_would_pass_over_and_early_stopping_are_refused(npz, tmp_path):
+  with pytest.raises(UserError, match=r"--reject: loop\.decide is 'automatic'"):
+    loop(config(npz), tmp_path / 'w', reject=True)
+  c = config(npz)
+  c.data.train, c.data.val, c.stop.patience = '0:112', '0:16', 2
+  with pytest.raises(UserError, match=r'stop\.patience: found 2; a loop expects 0'):
+    loop(c, tmp_path / 'w')
+  assert not (tmp_path / 'w').exists()
+
+
+def test_labels_of_validation_rows_reach_no_column_that_a_rule_reads(npz, tmp_path):
+  rules = ((('promote', {'neighbours': True}), ('demote_outliers', {})),)
+  c = config(npz, rules=rules)
+  c.data.train, c.data.val = '16:128', '0:16'
+  recipe, own = settings.parted(c)
+  version = ground_.of(recipe, own, tmp_path).first
+  rows, predicted = version.rows, np.zeros(168, np.int32)
+  other = np.where(rows.split == VAL, (rows.label + 1) % 3, rows.label).astype(np.int32)
+  changed = version._replace(rows=dataclasses.replace(rows, label=other))
+  one, two = (columns_of(ground_.of(recipe, own, tmp_path), v, predicted) for v in (version, changed))
+  assert (one['knn_label'] >= 0).sum() > 100 and one.keys() == two.keys() == {'knn_label', 'outlier'}
+  assert_same(dict(one), dict(two))

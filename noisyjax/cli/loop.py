@@ -28,6 +28,10 @@ def run(values: FlagValues) -> None:
   config, workdir = needed(values, 'config'), needed(values, 'workdir')
   if values.loops < 1:
     raise UserError(f'--loops: found {values.loops}; expected 1 or more.')
+  if values.loops > 1 and (values.reject or values.beside):
+    raise UserError(
+      '--loops: --reject and --beside are of one loop; expected its folder as --workdir, without --loops.'
+    )
   try:
     if values.loops > 1:
       say(several.several(config, workdir, values.loops), end='')

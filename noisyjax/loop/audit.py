@@ -20,7 +20,7 @@ from noisyjax.tables.rows import LABELED, TRAIN, UNLABELED, Rows
 def of(ground: Ground, done: Sequence[Record], finals: Sequence[Final]) -> dict[str, Any]:
   """Writes audit.json and returns its content; {} if no final run was scored."""
   scored = [final for final in finals if final.results]
-  truth = _truth(ground, scored[0]) if scored else None
+  truth = _truth(ground, scored)
   if truth is None:
     return {}
   first, classes = ground.first.rows, ground.first.classes
@@ -29,12 +29,13 @@ def of(ground: Ground, done: Sequence[Record], finals: Sequence[Final]) -> dict[
     for record in done
   }
   found: dict[str, Any] = {'labels': labels}
-  chosen = round_.best(done)
-  if (name := f'version={chosen["round"]}') != 'version=0':
-    found['chosen_against_version_0'] = _paired(ground, 'version=0', name)
+  named = {final.name: final for final in finals}
+  chosen, start = named.get(f'version={round_.best(done)["round"]}'), named.get('version=0')
+  if chosen and start and chosen is not start:
+    found['chosen_against_version_0'] = _paired(ground, start, chosen)
     for final in scored:
       if final.name.startswith('control='):
-        found[f'chosen_against_{final.name}'] = _paired(ground, final.name, name)
+        found[f'chosen_against_{final.name}'] = _paired(ground, final, chosen)
   if noise := scored[0].results[0]['audit'].get('noise'):
     found['noise'] = noise
   formats.write_json(formats.LOOP, ground.folder / 'audit.json', found)
@@ -86,18 +87,18 @@ def labels_of(rows: Rows, first: Rows, truth: np.ndarray, classes: Sequence[str]
   }
 
 
-def _truth(ground: Ground, final: Final) -> np.ndarray | None:
+def _truth(ground: Ground, finals: Sequence[Final]) -> np.ndarray | None:
   """Returns the true labels of the rows of the table, from the audit of a final run; None if none is known."""
-  path = ground.folder / 'final' / f'{final.name},seed=0' / 'audit.parquet'
-  if not path.exists():
+  paths = [folder / 'audit.parquet' for final in finals for folder in final.folders]
+  if not (there := [path for path in paths if path.exists()]):
     return None
-  columns, _ = storage.read_parquet(path)
+  columns, _ = storage.read_parquet(there[0])
   out = np.full(len(ground.first.rows), -1, np.int32)
   out[ground.place_of[columns['row']]] = columns['true']
   return out
 
 
-def _paired(ground: Ground, old: str, new: str) -> dict[str, Any] | None:
+def _paired(ground: Ground, old: Final, new: Final) -> dict[str, Any] | None:
   """Compares two lines of final runs on the test rows.
 
   Returns:
@@ -108,10 +109,10 @@ def _paired(ground: Ground, old: str, new: str) -> dict[str, Any] | None:
     None if a run is missing.
   """
   right: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-  for seed in range(ground.settings.final):
+  for folders in zip(old.folders, new.folders):
     found = []
-    for name in (old, new):
-      path = ground.folder / 'final' / f'{name},seed={seed}' / 'audit.parquet'
+    for folder in folders:
+      path = folder / 'audit.parquet'
       if not path.exists():
         return None
       columns, _ = storage.read_parquet(path)

@@ -30,7 +30,7 @@ def frozen_labels(rows: Rows, folds: int) -> np.ndarray:
 
 
 class Score(NamedTuple):
-  """How the networks of a version do on frozen labels. Of two scores, the higher tuple (accuracy, −loss) is better.
+  """How the networks of a version do on frozen labels.
 
   Attributes:
     accuracy: of the mean of the seeds.
@@ -43,10 +43,6 @@ class Score(NamedTuple):
   loss: float
   seeds: list[float]
   right: np.ndarray
-
-  @property
-  def rank(self) -> tuple[float, float]:
-    return self.accuracy, -self.loss
 
   def told(self) -> dict[str, Any]:
     """Returns the score for JSON, with a 95 % interval (Wilson) of the accuracy."""

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from noisyjax.config.plan import Plan
 from noisyjax.rules.evidence import Evidence
 from noisyjax.runs import checkpoint
 from noisyjax.system import storage
@@ -45,20 +44,14 @@ class Gathered(NamedTuple):
   own: np.ndarray
 
 
-def uses_unlabeled(plan: Plan) -> bool:
-  """Returns whether a strategy may learn from unlabeled rows; then other folds' networks do not judge them."""
-  methods = [phase.method for phase in plan.phases]
-  return any(m.refreshes or not all(v.labeled for v in m.streams.values()) for m in methods)
-
-
 def gathered(
   version: Version, judges: Sequence[Judge], fold_of: np.ndarray, place_of: np.ndarray, unlabeled_train: bool
 ) -> Gathered:
   """Combines the predictions of runs into evidence.
 
   A network judges the rows of its fold, validation rows, and rows that it did not train on for another reason: dropped
-  and held rows and, unless the strategy learns from them, unlabeled rows. Networks of runs without a fold judge all
-  rows; the evidence is then in-sample.
+  and held rows and, unless the strategy learns from them, unlabeled rows. An exact copy of a labeled row counts as
+  trained on; copies share a fold. Networks of runs without a fold judge all rows; the evidence is then in-sample.
 
   Args:
     version: the version that the runs trained on.
@@ -75,6 +68,7 @@ def gathered(
   unseen = (rows.split == VAL) | ((rows.split == TRAIN) & (rows.status > UNLABELED))
   if not unlabeled_train:
     unseen |= (rows.split == TRAIN) & (rows.status != LABELED)
+  unseen &= (rows.split == VAL) | ~_copied(version)
   for judge in judges:
     probs = _predictions(judge.folder, place_of, len(rows), classes)
     there = np.isfinite(probs).all(1)
@@ -97,6 +91,13 @@ def gathered(
   told = {'runs': [_told(judge) for judge in judges]}
   in_sample = any(judge.fold < 0 for judge in judges)
   return Gathered(Evidence(version.name, probs, agree, {}, in_sample, told), own)
+
+
+def _copied(version: Version) -> np.ndarray:
+  """Returns the rows whose image is that of a labeled training row, bool [N]."""
+  rows = version.rows
+  digest = rows.digest.astype('U64')  # without the name that follows it where images are equal
+  return np.isin(digest, digest[(rows.split == TRAIN) & (rows.status == LABELED) & (digest != '')])
 
 
 def _predictions(folder: Path, place_of: np.ndarray, count: int, classes: int) -> np.ndarray:

@@ -7,6 +7,7 @@ do can be told apart. Nothing here changes which version is chosen.
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,12 +35,14 @@ class Final(NamedTuple):
     round: number of the round whose version they train on.
     about: in words.
     results: result.json of each seed that did not diverge.
+    folders: of the runs, one for each seed.
   """
 
   name: str
   round: int
   about: str
   results: list[dict[str, Any]]
+  folders: list[Path]
 
 
 def run(ground: Ground, done: Sequence[Record]) -> list[Final]:
@@ -48,17 +51,26 @@ def run(ground: Ground, done: Sequence[Record]) -> list[Final]:
   if not (ground.first.rows.split == TEST).any():
     planned = [line for line in planned if line[0] == f'version={round_.best(done)["round"]}']
   jobs = []
-  for name, _, _, config in planned:
+  for name, number, _, config in planned:
+    folder = ground.folder / 'final' / _folder(name, number, config)
     for seed in range(ground.settings.final):
       own = config.copy_and_resolve_references()
       own.seed = ground.recipe.seed + seed
-      jobs.append(launch.Job(plan_of(own), ground.folder / 'final' / f'{name},seed={seed}', page=False))
+      jobs.append(launch.Job(plan_of(own), Path(f'{folder},seed={seed}'), page=False))
   results = launch.launch(jobs, ground.load)
   out, each = [], ground.settings.final
   for i, (name, number, about, _) in enumerate(planned):
-    mine = [found for found in results[i * each : (i + 1) * each] if not isinstance(found, Diverged)]
-    out.append(Final(name, number, about, mine))
+    part = slice(i * each, (i + 1) * each)
+    mine = [found for found in results[part] if not isinstance(found, Diverged)]
+    out.append(Final(name, number, about, mine, [job.workdir for job in jobs[part]]))
   return out
+
+
+def _folder(name: str, number: int, config: ConfigDict) -> str:
+  """Returns the name of a line with what changes when a loop that ended goes on: other rounds make other runs."""
+  if name.startswith('control='):
+    return f'{name},epochs={plan_of(config).epochs}'
+  return f'{name},version={number}' if name.startswith('axis=') else name
 
 
 def _planned(ground: Ground, done: Sequence[Record]) -> Iterator[tuple[str, int, str, ConfigDict]]:
@@ -74,7 +86,7 @@ def _planned(ground: Ground, done: Sequence[Record]) -> Iterator[tuple[str, int,
   for name, fields in ground.settings.controls:
     config = ground.on(done[0]['version'])
     override(config, fields, f'loop.controls: {name}')
-    config.epochs = _epochs(config, budget(ground, done))
+    _lengthen(config, budget(ground, done))
     yield f'control={name}', 0, f'version 0, {config.strategy.name}, with the passes of the whole loop', config
   for name, fields in ground.settings.axes:
     config = ground.on(best['version'])
@@ -94,9 +106,12 @@ def _passes(plan: Plan) -> float:
   return sum(p.epochs * rows(p.config) * passes.step_passes(p.method) / passes.BATCH for p in plan.phases)
 
 
-def _epochs(config: ConfigDict, most: float) -> int:
-  """Returns the epochs with which a run has so many passes."""
-  return max(1, int(config.epochs * most / _passes(plan_of(config))))
+def _lengthen(config: ConfigDict, most: float) -> None:
+  """Sets the epochs with which a run has so many passes; phases that the config lists are lengthened alike."""
+  factor = most / _passes(plan_of(config))
+  times = lambda epochs: max(1, int(epochs * factor))
+  config.epochs = times(config.epochs)
+  config.phases = tuple((name, times(epochs), fields) for name, epochs, fields in config.phases)
 
 
 def balanced(result: dict[str, Any]) -> float | None:
@@ -113,7 +128,7 @@ def table(ground: Ground, done: Sequence[Record], finals: Sequence[Final]) -> Ta
   head = ('runs', 'what', 'labels', 'frozen labels right', *tests, 'passes')
   lines: list[Sequence[Cell]] = []
   of_round = {record['round']: record for record in done}
-  for final in finals or [Final(f'version={r["round"]}', r['round'], '', []) for r in done]:
+  for final in finals or [Final(f'version={r["round"]}', r['round'], '', [], []) for r in done]:
     record = of_round[final.round]
     version = final.name.startswith('version=')
     share = lambda values, rows=0: _spread(values, rows)
@@ -138,8 +153,12 @@ def table(ground: Ground, done: Sequence[Record], finals: Sequence[Final]) -> Ta
   ]
   if answers := sum(record['answers'] for record in done):
     notes.append(f'Told: {annotator.told(answers)}. Not to be ranked with loops that were told nothing.')
+  if ground.recipe.told:
+    notes.append(f'Told further: {"; ".join(ground.recipe.told)}.')
   if done[0]['in_sample']:
     notes.append('In-sample: the networks judged rows that they trained on.')
+  if late := [str(record['round']) for record in done if record.get('after_test')]:
+    notes.append(f'The loop had ended before: rounds {", ".join(late)} began when test rows had been scored.')
   made = Table(head, lines, notes)
   collection.write_table(ground.folder, made)
   return made

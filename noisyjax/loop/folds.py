@@ -48,6 +48,6 @@ def write(folder: Path, parts: list[np.ndarray]) -> list[Path]:
     if not path.exists():
       storage.write_text(path, text)
     elif storage.read_text(path) != text:
-      raise identity.stale(folder.parent, f'{path.name} has the rows of another division of the data')
+      raise identity.stale(folder.parent, f'{path.name} has the rows of another division of the data', rerun=False)
     paths.append(path)
   return paths

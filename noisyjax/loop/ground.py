@@ -15,7 +15,6 @@ from noisyjax.config.resolved import difference
 from noisyjax.data import on_table, prepare
 from noisyjax.data.row_ids import row_ids
 from noisyjax.loop import compare, first_version, folds
-from noisyjax.loop.evidence_of import uses_unlabeled
 from noisyjax.loop.settings import Settings
 from noisyjax.runs import identity, run
 from noisyjax.system import formats, storage
@@ -58,10 +57,6 @@ class Ground:
   @property
   def table(self) -> Path:
     return self.folder / 'table'
-
-  @property
-  def unlabeled_train(self) -> bool:
-    return uses_unlabeled(self.plan)
 
   @property
   def load(self) -> run.Load:
@@ -124,7 +119,7 @@ def _check_same(folder: Path, plan: Plan, settings: Settings) -> None:
     then = formats.read_json(formats.LOOP, path)
     fixed = lambda config: {**config, 'loop': {k: v for k, v in config['loop'].items() if k not in LATER}}
     if lines := difference(fixed(then), fixed(now)):
-      raise identity.stale(folder, 'holds a loop of another config', lines)
+      raise identity.stale(folder, 'holds a loop of another config', lines, rerun=False)
     if then == now:
       return
   storage.make_folder(folder)

@@ -61,6 +61,8 @@ def loop(config: ConfigDict, workdir: str | Path, reject: bool = False, beside: 
   """
   recipe, settings = settings_.parted(config)
   folder = Path(workdir)
+  if reject and settings.decide != 'person':
+    raise UserError(f'--reject: loop.decide is {settings.decide!r}, and no proposal waits; expected person.')
   if beside and not (Path(beside) / 'table.md').exists():
     raise UserError(f'--beside: {beside} has no table.md; expected the folder of a loop that ended.')
   with lock.held(folder), interrupt.watched():

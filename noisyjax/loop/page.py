@@ -239,8 +239,8 @@ def _montages(ground: Ground, done: Sequence[Record]) -> str:
 
 def _confusions(ground: Ground, chosen: Record, finals: Sequence[Final]) -> str:
   """Returns the confusion matrix and pairs of the chosen version on the test rows."""
-  path = ground.folder / 'final' / f'version={chosen["round"]},seed=0' / 'audit.parquet'
-  if not path.exists():
+  folder = next((final.folders[0] for final in finals if final.name == f'version={chosen["round"]}'), None)
+  if folder is None or not (path := folder / 'audit.parquet').exists():
     return ''
   columns, _ = storage.read_parquet(path)
   test = columns['split'] == 'test'

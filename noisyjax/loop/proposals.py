@@ -145,8 +145,8 @@ def write(
     root: folder or zip of the images; '': the one that the table was made of.
   """
   storage.make_folder(folder)
-  decisions_file.write(folder / f'{name}.csv', table.rows, places, columns)
   picture = folder / f'{name}.png'
   names = [str(table.rows.name[place]) for place in places]
   if not sheet.write(picture, root or table.facts['source'].get('images', ''), names, captions):
     storage.remove(picture)
+  decisions_file.write(folder / f'{name}.csv', table.rows, places, columns)  # last: a loop that finds it is done here

@@ -21,7 +21,7 @@ from noisyjax.runs import launch
 from noisyjax.system import formats, storage
 from noisyjax.system.errors import Diverged
 from noisyjax.tables import store, versions
-from noisyjax.tables.rows import LABELED, TRAIN
+from noisyjax.tables.rows import LABELED, TEST, TRAIN
 from noisyjax.tables.versions import Version
 
 Record = dict[str, Any]  # the content of round.json
@@ -84,8 +84,10 @@ def later(ground: Ground, number: int, done: Sequence[Record], reject: bool = Fa
     return _ended(folder, number, 'every proposal was rejected: no decision changes a row', final=True)
   if version.manifest.get('round', number) != number:
     return _ended(folder, number, f'its decisions make the version of round {version.manifest["round"]} again')
-  about = {'branch': branch, 'parent': parent['version'], 'parent_round': parent['round']}
-  return _scored(ground, number, version, about | formats.read_json(formats.LOOP, entries), parent)
+  # A person may have committed before any rule was asked.
+  rules = formats.read_json(formats.LOOP, entries)['rules'] if entries.exists() else []
+  about = {'branch': branch, 'parent': parent['version'], 'parent_round': parent['round'], 'rules': rules}
+  return _scored(ground, number, version, about, parent)
 
 
 def _decide(ground: Ground, table: store.Table, asked: decide.Asked, number: int, done: Sequence[Record]) -> None:
@@ -127,8 +129,9 @@ def _ended(folder: Path, number: int, why: str, final: bool = False) -> Record:
 def _scored(ground: Ground, number: int, version: Version, about: dict[str, Any], parent: Record | None) -> Record:
   """Trains a version, gathers the evidence, compares it with the parent, and writes round.json."""
   folder = place(ground, number)
+  tested = (ground.folder / 'final').exists() and (version.rows.split == TEST).any()  # it had ended, and went on
   judges = trained(ground, version.name, folder)
-  found = gathered(version, judges, ground.fold_of, ground.place_of, ground.unlabeled_train)
+  found = gathered(version, judges, ground.fold_of, ground.place_of, ground.plan.uses_unlabeled)
   scored = compare.score(found.own, ground.frozen)
   right = np.full(len(version.rows), -1, np.int8)
   right[compare.judged(found.own, ground.frozen)] = scored.right
@@ -150,6 +153,7 @@ def _scored(ground: Ground, number: int, version: Version, about: dict[str, Any]
     'passes': sum(judge.result.get('passes', 0) for judge in judges),
     'seconds': sum(judge.result['seconds'] for judge in judges),
     'in_sample': evidence.in_sample,
+    'after_test': bool(tested),
     'evidence': evidence.digest(),
     'score': scored.told(),
     'against_parent': None,

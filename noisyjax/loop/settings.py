@@ -84,7 +84,10 @@ def parted(config: ConfigDict) -> tuple[ConfigDict, Settings]:
     check_choice('loop, field', name, known)
   settings = Settings(**block)
   _check(settings, recipe)
-  plan_of(recipe)
+  for phase in plan_of(recipe).phases:
+    if phase.config.stop.patience:
+      found = phase.config.stop.patience
+      raise UserError(f'stop.patience: found {found}; a loop expects 0: its versions are compared at equal steps.')
   return recipe, settings
 
 

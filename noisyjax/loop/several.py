@@ -41,6 +41,7 @@ def table(ended: Sequence[Ended]) -> Table:
     least = [min((of['precision'] or 0.0 for of in found['classes'].values()), default=None) for found in labels]
     rows.append((*row, _spread([found['promoted'] for found in labels]), _spread(least)))
   notes = [f'mean ± sample standard deviation over {len(ended)} loops; a number of a loop is the mean of its seeds.']
+  notes += dict.fromkeys(note for one in ended for note in one.table.notes[1:])  # what they were told, and the like
   notes += [f'loop={i} ended after {len(one.done)} rounds: {one.why}.' for i, one in enumerate(ended)]
   return Table(head, rows, notes)
 

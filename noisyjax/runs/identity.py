@@ -21,16 +21,18 @@ class Stale(UserError):
   """The folder holds results of another config, other data or other code, so they are neither used nor continued."""
 
 
-def stale(folder: Path, why: str, lines: Iterable[str] = ()) -> Stale:
+def stale(folder: Path, why: str, lines: Iterable[str] = (), rerun: bool = True) -> Stale:
   """Returns an error that lists what differs and what to do.
 
   Args:
     folder: folder of the results.
     why: what is wrong with the folder.
     lines: differences, each as "in the folder → in this call".
+    rerun: whether the command has the flag --rerun.
   """
   listed = ''.join(f'\n  {line}' for line in lines)
   out = 'Fix that, choose another workdir, or replace the results with --rerun.'
+  out = out if rerun else 'Fix that, or choose another workdir.'
   return Stale(f'{folder}: {why}. {out}' + (f' What differs (there → here):{listed}' if listed else ''))
 
 

@@ -397,16 +397,27 @@ def test_the_digits_have_pictures_without_files(tmp_path):
       assert np.abs(found[..., 0] - digits[int(table.rows.name[at])] * 255 / 16).max() <= 0.5
 
 
-def started(folder, *flags):
-  """Returns a server as a process of its own, and the address that it printed."""
-  command = [sys.executable, 'launch.py', 'review', f'--table={folder / "t"}', '--author=anna', *flags]
-  process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
-  assert '10 training rows' in process.stdout.readline()
-  return process, process.stdout.readline().strip()
+@pytest.fixture
+def started(photos):
+  """Starts a server as a process of its own, and returns it and the address that it printed; none outlives the test."""
+  processes = []
+
+  def start(*flags):
+    command = [sys.executable, 'launch.py', 'review', f'--table={photos / "t"}', '--author=anna', *flags]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+    processes.append(process)
+    assert '10 training rows' in process.stdout.readline()
+    return process, process.stdout.readline().strip()
+
+  yield start
+  for process in processes:
+    process.kill()
+    process.wait()
+    process.stdout.close()
 
 
-def test_a_killed_server_has_on_the_disk_whatever_it_acknowledged(photos):
-  process, url = started(photos, f'--workdir={photos / "run"}')
+def test_a_killed_server_has_on_the_disk_whatever_it_acknowledged(photos, started):
+  process, url = started(f'--workdir={photos / "run"}')
   base, _, token = url.partition('/?')
   assert base.startswith('http://127.0.0.1:') and token.startswith('token=')
   acknowledged = []
@@ -422,15 +433,14 @@ def test_a_killed_server_has_on_the_disk_whatever_it_acknowledged(photos):
         sent = {'action': 'label', 'rows': [rows[i % 10]], 'labels': [i % 3], 'version': head['version'], 'seq': 0}
         acknowledged.append(client.post('/api/decide', json=sent).raise_for_status())
   assert process.wait(60) == -signal.SIGKILL
-  process.stdout.close()
   found = len(store.Table(photos / 't').pending())
   assert len(acknowledged) <= found <= len(acknowledged) + 1  # one may be on the disk without its answer
   page = Page(photos)
   page.done('decide', action='drop', rows=[rows[0]])  # a journal with half a line is written on
 
 
-def test_the_server_listens_on_this_machine_alone_and_ends_quietly(photos):
-  process, url = started(photos)
+def test_the_server_listens_on_this_machine_alone_and_ends_quietly(photos, started):
+  process, url = started()
   port = int(url.partition('/?')[0].rpartition(':')[2])
   socket.create_connection(('127.0.0.1', port), timeout=60).close()
   with pytest.raises(OSError):  # another address of this machine
@@ -440,4 +450,3 @@ def test_the_server_listens_on_this_machine_alone_and_ends_quietly(photos):
   assert second.returncode == 2 and f'--port: {port} cannot be used' in second.stderr
   process.send_signal(signal.SIGINT)
   assert process.wait(60) == 0
-  process.stdout.close()

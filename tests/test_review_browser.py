@@ -136,8 +136,11 @@ class Review:
     for context in self.contexts:
       context.close()
     self.process.send_signal(signal.SIGINT)
-    assert self.process.wait(60) == 0
-    self.process.stdout.close()
+    try:
+      assert self.process.wait(60) == 0
+    finally:
+      self.process.kill()
+      self.process.stdout.close()
     assert self.requests and all(url.startswith(('http://127.0.0.1:', 'blob:')) for url in self.requests)
     assert self.errors == []
 

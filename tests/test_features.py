@@ -115,6 +115,31 @@ def test_a_folder_becomes_a_file_that_a_run_reads(weights, tmp_path):
   assert str(kept['weights']) == features.extractor(weights).weights.sha256 and str(kept['trained_on']) == 'net.npz'
 
 
+def test_a_file_that_could_not_be_written_or_read_is_refused_before_the_work(weights, tmp_path, monkeypatch):
+  monkeypatch.setattr(feature_files, 'extract', lambda *_: pytest.fail('extracts'))
+  for name in ('f', 'f.csv'):
+    with pytest.raises(UserError, match=rf'--out: found .*{name}; expected a file that ends in \.npz'):
+      feature_files.write(tmp_path, tmp_path / name, weights)
+  (tmp_path / 'file').touch()
+  with pytest.raises(UserError, match='file: cannot create this folder'):
+    feature_files.write(tmp_path, tmp_path / 'file' / 'f.npz', weights)
+
+
+@pytest.mark.parametrize(
+  'name, said',
+  [
+    ('small_cnn', "^--features: model 'small_cnn' cannot start from weights"),
+    ('resnet18', "^--features: 'resnet18' comes without weights; expected a file of them too, resnet18:FILE"),
+    ('resnet18:gone.pth', '^--features: .*gone.pth'),
+    ('efficientnet_lite0:best', "^--features: model 'efficientnet_lite0' has no weights 'best'"),
+    ('efficientnet_lite0@5', '^--features: .*expected images of 16 to 1024 pixels'),
+  ],
+)
+def test_a_message_about_an_extractor_names_the_flag_that_named_it(name, said):
+  with pytest.raises(UserError, match=said):
+    features.extractor(name, where='--features')
+
+
 def test_every_format_holds_the_same_features(tmp_path):
   values = np.random.RandomState(0).standard_normal((5, 7)).astype(np.float32)
   np.save(tmp_path / 'f.npy', values)

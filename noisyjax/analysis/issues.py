@@ -178,7 +178,8 @@ def find_label_issues(
   if labels is None:
     raise UserError('labels: missing; expected one label per image.')
   if images is not None and (probs is None or features):
-    images, read = objects.images_of(images, features_.extractor(features).weights.size if features else 0)
+    size = features_.extractor(features, where='features').weights.size if features else 0
+    images, read = objects.images_of(images, size)
     for note in read:
       log.warning('%s', note)
   column = column_of(labels, 'labels')

@@ -13,7 +13,7 @@ def declare(values: FlagValues) -> None:
   define_images(values)
   text = 'Pretrained model, or model and file of weights: resnet50:FILE; efficientnet_lite0@96: images of 96 pixels.'
   flags.DEFINE_string('model', 'efficientnet_lite0', text, flag_values=values)
-  flags.DEFINE_integer('views', 0, 'Augmented views of each image, beside the image itself.', flag_values=values)
+  flags.DEFINE_integer('views', 0, 'Augmented views of each image, beside the image itself.', 0, flag_values=values)
   flags.DEFINE_string('out', 'features.npz', 'The file to write.', flag_values=values)
 
 

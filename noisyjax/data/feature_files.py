@@ -37,9 +37,12 @@ def write(
     skip_bad: whether images that cannot be read are left out.
     use_cache: whether the cache is read and written.
   Raises:
-    UserError: images that cannot be read; no such model or weights.
+    UserError: images that cannot be read; no such model or weights; `out` cannot be written.
   """
   by = extractor(model, views, '--model')
+  if out.suffix.lower() != '.npz' or out.is_dir():
+    raise UserError(f'--out: found {out}; expected a file that ends in .npz.')
+  storage.make_folder(out.parent)  # rather than fail when all is computed
   with files.open_images(images) as found:
     decoded = found.decoded(by.weights.size, 'crop', 3, use_cache)
     decode.check_bad(decoded.bad, skip_bad, str(images))

@@ -56,17 +56,20 @@ def extractor(text: str, views: int = 0, where: str = 'data.features') -> Extrac
     text: name of a model, such as "efficientnet_lite0", or model and weights file, such as "resnet50:weights.pth";
       "@96" after it makes images 96 pixels wide, see `pretrained.find`.
     views: number of augmented views per image.
-    where: name of the field in error messages.
+    where: name of the field or flag in error messages.
 
   Raises:
     UserError: there is no such model, or it has no such weights.
   """
   name, _, path = text.partition(':')
-  if not path:
+  own = not path
+  if own:
     name, at, size = name.partition('@')
     path = f'imagenet{at}{size}'
   cls = plugins.find('noisyjax.models', name, 'Model', where)
-  weights = pretrained.find(cls, path, name)
+  if own and hasattr(cls, 'published_name') and not hasattr(cls, 'published'):
+    raise UserError(f'{where}: {name!r} comes without weights; expected a file of them too, {name}:FILE.')
+  weights = pretrained.find(cls, path, name, where)
   stem = {'stem': 'imagenet'} if 'stem' in {field.name for field in dataclasses.fields(cls)} else {}
   return Extractor(name, cls(classes=1, conv=conv.fastest(), **stem), weights, views)
 

@@ -84,7 +84,8 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
       UserError: images, labels, weights or settings are invalid.
       Diverged: a loss or a parameter is not finite.
     """
-    images = _pixels(X, self.size or (features.extractor(self.features).weights.size if self.features else 0))
+    by = features.extractor(self.features, where='features') if self.features else None
+    images = _pixels(X, self.size or (by.weights.size if by else 0))
     y = list(y) if isinstance(y, Iterator) else y  # a list, because it is read twice
     columns = [column_of(y, 'y')] + ([] if verified is None else [column_of(verified, 'verified')])
     for column in columns:
@@ -102,7 +103,7 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
     self.trained_ = in_memory.fit(config, data)
     self.classes_ = _typed(names, y)
     before = [weights.data for weights in result.pretrained_weights(Plan.of(config))]
-    before += [features.extractor(self.features).weights.data] if self.features else []
+    before += [by.weights.data] if by else []
     self.told_ = tuple(sorted(result.pretraining(before, names)))
     self.shape_ = images.shape[1:]
     return self

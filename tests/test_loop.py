@@ -286,6 +286,12 @@ def test_a_person_decides_and_the_same_call_goes_on(npz, tmp_path):
   folder, table = tmp_path / 'w', tmp_path / 'w' / 'table'
   with pytest.raises(round_.Waits, match=r'proposals wait for a person, in .*table decide --table=.*--reject'):
     loop(c, folder)
+  said, rows = folder / 'round=0' / 'evidence.parquet', store.Table(table).rows
+  content, found = said.read_bytes(), evidences.read(said, rows)
+  evidences.write(said, dataclasses.replace(found, agree=found.agree / 2), rows)
+  with pytest.raises(UserError, match=r'evidence\.parquet: was changed after round 0 recorded it'):
+    loop(c, folder)
+  said.write_bytes(content)
   path = folder / 'round=1' / 'proposals.csv'
   lines = path.read_text().splitlines()
   path.write_text('\n'.join(lines[:4]) + '\n')

@@ -19,7 +19,7 @@ from noisyjax.loop.ground import Ground
 from noisyjax.rules import evidence as evidences
 from noisyjax.runs import launch
 from noisyjax.system import formats, storage
-from noisyjax.system.errors import Diverged
+from noisyjax.system.errors import Diverged, UserError
 from noisyjax.tables import store, versions
 from noisyjax.tables.rows import LABELED, TEST, TRAIN
 from noisyjax.tables.versions import Version
@@ -69,7 +69,7 @@ def later(ground: Ground, number: int, done: Sequence[Record], reject: bool = Fa
   table = store.Table(ground.table, branch)
   entries = folder / 'rules.json'
   if table.version.name == parent['version']:
-    evidence = evidences.read(place(ground, parent['round']) / 'evidence.parquet', table.rows)
+    evidence = _recorded(ground, parent, table.version)
     asked = decide.asked(ground.settings.rules_of(number), evidence, table.version, ground.frozen)
     storage.make_folder(folder)
     formats.write_json(formats.LOOP, entries, {'rules': asked.entries})
@@ -88,6 +88,15 @@ def later(ground: Ground, number: int, done: Sequence[Record], reject: bool = Fa
   rules = formats.read_json(formats.LOOP, entries)['rules'] if entries.exists() else []
   about = {'branch': branch, 'parent': parent['version'], 'parent_round': parent['round'], 'rules': rules}
   return _scored(ground, number, version, about, parent)
+
+
+def _recorded(ground: Ground, record: Record, version: Version) -> evidences.Evidence:
+  """Returns the evidence of a round on its version; raises UserError if it is not what the round recorded."""
+  path = place(ground, record['round']) / 'evidence.parquet'
+  found = evidences.read(path, version.rows)
+  if found.digest() != record['evidence']:
+    raise UserError(f'{path}: was changed after round {record["round"]} recorded it; expected the file that it wrote.')
+  return found
 
 
 def _decide(ground: Ground, table: store.Table, asked: decide.Asked, number: int, done: Sequence[Record]) -> None:
@@ -160,9 +169,7 @@ def _scored(ground: Ground, number: int, version: Version, about: dict[str, Any]
     'helped': True,
   }
   if parent is not None:
-    before = evidences.read(
-      place(ground, parent['round']) / 'evidence.parquet', versions.read(ground.table, parent['version']).rows
-    ).columns[RIGHT]
+    before = _recorded(ground, parent, versions.read(ground.table, parent['version'])).columns[RIGHT]
     both = (before >= 0) & (right >= 0)
     record['against_parent'] = compare.paired(before[both] > 0, right[both] > 0, ground.recipe.seed)
     record['helped'] = rank(record) > rank(parent)

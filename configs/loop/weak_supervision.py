@@ -7,6 +7,9 @@ compare the versions, and no rule edits them. Each network learns the verified r
 that it corrects (`clean_correction`), without its fold. Rules relabel rows whose label the networks contradict, take
 back what confident learning still flags, and promote at a calibrated confidence. Rows [45000, 50000) are test rows, by
 their true labels. Not run at this size yet: expect an hour or more on two cores.
+
+What it cannot show yet: `clean_correction` replaces every label that is not verified by its own prediction, so a label
+that a rule changes is repaired in the table, but reaches no network of a later round.
 """
 
 from configs.loop import common

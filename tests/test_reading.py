@@ -50,6 +50,12 @@ def test_a_home_that_nobody_has(monkeypatch):
   assert reading.path_of('~/x') == reading.Path('/there/x')
 
 
+def test_a_file_that_is_missing_reminds_of_the_one_beside_it(tmp_path):
+  (tmp_path / 'last.parquet').touch()
+  with pytest.raises(UserError, match=r"--analysis: there is no file .*best.parquet'. Did you mean .*last.parquet"):
+    reading.file_of(tmp_path / 'best.parquet', '--analysis')
+
+
 def test_kinds_of_paths(tmp_path):
   (tmp_path / 'file').write_text('')
   (tmp_path / 'gone').symlink_to(tmp_path / 'nowhere')

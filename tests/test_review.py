@@ -359,6 +359,7 @@ def test_a_page_on_an_old_version_cannot_overwrite_what_it_did_not_see(photos):
     {'action': 'drop', 'rows': []},
     {'action': 'curate', 'rows': [0]},
     {'action': 'drop', 'rows': [0], 'version': 'ffff'},
+    {'action': 'drop', 'rows': [0], 'seq': 'x'},
     {},
   ],
 )
@@ -368,6 +369,23 @@ def test_a_wrong_request_changes_nothing(photos, content):
   answer = page.post('decide', **content)
   assert answer.status_code == 409 and answer.json()['error']
   assert len(page.ledger.table.pending()) == 0
+
+
+def test_half_an_emoji_reaches_no_journal_that_could_never_be_committed(photos):
+  page = Page(photos)
+  reason = json.dumps({'action': 'drop', 'rows': [place(page, 0)], 'version': page.version, 'reason': '\ud83d'})
+  headers = {'origin': LOCAL, 'content-type': 'application/json'}
+  answer = page.client.post('/api/decide', content=reason, headers=headers)
+  assert answer.status_code == 409 and 'reason: found' in answer.json()['error']
+  page.done('decide', action='drop', rows=[place(page, 1)])
+  answer = page.client.post('/api/commit', content=json.dumps({'message': 'half \ud83d'}), headers=headers)
+  assert answer.status_code == 409 and 'message: found' in answer.json()['error']
+  assert page.done('commit', message='whole \U0001f436')['made']
+
+
+def test_a_number_of_five_thousand_digits_is_no_place_in_the_journal(photos):
+  page = Page(photos)
+  assert page.client.get('/api/changes', params={'version': page.version, 'seq': '9' * 5000}).json()['moved']
 
 
 def test_read_only_decides_nothing(photos):

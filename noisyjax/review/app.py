@@ -70,7 +70,7 @@ def made(
     return Response(packing.packed(*_columns(ledger, sources, places)), media_type='application/octet-stream')
 
   def changes(request: Request) -> Response:
-    seq = request.query_params.get('seq', '')
+    seq = request.query_params.get('seq', '')[:18]
     found = ledger.since(request.query_params.get('version', ''), int(seq) if seq.isdecimal() else -1)
     return JSONResponse({**found, 'thumbnails': [small.made, small.total]})
 
@@ -102,13 +102,15 @@ def made(
     answer = answers[request.path_params['what']]
     try:
       content = await request.json()
-      if not isinstance(content, dict):
-        raise UserError('the request is no JSON object.')
-      # The reply is sent after the journal is on the disk.
-      out = await run_in_threadpool(answer, content)
-      head = await run_in_threadpool(ledger.since, str(content.get('version', '')), _whole(content.get('seq', -1)))
     except ValueError:
       return JSONResponse({'error': 'the request is not JSON.'}, 400)
+    try:
+      if not isinstance(content, dict):
+        raise UserError('the request is no JSON object.')
+      seq = _whole(content.get('seq', -1))
+      # The reply is sent after the journal is on the disk.
+      out = await run_in_threadpool(answer, content)
+      head = await run_in_threadpool(ledger.since, str(content.get('version', '')), seq)
     except UserError as error:
       return JSONResponse({'error': str(error)}, 409)
     return JSONResponse({**out, **head})

@@ -109,7 +109,7 @@ def file_of(text: str | Path, where: str = '') -> Path:
   path, mark = path_of(text, where), f'{where}: ' if where else ''
   found = kind(path)
   if not found:
-    raise UserError(f'{mark}there is no file {short(path)!r}.')
+    raise UserError(f'{mark}there is no file {short(path)!r}.{near(path)}')
   if found != 'file':
     what = 'folder' if found == 'folder' else 'pipe or device'
     raise UserError(f'{mark}{short(path)}: is a {what}; expected a file.')

@@ -48,12 +48,21 @@ class Decision(NamedTuple):
   evidence: str = ''
 
 
+def check_text(where: str, text: str) -> None:
+  """Raises UserError for text that no file can hold: a half of a character of UTF-16, such as half an emoji."""
+  try:
+    text.encode()
+  except UnicodeEncodeError:
+    raise UserError(f'{where}: found {text[:100]!r}, which is not valid Unicode; expected text.') from None
+
+
 def check_author(author: str) -> str:
   """Returns an author if its form is valid.
 
   Raises:
     UserError: the text is not "person:NAME" or "rule:NAME".
   """
+  check_text('author', author)
   if not _AUTHOR.fullmatch(author):
     raise UserError(f'author: found {author!r}; expected "person:NAME" or "rule:NAME".')
   return author

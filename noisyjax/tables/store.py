@@ -18,7 +18,7 @@ from typing import Any
 from noisyjax.system import formats, lock, storage
 from noisyjax.system.errors import UserError, listed
 from noisyjax.tables import edits as edits_, journal, pending, versions
-from noisyjax.tables.decisions import Decision, act, check_author
+from noisyjax.tables.decisions import Decision, act, check_author, check_text
 from noisyjax.tables.edits import Edits
 from noisyjax.tables.rows import Rows, check
 from noisyjax.tables.versions import SHORT, Version
@@ -163,6 +163,7 @@ class Table:
     self, edits: Callable[[], tuple[Edits, list[dict[str, Any]]]], message: str, author: str, facts: Mapping[str, Any]
   ) -> Version:
     check_author(author)
+    check_text('message', message)
     if not message.strip():
       raise UserError('message: is empty; expected why these labels change, in words.')
     with self._held():
@@ -199,6 +200,8 @@ class Table:
   def check(self, author: str, decision: Decision) -> None:
     """Raises UserError unless the author may make this decision, given the decisions that `pending` has read."""
     check_author(author)
+    check_text('reason', decision.reason)
+    check_text('evidence', decision.evidence)
     place = int(self.rows.places([decision.id])[0])
     if place < 0:
       raise UserError(f'{decision.id}: no row of this table has this id.')

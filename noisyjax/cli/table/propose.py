@@ -18,7 +18,7 @@ def declare(values: FlagValues) -> None:
   shared.define_branch(values)
   text = 'Rule with its parameters, NAME:param=value,param=value; NAME may be the path of a file.'
   flags.DEFINE_string('rule', '', text, flag_values=values)
-  text = 'For --rule: evidence.parquet of a round of a loop, or RUN/analysis/best.parquet of analyze.'
+  text = 'For --rule: evidence.parquet of a round of a loop, or RUN/analysis/last.parquet (or best.parquet) of analyze.'
   flags.DEFINE_string('analysis', '', text, flag_values=values)
   text = 'For --rule: labels that its precision is estimated on; verified ones, or given ones too.'
   flags.DEFINE_enum('frozen', 'verified', ['verified', 'given'], text, flag_values=values)
@@ -63,7 +63,7 @@ def _of_rule(values: FlagValues, table: store.Table, folder: Path) -> int:
       raise UserError(f'--{flag}: is not taken with --rule; expected its parameter: --rule={values.rule}:{parameter}=…')
   if not values.analysis:
     raise UserError(
-      '--analysis: missing; a rule expects RUN/analysis/best.parquet of analyze, or evidence.parquet of a loop.'
+      '--analysis: missing; a rule expects RUN/analysis/last.parquet of analyze, or evidence.parquet of a loop.'
     )
   asked = rule.parsed(values.rule)
   file = reading.file_of(values.analysis, '--analysis')

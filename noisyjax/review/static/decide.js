@@ -43,7 +43,7 @@ export class Decider {
     const bulk = model.selectedCount > 0;
     if (bulk && taken.length > 1 && !(await this.agreed(action, labelOf, taken, left))) return;
     const found = model.selectedCount ? ` (${this.words()})` : '';
-    const content = { action, rows: taken.map((i) => model.place[i]), reason: (reason + found).slice(0, 900) };
+    const content = { action, rows: taken.map((i) => model.place[i]), reason: [...reason, ...found].slice(0, 900).join('') };
     if (action === 'label') content.labels = taken.map(labelOf);
     if (bulk) model.selectAll(false);
     else this.advance();

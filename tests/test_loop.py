@@ -271,8 +271,10 @@ def test_a_version_that_does_not_help_is_kept_and_the_next_round_starts_from_the
 
 
 def test_a_loop_ends_where_no_rule_proposes_or_rounds_do_not_help(npz, tmp_path):
-  ended = loop(config(npz, rules=((('promote', {'threshold': 2.0}),),), controls=()), tmp_path / 'none')
-  assert len(ended.done) == 1 and ended.why == 'no rule proposes anything'
+  unreached = ('promote', {'by': 'calibrated', 'target': 0.9999})
+  ended = loop(config(npz, rules=((unreached, ('promote', {'threshold': 2.0})),), controls=()), tmp_path / 'none')
+  why = 'no rule proposes anything (promote: no threshold reaches the precision 0.9999 on frozen labels: all classes)'
+  assert len(ended.done) == 1 and ended.why == why
   (tmp_path / 'wrong.py').write_text(BAD)
   wrong = (((str(tmp_path / 'wrong.py'), {}),),)
   ended = loop(config(npz, rules=wrong, controls=(), final=0, patience=1), tmp_path / 'worse')

@@ -74,7 +74,7 @@ def later(ground: Ground, number: int, done: Sequence[Record], reject: bool = Fa
     storage.make_folder(folder)
     formats.write_json(formats.LOOP, entries, {'rules': asked.entries})
     if not sum(int(mine.sum()) for mine in asked.heard):
-      return _ended(folder, number, 'no rule proposes anything')
+      return _ended(folder, number, _nothing(asked))
     if reject:
       return _ended(folder, number, 'every proposal was rejected', final=True)
     _decide(ground, table, asked, number, done)
@@ -126,6 +126,12 @@ def _wait(ground: Ground, table: store.Table, asked: decide.Asked, number: int) 
     f'strike out rows, then: table decide --table={table.folder}{branch} --from={path}, and the same loop command goes '
     'on. With --reject it takes none of them.'
   )
+
+
+def _nothing(asked: decide.Asked) -> str:
+  """Returns that no rule proposes anything, and what stopped those that say so."""
+  stopped = [f'{entry["rule"]}: {", ".join(entry["stopped"])}' for entry in asked.entries if entry['stopped']]
+  return 'no rule proposes anything' + (f' ({"; ".join(stopped)})' if stopped else '')
 
 
 def _ended(folder: Path, number: int, why: str, final: bool = False) -> Record:

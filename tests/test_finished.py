@@ -298,7 +298,7 @@ def test_a_checkpoint_with_a_changed_bit_is_passed_over_by_name(tmp_path, caplog
     found, record = kept.latest(lambda record: state)
   assert 'checkpoint 3 cannot be read (the content is not what was written' in caplog.text
   assert int(found['b']) == 2 and record == {'seconds': 1.0}
-  assert kept.record(2)['format'] == 1
+  assert kept.record(2)['format'] == formats.WRITTEN[formats.CHECKPOINT]
 
 
 # Sweeps and folds.

@@ -15,7 +15,7 @@ NAMES = tuple(f'c{c}' for c in range(C))
 
 
 def config(kind, rate=0.4, **fields):
-  return ConfigDict({**dict(kind=kind, rate=rate, map=(), path='', order='', seed=0), **fields})
+  return ConfigDict({**dict(kind=kind, rate=rate, map=(), path='', column='', order='', seed=0), **fields})
 
 
 def balanced(n=N, classes=C):

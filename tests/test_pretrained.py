@@ -25,7 +25,7 @@ from noisyjax.engine.net import Net
 from noisyjax.models.layers import depthwise
 from noisyjax.models.resnet import ResNet
 from noisyjax.models.weights import class_names, pretrained, state_dict
-from noisyjax.runs import predict
+from noisyjax.runs import predict, selected
 from noisyjax.system import formats
 from noisyjax.system.errors import UserError
 
@@ -195,8 +195,7 @@ def test_a_run_begins_from_weights_and_says_so(small, tmp_path, monkeypatch):
   params, stats = net.init(jax.random.key(0), pictures[:2])
   given = {'params': params, 'batch_stats': stats}
   filled = state_dict.fill(given, dict(np.load(small)), ResNet.published_name, '')
-  saved = predictor._probs.__closure__
-  head = next(c.cell_contents for c in saved if hasattr(c.cell_contents, 'params')).params['head']
+  head = selected.load(tmp_path / 'run').weights.params['head']
   logits_, _ = net.look(filled['params'] | {'head': head}, filled['batch_stats'], pictures[:4])
   assert_allclose(jax.nn.softmax(logits_[0]), probs, atol=1e-5)
   assert np.abs(head['kernel']).max() > 0

@@ -305,6 +305,7 @@ def test_ranked_issues_accepted_confirmed_and_committed(review, saved):
   page.locator('#saved', has_text='nothing to undo').wait_for()
   page.keyboard.press('Control+Enter')
   page.get_by_role('button', name='Changes').click()
+  page.locator('.difference tr').nth(2).wait_for()  # the server is asked
   assert page.locator('.difference tr').count() == 3
 
 

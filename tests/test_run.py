@@ -399,6 +399,25 @@ for step in range(4):
   assert 'Event loop' not in done.stderr and 'Traceback' not in done.stderr
 
 
+def test_a_refused_write_in_a_task_is_told_once_and_other_failures_of_tasks_are_kept():
+  code = """
+import asyncio, gc
+from noisyjax.runs import checkpoint
+checkpoint._hush()
+async def fail(text):
+  raise ValueError(text)
+async def main():
+  for text in ("os_error_code='27'", 'another failure'):
+    task = asyncio.ensure_future(fail(text))
+    await asyncio.sleep(0.01)
+    del task
+    gc.collect()
+asyncio.run(main())
+"""
+  done = subprocess.run([sys.executable, '-c', code], cwd=runs.ROOT, capture_output=True, text=True, check=True)
+  assert 'os_error_code' not in done.stderr and 'another failure' in done.stderr
+
+
 def _stopped(config, folder, monkeypatch, at):
   """Runs until step `at`, and dies there."""
   real = recorder.Recorder.step

@@ -80,7 +80,8 @@ def _writing(folder: Path, what: str, flat: dict[str, np.ndarray]) -> Iterator[N
 
 
 def _hush() -> None:
-  """Suppresses the messages of tensorstore's threads about failures that orbax has already reported."""
+  """Suppresses the messages of tensorstore's threads and tasks about failures that orbax has already reported."""
+  logging.getLogger('asyncio').addFilter(_unreported)  # the same function again changes nothing
   shown = sys.unraisablehook
   if getattr(shown, 'hushed', False):
     return
@@ -91,6 +92,12 @@ def _hush() -> None:
 
   setattr(hook, 'hushed', True)  # noqa: B010
   sys.unraisablehook = hook
+
+
+def _unreported(record: logging.LogRecord) -> bool:
+  """Returns False for asyncio's record of a write that the system refused: `_writing` reports it."""
+  error = record.exc_info[1] if record.exc_info else None
+  return not ('exception was never retrieved' in record.getMessage() and 'os_error_code=' in str(error))
 
 
 class Checkpoints:

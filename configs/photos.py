@@ -7,6 +7,7 @@ Settings depend on the data: photos are cropped to squares of their median short
 one pass over the labeled photos, but at least 50 steps, so that 20 epochs are at least 1,000 steps. A fifth of the
 labeled photos, stratified by label, is used for validation. The run reports the last epoch, because the validation set
 is too small to compare epochs. There is no test part; `launch.py predict --labels` scores other photos.
+Expected on chihuahua_muffin (200 labels): 89.7 ± 0.6 % of 240 test photos at the last epoch, 3 seeds, 3.3 minutes each.
 
 Unlabeled photos (`undefined`, an empty cell, or no row) are allowed and not used for training: on validation, no method
 that guesses their labels was better than cross-entropy on the labeled photos, and one was far worse

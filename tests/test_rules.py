@@ -317,3 +317,13 @@ def test_a_rule_is_built_from_text_and_from_values_alike():
   )
   entry = json.loads(json.dumps(dataclasses.asdict(rules.parsed('promote'))))
   assert rules.build('promote', entry) == rules.parsed('promote')
+
+
+def test_a_rule_without_propose_is_refused_by_name(tmp_path):
+  path = tmp_path / 'silent.py'
+  path.write_text(
+    'import dataclasses\nfrom noisyjax.rules.rule import Base\n'
+    '@dataclasses.dataclass(frozen=True)\nclass Rule(Base):\n  threshold: float = 0.5\n'
+  )
+  with pytest.raises(UserError, match=r'silent\.py has no method `propose`'):
+    rules.build(str(path), {})

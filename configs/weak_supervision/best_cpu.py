@@ -11,7 +11,7 @@ right. Measured while tests were running: 40 minutes on two Zen 5 cores, 58 minu
 convolutions (benchmarks/README.md).
 """
 
-from configs.weak_supervision import clean_only
+from configs.weak_supervision import clean_only, common
 
 
 def get_config(form: str = 'benchmark'):
@@ -19,12 +19,4 @@ def get_config(form: str = 'benchmark'):
   c.rows, c.labels = 'all', ''
   c.model.small_cnn.widths = (64, 128, 256)
   c.model.small_cnn.mirror = True
-  c.strategy.name = 'clean_correction'
-  c.strategy.clean_correction.soft = True
-  c.strategy.clean_correction.posterior = True
-  c.strategy.clean_correction.every_epoch = True
-  c.phases = (
-    ('naive', 81, {'rows': 'trusted', 'labels': 'verified'}),
-    ('clean_correction', 27, {'optim.lr': 0.1, 'schedule.peak': 0.0}),
-  )
-  return c
+  return common.corrected(c, 81, 27)

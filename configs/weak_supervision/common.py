@@ -48,3 +48,23 @@ def keras(c):
   c.schedule.name = 'constant'
   c.select = 'last'
   return c
+
+
+def corrected(c, first: int, then: int, lr: float = 0.1):
+  """Sets clean-subset correction with the given labels: soft labels p(true | image, given), anew at every epoch.
+
+  Args:
+    c: config, changed in place.
+    first: epochs on the verified rows.
+    then: epochs on all rows.
+    lr: learning rate at the start of these, from which it falls.
+  """
+  c.strategy.name = 'clean_correction'
+  c.strategy.clean_correction.soft = True
+  c.strategy.clean_correction.posterior = True
+  c.strategy.clean_correction.every_epoch = True
+  c.phases = (
+    ('naive', first, {'rows': 'trusted', 'labels': 'verified'}),
+    ('clean_correction', then, {'optim.lr': lr, 'schedule.peak': 0.0}),
+  )
+  return c

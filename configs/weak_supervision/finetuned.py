@@ -31,12 +31,4 @@ def get_config(form: str = 'benchmark'):
   c.augment.weak = ('crop', 'flip')
   c.augment.pad = 3
   c.strategy.naive.smoothing = 0.1
-  c.strategy.name = 'clean_correction'
-  c.strategy.clean_correction.soft = True
-  c.strategy.clean_correction.posterior = True
-  c.strategy.clean_correction.every_epoch = True
-  c.phases = (
-    ('naive', 8, {'rows': 'trusted', 'labels': 'verified'}),
-    ('clean_correction', 3, {'optim.lr': 0.01, 'schedule.peak': 0.0}),
-  )
-  return c
+  return common.corrected(c, 8, 3, lr=0.01)

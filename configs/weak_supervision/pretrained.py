@@ -25,12 +25,4 @@ def get_config(form: str = 'benchmark'):
   c.schedule.peak = 0.2
   c.ema = 0.99
   c.strategy.naive.smoothing = 0.1
-  c.strategy.name = 'clean_correction'
-  c.strategy.clean_correction.soft = True
-  c.strategy.clean_correction.posterior = True
-  c.strategy.clean_correction.every_epoch = True
-  c.phases = (
-    ('naive', 20, {'rows': 'trusted', 'labels': 'verified'}),
-    ('clean_correction', 8, {'optim.lr': 0.1, 'schedule.peak': 0.0}),
-  )
-  return c
+  return common.corrected(c, 20, 8)

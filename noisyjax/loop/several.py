@@ -30,7 +30,7 @@ def table(ended: Sequence[Ended]) -> Table:
   """Returns the table of several loops: a number of a loop is the mean of its seeds."""
   each = [_lines(one) for one in ended]
   start = [_last(lines['version 0']) if 'version 0' in lines else None for lines in each]
-  head = ('runs', 'test: last', 'balanced', 'gain over version 0', 'promoted', 'least precision of a class')
+  head = ('runs', 'test: last', 'balanced (selected)', 'gain over version 0', 'promoted', 'least precision of a class')
   rows: list[Sequence[Cell]] = []
   for name in (name for name in each[0] if all(name in lines for lines in each)):
     finals = [lines[name] for lines in each]

@@ -104,7 +104,7 @@ class Base:
 
   def propose(self, evidence: Evidence, rows: Rows, classes: Sequence[str]) -> Proposed:
     """Returns all candidates, of any score. Must be pure: it may depend on nothing but the arguments and the fields."""
-    raise NotImplementedError
+    raise NotImplementedError(f'{type(self)}: expected an override of `propose`.')
 
   def met(self, rows: Rows, frozen: np.ndarray) -> Rows | None:
     """Returns the rows as they would be if the labels at the places `frozen` were in the state that the rule looks for.
@@ -147,11 +147,13 @@ def build(name: str, params: Mapping[str, Any]) -> Base:
     params: field → value, as text or as the value itself.
 
   Raises:
-    UserError: there is no such rule, it has no such parameter, or a value is invalid.
+    UserError: there is no such rule, it has no method `propose` or no such parameter, or a value is invalid.
   """
   cls = plugins.find(PACKAGE, name, 'Rule', 'rule')
   if not (isinstance(cls, type) and issubclass(cls, Base) and dataclasses.is_dataclass(cls)):
     raise UserError(f'rule: the Rule of {name} is no frozen dataclass that derives from noisyjax.rules.rule.Base.')
+  if cls.propose is Base.propose:
+    raise UserError(f'rule: the Rule of {name} has no method `propose`; expected one that returns its proposals.')
   defaults = {field.name: field.default for field in dataclasses.fields(cls)}
   values = {}
   for field, value in params.items():

@@ -12,7 +12,7 @@ import pytest
 
 from noisyjax.system import storage
 from noisyjax.system.errors import UserError
-from noisyjax.tables import journal, store, verify
+from noisyjax.tables import journal, store, verify, versions
 from small_tables import ANNA, BOB, RULE, made, says
 
 
@@ -33,6 +33,18 @@ def test_half_a_line_at_any_byte_is_as_if_it_was_not_written(tmp_path):
       assert path.read_bytes().startswith(kept) and len([*journal.read(path)]) == 2
   path.write_bytes(whole)
   assert len([*journal.read(path)]) == 2
+
+
+def test_half_a_character_in_an_old_journal_is_committed_as_a_question_mark(tmp_path):
+  table = made(tmp_path / 't')
+  decisions = [says(table, 1, 'label', 'dog', reason='\ud83d', evidence='a \ude00')._asdict()]
+  entry = {'kind': 'decide', 'author': ANNA, 'branch': 'main', 'version': table.version.name, 'decisions': decisions}
+  journal.append(tmp_path / 't' / 'journal.jsonl', entry)
+  version = table.commit('repaired', ANNA)
+  assert versions.read_edits(tmp_path / 't', version.name).reason.tolist() == ['?'] and list(
+    verify.verify(tmp_path / 't')
+  )
+  assert table.rows.evidence[1] == 'a ?'
 
 
 def test_undo_is_an_entry_and_can_be_undone(tmp_path):

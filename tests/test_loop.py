@@ -8,22 +8,26 @@ import pytest
 
 import runs
 from noisyjax.config import recipe as recipes
+from noisyjax.config.check import plan_of
 from noisyjax.loop import (
   annotator,
   compare,
   decisions_file,
+  dry_run as loop_dry_run,
   ground as ground_,
   round as round_,
   settings,
 )
 from noisyjax.loop.columns_of import columns_of
 from noisyjax.loop.evidence_of import Judge, gathered
-from noisyjax.loop.loop import loop
+from noisyjax.loop.finish import Final
+from noisyjax.loop.loop import Ended, loop
 from noisyjax.loop.page import write as write_page
-from noisyjax.loop.several import several
+from noisyjax.loop.several import several, table
+from noisyjax.reports.tables import Table
 from noisyjax.rules import evidence as evidences
-from noisyjax.runs import predict
-from noisyjax.system import formats, lock, storage
+from noisyjax.runs import dry_run, predict
+from noisyjax.system import formats, lock, progress, storage
 from noisyjax.system.errors import UserError
 from noisyjax.tables import journal, store, verify, versions
 from noisyjax.tables.decisions import Decision
@@ -155,8 +159,10 @@ def test_the_control_has_the_passes_of_the_whole_loop(whole):
 def test_a_finished_loop_is_kept(whole, npz, monkeypatch):
   folder, ended = whole
   monkeypatch.setattr('noisyjax.runs.networks.fit', lambda *_: pytest.fail('trained again'))
-  again = loop(config(npz), folder)
-  assert again.done == ended.done and str(again.table) == str(ended.table)
+  monkeypatch.chdir(folder.parent)
+  for spelled in (folder, f'../{folder.parent.name}/{folder.name}/'):
+    again = loop(config(npz), spelled)
+    assert again.done == ended.done and str(again.table) == str(ended.table)
 
 
 def test_another_loop_in_the_folder_is_refused(whole, npz):
@@ -307,6 +313,8 @@ def test_a_person_decides_and_the_same_call_goes_on(npz, tmp_path):
   assert sum(c['rows'] for c in ended.done[1]['changes']) == 3
   edits = versions.read_edits(table, ended.done[1]['version'])
   assert set(edits.by) == {'person:anna'} and (edits.verified >= 0).all()
+  write_page(grounded(npz, folder, decide='person', rounds=1, controls=(), final=0), *ended)
+  assert '<td>3 of 20</td>' in (folder / 'report.html').read_text()  # not the 20 that the rule proposed
 
 
 def test_a_person_may_commit_or_reject_all(npz, tmp_path):
@@ -492,9 +500,10 @@ def test_the_report_is_one_page_and_marks_what_the_audit_says(whole, npz):
   folder, ended = whole
   write_page(grounded(npz, folder), *ended)
   page = (folder / 'report.html').read_text()
-  for title in ('Result', 'Versions', 'Rules', 'What each rule changed', 'Confusion pairs', 'control=longer'):
+  for title in ('Result', 'Versions', 'Rules', 'What each rule changed', 'Map', 'Confusion pairs', 'control=longer'):
     assert title in page, title
-  assert page.count('data:image/png;base64,') == 4 and 'src="http' not in page  # graph, two montages, confusions
+  assert page.count('data:image/png;base64,') == 5 and 'src="http' not in page  # graph, montages, map, confusions
+  assert '128 of 128 training rows' in page and 'final/version=' in page
   assert 'Labels of the chosen version <span class="audit">' in page
   best = max(ended.done, key=lambda r: (r['score']['accuracy'], -r['score']['loss']))
   assert ended.audit['labels'][f'{best["round"]}']['promoted'] is not None
@@ -506,6 +515,24 @@ def test_independent_loops_share_a_table(npz, tmp_path):
   assert made.rows[0][1].n == 2 and np.isclose(made.rows[0][3].mean, 0)
   seeds = [storage.read_json(tmp_path / f'loop={i}' / 'loop.json')['seed'] for i in range(2)]
   assert seeds == [0, 1]
+
+
+def test_a_class_that_gained_no_label_has_no_precision():
+  labels = {'promoted': 0.5, 'classes': {'ant': {'precision': None}, 'bee': {'precision': 0.9}}}
+  done = [{'round': 0, 'score': {'accuracy': 1.0, 'loss': 0.0}}]
+  final = Final('version=0', 0, '', [], [])
+  made = table([Ended(done, 'enough', [final], {'labels': {'0': labels}}, Table(('runs',), [], ['']))])
+  assert made.rows[-1][-1].mean == 90.0
+
+
+def test_a_dry_run_counts_the_runs_and_another_command_refuses_a_loop(npz, monkeypatch):
+  monkeypatch.setattr(dry_run, 'estimated', lambda *_: dry_run.Estimated('one run', 10.0))
+  text = loop_dry_run.text(config(npz, rounds=3, folds=2, seeds=2, final=2, scored='ends'), loops=2)
+  # 4 rounds of 4 runs, 2 versions and 1 control as long as 17 runs, with 2 seeds: 16 + 4 + 34 runs of 10 s, twice
+  assert text.startswith('one run') and '16 runs in its rounds' in text and '4 runs on versions' in text
+  assert '2 controls as long as 17 runs' in text and f'about {progress.duration(2 * 54 * 10)} for loops: 2' in text
+  with pytest.raises(UserError, match='has a block loop, which only the command loop reads'):
+    plan_of(config(npz))
 
 
 def test_evidence_reads_back(whole):

@@ -273,12 +273,15 @@ def test_targets_carry_over_until_a_phase_names_its_labels():
     linear(NAIVE, 1),
     linear(NAIVE, 1, labels='verified', steps=1),
     linear(NAIVE, 1, labels='given'),
+    linear(NAIVE, 1, labels='both'),
   ]
   Shifts.traces.clear()
   _, _, hooks = fit(plan, data)
   labels = [s.targets.label for kind, s, _ in hooks.seen if kind == 'epoch']
   shifted = lambda by: np.where(data.given >= 0, (data.given + by) % CLASSES, -1)
-  for got, want in zip(labels, [shifted(1), shifted(2), shifted(2), data.verified, data.given], strict=True):
+  both = np.where(data.verified >= 0, data.verified, data.given)
+  assert (both != data.given).any() and (both != data.verified).any()
+  for got, want in zip(labels, [shifted(1), shifted(2), shifted(2), data.verified, data.given, both], strict=True):
     assert_array_equal(got, want)
   assert_array_equal(hooks.seen[0][1].targets.trust, 0.5)
   assert len(Shifts.traces) == 1  # weak types and shared buffers of `refresh` do not reach the step

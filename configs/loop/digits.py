@@ -40,14 +40,15 @@ def get_config(form: str = 'unlabeled'):
     (back, promote(0.8, 0.8, neighbours=True)),
     (back, promote(0.6, 0.7, neighbours=True)),
   )
+  c.loop.final = 1
+  c.loop.controls = (('longer', {}), ('fixmatch', {'strategy.name': 'fixmatch', 'strategy.fixmatch.ratio': 4}))
   if form == 'noisy':
-    c.data.labeled, c.data.trusted = 0, 0.1
+    c.data.labeled, c.data.trusted, c.labels = 0, 0.1, 'both'
     c.noise.kind, c.noise.rate = 'symmetric', 0.4
     repair = ('relabel_high_loss', {'threshold': 0.5, 'confidence': 0.7})
     c.loop.rules = (
       (repair,),
       (repair, ('confident_learning', {'action': 'unlabel'}), ('promote', {'threshold': 0.8})),
     )
-  c.loop.final = 1
-  c.loop.controls = (('longer', {}), ('fixmatch', {'strategy.name': 'fixmatch', 'strategy.fixmatch.ratio': 4}))
+    c.loop.controls = (('longer', {}), ('divide_mix', {'strategy.name': 'divide_mix'}))
   return c

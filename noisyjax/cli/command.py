@@ -83,6 +83,20 @@ def define_rerun(values: FlagValues) -> None:
   flags.DEFINE_bool('rerun', False, text, flag_values=values)
 
 
+class _Timed(flags.BooleanParser):
+  """Parses a boolean flag that also accepts the value "timed"."""
+
+  def parse(self, argument: Any) -> Any:
+    return argument if argument == 'timed' else super().parse(argument)
+
+
+def define_dry_run(values: FlagValues) -> None:
+  """Defines --dry_run, which is False, True or "timed"."""
+  text = 'Prints the plan and writes nothing; =timed also runs a few steps to measure their time.'
+  flags.DEFINE_bool('dry_run', False, text, flag_values=values)
+  values['dry_run'].parser = _Timed()
+
+
 def define_images(values: FlagValues, text: str = 'Folder or zip file of images.') -> None:
   """Defines the flags of a command that reads images."""
   flags.DEFINE_string('images', None, text, flag_values=values)

@@ -5,7 +5,7 @@ from pathlib import Path
 from absl import flags
 from absl.flags import FlagValues
 
-from noisyjax.cli.command import Command, define_config, define_workdir, needed
+from noisyjax.cli.command import Command, define_config, define_dry_run, define_workdir, needed
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import say
 
@@ -19,12 +19,16 @@ def declare(values: FlagValues) -> None:
   flags.DEFINE_bool('reject', False, text, flag_values=values)
   text = 'Folder of another loop that ended, whose table the report shows beside.'
   flags.DEFINE_string('beside', '', text, flag_values=values)
+  define_dry_run(values)
 
 
 def run(values: FlagValues) -> None:
-  from noisyjax.loop import loop, several
+  from noisyjax.loop import dry_run, loop, several
   from noisyjax.loop.round import Waits
 
+  if values.dry_run:
+    say(dry_run.text(needed(values, 'config'), values.loops, timed=values.dry_run == 'timed'))
+    return
   config, workdir = needed(values, 'config'), needed(values, 'workdir')
   if values.loops < 1:
     raise UserError(f'--loops: found {values.loops}; expected 1 or more.')

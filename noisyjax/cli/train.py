@@ -2,29 +2,18 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
-from absl import flags
 from absl.flags import FlagValues
 
-from noisyjax.cli.command import Command, define_config, define_rerun, define_workdir, needed
+from noisyjax.cli.command import Command, define_config, define_dry_run, define_rerun, define_workdir, needed
 from noisyjax.system.log import say
-
-
-class _Timed(flags.BooleanParser):
-  """Parses a boolean flag that also accepts the value "timed"."""
-
-  def parse(self, argument: Any) -> Any:
-    return argument if argument == 'timed' else super().parse(argument)
 
 
 def declare(values: FlagValues) -> None:
   define_config(values)
   define_workdir(values, 'Folder of the run.')
   define_rerun(values)
-  text = 'Prints the plan of the run and writes nothing; =timed also runs a few steps to measure their time.'
-  flags.DEFINE_bool('dry_run', False, text, flag_values=values)
-  values['dry_run'].parser = _Timed()
+  define_dry_run(values)
 
 
 def run(values: FlagValues) -> None:

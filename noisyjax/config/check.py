@@ -37,6 +37,8 @@ def plan_of(config: ConfigDict) -> Plan:
     UserError: a name is unknown, a value is out of range, or values contradict one another. The message names the
       field, its value and what was expected.
   """
+  if 'loop' in config:
+    raise UserError('--config: has a block loop, which only the command loop reads; expected a recipe without it.')
   config = _converted(config)
   _check_values(config)
   find_model(config.model.name)

@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
   c.steps_per_epoch = 0  # 0: one pass over the rows of the strategy's first stream; -10: the same, but at least 10
   c.phases = ()  # ((strategy, epochs, {'optim.lr': 0.1, …}), …); (): the phases that the strategy plans for `epochs`
   c.rows = 'all'  # rows that a phase uses: all, labeled (a given label), trusted (a verified label), untrusted
-  c.labels = ''  # labels at the start of a phase: given, verified; '': those of the previous phase (first phase: given)
+  c.labels = ''  # at the start of a phase: given, verified, both (verified, else given); '': as before (first: given)
   c.reset = 'none'  # parameters that a phase reinitializes: none, all, head, or a regular expression on paths
   c.freeze = ''  # parameters that are not trained: a regular expression on paths ("^conv|norm"); '': none
   c.ema = 0.0  # decay of the averaged weights and running statistics used in evaluation; 0: no averaging

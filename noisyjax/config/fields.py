@@ -86,7 +86,7 @@ SHARED_RANGES = {
 CHOICES = {
   'model.dtype': ('float32', 'bfloat16'),
   'select': ('best', 'last'),
-  'labels': ('', 'given', 'verified'),
+  'labels': ('', 'given', 'verified', 'both'),
   'stop.metric': ('val_loss', 'val_accuracy'),
   'data.fit': ('exact', 'crop', 'pad'),
   'data.channels': (1, 3),

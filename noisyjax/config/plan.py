@@ -240,7 +240,7 @@ def _batch_size(
   views = next(iter(method.streams.values()))
   labels = config.labels or ('given' if first else '')  # '': targets of the previous phase
   if views.labeled and labels:
-    rows = rows & ({'given': data.given, 'verified': data.verified}[labels] >= 0)
+    rows = rows & (data.labels(labels) >= 0)
   usable = int(rows.sum()) // views.ratio
   size = fitting(config.batch_size, usable)
   if size < config.batch_size:

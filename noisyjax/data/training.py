@@ -57,6 +57,15 @@ class TrainData:
     """Whether each row may be trained on, with or without a label, bool [N]."""
     return self.status <= Status.UNLABELED
 
+  def labels(self, kind: str) -> np.ndarray:
+    """Returns labels, int32 [N]; -1 = none.
+
+    Args:
+      kind: given, verified, or both: the verified label, or the given one where there is none.
+    """
+    either = np.where(self.verified >= 0, self.verified, self.given)
+    return {'given': self.given, 'verified': self.verified, 'both': either}[kind]
+
   def twins(self) -> np.ndarray:
     """Returns, for each row, the first row with the same image, int64 [N]."""
     return first_of_same(self.images)

@@ -32,7 +32,8 @@ class Phase:
     hyper: traced values of the step.
     epochs: maximum number of epochs.
     rows: bool [N], the rows that the phase may use.
-    labels: "given" or "verified" resets the targets to these labels; "" keeps the targets of the previous phase.
+    labels: "given", "verified" or "both" resets the targets to these labels, see `TrainData.labels`; "" keeps the
+      targets of the previous phase.
     reset: parameters that are initialised again when the phase begins: "none", "all", "head" or a regular expression on
       parameter paths.
     watch: metric that early stopping and the plateau schedule watch: "val_loss" or "val_accuracy".
@@ -58,12 +59,11 @@ class Phase:
 
 
 def first_targets(phase: Phase, data: TrainData) -> Targets:
-  """Returns targets made from the given or verified labels, with the weights of the data and trust 1.
+  """Returns targets made from the labels that the phase names, with the weights of the data and trust 1.
 
   In `TrainData` only LABELED rows have a label, and DROPPED and HELD rows have weight 0.
   """
-  label = {'given': data.given, 'verified': data.verified}[phase.labels or 'given']
-  label = jnp.array(label, jnp.int32)
+  label = jnp.array(data.labels(phase.labels or 'given'), jnp.int32)
   return Targets(
     label=label,
     soft=jax.nn.one_hot(label, data.classes) if phase.strategy.soft else None,

@@ -14,19 +14,20 @@ from noisyjax.data.row_ids import row_ids
 from noisyjax.tables import rows, store
 
 
-def of_config(config: ConfigDict, folder: str | Path, author: str) -> store.Table:
+def of_config(config: ConfigDict, folder: str | Path, author: str, found: prepare.Loaded | None = None) -> store.Table:
   """Makes a table of the data that a recipe trains on: its labels (noisy, where it injects noise) and its split.
 
   Args:
     config: `data` and `noise` are read. Rows of no part are no rows of the table.
     folder: of the table; made if missing.
     author: "person:NAME".
+    found: what `prepare.load` returned for this config; None: it is loaded.
 
   Raises:
     UserError: for anything wrong with the data, or a folder that holds a table already.
   """
   on_table.refuse(config.data, 'table init')
-  loaded, truth, _, source = prepare.load(config)
+  loaded, truth, _, source = found or prepare.load(config)
   data, parts, *_ = prepare.divided(loaded, truth, source, config)
   used = np.concatenate([parts.train, parts.val, parts.test])
   made = rows.first(

@@ -89,10 +89,10 @@ def of(recipe: ConfigDict, settings: Settings, folder: Path) -> Ground:
   plan = plan_of(recipe)
   recipe = plan.config
   _check_same(folder, plan, settings)
-  if not (folder / 'table' / 'table.json').exists():
-    first_version.of_config(recipe, folder / 'table', AUTHOR)
-  first = versions.read(folder / 'table', store.facts(folder / 'table')['first'])
   loaded = prepare.load(recipe)
+  if not (folder / 'table' / 'table.json').exists():
+    first_version.of_config(recipe, folder / 'table', AUTHOR, loaded)
+  first = versions.read(folder / 'table', store.facts(folder / 'table')['first'])
   place_of = first.rows.places(row_ids(loaded[0]))
   placed = on_table.placed(loaded[0], _named(recipe, f'{folder / "table"}@{first.name}').data)
   parts = folds.drawn(placed.data, placed.parts.train, settings.folds, recipe.data.seed)

@@ -60,7 +60,7 @@ def loop(config: ConfigDict, workdir: str | Path, reject: bool = False, beside: 
     Diverged: a run of a round diverged.
   """
   recipe, settings = settings_.parted(config)
-  folder = Path(workdir)
+  folder = Path(workdir).resolve()  # runs record it: another spelling would be another config
   if reject and settings.decide != 'person':
     raise UserError(f'--reject: loop.decide is {settings.decide!r}, and no proposal waits; expected person.')
   if beside and not (Path(beside) / 'table.md').exists():

@@ -11,12 +11,12 @@ import numpy as np
 from noisyjax.data.images import as_images
 from noisyjax.data.split import rng
 from noisyjax.estimate import confident, scoring, transition
-from noisyjax.loop import montage, round as round_
+from noisyjax.loop import montage, places, round as round_
 from noisyjax.loop.finish import Final
 from noisyjax.loop.ground import Ground
 from noisyjax.loop.round import Record
 from noisyjax.reports import formatting, html, pages
-from noisyjax.reports.pictures import matrix, rounds
+from noisyjax.reports.pictures import matrix, places as map_picture, rounds
 from noisyjax.reports.tables import Spread, Table
 from noisyjax.rules import evidence as evidences
 from noisyjax.system import storage
@@ -54,10 +54,11 @@ def write(
     _section('Result', _table(table) + _told(ground, done)),
     _beside(beside) if beside else '',
     _section('Versions', html.image(rounds.draw(_points(done, finals)), 'Accuracy of each version') + _rounds(done)),
-    _section('Rules', _rules(done)),
+    _section('Rules', _rules(ground, done)),
     _section(f'Labels of the chosen version {pages.AUDIT_TAG}', _labels(audit, chosen)) if audit else '',
     _section(f'Against version 0 and the controls {pages.AUDIT_TAG}', _against(audit)) if audit else '',
     _section('What each rule changed', _montages(ground, done)),
+    _map(ground, chosen, finals),
     _confusions(ground, chosen, finals),
     _transition(ground, done, audit),
     _section('Settings', _pairs({k: v for k, v in vars(ground.settings).items()})),
@@ -164,7 +165,7 @@ def _gain(found: dict[str, Any]) -> str:
   return f'{text}, {found["only_new"]} gained, {found["only_old"]} lost, McNemar p = {found["p"]:.2g}'
 
 
-def _rules(done: Sequence[Record]) -> str:
+def _rules(ground: Ground, done: Sequence[Record]) -> str:
   lines = []
   for record in done:
     for entry in record['rules']:
@@ -178,7 +179,7 @@ def _rules(done: Sequence[Record]) -> str:
           entry['rule'],
           formatting.text(entry['params']),
           formatting.text(entry['threshold']),
-          f'{entry["heard"]:,} of {entry["proposed"]:,}',
+          f'{_decided(ground, record, entry):,} of {entry["proposed"]:,}',
           shown,
           '; '.join(entry['stopped']) or '-',
         )
@@ -188,6 +189,13 @@ def _rules(done: Sequence[Record]) -> str:
   return _rows(
     ('round', 'rule', 'parameters', 'threshold', 'decided of proposed', 'estimated precision', 'stopped'), lines
   )
+
+
+def _decided(ground: Ground, record: Record, entry: dict[str, Any]) -> int:
+  """Returns how many proposals of a rule were heard or, where a person decides, changed a row for its reason."""
+  if ground.settings.decide != 'person':
+    return entry['heard']
+  return int((versions.read_edits(ground.table, record['version']).reason == entry['rule']).sum())
 
 
 def _labels(audit: dict[str, Any], chosen: Record) -> str:
@@ -235,6 +243,21 @@ def _montages(ground: Ground, done: Sequence[Record]) -> str:
       text = f'Round {record["round"]}, {author}: {len(some)} of {len(mine):,} changes'
       out.append(f'<p>{escape(text)}</p>' + html.image(montage.draw(shown, captions), text))
   return ''.join(out) or '<p>Nothing was changed.</p>'
+
+
+def _map(ground: Ground, chosen: Record, finals: Sequence[Final]) -> str:
+  """Returns the training rows on a map, by a network of the chosen version."""
+  ends = [folder for final in finals if final.name == f'version={chosen["round"]}' for folder in final.folders]
+  runs = [*ends, *(ground.folder / name for name in chosen['runs'])]
+  run = next(folder for folder in runs if (folder / 'result.json').exists())
+  if (found := places.placed(ground, chosen['version'], run)) is None:
+    return ''
+  png = map_picture.draw(found.points, found.labels, found.changed, ground.first.classes, 'changed since version 0')
+  text = (
+    f'{len(found.labels):,} of {found.of:,} training rows by the first two principal components of the last layer '
+    f'before the classes, of the network {run.relative_to(ground.folder)}. Colors are labels of the chosen version.'
+  )
+  return _section('Map', html.image(png, 'Map of the training rows') + f'<p class="faint">{escape(text)}</p>')
 
 
 def _confusions(ground: Ground, chosen: Record, finals: Sequence[Final]) -> str:

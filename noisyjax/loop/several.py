@@ -38,7 +38,7 @@ def table(ended: Sequence[Ended]) -> Table:
     gain = [None if a is None or b is None else a - b for a, b in zip(last, start)]
     row = [name, _spread(last), _spread([_mean(map(balanced, final.results)) for final in finals]), _spread(gain)]
     labels = [_labels(one) for one in ended] if name == 'chosen version' else []
-    least = [min((of['precision'] or 0.0 for of in found['classes'].values()), default=None) for found in labels]
+    least = [_least(of['precision'] for of in found['classes'].values()) for found in labels]
     rows.append((*row, _spread([found['promoted'] for found in labels]), _spread(least)))
   notes = [f'mean ± sample standard deviation over {len(ended)} loops; a number of a loop is the mean of its seeds.']
   notes += dict.fromkeys(note for one in ended for note in one.table.notes[1:])  # what they were told, and the like
@@ -58,6 +58,11 @@ def _labels(one: Ended) -> dict[str, Any]:
   """Returns what the audit says of the labels of the chosen version."""
   unknown = {'promoted': None, 'classes': {}}
   return one.audit.get('labels', {}).get(f'{round_.best(one.done)["round"]}', unknown)
+
+
+def _least(values: Iterable[float | None]) -> float | None:
+  """Returns the lowest value; None if no class has one: a class that gained no label has no precision."""
+  return min((value for value in values if value is not None), default=None)
 
 
 def _last(final: Final) -> float | None:

@@ -174,7 +174,8 @@ def _duplicates(dataset: Dataset) -> str:
   label = lambda kind, c: f'{kind} {_name(dataset.classes, c)}'
   file = lambda d, i: d.names[i]
   labeled = lambda d, i: f'{d.names[i]} ({label("given", d.given[i])}, {label("verified", d.verified[i])})'
-  lines = [f'{len(found)} images occur more than once, in {sum(len(d.rows) for d in found)} rows']
+  occur = '1 image occurs' if len(found) == 1 else f'{len(found)} images occur'
+  lines = [f'{occur} more than once, in {sum(len(d.rows) for d in found)} rows']
   lines += _listed(found, file)
   lines += [f'{len(conflicts)} of them have labels that conflict']
   lines += _listed(conflicts, labeled)

@@ -7,6 +7,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +34,7 @@ from noisyjax.system import progress
 
 EFFICIENCY = 0.7  # FLOP/s of a training step, as a fraction of those of a product of two large matrices
 CALL = 2e-3  # overhead of a step in seconds; with small images it is most of the step's time
+WROTE = 'Nothing was written.'
 MEASURED = 2.0  # minimum duration of each measurement of a timed dry run, in seconds
 
 
@@ -56,7 +58,24 @@ class _Cost:
 
 
 def text(config: ConfigDict, timed: bool = False) -> str:
-  """Returns the plan of a run.
+  """Returns the plan of a run as text; see `estimated`."""
+  return estimated(config, timed).text
+
+
+class Estimated(NamedTuple):
+  """The plan of a run.
+
+  Attributes:
+    text: the plan.
+    seconds: estimated duration, without compilation; 0 for a model that is fitted at once.
+  """
+
+  text: str
+  seconds: float
+
+
+def estimated(config: ConfigDict, timed: bool = False) -> Estimated:
+  """Returns the plan of a run and its duration.
 
   Args:
     config: config of the run.
@@ -71,7 +90,7 @@ def text(config: ConfigDict, timed: bool = False) -> str:
   prepared, audit = prepare(config, extract=features.blank)
   lines = [*_config(plan), _rows(prepared, audit), *(f'data: {note}' for note in prepared.notes)]
   if not is_trained(find_model(config.model.name)):
-    return '\n'.join([*lines, f'model.name: {config.model.name!r} is fitted at once.', 'Nothing was written.'])
+    return Estimated('\n'.join([*lines, f'model.name: {config.model.name!r} is fitted at once.', WROTE]), 0.0)
   phases = plan.engine_phases(prepared.train)
   if not timed:  # XLA does not count the operations of foreign calls (oneDNN)
     phases = [dataclasses.replace(p, spec=dataclasses.replace(p.spec, net=p.spec.net.plain)) for p in phases]
@@ -83,18 +102,17 @@ def text(config: ConfigDict, timed: bool = False) -> str:
     state = enter(phase, number, prepared.train, None, root, state, previous_phase, template=True)
     costs.append(_cost(phase, state, prepared.train, run_keys(root), looked, rate))
   how = 'measured on a few steps' if timed else 'by the operations of a step; --dry_run=timed runs a few'
-  seconds = progress.duration(sum(c.seconds for c in costs))
+  seconds = sum(c.seconds for c in costs)
   if config.data.features:
     lines.append(f'before: all images pass once through {config.data.features}, unless in the cache; not in the time')
   lines += [
     '',
     _phases(phases, costs, prepared.train),
     '',
-    f'time: about {seconds} on {jax.devices()[0].device_kind}, compilation apart ({how})',
+    f'time: about {progress.duration(seconds)} on {jax.devices()[0].device_kind}, compilation apart ({how})',
   ]
-  return '\n'.join(
-    [*lines, _memory(max(costs, key=lambda c: c.bytes), prepared.train.images.shape), 'Nothing was written.']
-  )
+  lines.append(_memory(max(costs, key=lambda c: c.bytes), prepared.train.images.shape))
+  return Estimated('\n'.join([*lines, WROTE]), seconds)
 
 
 def _config(plan: Plan) -> list[str]:
@@ -150,7 +168,7 @@ def _trained(phase: Phase, data: TrainData) -> np.ndarray:
   rows = phase.rows & data.used
   if any(not views.labeled for views in phase.strategy.streams.values()):
     return rows
-  label = data.verified if phase.labels == 'verified' else data.given
+  label = data.labels(phase.labels or 'given')
   return rows & ((label >= 0) | ((data.verified >= 0) & ('verified' in phase.strategy.needs)))
 
 

@@ -127,7 +127,7 @@ def knowledge(plan: Plan, prepared: Prepared) -> list[str]:
     for what, told_as in (('rate', 'noise rate'), ('matrix', 'transition matrix')):
       if what in needs:
         told.add(told_as)
-    if 'verified' in needs or own.labels == 'verified' or own.rows in ('trusted', 'untrusted'):
+    if 'verified' in needs or own.labels in ('verified', 'both') or own.rows in ('trusted', 'untrusted'):
       told.add(f'{prepared.record["rows"]["trusted"]} verified labels')
   if prepared.validation is not None and plan.config.data.val_labels == 'verified':
     told.add(f'{len(prepared.val_rows)} verified validation labels')

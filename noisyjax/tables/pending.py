@@ -122,8 +122,8 @@ class Pending:
         states.append(outcomes[author])
         actions.append(last.action)
         by.append(author)
-        reasons.append(last.reason)
-        evidence.append(last.evidence)
+        reasons.append(_whole(last.reason))
+        evidence.append(_whole(last.evidence))
     if contested:
       raise UserError(
         f'{len(contested)} rows are decided differently by two authors: {listed(contested)}. Decide them anew, undo, '
@@ -149,6 +149,11 @@ class Pending:
       if entry['kind'] == 'undo' and entry['hash'] not in undone:
         undone.add(entry['of'])
     return undone
+
+
+def _whole(text: str) -> str:
+  """Returns text with "?" for halves of characters, which old journals may hold and Parquet cannot."""
+  return text.encode(errors='replace').decode()
 
 
 def _add(by_row: dict[str, list[tuple[str, Decision]]], entry: dict[str, Any]) -> None:

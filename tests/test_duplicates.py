@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from noisyjax.analysis import duplicates, neighbours
+from noisyjax.analysis import duplicates, neighbours, out_of_fold
+from noisyjax.data import decode
+from noisyjax.data.images import as_images
 
 
 def pictures(count: int, seed: int = 0) -> list[np.ndarray]:
@@ -28,6 +30,20 @@ def test_planted_copies_form_groups():
   assert groups == {0: 0, 20: 0, 23: 0, 3: 3, 21: 3, 7: 7, 22: 7}
   assert [found.kind[row] for row in (0, 20, 23, 3, 21, 7, 22, 1)] == ['exact'] * 3 + ['hash'] * 4 + ['']
   assert len(set(found.together().tolist())) == 20
+
+
+def test_images_that_look_equal_share_a_fold_where_their_hashes_tell_images_apart(monkeypatch):
+  images = pictures(40)
+  images[30] = np.clip(images[3].astype(int) + 9, 0, 255).astype(np.uint8)
+  images[31] = images[4]
+  alike = lambda arrays: duplicates.alike(as_images(np.stack(arrays)), np.array([decode.digest(a) for a in arrays]))
+  copies = lambda numbers: [tuple(np.flatnonzero(numbers == n)) for n in np.unique(numbers) if (numbers == n).sum() > 1]
+  assert copies(alike(images)) == [(3, 30), (4, 31)]
+  assert copies(alike([image[::2, ::2] for image in images])) == [(4, 31)]  # 24 pixels
+  flat = [np.full_like(image, 6 * i) for i, image in enumerate(images)]  # all hashes are 0
+  assert copies(alike([*flat, flat[5]])) == [(5, 40)]
+  monkeypatch.setattr(out_of_fold, 'of_rows', lambda data, groups, *_: [groups])
+  assert copies(out_of_fold.out_of_fold(np.stack(images), np.arange(40) % 2, ['a', 'b'])) == [(3, 30), (4, 31)]
 
 
 @pytest.mark.parametrize('radius', [0, 1, 3])

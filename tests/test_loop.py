@@ -225,7 +225,7 @@ def test_a_label_changes_nothing_in_the_evidence_on_its_own_row(npz, tmp_path):
   own = []
   for version, name in ((ground.first, 'a'), (changed, 'b')):
     judges = round_.trained(ground, version.name, tmp_path / name)
-    own.append(round_.gathered(version, judges, ground.fold_of, ground.place_of, ground.plan.uses_unlabeled).evidence)
+    own.append(round_.gathered(version, judges, *ground.places, ground.plan.uses_unlabeled).evidence)
   np.testing.assert_array_equal(own[0].probs[place], own[1].probs[place])
   fold = ground.fold_of == ground.fold_of[place]
   mine, others = labeled(ground.first.rows) & fold, labeled(ground.first.rows) & ~fold
@@ -241,7 +241,7 @@ def test_evidence_is_of_the_selected_networks_where_the_last_epoch_is_not_the_be
   ground = ground_.of(recipe, own, tmp_path)
   judges = round_.trained(ground, ground.first.name, tmp_path / 'r')
   assert any(judge.result['best_epoch'] != 6 for judge in judges), [judge.result['best_epoch'] for judge in judges]
-  found = round_.gathered(ground.first, judges, ground.fold_of, ground.place_of, ground.plan.uses_unlabeled)
+  found = round_.gathered(ground.first, judges, *ground.places, ground.plan.uses_unlabeled)
   images, differ = ground.loaded[0].images, False
   for judge in judges:
     rows = np.loadtxt(ground.files[judge.fold], int)
@@ -256,9 +256,7 @@ def test_who_judges_a_row(npz, tmp_path):
   ground = grounded(npz, tmp_path)
   judges = round_.trained(ground, ground.first.name, tmp_path / 'r')
   rows = ground.first.rows
-  own, all_ = (
-    round_.gathered(ground.first, judges, ground.fold_of, ground.place_of, learns).evidence for learns in (True, False)
-  )
+  own, all_ = (round_.gathered(ground.first, judges, *ground.places, learns).evidence for learns in (True, False))
   mine, bare = labeled(rows), rows.status == UNLABELED
   assert np.isnan(own.probs[rows.split == TEST]).all() and not own.in_sample
   np.testing.assert_array_equal(own.probs[mine], all_.probs[mine])
@@ -591,7 +589,7 @@ def test_a_copy_of_a_labeled_row_is_judged_by_the_networks_of_its_fold_alone(tmp
     probs[:, fold] = 0.1
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr('noisyjax.loop.evidence_of._told', lambda judge: {})
-    found = gathered(ground.first, judges, ground.fold_of, ground.place_of, False).evidence
+    found = gathered(ground.first, judges, *ground.places, False).evidence
   assert (
     found.predicted[place] == ground.fold_of[place] == ground.fold_of[ground.place_of[0]] and found.agree[place] == 1
   )

@@ -17,9 +17,14 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from noisyjax.data.images import Images, chunks
+from noisyjax.system.log import log
+
 RADIUS = 2  # bits
 SMALLEST = 24  # pixels; gray copies of smaller images hold too little to tell them apart
 CLOSE = 0.05  # of the distance to the k-th neighbour
+FOLDED = 32  # pixels; of smaller images, only exact copies must share a fold
+CROWD = 0.1  # of all rows: hashes that put more than these into one group do not tell the images apart
 BLOCK = 2**24  # pairs of hashes compared at once
 
 
@@ -54,6 +59,33 @@ def grouped(count: int, pairs: Mapping[str, np.ndarray]) -> Duplicates:
   for name, own in reversed(list(pairs.items())):
     kind[own.reshape(-1)] = name
   return Duplicates(np.where(size > 1, first, -1)[group].astype(np.int32), kind)
+
+
+def alike(images: Images, digests: np.ndarray) -> np.ndarray:
+  """Returns numbers that are equal for rows that must share a fold, int32 [N].
+
+  These are exact copies and, among images of FOLDED pixels or more, those that look equal by their hashes.
+
+  Args:
+    images: N images.
+    digests: str [N], of decoded pixels.
+  """
+  count, exact = len(digests), exact_pairs(digests)
+  copies = grouped(count, {'exact': exact}).together()
+  if min(images.shape[1:3]) < FOLDED:
+    return copies
+  found = grouped(
+    count, {'exact': exact, 'hash': hash_pairs(dhash(image for chunk in chunks(images) for image in chunk))}
+  )
+  largest = int(np.unique(found.together(), return_counts=True)[1].max(initial=0))
+  if largest > max(CROWD * count, 2):
+    log.info(
+      '%d of %d images have nearly equal hashes, which do not tell them apart: only exact copies share a fold.',
+      largest,
+      count,
+    )
+    return copies
+  return found.together()
 
 
 def exact_pairs(digests: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
 """Out-of-fold predictions: each row is predicted by networks that were trained without it.
 
-The rows are divided into folds, stratified by label; duplicates share a fold. For each fold, a recipe is trained from
-scratch on the other folds and predicts this one. The rows of the fold have the status "held", so that neither their
-labels nor their images enter training. Only the mean and standard deviation that normalize the pixels are those of all
-images.
+The rows are divided into folds, stratified by label; images that look equal share a fold, see `duplicates.alike`. For
+each fold, a recipe is trained from scratch on the other folds and predicts this one. The rows of the fold have the
+status "held", so that neither their labels nor their images enter training. Only the mean and standard deviation that
+normalize the pixels are those of all images.
 """
 
 import dataclasses
@@ -14,9 +14,10 @@ import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from noisyjax.analysis import duplicates
 from noisyjax.config.check import checked
 from noisyjax.config.plan import Plan, fitting
-from noisyjax.data import dataset, decode, features as features_, pixels, split
+from noisyjax.data import decode, features as features_, pixels, split
 from noisyjax.data.images import as_images
 from noisyjax.data.training import Status, TrainData
 from noisyjax.runs import in_memory
@@ -60,7 +61,7 @@ def out_of_fold(
   images, notes = pixels.normalised(images)
   for note in notes:
     log.warning('%s', note)
-  groups = dataset.duplicate_groups(dataset.unique_ids([decode.digest(image) for image in images]))
+  groups = duplicates.alike(as_images(images), np.array([decode.digest(image) for image in images]))
   if config is None:
     config = in_memory.probe() if features else in_memory.recipe()
   config = config.copy_and_resolve_references()

@@ -45,19 +45,25 @@ class Gathered(NamedTuple):
 
 
 def gathered(
-  version: Version, judges: Sequence[Judge], fold_of: np.ndarray, place_of: np.ndarray, unlabeled_train: bool
+  version: Version,
+  judges: Sequence[Judge],
+  fold_of: np.ndarray,
+  place_of: np.ndarray,
+  alike_of: np.ndarray,
+  unlabeled_train: bool,
 ) -> Gathered:
   """Combines the predictions of runs into evidence.
 
   A network judges the rows of its fold, validation rows, and rows that it did not train on for another reason: dropped
-  and held rows and, unless the strategy learns from them, unlabeled rows. An exact copy of a labeled row counts as
-  trained on; copies share a fold. Networks of runs without a fold judge all rows; the evidence is then in-sample.
+  and held rows and, unless the strategy learns from them, unlabeled rows. A row that looks like a labeled one counts as
+  trained on; such rows share a fold. Networks of runs without a fold judge all rows; the evidence is then in-sample.
 
   Args:
     version: the version that the runs trained on.
     judges: the runs.
     fold_of: int [N], the fold of each row of the table; -1 = none.
     place_of: int64 [R], the place in the table of each row of the source; -1 = none.
+    alike_of: int [N], equal for rows of the table whose images look equal.
     unlabeled_train: whether the strategy may learn from unlabeled rows.
   """
   rows, classes = version.rows, len(version.classes)
@@ -68,7 +74,7 @@ def gathered(
   unseen = (rows.split == VAL) | ((rows.split == TRAIN) & (rows.status > UNLABELED))
   if not unlabeled_train:
     unseen |= (rows.split == TRAIN) & (rows.status != LABELED)
-  unseen &= (rows.split == VAL) | ~_copied(version)
+  unseen &= (rows.split == VAL) | ~_copied(version, alike_of)
   for judge in judges:
     probs = _predictions(judge.folder, place_of, len(rows), classes)
     there = np.isfinite(probs).all(1)
@@ -93,11 +99,10 @@ def gathered(
   return Gathered(Evidence(version.name, probs, agree, {}, in_sample, told), own)
 
 
-def _copied(version: Version) -> np.ndarray:
-  """Returns the rows whose image is that of a labeled training row, bool [N]."""
+def _copied(version: Version, alike_of: np.ndarray) -> np.ndarray:
+  """Returns the rows whose image looks like that of a labeled training row, bool [N]."""
   rows = version.rows
-  digest = rows.digest.astype('U64')  # without the name that follows it where images are equal
-  return np.isin(digest, digest[(rows.split == TRAIN) & (rows.status == LABELED) & (digest != '')])
+  return np.isin(alike_of, alike_of[(rows.split == TRAIN) & (rows.status == LABELED)])
 
 
 def _predictions(folder: Path, place_of: np.ndarray, count: int, classes: int) -> np.ndarray:

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from noisyjax.analysis import duplicates
 from noisyjax.config.check import plan_of
 from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import difference
 from noisyjax.data import on_table, prepare
+from noisyjax.data.images import as_images
 from noisyjax.data.row_ids import row_ids
 from noisyjax.loop import compare, first_version, folds
 from noisyjax.loop.settings import Settings
@@ -38,6 +40,7 @@ class Ground:
     first: version 0.
     place_of: int64 [R], place in the table of each row of the source; -1 = none.
     fold_of: int64 [N], fold of each row of the table; -1 = none.
+    alike_of: int64 [N], equal for rows of the table whose images look equal, see `duplicates.alike`.
     files: files with the row numbers of each fold.
     frozen: int32 [N], frozen labels, see `compare.frozen_labels`.
     loaded: the data set; holds true labels, which only `truth` and the audit of the final runs read.
@@ -50,6 +53,7 @@ class Ground:
   first: Version
   place_of: np.ndarray
   fold_of: np.ndarray
+  alike_of: np.ndarray
   files: list[Path]
   frozen: np.ndarray
   loaded: prepare.Loaded
@@ -57,6 +61,11 @@ class Ground:
   @property
   def table(self) -> Path:
     return self.folder / 'table'
+
+  @property
+  def places(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The arguments fold_of, place_of and alike_of of `evidence_of.gathered`."""
+    return self.fold_of, self.place_of, self.alike_of
 
   @property
   def load(self) -> run.Load:
@@ -95,13 +104,17 @@ def of(recipe: ConfigDict, settings: Settings, folder: Path) -> Ground:
   first = versions.read(folder / 'table', store.facts(folder / 'table')['first'])
   place_of = first.rows.places(row_ids(loaded[0]))
   placed = on_table.placed(loaded[0], _named(recipe, f'{folder / "table"}@{first.name}').data)
-  parts = folds.drawn(placed.data, placed.parts.train, settings.folds, recipe.data.seed)
+  digests = loaded[0].ids.astype('U64')  # a digest has 64 characters; the name may follow it
+  alike = duplicates.alike(as_images(loaded[0].images), digests)
+  parts = folds.drawn(placed.data, placed.parts.train, alike, settings.folds, recipe.data.seed)
+  alike_of = np.full(len(first.rows), -1, np.int64)
+  alike_of[place_of[place_of >= 0]] = alike[place_of >= 0]
   fold_of = np.full(len(first.rows), -1, np.int64)
   for number, rows in enumerate(parts):
     fold_of[place_of[rows]] = number
   files = folds.write(folder / 'folds', parts)
   frozen = compare.frozen_labels(first.rows, settings.folds)
-  return Ground(folder, recipe, settings, plan, first, place_of, fold_of, files, frozen, loaded)
+  return Ground(folder, recipe, settings, plan, first, place_of, fold_of, alike_of, files, frozen, loaded)
 
 
 def _named(recipe: ConfigDict, table: str) -> ConfigDict:

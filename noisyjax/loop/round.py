@@ -146,7 +146,7 @@ def _scored(ground: Ground, number: int, version: Version, about: dict[str, Any]
   folder = place(ground, number)
   tested = (ground.folder / 'final').exists() and (version.rows.split == TEST).any()  # it had ended, and went on
   judges = trained(ground, version.name, folder)
-  found = gathered(version, judges, ground.fold_of, ground.place_of, ground.plan.uses_unlabeled)
+  found = gathered(version, judges, *ground.places, ground.plan.uses_unlabeled)
   scored = compare.score(found.own, ground.frozen)
   right = np.full(len(version.rows), -1, np.int8)
   right[compare.judged(found.own, ground.frozen)] = scored.right

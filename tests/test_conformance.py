@@ -19,7 +19,7 @@ import tiny
 from noisyjax.config.plan import Plan
 from noisyjax.config.plugin_fields import STRATEGIES
 from noisyjax.data.training import Status, TrainData
-from noisyjax.engine import between_epochs, score, step, train
+from noisyjax.engine import between_epochs, gather, score, step, train
 from noisyjax.engine.context import Ctx
 from noisyjax.engine.phase import first_targets
 from noisyjax.engine.spec import run_keys
@@ -124,6 +124,15 @@ def stepped(phase, state, data, count=STEPS):
   return state
 
 
+def streamed(phase, state, data, count=STEPS):
+  """As `stepped`, on batches that the host gathers, as those of a pack."""
+  walks, keys, state = walks_of(phase, state), run_keys(ROOT), tiny.copied(state)
+  calls = [(int(state.tick) + i, 1) for i in range(count)]
+  for batch in gather.ahead(phase.strategy, phase.spec.batch_size, walks, data.images, calls, lambda batch: batch):
+    state, _ = step.train_step(phase.spec, phase.strategy, phase.hyper, state, None, batch, keys)
+  return state
+
+
 def later(c: Case):
   """Returns the state at the start of epoch 60, targets refreshed where the strategy does that each epoch."""
   state = c.state.replace(phase_epoch=jnp.array(LATE, jnp.int32))
@@ -146,6 +155,13 @@ def learnt(state):
 
 def kinds(tree):
   return jax.tree.map(lambda a: (a.shape, str(a.dtype), a.aval.weak_type), tree)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', NAMES)
+def test_a_step_on_gathered_images_is_the_step_on_images_in_memory(name):
+  c = case(name)
+  assert tiny.same(stepped(c.phase, later(c), c.data), streamed(c.phase, later(c), c.data))
 
 
 @pytest.mark.parametrize('name', NAMES)

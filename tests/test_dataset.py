@@ -120,7 +120,7 @@ def test_unknown_source_lists_the_sources():
   with pytest.raises(
     UserError, match=r"data.source: unknown value 'image'.*Did you mean 'images'.*digits, features, folders"
   ):
-    dataset.load(types.SimpleNamespace(source='image'))
+    dataset.load(types.SimpleNamespace(source='image', path=''))
 
 
 # Label files.

@@ -11,12 +11,12 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax.data import decode, features, plausible
+from noisyjax.data import decode, features, packed, plausible
 from noisyjax.data.label_notes import class_notes
 from noisyjax.system import plugins
 from noisyjax.system.errors import UserError, listed
@@ -28,7 +28,7 @@ class Dataset:
   """Images with given and verified labels; build it with `make`.
 
   Attributes:
-    images: uint8 [N, H, W, C], or features, float16 or float32 [N, V, 1, F].
+    images: uint8 [N, H, W, C], or features, float16 or float32 [N, V, 1, F]; or the `Images` of a pack.
     given: given labels, int32 [N]; -1 = unlabeled.
     verified: verified labels, int32 [N]; -1 = not verified.
     classes: C class names.
@@ -40,9 +40,11 @@ class Dataset:
     notes: notes for the user: files skipped, rows left out.
     root: folder or archive of the image files; '' = the names are not files.
     pretrained: of features, the training data of the network that made them, or their file; '' = images.
+    pack: folder of the pack that holds the images; '' = they are in no pack.
+    pixels: of a pack, what decoded and resized the images, and a digest of the result.
   """
 
-  images: np.ndarray
+  images: Any
   given: np.ndarray
   verified: np.ndarray
   classes: tuple[str, ...]
@@ -54,6 +56,8 @@ class Dataset:
   notes: tuple[str, ...] = ()
   root: str = ''
   pretrained: str = ''
+  pack: str = ''
+  pixels: str = ''
 
   def with_labels(self, given: np.ndarray | None = None, verified: np.ndarray | None = None) -> 'Dataset':
     """Returns the same images with other labels and the corresponding fingerprint; None keeps the labels."""
@@ -64,7 +68,7 @@ class Dataset:
 
 
 def make(
-  images: np.ndarray,
+  images: Any,
   given: np.ndarray,
   classes: Sequence[str],
   *,
@@ -79,7 +83,7 @@ def make(
   """Builds a Dataset.
 
   Args:
-    images: uint8 [N, H, W, C].
+    images: uint8 [N, H, W, C], or the `Images` of a pack.
     given: given labels, int [N]; -1 = unlabeled.
     classes: C class names.
     verified: verified labels, int [N]; -1 = not verified; None = none are.
@@ -121,7 +125,9 @@ def unique_ids(digests: Iterable[str]) -> np.ndarray:
 
 def fingerprint(ids: np.ndarray, given: np.ndarray, verified: np.ndarray, classes: Sequence[str]) -> str:
   """Returns the sha256 (hex) of ids, labels and classes, which identifies the data set."""
-  parts = hashlib.sha256('\n'.join(ids.tolist()).encode())
+  parts = hashlib.sha256()
+  for start in range(0, len(ids), 2**16):  # a million strings at once would take 200 MB
+    parts.update(('\n' * bool(start) + '\n'.join(ids[start : start + 2**16].tolist())).encode())
   for labels in (given, verified):
     parts.update(np.ascontiguousarray(labels, '<i4').tobytes())
   parts.update(repr(tuple(classes)).encode())
@@ -130,7 +136,7 @@ def fingerprint(ids: np.ndarray, given: np.ndarray, verified: np.ndarray, classe
 
 def duplicate_groups(ids: np.ndarray) -> np.ndarray:
   """Returns the number of the first row with the same image, int64 [N]; rows of one group must stay in one split."""
-  _, first, group = np.unique(ids.astype('U64'), return_index=True, return_inverse=True)  # a digest has 64 characters
+  _, first, group = np.unique(ids.astype('S64'), return_index=True, return_inverse=True)  # a digest has 64 characters
   return first[group]
 
 
@@ -254,13 +260,16 @@ def load(config: ConfigDict) -> tuple[Dataset, np.ndarray]:
   Raises:
     UserError: there is no such source, or the data are invalid.
   """
-  source: Source = plugins.find('noisyjax.data.sources', config.source, 'load', 'data.source')
-  if config.features and not config.size and config.fit != 'exact':  # files keep the details that the network sees
+  in_pack = packed.is_pack(config.path)
+  name = 'packed' if in_pack else config.source
+  source: Source = plugins.find('noisyjax.data.sources', name, 'load', 'data.source')
+  # Files keep the details that the network sees.
+  if config.features and not config.size and config.fit != 'exact' and not in_pack:
     config = config.copy_and_resolve_references()
     config.size = features.extractor(config.features).weights.size
   dataset, truth = source(config)
   images = dataset.images
-  if images.dtype == np.uint8:  # the others are features
+  if isinstance(images, np.ndarray) and images.dtype == np.uint8:  # the others are features, or lie in a pack
     images = decode.fit_images(images, config.size, config.fit, dataset.names)
   dataset = dataclasses.replace(dataset, images=images)
   notes = validate(dataset, truth) + class_notes(dataset.given, dataset.classes, config.unlabeled)

@@ -5,8 +5,10 @@ transparent images are composed over white. Resizing keeps the aspect ratio: `cr
 rest, `pad` shows the whole image on black, `exact` refuses images of another size.
 """
 
+import collections
 import concurrent.futures
 import contextlib
+import contextvars
 import functools
 import hashlib
 import io
@@ -14,12 +16,13 @@ import logging
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any, NamedTuple
 
 import numpy as np
+import PIL
 import tqdm
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from noisyjax.system.errors import LISTED, UserError, check_choice
 
@@ -27,7 +30,9 @@ FITS = ('exact', 'crop', 'pad')
 # Formats of photos. Some other formats that Pillow supports start other programs (EPS) or do not hold pixels.
 FORMATS = ('PNG', 'JPEG', 'GIF', 'BMP', 'WEBP', 'TIFF', 'PPM', 'AVIF', 'JPEG2000')
 NO_HEIC = "HEIC cannot be read here; install pillow-heif (pip install 'noisyjax[heic]')"
+GRAY = ('1', 'L', 'LA', 'I', 'I;16', 'F')  # modes of Pillow
 FLAT = 20  # gray levels; images with a smaller range of values were probably scaled by mistake
+FILTER = 'bicubic'  # of every resize
 Encoded = bytes | Image.Image | np.ndarray
 
 
@@ -35,7 +40,7 @@ class Decoded(NamedTuple):
   """The images that could be decoded, and messages about the others.
 
   Attributes:
-    images: uint8 [G, H, W, C].
+    images: uint8 [G, H, W, C]; `images.Images` if a pack stores them, see `stored_by`.
     digests: `digest` of each image before it was resized, str [G].
     good: index of each image in the list of requested images, int64 [G].
     bad: a message 'name: reason' for each image that could not be decoded.
@@ -43,7 +48,7 @@ class Decoded(NamedTuple):
     notes: notes for the user.
   """
 
-  images: np.ndarray
+  images: Any
   digests: np.ndarray
   good: np.ndarray
   bad: tuple[str, ...]
@@ -52,8 +57,68 @@ class Decoded(NamedTuple):
 
   def take(self, places: Sequence[int]) -> 'Decoded':
     """Returns the images at the given places among the G decoded images."""
-    rows = {field: getattr(self, field)[places] for field in ('images', 'digests', 'good', 'sizes')}
-    return self._replace(**rows)
+    rows = {field: getattr(self, field)[places] for field in ('digests', 'good', 'sizes')}
+    select = getattr(self.images, 'select', self.images.__getitem__)
+    return self._replace(images=select(np.asarray(places, np.int64)), **rows)
+
+
+class One(NamedTuple):
+  """A decoded image.
+
+  Attributes:
+    image: uint8 [H, W, C] after the resize.
+    digest: `digest` before the resize.
+    size: height and width before the resize.
+    several: whether the file has several pages or frames.
+    format: Pillow's name of the file's format; 'arrays' if it is no file.
+    gray: whether the file is gray.
+    file: sha256 (hex) of the file; '' if it is no file.
+  """
+
+  image: np.ndarray
+  digest: str
+  size: tuple[int, int]
+  several: bool
+  format: str
+  gray: bool
+  file: str
+
+
+# What keeps the decoded images of `decode_all`: a function of the names, the function from an index to its image or to
+# the reason why there is none, and a stamp of the content. It returns the images and, for each name, the `One` (its
+# pixels may be gone) or the reason.
+Store = Callable[[Sequence[str], Callable[[int], One | str], str], tuple[Any, list[One | str]]]
+_store: contextvars.ContextVar[Store | None] = contextvars.ContextVar('store', default=None)
+
+
+@contextlib.contextmanager
+def stored_by(store: Store) -> Iterator[None]:
+  """Within the block, `decode_all` gives its images to `store` and not to memory, whichever source calls it."""
+  token = _store.set(store)
+  try:
+    yield
+  finally:
+    _store.reset(token)
+
+
+def decoder() -> str:
+  """Returns the names and versions of what decodes images: other versions may return other pixels."""
+  return f'Pillow {PIL.__version__}, libjpeg-turbo {features.version("libjpeg_turbo")}'
+
+
+def ahead(function: Callable[[Any], Any], items: Iterable[Any], count: int, threads: int) -> Iterator[Any]:
+  """Yields `function(item)` of each item in order; threads compute at most `count` results ahead of the reader."""
+  pool = concurrent.futures.ThreadPoolExecutor(threads)
+  waiting: collections.deque[concurrent.futures.Future] = collections.deque()
+  try:
+    for item in items:
+      waiting.append(pool.submit(function, item))
+      if len(waiting) > count:
+        yield waiting.popleft().result()
+    while waiting:
+      yield waiting.popleft().result()
+  finally:
+    pool.shutdown(cancel_futures=True)  # after Ctrl-C, do not compute the remaining results
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -65,16 +130,18 @@ def decode(data: bytes) -> np.ndarray:
   return _decoded(data)[0]
 
 
-def _decoded(data: bytes) -> tuple[np.ndarray, bool]:
-  """Returns RGB, uint8 [H, W, 3], and whether there are more pages or frames."""
+def _decoded(data: bytes) -> tuple[np.ndarray, bool, str, bool]:
+  """Returns RGB, uint8 [H, W, 3]; whether there are more pages or frames; the format; and whether the file is gray."""
   with _opened(io.BytesIO(data)) as image:
+    gray = image.mode in GRAY
     several = image.format != 'GIF' and getattr(image, 'is_animated', False)  # for a GIF this moves to other frames
     ImageOps.exif_transpose(image, in_place=True)
     pixels = np.asarray(_rgb(image))
   if image.format == 'GIF':
     with contextlib.suppress(Exception), _opened(io.BytesIO(data)) as image:  # a later frame may be damaged
       several = getattr(image, 'is_animated', False)
-  return pixels, several and image.format != 'MPO'  # MPO: a photo of a phone with a preview
+  form = image.format or ''
+  return pixels, several and form != 'MPO', form, gray  # MPO: a photo of a phone with a preview
 
 
 def _opened(file: IO[bytes]) -> Image.Image:
@@ -207,7 +274,12 @@ def _text(shape: Sequence[int]) -> str:
 
 
 def decode_all(
-  names: Sequence[str], read: Callable[[int], Encoded], size: int = 0, fit: str = 'exact', channels: int = 3
+  names: Sequence[str],
+  read: Callable[[int], Encoded],
+  size: int = 0,
+  fit: str = 'exact',
+  channels: int = 3,
+  stamp: str = '',
 ) -> Decoded:
   """Decodes many images. Images that cannot be decoded are reported in `Decoded.bad`.
 
@@ -217,6 +289,7 @@ def decode_all(
     size: side of the square that all images are fitted to; 0 requires that all have one size.
     fit: 'exact', 'crop' or 'pad'.
     channels: 3 or 1.
+    stamp: changes with the content of the images.
 
   Raises:
     UserError: sizes differ (see `stack`), or no image can be decoded.
@@ -225,27 +298,39 @@ def decode_all(
   check_choice('data.channels', str(channels), ('1', '3'))
   one = functools.partial(_decode_one, read=read, size=size, fit=fit, channels=channels)
   with quiet():
-    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())  # Pillow releases the interpreter lock while decoding
-    try:
-      # The progress bar appears on terminals only, and after one second.
-      bar = tqdm.tqdm(pool.map(one, range(len(names))), 'decode', len(names), unit=' images', disable=None, delay=1)
-      results = list(bar)
-    finally:
-      pool.shutdown(cancel_futures=True)  # after Ctrl-C, do not decode the remaining images
-  good = np.array([i for i, result in enumerate(results) if isinstance(result, _One)], np.int64)
+    images, results = (_store.get() or functools.partial(_in_memory, size=size))(names, one, stamp)
+  good = np.array([i for i, result in enumerate(results) if isinstance(result, One)], np.int64)
   bad = tuple(f'{names[i]}: {result}' for i, result in enumerate(results) if isinstance(result, str))
-  if not len(good):
-    raise UserError('None of the images can be read:' + _lines(bad))
-  made = [results[i] for i in good]
-  images = stack([one.image for one in made], [names[i] for i in good], size)
+  made = [result for result in results if isinstance(result, One)]
   several = [names[i] for i, one in zip(good, made) if one.several]
   notes = (
     [f'{len(several)} image(s) have several pages or frames, such as {several[0]}; the first is used.']
     if several
     else []
   )
+  if isinstance(images, np.ndarray):
+    notes += plausible(images, 'images')
   digests, sizes = np.array([one.digest for one in made]), np.array([one.size for one in made], np.int32)
-  return Decoded(images, digests, good, bad, sizes, (*notes, *plausible(images, 'images')))
+  return Decoded(images, digests, good, bad, sizes, tuple(notes))
+
+
+def _in_memory(
+  names: Sequence[str], one: Callable[[int], One | str], stamp: str, size: int
+) -> tuple[np.ndarray, list[One | str]]:
+  """Returns all images as one array, see `Store`; they must have one size, which is `size` unless that is 0."""
+  threads = os.cpu_count() or 1  # Pillow releases the interpreter lock while decoding
+  found = ahead(one, range(len(names)), 4 * threads, threads)
+  # The progress bar appears on terminals only, and after one second.
+  results = list(tqdm.tqdm(found, 'decode', len(names), unit=' images', disable=None, delay=1))
+  good = [i for i, result in enumerate(results) if isinstance(result, One)]
+  check_any(names, results)
+  return stack([results[i].image for i in good], [names[i] for i in good], size), results
+
+
+def check_any(names: Sequence[str], results: Sequence[One | str]) -> None:
+  """Raises UserError if no image could be decoded."""
+  if all(isinstance(result, str) for result in results):
+    raise UserError('None of the images can be read:' + _lines([f'{n}: {result}' for n, result in zip(names, results)]))
 
 
 def plausible(images: np.ndarray, where: str) -> list[str]:
@@ -293,22 +378,14 @@ def readable(read: Callable[[], bytes]) -> bool:
   return True
 
 
-class _One(NamedTuple):
-  """A decoded image, its digest and size before the resize, and whether its file has several pages or frames."""
-
-  image: np.ndarray
-  digest: str
-  size: tuple[int, int]
-  several: bool
-
-
-def _decode_one(i: int, *, read: Callable[[int], Any], size: int, fit: str, channels: int) -> _One | str:
+def _decode_one(i: int, *, read: Callable[[int], Any], size: int, fit: str, channels: int) -> One | str:
   """Returns a decoded image, or the reason why it cannot be decoded."""
-  several = False
+  several, form, gray, file = False, 'arrays', False, ''
   try:
     image = read(i)
     if isinstance(image, bytes):
-      image, several = _decoded(image)
+      file = hashlib.sha256(image).hexdigest()
+      image, several, form, gray = _decoded(image)
     elif isinstance(image, Image.Image):
       image = np.asarray(_rgb(ImageOps.exif_transpose(image)))  # does not modify the caller's image
   except Exception as error:  # decoders may raise any exception on damaged content; its message goes to the user
@@ -318,4 +395,4 @@ def _decode_one(i: int, *, read: Callable[[int], Any], size: int, fit: str, chan
   name, shape = digest(image), image.shape[:2]  # before conversion to gray and resizing
   if channels == 1:
     image = np.asarray(Image.fromarray(image).convert('L'))[..., None]
-  return _One(fit_image(image, size, fit) if size else image, name, shape, several)
+  return One(fit_image(image, size, fit) if size else image, name, shape, several, form, gray, file)

@@ -68,7 +68,7 @@ class ImageFiles:
     """Returns all images, decoded (see `decode.decode_all`) or from the cache."""
 
     def make() -> dict[str, np.ndarray]:
-      made = decode.decode_all(self.names, lambda i: self.read(self.names[i]), size, fit, channels)
+      made = decode.decode_all(self.names, lambda i: self.read(self.names[i]), size, fit, channels, self.stamp)
       texts = {key: np.array(getattr(made, key), dtype='U') for key in ('bad', 'notes')}
       return made._asdict() | texts | {'digests': made.digests.astype('S64')}
 

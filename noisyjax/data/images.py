@@ -1,7 +1,8 @@
 """`Images`, the interface of everything that reads images by row number, independent of where the pixels are stored."""
 
 import dataclasses
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +17,10 @@ class Images(Protocol):
 
   Attributes:
     shape: (N, H, W, C).
+    resident: whether all pixels are in memory; if not, training reads the images of one step at a time.
   """
+
+  resident: bool
 
   @property
   def shape(self) -> tuple[int, ...]: ...
@@ -27,6 +31,10 @@ class Images(Protocol):
 
   def take(self, rows: np.ndarray) -> Any:
     """Returns the images of `rows`, int [n], in this order: uint8 [n, H, W, C]."""
+    ...
+
+  def select(self, rows: np.ndarray) -> 'Images':
+    """Returns the images of `rows`, int [n], in this order, without reading them if they are not in memory."""
     ...
 
   def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -43,6 +51,7 @@ class ArrayImages:
   """
 
   array: Any
+  resident = True
 
   @property
   def shape(self) -> tuple[int, ...]:
@@ -53,6 +62,9 @@ class ArrayImages:
 
   def take(self, rows: np.ndarray) -> Any:
     return self.array[rows]
+
+  def select(self, rows: np.ndarray) -> Images:
+    return ArrayImages(self.array[rows])
 
   def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
     return np.array(self.array, dtype) if copy else np.asarray(self.array, dtype)
@@ -71,12 +83,21 @@ def chunks(images: Images, rows: np.ndarray | None = None) -> Iterator[np.ndarra
     rows: row numbers, in the order of the result; None for all rows.
   """
   rows = np.arange(len(images)) if rows is None else rows
-  for start in range(0, len(rows), CHUNK):
-    yield np.asarray(images.take(rows[start : start + CHUNK]))
+  parts = (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
+  yield from map(np.asarray, in_turn(images, parts))
+
+
+def in_turn(images: Images, parts: Iterable[np.ndarray]) -> Iterator[Any]:
+  """Yields `images.take(rows)` for each of the `parts`, int [n]; images that are not in memory are read ahead."""
+  if images.resident:
+    yield from map(images.take, parts)
+  else:
+    threads = os.cpu_count() or 1
+    yield from decode.ahead(images.take, parts, threads, threads)
 
 
 def first_of_same(images: Images) -> np.ndarray:
   """Returns, for each image, the first row with the same pixels, int64 [N]."""
-  digests = np.array([decode.digest(image) for chunk in chunks(images) for image in chunk])
+  digests = np.array([decode.digest(image).encode() for chunk in chunks(images) for image in chunk])
   _, first, same = np.unique(digests, return_index=True, return_inverse=True)
   return first[same]

@@ -32,6 +32,7 @@ import numpy as np
 from scipy.stats import truncnorm
 
 from noisyjax.data import home
+from noisyjax.data.images import as_images
 from noisyjax.data.label_file import read_rows
 from noisyjax.data.labels import indices
 from noisyjax.estimate.pairs import count_pairs
@@ -73,13 +74,13 @@ class Noise:
   record: dict[str, Any]
 
 
-def inject(labels: np.ndarray, config: Any, images: np.ndarray | None = None, classes: tuple[str, ...] = ()) -> Noise:
+def inject(labels: np.ndarray, config: Any, images: Any = None, classes: tuple[str, ...] = ()) -> Noise:
   """Draws a noisy label for every labeled row.
 
   Args:
     labels: int [N], the labels to corrupt, usually the true ones; -1 (unlabeled) stays -1.
     config: `config.noise`: kind, rate, map, path, column, order, seed.
-    images: uint8 [N, H, W, C], the same rows in the same order; only kind 'instance' uses them.
+    images: `Images` or uint8 [N, H, W, C], the same rows in the same order; only kind 'instance' uses them.
     classes: class names; () = the number of classes is the largest label plus 1.
 
   Raises:
@@ -196,7 +197,7 @@ def _draw(probs: np.ndarray, uniform: np.ndarray) -> np.ndarray:
 
 
 def _instance(
-  labels: np.ndarray, images: np.ndarray | None, rate: float, C: int, uniform: np.ndarray, seed: int, chunk: int = 4096
+  labels: np.ndarray, images: Any, rate: float, C: int, uniform: np.ndarray, seed: int, chunk: int = 4096
 ) -> tuple[np.ndarray, float]:
   """Applies instance-dependent noise; returns the noisy labels and the mean flip rate that was drawn.
 
@@ -214,6 +215,7 @@ def _instance(
     raise UserError(f"noise.kind: 'instance' noise needs one image per label, found {found} for {len(labels)} labels.")
   if rate == 0:
     return labels.copy(), 0.0
+  images = as_images(images)
   q = truncnorm.ppf(uniform[:, 0], -rate / RATE_STD, (1 - rate) / RATE_STD, loc=rate, scale=RATE_STD)
   noisy = labels.copy()
   D = int(np.prod(images.shape[1:]))
@@ -223,7 +225,7 @@ def _instance(
       continue
     W = _rng(seed, 'instance', y).standard_normal((D, C), np.float32)
     for part in np.array_split(rows, -(-len(rows) // chunk)):
-      x = images[part].reshape(len(part), D).astype(np.float32) / 127.5 - 1
+      x = np.asarray(images.take(part)).reshape(len(part), D).astype(np.float32) / 127.5 - 1
       logits = (x @ W).astype(np.float64)  # [B, C]
       logits[:, y] = -np.inf
       probs = np.exp(logits - logits.max(1, keepdims=True))

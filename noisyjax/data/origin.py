@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from noisyjax.data import decode, files
+from noisyjax.data import decode, files, packed
+from noisyjax.data.dataset import Dataset
+from noisyjax.data.images import as_images
 from noisyjax.system import reading
 from noisyjax.system.log import log
 
@@ -24,7 +26,6 @@ PEEK = 100  # maximum number of images that are examined, evenly spaced
 LARGEST = 64  # maximum side in pixels that images are fitted to, unless data.size is set
 HEAD = 2**18  # bytes read of an image file, enough for its header
 LOSSY = ('JPEG', 'MPO', 'WEBP', 'AVIF', 'HEIF')
-GRAY = ('1', 'L', 'LA', 'I', 'I;16', 'F')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +71,7 @@ def _look(item: Any) -> tuple[str, tuple[int, int], bool]:
     with Image.open(io.BytesIO(item) if isinstance(item, bytes) else reading.file_of(item)) as image:
       return _look(image)
   if isinstance(item, Image.Image):
-    return item.format or 'arrays', item.size, item.mode in GRAY
+    return item.format or 'arrays', item.size, item.mode in decode.GRAY
   item = np.asarray(item)
   return 'arrays', item.shape[:2], item.ndim == 2 or item.shape[-1] == 1
 
@@ -97,19 +98,25 @@ def usual_side(found: files.ImageFiles, fit: str) -> int:
   return side
 
 
-def of_rows(root: str, names: np.ndarray, rows: np.ndarray, images: np.ndarray) -> Origin | None:
-  """Returns the origin of rows of a data set, from their files or, without files, from their pixels.
+def of_rows(data: Dataset, rows: np.ndarray) -> Origin | None:
+  """Returns the origin of rows of a data set, from their files, a pack's record of these, or from their pixels.
 
   Args:
-    root: folder or archive of the image files; '' = there are no files.
-    names: names of the images [N].
+    data: the data set.
     rows: row numbers to examine.
-    images: uint8 [N, H, W, C].
   """
-  if not root:
-    return of(images[some(rows)])
-  with files.open_images(root) as found:
-    return of_files(found, names[rows].tolist())
+  if data.root:
+    with files.open_images(data.root) as found:
+      return of_files(found, data.names[rows].tolist())
+  rows = some(rows)
+  if data.pack and packed.facts(Path(data.pack))['files']:
+    found = packed.columns(Path(data.pack), ('format', 'side', 'gray'))
+    sides = found['side'][rows]
+    shares = {name: n / len(rows) for name, n in Counter(found['format'][rows].tolist()).most_common()}
+    return Origin(
+      shares, (int(sides.min()), int(np.median(sides)), int(sides.max())), float(found['gray'][rows].mean())
+    )
+  return of(as_images(data.images).take(rows))
 
 
 def some(values: Sequence | np.ndarray) -> Any:

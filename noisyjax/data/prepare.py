@@ -91,7 +91,7 @@ def prepare(
   if config.data.features:
     by = features.extractor(config.data.features, config.data.views)
     everything = as_images(extract(everything, by, config.data.cache))
-  part = lambda rows: as_images(everything.take(rows))
+  part = everything.select
   val_label = data.given if config.data.val_labels == 'given' else data.verified
   test_label = {'true': truth, 'verified': data.verified, 'given': data.given}[config.data.test_labels]
   train = TrainData(
@@ -117,6 +117,7 @@ def prepare(
     },
     'classes': list(data.classes),
     'noise': told,
+    **({'pixels': data.pixels} if data.pixels else {}),
     **({'table': {'folder': str(store.parsed(config.data.table)[0]), 'version': version}} if version else {}),
   }
   prepared = Prepared(
@@ -128,7 +129,7 @@ def prepare(
     validation=(part(parts.val), val_label[parts.val]) if len(parts.val) else None,
     notes=tuple(data.notes) + tuple(parts.notes),
     data=dataclasses.replace(data, images=as_images(data.images).take(np.arange(0))),
-    origin=of_rows(data.root, data.names, parts.train, data.images),
+    origin=of_rows(data, parts.train),
   )
   test = (part(parts.test), test_label[parts.test]) if len(parts.test) else None
   mark = _audit_fingerprint(data, parts, truth, test_label)
@@ -169,7 +170,7 @@ def load(config: Any) -> Loaded:
   if config.noise.kind == 'none':
     return data, truth, None, source
   part = np.flatnonzero(~data.test)  # a source's own test part stays clean, and label files do not cover it
-  images = data.images[part] if config.noise.kind == 'instance' else None
+  images = as_images(data.images).select(part) if config.noise.kind == 'instance' else None
   injected = noise.inject(data.given[part], config.noise, images, data.classes)
   truth = np.where(truth >= 0, truth, data.given).astype(np.int32)  # a known truth wins over labels that may be wrong
   given = data.given.copy()
@@ -178,11 +179,15 @@ def load(config: Any) -> Loaded:
 
 
 def _fingerprint(data: dataset.Dataset, parts: split.Split, version: str, held: np.ndarray) -> str:
-  """Returns a digest of the training and validation rows and labels, the table's version, and the rows set aside."""
+  """Returns a digest of the training and validation rows: images, labels, a table's version, the rows set aside.
+
+  Images are told by their ids, which are digests before the resize, and those of a pack also by its `pixels`.
+  """
   each = [
     dataset.fingerprint(data.ids[r], data.given[r], data.verified[r], data.classes) for r in (parts.train, parts.val)
   ]
   each += [version] * bool(version) + [','.join(data.ids[held].tolist())] * bool(len(held))
+  each += [data.pixels] * bool(data.pixels)
   return hashlib.sha256(' '.join(each).encode()).hexdigest()
 
 

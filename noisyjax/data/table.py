@@ -222,7 +222,7 @@ def _parquet(path: Path, data: bytes) -> Table:
   with reading.reading(path, 'Parquet'):
     table = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False).read(use_threads=False)
     rows = [list(row.values()) for row in table.to_pylist()]
-  names = _class_labels(table.schema)
+  names = class_labels(table.schema)
   for column, classes in names.items():
     at = table.column_names.index(column)
     for row in rows:
@@ -230,7 +230,7 @@ def _parquet(path: Path, data: bytes) -> Table:
   return Table(table.column_names, rows, [f'row {i} (from 0)' for i in range(len(rows))])
 
 
-def _class_labels(schema: Any) -> dict[str, list[str]]:
+def class_labels(schema: Any) -> dict[str, list[str]]:
   """Returns the class names of the columns that Hugging Face's `datasets` stores as class numbers."""
   try:
     features = json.loads((schema.metadata or {})[b'huggingface'])['info']['features']

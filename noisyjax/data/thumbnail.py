@@ -8,6 +8,7 @@ from PIL import Image
 
 from noisyjax.data import decode, files
 from noisyjax.data.dataset import Dataset
+from noisyjax.data.images import as_images
 from noisyjax.system.errors import UserError
 
 
@@ -28,7 +29,7 @@ def originals(data: Dataset) -> Iterator[Callable[[int], np.ndarray]]:
       if found is not None:
         with contextlib.suppress(Exception):  # a decoder on damaged bytes may raise anything
           return decode.decode(found.read(str(data.names[row])))
-      return data.images[row]
+      return as_images(data.images).take(np.array([row]))[0]
 
     yield read
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax import Array
 from jax.typing import ArrayLike
 
 from noisyjax.engine import step
@@ -44,7 +43,13 @@ def check_networks(phase: Any, networks: Snapshot) -> None:
 
 
 def check_step(
-  phase: Any, networks: Snapshot, state: TrainState, count: int, walks: dict[str, Walk], images: Array, keys: step.Keys
+  phase: Any,
+  networks: Snapshot,
+  state: TrainState,
+  count: int,
+  walks: dict[str, Walk] | None,
+  images: Any,
+  keys: step.Keys,
 ) -> None:
   """Checks the first loss of new networks and, if only one step was taken, the running statistics after it.
 
@@ -77,8 +82,8 @@ def _batches(
   strategy: Strategy,
   hyper: step.Hyper,
   state: TrainState,
-  walks: dict[str, Walk],
-  images: Array,
+  walks: dict[str, Walk] | None,
+  images: Any,
   keys: step.Keys,
 ) -> Batches:
   return step.batches(spec, strategy, hyper, state, walks, images, keys)[0]

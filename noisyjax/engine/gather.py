@@ -4,17 +4,26 @@ The rows of a step depend only on the walks and the step's number in the epoch. 
 device or from the host. The step's results depend on row numbers and pixels, not on how the images were gathered.
 """
 
+import contextlib
 import functools
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jax import Array
 
+from noisyjax.data import decode
 from noisyjax.data.images import Images
 from noisyjax.engine import walk
 from noisyjax.engine.strategy import Strategy
+
+MOST = 8  # calls whose images are gathered ahead, at most; and
+BYTES = 2**27  # their bytes, at most, unless one call takes more
 
 
 class Rows(struct.PyTreeNode):
@@ -71,7 +80,43 @@ def on_host(rows: dict[str, Rows], images: Images) -> Gathered:
   return Gathered(rows, {name: one(np.asarray(r.index)) for name, r in rows.items()})
 
 
-@functools.partial(jax.jit, static_argnames='batch_size')
-def next_rows(strategy: Strategy, batch_size: int, walks: dict[str, walk.Walk], tick: Array) -> dict[str, Rows]:
-  """Compiled `rows_of`, for a host that gathers the images itself."""
-  return rows_of(strategy, batch_size, walks, tick)
+@functools.partial(jax.jit, static_argnames=('batch_size', 'count'))
+def next_rows(
+  strategy: Strategy, batch_size: int, walks: dict[str, walk.Walk], tick: Array, count: int = 1
+) -> dict[str, Rows]:
+  """Compiled `rows_of`, for a host that gathers the images itself; with `count` > 1, of as many steps [count, …]."""
+  one = lambda tick: rows_of(strategy, batch_size, walks, tick)
+  return one(tick) if count == 1 else jax.vmap(one)(tick + jnp.arange(count))
+
+
+def ahead(
+  strategy: Strategy,
+  batch_size: int,
+  walks: dict[str, walk.Walk],
+  images: Images,
+  calls: Sequence[tuple[int, int]],
+  place: Callable[[Gathered], Gathered],
+) -> Iterator[Gathered]:
+  """Yields the rows and images of each call, which threads gather while the device computes.
+
+  Args:
+    strategy: strategy of the phase; its streams are used.
+    batch_size: rows per step in a stream of ratio 1.
+    walks: stream → walk of this epoch.
+    images: all training images.
+    calls: for each compiled call, the number of earlier steps in the epoch, and the number of its steps. The arrays of
+      a call of several steps have them as a leading axis.
+    place: puts the arrays on the devices.
+  """
+  walks = jax.device_get(walks)
+  with contextlib.suppress(RuntimeError):  # on the host the rows need not wait for the steps that the device has queued
+    walks = jax.device_put(walks, jax.local_devices(backend='cpu')[0])
+
+  def gathered(call: tuple[int, int]) -> Gathered:
+    tick, count = call
+    rows = jax.device_get(next_rows(strategy, batch_size, walks, np.int32(tick), count))
+    return place(on_host(rows, images))
+
+  rows = sum(view.ratio for view in strategy.streams.values()) * strategy.networks * batch_size
+  size = rows * math.prod(images.shape[1:]) * max((count for _, count in calls), default=1)
+  yield from decode.ahead(gathered, calls, max(1, min(MOST, BYTES // size)), os.cpu_count() or 1)

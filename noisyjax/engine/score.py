@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from noisyjax.data.images import Images, as_images
+from noisyjax.data.images import Images, as_images, in_turn
 from noisyjax.engine.net import Net
 from noisyjax.engine.state import PyTree, Snapshot, Targets, TrainState
 from noisyjax.engine.strategy import Scores, Strategy
@@ -49,9 +49,10 @@ def score_rows(
   images = as_images(images)
   asked = state.current if averaged else Snapshot(state.params['net'], state.stats)
   total, parts, ahead = len(images), [], None
-  for start in range(0, total, chunk):
-    index = np.minimum(np.arange(start, start + chunk, dtype=np.int32), total - 1)  # pad the last chunk
-    parts.append(_score_chunk(net, strategy, asked.params, asked.stats, state.targets, images.take(index), index))
+  chunks = np.minimum(np.arange(-(-total // chunk) * chunk, dtype=np.int32), total - 1)  # pad the last chunk
+  chunks = chunks.reshape(-1, chunk)
+  for index, pixels in zip(chunks, in_turn(images, chunks)):
+    parts.append(_score_chunk(net, strategy, asked.params, asked.stats, state.targets, pixels, index))
     jax.block_until_ready(ahead)  # dispatch at most one chunk ahead, to limit the memory of gathered images
     ahead = parts[-1]
   return jax.tree.map(lambda *p: jnp.concatenate(p, 1)[:, :total], *parts)
@@ -113,8 +114,8 @@ def _chunked(
   images = as_images(images)
   total, found, ahead = len(images), [], None
   chunk = min(chunk, total) or 1
-  for start in range(0, total, chunk):
-    part = np.asarray(images.take(np.arange(start, min(start + chunk, total))))
+  for part in in_turn(images, (np.arange(start, min(start + chunk, total)) for start in range(0, total, chunk))):
+    part = np.asarray(part)
     short = chunk - len(part)
     if short:  # pad the last chunk, so that all chunks have one shape
       part = np.concatenate([part, np.zeros((short, *part.shape[1:]), part.dtype)])

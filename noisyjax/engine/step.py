@@ -275,9 +275,12 @@ def _many_steps(
 ) -> tuple[TrainState, dict[str, Array]]:
   """Runs `count` steps in one call by `lax.scan`.
 
-  This reduces launch overhead on GPU and TPU. Do not use it on CPU, where convolutions inside a loop are slow.
+  This reduces launch overhead on GPU and TPU. Do not use it on CPU, where convolutions inside a loop are slow. The
+  arrays of `Gathered` have a leading axis of `count` steps.
   """
-  state, sums = jax.lax.scan(lambda s, _: one_step(spec, strategy, hyper, s, walks, images, keys), state, length=count)
+  each = images if isinstance(images, Gathered) else None
+  one = lambda s, batch: one_step(spec, strategy, hyper, s, walks, images if batch is None else batch, keys)
+  state, sums = jax.lax.scan(one, state, each, length=count)
   return state, jax.tree.map(lambda a: a.sum(0), sums)
 
 

@@ -1,6 +1,7 @@
 """Training: `fit` runs phases, epochs and steps, and calls hooks. It computes no gradient and compiles nothing."""
 
 import dataclasses
+import itertools
 from typing import Any, Protocol
 
 import jax
@@ -10,7 +11,7 @@ from jax import Array
 
 from noisyjax.data.images import Images
 from noisyjax.data.training import TrainData
-from noisyjax.engine import between_epochs, first_loss, score, step
+from noisyjax.engine import between_epochs, first_loss, gather, score, step
 from noisyjax.engine.phase import Phase, enter, epoch_steps, refreshed
 from noisyjax.engine.spec import run_keys
 from noisyjax.engine.state import TrainState
@@ -89,7 +90,8 @@ def fit(
   everywhere = lambda tree: tree
   if (mesh := phases[0].spec.mesh) is not None:
     everywhere = lambda tree: jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
-  images, keys = everywhere((jnp.asarray(data.images), run_keys(root)))
+  images = everywhere(jnp.asarray(data.images)) if data.images.resident else data.images
+  keys = everywhere(run_keys(root))
   begun: tuple[Any, Position] = resume or (None, Position())
   state, position = begun
   for number in range(position.phase, len(phases)):
@@ -116,23 +118,28 @@ def fit(
           position.passes += strategy.networks * len(data.given) * strategy.scores
         state = between_epochs.begin_epoch(strategy, state, phase.rows, phase.balance)
       walks = between_epochs.walks(state.masks, keys.walk, state.epoch, phase.spec.classes)
+      each = phase.per_call or even_call(position.steps)
+      calls = [(t, min(each, position.steps - t)) for t in range(tick, position.steps, each)]
+      batches = itertools.repeat(images)
+      if not data.images.resident:
+        batches = gather.ahead(strategy, phase.spec.batch_size, walks, data.images, calls, everywhere)
+        walks = None
       ahead = None
-      while tick < position.steps:
-        count = min(phase.per_call or even_call(position.steps), position.steps - tick)
+      for batch, (tick, count) in zip(batches, calls):
         if count == 1:
-          state, sums = step.train_step(phase.spec, strategy, hyper, state, walks, images, keys)
+          state, sums = step.train_step(phase.spec, strategy, hyper, state, walks, batch, keys)
         else:
-          state, sums = step.train_steps(phase.spec, strategy, hyper, state, walks, images, keys, count)
+          state, sums = step.train_steps(phase.spec, strategy, hyper, state, walks, batch, keys, count)
         if new:
-          first_loss.check_step(phase, state.best, state, count, walks, images, keys)
+          first = batch if data.images.resident or count == 1 else jax.tree.map(lambda a: a[0], batch)
+          first_loss.check_step(phase, state.best, state, count, walks, first, keys)
           new = False
         # Dispatch at most one call ahead: the device is never idle, and hooks measure time and see signals promptly.
         jax.block_until_ready(ahead)
         ahead = sums
         position.totals = step.add(position.totals, sums) if position.totals else sums
         position.images += count * phase.spec.batch_size * sum(v.ratio for v in strategy.streams.values())
-        tick += count
-        hooks.step(phase, position, state, count, tick)
+        hooks.step(phase, position, state, count, tick + count)
       totals = {k: np.asarray(v, np.float64) for k, v in position.totals.items()}
       position.passes += float(totals.pop('passes')[0])
       means = {k: float(s / max(n, 1)) for k, (s, n) in totals.items()}

@@ -64,6 +64,7 @@ class _Arrays:
     from noisyjax.config.defaults import get_config
     from noisyjax.config.override import override
     from noisyjax.data import dataset
+    from noisyjax.data.images import as_images
     from noisyjax.data.row_ids import row_ids
 
     config = get_config()
@@ -71,14 +72,14 @@ class _Arrays:
     override(config, {f'data.{name}': source[name] for name in ('source', 'path', 'name') if name in source}, 'review')
     data = dataset.load(config.data)[0]
     places = table.rows.places(row_ids(data))
-    self._images, self._row = data.images, np.full(len(table.rows), -1, np.int64)
+    self._images, self._row = as_images(data.images), np.full(len(table.rows), -1, np.int64)
     self._row[places[places >= 0]] = np.flatnonzero(places >= 0)
 
   def read(self, place: int) -> bytes:
     row = int(self._row[place])
     if row < 0:
       raise UserError(f'row {place}: its image is not in the source of the table.')
-    image = self._images[row]
+    image = self._images.take(np.array([row]))[0]
     file = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, 'PNG')
     return file.getvalue()

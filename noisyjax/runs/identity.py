@@ -88,7 +88,7 @@ def parts(prepared: Prepared) -> dict[str, str]:
   data, rows = prepared.data, np.concatenate([prepared.rows, prepared.val_rows])
   digest = lambda *values: hashlib.sha256(repr(values).encode()).hexdigest()[:16]
   return {
-    'images': digest(data.ids[rows].tolist()),
+    'images': digest(data.ids[rows].tolist(), *([data.pixels] if data.pixels else [])),
     'given labels': digest(data.given[rows].tolist()),
     'verified labels': digest(data.verified[rows].tolist()),
     'classes': digest(data.classes),
@@ -182,7 +182,7 @@ def row_difference(there: Columns, here: Columns, titles: Mapping[str, str], row
   if gone or come:
     lines.append(f'{rows}: {gone:,} of {len(there[key]):,} are gone, {come:,} are new')
   for column, title in titles.items():
-    a, b = (table[column][pick].astype(str) for table, pick in ((there, old), (here, new)))
+    a, b = (np.array(list(map(str, t[column][pick].tolist()))) for t, pick in ((there, old), (here, new)))
     if column == 'id':  # without the number of a copy, which changes if an earlier copy is removed
       a, b = a.astype('U64'), b.astype('U64')
     if len(changed := np.flatnonzero(a != b)):

@@ -26,9 +26,21 @@ ANALYSIS = 'analysis'  # <checkpoint>.json of an analysis; also covers its Parqu
 LABEL_TABLE = 'labels'  # table.json, manifests and branches of a label table; also covers its rows, edits and journal
 LOOP = 'loop'  # loop.json, round.json, rules.json and audit.json of a loop
 DECODED = 'decoded'  # entries of the image cache; increase both numbers when `decode` returns different pixels
+PACK = 'pack'  # pack.json; also covers the pixels, the Parquet files and the journal of a pack
 
-WRITTEN = {RUN: 1, CHECKPOINT: 2, WEIGHTS: 1, FIND: 1, SWEEP: 1, ANALYSIS: 1, LABEL_TABLE: 1, LOOP: 1, DECODED: 2}
-OLDEST = {RUN: 0, CHECKPOINT: 2, WEIGHTS: 0, FIND: 1, SWEEP: 1, ANALYSIS: 1, LABEL_TABLE: 1, LOOP: 1, DECODED: 2}
+WRITTEN = {
+  RUN: 1,
+  CHECKPOINT: 2,
+  WEIGHTS: 1,
+  FIND: 1,
+  SWEEP: 1,
+  ANALYSIS: 1,
+  LABEL_TABLE: 1,
+  LOOP: 1,
+  DECODED: 2,
+  PACK: 1,
+}
+OLDEST = WRITTEN | {RUN: 0, WEIGHTS: 0}
 
 
 def stamped(kind: str, value: Mapping[str, Any]) -> dict[str, Any]:

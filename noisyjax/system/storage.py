@@ -338,7 +338,11 @@ def read_bytes(path: str | os.PathLike) -> bytes:
 
 def sha256(path: str | os.PathLike) -> str:
   """Returns the sha256 (hex) of the content of a file; raises like `read_bytes`."""
-  return hashlib.sha256(read_bytes(path)).hexdigest()
+  try:
+    with Path(path).open('rb') as file:
+      return hashlib.file_digest(file, 'sha256').hexdigest()
+  except OSError as error:
+    raise UserError(f'{path}: cannot read this file: {error.strerror or error}.') from error
 
 
 def _whole_lines(data: bytes) -> list[bytes]:

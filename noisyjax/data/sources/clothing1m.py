@@ -11,8 +11,7 @@ data/clothing1M/make_aux_data.py, lines 57-115. The folder holds `images/0/…` 
 
 Rows are the images of the four lists, in this order, each once. Those of `clean_test` are the test part, with the
 labels by people as true labels. Those of `clean_val` are the validation part: set `val_labels` to `verified`. Labels by
-people of all other images are verified labels. An image without a noisy label is unlabeled. All images are decoded into
-memory; shorten the lists to train on fewer.
+people of all other images are verified labels. An image without a noisy label is unlabeled.
 
 Paper: Xiao et al., "Learning from Massive Noisy Labeled Data for Image Classification", CVPR 2015.
 """

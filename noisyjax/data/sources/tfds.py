@@ -12,14 +12,15 @@ TFDS id, if it has one (`train_16399` is row 16399 of the python version of CIFA
 import functools
 import hashlib
 import struct
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax.data import cache, dataset, decode
+from noisyjax.data import cache, dataset, decode, packed
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
@@ -48,9 +49,10 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
     raise UserError(f'TFDS {config.name}: has the splits {", ".join(builder.info.splits)}; expected a split train.')
   channels = builder.info.features[image_key].shape[-1]
   channels = channels if channels in (1, 3) else config.channels
-  read = functools.partial(_read, builder, parts, image_key, label_key, config.size, config.fit, channels)
+  stamp = _stamp(builder, parts)
+  read = functools.partial(_read, builder, parts, image_key, label_key, config.size, config.fit, channels, stamp)
   identity = ('tfds', str(builder.data_path), config.size, config.fit, channels)
-  arrays = cache.cached(identity, _stamp(builder, parts), read, config.cache)
+  arrays = cache.cached(identity, stamp, read, config.cache)
   left_out = decode.check_bad(arrays['bad'].tolist(), config.skip_bad, f'TFDS {config.name}')
   made = dataset.make(
     arrays['images'],
@@ -107,17 +109,24 @@ def _stamp(builder: Any, parts: list[str]) -> str:
 
 
 def _read(
-  builder: Any, parts: list[str], image_key: str, label_key: str, size: int, fit: str, channels: int
+  builder: Any, parts: list[str], image_key: str, label_key: str, size: int, fit: str, channels: int, stamp: str
 ) -> dict[str, np.ndarray]:
   """Decodes the splits `parts` and returns the arrays that the cache keeps."""
-  pixels, labels, names, test = [], [], [], []
+  places, labels, names, test = [], [], [], []
   for part in parts:
-    for row, example in enumerate(_examples(builder, part, image_key)):
-      pixels.append(example[image_key])
+    count, read = _examples(builder, part, image_key)
+    for row in range(count):  # images are read again when they are decoded, so that a pack needs no memory for them
+      example = read(row)
+      places.append((read, row))
       labels.append(example[label_key])
       names.append(example['id'].decode() if isinstance(example.get('id'), bytes) else f'{part}_{row:05d}')
       test.append(part == 'test')
-  decoded = decode.decode_all(names, pixels.__getitem__, size, fit, channels)
+
+  def image(i: int) -> bytes:
+    read, row = places[i]
+    return read(row)[image_key]
+
+  decoded = decode.decode_all(names, image, size, fit, channels, stamp)
   return {
     'images': decoded.images,
     'digests': decoded.digests.astype('S64'),
@@ -129,17 +138,30 @@ def _read(
   }
 
 
-def _examples(builder: Any, part: str, image_key: str) -> Iterator[dict]:
-  """Yields the examples of a split, with encoded images."""
+def _examples(builder: Any, part: str, image_key: str) -> tuple[int, Callable[[int], dict]]:
+  """Returns the number of examples of a split, and a function that reads one of them, with its image encoded."""
   import tensorflow_datasets as tfds
 
   encoded = {image_key: tfds.decode.SkipDecoding()}
   if builder.info.file_format.value != 'tfrecord':
-    yield from builder.as_data_source(split=part, decoders=encoded)
-    return
-  for path in builder.info.splits[part].filepaths:
-    with Path(path).open('rb') as file:
-      while head := file.read(12):
-        (length,) = struct.unpack('<Q4x', head)
-        yield builder.info.features.deserialize_example_np(file.read(length), decoders=encoded)
-        file.seek(4, 1)
+    source, one_at_a_time = builder.as_data_source(split=part, decoders=encoded), threading.Lock()
+
+    def example(row: int) -> dict:
+      with one_at_a_time:
+        return source[row]
+
+    return len(source), example
+  records = []
+  for path in map(Path, builder.info.splits[part].filepaths):
+    blob, end, place = packed.Blob(path), path.stat().st_size, 0
+    while place < end:
+      (length,) = struct.unpack('<Q4x', blob.content(place, 12))
+      records.append((blob, place + 12, length))
+      place += 12 + length + 4
+  feature = builder.info.features
+
+  def record(row: int) -> dict:
+    blob, offset, length = records[row]
+    return feature.deserialize_example_np(blob.content(offset, length), decoders=encoded)
+
+  return len(records), record

@@ -8,7 +8,7 @@ lie in the folder of validation images), and optional `synsets.txt`, which names
 
 `config.name` says which: `google`, `flickr`, `all`, or `mini`, which is the first 50 classes of `google`. The
 validation images were labeled by people, and papers report on them: they are the test part, with true labels. The
-labels of the official test images were never published. All images are decoded into memory.
+labels of the official test images were never published.
 
 Paper: Li et al., "WebVision Database: Visual Learning and Understanding from Web Data", 2017.
 """

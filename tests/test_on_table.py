@@ -163,15 +163,44 @@ def test_a_version_must_be_named(digits):
     prepare(config(**{'data.table': str(digits.folder)}))
 
 
-def test_what_would_pass_over_a_table_refuses_it(digits, tmp_path):
-  asked = (
-    lambda: first_version.of_config(on(digits), tmp_path / 'x', ANNA),
-    lambda: kfold.kfold(on(digits), 2, str(tmp_path)),
-    lambda: file_issues.find_files('images', 'labels.csv', tmp_path, config=on(digits)),
-  )
-  for call, what in zip(asked, ('table init', 'kfold', 'find')):
-    with pytest.raises(UserError, match=f'but {what} does not work on a label table yet'):
-      call()
+def test_a_first_version_of_a_version_is_refused(digits, tmp_path):
+  with pytest.raises(UserError, match='but table init does not work on a label table yet'):
+    first_version.of_config(on(digits), tmp_path / 'x', ANNA)
+
+
+def test_folds_are_of_the_labels_of_the_table(tmp_path, monkeypatch):
+  table = first_version.of_config(config(), tmp_path / 't', ANNA)
+  train = np.flatnonzero(table.rows.split == rows.TRAIN)
+  actions = [('label', '7'), ('unlabel', ''), ('drop', ''), ('hold', '')]
+  ids = table.rows.id[train[: len(actions)]].tolist()
+  table.decide(ANNA, [Decision(id, *action) for id, action in zip(ids, actions)])
+  table.commit('some', ANNA)
+  found = []
+  monkeypatch.setattr(kfold.launch, 'launch', lambda jobs: found.extend(prepare(job.plan.config)[0] for job in jobs))
+  monkeypatch.setattr(kfold, 'concluded', lambda *_: None)
+  kfold.kfold(on(table), 3, str(tmp_path / 'k'))
+  name = lambda data, part: data.data.names[part].tolist()
+  held = [row for data in found for row in name(data, data.val_rows)]
+  assert sorted(held) == sorted(table.rows.name[train[table.rows.label[train] >= 0]].tolist())
+  for data in found:
+    assert not np.intersect1d(data.rows, data.val_rows).size and len(data.rows) + len(data.val_rows) == len(train)
+    labels = dict(zip(name(data, data.val_rows), data.validation[1].tolist()))
+    assert labels.get(table.rows.name[train[0]], 7) == 7
+
+
+def test_find_checks_the_labels_of_the_table(tmp_path):
+  images = photos(tmp_path / 'images')
+  table = first_version.of_files(str(images), '', tmp_path / 't', ANNA, {})
+  of = dict(zip(table.rows.name.tolist(), table.rows.id.tolist()))
+  decided = [Decision(of['cat/0.png'], 'label', 'dog'), Decision(of['dog/1.png'], 'drop')]
+  table.decide(ANNA, decided)
+  table.commit('some', ANNA)
+  np.save(tmp_path / 'probs.npy', np.full((8, 2), 0.5))
+  own = folder_config(images, table)
+  out = tmp_path / 'found'
+  found, _ = file_issues.find_files(str(images), '', out, probs=str(tmp_path / 'probs.npy'), config=own)
+  given = dict(zip(found.row.tolist(), found.given.tolist()))  # rows are in the order of names: cats first
+  assert [given[row] for row in range(8)] == [1, 0, 0, 0, -1, 1, 1, 1]
 
 
 def test_inspect_describes_the_labels_of_the_table(tmp_path):

@@ -55,7 +55,7 @@ def find_files(
     truth: label file for the audit only, which is read after all results are written; '' = no audit.
     folds: number of folds, as in `find_label_issues`.
     config: config of the training; None = as in `find_label_issues`. Of its data fields, classes, unlabeled, size, fit
-      and channels are used.
+      and channels are used, and table: a version of a label table, whose labels stand in place of the file's.
     skip_bad: whether to continue without unreadable images.
     rerun: whether to replace issues of other data, another config or other code.
     classes: class names in the order of the columns of `probs`; () = the names in the file, or else numbers sorted by
@@ -72,7 +72,6 @@ def find_files(
   """
   recipe = in_memory.probe() if features else in_memory.recipe()
   own = (recipe if config is None else config).copy_and_resolve_references()
-  on_table.refuse(own.data, 'find')
   override(
     own,
     {
@@ -100,6 +99,8 @@ def find_files(
   if declared := classes or (ours and ours.classes):
     own.data.classes = tuple(declared)
   data, hidden = dataset.load(own.data)
+  if own.data.table:
+    data = _of_table(data, own.data)
   if not labels:
     log.info('The class folders in %s are the labels.', images)
   if ours is not None:
@@ -131,6 +132,20 @@ def find_files(
     storage.write_text(folder / 'issues.html', to_html(found, data, Path(images).name, odd))
     issue_state.end(folder, here, found.probs, data, found.told)
   return found, found.audit(_names(hidden, data.classes)) if truth else None
+
+
+def _of_table(data: dataset.Dataset, config: ConfigDict) -> dataset.Dataset:
+  """Returns the data set with the labels of a version of a label table; its test rows and all other images have none.
+
+  Args:
+    data: the data set.
+    config: `config.data`, which names the version.
+  """
+  config = config.copy_and_resolve_references()
+  config.val = config.test = ''
+  placed = on_table.placed(data, config)
+  used = np.isin(np.arange(len(data.ids)), np.concatenate([placed.parts.train, placed.parts.val]))
+  return placed.data.with_labels(given=np.where(used, placed.data.given, -1))
 
 
 def _names(labels: np.ndarray, classes: Sequence[str]) -> list[str | None]:

@@ -1,8 +1,10 @@
 """Training on a version of a label table, whose labels, weights, statuses and split replace those of the source.
 
 The table's `label` becomes the given label of a row, and its `verified` the verified label. Its `split` replaces
-`data.train`, `data.val`, `data.labeled` and `data.trusted`. An empty `data.test` leaves the test rows of the table
-closed; otherwise they are scored by the labels of the source, which a table never edits.
+`data.train`, `data.val`, `data.labeled` and `data.trusted`. Only where `data.val` names rows by a file (`@file`), as a
+fold of a cross-validation does, these training rows validate, and the table's own validation rows take no part. An
+empty `data.test` leaves the test rows of the table closed; otherwise they are scored by the labels of the source, which
+a table never edits.
 """
 
 from typing import NamedTuple
@@ -13,9 +15,12 @@ from ml_collections import ConfigDict
 from noisyjax.data import split
 from noisyjax.data.dataset import Dataset
 from noisyjax.data.row_ids import row_ids
+from noisyjax.data.row_spec import parse
 from noisyjax.system.errors import UserError, listed
 from noisyjax.tables import store
 from noisyjax.tables.rows import LABELED, TEST, TRAIN, VAL
+
+NONE = -1  # the part of a row that takes no part
 
 
 class Placed(NamedTuple):
@@ -62,11 +67,14 @@ def placed(data: Dataset, config: ConfigDict) -> Placed:
       f'data.table: {config.table} has the classes {listed(found.classes)}; the data have {listed(data.classes)}. '
       'Expected the same classes in the same order; set data.classes.'
     )
-  part = np.where(there, rows.split[places], -1)
+  part = np.where(there, rows.split[places], NONE)
   ours = there & (part != TEST)
   data = data.with_labels(
     given=np.where(ours, rows.label[places], data.given), verified=np.where(ours, rows.verified[places], data.verified)
   )
+  if config.val.startswith('@'):
+    named = np.isin(np.arange(len(part)), parse('data.val', config.val, data.ids, data.names))
+    part = np.where(part == VAL, NONE, np.where(named & (part == TRAIN), VAL, part))
   train, test = np.flatnonzero(part == TRAIN), np.flatnonzero((part == TEST) & bool(config.test))
   val = np.flatnonzero((part == VAL) & (rows.status[places] == LABELED))
   notes = []

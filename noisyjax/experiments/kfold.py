@@ -6,7 +6,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from noisyjax.config.check import checked, plan_of
-from noisyjax.data import on_table, prepare, split
+from noisyjax.data import prepare, split
 from noisyjax.experiments.outcome import concluded
 from noisyjax.reports import collection, formatting, report
 from noisyjax.reports.tables import Spread, Table
@@ -20,7 +20,8 @@ def kfold(config: ConfigDict, k: int, workdir: str, rerun: bool = False) -> tupl
   """Runs a k-fold cross-validation over the training rows.
 
   The folds are stratified by label and keep exact duplicates together. A run validates on those rows of its fold that
-  have the kind of label that `data.val_labels` names; the mean over folds is a mean over these rows.
+  have the kind of label that `data.val_labels` names; the mean over folds is a mean over these rows. On a version of a
+  label table, the folds are of its training rows by their labels there; what a fold cannot score trains in it.
 
   Args:
     config: config of the recipe; its `data.val` is not used.
@@ -36,7 +37,6 @@ def kfold(config: ConfigDict, k: int, workdir: str, rerun: bool = False) -> tupl
     UserError: an invalid config, or too many folds; once the table is written: folds diverged.
     Stale: the folder holds folds with another config, of other data, or of another division of the data.
   """
-  on_table.refuse(config.data, 'kfold')
   config = config.copy_and_resolve_references()
   config.data.val = '@'  # each fold has its own; not empty, because early stopping needs validation rows
   config = checked(config)
@@ -61,9 +61,11 @@ def _folds(config: ConfigDict, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
   whole = config.copy_and_resolve_references()
   whole.data.val = ''
   data, truth, _, source = prepare.load(config)
-  parts = prepare.divided(data, truth, source, whole).parts
+  placed = prepare.divided(data, truth, source, whole)
+  if config.data.table:
+    data = placed.data
   labels = data.given if config.data.val_labels == 'given' else data.verified
-  folds = split.folds(parts.train, labels, data.ids, k, config.data.seed)
+  folds = split.folds(placed.parts.train, labels, data.ids, k, config.data.seed)
   return [(kept, held[labels[held] >= 0]) for kept, held in folds]  # only rows with such a label can be scored
 
 

@@ -8,6 +8,9 @@ from PIL import Image
 
 from noisyjax.cli import main
 from noisyjax.cli.parse import parse
+from noisyjax.config.defaults import get_config
+from noisyjax.config.override import override
+from noisyjax.data import prepare
 from noisyjax.system.errors import UserError
 from noisyjax.tables import rows, store
 
@@ -73,6 +76,48 @@ def test_a_table_from_init_to_revert(photos, capsys):
   command('table', 'revert', where, '--version=other', '--author=anna')
   assert store.Table(photos / 't').version.manifest['status']['labeled'] == 8
   assert len(list(store.ancestors(photos / 't', store.branches(photos / 't')['main']))) == 3
+
+
+def test_images_that_join_the_data_set_join_the_table(photos, capsys):
+  where, images = f'--table={photos / "t"}', photos / 'images'
+  given = (where, f'--images={images}', f'--labels={photos / "labels.csv"}', '--author=anna')
+  old = store.Table(photos / 't')
+  with pytest.raises(UserError, match='all 12 training images are in the table already'):
+    command('table', 'add', *given)
+  Image.fromarray(np.full((8, 8, 3), 9, np.uint8)).save(images / 'new.png')
+  (images / 'copy.png').write_bytes((images / '00.png').read_bytes())
+  with (photos / 'labels.csv').open('a') as file:
+    file.write('\nnew.png,dog')
+  decided(photos, '01.png,label,cat,,')
+  with pytest.raises(UserError, match='1 decisions are not committed'):
+    command('table', 'add', *given)
+  command('table', 'commit', where, '--message=looked', '--author=anna')
+  command('table', 'add', *given)
+  table, first = store.Table(photos / 't'), old.version.name
+  assert len(table.rows) == 14 and table.rows.label[of(table, 'new.png')] == 1
+  assert table.rows.status[of(table, 'copy.png')] == rows.UNLABELED and table.rows.split[of(table, 'copy.png')] == 0
+  assert table.rows.label[of(table, '01.png')] == 0 and table.version.manifest['added'] == 2
+  assert {(c['action'], c['rows']) for c in table.version.manifest['changes']} == {('add', 1)}
+  capsys.readouterr()
+  command('table', 'verify', where)
+  command('table', 'diff', where, f'--since={first[:8]}')
+  command('table', 'show', where, '--row=new.png')
+  said = capsys.readouterr().out
+  assert 'not in the table' in said and said.count('relabel') and 'new images joined' in said
+  with pytest.raises(UserError, match='images joined the table since it was opened; open it again'):
+    old.decide('person:anna', [])
+  command('table', 'revert', where, f'--version={first[:8]}', '--author=anna')
+  again = store.Table(photos / 't')
+  assert len(again.rows) == 14 and again.rows.label[of(again, '01.png')] == 1  # new images stay
+  config = get_config()
+  fields = {'data.source': 'images', 'data.path': str(images), 'data.labels': str(photos / 'labels.csv')}
+  override(config, {**fields, 'data.verified': '', 'data.test': '', 'data.val': ''}, 'test')
+  for version, count in ((first, 12), (again.version.name, 14)):  # of the copied image, only one was in the table
+    config.data.table = f'{photos / "t"}@{version}'
+    assert len(prepare.prepare(config)[0].rows) == count
+  next((photos / 't' / 'versions' / table.version.name).glob('added.parquet')).write_bytes(b'')
+  with pytest.raises(UserError, match=r'added\.parquet: is damaged'):
+    command('table', 'verify', where)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from noisyjax.data.row_ids import row_ids
 from noisyjax.data.row_spec import parse
 from noisyjax.system.errors import UserError, listed
 from noisyjax.tables import store
-from noisyjax.tables.rows import LABELED, TEST, TRAIN, VAL
+from noisyjax.tables.rows import LABELED, TEST, TRAIN, VAL, Rows
 
 NONE = -1  # the part of a row that takes no part
 
@@ -53,7 +53,7 @@ def placed(data: Dataset, config: ConfigDict) -> Placed:
       the kind that scores it.
   """
   found = store.opened(config.table)
-  rows, places = found.rows, found.rows.places(row_ids(data))
+  rows, places = found.rows, places_of(found.rows, data)
   there = places >= 0
   if gone := len(rows) - int(there.sum()):
     lost = rows.name[np.setdiff1d(np.arange(len(rows)), places[there])]
@@ -94,6 +94,24 @@ def placed(data: Dataset, config: ConfigDict) -> Placed:
     rows.status[places[train]],
     found.name,
   )
+
+
+def places_of(rows: Rows, data: Dataset) -> np.ndarray:
+  """Returns the place in a table of each row of a data set, int64 [N]; -1 = none.
+
+  The id of an image whose copy joined the data set later has no name behind it in the table.
+
+  Args:
+    rows: of the table.
+    data: N rows.
+  """
+  ids = row_ids(data)
+  places = rows.places(ids)
+  copied = np.flatnonzero((places < 0) & np.array([':' in id for id in ids], bool))
+  alone = rows.places([id.partition(':')[0] for id in ids[copied]])
+  same = (alone >= 0) & (rows.name[alone] == data.names[copied])
+  places[copied[same]] = alone[same]
+  return places
 
 
 def refuse(config: ConfigDict, what: str) -> None:

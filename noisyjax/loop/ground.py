@@ -15,7 +15,6 @@ from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import difference
 from noisyjax.data import on_table, prepare
 from noisyjax.data.images import as_images
-from noisyjax.data.row_ids import row_ids
 from noisyjax.loop import compare, first_version, folds
 from noisyjax.loop.settings import Settings
 from noisyjax.runs import identity, run
@@ -102,7 +101,7 @@ def of(recipe: ConfigDict, settings: Settings, folder: Path) -> Ground:
   if not (folder / 'table' / 'table.json').exists():
     first_version.of_config(recipe, folder / 'table', AUTHOR, loaded)
   first = versions.read(folder / 'table', store.facts(folder / 'table')['first'])
-  place_of = first.rows.places(row_ids(loaded[0]))
+  place_of = on_table.places_of(first.rows, loaded[0])
   placed = on_table.placed(loaded[0], _named(recipe, f'{folder / "table"}@{first.name}').data)
   digests = loaded[0].ids.astype('U64')  # a digest has 64 characters; the name may follow it
   alike = duplicates.alike(as_images(loaded[0].images), digests)

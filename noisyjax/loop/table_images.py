@@ -63,15 +63,14 @@ class _Arrays:
     # Imported here: folders of images, the usual case, open without them.
     from noisyjax.config.defaults import get_config
     from noisyjax.config.override import override
-    from noisyjax.data import dataset
+    from noisyjax.data import dataset, on_table
     from noisyjax.data.images import as_images
-    from noisyjax.data.row_ids import row_ids
 
     config = get_config()
     source: dict[str, Any] = table.facts['source'].get('data', {})
     override(config, {f'data.{name}': source[name] for name in ('source', 'path', 'name') if name in source}, 'review')
     data = dataset.load(config.data)[0]
-    places = table.rows.places(row_ids(data))
+    places = on_table.places_of(table.rows, data)
     self._images, self._row = as_images(data.images), np.full(len(table.rows), -1, np.int64)
     self._row[places[places >= 0]] = np.flatnonzero(places >= 0)
 

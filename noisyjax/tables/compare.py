@@ -34,13 +34,13 @@ def diff(old: Version, new: Version) -> Difference:
 
 def told(difference: Difference, old: Version, new: Version) -> Iterator[dict[str, Any]]:
   """Yields a record for each row that differs, with who changed it in which version, and why."""
+  rows, before = new.rows, edits_.aligned(old.rows, new.rows)
   for place, kind in zip(difference.places.tolist(), difference.kinds.tolist()):
-    rows = new.rows
     yield {
       'name': rows.name[place],
       'id': rows.id[place],
       'action': kind,
-      'from': shown(old.rows, place, old.classes),
+      'from': shown(before, place, old.classes),
       'to': shown(rows, place, new.classes),
       'by': rows.by[place],
       'reason': rows.reason[place],
@@ -52,5 +52,7 @@ def told(difference: Difference, old: Version, new: Version) -> Iterator[dict[st
 def shown(rows: Rows, place: int, classes: list[str]) -> str:
   """Returns the label of a row as text, or its status if it has no label; followed by its weight if that is not 1."""
   status, weight = int(rows.status[place]), float(rows.weight[place])
+  if status == edits_.ABSENT:
+    return 'not in the table'
   word = classes[rows.label[place]] if rows.label[place] >= 0 else STATUSES[status]
   return word if weight in (0, 1) else f'{word} (weight {weight:g})'

@@ -9,10 +9,22 @@ import numpy as np
 
 from noisyjax.system.errors import UserError, listed
 from noisyjax.tables.decisions import State
-from noisyjax.tables.rows import DROPPED, DTYPES, HELD, LABELED, STATE, UNLABELED, Rows, check, texts
+from noisyjax.tables.rows import (
+  COLUMNS as ALL,
+  DROPPED,
+  DTYPES,
+  HELD,
+  LABELED,
+  STATE,
+  UNLABELED,
+  Rows,
+  check,
+  texts,
+)
 
 COLUMNS = ('id', 'action', *STATE, 'by', 'reason', 'evidence')
 NONE = '-'  # in counts, the class of a row without a label
+ABSENT = -1  # in rows that are compared, the status of a row that joined the table later
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,14 +101,48 @@ def apply(rows: Rows, edits: Edits, classes: int, version: str = '') -> Rows:
   return edited
 
 
-def changed(old: Rows, new: Rows) -> np.ndarray:
-  """Returns the positions of the rows whose state differs, int64 [n]; both tables have the same ids.
+def grown(rows: Rows, added: Rows) -> Rows:
+  """Returns the rows of both, sorted by id; raises UserError if an id is in both."""
+  if (both := rows.places(added.id) >= 0).any():
+    raise UserError(f'rows to add: {listed(added.name[both])} are in this table; expected new images.')
+  columns = {name: np.concatenate([getattr(rows, name), getattr(added, name)]) for name in ALL}
+  order = np.argsort(columns['id'], kind='stable')
+  return Rows(**{name: column[order] for name, column in columns.items()})
+
+
+def aligned(old: Rows, new: Rows) -> Rows:
+  """Returns the rows of an older version in the places of those of a newer one; rows that joined later are ABSENT.
 
   Raises:
-    UserError: the ids differ.
+    UserError: the newer one lacks a row.
   """
-  if old.id is not new.id and not np.array_equal(old.id, new.id):
-    raise UserError('the two tables are of different images; expected two versions of one table.')
+  if old.id is new.id or np.array_equal(old.id, new.id):
+    return old
+  place = old.places(new.id)
+  there = place >= 0
+  if there.sum() < len(old):
+    raise UserError('the two tables are of different images; expected two versions of one table, the older one first.')
+  out = {}
+  for name in ALL:
+    out[name] = getattr(new, name).copy()
+    out[name][there] = getattr(old, name)[place[there]]
+  out['status'][~there], out['label'][~there] = ABSENT, -1
+  return Rows(**out)
+
+
+def over(rows: Rows, states: Rows) -> Rows:
+  """Returns rows with the states that others have; rows that those lack stay as they are."""
+  place = states.places(rows.id)
+  out = {}
+  for name in STATE:
+    out[name] = getattr(rows, name).copy()
+    out[name][place >= 0] = getattr(states, name)[place[place >= 0]]
+  return dataclasses.replace(rows, **out)
+
+
+def changed(old: Rows, new: Rows) -> np.ndarray:
+  """Returns the positions in `new` of the rows whose state differs or that joined, int64 [n]; raises as `aligned`."""
+  old = aligned(old, new)
   return np.flatnonzero(np.any([getattr(old, name) != getattr(new, name) for name in STATE], axis=0))
 
 
@@ -110,10 +156,11 @@ def between(old: Rows, new: Rows, action: str, by: str, reason: str) -> Edits:
 
 def kinds(old: Rows, new: Rows, places: np.ndarray) -> np.ndarray:
   """Returns what happened to each of the rows, str [n], by its states before and after."""
-  was, now = ({name: getattr(rows, name)[places] for name in STATE} for rows in (old, new))
+  was, now = ({name: getattr(rows, name)[places] for name in STATE} for rows in (aligned(old, new), new))
   differ = lambda name: was[name] != now[name]
   return np.select(
     [
+      was['status'] == ABSENT,
       differ('split'),
       differ('status') & (now['status'] == DROPPED),
       differ('status') & (now['status'] == HELD),
@@ -124,7 +171,7 @@ def kinds(old: Rows, new: Rows, places: np.ndarray) -> np.ndarray:
       differ('verified'),
       differ('weight'),
     ],
-    ['curate', 'drop', 'hold', 'restore', 'promote', 'demote', 'relabel', 'verify', 'reweight'],
+    ['add', 'curate', 'drop', 'hold', 'restore', 'promote', 'demote', 'relabel', 'verify', 'reweight'],
     'none',
   )
 
@@ -132,7 +179,8 @@ def kinds(old: Rows, new: Rows, places: np.ndarray) -> np.ndarray:
 def counts(old: Rows, new: Rows, places: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
   """Returns (action, from, to, number of rows) of all changes, most frequent first."""
   names = [*classes, NONE]  # -1 is the last
-  found = zip(kinds(old, new, places).tolist(), old.label[places].tolist(), new.label[places].tolist())
+  was = aligned(old, new).label[places]
+  found = zip(kinds(old, new, places).tolist(), was.tolist(), new.label[places].tolist())
   pairs = Counter((kind, names[a], names[b]) for kind, a, b in found)
   ordered = sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))
   return [{'action': kind, 'from': a, 'to': b, 'rows': n} for (kind, a, b), n in ordered]

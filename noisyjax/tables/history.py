@@ -36,7 +36,7 @@ def of_row(folder: Path, version: Version, row: str) -> Iterator[str]:
 
 def of_place(folder: Path, version: Version, place: int) -> Iterator[str]:
   """Yields the lines of `of_row` that follow its first, for the row at a place."""
-  rows = version.rows
+  rows, id = version.rows, version.rows.id[place]
   names = list(store.ancestors(folder, version.name))
   while True:
     at = rows.version[place]
@@ -46,6 +46,8 @@ def of_place(folder: Path, version: Version, place: int) -> Iterator[str]:
     if not at:
       return
     rows = versions.read(folder, names[names.index(at) + 1]).rows
+    if (place := int(rows.places([id])[0])) < 0:  # it joined the table in the version `at`
+      return
 
 
 def by_class(version: Version) -> Iterator[str]:

@@ -153,14 +153,32 @@ class Table:
     """Makes a version with the states of other rows, such as an older version's; raises the errors of `commit`."""
 
     def edits() -> tuple[Edits, list[dict[str, Any]]]:
-      if waiting := len(self.pending()):
-        raise UserError(f'{self.folder}: {waiting} decisions are not committed; commit or undo them first.')
-      return edits_.between(self.rows, rows, action, author, message), []
+      self._check_settled()
+      return edits_.between(self.rows, edits_.over(self.rows, rows), action, author, message), []
 
     return self._commit(edits, message, author, facts)
 
+  def add(self, rows: Rows, message: str, author: str, **facts: Any) -> Version:
+    """Makes a version with further rows, of new images; raises the errors of `commit`."""
+
+    def edits() -> tuple[Edits, list[dict[str, Any]]]:
+      self._check_settled()
+      return edits_.made([], [], [], [], [], []), []
+
+    check(rows, len(self.classes))
+    return self._commit(edits, message, author, facts, rows)
+
+  def _check_settled(self) -> None:
+    if waiting := len(self.pending()):
+      raise UserError(f'{self.folder}: {waiting} decisions are not committed; commit or undo them first.')
+
   def _commit(
-    self, edits: Callable[[], tuple[Edits, list[dict[str, Any]]]], message: str, author: str, facts: Mapping[str, Any]
+    self,
+    edits: Callable[[], tuple[Edits, list[dict[str, Any]]]],
+    message: str,
+    author: str,
+    facts: Mapping[str, Any],
+    added: Rows | None = None,
   ) -> Version:
     check_author(author)
     check_text('message', message)
@@ -174,11 +192,12 @@ class Table:
         )
       versions.sweep(self.folder)
       found, rules = edits()
-      if not len(found):
+      if not len(found) and not added:
         raise UserError(f'{self.folder}: nothing to commit: no decision changes a row.')
       facts = {'message': message, 'author': author, 'time': _now(), 'rules': rules, **facts}
-      rows = edits_.apply(self.rows, found, len(self.classes))
-      made = self._known(rows) or versions.write(self.folder, rows, found, self.version, self.classes, facts)
+      before = edits_.grown(self.rows, added) if added else self.rows
+      rows = edits_.apply(before, found, len(self.classes))
+      made = self._known(rows) or versions.write(self.folder, rows, found, self.version, self.classes, facts, added)
       self._ref = {'version': made.name, 'journal': self._pending.end, 'last': self._pending.last}
       _write_branch(self.folder, self.branch, self._ref)
       self.version = made
@@ -216,7 +235,7 @@ class Table:
     self._refresh()
     if since and since != self.version.name:
       old = versions.read(self.folder, resolve(self.folder, since)).rows
-      places = edits_.changed(old, self.rows)
+      places = edits_.changed(old, self.rows)  # of rows that joined since, too
       if both := sorted(ids & set(self.rows.id[places].tolist())):
         shown = listed(self.rows.name[self.rows.places(both)].tolist())
         raise UserError(f'{self.folder}: {len(both)} rows changed since version {since[:SHORT]}: {shown}; look again.')
@@ -225,7 +244,10 @@ class Table:
   def _refresh(self) -> None:
     ref = read_branch(self.folder, self.branch)
     if ref != self._ref:
-      self._ref, self.version = ref, versions.read(self.folder, ref['version'])
+      version = versions.read(self.folder, ref['version'])
+      if len(version.rows) != len(self.rows):
+        raise UserError(f'{self.folder}: images joined the table since it was opened; open it again.')
+      self._ref, self.version = ref, version
       self._pending = pending.Pending(ref['journal'], ref['last'])
     self.pending()
 

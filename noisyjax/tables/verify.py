@@ -54,7 +54,9 @@ def version(folder: Path, name: str, old: Version | None) -> Version:
   rows.check(new.rows, len(new.classes))
   if old is not None:
     edits = versions.read_edits(folder, name)
-    replayed = edits_.apply(old.rows, edits, len(new.classes), name)
+    added = versions.read_added(folder, new)
+    before = old.rows if added is None else edits_.grown(old.rows, added)
+    replayed = edits_.apply(before, edits, len(new.classes), name)
     same = rows.digest(replayed, rows.COLUMNS) == new.manifest['content']
     if not same or len(edits) != new.manifest['edits']:
       raise UserError(f'{folder}: the edits of version {name[:SHORT]} do not make it of its parent: they were changed.')

@@ -1,5 +1,7 @@
 """Versions of a table on disk: `versions/NAME/` holds rows.parquet, edits.parquet and manifest.json.
 
+Where images joined the table, added.parquet has their rows.
+
 A version exists completely or not at all. It is named by the sha256 of its rows (`rows.NAMED`), its classes and its
 parents. Time, author, message and the bytes of files are not part of the name: the same edits of the same version
 give the same name.
@@ -49,7 +51,13 @@ def name_of(rows: Rows, classes: Sequence[str], parents: Sequence[str]) -> str:
 
 
 def write(
-  table: Path, rows: Rows, edits: Edits | None, old: Version | None, classes: Sequence[str], facts: Mapping[str, Any]
+  table: Path,
+  rows: Rows,
+  edits: Edits | None,
+  old: Version | None,
+  classes: Sequence[str],
+  facts: Mapping[str, Any],
+  added: Rows | None = None,
 ) -> Version:
   """Writes a version to a temporary folder and renames it to its final name.
 
@@ -60,6 +68,7 @@ def write(
     old: the parent; None for the first version.
     classes: names of the classes.
     facts: Message, author, time and such, for the manifest.
+    added: rows that the parent lacks; None: there are none.
 
   Raises:
     UserError: A file cannot be written; nothing is left where a reader looks.
@@ -67,6 +76,9 @@ def write(
   parents = [old.name] if old else []
   name = name_of(rows, classes, parents)
   places = np.zeros(0, np.int64) if edits is None else rows.places(edits.id)
+  if added is not None:
+    added.version[:] = name
+    places = np.union1d(places, rows.places(added.id))
   if edits is not None:
     rows.version[places] = name
   status = {word: int((rows.status == code).sum()) for code, word in enumerate(rows_.STATUSES)}
@@ -77,7 +89,8 @@ def write(
     **facts,
     'rows': len(rows),
     'status': status,
-    'edits': len(places),
+    'edits': 0 if edits is None else len(edits),
+    **({} if added is None else {'added': len(added)}),
     'changes': edits_.counts(old.rows, rows, places, classes) if old else [],
     'content': rows_.digest(rows, rows_.COLUMNS),
   }
@@ -86,6 +99,8 @@ def write(
   try:
     storage.make_folder(part)
     rows_.write(part / 'rows.parquet', rows_.to_arrow(rows))
+    if added is not None:
+      rows_.write(part / 'added.parquet', rows_.to_arrow(added))
     if edits is not None:
       rows_.write(part / 'edits.parquet', rows_.to_arrow(edits, edits_.COLUMNS))
     formats.write_json(formats.LABEL_TABLE, part / 'manifest.json', manifest)
@@ -154,6 +169,13 @@ def read(table: Path, name: str) -> Version:
   if rows_.digest(rows, rows_.COLUMNS) != manifest['content']:
     raise UserError(f'{path}: was changed: who changed its rows, or why, is not what was written.')
   return Version(name, rows, manifest)
+
+
+def read_added(table: Path, version: Version) -> Rows | None:
+  """Reads the rows that joined the table in a version, or None; raises UserError if they are missing or damaged."""
+  if 'added' not in version.manifest:
+    return None
+  return Rows(**rows_.read(table / FOLDER / version.name / 'added.parquet'))
 
 
 def read_edits(table: Path, name: str) -> Edits:

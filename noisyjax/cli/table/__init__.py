@@ -1,6 +1,7 @@
 """The commands of label tables, `noisyjax table …`."""
 
 from noisyjax.cli.table import (
+  add,
   branch,
   commit,
   curate,
@@ -16,5 +17,5 @@ from noisyjax.cli.table import (
   verify,
 )
 
-_ONE_EACH = (init, log, show, diff, propose, decide, undo, commit, curate, revert, branch, verify)
+_ONE_EACH = (init, add, log, show, diff, propose, decide, undo, commit, curate, revert, branch, verify)
 COMMANDS = (*(module.COMMAND for module in _ONE_EACH), transfer.EXPORT, transfer.IMPORT)

@@ -2,6 +2,7 @@
 
 from absl import flags
 from absl.flags import FlagValues
+from ml_collections import ConfigDict
 
 from noisyjax.cli.command import Command, define_config, define_image_files
 from noisyjax.cli.table import shared
@@ -20,21 +21,26 @@ def declare(values: FlagValues) -> None:
 def run(values: FlagValues) -> None:
   from noisyjax.loop import first_version
 
-  if bool(values.images) == bool(values.config):
-    raise UserError('table init: expected either --images=FOLDER [--labels=CSV] or --config=F.')
-  folder, author = shared.folder(values), shared.author(values)
-  if values.config:
-    made = first_version.of_config(values.config, folder, author)
-  else:
-    fields = {
-      'data.skip_bad': values.skip_bad,
-      'data.image_column': values.image_column,
-      'data.label_column': values.label_column,
-    }
-    made = first_version.of_files(values.images, values.labels, folder, author, fields)
+  config = config_of(values)
+  folder = shared.folder(values)
+  made = first_version.of_config(config, folder, shared.author(values))
   counts = ', '.join(f'{count:,} {word}' for word, count in made.version.manifest['status'].items() if count)
   say(f'{folder}: {len(made.rows):,} rows, {counts}; classes {", ".join(map(one_line, made.classes))}')
   say(shared.told(made.version.manifest))
+
+
+def config_of(values: FlagValues) -> ConfigDict:
+  """Returns the recipe of --config, or one of the files that --images and --labels name."""
+  from noisyjax.loop import first_version
+
+  if bool(values.images) == bool(values.config):
+    raise UserError('table: expected either --images=FOLDER [--labels=CSV] or --config=F.')
+  if values.config:
+    return values.config
+  fields = ('skip_bad', 'image_column', 'label_column')
+  return first_version.files_config(
+    values.images, values.labels, {f'data.{field}': values[field].value for field in fields}
+  )
 
 
 COMMAND = Command(

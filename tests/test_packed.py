@@ -18,6 +18,7 @@ from PIL import Image
 import runs
 from noisyjax.config.defaults import get_config
 from noisyjax.data import dataset, decode, origin, pack, packed, prepare, row_ids
+from noisyjax.data.moments import moments
 from noisyjax.system import storage
 from noisyjax.system.errors import UserError
 
@@ -90,6 +91,8 @@ def test_a_pack_of_files_gives_what_the_files_give(photos, tmp_path):
   assert_array_equal(ours[0].images.select(rows).take(np.array([5, 1, 2])), plain[0].images[rows[[5, 1, 2]]])
   assert row_ids.row_ids(ours[0]).tolist() == row_ids.row_ids(plain[0]).tolist()
   assert origin.of_rows(ours[0], rows) == origin.of_rows(plain[0], rows)
+  for pair in zip(moments(ours[0].images, rows), moments(plain[0].images, rows)):
+    assert_array_equal(*pair)
   assert (found['decoder'], found['filter']) == (decode.decoder(), 'bicubic')
   assert not (tmp_path / 'pack' / packed.JOURNAL).exists()
 

@@ -31,7 +31,7 @@ from noisyjax.analysis import analysis_file, duplicates, geometry, noise_estimat
 from noisyjax.analysis.map2d import MAPS, sha256
 from noisyjax.data import prepare, row_ids, thumbnail
 from noisyjax.data.decode import quiet
-from noisyjax.data.images import as_images
+from noisyjax.data.images import as_images, chunks
 from noisyjax.data.prepare import Prepared
 from noisyjax.data.training import Status
 from noisyjax.estimate import confident
@@ -263,7 +263,7 @@ def _hashed(prepared: Prepared, images: list[Any]) -> np.ndarray:
   """Returns the pairs of rows that look equal: of the pixels trained on, or of the files of rows that are features."""
   data, rows = prepared.data, np.concatenate([prepared.rows, prepared.val_rows])
   if all(min(i.shape[1:3]) >= duplicates.SMALLEST for i in images):
-    hashes = duplicates.dhash(image for part in images for image in np.asarray(part))
+    hashes = duplicates.dhash(image for part in images for chunk in chunks(as_images(part)) for image in chunk)
   elif data.root and images[0].shape[2] == 1:  # features
     with thumbnail.originals(data) as read, quiet():
       hashes = duplicates.dhash(read(row) for row in rows.tolist())

@@ -143,7 +143,7 @@ def _held_out(plan: Plan, data: TrainData, held: np.ndarray, chunk: int, bar: tq
   status = data.status.copy()
   status[held] = Status.HELD
   trained = in_memory.fit(plan, dataclasses.replace(data, status=status), _Watch(bar))
-  return trained.probs(data.images.take(held), chunk)
+  return trained.probs(as_images(data.images).select(held), chunk)
 
 
 class _Watch(in_memory.Silent):

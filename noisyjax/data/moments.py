@@ -3,6 +3,7 @@
 import numpy as np
 
 from noisyjax.data.images import Images, as_images, chunks
+from noisyjax.data.packed import PackedImages
 
 
 def moments(images: Images | np.ndarray, rows: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -16,6 +17,10 @@ def moments(images: Images | np.ndarray, rows: np.ndarray | None = None) -> tupl
     float64 [C] and float64 [C], of values in 0..255.
   """
   channels = images.shape[-1]
+  if isinstance(images, PackedImages):  # which may be too many to read
+    rows = np.arange(len(images)) if rows is None else rows
+    mean, square = images.sums(rows) / (len(rows) * images.each[0] * images.each[1])
+    return mean, square - mean**2
   counts = np.zeros((channels, 256))
   for part in chunks(as_images(images), rows):
     pixels = part.reshape(-1, channels)

@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tqdm
@@ -98,6 +98,7 @@ class _Written:
     results: a `One` without pixels for each image, or the reason why it is left out.
     length: bytes of each image; 0 for those left out.
     blocks: sha256 of each block.
+    sums: sums of the pixels of each image and of their squares, per channel [2, C]; [] for those left out.
     low: smallest value of a pixel.
     high: largest value of a pixel.
   """
@@ -105,6 +106,7 @@ class _Written:
   results: list[One | str] = dataclasses.field(default_factory=list)
   length: list[int] = dataclasses.field(default_factory=list)
   blocks: list[str] = dataclasses.field(default_factory=list)
+  sums: list[list[list[int]]] = dataclasses.field(default_factory=list)
   low: int = 255
   high: int = 0
 
@@ -114,8 +116,26 @@ class _Written:
       one = row if isinstance(row, str) else One(np.zeros(0, np.uint8), row[0], tuple(row[1]), *row[2:6])
       self.results.append(one)
       self.length.append(0 if isinstance(row, str) else row[6])
+      self.sums.append([] if isinstance(row, str) else row[7])
     self.blocks.append(line['sha256'])
     self.low, self.high = min(self.low, line['low']), max(self.high, line['high'])
+
+
+class _Item(NamedTuple):
+  """An image that is about to be written, see `_Written`, or the reason why it is left out."""
+
+  result: One | str
+  content: bytes
+  low: int
+  high: int
+  sums: list[list[int]]
+
+  def row(self) -> str | list[Any]:
+    """Returns the entry of the journal, which `_Written.add` reads."""
+    one = self.result
+    if isinstance(one, str):
+      return one
+    return [one.digest, one.size, one.several, one.format, one.gray, one.file, len(self.content), self.sums]
 
 
 class Writer:
@@ -159,7 +179,7 @@ class Writer:
         block = []
         for i, item in enumerate(bar, start):
           block.append(self._checked(names, i, item))
-          full = len(block) == BLOCK_ROWS or sum(len(content) for _, content, _ in block) >= BLOCK
+          full = len(block) == BLOCK_ROWS or sum(len(item.content) for item in block) >= BLOCK
           if not full and i < len(names) - 1:
             continue
           if not written.results:
@@ -173,7 +193,8 @@ class Writer:
     decode.check_any(names, written.results)
     length = np.array([n for n, result in zip(written.length, written.results) if isinstance(result, One)], np.int64)
     offset = np.cumsum(length) - length
-    return packed.PackedImages(packed.Blob(self._pixels), self._form, self._each, offset, length), written.results
+    blob, rows = packed.Blob(self._pixels), np.arange(len(length))
+    return packed.PackedImages(blob, self._form, self._each, offset, length, rows), written.results
 
   def _begin(self, listing: str) -> _Written:
     """Returns what an interrupted call has written, and cuts off what the journal does not know."""
@@ -201,21 +222,23 @@ class Writer:
     os.truncate(self._pixels, end)
     return written
 
-  def _encoded(self, result: One | str) -> tuple[One | str, bytes, tuple[int, int]]:
-    """Returns the result, the content to write, and the smallest and the largest value of a pixel."""
+  def _encoded(self, result: One | str) -> '_Item':
+    """Returns a result with the content to write."""
     if isinstance(result, str):
-      return result, b'', (255, 0)
+      return _Item(result, b'', 255, 0, [])
     image = result.image
-    low, high = int(image.min()), int(image.max())
-    if self._form == 'raw':
-      return result, image.tobytes(), (low, high)
-    file = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, 'JPEG', quality=QUALITY)
-    return result, file.getvalue(), (low, high)
+    pixels = image.reshape(-1, image.shape[-1]).astype(np.uint32)
+    sums = [pixels.sum(0, np.int64).tolist(), (pixels * pixels).sum(0, np.int64).tolist()]
+    content = image.tobytes()
+    if self._form == 'jpeg':
+      file = io.BytesIO()
+      Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, 'JPEG', quality=QUALITY)
+      content = file.getvalue()
+    return _Item(result, content, int(image.min()), int(image.max()), sums)
 
-  def _checked(self, names: Sequence[str], i: int, item: Any) -> Any:
+  def _checked(self, names: Sequence[str], i: int, item: '_Item') -> '_Item':
     """Returns an item without its pixels; raises UserError if the image has another shape than the first one."""
-    result, content, values = item
+    result = item.result
     if isinstance(result, str):
       return item
     self._each = self._each or result.image.shape
@@ -225,11 +248,11 @@ class Writer:
         f'{names[i]}: is {width}x{height}, but the first image is {self._each[1]}x{self._each[0]}. A pack has images '
         'of one size; choose it by --size, and data.fit=crop or pad.'
       )
-    return result._replace(image=np.zeros(0, np.uint8)), content, values
+    return item._replace(result=result._replace(image=np.zeros(0, np.uint8)))
 
-  def _check_room(self, block: list, count: int) -> None:
+  def _check_room(self, block: list['_Item'], count: int) -> None:
     """Raises UserError if the disk has less room than all images take, judged by the first block."""
-    needed = sum(len(content) for _, content, _ in block) / len(block) * count
+    needed = sum(len(item.content) for item in block) / len(block) * count
     free = shutil.disk_usage(self._folder).free
     if needed > free:
       raise UserError(
@@ -237,21 +260,18 @@ class Writer:
         'disk, a smaller --size, or --form=jpeg.'
       )
 
-  def _append(self, pixels: Any, block: list) -> dict[str, Any]:
+  def _append(self, pixels: Any, block: list['_Item']) -> dict[str, Any]:
     """Writes a block and its line in the journal, and returns the line."""
-    content = b''.join(content for _, content, _ in block)
+    content = b''.join(item.content for item in block)
     pixels.write(content)
     pixels.flush()
     os.fsync(pixels.fileno())  # the journal may only tell what is on disk
-    row = lambda one, content: (
-      one if isinstance(one, str) else [one.digest, one.size, one.several, one.format, one.gray, one.file, len(content)]
-    )
     line = {
-      'rows': [row(one, content) for one, content, _ in block],
+      'rows': [item.row() for item in block],
       'shape': self._each,
       'sha256': hashlib.sha256(content).hexdigest(),
-      'low': min(low for _, _, (low, _) in block),
-      'high': max(high for _, _, (_, high) in block),
+      'low': min(item.low for item in block),
+      'high': max(item.high for item in block),
     }
     self._log.append(line)
     return line
@@ -274,9 +294,9 @@ class Writer:
     written = self._written
     assert written is not None
     made = [result for result in written.results if isinstance(result, One)]
-    length = np.array(written.length, np.int64)[[isinstance(result, One) for result in written.results]]
-    place = np.searchsorted(np.cumsum(length) - length, images.offset)  # of each row among the images written
-    own = [made[i] for i in place]
+    sums = np.array([found for found in written.sums if found], np.int64)[images.row]  # [N, 2, C]
+    named = zip(packed.sum_columns(images.each[2]), (0, 1))
+    own = [made[i] for i in images.row]
     part = np.where(data.test, packed.PARTS.index('test'), np.where(data.val, packed.PARTS.index('val'), 0))
     packed.write_columns(
       self._folder,
@@ -292,6 +312,7 @@ class Writer:
         'format': np.array([one.format for one in own]),
         'gray': np.array([one.gray for one in own]),
         'file': np.array([one.file for one in own]),
+        **{name: sums[:, kind, c] for names, kind in named for c, name in enumerate(names)},
       },
     )
     packed.write_columns(self._folder, {'true': np.asarray(truth, np.int32)}, packed.AUDIT)
@@ -302,7 +323,7 @@ class Writer:
       'form': self._form,
       'decoder': decode.decoder(),
       'filter': decode.FILTER,
-      'bytes': int(length.sum()),
+      'bytes': sum(written.length),
       'content': hashlib.sha256(' '.join(written.blocks).encode()).hexdigest(),
       'key': self._key,
       'made_of': made_of,

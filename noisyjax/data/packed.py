@@ -3,7 +3,7 @@
 `data.pack` writes a pack. It is a folder of
 
 * `pixels.bin`: the images one after another, uint8 [H, W, C] each (form "raw") or JPEG files (form "jpeg");
-* `rows.parquet`: a row for each image, with its place in `pixels.bin`, id, name, labels, part, and its source file;
+* `rows.parquet`: a row for each image: place in `pixels.bin`, id, name, labels, part, source file, sums of its pixels;
 * `audit.parquet`: the true labels, which only the audit and `data.trusted` use;
 * `pack.json`: the classes, what decoded and resized the images, and digests. It is written last: without it, the pack
   is not finished.
@@ -68,6 +68,7 @@ class PackedImages:
     each: shape of an image, (H, W, C).
     offset: int64 [N], place of the first byte of each image.
     length: int64 [N], bytes of each image.
+    row: int64 [N], row of each image in the pack.
   """
 
   blob: Blob
@@ -75,6 +76,7 @@ class PackedImages:
   each: tuple[int, int, int]
   offset: np.ndarray
   length: np.ndarray
+  row: np.ndarray
   resident = False
 
   @property
@@ -104,7 +106,16 @@ class PackedImages:
       return np.asarray(image).reshape(self.each)
 
   def select(self, rows: np.ndarray) -> 'PackedImages':
-    return dataclasses.replace(self, offset=self.offset[rows], length=self.length[rows])
+    return dataclasses.replace(self, offset=self.offset[rows], length=self.length[rows], row=self.row[rows])
+
+  def sums(self, rows: np.ndarray) -> np.ndarray:
+    """Returns the sums of the pixels of some rows and of their squares, per channel, int64 [2, C]; reads no image.
+
+    Those of a JPEG pack are of the pixels before they were encoded.
+    """
+    names = sum_columns(self.each[2])
+    found = columns(self.blob.path.parent, [*names[0], *names[1]])
+    return np.array([[found[name][self.row[rows]].sum() for name in kind] for kind in names])
 
   def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
     return np.asarray(self.take(np.arange(len(self))), dtype)
@@ -139,7 +150,13 @@ def images(folder: Path, found: dict[str, Any]) -> PackedImages:
   """Returns the images of a pack whose pack.json holds `found`."""
   place = columns(folder, ('offset', 'length'))
   height, width, channels = found['shape']
-  return PackedImages(Blob(folder / PIXELS), found['form'], (height, width, channels), place['offset'], place['length'])
+  each, rows = (height, width, channels), np.arange(found['rows'])
+  return PackedImages(Blob(folder / PIXELS), found['form'], each, place['offset'], place['length'], rows)
+
+
+def sum_columns(channels: int) -> tuple[list[str], list[str]]:
+  """Returns the names of the columns that hold the sums of an image's pixels, and of their squares, per channel."""
+  return [f'sum_{c}' for c in range(channels)], [f'squares_{c}' for c in range(channels)]
 
 
 def columns(folder: Path, names: Sequence[str], file: str = ROWS) -> dict[str, np.ndarray]:

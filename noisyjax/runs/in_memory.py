@@ -45,11 +45,11 @@ class Trained:
   weights: PyTree
   size: int = 0
 
-  def probs(self, images: np.ndarray, chunk: int = 0) -> np.ndarray:
+  def probs(self, images: Any, chunk: int = 0) -> np.ndarray:
     """Returns the class probabilities of the vote of the networks, float32 [n, classes].
 
     Args:
-      images: uint8 [n, H, W, C].
+      images: `Images`, or uint8 [n, H, W, C].
       chunk: images per forward pass; 0: `eval_batch_size` of the config.
 
     Raises:
@@ -58,7 +58,7 @@ class Trained:
     strategy = build_strategy(self.config, self.strategy)
     model = build_model(self.config, self.classes + strategy.extra_classes)
     if not is_trained(model):
-      return model.predict_proba(self.weights, images)
+      return model.predict_proba(self.weights, np.asarray(images))
     net = Net(model, self.mean, self.std, self.networks, not self.config.model.vmap, self.size)
     probs = score.predict(net, strategy, self.weights, images, chunk or self.config.eval_batch_size)[0]
     if not np.isfinite(probs).all():

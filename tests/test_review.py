@@ -4,6 +4,7 @@ import contextlib
 import io
 import itertools
 import json
+import shlex
 import signal
 import socket
 import struct
@@ -20,12 +21,15 @@ from starlette.testclient import TestClient
 
 from noisyjax.cli import main
 from noisyjax.cli.parse import parse
-from noisyjax.loop import table_images
-from noisyjax.review import app, details, evidence
+from noisyjax.loop import decisions_file, table_images
+from noisyjax.review import app, curate, details, evidence, proposals, settings, training
+from noisyjax.review.columns import Content
 from noisyjax.review.ledger import Ledger
 from noisyjax.review.thumbnails import Thumbnails
+from noisyjax.review.training import Trainings
 from noisyjax.rules import evidence as rules
-from noisyjax.system import storage
+from noisyjax.system import formats, storage
+from noisyjax.system.errors import UserError
 from noisyjax.tables import store
 from noisyjax.tables.decisions import Decision
 from noisyjax.tables.rows import TEST, TRAIN, VAL
@@ -70,14 +74,17 @@ def photos(tmp_path, monkeypatch):
 class Page:
   """A page on a table, as its scripts would use the server."""
 
-  def __init__(self, folder, author=ANNA, **options):
+  def __init__(self, folder, author=ANNA, places=None, **options):
     self.ledger = Ledger(folder / 't', 'main', author, **options)
-    self.places = self.ledger.shown()
-    sources = evidence.read([folder / 'run'], self.ledger.table, self.places)
-    more = details.read([folder / 'run'], self.ledger.table)
+    self.places = places(self.ledger.table) if places else self.ledger.shown()
+    folders = [folder / 'run', folder / 'proposed']
+    table = self.ledger.table
+    sources = evidence.read(folders[:1], table, self.places)
+    shown = Content(self.places, sources, details.read(folders, table), proposals.read(folders, table), folders)
+    self.trainings = Trainings(training.runs(folders), folder / 't')
     with table_images.opened(self.ledger.table) as images:
       small = Thumbnails(images, self.places, 'key', folder / 'thumbnails')
-    self.client = TestClient(app.made(self.ledger, sources, more, self.places, images, small, TOKEN), base_url=LOCAL)
+    self.client = TestClient(app.made(self.ledger, shown, images, small, self.trainings, TOKEN), base_url=LOCAL)
     self.client.get(f'/?token={TOKEN}').raise_for_status()
     self.read()
 
@@ -235,7 +242,7 @@ def test_evidence_of_a_round_of_the_loop_is_out_of_fold(photos):
   rules.write(photos / 'round=1' / 'evidence.parquet', known, table.rows)
   (source,) = evidence.read([photos / 'round=1'], table, np.arange(14))
   columns = {column.name: column for column in source.columns}
-  assert 'frozen_right' not in columns and columns['cluster'].basis == 'embedding' and source.stale == 0
+  assert 'frozen_right' not in columns and columns['cluster'].basis == 'embedding'
   assert columns['oof_predicted'].basis == 'out-of-fold' and columns['oof_predicted'].kind == 'class'
   assert columns['oof_predicted'].values.tolist() == [-1, *((table.rows.label + 1) % 3)[1:].tolist()]
   np.testing.assert_allclose(columns['oof_loss'].values[1:], -np.log(0.2 / 3), rtol=1e-5)
@@ -386,6 +393,215 @@ def test_half_an_emoji_reaches_no_journal_that_could_never_be_committed(photos):
 def test_a_number_of_five_thousand_digits_is_no_place_in_the_journal(photos):
   page = Page(photos)
   assert page.client.get('/api/changes', params={'version': page.version, 'seq': '9' * 5000}).json()['moved']
+
+
+def test_keys_and_views_are_the_users_and_a_damaged_file_costs_nothing_else(photos, monkeypatch):
+  monkeypatch.setenv('XDG_CONFIG_HOME', str(photos / 'config'))
+  page = Page(photos)
+  assert page.client.get('/api/settings').json() == {'keys': {}, 'views': {}}
+  page.done('settings', views={'doubtful "cats"': '#label=0'})
+  page.done('settings', keys={'drop': 'q'})
+  expected = {'keys': {'drop': 'q'}, 'views': {'doubtful "cats"': '#label=0'}}
+  assert Page(photos, BOB, read_only=True).client.get('/api/settings').json() == expected
+  for content in ({'keys': ['q']}, {'views': {'a': 1}}, {'views': {'a': 'x' * 2**19}}):
+    assert page.post('settings', **content).status_code == 409
+  assert page.client.get('/api/settings').json() == expected
+  settings.path().write_text('{"keys": 3, "views": [')
+  assert page.client.get('/api/settings').json() == {'keys': {}, 'views': {}}
+
+
+def test_going_back_makes_a_new_version_and_evidence_of_an_older_one_is_called_stale(photos):
+  first = store.Table(photos / 't').version.name
+  formats.write_json(formats.RUN, photos / 'run' / 'result.json', {'data': {'table': {'version': first}}})
+  page = Page(photos)
+  before = page.arrays['label'].tolist()
+  assert page.head['runs'] == [{'name': 'run', 'version': first, 'stale': 0}]
+  page.done('decide', action='label', rows=[place(page, 0), place(page, 1)], labels=[1, 2])
+  assert page.post('revert', to=first).status_code == 409  # decisions wait
+  made = page.done('commit', message='looked')['made']
+  page.read()
+  assert page.head['runs'][0]['stale'] == 2
+  assert page.post('revert', to='ffff').status_code == 409
+  assert page.done('revert', to=first)['made'] not in (first, made)
+  page.read()
+  assert page.arrays['label'].tolist() == before
+  newest = page.client.get('/api/versions').json()[0]
+  assert newest['message'] == f'back to {first[:12]}' and newest['author'] == ANNA
+
+
+def test_accuracy_stands_beside_the_version_that_was_trained_on(photos):
+  name = store.Table(photos / 't').version.name
+  validation = {'labels': 'given', 'rows': 100, 'last': 0.5, 'best': 0.8}
+  found = {'data': {'table': {'version': name}}, 'selected': 'best', 'validation': validation}
+  formats.write_json(formats.RUN, photos / 'run' / 'result.json', found)
+  (only,) = Page(photos).client.get('/api/versions').json()
+  (score,) = only['scores']
+  assert (score['run'], score['accuracy'], score['rows']) == ('run', 0.8, 100) and 0.7 < score['low'] < 0.8 < score[
+    'high'
+  ]
+
+
+def test_a_training_is_the_command_of_a_run_on_another_version_and_ends_with_the_page(photos, monkeypatch):
+  command = [
+    'launch.py',
+    'train',
+    '--config=c.py',
+    '--workdir',
+    'x',
+    '--rerun',
+    '--config.data.table=t@1',
+    '--config.epochs=2',
+  ]
+  formats.write_json(formats.RUN, photos / 'run' / 'environment.json', {'command': command})
+  page = Page(photos)
+  version = page.ledger.head()['version']
+  expected = ['train', '--config=c.py', '--config.epochs=2', f'--config.data.table={photos / "t"}@{version[:12]}']
+  expected.append(f'--workdir={photos / "run"}@{version[:12]}')
+  assert page.trainings.command(version) == expected
+  assert page.client.get('/api/versions').json()[0]['command'] == f'noisyjax {shlex.join(expected)}'
+  (photos / 'run' / 'metrics.jsonl').write_text('{"epoch": 1, "loss": 2.5, "val_accuracy": 0.25}\n{"epoch": 2, "lo')
+  fake = photos / 'fake.py'
+  fake.write_text(f'import sys, time; open({str(photos / "got")!r}, "w").write(repr(sys.argv)); time.sleep(60)')
+  real = subprocess.Popen
+  monkeypatch.setattr(training.subprocess, 'Popen', lambda a, **k: real([a[0], str(fake), *a[3:]], **k))
+  page.done('train', on=version)
+  assert 'runs already' in page.post('train', on=version).json()['error']
+  while not (photos / 'got').exists():
+    pass
+  told = page.client.get('/api/training').json()
+  assert told['running'] and told['curves'][0] == {'name': 'run', 'loss': [2.5], 'val_accuracy': [0.25]}
+  page.trainings.close()
+  assert page.trainings._process.returncode == -signal.SIGTERM
+  assert Page(photos, read_only=True).post('train', on=version).status_code == 409
+
+
+def test_curated_rows_show_nothing_to_lean_on_and_validate_from_the_next_version_on(photos):
+  page = Page(photos, curates=True, places=lambda table: curate.places(table, 4))
+  rows = page.ledger.table.rows
+  assert len(page.places) == 6 and (rows.split[page.places] == VAL).sum() == 2 and page.head['curates']
+  trains = rows.split[page.places] == TRAIN
+  assert (page.arrays['label'][trains] == -1).all() and (page.arrays['given'][trains] == -1).all()
+  ours, known = page.places[trains].tolist(), page.places[~trains].tolist()
+  assert 'while rows are curated' in page.post('decide', action='unlabel', rows=ours[:1]).json()['error']
+  assert (
+    page.post('decide', action='label', rows=[int(np.flatnonzero(rows.split == TEST)[0])], labels=[0]).status_code
+    == 409
+  )
+  first = page.done('decide', action='label', rows=ours[:2], labels=[2, 0])['rows'][0]
+  assert (first[0], first[2], first[3]) == (ours[0], 2, 2)
+  page.done('decide', action='label', rows=known[:1], labels=[1])  # what validates can be mended here
+  page.done('undo')
+  page.done('commit', message='curated')
+  now = store.Table(photos / 't').rows
+  assert (now.split[ours[:2]] == VAL).all() and now.verified[ours[:2]].tolist() == [2, 0]
+  assert now.split[ours[2:]].tolist() == [TRAIN, TRAIN] and now.label[known].tolist() == rows.label[known].tolist()
+
+
+def test_after_a_rule_changed_labels_nothing_is_curated(photos):
+  table = store.Table(photos / 't')
+  id = str(table.rows.id[np.flatnonzero(table.rows.split == TRAIN)[0]])
+  table.decide('rule:doubt', [Decision(id, 'drop')], rule='doubt')
+  table.commit('by a rule', ANNA)
+  with pytest.raises(UserError, match='rules changed labels'):
+    curate.places(store.Table(photos / 't'), 4)
+
+
+@pytest.fixture
+def proposed(photos):
+  """The photos, with a rule that relabels four of them and asks about one."""
+  rows = store.Table(photos / 't').rows
+  at = np.flatnonzero(rows.split == TRAIN)[:5].tolist()
+  names = store.Table(photos / 't').classes
+  columns = {
+    'action': ['label'] * 4 + [''],
+    'label': [names[(rows.label[place] + 1) % 3] for place in at[:4]] + [''],
+    'author': ['rule:doubt'] * 5,
+    'evidence': ['0.9', '0.8', '0.7', '0.6', '0.5'],
+  }
+  (photos / 'proposed').mkdir()
+  decisions_file.write(photos / 'proposed' / 'proposals.csv', rows, at, columns)
+  estimate = {'frozen': 9, 'proposed': 8, 'right': 6, 'precision': 0.75, 'low': 0.4, 'high': 0.9, 'classes': {}}
+  entry = {'rule': 'doubt', 'params': {}, 'threshold': 0.5, 'estimate': estimate, 'stopped': [], 'in_sample': False}
+  entry |= {'made_on': store.Table(photos / 't').version.name, 'counts': []}
+  content = {'rules': {'rule:doubt': entry}}
+  formats.write_json(formats.LABEL_TABLE, photos / 'proposed' / 'proposals.json', content)
+  return photos, at
+
+
+def test_proposals_of_a_rule_are_shown_with_its_estimate(proposed):
+  page = Page(proposed[0])
+  (rule,) = page.head['rules']
+  assert (rule['rule'], rule['source'], rule['stale'], rule['gone']) == ('rule:doubt', 'proposed', 0, 0)
+  assert rule['estimate']['right'] == 6 and 'classes' not in rule['estimate']
+  assert page.arrays['rule 0 place'].tolist() == proposed[1]
+  assert [page.head['actions'][a] for a in page.arrays['rule 0 action']] == ['label'] * 4 + ['']
+  wanted = [(page.arrays['label'][page.places.tolist().index(place)] + 1) % 3 for place in proposed[1][:4]]
+  assert page.arrays['rule 0 label'].tolist() == [*wanted, -1]
+
+
+def test_what_people_say_of_proposals_becomes_a_precision_that_counts_who_looked(proposed):
+  page, at = Page(proposed[0]), proposed[1]
+  label = dict(zip(at, page.arrays['rule 0 label'].tolist()))
+  page.done('decide', action='label', rows=[at[0]], labels=[label[at[0]]], rule=0)
+  page.done('decide', action='keep', rows=[at[1]], rule=0)
+  page.done('decide', action='drop', rows=[at[4]], rule=0)  # the rule only asked
+  page.done('adopt', rule=0, rows=at[2:4])
+  found = page.client.get('/api/answers').json()['rules']['rule:doubt']
+  assert {name: found[name] for name in ('accepted', 'rejected', 'other', 'adopted')} == {
+    'accepted': 1,
+    'rejected': 1,
+    'other': 0,
+    'adopted': 2,
+  }
+  assert (found['right']['right'], found['right']['count']) == (1, 2) and found['right']['low'] < 0.5
+  assert found['places'] == {
+    str(at[0]): 'accepted',
+    str(at[1]): 'rejected',
+    **dict.fromkeys(map(str, at[2:4]), 'adopted'),
+  }
+  page.done('undo')  # what was taken over is the person's to take back
+  assert page.client.get('/api/answers').json()['rules']['rule:doubt']['adopted'] == 0
+  page.done('redo')
+  version = page.done('commit', message='m')['made']
+  table = store.Table(proposed[0] / 't')
+  assert table.version.name == version
+  assert [table.rows.verified[place] >= 0 for place in at[:4]] == [True, False, False, False]
+  assert [table.rows.by[place] for place in at[2:4]] == ['rule:doubt'] * 2
+  assert table.rows.label[at[1]] == page.arrays['label'][page.places.tolist().index(at[1])]
+  (rule,) = table.version.manifest['rules']
+  assert rule['author'] == 'rule:doubt' and rule['accepted_by'] == ANNA and rule['estimate']['right'] == 6
+  page = Page(proposed[0])  # what was answered or changed is not proposed again
+  assert page.arrays['rule 0 place'].tolist() == [] and page.head['rules'][0]['gone'] == 5
+
+
+@pytest.mark.parametrize(
+  'content', [{'rule': 1}, {'rule': 'x'}, {}, {'rule': 0, 'rows': [13]}, {'rule': 0, 'asked': 1}]
+)
+def test_only_what_a_rule_proposes_can_be_taken_over(proposed, content):
+  page, at = Page(proposed[0]), proposed[1]
+  rows = [at[4] if 'asked' in content else at[0]]
+  assert page.post('adopt', **{'rows': rows} | content).status_code == 409
+  assert len(page.ledger.table.pending()) == 0
+
+
+def test_agreement_with_oneself_and_with_others(photos):
+  anna, bob = Page(photos), Page(photos, BOB)
+  at = [place(anna, k) for k in range(4)]
+  for k, label in enumerate((0, 1, 2, 0)):
+    anna.done('decide', action='label', rows=[at[k]], labels=[label], blind=True)
+  anna.done('decide', action='label', rows=[at[0]], labels=[0], blind=True, repeat=True)
+  anna.done('decide', action='label', rows=[at[1]], labels=[2], blind=True, repeat=True)
+  bob.done('decide', action='label', rows=[at[0]], labels=[0], blind=True)
+  bob.done('decide', action='drop', rows=[at[1]])
+  found = anna.client.get('/api/answers').json()
+  assert (found['oneself'][ANNA]['right'], found['oneself'][ANNA]['count']) == (1, 2)
+  (pair,) = found['pairs']
+  assert pair['authors'] == [ANNA, BOB] and (pair['all']['right'], pair['all']['count']) == (1, 2)
+  assert (pair['blind']['right'], pair['blind']['count']) == (1, 1)
+  (differs,) = pair['differ']
+  assert differs['place'] == at[1] and differs['said'][1] == 'drop'
+  bob.done('undo')
+  assert anna.client.get('/api/answers').json()['pairs'][0]['differ'] == []
 
 
 def test_read_only_decides_nothing(photos):

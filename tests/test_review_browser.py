@@ -19,8 +19,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from noisyjax.loop import rule_proposals
+from noisyjax.rules import rule
+from noisyjax.rules.evidence import Evidence
 from noisyjax.system import storage
 from noisyjax.tables import rows, store
+from noisyjax.tables.rows import VAL
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,10 +80,21 @@ def digits(tmp_path_factory):
     'oof_loss': np.where(given >= 0, -np.log(own), np.nan).astype(np.float32),
     'map_x': spot[:, 0].astype(np.float32),
     'map_y': spot[:, 1].astype(np.float32),
+    'duplicate_group': np.where(np.arange(count) < 99, np.arange(count) // 3 * 3, -1).astype(np.int32),
+    'duplicate_kind': np.where(np.arange(count) < 99, 'hash', ''),
+    'duplicate_crosses': np.arange(count) < 3,
   }
   storage.write_parquet(folder / 'run' / 'analysis' / 'best.parquet', columns)
   np.save(folder / 'run' / 'analysis' / 'best.oof.npy', probs.astype(np.float32))
   np.save(folder / 'run' / 'analysis' / 'best.neighbours.npy', near[:, :8].astype(np.int32))
+  made = store.Table(folder / 'table')
+  place = made.rows.places([hashlib.sha256((folder / 'images' / name).read_bytes()).hexdigest() for name in names])
+  order = np.argsort(place)
+  known = Evidence(made.version.name, probs[order].astype(np.float32), np.ones(count, np.float32), {})
+  frozen = np.where(random.random(count) < 0.3, truth, -1)[order].astype(np.int32)
+  for text in ('promote:threshold=0.6', 'relabel_high_loss:threshold=0.7,confidence=0.4'):
+    asked = rule.parsed(text)
+    rule_proposals.propose(made, asked, known, frozen, folder / 'run' / asked.name)
   return folder, dict(zip(names, truth.tolist()))
 
 
@@ -93,16 +108,22 @@ def table(folder, names, given, classes):
 class Review:
   """A review of a table: the server as a process of its own, and pages in the browser."""
 
-  def __init__(self, chromium, folder, *flags):
-    self.chromium, self.folder, self.flags = chromium, folder, flags
+  def __init__(self, chromium, folder, *flags, author='anna'):
+    self.chromium, self.folder, self.flags, self.author = chromium, folder, flags, author
     self.requests, self.errors, self.contexts = [], [], []
     self.start()
 
   def start(self):
-    command = [sys.executable, ROOT / 'launch.py', 'review', f'--table={self.folder / "table"}', '--author=anna']
-    if (self.folder / 'run').exists():
-      command.append(f'--workdir={self.folder / "run"}')
-    env = os.environ | {'XDG_CACHE_HOME': str(self.folder / 'cache')}
+    command = [
+      sys.executable,
+      ROOT / 'launch.py',
+      'review',
+      f'--table={self.folder / "table"}',
+      f'--author={self.author}',
+    ]
+    if (run := self.folder / 'run').exists():
+      command.append(f'--workdir={run},{run / "promote"},{run / "relabel_high_loss"}')
+    env = os.environ | {'XDG_CACHE_HOME': str(self.folder / 'cache'), 'XDG_CONFIG_HOME': str(self.folder / 'config')}
     self.process = subprocess.Popen([*command, *self.flags], stdout=subprocess.PIPE, text=True, env=env)
     self.process.stdout.readline()
     self.url = self.process.stdout.readline().strip()
@@ -153,6 +174,20 @@ def review(chromium, digits, tmp_path):
   found = Review(chromium, tmp_path)
   yield found
   found.end()
+
+
+@pytest.fixture
+def others(chromium):
+  """Opens further reviews, with flags and an author of their own; all end with the test."""
+  opened = []
+
+  def more(folder, *flags, author='anna'):
+    opened.append(Review(chromium, folder, *flags, author=author))
+    return opened[-1]
+
+  yield more
+  for each in opened:
+    each.end()
 
 
 @pytest.fixture
@@ -309,6 +344,122 @@ def test_ranked_issues_accepted_confirmed_and_committed(review, saved):
   assert page.locator('.difference tr').count() == 3
 
 
+def test_proposals_accepted_rejected_and_taken_over_above_a_line(review, saved):
+  page = review.open()
+  page.keyboard.press('p')
+  rules = page.locator('.rules tr')
+  rules.nth(2).wait_for()
+  assert 'of' in rules.nth(1).locator('td').nth(2).inner_text()  # the estimate, with its interval
+  page.get_by_role('button', name='relabel_high_loss', exact=True).click()
+  page.locator('#words', has_text='proposed by relabel_high_loss').wait_for()
+  lines = page.locator('#proposal-rows .line')
+  proposed = [text.split(' → ')[1].strip() for text in lines.locator('.change').all_inner_texts()[:2]]
+  names = lines.locator('.name').all_inner_texts()[:2]
+  page.keyboard.press('a')
+  saved(page, 1)
+  lines.nth(1).get_by_role('button', name='Reject').click()
+  saved(page, 2)
+  page.locator('.rules', has_text='1 of 2, 9–91 %').wait_for()
+  assert review.decided() == [(names[0], 'label', proposed[0]), (names[1], 'keep', '')]
+  page.get_by_label('Line: lowest score').fill('0.8')
+  shot(page, 'proposals')
+  page.get_by_role('button', name='Accept all above the line, unseen').click()
+  page.locator('dialog[open]', has_text='do not count as checked').wait_for()
+  page.keyboard.press('Enter')
+  page.locator('#saved', has_text='of relabel_high_loss').wait_for()
+  entry = review.entries()[-1]
+  assert entry['author'] == 'rule:relabel_high_loss' and entry['accepted_by'] == 'person:anna'
+  assert len(entry['decisions']) > 2 and min(float(each['evidence']) for each in entry['decisions']) >= 0.8
+  page.keyboard.press('z')
+  saved(page, 2)
+
+
+def test_blind_decisions_repeats_and_two_people_who_differ(review, digits, saved, others):
+  page, truth = review.open(fragment='#status=1'), digits[1]
+  page.keyboard.press('b')
+  page.locator('#panel-blind img').wait_for()
+  seen = lambda page: int(page.locator('#panel-blind .large img').get_attribute('src').rsplit('/', 1)[1])
+  names = store.Table(review.folder / 'table').rows.name
+  answers = []
+  for k in range(25):
+    place = seen(page)
+    name = str(names[place])
+    assert name not in page.inner_text('body') or page.locator('.told', has_text=name).count()  # only after a decision
+    for key in ('a', 'k', 'ArrowRight', 'r') if k == 3 else ():
+      page.keyboard.press(key)  # dead: they need to see more
+    answers.append((name, 'label', '0' if k == 1 else str(truth[name])))
+    page.keyboard.press(answers[-1][2])
+    page.locator('.told', has_text=name).wait_for()
+  page.locator('#panel-blind .agreement', has_text='1 of 1').wait_for()
+  assert review.decided() == answers and len({name for name, *_ in answers}) == 24
+  assert [entry.get('repeat', False) for entry in review.entries()].count(True) == 1
+  assert all(entry['blind'] for entry in review.entries())
+  bob = others(review.folder, author='bob')
+  other = bob.open(fragment='#decided=decided')
+  other.keyboard.press('b')
+  for k in range(25):  # one comes again
+    if k == 24:
+      other.locator('.agreement', has_text='both decided blind').wait_for()
+      shot(other, 'blind')
+    name = str(names[seen(other)])
+    other.keyboard.press(str(truth[name]))
+    other.locator('.told', has_text=name).wait_for()
+  other.locator('.agreement', has_text='23 of 24').wait_for()
+  other.get_by_text('1 row on which they differ').click()
+  other.locator('.agreement .near').click()
+  other.locator('#words', has_text='authors disagree').wait_for()
+  other.locator('.tile .badge', has_text='≠').wait_for()
+
+
+def test_duplicates_that_differ_get_one_label_or_one_is_kept(review, saved):
+  page = review.open()
+  page.keyboard.press('c')
+  page.locator('.group').first.wait_for()
+  page.get_by_label('groups').select_option('crosses')
+  assert page.locator('.group').count() == 1 and 'validates or tests' in page.locator('.group').inner_text()
+  page.get_by_label('groups').select_option('conflicts')
+  group = page.locator('.group').first
+  label = group.get_by_role('button', name='All are').first.inner_text().split()[-1]
+  count = group.locator('.near').count()
+  shot(page, 'duplicates')
+  group.get_by_role('button', name='All are').first.click()
+  page.get_by_role('button', name=f'Change {count} rows').click()
+  saved(page, count)
+  assert {decided[1:] for decided in review.decided()} == {('label', label)}
+  page.get_by_label('groups').select_option('all')
+  page.locator('.group').first.get_by_role('button', name='Keep the first').click()
+  page.keyboard.press('Enter')
+  page.locator('.near.away').first.wait_for()
+  assert review.entries()[-1]['decisions'][0]['action'] == 'drop'
+
+
+def test_a_view_saved_by_name_and_a_changed_key_are_there_after_a_restart(review, saved):
+  page = review.open(fragment='#label=3&sort=-oof_loss')
+  shown = page.locator('#counts').inner_text()
+  page.get_by_role('button', name='Save view').click()
+  page.get_by_label('Name of the view').fill('doubtful threes')
+  page.keyboard.press('Enter')
+  page.keyboard.press('?')
+  page.get_by_role('button', name='Change the key of: Drop from the data').click()
+  page.keyboard.press('q')
+  page.get_by_role('button', name='Close').click()
+  page.wait_for_function("() => fetch('/api/settings').then(a => a.json()).then(a => a.keys.drop === 'q')")
+  page.close()
+  review.process.send_signal(signal.SIGINT)
+  assert review.process.wait(60) == 0
+  review.process.stdout.close()
+  review.start()  # at another port: another site to the browser
+  page = review.open()
+  page.get_by_label('Saved views').select_option('doubtful threes')
+  page.locator('#words', has_text='label 3').wait_for()
+  assert page.locator('#counts').inner_text() == shown
+  page.keyboard.press('d')
+  page.locator('#panel-grid').focus()
+  page.keyboard.press('q')
+  saved(page, 1)
+  assert review.decided()[0][1] == 'drop'
+
+
 def test_a_second_tab_sees_the_decision(review, saved):
   context = review.context()
   one, two = review.open(context), review.open(context)
@@ -368,13 +519,65 @@ def test_every_control_has_a_name(review):
   nameless = """() => [...document.querySelectorAll('button, input, select, textarea, [tabindex="0"]')]
     .filter(e => e.offsetParent && !e.ariaLabel && !e.innerText.trim() && !e.labels?.[0]?.innerText.trim())
     .map(e => e.outerHTML.slice(0, 100))"""
-  for key in 'gimx':
+  for key in 'gimxpcb':
     page.keyboard.press(key)
     page.wait_for_timeout(300)
     assert page.evaluate(nameless) == [], key
   dark = review.chromium.new_context(viewport={'width': 1024, 'height': 768}, color_scheme='dark')
   review.contexts.append(dark)
   shot(review.open(dark, '#tab=issues&issues=1&sort=-oof_loss'), 'dark')
+
+
+def test_versions_go_back_and_a_view_becomes_one_file(review, saved, tmp_path):
+  first = store.Table(review.folder / 'table').version.name
+  page = review.open(fragment='#tab=issues&issues=1')
+  page.locator('.line').first.get_by_role('button', name='Accept').click()
+  saved(page, 1)
+  page.keyboard.press('Control+Enter')
+  page.get_by_role('button', name='Commit a new version').click()
+  page.locator('dialog').get_by_role('button', name='Versions').click()
+  page.get_by_role('button', name='Changes').click()
+  page.locator('.difference img').first.wait_for()
+  page.get_by_role('button', name='Train on this').last.click()
+  page.locator('pre', has_text=f'@{first[:12]}').wait_for()  # no run says how: the command alone
+  page.keyboard.press('Escape')
+  page.keyboard.press('Control+Enter')
+  page.get_by_role('button', name='Go back to this').click()
+  page.get_by_role('button', name='Go back', exact=True).click()
+  page.locator('#saved', has_text='Back to').wait_for()
+  versions = store.Table(review.folder / 'table')
+  assert (versions.rows.label == store.opened(f'{review.folder / "table"}@{first}').rows.label).all()
+  assert versions.version.manifest['message'] == f'back to {first[:12]}'
+  page.keyboard.press('x')
+  with page.expect_download() as found:
+    page.get_by_role('button', name='Export').click()
+  found.value.save_as(tmp_path / 'view.html')
+  alone = review.context()
+  alone.set_offline(True)
+  file = alone.new_page()
+  file.goto((tmp_path / 'view.html').as_uri())
+  assert file.locator('.cell img').count() > 50 and file.locator('.matrix').count() == 1
+  assert file.evaluate('() => [...document.images].every(i => i.naturalWidth > 0)')
+  review.requests[:] = [url for url in review.requests if not url.startswith(('file:', 'data:'))]
+
+
+def test_twenty_rows_are_curated_blind_and_then_validate(others, digits, tmp_path, saved):
+  shutil.copytree(digits[0] / 'table', tmp_path / 'table')
+  review, truth = others(tmp_path, '--curate=20'), digits[1]
+  page, names = review.open(), store.Table(tmp_path / 'table').rows.name
+  shot(page, 'curate')
+  for _ in range(19):
+    name = str(names[int(page.locator('#panel-blind .large img').get_attribute('src').rsplit('/', 1)[1])])
+    page.keyboard.press(str(truth[name]))
+    page.locator('.told', has_text=name).wait_for()
+  saved(page, 19)
+  page.keyboard.press('Control+Enter')
+  page.get_by_role('button', name='Commit a new version').click()
+  page.locator('pre', has_text='--config.data.table=').wait_for()
+  rows = store.Table(tmp_path / 'table').rows
+  validate = rows.split == VAL
+  assert validate.sum() == 19
+  assert rows.verified[validate].tolist() == [truth[str(name)] for name in rows.name[validate]]
 
 
 @pytest.fixture
@@ -403,6 +606,11 @@ def test_hostile_names_are_text(hostile, saved):
   page.keyboard.press('Enter')
   saved(page, 1)
   assert hostile.decided()[0][2] == HOSTILE
+  code = page.get_by_role('group', name='Label').locator('label', has_text='class k').locator('kbd').inner_text()
+  for letter in code:
+    page.keyboard.press(f'Shift+{letter}')
+  saved(page, 2)
+  assert hostile.decided()[1][2] == 'class k'
   page.keyboard.press('Control+Enter')
   page.locator('dialog[open]').wait_for()
   assert page.title() == 'table: review' and page.locator('img[src=x]').count() == 0
@@ -441,13 +649,38 @@ def test_strangers_are_refused(review):
   assert found[1] == 'refused' and review.entries() == []
 
 
-def test_read_only(chromium, digits, tmp_path):
+def test_read_only(others, digits, tmp_path):
   for name in ('table', 'run'):
     shutil.copytree(digits[0] / name, tmp_path / name)
-  review = Review(chromium, tmp_path, '--read_only')
+  review = others(tmp_path, '--read_only')
   page = review.open()
   page.keyboard.press('d')
   page.keyboard.press('z')
   page.locator('#saved', has_text='--read_only').wait_for()
   assert page.locator('#bar button:enabled').count() == 0 and review.entries() == []
-  review.end()
+
+
+def test_a_person_makes_version_1_of_a_loop_by_keys_and_the_loop_goes_on(chromium, tmp_path):
+  from sklearn.datasets import load_digits
+
+  truth = load_digits().target
+  lines = ''.join(f'{i},{label}\n' for i, label in enumerate(truth))
+  (tmp_path / 'truth.csv').write_text(f'image,label\n{lines}')
+  small = ('decide=person', 'rounds=1', 'folds=2', 'final=0', 'controls=()')
+  flags = [f'--config.loop.{flag}' for flag in small] + ['--config.epochs=8', f'--workdir={tmp_path / "loop"}']
+  loop = [sys.executable, 'launch.py', 'loop', '--config=configs/loop/digits.py', *flags]
+  env = os.environ | {name: str(tmp_path) for name in ('XDG_CACHE_HOME', 'XDG_CONFIG_HOME')}
+  waits = subprocess.run(loop, check=True, capture_output=True, text=True, cwd=ROOT, env=env)
+  assert 'wait for a person' in waits.stdout
+  ours = ['benchmarks/by_keys.py', f'--loop={tmp_path / "loop"}', f'--truth={tmp_path / "truth.csv"}', '--looks=10']
+  subprocess.run([sys.executable, *ours], check=True, cwd=ROOT, env=env | {'PYTHONPATH': str(ROOT)})
+  table = store.Table(tmp_path / 'loop' / 'table')
+  before = store.opened(f'{table.folder}@{table.version.manifest["parents"][0]}').rows
+  true = truth[table.rows.name.astype(int)]
+  right = lambda found: int(((found.label == true) & (found.split == 0)).sum())
+  assert right(table.rows) >= right(before) + 20
+  looked = table.rows.by == 'person:simulated'
+  assert looked.sum() >= 20 and (table.rows.verified[looked] == true[looked]).all()
+  subprocess.run(loop, check=True, cwd=ROOT, env=env)
+  record = json.loads((tmp_path / 'loop' / 'round=1' / 'round.json').read_text())
+  assert record['version'] == table.version.name and record['score']['rows'] > 0

@@ -12,10 +12,12 @@ from noisyjax.cli.table import shared
 def declare(values: FlagValues) -> None:
   shared.define_table(values)
   shared.define_branch(values)
-  define_workdir(values, 'Runs that are evidence, separated by commas.')
+  define_workdir(values, 'Runs that are evidence, and folders of proposals, separated by commas.')
   shared.define_images(values)
   shared.define_author(values)
   flags.DEFINE_integer('port', 0, 'Port on 127.0.0.1; 0 = a free one.', 0, 65535, flag_values=values)
+  text = 'Draws so many rows, which a person labels without any evidence; they validate from the next version on.'
+  flags.DEFINE_integer('curate', 0, text, 0, flag_values=values)
   flags.DEFINE_bool('read_only', False, 'Refuses decisions.', flag_values=values)
 
 
@@ -30,6 +32,7 @@ def run(values: FlagValues) -> None:
     images=values.images,
     port=values.port,
     read_only=values.read_only,
+    curated=values.curate,
   )
 
 

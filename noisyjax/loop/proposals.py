@@ -13,7 +13,7 @@ from noisyjax.system import reading, storage
 from noisyjax.system.errors import UserError, check_choice, listed
 from noisyjax.tables import store
 from noisyjax.tables.compare import shown
-from noisyjax.tables.rows import LABELED, TRAIN
+from noisyjax.tables.rows import LABELED, TRAIN, Rows
 
 _COLUMNS = ('file', 'given', 'suggested', 'score', 'flagged')
 
@@ -111,17 +111,22 @@ def curate(table: store.Table, count: int, folder: Path, *, seed: int = 0, root:
     UserError: fewer rows than that can be drawn.
   """
   rows = table.rows
-  pool = np.flatnonzero((rows.split == TRAIN) & (rows.verified < 0) & (rows.weight > 0))
-  if not 0 < count <= len(pool):
-    raise UserError(f'--n: found {count}; expected 1 to {len(pool)}, the training rows that nobody checked.')
-  digests = np.where(rows.digest == '', rows.id, rows.digest).astype('U64')
-  copies = np.unique(digests, return_inverse=True)[1]
-  places = split.draw(pool, count / len(pool), rows.label, copies, split.rng(seed, 'curate'))
-  places = split.rng(seed, 'order').permutation(places).tolist()
+  places = drawn(rows, count, seed)
   columns = {'action': ['curate'] * len(places), 'reason': ['drawn for validation'] * len(places)}
   captions = [(f'{i + 1}', rows.name[place]) for i, place in enumerate(places)]
   write(table, places, columns, captions, folder, 'curate', root)
   return len(places)
+
+
+def drawn(rows: Rows, count: int, seed: int = 0, flag: str = '--n') -> list[int]:
+  """Returns the places of the rows that `curate` draws; raises UserError, naming the flag, if there are fewer."""
+  pool = np.flatnonzero((rows.split == TRAIN) & (rows.verified < 0) & (rows.weight > 0))
+  if not 0 < count <= len(pool):
+    raise UserError(f'{flag}: found {count}; expected 1 to {len(pool)}, the training rows that nobody checked.')
+  digests = np.where(rows.digest == '', rows.id, rows.digest).astype('U64')
+  copies = np.unique(digests, return_inverse=True)[1]
+  places = split.draw(pool, count / len(pool), rows.label, copies, split.rng(seed, 'curate'))
+  return split.rng(seed, 'order').permutation(places).tolist()
 
 
 def write(

@@ -1,10 +1,10 @@
 """The page's server: its routes, which read the ledger, the evidence and the images, and record decisions."""
 
+import shlex
 from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
 
-import numpy as np
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -12,43 +12,45 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from noisyjax.loop.table_images import TableImages
-from noisyjax.review import details, evidence, packing, thumbnails
-from noisyjax.review.details import Details
-from noisyjax.review.evidence import Source
+from noisyjax.review import (
+  answers as answers_,
+  columns as columns_,
+  details,
+  evidence,
+  packing,
+  requests,
+  scores,
+  settings,
+  thumbnails,
+)
+from noisyjax.review.columns import Content
 from noisyjax.review.guard import Guard
-from noisyjax.review.ledger import GONE, Ledger
+from noisyjax.review.ledger import Ledger
 from noisyjax.review.thumbnails import Thumbnails
+from noisyjax.review.training import Trainings
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
-from noisyjax.tables.decisions import Decision
-from noisyjax.tables.rows import STATUSES
+from noisyjax.tables import store
 
 _MEDIA = {'html': 'text/html', 'css': 'text/css', 'js': 'text/javascript', 'svg': 'image/svg+xml'}
-ACTIONS = ('label', 'unlabel', 'hold', 'drop', 'restore')  # that the page offers
 
 
 def made(
-  ledger: Ledger,
-  sources: list[Source],
-  more: list[Details],
-  places: np.ndarray,
-  images: TableImages,
-  small: Thumbnails,
-  token: str,
+  ledger: Ledger, shown: Content, images: TableImages, small: Thumbnails, trainings: Trainings, token: str
 ) -> Guard:
   """Returns the server, an ASGI application.
 
   Args:
     ledger: the table.
-    sources: the evidence, of the rows at `places`.
-    more: what the card of a row shows beyond the evidence.
-    places: places of the rows that the page shows, int64 [n].
+    shown: what the page shows of it.
     images: the images of the table.
     small: their thumbnails.
+    trainings: what starts trainings.
     token: the secret that opens the page.
   """
   static = {file.name: file.read_bytes() for file in resources.files('noisyjax.review').joinpath('static').iterdir()}
-  index_of = {place: i for i, place in enumerate(places.tolist())}
+  index_of = {place: i for i, place in enumerate(shown.places.tolist())}
+  told = answers_.Answers(ledger.table)
 
   def file(name: str) -> Response:
     if name not in static:
@@ -67,7 +69,22 @@ def made(
     return Response(content, media_type=media, headers={'cache-control': 'private, max-age=86400'})
 
   def columns(request: Request) -> Response:
-    return Response(packing.packed(*_columns(ledger, sources, places)), media_type='application/octet-stream')
+    answered = {rule: set(found['ids']) for rule, found in answers_.of_rules(told.read()).items()}
+    return Response(packing.packed(*columns_.made(ledger, shown, answered)), media_type='application/octet-stream')
+
+  def answered(request: Request) -> Response:
+    found, rows = told.read(), ledger.table.rows
+    place_of = lambda ids: rows.places(list(ids)).tolist()
+    rules = answers_.of_rules(found)
+    for each in rules.values():
+      each['places'] = dict(zip(place_of(each['ids']), each.pop('ids').values()))
+    pairs = answers_.of_pairs(found)
+    for pair in pairs:
+      places = place_of(each['id'] for each in pair['differ'])
+      pair['differ'] = [
+        {'place': place, 'said': each['said']} for place, each in zip(places, pair['differ']) if place in index_of
+      ]
+    return JSONResponse({'rules': rules, 'oneself': answers_.of_oneself(found), 'pairs': pairs})
 
   def changes(request: Request) -> Response:
     seq = request.query_params.get('seq', '')[:18]
@@ -78,23 +95,48 @@ def made(
     place = request.path_params['place']
     if place not in index_of:
       return Response(status_code=404)
-    found = details.of_place(more, place)
+    found = details.of_place(shown.details, place)
     for each in found:
       each['neighbours'] = [near for near in each['neighbours'] if near in index_of]
     return JSONResponse({**ledger.history(place), 'details': found})
 
   def decide(content: Mapping[str, Any]) -> dict[str, Any]:
-    said = _decisions(content, ledger.table.classes)
+    classes, rule = ledger.table.classes, requests.rule(content, shown.proposals)
+    said = requests.decisions(content, classes)
     for i, (place, decision) in enumerate(said):
       if place in index_of:
-        said[i] = place, decision._replace(evidence=evidence.told(sources, index_of[place], ledger.table.classes))
-    ledger.decide(said, str(content.get('version', '')))
+        said[i] = place, decision._replace(evidence=evidence.told(shown.sources, index_of[place], classes))
+    facts: dict[str, Any] = {name: True for name in ('blind', 'repeat') if content.get(name) is True}
+    if rule:
+      at = {place: k for k, place in enumerate(rule.place.tolist())}
+      proposed = [rule.said(at[place], classes) if place in at else '' for place, _ in said]
+      facts['proposal'] = {'rule': rule.rule, 'said': proposed}
+    ledger.decide(said, str(content.get('version', '')), **facts)
+    return {}
+
+  def adopt(content: Mapping[str, Any]) -> dict[str, Any]:
+    rule = requests.rule(content, shown.proposals)
+    if rule is None:
+      raise UserError('the request names no rule.')
+    said = requests.adopted(content, rule, ledger.table.classes)
+    facts = {k: v for k, v in rule.entry.items() if k != 'counts'}
+    ledger.decide(said, str(content.get('version', '')), rule.rule, **facts)
+    return {}
+
+  def train(content: Mapping[str, Any]) -> dict[str, Any]:
+    if ledger.read_only:
+      raise UserError('this page only reads: it was opened with --read_only.')
+    trainings.start(store.resolve(ledger.table.folder, str(content.get('on', ''))))
     return {}
 
   answers: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     'decide': decide,
+    'adopt': adopt,
     'undo': lambda content: {'places': ledger.undo()},
     'redo': lambda content: {'places': ledger.redo()},
+    'settings': lambda content: {'settings': settings.write(ledger.table.facts['first'], content)},
+    'revert': lambda content: {'made': ledger.revert(str(content.get('to', '')))},
+    'train': train,
     'commit': lambda content: {'made': ledger.commit(str(content.get('message', '')))},
   }
 
@@ -107,13 +149,21 @@ def made(
     try:
       if not isinstance(content, dict):
         raise UserError('the request is no JSON object.')
-      seq = _whole(content.get('seq', -1))
+      seq = requests.whole(content.get('seq', -1))
       # The reply is sent after the journal is on the disk.
       out = await run_in_threadpool(answer, content)
       head = await run_in_threadpool(ledger.since, str(content.get('version', '')), seq)
     except UserError as error:
       return JSONResponse({'error': str(error)}, 409)
     return JSONResponse({**out, **head})
+
+  def versions(request: Request) -> Response:
+    known = scores.read([*shown.workdirs, *trainings.workdirs])
+    listed = ledger.versions()
+    for each in listed:
+      each['scores'] = [score for score in known if each['version'].startswith(score['version'])]
+      each['command'] = shlex.join(['noisyjax', *trainings.command(each['version'])])
+    return JSONResponse(listed)
 
   def difference(request: Request) -> Response:
     try:
@@ -129,8 +179,11 @@ def made(
     Route('/thumb/{key}/{place:int}', lambda request: picture(request, small.read)),
     Route('/api/columns', columns),
     Route('/api/changes', changes),
+    Route('/api/settings', lambda request: JSONResponse(settings.read(ledger.table.facts['first']))),
+    Route('/api/answers', answered),
     Route('/api/row/{place:int}', row),
-    Route('/api/versions', lambda request: JSONResponse(ledger.versions())),
+    Route('/api/versions', versions),
+    Route('/api/training', lambda request: JSONResponse(trainings.told())),
     Route('/api/proposal', lambda request: JSONResponse(ledger.proposal())),
     Route('/api/difference', difference),
     *writes,
@@ -144,68 +197,3 @@ def _named(write: Callable[[Request], Any], name: str) -> Callable[[Request], An
     return await write(request)
 
   return named
-
-
-def _columns(ledger: Ledger, sources: list[Source], places: np.ndarray) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-  """Returns header and arrays of all that the page holds of its rows."""
-  ledger.refresh()
-  head, rows, table = ledger.head(), ledger.table.rows, ledger.table
-  state = {
-    'place': places.astype(np.uint32),
-    'status': rows.status[places].astype(np.uint8),
-    'label': rows.label[places].astype(np.int32),
-    'verified': rows.verified[places].astype(np.int32),
-    'given': rows.given_label[places].astype(np.int32),
-    'weight': rows.weight[places].astype(np.float32),
-  }
-  state['status'][~np.isin(places, ledger.shown())] = GONE
-  told, arrays = [], dict(state)
-  for name, values in packing.texts(rows.name[places].tolist()).items():
-    arrays[f'name {name}'] = values
-  for source in sources:
-    for column in source.columns:
-      key = f'evidence {len(told)}'
-      arrays[key] = column.values
-      told.append({'key': key, **{name: getattr(column, name) for name in ('name', 'source', 'kind', 'basis')}})
-  header = {
-    **head,
-    'table': table.folder.resolve().name,
-    'folder': str(table.folder),
-    'branch': table.branch,
-    'author': ledger.author,
-    'read_only': ledger.read_only,
-    'key': table.facts['first'][:12],
-    'classes': table.classes,
-    'statuses': list(STATUSES),
-    'hidden': len(rows) - len(places),
-    'decided': [list(row) for row in ledger.decided()],
-    'columns': told,
-    'runs': [{'name': s.name, 'version': s.version, 'stale': s.stale} for s in sources],
-  }
-  return header, arrays
-
-
-def _decisions(content: Mapping[str, Any], classes: list[str]) -> list[tuple[int, Decision]]:
-  """Returns place and decision of a request's "action", "rows" and, for the action "label", "labels" (class numbers).
-
-  Raises:
-    UserError: the request is malformed.
-  """
-  action, rows, reason = content.get('action'), content.get('rows'), content.get('reason', '')
-  if action not in ACTIONS or not isinstance(rows, list) or not rows or not isinstance(reason, str):
-    raise UserError(f'the request has no rows, or no action; expected one of {", ".join(ACTIONS)}.')
-  labels = content.get('labels') if action == 'label' else [0] * len(rows)
-  if not isinstance(labels, list) or len(labels) != len(rows):
-    raise UserError('the request has not one label for each row.')
-  out = []
-  for place, label in zip(map(_whole, rows), map(_whole, labels)):
-    if not 0 <= label < len(classes):
-      raise UserError(f'label: found {label}; expected a class, 0 to {len(classes) - 1}.')
-    out.append((place, Decision('', action, classes[label] if action == 'label' else '', reason=reason[:1000])))
-  return out
-
-
-def _whole(value: Any) -> int:
-  if type(value) is not int:
-    raise UserError('the request holds something else where a whole number is expected.')
-  return value

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from noisyjax.review import round_evidence
+from noisyjax.review import proposals, round_evidence
 from noisyjax.system import formats, storage
 from noisyjax.system.errors import UserError
 from noisyjax.tables import edits, store, versions
@@ -22,6 +22,7 @@ _LEFT_OUT = {'row', 'split', 'given', 'given_label', 'verified', 'status', 'weig
 _TRUTH = {'true', 'truth', 'true_label'}  # no file here should hold them; if one does, they are not shown
 _CLASSES = ('predicted', 'second', 'suggested', 'label', 'oof_predicted', 'oof_second', 'knn_label')
 _OUT_OF_FOLD = ('oof_', 'quality_', 'issue_')
+_KINDS = ('exact', 'hash', 'embedding')  # of duplicates, the closest first
 _EMBEDDING = ('knn_', 'outlier', 'duplicate_', 'cluster', 'density_', 'pca_', 'map_')
 _TOLD = ('oof_predicted', 'predicted', 'oof_confidence', 'oof_loss', 'confidence', 'loss', 'knn_agreement', 'aum')
 
@@ -51,13 +52,11 @@ class Source(NamedTuple):
   Attributes:
     name: name of the run.
     version: version of the table that the run was trained on; '' = not known.
-    stale: rows that changed between that version and the one shown; -1 = not known.
     columns: its columns.
   """
 
   name: str
   version: str
-  stale: int
   columns: list[Column]
 
 
@@ -80,16 +79,18 @@ def read(workdirs: Sequence[Path], table: store.Table, places: np.ndarray) -> li
       version, trained, found = round_evidence.columns(path, table.rows)
       columns = {column.name: column for column in _typed(found, name, places, trained)}
     elif not any(path.exists() for path in paths):
+      if (workdir / proposals.FILE).exists():
+        continue
       raise UserError(
-        f'{workdir}: has no samples.parquet, analysis/*.parquet or evidence.parquet; expected the folder of a run, or '
-        'of a round of the loop.'
+        f'{workdir}: has no samples.parquet, analysis/*.parquet, evidence.parquet or {proposals.FILE}; expected the '
+        'folder of a run, of a round of the loop, or of proposals.'
       )
     for path in (path for path in paths if path.exists()):
       for column in _columns(path, name, table.rows, places):
         columns.setdefault(column.name, column)
     if not columns:
       raise UserError(f'{workdir}: none of its rows is in {table.folder}; expected a run on the images of the table.')
-    out.append(Source(name, version, _stale(table, version), list(columns.values())))
+    out.append(Source(name, version, list(columns.values())))
   return out
 
 
@@ -114,8 +115,10 @@ def _typed(found: Mapping[str, np.ndarray], source: str, at: np.ndarray, trained
   """
   there = at >= 0
   for name, values in found.items():
-    if name in _LEFT_OUT | _TRUTH or values.dtype.kind not in 'biufO':
+    if name in _LEFT_OUT | _TRUTH or (values.dtype.kind not in 'biufO' and name != 'duplicate_kind'):
       continue
+    if name == 'duplicate_kind':
+      values = _kinds(values)
     numbers = np.array(values, np.float64)  # None, where a bool is not known, becomes NaN
     kind = 'class' if name in _CLASSES else 'number'
     out = np.full(len(at), np.nan)
@@ -124,6 +127,11 @@ def _typed(found: Mapping[str, np.ndarray], source: str, at: np.ndarray, trained
       continue
     typed = np.nan_to_num(out, nan=-1).astype(np.int32) if kind == 'class' else out.astype(np.float32)
     yield Column(name, source, kind, _basis(name, trained), typed)
+
+
+def _kinds(values: np.ndarray) -> np.ndarray:
+  """Returns kinds of duplicates as numbers, in the order of `_KINDS`; NaN = no duplicate."""
+  return np.array([_KINDS.index(kind) if kind in _KINDS else np.nan for kind in values.tolist()])
 
 
 def _basis(name: str, trained: bool) -> str:
@@ -152,7 +160,8 @@ def _version(workdir: Path) -> str:
   return data.get('table', {}).get('version', '')
 
 
-def _stale(table: store.Table, version: str) -> int:
+def stale(table: store.Table, version: str) -> int:
+  """Returns how many rows changed between a version of the table and the open one; -1 = not known."""
   if version == table.version.name:
     return 0
   if not version or version not in versions.names(table.folder):

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from noisyjax.review import curate
 from noisyjax.review.undo_stack import stacks
 from noisyjax.system.errors import UserError
 from noisyjax.tables import compare, edits as edits_, history, store, versions
 from noisyjax.tables.decisions import Decision
-from noisyjax.tables.rows import TRAIN, Rows
+from noisyjax.tables.rows import TRAIN, VAL, Rows
 
 GONE = 255  # as a status: a row that no longer trains, which the page does not show
 SHOWN = 300  # maximum number of rows of a difference
@@ -40,15 +41,18 @@ class Row(NamedTuple):
 
 
 class Ledger:
-  """A branch of a label table. Only rows that train are shown or changed: never those that validate or test.
+  """A branch of a label table. Only rows that train are shown or changed: never those that test, and those that
+  validate only while they are curated.
 
   Attributes:
     author: "person:NAME", who decides on this page.
     read_only: whether decisions are refused.
+    curates: whether a label makes a row validate, see `curate`.
   """
 
-  def __init__(self, folder: Path, branch: str, author: str, read_only: bool = False) -> None:
-    self.author, self.read_only = author, read_only
+  def __init__(self, folder: Path, branch: str, author: str, read_only: bool = False, curates: bool = False) -> None:
+    self.author, self.read_only, self.curates = author, read_only, curates
+    self._splits = (TRAIN, VAL) if curates else (TRAIN,)
     self._table = store.Table(folder, branch)
     self._lock = threading.RLock()
 
@@ -66,7 +70,7 @@ class Ledger:
 
   def shown(self) -> np.ndarray:
     """Returns the places of the rows that the page shows, int64 [n]."""
-    return np.flatnonzero(self._table.rows.split == TRAIN)
+    return np.flatnonzero(np.isin(self._table.rows.split, self._splits))
 
   def head(self) -> dict[str, Any]:
     """Returns the version, the number of journal entries read, and what waits for a commit, undo and redo."""
@@ -98,8 +102,15 @@ class Ledger:
       rows = [] if moved else self._rows(self._touched(entries[seq:]))
       return {**head, 'moved': moved, 'rows': [list(row) for row in rows]}
 
-  def decide(self, decisions: Sequence[tuple[int, Decision]], since: str) -> None:
+  def decide(self, decisions: Sequence[tuple[int, Decision]], since: str, by: str = '', **facts: Any) -> None:
     """Records decisions on rows given by their places; they are on the disk when this returns.
+
+    Args:
+      decisions: place and decision.
+      since: the version that the page showed.
+      by: "rule:NAME" where the author takes over decisions of a rule without a look at each row; they stay the
+        rule's, so that nothing counts as checked. '' = the author's own.
+      facts: further entries of the journal's line.
 
     Raises:
       UserError: a row does not train, changed after the version `since`, or a decision is not allowed.
@@ -109,10 +120,14 @@ class Ledger:
       self.refresh()
       rows = self._table.rows
       for place, _ in decisions:
-        if not 0 <= place < len(rows) or rows.split[place] != TRAIN:
+        if not 0 <= place < len(rows) or rows.split[place] not in self._splits:
           raise UserError(f'row {place}: is no training row of this table.')
       made = [decision._replace(id=str(rows.id[place])) for place, decision in decisions]
-      self._table.decide(self.author, made, store.resolve(self._table.folder, since))
+      if self.curates:
+        made = [curate.meant(decision, int(rows.split[place])) for decision, (place, _) in zip(made, decisions)]
+      if by:
+        facts['accepted_by'] = self.author
+      self._table.decide(by or self.author, made, store.resolve(self._table.folder, since), **facts)
 
   def undo(self) -> list[int]:
     """Takes back the author's last decisions and returns the places of their rows."""
@@ -128,6 +143,15 @@ class Ledger:
       self._may_write()
       self.refresh()
       return self._table.commit(message, self.author).name
+
+  def revert(self, version: str) -> str:
+    """Makes a version with the rows of an older one and returns its name; raises as `store.Table.replace` does."""
+    with self._lock:
+      self._may_write()
+      self.refresh()
+      old = versions.read(self._table.folder, store.resolve(self._table.folder, version))
+      message = f'back to {old.name[: versions.SHORT]}'
+      return self._table.replace(old.rows, 'revert', message, self.author, reverted_to=old.name).name
 
   def proposal(self) -> dict[str, Any]:
     """Returns what a commit would change: counts by action and class pair, and the reason why it is refused."""
@@ -208,9 +232,9 @@ class Ledger:
     rows: Rows = self._table.rows
     pending, out = self._table.pending(), []
     for place in sorted(places):
-      if rows.split[place] != TRAIN:
+      if rows.split[place] not in self._splits:
         continue
       state, by, contested = pending.standing(rows, place, self.author, self._table.classes)
-      status = state.status if state.split == TRAIN else GONE
+      status = state.status if state.split in self._splits else GONE
       out.append(Row(place, status, state.label, state.verified, state.weight, by, contested))
     return out

@@ -1,4 +1,7 @@
-"""Undo and redo of one author. The journal is the stack, so that it survives a reload, a restart and a crash."""
+"""Undo and redo of one author. The journal is the stack, so that it survives a reload, a restart and a crash.
+
+Decisions of a rule that the author took over belong to the author, too.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +22,7 @@ def stacks(entries: Sequence[dict[str, Any]], author: str) -> tuple[list[str], l
   decision = {}  # hash of an undo → hash of the decisions that it took back
   for entry in entries:
     if entry['kind'] == 'decide':
-      if entry['author'] == author:
+      if author in (entry['author'], entry.get('accepted_by')):
         undo.append(entry['hash'])
         redo.clear()
     elif entry['of'] in undo:

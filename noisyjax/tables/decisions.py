@@ -140,6 +140,10 @@ def _restore(state: State, decision: Decision, author: str, given: int, classes:
   return State(state.split, LABELED if given >= 0 else UNLABELED, given, -1, 1.0)
 
 
+def _keep(state: State, *_: object) -> State:
+  return state
+
+
 def _reweight(state: State, decision: Decision, *_: object) -> State:
   if state.status in (DROPPED, HELD):
     raise UserError('weight: the row is dropped or held; expected one that is used (restore it first)')
@@ -163,6 +167,7 @@ ACTIONS: dict[str, Callable[..., State]] = {
   'hold': _hold,  # set aside until someone decides
   'drop': _drop,  # out of the data
   'restore': _restore,  # as the source gave it
+  'keep': _keep,  # as it is now: a person rejects what a rule proposes
   'weight': _reweight,
   'curate': _curate,  # labeled by a person, to validate
 }

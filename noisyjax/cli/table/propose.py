@@ -52,6 +52,7 @@ def run(values: FlagValues) -> None:
   if count:
     branch = '' if table.branch == store.MAIN else f' --branch={table.branch}'
     say(f'table decide --table={table.folder}{branch} --from={folder / "proposals.csv"}')
+    say(f'or on a page: review --table={table.folder}{branch} --workdir={folder}')
 
 
 def _of_rule(values: FlagValues, table: store.Table, folder: Path) -> int:

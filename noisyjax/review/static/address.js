@@ -11,8 +11,9 @@ export function written(model, tab) {
   const f = model.filter;
   const out = new URLSearchParams();
   const put = (key, value) => value && out.set(key, value);
-  put('tab', tab === 'grid' ? '' : tab);
+  put('tab', tab);
   put('q', f.text);
+  put('rule', f.rule);
   put('label', f.labels && (list(f.labels) || 'none'));
   put('suggested', f.suggested && (list(f.suggested) || 'none'));
   put('status', f.statuses && (list(f.statuses) || 'none'));
@@ -35,10 +36,11 @@ export function read(hash) {
   };
   const filter = noFilter();
   filter.text = found.get('q') ?? '';
+  filter.rule = found.get('rule') ?? '';
   filter.labels = set('label');
   filter.suggested = set('suggested');
   filter.statuses = set('status');
-  filter.decided = ['undecided', 'decided'].includes(found.get('decided')) ? found.get('decided') : 'all';
+  filter.decided = ['undecided', 'decided', 'contested'].includes(found.get('decided')) ? found.get('decided') : 'all';
   filter.issues = found.has('issues');
   for (const [key, value] of found) {
     if (key.startsWith('range.')) {
@@ -55,7 +57,7 @@ export function read(hash) {
   }
   const sort = found.get('sort') ?? '';
   return {
-    tab: found.get('tab') ?? 'grid',
+    tab: found.get('tab') ?? '',
     filter,
     sort: { key: sort.slice(1), down: sort.startsWith('-') },
     all: found.has('all'),

@@ -35,7 +35,7 @@ export class Card {
 
   drawFacts(i) {
     const { model } = this;
-    const suggested = model.suggested(i);
+    const suggested = model.predicted?.values[i] ?? -1;
     const chip = (c, text) => {
       const mark = h('span', { class: 'swatch', 'aria-hidden': 'true' });
       mark.style.background = ofClass(c);
@@ -47,10 +47,14 @@ export class Card {
       ...line('as delivered', chip(model.given[i], model.className(model.given[i]))),
       ...line('checked', model.verified[i] < 0 ? 'by nobody' : chip(model.verified[i], model.className(model.verified[i]))),
     ];
-    if (model.suggestion) facts.push(...line(model.suggestion.title, suggested < 0 ? '–' : chip(suggested, model.className(suggested))));
+    if (model.predicted) facts.push(...line(model.predicted.title, suggested < 0 ? '–' : chip(suggested, model.className(suggested))));
+    for (const rule of model.rules) {
+      const text = model.proposal(rule, i);
+      if (text) facts.push(...line(rule.title, [chip(rule.values[i], text), `, score ${short(rule.score.values[i])}`]));
+    }
     if (model.contested.has(i)) facts.push(...line('authors', h('strong', {}, 'disagree on this row')));
     const groups = new Map();
-    for (const column of model.columns) {
+    for (const column of model.columns.filter((c) => c.basis !== 'proposal')) {
       const key = `${column.source}: ${column.basis}`;
       groups.set(key, [...(groups.get(key) ?? []), column]);
     }
@@ -111,7 +115,8 @@ export function dialog(title, content, buttons) {
     { method: 'dialog' },
     h('h2', { id: 'dialog-title' }, title),
     h('div', { class: 'content' }, content),
-    h('menu', {}, buttons.map(([value, text, main]) => h('button', { value, class: main ? 'main' : '', autofocus: main }, text))),
+    // Enter in a text field presses the first button that submits: the main one.
+    h('menu', {}, buttons.map(([value, text, main]) => h('button', main ? { value, class: 'main', autofocus: true } : { type: 'button', onclick: () => root.close(value) }, text))),
   );
   root.replaceChildren(form);
   root.returnValue = '';

@@ -7,15 +7,16 @@ import { NONE, noFilter } from './model.js';
 
 export class Filters {
   constructor(root, model) {
-    Object.assign(this, { root, model });
+    Object.assign(this, { root, model, codes: [] });
     this.text = h('input', { type: 'search', placeholder: 'name contains', 'aria-label': 'Name contains', oninput: () => this.typed() });
-    this.decided = h('select', { 'aria-label': 'Decided since the last commit', onchange: () => model.change({ decided: this.decided.value }) }, [['all', 'decided or not'], ['undecided', 'undecided'], ['decided', 'decided since the last commit']].map(([value, text]) => h('option', { value }, text)));
+    this.decided = h('select', { 'aria-label': 'Decided since the last commit', onchange: () => model.change({ decided: this.decided.value }) }, [['all', 'decided or not'], ['undecided', 'undecided'], ['decided', 'decided since the last commit'], ['contested', 'authors disagree']].map(([value, text]) => h('option', { value }, text)));
+    this.rule = h('select', { 'aria-label': 'Proposed by', hidden: !model.rules.length, onchange: () => model.change({ rule: this.rule.value }) }, [['', 'proposed by a rule or not'], ...model.rules.map((rule) => [rule.title, `proposed by ${rule.title}`])].map(([value, text]) => h('option', { value }, text)));
     this.issues = h('input', { type: 'checkbox', onchange: () => model.change({ issues: this.issues.checked }) });
     this.status = h('fieldset', {});
     this.labels = h('fieldset', {});
     this.clear = h('button', { onclick: () => model.change(noFilter()) }, 'Clear all filters');
     const histograms = h('div', { class: 'histograms' });
-    root.replaceChildren(this.clear, this.text, this.decided, h('label', { class: 'check' }, this.issues, 'suggestion differs from the label'), this.status, this.labels, histograms);
+    root.replaceChildren(this.clear, this.text, this.decided, this.rule, h('label', { class: 'check' }, this.issues, 'suggestion differs from the label'), this.status, this.labels, histograms);
     new Histograms(histograms, model);
     for (const name of ['view', 'rows']) model.addEventListener(name, () => this.draw());
     this.draw();
@@ -31,6 +32,7 @@ export class Filters {
     const f = model.filter;
     if (document.activeElement !== this.text) this.text.value = f.text;
     this.decided.value = f.decided;
+    this.rule.value = f.rule;
     this.issues.checked = f.issues;
     this.clear.disabled = !model.filtered;
     const count = (values, size) => {
@@ -48,7 +50,7 @@ export class Filters {
 
   list(root, title, key, options, colours = false) {
     const { model } = this;
-    const state = JSON.stringify([options, model.filter[key] && [...model.filter[key]]]);
+    const state = JSON.stringify([options, this.codes, model.filter[key] && [...model.filter[key]]]);
     if (root.state === state) return;
     root.state = state;
     const held = root.contains(document.activeElement) ? document.activeElement.value : null;
@@ -56,7 +58,7 @@ export class Filters {
       const box = h('input', { type: 'checkbox', value, checked: model.filter[key]?.has(value) ?? false, onchange: () => this.toggle(key, value) });
       const swatch = h('span', { class: 'swatch', 'aria-hidden': 'true' });
       if (colours) swatch.style.background = ofClass(value);
-      return h('label', { class: 'check' }, box, colours ? swatch : '', h('span', { class: 'grow' }, text), h('span', { class: 'count' }, n.toLocaleString('en')));
+      return h('label', { class: 'check' }, box, colours ? swatch : '', h('span', { class: 'grow' }, text, colours && this.codes[value] ? h('kbd', { title: 'Type it with Shift to set this class' }, this.codes[value]) : ''), h('span', { class: 'count' }, n.toLocaleString('en')));
     });
     root.replaceChildren(h('legend', {}, title), ...boxes);
     if (held !== null) root.querySelector(`input[value="${held}"]`)?.focus();

@@ -8,9 +8,13 @@ const CAPTION = 34;
 const LINE = 76;
 
 export class Grid {
-  /** @param {'tiles' | 'list'} kind  @param {(action: string, i: number) => void} act */
-  constructor(root, model, kind, act = () => {}) {
-    Object.assign(this, { root, model, kind, act, size: 96, tiles: new Map(), frame: 0, anchor: undefined });
+  /**
+   * @param {'tiles' | 'list'} kind
+   * @param {(action: string, i: number) => void} act
+   * @param {string[][]} buttons of a line: action and text
+   */
+  constructor(root, model, kind, act = () => {}, buttons = []) {
+    Object.assign(this, { root, model, kind, act, buttons, size: 96, tiles: new Map(), frame: 0, anchor: undefined });
     this.space = h('div', { class: 'space', role: 'presentation' });
     this.empty = h('p', { class: 'empty', hidden: true }, 'No row passes the filters.');
     root.append(this.space, this.empty);
@@ -118,14 +122,20 @@ export class Grid {
     const { model } = this;
     const tile = h('div', { class: 'line', role: 'option' });
     tile.caption = h('div', { class: 'change' });
-    const chips = model.measures.slice(0, 4).map((column) => h('span', { class: 'chip' }, `${column.title} ${short(column.values[i])}`));
+    const { rule } = model;
+    const chip = (text) => h('span', { class: 'chip' }, text);
+    const others = model.rules.filter((other) => other !== rule && model.proposal(other, i));
+    const chips = [
+      rule ? chip(`${rule.title} ${short(rule.score.values[i])}`) : '',
+      ...others.map((other) => chip(`${other.title}: ${model.proposal(other, i)}`)),
+      ...model.evidence.slice(0, 4).map((column) => chip(`${column.title} ${short(column.values[i])}`)),
+    ];
     tile.append(
       h('span', { class: 'rank' }, String(model.position(i) + 1)),
       (tile.picture = this.image(i)),
       h('span', { class: 'badge', 'aria-hidden': 'true' }),
       h('div', { class: 'about' }, tile.caption, h('div', { class: 'name' }, model.name(i)), h('div', { class: 'chips' }, chips)),
-      h('button', { 'data-act': 'accept', tabindex: -1 }, 'Accept'),
-      h('button', { 'data-act': 'keep', tabindex: -1 }, 'Label is right'),
+      ...this.buttons.map(([action, text]) => h('button', { 'data-act': action, tabindex: -1 }, text)),
     );
     return tile;
   }
@@ -140,10 +150,11 @@ export class Grid {
     if (String(state) === tile.state) return;
     tile.state = String(state);
     const text = model.labelText(i);
-    const differs = suggested >= 0 && suggested !== model.label[i];
+    const proposal = model.rule ? model.proposal(model.rule, i) : suggested >= 0 && suggested !== model.label[i] ? model.classes[suggested] : '';
+    const differs = proposal && !(model.rule && decided);
     tile.caption.replaceChildren(
       h('span', { class: 'label' }, text),
-      differs ? h('span', { class: 'suggestion' }, `${this.kind === 'list' ? ' → ' : '? '}${model.classes[suggested]}`) : '',
+      differs ? h('span', { class: 'suggestion' }, `${this.kind === 'list' ? ' → ' : '? '}${proposal}`) : '',
     );
     tile.style.setProperty('--class', ofClass(model.label[i]));
     tile.classList.toggle('selected', model.isSelected(i));
@@ -152,7 +163,7 @@ export class Grid {
     tile.classList.toggle('away', model.status[i] > 1);
     tile.querySelector('.badge').textContent = model.contested.has(i) ? '≠' : decided ? '✓' : '';
     tile.setAttribute('aria-selected', model.isSelected(i));
-    const words = [model.name(i), `label ${text}`, differs && `suggestion ${model.classes[suggested]}`, decided && 'decided'];
+    const words = [model.name(i), `label ${text}`, differs && `suggestion ${proposal}`, decided && 'decided'];
     tile.setAttribute('aria-label', words.filter(Boolean).join(', '));
   }
 

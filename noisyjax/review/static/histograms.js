@@ -9,7 +9,7 @@ const HEIGHT = 44;
 export class Histograms {
   constructor(root, model) {
     Object.assign(this, { root, model, charts: [], frame: 0 });
-    for (const name of ['view', 'rows']) model.addEventListener(name, () => this.later());
+    model.addEventListener('view', () => this.later()); // decisions change no number of the evidence
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.later());
     this.build();
   }

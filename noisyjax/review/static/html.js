@@ -25,6 +25,13 @@ export function short(value) {
 /** Returns "1 row", "2 rows". */
 export const rows = (count) => `${count.toLocaleString('en')} ${count === 1 ? 'row' : 'rows'}`;
 
+/** Returns a share as a bar: its interval, and a mark where the share is. */
+export function bar(share, low, high) {
+  const root = h('span', { class: 'bar', 'aria-hidden': 'true' }, h('span', { class: 'within' }), h('span', { class: 'at' }));
+  for (const [name, value] of Object.entries({ share, low, high })) root.style.setProperty(`--${name}`, value);
+  return root;
+}
+
 /** Returns a mark for evidence of networks that were trained on the rows; null for other evidence. */
 export const basisMark = (column) =>
   column.basis === 'in-sample' ? h('span', { class: 'mark', title: 'In-sample: networks that were trained on this row and its label made these numbers; they tend to agree with it.' }, 'in-sample') : null;

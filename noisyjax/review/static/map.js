@@ -19,7 +19,7 @@ export class Map2D {
     const titles = model.numbers.map((column) => column.title);
     [this.x, this.y] = pair;
     this.colour = 'label';
-    const colours = ['label', 'suggestion', 'label ≠ suggestion', 'decided', ...titles];
+    const colours = ['label', 'suggestion', 'label ≠ suggestion', 'decided', 'density', ...titles];
     const again = (key) => (value) => {
       this[key] = value;
       if (key !== 'colour') this.view = null;
@@ -72,9 +72,32 @@ export class Map2D {
     if (this.colour === 'suggestion') return (i) => ofClass(model.suggested(i));
     if (this.colour === 'label ≠ suggestion') return (i) => (model.isIssue(i) ? '#d55e00' : '#56b4e9');
     if (this.colour === 'decided') return (i) => (model.by.has(i) ? '#d55e00' : '#9a9a9a');
-    const { values } = model.column(this.colour);
+    const values = this.colour === 'density' ? this.density() : model.column(this.colour).values;
     this.scale = scale(values);
     return (i) => this.scale.of(values[i]);
+  }
+
+  /** How many rows in the filters lie near each row, as a logarithm; on the part of the plane that is shown. */
+  density() {
+    const { model } = this;
+    const [xs, ys] = this.axes;
+    const { x0, y0, x1, y1 } = this.view;
+    const [across, down] = [160, 100];
+    const cell = (i) => {
+      const [x, y] = [Math.floor((across * (xs[i] - x0)) / (x1 - x0)), Math.floor((down * (ys[i] - y0)) / (y1 - y0))];
+      return x >= 0 && y >= 0 && x < across && y < down ? y * across + x : -1;
+    };
+    const counts = new Float32Array(across * down);
+    for (const i of model.view) if (cell(i) >= 0) counts[cell(i)]++;
+    const near = (c) => {
+      let sum = 0;
+      for (const at of [c - across - 1, c - across, c - across + 1, c - 1, c, c + 1, c + across - 1, c + across, c + across + 1]) sum += counts[at] ?? 0;
+      return Math.log2(sum);
+    };
+    const smooth = counts.map((n, c) => (n ? near(c) : NaN));
+    const out = new Float32Array(model.n).fill(NaN);
+    for (const i of model.view) out[i] = smooth[cell(i)] ?? NaN;
+    return out;
   }
 
   draw() {
@@ -170,7 +193,7 @@ export class Map2D {
       });
     } else if (this.colour === 'label ≠ suggestion') parts = [h('span', { class: 'item' }, swatch('#d55e00'), 'differ'), h('span', { class: 'item' }, swatch('#56b4e9'), 'agree')];
     else if (this.colour === 'decided') parts = [h('span', { class: 'item' }, swatch('#d55e00'), 'decided'), h('span', { class: 'item' }, swatch(UNLABELED), 'undecided')];
-    else parts = [short(this.scale.low), ...this.scale.colours.map(swatch), short(this.scale.high)].map((part) => h('span', { class: 'item' }, part));
+    else parts = [this.colour === 'density' ? 'sparse' : short(this.scale.low), ...this.scale.colours.map(swatch), this.colour === 'density' ? 'dense' : short(this.scale.high)].map((part) => h('span', { class: 'item' }, part));
     const content = parts.map((p) => p.outerHTML).join();
     if (content === this.drawn) return; // keeps the focus of the keyboard
     this.drawn = content;

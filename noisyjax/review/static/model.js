@@ -6,9 +6,10 @@ import { inside } from './lasso.js';
 
 export const GONE = 255;
 export const NONE = -1;
+export const NOTHING = 255; // as an action: a rule proposes nothing for the row
 const NAMES = new TextDecoder();
 const SUGGESTED = ['oof_predicted', 'suggested', 'predicted'];
-const COORDINATES = ['map_x', 'map_y', 'pca_x', 'pca_y']; // for the map alone
+const UNMEASURED = ['map_x', 'map_y', 'pca_x', 'pca_y', 'duplicate_group', 'duplicate_kind', 'duplicate_crosses', 'duplicate_conflict', 'cluster', 'density_cluster']; // for panels of their own
 // Columns by which issues are ranked, the first that there is, and whether high values come first.
 const DOUBT = [['quality_normalized_margin', false], ['oof_loss', true], ['score', true], ['loss', true], ['mean_loss', true]];
 // Columns that are shown first.
@@ -16,6 +17,7 @@ const FIRST = ['oof_confidence', 'oof_loss', 'confidence', 'loss', 'margin', 'kn
 
 export const noFilter = () => ({
   text: '',
+  rule: '', // title of a rule: only rows that it proposes to change
   labels: null, // Set of classes, NONE = no label; null = all
   suggested: null,
   statuses: null,
@@ -58,14 +60,33 @@ export class Model extends EventTarget {
       title: times.get(column.name) > 1 ? `${column.name} (${column.source})` : column.name,
       values: arrays[column.key],
     }));
+    this.rules = head.rules.map((rule) => proposed(rule, arrays, this.rowOf, this.n, head.actions, times));
+    this.columns.push(...this.rules.map((rule) => rule.score));
     this.numbers = this.columns.filter((column) => column.kind === 'number' && varies(column.values));
     const rank = (column) => (FIRST.includes(column.name) ? FIRST.indexOf(column.name) : FIRST.length);
-    this.measures = this.numbers.filter((column) => !COORDINATES.includes(column.name)).sort((a, b) => rank(a) - rank(b));
+    this.measures = this.numbers.filter((column) => !UNMEASURED.includes(column.name)).sort((a, b) => rank(a) - rank(b));
+    this.evidence = this.measures.filter((column) => !this.rules.some((rule) => rule.score === column));
     const named = (names, columns) => names.flatMap((name) => columns.filter((column) => column.name === name))[0];
     const classes = this.columns.filter((column) => column.kind === 'class');
-    this.suggestion = named(SUGGESTED, classes) ?? null;
+    this.predicted = named(SUGGESTED, classes) ?? null;
     const doubt = DOUBT.find(([name]) => named([name], this.numbers));
     this.doubt = doubt ? { key: named([doubt[0]], this.numbers).title, down: doubt[1] } : null;
+  }
+
+  /** The rule whose proposals are looked at; undefined = none. */
+  get rule() {
+    return this.filter?.rule ? this.rules.find((rule) => rule.title === this.filter.rule) : undefined;
+  }
+
+  /** What suggests a class: the rule that is looked at, or else a prediction; null = nothing. */
+  get suggestion() {
+    return this.rule ?? this.predicted;
+  }
+
+  /** What a rule proposes for a row, as text; '' = nothing. */
+  proposal(rule, i) {
+    if (!rule || rule.action[i] === NOTHING) return '';
+    return rule.values[i] >= 0 ? this.classes[rule.values[i]] : rule.actions[rule.action[i]] || 'asks you';
   }
 
   column = (title) => this.columns.find((column) => column.title === title);
@@ -126,18 +147,21 @@ export class Model extends EventTarget {
 
   get filtered() {
     const f = this.filter;
-    const sets = f.labels || f.suggested || f.statuses || f.issues || f.decided !== 'all';
+    const sets = f.rule || f.labels || f.suggested || f.statuses || f.issues || f.decided !== 'all';
     return Boolean(f.text || sets || f.ranges.size || f.regions.length);
   }
 
   /** Returns a function row → whether it passes the filters, but for the range of `except`. */
   passes(except = '') {
+    const { rule } = this;
     const { text, labels, suggested, statuses, decided, issues, ranges, regions } = this.filter;
     const tests = [(i) => this.status[i] !== GONE];
+    if (rule) tests.push((i) => rule.action[i] !== NOTHING);
     if (labels) tests.push((i) => labels.has(this.label[i]));
     if (suggested) tests.push((i) => suggested.has(this.suggested(i)));
     if (statuses) tests.push((i) => statuses.has(this.status[i]));
-    if (decided !== 'all') tests.push((i) => this.by.has(i) === (decided === 'decided'));
+    if (decided === 'contested') tests.push((i) => this.contested.has(i));
+    else if (decided !== 'all') tests.push((i) => this.by.has(i) === (decided === 'decided'));
     if (issues) tests.push(this.isIssue);
     for (const [title, [low, high]] of ranges) {
       const values = this.column(title)?.values;
@@ -170,7 +194,7 @@ export class Model extends EventTarget {
     let count = 0;
     for (let i = 0; i < this.n; i++) if (passes(i)) view[count++] = i;
     this.view = view.slice(0, count);
-    const values = this.sort.key === 'label' ? this.label : this.column(this.sort.key)?.values;
+    const values = this.sort.key === 'label' ? this.label : this.sort.key === 'random' ? this.random : this.column(this.sort.key)?.values;
     if (values) {
       const sign = this.sort.down ? -1 : 1;
       const at = (i) => (Number.isNaN(values[i]) ? Infinity : sign * values[i]); // unknown last
@@ -181,6 +205,11 @@ export class Model extends EventTarget {
     this.emit('view');
     this.emit('selection');
     this.emit('focus');
+  }
+
+  /** A number for each row, in no order that means anything, the same at each visit. */
+  get random() {
+    return (this.chance ??= Uint32Array.from(this.place, (place) => Math.imul(place + 1, 2654435761) ^ (Math.imul(place + 1, 2246822519) >>> 13)));
   }
 
   /** Returns how many rows in view no longer pass the filters. */
@@ -244,6 +273,24 @@ export class Model extends EventTarget {
     if (chosen.length) return chosen;
     return this.focus === undefined ? [] : [this.focus];
   }
+}
+
+/** A rule with columns of all rows: `values` (class, NONE), `action` (NOTHING = no proposal) and `score`, a column of its own. */
+function proposed(rule, arrays, rowOf, n, actions, times) {
+  const name = rule.rule.replace('rule:', '');
+  const [values, action, scores] = [new Int32Array(n).fill(NONE), new Uint8Array(n).fill(NOTHING), new Float32Array(n).fill(NaN)];
+  arrays[`${rule.key} place`].forEach((place, k) => {
+    const i = rowOf.get(place);
+    if (i === undefined) return;
+    values[i] = arrays[`${rule.key} label`][k];
+    action[i] = arrays[`${rule.key} action`][k];
+    scores[i] = arrays[`${rule.key} score`][k];
+  });
+  times.set(rule.rule, (times.get(rule.rule) ?? 0) + 1);
+  const title = times.get(rule.rule) > 1 ? `${name} (${rule.source})` : name;
+  const basis = rule.in_sample ? 'in-sample' : 'proposal';
+  const score = { name: `score of ${name}`, title: `score of ${title}`, source: rule.source, kind: 'number', basis: 'proposal', values: scores };
+  return { ...rule, name, title, basis, values, action, actions, score, count: arrays[`${rule.key} place`].length };
 }
 
 function varies(values) {

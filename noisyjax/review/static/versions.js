@@ -1,8 +1,9 @@
 // The versions of the table: what waits to be committed, what each version changed and why, and commit.
 
-import { h, picture, rows } from './html.js';
+import { bar, h, picture, rows } from './html.js';
 import { dialog } from './card.js';
 import { read } from './server.js';
+import { Training } from './training.js';
 
 const day = (time) => time.slice(0, 16).replace('T', ' ');
 const change = (c) => `${c.rows.toLocaleString('en')} ${c.action} ${c.from} → ${c.to}`;
@@ -19,10 +20,20 @@ export async function versions(model, queue, say) {
     waits && !model.head.read_only ? message : '',
   ];
   const shown = h('div', { class: 'difference', 'aria-live': 'polite' });
+  let asked = null; // what a button of a version asked for
+  const close = (what, v) => {
+    asked = { what, v };
+    document.querySelector('dialog').close('asked');
+  };
+  const percent = (value) => `${(100 * value).toFixed(1)}`;
+  const score = (s) => h('div', { class: 'score' }, bar(s.accuracy, s.low, s.high), ` ${s.run}: ${percent(s.accuracy)} % right of ${s.rows.toLocaleString('en')} ${s.of}, 95 % interval ${percent(s.low)}–${percent(s.high)}`);
   const items = list.map((v, k) => {
     const status = Object.entries(v.status).filter(([, n]) => n).map(([name, n]) => `${n.toLocaleString('en')} ${name}`).join(', ');
     const button = v.parents.length ? h('button', { type: 'button', onclick: () => show(v.parents[0], v.version) }, 'Changes') : '';
-    return h('li', {}, h('code', {}, v.version.slice(0, 12)), k ? '' : h('span', { class: 'mark' }, 'now'), ` ${v.message} `, h('div', { class: 'why' }, `${v.author}, ${day(v.time)}: ${status} `, button));
+    const back = k && !model.head.read_only ? h('button', { type: 'button', onclick: () => close('revert', v) }, 'Go back to this') : '';
+    const train = h('button', { type: 'button', onclick: () => close('train', v) }, 'Train on this');
+    const from = v.parents.length > 1 ? ` from ${v.parents.map((parent) => parent.slice(0, 12)).join(', ')}` : '';
+    return h('li', {}, h('code', {}, v.version.slice(0, 12)), k ? '' : h('span', { class: 'mark' }, 'now'), ` ${v.message}${from} `, h('div', { class: 'why' }, `${v.author}, ${day(v.time)}: ${status} `), v.scores.map(score), h('div', { class: 'tools' }, button, train, back));
   });
   const show = async (old, now) => {
     const found = await read(`/api/difference?old=${old}&new=${now}`);
@@ -36,11 +47,34 @@ export async function versions(model, queue, say) {
   };
   const buttons = [['', 'Close', !waits]];
   if (waits && !model.head.read_only) buttons.push(['commit', 'Commit a new version', true]);
-  const value = await dialog('Versions', [first, h('h3', {}, `Branch ${model.head.branch}`), h('ol', { class: 'versions' }, items), shown], buttons);
+  const training = new Training(() => say('The training has ended: see Versions.'));
+  training.follow();
+  const scored = list.some((v) => v.scores.length) ? '' : h('p', { class: 'why' }, 'No run of --workdir was trained on a version of this table: nothing is known of their accuracy.');
+  const value = await dialog('Versions', [first, h('h3', {}, `Branch ${model.head.branch}`), scored, h('ol', { class: 'versions' }, items), training.element, shown], buttons);
+  if (value === 'asked') return asked.what === 'train' ? train(asked.v, model, queue, say) : revert(asked.v, queue, say);
   if (value !== 'commit') return;
   const made = await queue.send('commit', { message: message.value });
   if (!made) return;
   say('Committed.');
   const place = `${model.head.folder}@${made.made.slice(0, 12)}`;
-  await dialog(`Version ${made.made.slice(0, 12)}`, [h('p', {}, 'Train on it by adding this to the command of a run:'), h('pre', {}, `--config.data.table=${place}`)], [['', 'Close', true]]);
+  const next = await dialog(`Version ${made.made.slice(0, 12)}`, [h('p', {}, 'Train on it by adding this to the command of a run:'), h('pre', {}, `--config.data.table=${place}`)], [['versions', 'Versions'], ['', 'Close', true]]);
+  if (next) await versions(model, queue, say);
+}
+
+/** Shows the command that trains on a version, and starts it if asked. */
+async function train(v, model, queue, say) {
+  const can = !v.command.includes('--config=CONFIG') && !model.head.read_only;
+  const text = can ? 'This server can start it; it ends with the server, and the same command goes on later.' : 'Run it in a terminal. The page can start it if a run of the command “train” is among --workdir.';
+  const value = await dialog(`Train on ${v.version.slice(0, 12)}`, [h('pre', {}, v.command), h('p', {}, text)], can ? [['', 'Close'], ['start', 'Start the training', true]] : [['', 'Close', true]]);
+  if (value !== 'start' || !(await queue.send('train', { on: v.version }))) return;
+  say('Training …');
+  await versions(model, queue, say);
+}
+
+async function revert(v, queue, say) {
+  const name = v.version.slice(0, 12);
+  const text = `A new version gets the labels of ${name} (“${v.message}”). No version is lost.`;
+  if (await dialog(`Go back to ${name}`, [h('p', {}, text)], [['', 'Cancel'], ['yes', 'Go back', true]])) {
+    if (await queue.send('revert', { to: v.version })) say(`Back to ${name}.`);
+  }
 }

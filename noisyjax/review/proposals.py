@@ -1,0 +1,108 @@
+"""What rules propose for a person to accept or reject, with each rule's own estimate of its precision.
+
+`table propose` writes proposals.csv and proposals.json; a round of the loop that waits for a person writes
+proposals.csv and rules.json.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from noisyjax.rules.rule import ASK
+from noisyjax.system import formats, storage
+from noisyjax.system.errors import UserError, check_choice
+from noisyjax.tables import store
+from noisyjax.tables.decisions import ACTIONS
+from noisyjax.tables.rows import TRAIN, UNLABELED, Rows
+
+FILE = 'proposals.csv'
+ACTION = [ASK, *ACTIONS]  # what a proposal may ask for; the page knows the actions by their numbers here
+
+
+class Proposals(NamedTuple):
+  """What one rule proposes; columns [p] in the order of the file, the surest first.
+
+  Attributes:
+    rule: "rule:NAME".
+    source: name of the folder.
+    entry: what the rule says of itself, see `rules.apply.Outcome`; {} where that is not known.
+    place: int64, places in the table.
+    action: int64, indices into ACTION.
+    label: int32, the proposed class; -1 = none.
+    score: float32, how sure the rule is.
+  """
+
+  rule: str
+  source: str
+  entry: Mapping[str, Any]
+  place: np.ndarray
+  action: np.ndarray
+  label: np.ndarray
+  score: np.ndarray
+
+  def said(self, at: int, classes: Sequence[str]) -> str:
+    """Returns a proposal as text, such as "label cat"; '' where the rule asks."""
+    label = int(self.label[at])
+    return f'{ACTION[self.action[at]]} {classes[label] if label >= 0 else ""}'.strip()
+
+  def open(self, rows: Rows) -> np.ndarray:
+    """Returns which proposals would change a row that no person checked, bool [p]."""
+    at = self.place
+    editable = (rows.split[at] == TRAIN) & (rows.status[at] <= UNLABELED) & (rows.verified[at] < 0)
+    same = (self.action == ACTION.index('label')) & (self.label == rows.label[at])
+    return editable & ~same
+
+
+def read(workdirs: Sequence[Path], table: store.Table) -> list[Proposals]:
+  """Reads FILE of each folder that holds one.
+
+  Raises:
+    UserError: a file is damaged, names an action or a class that does not exist, or is about other rows.
+  """
+  return [found for folder in workdirs if (folder / FILE).exists() for found in _of_folder(folder, table)]
+
+
+def _of_folder(folder: Path, table: store.Table) -> Iterator[Proposals]:
+  path, classes = folder / FILE, table.classes
+  lines = list(csv.DictReader(io.StringIO(storage.read_text(path), newline='')))
+  if lines and not {'id', 'action', 'label'} <= set(lines[0]):
+    raise UserError(f'{path}: has the columns {", ".join(lines[0])}; expected id, action, label, author and evidence.')
+  place = table.rows.places([line['id'] or '' for line in lines])
+  if lines and (place < 0).all():
+    raise UserError(f'{path}: none of its rows is in {table.folder}; expected proposals about this table.')
+  entries, number = _entries(folder), {name: i for i, name in enumerate(classes)}
+  by_rule: dict[str, list[tuple[int, int, int, float]]] = {}
+  for line, at in zip(lines, place.tolist()):
+    rule = line.get('author') or f'rule:{line.get("reason") or "unknown"}'
+    action, label = line['action'] or ASK, storage.csv_original(line['label'] or '')
+    check_choice(f'{path}: action', action, ACTION)
+    if label:
+      check_choice(f'{path}: label', label, number)
+    if at >= 0:
+      by_rule.setdefault(rule, []).append((at, ACTION.index(action), number.get(label, -1), _score(line)))
+  for rule, found in by_rule.items():
+    place, action, label, score = (np.array(column) for column in zip(*found))
+    entry = entries.get(rule, {})
+    yield Proposals(rule, folder.resolve().name, entry, place, action, label.astype(np.int32), score.astype(np.float32))
+
+
+def _score(line: Mapping[str, str | None]) -> float:
+  try:
+    score = float(line.get('evidence') or 0)
+  except ValueError:
+    return 0.0
+  return score if math.isfinite(score) else 0.0
+
+
+def _entries(folder: Path) -> dict[str, dict[str, Any]]:
+  """Returns author → what the rule says of itself."""
+  if (path := folder / 'proposals.json').exists():
+    return formats.read_json(formats.LABEL_TABLE, path).get('rules', {})
+  if (path := folder / 'rules.json').exists():
+    return {f'rule:{entry["rule"]}': entry for entry in formats.read_json(formats.LOOP, path)['rules']}
+  return {}

@@ -97,6 +97,12 @@ def define_dry_run(values: FlagValues) -> None:
   values['dry_run'].parser = _Timed()
 
 
+def define_engine(values: FlagValues) -> None:
+  """Defines --engine, where the runs of a command are executed."""
+  text = 'Where runs are executed: a file, or a name such as processes:at_once=4; default: in this process.'
+  flags.DEFINE_string('engine', '', text, flag_values=values)
+
+
 def define_images(values: FlagValues, text: str = 'Folder or zip file of images.') -> None:
   """Defines the flags of a command that reads images."""
   flags.DEFINE_string('images', None, text, flag_values=values)

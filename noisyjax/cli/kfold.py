@@ -3,7 +3,15 @@
 from absl import flags
 from absl.flags import FlagValues
 
-from noisyjax.cli.command import Command, define_config, define_rerun, define_workdir, needed
+from noisyjax.cli.command import (
+  Command,
+  define_config,
+  define_dry_run,
+  define_engine,
+  define_rerun,
+  define_workdir,
+  needed,
+)
 from noisyjax.system.log import say
 
 
@@ -11,15 +19,27 @@ def declare(values: FlagValues) -> None:
   define_config(values)
   define_workdir(values, 'Folder of the folds.')
   flags.DEFINE_integer('folds', 5, 'Number of folds.', flag_values=values)
+  define_engine(values)
+  define_dry_run(values)
   define_rerun(values)
 
 
 def run(values: FlagValues) -> None:
   from noisyjax.experiments import kfold
+  from noisyjax.runs.engines import engine, estimate
 
-  say(kfold.kfold(needed(values, 'config'), values.folds, needed(values, 'workdir'), values.rerun)[1], end='')
+  place, config, workdir = engine.load(values.engine), needed(values, 'config'), needed(values, 'workdir')
+  if values.dry_run:
+    say(estimate.text(place, kfold.planned(config, values.folds, workdir), timed=values.dry_run == 'timed'))
+    return
+  say(kfold.kfold(config, values.folds, workdir, values.rerun, place)[1], end='')
 
 
 COMMAND = Command(
-  'kfold', '--config=F --workdir=W --folds=5', 'cross-validation on the training rows', declare, run, resumes=True
+  'kfold',
+  '--config=F --workdir=W --folds=5 [--engine=E]',
+  'cross-validation on the training rows',
+  declare,
+  run,
+  resumes=True,
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 from absl import flags
 from absl.flags import FlagValues
 
-from noisyjax.cli.command import Command, define_config, define_dry_run, define_workdir, needed
+from noisyjax.cli.command import Command, define_config, define_dry_run, define_engine, define_workdir, needed
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import say
 
@@ -20,16 +20,18 @@ def declare(values: FlagValues) -> None:
   text = 'Folder of another loop that ended, whose table the report shows beside.'
   flags.DEFINE_string('beside', '', text, flag_values=values)
   define_dry_run(values)
+  define_engine(values)
 
 
 def run(values: FlagValues) -> None:
   from noisyjax.loop import dry_run, loop, several
   from noisyjax.loop.round import Waits
+  from noisyjax.runs.engines import engine
 
   if values.dry_run:
     say(dry_run.text(needed(values, 'config'), values.loops, timed=values.dry_run == 'timed'))
     return
-  config, workdir = needed(values, 'config'), needed(values, 'workdir')
+  place, config, workdir = engine.load(values.engine), needed(values, 'config'), needed(values, 'workdir')
   if values.loops < 1:
     raise UserError(f'--loops: found {values.loops}; expected 1 or more.')
   if values.loops > 1 and (values.reject or values.beside):
@@ -38,9 +40,9 @@ def run(values: FlagValues) -> None:
     )
   try:
     if values.loops > 1:
-      say(several.several(config, workdir, values.loops), end='')
+      say(several.several(config, workdir, values.loops, place), end='')
       return
-    say(loop.loop(config, workdir, values.reject, values.beside).table, end='')
+    say(loop.loop(config, workdir, values.reject, values.beside, place).table, end='')
     say(f'{Path(workdir) / "report.html"}')
   except Waits as wait:
     say(f'{wait}')
@@ -48,7 +50,7 @@ def run(values: FlagValues) -> None:
 
 COMMAND = Command(
   'loop',
-  '--config=configs/loop/F.py --workdir=W',
+  '--config=configs/loop/F.py --workdir=W [--engine=E]',
   'rounds of training, labels that rules or people fix, and comparison',
   declare,
   run,

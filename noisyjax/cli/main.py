@@ -24,6 +24,7 @@ from noisyjax.cli import (
   sweep,
   table,
   train,
+  work,
 )
 from noisyjax.cli.parse import Call, parse
 from noisyjax.system import version
@@ -46,6 +47,7 @@ _ONE_EACH = (
   review,
   strategies,
   fields,
+  work,
 )
 COMMANDS = (*(m.COMMAND for m in _ONE_EACH), *table.COMMANDS)
 HELP = {'--help', '-help', '-h', '-?', '--helpshort', '--helpfull'}

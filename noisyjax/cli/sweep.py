@@ -5,7 +5,15 @@ from pathlib import Path
 from absl import flags
 from absl.flags import FlagValues
 
-from noisyjax.cli.command import Command, define_config, define_rerun, define_workdir, needed
+from noisyjax.cli.command import (
+  Command,
+  define_config,
+  define_dry_run,
+  define_engine,
+  define_rerun,
+  define_workdir,
+  needed,
+)
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import say
 
@@ -17,16 +25,23 @@ def declare(values: FlagValues) -> None:
   flags.DEFINE_multi_string('grid', [], text, flag_values=values)
   text = 'A file with a function sweep() that yields dicts field → value, or the name of a shipped file.'
   flags.DEFINE_string('sweep', '', text, flag_values=values)
+  define_engine(values)
+  define_dry_run(values)
   define_rerun(values)
 
 
 def run(values: FlagValues) -> None:
   from noisyjax.experiments import grid, sweep
+  from noisyjax.runs.engines import engine, estimate
 
   if bool(values.grid) == bool(values.sweep):
     raise UserError('sweep: expected either --grid=field=value,value,… or --sweep=FILE.')
   points = grid.generated(values.sweep) if values.sweep else list(grid.grid(values.grid))
-  say(sweep.sweep(needed(values, 'config'), points, needed(values, 'workdir'), values.rerun)[1], end='')
+  place, config, workdir = engine.load(values.engine), needed(values, 'config'), needed(values, 'workdir')
+  if values.dry_run:
+    say(estimate.text(place, sweep.jobs(config, points, workdir, values.rerun), timed=values.dry_run == 'timed'))
+    return
+  say(sweep.sweep(config, points, workdir, values.rerun, place)[1], end='')
   say_files(Path(values.workdir))
 
 
@@ -40,7 +55,7 @@ def say_files(folder: Path) -> None:
 
 COMMAND = Command(
   'sweep',
-  '--config=F --workdir=W --grid=field=a,b … | --sweep=configs/sweeps/F.py',
+  '--config=F --workdir=W --grid=field=a,b … | --sweep=configs/sweeps/F.py [--engine=E]',
   'one run for each point, and one table',
   declare,
   run,

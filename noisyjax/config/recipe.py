@@ -5,6 +5,7 @@ Loading a recipe executes the file.
 
 import importlib.machinery
 import importlib.util
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from noisyjax.config import recipe_files
 from noisyjax.config.check import complete
 from noisyjax.config.plugin_fields import adopt
 from noisyjax.system import plugins
-from noisyjax.system.errors import UserError
+from noisyjax.system.errors import UserError, listed
 
 
 def load(text: str) -> ConfigDict:
@@ -40,16 +41,17 @@ def load(text: str) -> ConfigDict:
   return config
 
 
-def run(file: Path, function: str, *arguments: str) -> Any:
+def run(file: Path, function: str, *arguments: Any, **named: Any) -> Any:
   """Executes a Python file, calls a function that it defines, and returns the result; an iterator as a list.
 
   Args:
     file: path of the file.
     function: name of the function.
     *arguments: arguments of the function.
+    **named: arguments of the function, by name.
 
   Raises:
-    UserError: the file or the function raises an exception, or there is no such function.
+    UserError: the file or the function raises an exception, there is no such function, or it has no such argument.
   """
   loader = importlib.machinery.SourceFileLoader(file.stem, str(file))
   spec = importlib.util.spec_from_loader(file.stem, loader)
@@ -58,7 +60,10 @@ def run(file: Path, function: str, *arguments: str) -> Any:
     loader.exec_module(module)
     if not hasattr(module, function):
       raise UserError(f'{file}: has no function {function}(); expected a file that defines it.')
-    found = getattr(module, function)(*arguments)
+    called = getattr(module, function)
+    if unknown := named.keys() - (known := inspect.signature(called).parameters).keys():
+      raise UserError(f'{file}: {function}() has no argument {min(unknown)!r}; it has {listed(known) or "none"}.')
+    found = called(*arguments, **named)
     return list(found) if isinstance(found, Iterator) else found
 
 

@@ -1,4 +1,4 @@
-"""Finds recipes and sweep files: files of the user by path, and files shipped with noisyjax by name.
+"""Finds recipes, sweep files and engines: files of the user by path, and files shipped with noisyjax by name.
 
 In a checkout the shipped files are in `configs/`; an installed package contains them as `noisyjax.recipes`. In both
 cases they import each other as `configs.…`, through a namespace package that this module creates; no package of that
@@ -29,7 +29,9 @@ def names(below: str = '') -> list[str]:
   """Returns the names of the shipped recipes, such as "digits" and "recipes/elr", or of those in the folder `below`."""
   folder = root() / below
   files = (path.relative_to(folder).with_suffix('') for path in folder.rglob('*.py'))
-  recipes = (path for path in files if path.name not in ('__init__', 'common') and path.parts[0] != 'sweeps')
+  recipes = (
+    path for path in files if path.name not in ('__init__', 'common') and path.parts[0] not in ('sweeps', 'engines')
+  )
   return sorted(path.as_posix() for path in recipes)
 
 
@@ -39,7 +41,7 @@ def located(name: str, flag: str, below: str = '') -> Path:
   Args:
     name: path of a file ("mine.py"), or name of a shipped recipe ("digits", "recipes/elr", "configs/digits.py").
     flag: the flag that gave the name, for messages.
-    below: folder of the shipped files in which to look ("sweeps").
+    below: folder of the shipped files in which to look ("sweeps", "engines").
 
   Raises:
     UserError: there is neither such a file nor such a recipe; the message lists similar names.

@@ -10,13 +10,16 @@ from noisyjax.data import prepare, split
 from noisyjax.experiments.outcome import concluded
 from noisyjax.reports import collection, formatting, report
 from noisyjax.reports.tables import Spread, Table
-from noisyjax.runs import identity, launch, run
+from noisyjax.runs import identity, launch, presence, run
+from noisyjax.runs.job import Job
 from noisyjax.system import interrupt, lock, storage
 from noisyjax.system.errors import UserError, listed
 from noisyjax.system.log import log
 
 
-def kfold(config: ConfigDict, k: int, workdir: str, rerun: bool = False) -> tuple[list[dict], str]:
+def kfold(
+  config: ConfigDict, k: int, workdir: str, rerun: bool = False, engine: launch.Engine | None = None
+) -> tuple[list[dict], str]:
   """Runs a k-fold cross-validation over the training rows.
 
   The folds are stratified by label and keep exact duplicates together. A run validates on those rows of its fold that
@@ -28,22 +31,21 @@ def kfold(config: ConfigDict, k: int, workdir: str, rerun: bool = False) -> tupl
     k: number of folds.
     workdir: folder of the cross-validation; fold i runs in its subfolder "fold=i".
     rerun: see `run.run`.
+    engine: executes the runs; None = in this process.
 
   Returns:
     The results of the folds, and a table of their validation accuracies with mean and standard deviation. The table is
     also written to table.md, table.csv and table.tex.
 
   Raises:
-    UserError: an invalid config, or too many folds; once the table is written: folds diverged.
+    UserError: an invalid config, or too many folds; once the table is written: folds failed.
     Stale: the folder holds folds with another config, of other data, or of another division of the data.
   """
-  config = config.copy_and_resolve_references()
-  config.data.val = '@'  # each fold has its own; not empty, because early stopping needs validation rows
-  config = checked(config)
+  config = _own(config)
   folds = _folds(config, k)
   root = Path(workdir)
-  with lock.held(root), interrupt.watched():
-    jobs = [launch.Job(plan_of(_fold_config(config, root / f'fold={i}')), root / f'fold={i}', rerun) for i in range(k)]
+  with lock.held(root), presence.shown(root), interrupt.watched():
+    jobs = [Job(plan_of(_fold_config(config, root / f'fold={i}')), root / f'fold={i}', rerun) for i in range(k)]
     if not rerun:
       _check_division(jobs, folds)
     collection.remember(root, [job.workdir.name for job in jobs], [])
@@ -53,7 +55,22 @@ def kfold(config: ConfigDict, k: int, workdir: str, rerun: bool = False) -> tupl
         storage.write_text(path, text)
     log.info('%d folds; rows held out: %s', k, listed(len(held) for _, held in folds))
     watched = jobs[0].plan.watches_validation
-    return concluded('kfold', 'folds', jobs, launch.launch(jobs), lambda done: table(done, root, watched))
+    results = launch.launch(jobs, engine=engine)
+    return concluded('kfold', 'folds', jobs, results, lambda done: table(done, root, watched))
+
+
+def planned(config: ConfigDict, k: int, workdir: str) -> list[Job]:
+  """Returns runs like those of the folds, for an estimate: their rows validate by a fraction, as no file names them."""
+  config = _own(config)
+  config.data.val = f'{1 / k}'
+  return [Job(plan_of(config), Path(workdir) / f'fold={i}') for i in range(k)]
+
+
+def _own(config: ConfigDict) -> ConfigDict:
+  """Returns the checked config of all folds, with a placeholder for the rows that validate."""
+  config = config.copy_and_resolve_references()
+  config.data.val = '@'  # each fold has its own; not empty, because early stopping needs validation rows
+  return checked(config)
 
 
 def _folds(config: ConfigDict, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -83,7 +100,7 @@ def _fold_config(config: ConfigDict, folder: Path) -> ConfigDict:
   return own
 
 
-def _check_division(jobs: list[launch.Job], folds: list[tuple[np.ndarray, np.ndarray]]) -> None:
+def _check_division(jobs: list[Job], folds: list[tuple[np.ndarray, np.ndarray]]) -> None:
   """Raises Stale for a fold of another division of the data, before anything runs or its files are overwritten."""
   for job, (kept, held) in zip(jobs, folds):
     for path, text in _row_files(job.workdir, kept, held).items():

@@ -1,9 +1,10 @@
-"""From the results of many runs to their table, although some may have diverged."""
+"""From the results of many runs to their table, although some may have failed."""
 
 from collections.abc import Callable, Sequence
 
 from noisyjax.reports.tables import Table
-from noisyjax.runs.launch import Job
+from noisyjax.runs.job import Job
+from noisyjax.runs.launch import Outcome
 from noisyjax.system.errors import Diverged, UserError, listed
 
 
@@ -11,10 +12,10 @@ def concluded(
   command: str,
   unit: str,
   jobs: Sequence[Job],
-  results: Sequence[dict | Diverged],
+  results: Sequence[Outcome],
   write: Callable[[dict[str, dict]], Table | str],
 ) -> tuple[list[dict], str]:
-  """Writes the table of the finished runs; only then raises an error for those that diverged.
+  """Writes the table of the finished runs; only then raises an error for those that failed.
 
   Args:
     command: name of the command, for messages.
@@ -28,18 +29,19 @@ def concluded(
     The results, and the table as text.
 
   Raises:
-    Diverged: no run finished; the error of the first one.
-    UserError: some runs diverged; the message names them and the file of the table.
+    UserError: runs failed: the error of the first one if no run finished, or one that names them and the file of the
+      table.
   """
-  done = {job.workdir.name: found for job, found in zip(jobs, results) if not isinstance(found, Diverged)}
-  failed = {job.workdir.name: found for job, found in zip(jobs, results) if isinstance(found, Diverged)}
+  done = {job.workdir.name: found for job, found in zip(jobs, results) if not isinstance(found, UserError)}
+  failed = {job.workdir.name: found for job, found in zip(jobs, results) if isinstance(found, UserError)}
   first = next(iter(failed.values()), None)
   if first and not done:
     raise first
   text = str(write(done))
   if first:
+    what = 'diverged' if all(isinstance(found, Diverged) for found in failed.values()) else 'failed'
     raise UserError(
-      f'{command}: {len(failed)} of {len(jobs)} {unit} diverged ({listed(failed)}); '
+      f'{command}: {len(failed)} of {len(jobs)} {unit} {what} ({listed(failed)}); '
       f'{jobs[0].workdir.parent / "table.md"} has the others. The first: {first}'
     )
   return list(done.values()), text

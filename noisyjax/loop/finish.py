@@ -23,7 +23,8 @@ from noisyjax.loop.round import Record
 from noisyjax.reports import collection, formatting
 from noisyjax.reports.tables import Cell, Spread, Table
 from noisyjax.runs import launch
-from noisyjax.system.errors import Diverged
+from noisyjax.runs.job import Job
+from noisyjax.system.errors import Diverged, UserError
 from noisyjax.tables.rows import TEST
 
 
@@ -56,12 +57,14 @@ def run(ground: Ground, done: Sequence[Record]) -> list[Final]:
     for seed in range(ground.settings.final):
       own = config.copy_and_resolve_references()
       own.seed = ground.recipe.seed + seed
-      jobs.append(launch.Job(plan_of(own), Path(f'{folder},seed={seed}'), page=False))
-  results = launch.launch(jobs, ground.load)
+      jobs.append(Job(plan_of(own), Path(f'{folder},seed={seed}'), page=False))
+  results = launch.launch(jobs, ground.load, ground.engine)
+  if refused := [found for found in results if isinstance(found, UserError) and not isinstance(found, Diverged)]:
+    raise refused[0]
   out, each = [], ground.settings.final
   for i, (name, number, about, _) in enumerate(planned):
     part = slice(i * each, (i + 1) * each)
-    mine = [found for found in results[part] if not isinstance(found, Diverged)]
+    mine = [found for found in results[part] if not isinstance(found, UserError)]
     out.append(Final(name, number, about, mine, [job.workdir for job in jobs[part]]))
   return out
 

@@ -17,7 +17,7 @@ from noisyjax.data import on_table, prepare
 from noisyjax.data.images import as_images
 from noisyjax.loop import compare, first_version, folds
 from noisyjax.loop.settings import Settings
-from noisyjax.runs import identity, run
+from noisyjax.runs import identity, launch, run
 from noisyjax.system import formats, storage
 from noisyjax.tables import store, versions
 from noisyjax.tables.versions import Version
@@ -43,6 +43,7 @@ class Ground:
     files: files with the row numbers of each fold.
     frozen: int32 [N], frozen labels, see `compare.frozen_labels`.
     loaded: the data set; holds true labels, which only `truth` and the audit of the final runs read.
+    engine: executes the runs; None = in this process.
   """
 
   folder: Path
@@ -56,6 +57,7 @@ class Ground:
   files: list[Path]
   frozen: np.ndarray
   loaded: prepare.Loaded
+  engine: launch.Engine | None = None
 
   @property
   def table(self) -> Path:
@@ -87,7 +89,7 @@ class Ground:
     return out
 
 
-def of(recipe: ConfigDict, settings: Settings, folder: Path) -> Ground:
+def of(recipe: ConfigDict, settings: Settings, folder: Path, engine: launch.Engine | None = None) -> Ground:
   """Makes the table and the folds of a loop, unless they are there.
 
   Raises:
@@ -113,7 +115,7 @@ def of(recipe: ConfigDict, settings: Settings, folder: Path) -> Ground:
     fold_of[place_of[rows]] = number
   files = folds.write(folder / 'folds', parts)
   frozen = compare.frozen_labels(first.rows, settings.folds)
-  return Ground(folder, recipe, settings, plan, first, place_of, fold_of, alike_of, files, frozen, loaded)
+  return Ground(folder, recipe, settings, plan, first, place_of, fold_of, alike_of, files, frozen, loaded, engine)
 
 
 def _named(recipe: ConfigDict, table: str) -> ConfigDict:

@@ -21,6 +21,7 @@ from noisyjax.loop import audit, finish, ground as ground_, page, round as round
 from noisyjax.loop.ground import Ground
 from noisyjax.loop.round import Record
 from noisyjax.reports.tables import Table
+from noisyjax.runs import launch, presence
 from noisyjax.system import formats, interrupt, lock
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
@@ -44,7 +45,13 @@ class Ended(NamedTuple):
   table: Table
 
 
-def loop(config: ConfigDict, workdir: str | Path, reject: bool = False, beside: str = '') -> Ended:
+def loop(
+  config: ConfigDict,
+  workdir: str | Path,
+  reject: bool = False,
+  beside: str = '',
+  engine: launch.Engine | None = None,
+) -> Ended:
   """Runs a loop, or goes on with it.
 
   Args:
@@ -52,6 +59,7 @@ def loop(config: ConfigDict, workdir: str | Path, reject: bool = False, beside: 
     workdir: folder of the loop; made if missing.
     reject: the person takes none of the proposals that wait.
     beside: folder of another loop that ended, whose table the report shows beside this one's; '': none.
+    engine: executes the runs of a round, and the final runs; None = in this process.
 
   Raises:
     Waits: a person has to decide; the same call goes on afterwards.
@@ -65,8 +73,8 @@ def loop(config: ConfigDict, workdir: str | Path, reject: bool = False, beside: 
     raise UserError(f'--reject: loop.decide is {settings.decide!r}, and no proposal waits; expected person.')
   if beside and not (Path(beside) / 'table.md').exists():
     raise UserError(f'--beside: {beside} has no table.md; expected the folder of a loop that ended.')
-  with lock.held(folder), interrupt.watched():
-    ground = ground_.of(recipe, settings, folder)
+  with lock.held(folder), presence.shown(folder), interrupt.watched():
+    ground = ground_.of(recipe, settings, folder, engine)
     done, why = rounds(ground, reject)
     log.info('%s: the loop ended after %d rounds: %s.', folder, len(done), why)
     finals = finish.run(ground, done)

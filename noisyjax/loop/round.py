@@ -18,8 +18,9 @@ from noisyjax.loop.evidence_of import Judge, gathered
 from noisyjax.loop.ground import Ground
 from noisyjax.rules import evidence as evidences
 from noisyjax.runs import launch
+from noisyjax.runs.job import Job
 from noisyjax.system import formats, storage
-from noisyjax.system.errors import Diverged, UserError
+from noisyjax.system.errors import UserError
 from noisyjax.tables import store, versions
 from noisyjax.tables.rows import LABELED, TEST, TRAIN
 from noisyjax.tables.versions import Version
@@ -187,7 +188,7 @@ def trained(ground: Ground, version: str, folder: Path) -> list[Judge]:
   """Trains the networks of a round, each without one fold; finished runs are kept.
 
   Raises:
-    Diverged: a run diverged.
+    UserError: a run failed; Diverged if it diverged.
   """
   settings = ground.settings
   judges, jobs = [], []
@@ -196,11 +197,11 @@ def trained(ground: Ground, version: str, folder: Path) -> list[Judge]:
       config = ground.on(version, test='', hold=f'@{ground.files[fold]}' if fold >= 0 else '')
       config.seed = ground.recipe.seed + seed
       name = f'fold={fold},seed={seed}' if fold >= 0 else f'seed={seed}'
-      jobs.append(launch.Job(plan_of(config), folder / name, page=False))
+      jobs.append(Job(plan_of(config), folder / name, page=False))
       judges.append((fold, seed))
   found = []
-  for job, (fold, seed), result in zip(jobs, judges, launch.launch(jobs, ground.load)):
-    if isinstance(result, Diverged):
+  for job, (fold, seed), result in zip(jobs, judges, launch.launch(jobs, ground.load, ground.engine)):
+    if isinstance(result, UserError):
       raise result
     found.append(Judge(job.workdir, f'{folder.name}/{job.workdir.name}', fold, seed, result))
   return found

@@ -11,16 +11,17 @@ from noisyjax.loop.finish import Final, balanced
 from noisyjax.loop.loop import Ended, loop
 from noisyjax.reports import collection, formatting
 from noisyjax.reports.tables import Cell, Spread, Table
+from noisyjax.runs import launch
 
 
-def several(config: ConfigDict, workdir: str, count: int) -> Table:
+def several(config: ConfigDict, workdir: str, count: int, engine: launch.Engine | None = None) -> Table:
   """Runs loops in the subfolders loop=0, loop=1, …, and returns the table of what they have in common."""
   ended = []
   for number in range(count):
     own = config.copy_and_resolve_references()
     for part in (own, own.data, own.noise):
       part.seed += number
-    ended.append(loop(own, Path(workdir) / f'loop={number}'))
+    ended.append(loop(own, Path(workdir) / f'loop={number}', engine=engine))
   made = table(ended)
   collection.write_table(workdir, made)
   return made

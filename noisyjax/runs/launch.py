@@ -1,66 +1,91 @@
-"""Executes runs. Today all of them run here, one after another in this process.
+"""Executes runs where an engine says: here, in processes of this machine, or on a cluster. `Here` is the default.
 
-Runs that differ only in traced numbers (learning rate, seed, floats of a strategy) share one compiled step that way.
+An engine is a file such as those of configs/engines, whose `get_engine` returns it.
 """
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Protocol
 
 from ml_collections import ConfigDict
 
-from noisyjax.config.plan import Plan
 from noisyjax.data import prepare
-from noisyjax.runs import run
-from noisyjax.system import interrupt
-from noisyjax.system.errors import Diverged
+from noisyjax.runs import identity, order, run
+from noisyjax.runs.job import Job
+from noisyjax.system import interrupt, lock
+from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
 
+Outcome = dict | UserError  # the content of result.json, or the error with which a run failed
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Job:
-  """A run to execute.
 
-  Attributes:
-    plan: the resolved config.
-    workdir: folder of the run.
-    rerun: see `run.run`.
-    page: see `run.run`.
+class Engine(Protocol):
+  """Executes runs."""
+
+  def launch(self, jobs: Sequence[Job], load: run.Load | None = None) -> list[Outcome]:
+    """Executes jobs. Finished runs are not repeated; a run that fails does not end the others.
+
+    Args:
+      jobs: the runs, each in a workdir of its own, all in one folder.
+      load: loads the data of a run that is executed in this process; None = `remembering()`.
+
+    Returns:
+      For each job, the result of its run, or the error with which it failed.
+
+    Raises:
+      Stale: see `run.run`.
+      Stopped: Ctrl-C or SIGTERM, after the running runs saved their states. The same call continues.
+    """
+    ...
+
+  def text(self, jobs: Sequence[Job]) -> str:
+    """Returns what `launch` would start."""
+    ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Here:
+  """Executes runs in this process, one after another.
+
+  Runs that differ only in traced numbers (learning rate, seed, floats of a strategy) share one compiled step that way.
   """
 
-  plan: Plan
-  workdir: Path
-  rerun: bool = False
-  page: bool = True
+  def launch(self, jobs: Sequence[Job], load: run.Load | None = None) -> list[Outcome]:
+    load = load or remembering()
+    results: list[Outcome] = []
+    with interrupt.watched():
+      for i, job in enumerate(jobs):
+        interrupt.check(f'{job.workdir.parent}', f'after {i} of {len(jobs)} runs; the same command goes on.')
+        log.info('%d of %d: %s', i + 1, len(jobs), job.workdir.name)
+        results.append(executed(job, load))
+    return results
+
+  def text(self, jobs: Sequence[Job]) -> str:
+    return '\n'.join(['in this process, one after another:', *(f'  {job.workdir}' for job in jobs)])
 
 
-def launch(jobs: Sequence[Job], load: run.Load | None = None) -> list[dict | Diverged]:
-  """Executes jobs in their order. Finished runs are not repeated; a run that diverges does not end the others.
+def launch(jobs: Sequence[Job], load: run.Load | None = None, engine: Engine | None = None) -> list[Outcome]:
+  """Executes jobs with an engine, see `Engine.launch`; None = `Here()`."""
+  return (engine or Here()).launch(jobs, load)
 
-  Args:
-    jobs: the runs, each in a workdir of its own.
-    load: loads the data of a run; None = `remembering()`.
 
-  Returns:
-    For each job, the result of its run, or the error with which it diverged.
+def executed(job: Job, load: run.Load) -> Outcome:
+  """Executes a run in this process; if it fails, records that in its folder and returns the error.
 
   Raises:
     Stale: see `run.run`.
-    UserError: a job cannot run.
-    Stopped: Ctrl-C or SIGTERM, after the current run saved its state. The same call continues.
+    InUse: another process uses the workdir.
+    Stopped: Ctrl-C or SIGTERM, after the run saved its state.
   """
-  load = load or remembering()
-  results: list[dict | Diverged] = []
-  with interrupt.watched():
-    for i, job in enumerate(jobs):
-      interrupt.check(f'{job.workdir.parent}', f'after {i} of {len(jobs)} runs; the same command goes on.')
-      log.info('%d of %d: %s', i + 1, len(jobs), job.workdir.name)
-      try:
-        results.append(run.run(job.plan, job.workdir, rerun=job.rerun, load=load, page=job.page))
-      except Diverged as error:
-        log.error('%s', error)
-        results.append(error)
-  return results
+  order.forget_failure(job.workdir)
+  try:
+    return run.run(job.plan, job.workdir, rerun=job.rerun, load=load, page=job.page)
+  except (identity.Stale, lock.InUse):
+    raise
+  except UserError as error:
+    log.error('%s', error)
+    order.fail(job.workdir, error)
+    return error
 
 
 def remembering() -> run.Load:

@@ -17,7 +17,7 @@ from noisyjax.config.plan import Plan
 from noisyjax.data.prepare import Audit, Prepared, prepare
 from noisyjax.models.protocol import is_trained
 from noisyjax.reports import report
-from noisyjax.runs import classic, identity, networks
+from noisyjax.runs import classic, identity, networks, presence
 from noisyjax.runs.result import knowledge
 from noisyjax.system import formats, lock, storage, version
 from noisyjax.system.log import log
@@ -56,7 +56,7 @@ def run(
   plan = config if isinstance(config, Plan) else plan_of(config)
   config = plan.config
   folder = Path(workdir)
-  with lock.held(folder):
+  with lock.held(folder), presence.shown(folder, plan.epochs):
     with contextlib.suppress(OSError):  # Linux: resets the peak memory, which otherwise includes earlier runs
       Path('/proc/self/clear_refs').write_text('5')
     loaded = functools.cache(functools.partial(load or prepare, config))

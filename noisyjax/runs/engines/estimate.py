@@ -1,0 +1,39 @@
+"""What an engine would start, as text, and how long it would take."""
+
+from collections.abc import Sequence
+
+from noisyjax.config import compiled_alike
+from noisyjax.runs import dry_run, launch
+from noisyjax.runs.job import Job
+from noisyjax.system import progress
+
+
+def text(engine: launch.Engine, jobs: Sequence[Job], timed: bool = False) -> str:
+  """Returns the commands of an engine and an estimate of their duration. Data are loaded; nothing is written.
+
+  Args:
+    engine: executes the runs.
+    jobs: the runs.
+    timed: whether to measure the time of a step, see `dry_run.estimated`.
+  """
+  each = {}
+  for job in jobs:
+    if (key := compiled_alike.key(job.plan)) not in each:
+      each[key] = dry_run.estimated(job.plan.config, timed).seconds
+  total = sum(each[compiled_alike.key(job.plan)] for job in jobs)
+  return '\n'.join(
+    [
+      engine.text(jobs),
+      '',
+      f'{len(jobs)} runs, {len(each)} compilations; {progress.duration(total)} of training in all at the speed of this '
+      f'machine ({total / 3600:.2f} hours), compilation and loading apart',
+      f'divided by the places: {progress.duration(total / width(engine, jobs))}, if each is as fast as this machine',
+      dry_run.WROTE,
+    ]
+  )
+
+
+def width(engine: launch.Engine, jobs: Sequence[Job]) -> int:
+  """Returns how many of the jobs an engine executes at once."""
+  pool = getattr(engine, 'pool', None)
+  return min(pool.width, len(jobs)) if pool else 1

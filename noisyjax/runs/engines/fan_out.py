@@ -1,0 +1,194 @@
+"""An engine that executes runs in new processes: groups them, starts a command for each group, and starts it again.
+
+The state is in the folders of the runs (see `order`). A command executes a group of runs that share their compiled
+steps; when it ends early, the same command with the runs that are left is submitted again. The run that a process was
+at when it died is tried once more and then counts as failed; a process that was taken away costs its run nothing.
+"""
+
+import collections
+import dataclasses
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
+
+from noisyjax.config import compiled_alike
+from noisyjax.runs import order, run
+from noisyjax.runs.engines.pool import Lost, Pool, program
+from noisyjax.runs.job import Job
+from noisyjax.runs.launch import Outcome, remembering
+from noisyjax.system import formats, interrupt, storage
+from noisyjax.system.errors import UserError
+from noisyjax.system.log import log
+
+TRIES = 2  # how often a run is executed that its process does not survive
+DEATHS = 5  # processes in a row that die while no run finishes or fails: no command works here
+POLL = 0.5  # seconds
+SIGTERM = (-15, 128 + 15)  # exit codes of a process that was asked to end; it saved its state
+TAIL = 2000  # bytes at the end of a log in which its last line is looked for
+
+Group = list[Job]
+
+
+@dataclasses.dataclass(frozen=True)
+class FanOut:
+  """Executes runs in new processes, see `Engine`.
+
+  Attributes:
+    pool: executes the commands.
+    group: maximum number of runs of a command; 0 = so many that there is a command for each place in the pool.
+  """
+
+  pool: Pool
+  group: int = 0
+
+  def launch(self, jobs: Sequence[Job], load: run.Load | None = None) -> list[Outcome]:
+    root = jobs[0].workdir.parent
+    found = _finished(jobs, load or remembering())
+    todo = [job for job in jobs if job.workdir not in found]
+    if todo:
+      for job in todo:
+        order.forget_failure(job.workdir)
+        order.write(job)
+      logs = root / 'engine'
+      storage.make_folder(logs)
+      with interrupt.watched():
+        self.pool.open(logs)
+        try:
+          _Driver(self.pool, logs, self.groups(todo), len(jobs)).drive()
+        finally:
+          self.pool.close()
+    return [found[job.workdir] if job.workdir in found else _outcome(job.workdir) for job in jobs]
+
+  def groups(self, jobs: Sequence[Job]) -> list[Group]:
+    """Returns the runs in groups that share their compiled steps; large groups are parted, so that no place is idle."""
+    most = self.group or -(-len(jobs) // self.pool.width)
+    alike: dict[str, Group] = {}
+    for job in jobs:
+      alike.setdefault(compiled_alike.key(job.plan), []).append(job)
+    return [group[i : i + most] for group in alike.values() for i in range(0, len(group), most)]
+
+  def text(self, jobs: Sequence[Job]) -> str:
+    return self.pool.text([command(group) for group in self.groups(jobs)])
+
+
+class _Driver:
+  """Submits groups until every run has finished or failed.
+
+  Args:
+    pool: open.
+    logs: folder of the logs.
+    groups: the runs.
+    total: number of runs for messages, with those that were finished before.
+  """
+
+  def __init__(self, pool: Pool, logs: Path, groups: Sequence[Group], total: int) -> None:
+    self._pool, self._logs, self._total = pool, logs, total
+    self._left = {job.workdir for group in groups for job in group}
+    self._tries: collections.Counter[Path] = collections.Counter()
+    self._deaths = 0
+    self._futures: dict[Future[int], Group] = {}
+    done = total - len(self._left)
+    log.info(
+      '%d of %d runs are finished; %d commands for the others, %d at once; their logs: %s',
+      done,
+      total,
+      len(groups),
+      min(pool.width, len(groups)),
+      logs,
+    )
+    for group in groups:
+      self._submit(group)
+
+  def _submit(self, group: Group) -> None:
+    self._futures[self._pool.submit(command(group), self._log(group))] = group
+
+  def _log(self, group: Group) -> Path:
+    return self._logs / f'{group[0].workdir.name}.log'
+
+  def drive(self) -> None:
+    checked = time.monotonic()
+    while self._futures:
+      done, _ = wait(self._futures, POLL, FIRST_COMPLETED)
+      interrupt.check(f'{self._logs.parent}', f'with {len(self._left)} runs left; the same command goes on.')
+      self._say()
+      for future in done:
+        self._ended(future, self._futures.pop(future))
+      if time.monotonic() - checked >= 1:
+        checked = time.monotonic()
+        self._pool.check()
+
+  def _say(self) -> None:
+    """Logs the runs that have finished or failed since the last call."""
+    for folder in sorted(self._left):
+      if not order.waits(folder):
+        self._left.remove(folder)
+        self._deaths = 0
+        failure = order.failure(folder)
+        what = f'failed: {failure.message}' if failure else 'finished'
+        log.info('%d of %d: %s %s', self._total - len(self._left), self._total, folder.name, what)
+
+  def _ended(self, future: Future[int], group: Group) -> None:
+    """Submits what a command left undone."""
+    left = [job for job in group if order.waits(job.workdir)]
+    try:
+      code = future.result()
+    except Lost:
+      code = None
+    self._say()
+    if not left:
+      return
+    first, rest = left[0], left[1:]  # the command takes them in order
+    if code is None or code in SIGTERM:
+      log.info('%s: its process was taken away; it is started again.', first.workdir)
+      self._submit(left)
+      return
+    last = last_line(self._log(group))
+    self._deaths += 1
+    if self._deaths >= DEATHS:
+      raise UserError(
+        f'{first.workdir}: the last {DEATHS} processes died and no run finished; the last one said: {last}. See '
+        f'{self._logs}.'
+      )
+    self._tries[first.workdir] += 1
+    if self._tries[first.workdir] < TRIES:
+      log.warning('%s: its process ended with code %d (%s); it is started again.', first.workdir, code, last)
+      self._submit(left)
+      return
+    order.fail(first.workdir, UserError(f'{first.workdir}: its process ended with code {code} {TRIES} times: {last}.'))
+    order.settle(first.workdir)
+    self._say()
+    if rest:
+      self._submit(rest)
+
+
+def command(group: Group) -> list[str]:
+  """Returns the command line that executes ordered runs."""
+  return [*program(), 'work', f'--workdir={",".join(str(job.workdir) for job in group)}']
+
+
+def last_line(path: Path) -> str:
+  """Returns the last line of a log that is not empty."""
+  try:
+    with path.open('rb') as file:
+      file.seek(max(0, path.stat().st_size - TAIL))
+      lines = file.read().decode(errors='replace').split('\n')
+  except OSError:
+    return 'it left no log'
+  return next((line.strip().rstrip('.') for line in reversed(lines) if line.strip()), 'it printed nothing')
+
+
+def _finished(jobs: Sequence[Job], load: run.Load) -> dict[Path, Outcome]:
+  """Returns the results of the finished runs, by folder; of those that may be run anew, none.
+
+  Raises:
+    Stale: a folder holds a run with another config or other data.
+  """
+  found = ((job, None if job.rerun else run.finished(job.plan, job.workdir, load)) for job in jobs)
+  return {job.workdir: result for job, result in found if result is not None}
+
+
+def _outcome(folder: Path) -> Outcome:
+  """Returns the result of a settled run, or the error with which it failed."""
+  failure = order.failure(folder)
+  return failure.error() if failure else formats.read_json(formats.RUN, folder / 'result.json')

@@ -11,7 +11,7 @@ import runs
 from noisyjax.config.check import plan_of
 from noisyjax.experiments import grid, sweep
 from noisyjax.experiments.outcome import concluded
-from noisyjax.runs import identity, launch, order, work
+from noisyjax.runs import identity, launch, order, standing, work
 from noisyjax.runs.engines import devices, engine, fan_out, pool, processes
 from noisyjax.runs.engines.fan_out import FanOut
 from noisyjax.runs.engines.pool import Lost
@@ -55,19 +55,19 @@ class Scripted:
     folders = [Path(folder) for folder in re.split(r',(?=/)', command[-1].removeprefix('--workdir='))]
     self.commands.append([folder.name for folder in folders])
     for folder in folders:
-      if not order.waits(folder):
+      if not standing.waits(folder):
         continue
       steps = self.script.get(folder.name, ['done'])
       step = steps.pop(0) if len(steps) > 1 else steps[0]
       if step == 'done':
         formats.write_json(formats.RUN, folder / 'result.json', {'run': folder.name})
       elif step == 'diverged':
-        order.fail(folder, Diverged('not finite'))
+        standing.fail(folder, Diverged('not finite'))
       else:
         log.write_text('first line\nSegmentation fault.\n\n')
         future.set_exception(step) if isinstance(step, Exception) else future.set_result(step)
         return future
-      order.settle(folder)
+      standing.settle(folder)
     future.set_result(0)
     return future
 
@@ -165,7 +165,7 @@ def test_processes_give_the_results_of_this_process(tmp_path, program, monkeypat
     assert type(one) is type(other)
     if not isinstance(one, UserError):
       runs.assert_same(runs.outputs(tmp_path / 'here' / job.workdir.name), runs.outputs(job.workdir))
-    assert not order.waits(job.workdir) and not (job.workdir / 'running.json').exists()
+    assert not standing.waits(job.workdir) and not (job.workdir / 'running.json').exists()
   logs = sorted(path.name for path in (tmp_path / 'apart' / 'engine').iterdir())
   assert logs == ['lr=0.05,seed=0.log', 'lr=2000000000.0,seed=0.log']
 
@@ -183,7 +183,7 @@ def test_a_process_waits_for_the_one_that_still_saves(tmp_path, monkeypatch):
   monkeypatch.setattr(launch, 'executed', busy)
   monkeypatch.setattr('time.sleep', lambda seconds: None)
   work.work([job.workdir])
-  assert len(calls) == 3 and not order.waits(job.workdir)
+  assert len(calls) == 3 and not standing.waits(job.workdir)
 
 
 def test_ctrl_c_ends_the_processes_and_keeps_the_orders(tmp_path, monkeypatch):
@@ -197,7 +197,7 @@ def test_ctrl_c_ends_the_processes_and_keeps_the_orders(tmp_path, monkeypatch):
   monkeypatch.setattr(interrupt, 'check', stop)
   with pytest.raises(interrupt.Stopped, match='with 1 runs left; the same command goes on'):
     launch.launch(own, engine=FanOut(processes.Processes([processes.Slot()])))
-  assert order.waits(own[0].workdir)
+  assert standing.waits(own[0].workdir)
 
 
 def test_an_engine_is_read_from_its_file(tmp_path):

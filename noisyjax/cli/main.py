@@ -9,6 +9,7 @@ from absl import app
 
 from noisyjax.cli import (
   analyze,
+  cancel,
   features,
   fields,
   find,
@@ -20,6 +21,7 @@ from noisyjax.cli import (
   predict,
   report,
   review,
+  status,
   strategies,
   sweep,
   table,
@@ -36,6 +38,8 @@ _ONE_EACH = (
   kfold,
   sweep,
   loop,
+  status,
+  cancel,
   pack,
   predict,
   find,

@@ -10,7 +10,7 @@ from typing import Protocol
 from ml_collections import ConfigDict
 
 from noisyjax.data import prepare
-from noisyjax.runs import identity, order, run
+from noisyjax.runs import identity, run, standing
 from noisyjax.runs.job import Job
 from noisyjax.system import interrupt, lock
 from noisyjax.system.errors import UserError
@@ -77,14 +77,14 @@ def executed(job: Job, load: run.Load) -> Outcome:
     InUse: another process uses the workdir.
     Stopped: Ctrl-C or SIGTERM, after the run saved its state.
   """
-  order.forget_failure(job.workdir)
+  standing.forget_failure(job.workdir)
   try:
     return run.run(job.plan, job.workdir, rerun=job.rerun, load=load, page=job.page)
   except (identity.Stale, lock.InUse):
     raise
   except UserError as error:
     log.error('%s', error)
-    order.fail(job.workdir, error)
+    standing.fail(job.workdir, error)
     return error
 
 

@@ -1,21 +1,15 @@
-"""Orders: runs that wait in their folders for a process to execute them, and the failures of those that ended badly.
-
-W/order.json    the run is wanted: its config, and how to run it; removed when the run has finished or failed
-W/failed.json   the run failed: why; removed when it starts again
-"""
+"""Orders: runs that wait in their folders for a process to execute them."""
 
 import json
 from pathlib import Path
-from typing import NamedTuple
 
 from noisyjax.config.check import plan_of
 from noisyjax.config.resolved import difference, restored
 from noisyjax.runs import identity
 from noisyjax.runs.job import Job
+from noisyjax.runs.standing import ORDER
 from noisyjax.system import formats, storage
-from noisyjax.system.errors import Diverged, UserError
-
-ORDER, FAILED = 'order.json', 'failed.json'
+from noisyjax.system.errors import UserError
 
 
 def write(job: Job) -> None:
@@ -23,11 +17,6 @@ def write(job: Job) -> None:
   storage.make_folder(job.workdir)
   values = {'config': identity.plain(job.plan), 'rerun': job.rerun, 'page': job.page}
   formats.write_json(formats.RUN, job.workdir / ORDER, values)
-
-
-def waits(folder: Path) -> bool:
-  """Returns whether the run in a folder is ordered, and neither finished nor failed."""
-  return (folder / ORDER).exists()
 
 
 def read(folder: Path) -> Job:
@@ -42,39 +31,3 @@ def read(folder: Path) -> Job:
   if lines := difference(values['config'], here):
     raise UserError(f'{folder / ORDER}: the config here is not the one that was ordered: {"; ".join(lines)}.')
   return Job(plan, folder, values['rerun'], values['page'])
-
-
-def settle(folder: Path) -> None:
-  """Removes the order of a run that has finished or failed."""
-  storage.remove(folder / ORDER)
-
-
-class Failure(NamedTuple):
-  """Why a run failed.
-
-  Attributes:
-    diverged: whether a loss or a parameter became NaN or infinite.
-    message: what it said, or the last lines of its log.
-  """
-
-  diverged: bool
-  message: str
-
-  def error(self) -> UserError:
-    return (Diverged if self.diverged else UserError)(self.message)
-
-
-def fail(folder: Path, error: UserError) -> None:
-  """Records that the run in a folder failed."""
-  storage.make_folder(folder)
-  storage.write_json(folder / FAILED, Failure(isinstance(error, Diverged), str(error))._asdict())
-
-
-def failure(folder: Path) -> Failure | None:
-  """Returns why the run in a folder failed; None if it did not."""
-  path = folder / FAILED
-  return Failure(**storage.read_json(path)) if path.exists() else None
-
-
-def forget_failure(folder: Path) -> None:
-  storage.remove(folder / FAILED)

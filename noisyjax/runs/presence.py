@@ -70,15 +70,25 @@ def shown(folder: Path, epochs: int = 0) -> Iterator[None]:
       storage.remove(path)
 
 
+def read(folder: Path) -> Presence | None:
+  """Returns the process that was last at work in a folder, dead or alive, unless it left in order."""
+  try:
+    return Presence(**storage.read_json(folder / NAME))
+  except (UserError, TypeError):  # none, or removed meanwhile
+    return None
+
+
 def of(folder: Path) -> Presence | None:
   """Returns the process that is at work in a folder; None if there is none, or it has died."""
-  path = folder / NAME
-  try:
-    found, age = Presence(**storage.read_json(path)), time.time() - path.stat().st_mtime
-  except (OSError, UserError, TypeError):  # removed meanwhile
+  found = read(folder)
+  if found is None:
     return None
   if found.here:
     return found if found.born and _born(found.pid) == found.born else None
+  try:
+    age = time.time() - (folder / NAME).stat().st_mtime
+  except OSError:
+    return None
   return found if age < SILENT else None
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from noisyjax.runs import launch, order, run
+from noisyjax.runs import launch, order, run, standing
 from noisyjax.system import interrupt, lock
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
@@ -27,15 +27,15 @@ def work(folders: Sequence[Path]) -> None:
   with interrupt.watched(), _ended_with_parent():
     for i, folder in enumerate(folders):
       interrupt.check(f'{folder.parent}', f'after {i} of {len(folders)} runs.')
-      if not order.waits(folder):
+      if not standing.waits(folder):
         continue
       log.info('%d of %d: %s', i + 1, len(folders), folder.name)
       try:
         _execute(folder, load)
       except UserError as error:
         log.error('%s', error)
-        order.fail(folder, error)
-      order.settle(folder)
+        standing.fail(folder, error)
+      standing.settle(folder)
 
 
 def _execute(folder: Path, load: run.Load) -> None:

@@ -1,6 +1,6 @@
 """An engine that executes runs in new processes: groups them, starts a command for each group, and starts it again.
 
-The state is in the folders of the runs (see `order`). A command executes a group of runs that share their compiled
+The state is in the folders of the runs (see `standing`). A command executes a group of runs that share their compiled
 steps; when it ends early, the same command with the runs that are left is submitted again. The run that a process was
 at when it died is tried once more and then counts as failed; a process that was taken away costs its run nothing.
 """
@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 
 from noisyjax.config import compiled_alike
-from noisyjax.runs import order, run
+from noisyjax.runs import order, run, standing
 from noisyjax.runs.engines.pool import Lost, Pool, program
 from noisyjax.runs.job import Job
 from noisyjax.runs.launch import Outcome, remembering
@@ -48,7 +48,7 @@ class FanOut:
     todo = [job for job in jobs if job.workdir not in found]
     if todo:
       for job in todo:
-        order.forget_failure(job.workdir)
+        standing.forget_failure(job.workdir)
         order.write(job)
       logs = root / 'engine'
       storage.make_folder(logs)
@@ -121,16 +121,16 @@ class _Driver:
   def _say(self) -> None:
     """Logs the runs that have finished or failed since the last call."""
     for folder in sorted(self._left):
-      if not order.waits(folder):
+      if not standing.waits(folder):
         self._left.remove(folder)
         self._deaths = 0
-        failure = order.failure(folder)
+        failure = standing.failure(folder)
         what = f'failed: {failure.message}' if failure else 'finished'
         log.info('%d of %d: %s %s', self._total - len(self._left), self._total, folder.name, what)
 
   def _ended(self, future: Future[int], group: Group) -> None:
     """Submits what a command left undone."""
-    left = [job for job in group if order.waits(job.workdir)]
+    left = [job for job in group if standing.waits(job.workdir)]
     try:
       code = future.result()
     except Lost:
@@ -155,8 +155,10 @@ class _Driver:
       log.warning('%s: its process ended with code %d (%s); it is started again.', first.workdir, code, last)
       self._submit(left)
       return
-    order.fail(first.workdir, UserError(f'{first.workdir}: its process ended with code {code} {TRIES} times: {last}.'))
-    order.settle(first.workdir)
+    standing.fail(
+      first.workdir, UserError(f'{first.workdir}: its process ended with code {code} {TRIES} times: {last}.')
+    )
+    standing.settle(first.workdir)
     self._say()
     if rest:
       self._submit(rest)
@@ -190,5 +192,5 @@ def _finished(jobs: Sequence[Job], load: run.Load) -> dict[Path, Outcome]:
 
 def _outcome(folder: Path) -> Outcome:
   """Returns the result of a settled run, or the error with which it failed."""
-  failure = order.failure(folder)
+  failure = standing.failure(folder)
   return failure.error() if failure else formats.read_json(formats.RUN, folder / 'result.json')

@@ -1,0 +1,60 @@
+"""Ends the runs in a folder: first the process that starts others, then those that are still at work.
+
+They get a SIGTERM and save their states, so that the command that started them goes on where they were.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from noisyjax.runs import presence, status
+from noisyjax.runs.presence import Presence
+from noisyjax.system.errors import UserError
+from noisyjax.system.log import log
+
+PATIENCE = 120.0  # seconds to wait until a process has saved its state
+# Scheduler → the command that ends a job.
+COMMANDS = {'slurm': ('scancel', '--signal=TERM', '--full'), 'kubernetes': ('kubectl', 'delete', 'pod', '--wait=false')}
+
+
+def cancel(folder: Path) -> str:
+  """Ends what runs in a folder, and returns what was ended.
+
+  Raises:
+    UserError: a process is on another machine, or does not end.
+  """
+  ended = []
+  for path in status.below(folder, presence.NAME):  # from the top: first who would start others
+    if there := presence.of(path.parent):
+      ended.append(_end(path.parent, there))
+  return '\n'.join(ended) or f'{folder}: nothing runs.'
+
+
+def _end(folder: Path, there: Presence) -> str:
+  """Ends a process and waits until it is gone."""
+  if there.here:
+    with contextlib.suppress(ProcessLookupError):
+      os.kill(there.pid, signal.SIGTERM)
+    what = f'process {there.pid}'
+  elif there.jobs:
+    scheduler, job = next(iter(there.jobs.items()))
+    what = f'{scheduler} job {job}'
+    try:
+      subprocess.run([*COMMANDS[scheduler], job], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+      reason = getattr(error, 'stderr', '') or error
+      raise UserError(f'{folder}: cannot end {what}: {str(reason).strip()}.') from None
+  else:
+    raise UserError(
+      f'{folder}: process {there.pid} of {there.host} is at work here; expected one of this machine. Run cancel there.'
+    )
+  log.info('%s: %s is asked to end.', folder, what)
+  deadline = time.monotonic() + PATIENCE
+  while presence.of(folder) == there:
+    if time.monotonic() > deadline:
+      raise UserError(f'{folder}: {what} was asked to end and is still there after {PATIENCE:.0f} s.')
+    time.sleep(0.2)
+  return f'{folder}: {what} has ended.'

@@ -1,0 +1,54 @@
+"""What the folder of a run says of it, beside the files of the run itself.
+
+W/order.json    the run is wanted: its config, and how to run it; removed when the run has finished or failed
+W/failed.json   the run failed: why; removed when it starts again
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from noisyjax.system import storage
+from noisyjax.system.errors import Diverged, UserError
+
+ORDER, FAILED = 'order.json', 'failed.json'
+
+
+def waits(folder: Path) -> bool:
+  """Returns whether the run in a folder is ordered, and neither finished nor failed."""
+  return (folder / ORDER).exists()
+
+
+def settle(folder: Path) -> None:
+  """Removes the order of a run that has finished or failed."""
+  storage.remove(folder / ORDER)
+
+
+class Failure(NamedTuple):
+  """Why a run failed.
+
+  Attributes:
+    diverged: whether a loss or a parameter became NaN or infinite.
+    message: what it said, or the last lines of its log.
+  """
+
+  diverged: bool
+  message: str
+
+  def error(self) -> UserError:
+    return (Diverged if self.diverged else UserError)(self.message)
+
+
+def fail(folder: Path, error: UserError) -> None:
+  """Records that the run in a folder failed."""
+  storage.make_folder(folder)
+  storage.write_json(folder / FAILED, Failure(isinstance(error, Diverged), str(error))._asdict())
+
+
+def failure(folder: Path) -> Failure | None:
+  """Returns why the run in a folder failed; None if it did not."""
+  path = folder / FAILED
+  return Failure(**storage.read_json(path)) if path.exists() else None
+
+
+def forget_failure(folder: Path) -> None:
+  storage.remove(folder / FAILED)

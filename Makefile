@@ -2,7 +2,7 @@
 PYTHON ?= $(firstword $(foreach p,python3.12 python3.11 python3.13 python3,$(shell $(p) --version >/dev/null 2>&1 && echo $(p))))
 BIN := .venv/bin
 
-.PHONY: demo docs fuzz lint loop notebook review test test-browser test-differential test-slow test-wheel venv
+.PHONY: demo docs fuzz lint loop notebook review test test-browser test-differential test-slow test-slurm test-wheel venv
 
 # The main job on scikit-learn's digits: four methods on the same noisy labels, one table, one picture.
 demo: .venv/installed
@@ -43,6 +43,13 @@ review: .venv/installed
 	  --config.data.table=runs/review/table@latest --config.strategy.name=elr --config.epochs=6 --workdir=runs/review/run
 	$(BIN)/python launch.py review --table=runs/review/table --workdir=runs/review/run
 
+# A sweep over a real Slurm of one node, Debian's, which is started for it and stopped: a job is cancelled and a worker
+# killed in the middle. Without root or the packages the tests say so and skip.
+test-slurm: .venv/installed-engines
+	@command -v slurmctld >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get -qq update && \
+	  apt-get -qq install -y --no-install-recommends slurm-wlm munge; } || echo 'test-slurm: Slurm cannot be installed here'
+	$(BIN)/python -m pytest -n 0 -rs -m 'slurm or not slow' tests/test_cluster.py tests/test_slurm.py
+
 # Networks with published weights against PyTorch, which is installed into an environment of its own.
 test-differential: .venv-torch/installed
 	.venv-torch/bin/python -m pytest -n 0 -rs tests/test_differential.py
@@ -82,6 +89,10 @@ venv: .venv/installed
 
 .venv/installed-browser: .venv/installed-dev requirements-browser.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-browser.txt
+	touch $@
+
+.venv/installed-engines: .venv/installed-dev requirements-engines.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-engines.txt
 	touch $@
 
 .venv-torch/installed: requirements-dev.txt

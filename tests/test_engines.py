@@ -12,7 +12,7 @@ from noisyjax.config.check import plan_of
 from noisyjax.experiments import grid, sweep
 from noisyjax.experiments.outcome import concluded
 from noisyjax.runs import identity, launch, order, standing, work
-from noisyjax.runs.engines import devices, engine, fan_out, pool, processes
+from noisyjax.runs.engines import devices, engine, fan_out, pool, processes, task
 from noisyjax.runs.engines.fan_out import FanOut
 from noisyjax.runs.engines.pool import Lost
 from noisyjax.runs.job import Job
@@ -247,3 +247,16 @@ def test_pinned_processes_share_no_core(monkeypatch):
 
 def test_the_program_is_this_checkout(monkeypatch):
   assert pool.program() == [sys.executable, str(runs.ROOT / 'launch.py')]
+
+
+def test_a_worker_s_command_sees_one_of_the_devices_of_its_job(tmp_path, monkeypatch):
+  monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '2,5')  # as Slurm numbers them
+  seen = []
+  for rank in ('0', '1', '2'):
+    monkeypatch.setenv('PARSL_WORKER_RANK', rank)
+    seen.append(task.environment()['CUDA_VISIBLE_DEVICES'])
+  assert seen == ['2', '5', '2']
+  monkeypatch.delenv('CUDA_VISIBLE_DEVICES')
+  assert 'CUDA_VISIBLE_DEVICES' not in task.environment()
+  assert task.execute(['sh', '-c', 'pwd; exit 3'], str(tmp_path / 'log'), str(tmp_path)) == 3
+  assert (tmp_path / 'log').read_text() == f'{tmp_path}\n'

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from noisyjax.runs import presence, status
 from noisyjax.runs.presence import Presence
+from noisyjax.system import storage
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
 
+JOBS = 'jobs.json'  # in W/engine: jobs of a scheduler that the driver has asked for; removed when it ends in order
 PATIENCE = 120.0  # seconds to wait until a process has saved its state
 # Scheduler → the command that ends a job.
-COMMANDS = {'slurm': ('scancel', '--signal=TERM', '--full'), 'kubernetes': ('kubectl', 'delete', 'pod', '--wait=false')}
+COMMANDS = {'slurm': ('scancel',), 'kubernetes': ('kubectl', 'delete', 'pod', '--wait=false')}
 
 
 def cancel(folder: Path) -> str:
@@ -30,6 +32,11 @@ def cancel(folder: Path) -> str:
   for path in status.below(folder, presence.NAME):  # from the top: first who would start others
     if there := presence.of(path.parent):
       ended.append(_end(path.parent, there))
+  for path in status.below(folder, f'engine/{JOBS}'):  # whose driver was killed
+    found = storage.read_json(path)
+    for job in found['jobs']:
+      ended.append(f'{path.parent.parent}: {_end_job(path.parent.parent, found["scheduler"], job)}.')
+    storage.remove(path)
   return '\n'.join(ended) or f'{folder}: nothing runs.'
 
 
@@ -40,13 +47,7 @@ def _end(folder: Path, there: Presence) -> str:
       os.kill(there.pid, signal.SIGTERM)
     what = f'process {there.pid}'
   elif there.jobs:
-    scheduler, job = next(iter(there.jobs.items()))
-    what = f'{scheduler} job {job}'
-    try:
-      subprocess.run([*COMMANDS[scheduler], job], check=True, capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-      reason = getattr(error, 'stderr', '') or error
-      raise UserError(f'{folder}: cannot end {what}: {str(reason).strip()}.') from None
+    what = _end_job(folder, *next(iter(there.jobs.items())))
   else:
     raise UserError(
       f'{folder}: process {there.pid} of {there.host} is at work here; expected one of this machine. Run cancel there.'
@@ -58,3 +59,14 @@ def _end(folder: Path, there: Presence) -> str:
       raise UserError(f'{folder}: {what} was asked to end and is still there after {PATIENCE:.0f} s.')
     time.sleep(0.2)
   return f'{folder}: {what} has ended.'
+
+
+def _end_job(folder: Path, scheduler: str, job: str) -> str:
+  """Asks a scheduler to end a job, and returns what it is called."""
+  what = f'{scheduler} job {job}'
+  try:
+    subprocess.run([*COMMANDS[scheduler], job], check=True, capture_output=True, text=True)
+  except (OSError, subprocess.CalledProcessError) as error:
+    reason = getattr(error, 'stderr', '') or error
+    raise UserError(f'{folder}: cannot end {what}: {str(reason).strip()}.') from None
+  return what

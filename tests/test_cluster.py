@@ -78,7 +78,7 @@ def test_a_lost_worker_is_no_failure_and_blocks_that_fail_are_one(tmp_path, monk
     3,
     WorkerLost(0, 'node'),
     ManagerLost(b'm', 'node'),
-    BadStateException('noisyjax', ValueError('no gres\nhere')),
+    BadStateException(SimpleNamespace(label='noisyjax'), ValueError('no gres\nhere')),
   ]
   futures = [pool.submit(['x'], tmp_path / 'x.log') for _ in outcomes]
   for future, outcome in zip(asked, outcomes):

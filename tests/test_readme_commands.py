@@ -44,6 +44,7 @@ SMALL = (
   ),
   ('launch.py kfold', f'{ROWS} --folds=2 --config.phases="((\'naive\',1,{{}}),)"'),
   ('weak_supervision/corrector.py', f'{ROWS} --config.phases="((\'naive\',1,{{}}),)"'),
+  ('--engine=processes', '--config.epochs=1'),
   ('configs/find.py', '--config.epochs=2'),
   ('train --config=configs/photos.py', '--config.epochs=1 --config.steps_per_epoch=3 --config.batch_size=8'),
   ('launch.py find', '--config=find --config.epochs=1'),

@@ -18,7 +18,7 @@ import slurm_cluster
 
 import runs
 from noisyjax.experiments import grid, sweep
-from noisyjax.runs import launch, presence, standing, status
+from noisyjax.runs import cancel, launch, presence, standing, status
 from noisyjax.runs.engines import engine, fan_out
 
 pytestmark = [
@@ -110,3 +110,38 @@ def test_a_sweep_survives_a_cancelled_job_and_a_killed_worker(tmp_path, cluster)
   assert all(' CG ' in line for line in left.splitlines()), left
   assert [row.state for row in status.rows(tmp_path / 'slurm')] == ['finished'] * 12
   assert not (tmp_path / 'slurm' / 'engine' / 'jobs.json').exists()
+
+
+DRIVER = """
+import sys
+from noisyjax.runs.engines import fan_out
+fan_out.program = lambda: [sys.executable, '-c', {head!r}]
+from noisyjax.cli.main import run
+run()
+"""
+
+
+def test_after_the_driver_was_killed_its_runs_end_and_cancel_ends_its_jobs(tmp_path, cluster):
+  folder = tmp_path / 'slurm'
+  recipe = runs.recipe_file(tmp_path / 'recipe.py', runs.recipe(epochs=100_000))
+  arguments = [f'--config={recipe}', '--grid=seed=0', f'--workdir={folder}', '--engine=slurm:gpus=1,poll=2']
+  code = HEAD.rpartition('from noisyjax.cli')[0] + DRIVER.format(head=HEAD)
+  driver = subprocess.Popen([sys.executable, '-c', code, 'sweep', *arguments], cwd=runs.ROOT)
+  try:
+    while not (at_work := presence.of(folder / 'seed=0')):
+      assert driver.poll() is None
+      time.sleep(0.2)
+    children = subprocess.run(['pgrep', '-P', str(driver.pid)], capture_output=True, text=True, check=True).stdout
+    interchange = [int(pid) for pid in children.split() if 'parsl' in Path(f'/proc/{pid}/cmdline').read_text()]
+    assert interchange
+  finally:
+    driver.kill()
+    driver.wait()
+  said = cancel.cancel(folder)
+  assert f'slurm job {at_work.jobs["slurm"]}' in said
+  while presence.of(folder / 'seed=0') or any(Path(f'/proc/{pid}').exists() for pid in interchange):
+    time.sleep(0.2)
+  left = subprocess.run(['squeue', '-h'], capture_output=True, text=True, check=True).stdout
+  assert all(' CG ' in line for line in left.splitlines()), left
+  (row,) = status.rows(folder)
+  assert row.state == 'waiting' and (folder / 'seed=0' / 'checkpoints').is_dir()

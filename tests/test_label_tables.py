@@ -163,6 +163,34 @@ def test_a_diff_tells_who_changed_a_row_and_why(tmp_path):
     compare.diff(old, made(tmp_path / 'other', 11).version)
 
 
+def test_a_merge_takes_what_one_side_changed_and_names_what_both_did(tmp_path):
+  table = made(tmp_path)
+  store.make_branch(tmp_path, 'bob', table.version.name)
+  bobs = store.Table(tmp_path, 'bob')
+  table.decide(ANNA, [says(table, 1, 'drop'), says(table, 2, 'label', 'eel'), says(table, 3, 'hold')])
+  table.commit('mine', ANNA)
+  bobs.decide(BOB, [says(bobs, 2, 'label', 'cat', reason='it purrs'), says(bobs, 3, 'hold'), says(bobs, 5, 'drop')])
+  bobs.commit('his', BOB)
+  bobs.add(rows.first(['zz'], ['new.png'], np.array([1]), CLASSES), 'one more', BOB)
+  with pytest.raises(UserError, match=r'1 rows were changed on both branches, differently: 2\.png'):
+    table.merge('bob', 'both', ANNA)
+  before = table.version
+  merged = table.merge('bob', 'both', ANNA, prefer='theirs')
+  assert merged.manifest['parents'] == [before.name, bobs.version.name] and len(merged.rows) == 13
+  assert merged.rows.status[[1, 3, 5]].tolist() == [rows.DROPPED, rows.HELD, rows.DROPPED]
+  assert (CLASSES[merged.rows.label[2]], merged.rows.by[2], merged.rows.reason[2]) == ('cat', BOB, 'it purrs')
+  invariant(merged.rows)
+  assert list(verify.verify(tmp_path))
+  with pytest.raises(UserError, match='nothing to merge: main has all that bob has'):
+    table.merge('bob', 'again', ANNA)
+  bobs.decide(BOB, [says(bobs, 7, 'drop')])
+  bobs.commit('later', BOB)
+  assert table.merge('bob', 'again', ANNA).manifest['edits'] == 1  # what was merged before is no news
+  store.make_branch(tmp_path, 'ours', before.name)
+  ours = store.Table(tmp_path, 'ours')
+  assert ours.merge('bob', 'both', ANNA, prefer='ours').rows.label[2] == before.rows.label[2]
+
+
 def test_branches_part_and_a_revert_is_a_version_of_its_own(tmp_path):
   table = made(tmp_path)
   first = table.version

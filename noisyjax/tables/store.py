@@ -13,11 +13,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from noisyjax.system import formats, lock, storage
 from noisyjax.system.errors import UserError, listed
-from noisyjax.tables import edits as edits_, journal, pending, versions
+from noisyjax.tables import edits as edits_, journal, merge, pending, versions
 from noisyjax.tables.decisions import Decision, act, check_author, check_text
 from noisyjax.tables.edits import Edits
 from noisyjax.tables.rows import Rows, check
@@ -56,6 +56,22 @@ def create(folder: str | Path, rows: Rows, classes: Sequence[str], author: str, 
     formats.write_json(formats.LABEL_TABLE, folder / 'table.json', content)
     versions.sync(folder)
   return Table(folder)
+
+
+class Change(NamedTuple):
+  """What a new version changes.
+
+  Attributes:
+    edits: of the rows of its parent.
+    rules: parameters of the rules that decided, for the manifest.
+    added: rows that join; None: none.
+    other: the version that is merged, its second parent; '': none.
+  """
+
+  edits: Edits
+  rules: Sequence[Mapping[str, Any]] = ()
+  added: Rows | None = None
+  other: str = ''
 
 
 class Table:
@@ -143,43 +159,52 @@ class Table:
         was opened. The decisions stay in the journal.
     """
 
-    def edits() -> tuple[Edits, list[dict[str, Any]]]:
+    def change() -> Change:
       found = self.pending()
-      return found.edits(self.rows, self.classes, prefer), found.rules()
+      return Change(found.edits(self.rows, self.classes, prefer), found.rules())
 
-    return self._commit(edits, message, author, facts)
+    return self._commit(change, message, author, facts)
 
   def replace(self, rows: Rows, action: str, message: str, author: str, **facts: Any) -> Version:
     """Makes a version with the states of other rows, such as an older version's; raises the errors of `commit`."""
 
-    def edits() -> tuple[Edits, list[dict[str, Any]]]:
+    def change() -> Change:
       self._check_settled()
-      return edits_.between(self.rows, edits_.over(self.rows, rows), action, author, message), []
+      return Change(edits_.between(self.rows, edits_.over(self.rows, rows), action, author, message))
 
-    return self._commit(edits, message, author, facts)
+    return self._commit(change, message, author, facts)
 
   def add(self, rows: Rows, message: str, author: str, **facts: Any) -> Version:
     """Makes a version with further rows, of new images; raises the errors of `commit`."""
 
-    def edits() -> tuple[Edits, list[dict[str, Any]]]:
+    def change() -> Change:
       self._check_settled()
-      return edits_.made([], [], [], [], [], []), []
+      return Change(edits_.made([], [], [], [], [], []), added=rows)
 
     check(rows, len(self.classes))
-    return self._commit(edits, message, author, facts, rows)
+    return self._commit(change, message, author, facts)
+
+  def merge(self, branch: str, message: str, author: str, prefer: str = '') -> Version:
+    """Makes a version that takes in another branch, see `merge.merged`; raises the errors of `commit`."""
+
+    def change() -> Change:
+      self._check_settled()
+      theirs = read_branch(self.folder, branch)['version']
+      known = set(_history(self.folder, theirs))
+      base = next((name for name in _history(self.folder, self.version.name) if name in known), None)
+      if base is None or base == theirs:
+        raise UserError(f'{self.folder}: nothing to merge: {self.branch} has all that {branch} has.')
+      read = lambda name: versions.read(self.folder, name).rows
+      edits, added = merge.merged(read(base), self.rows, read(theirs), prefer)
+      return Change(edits, added=added, other=theirs)
+
+    return self._commit(change, message, author, {'merged': branch})
 
   def _check_settled(self) -> None:
     if waiting := len(self.pending()):
       raise UserError(f'{self.folder}: {waiting} decisions are not committed; commit or undo them first.')
 
-  def _commit(
-    self,
-    edits: Callable[[], tuple[Edits, list[dict[str, Any]]]],
-    message: str,
-    author: str,
-    facts: Mapping[str, Any],
-    added: Rows | None = None,
-  ) -> Version:
+  def _commit(self, change: Callable[[], Change], message: str, author: str, facts: Mapping[str, Any]) -> Version:
     check_author(author)
     check_text('message', message)
     if not message.strip():
@@ -191,26 +216,27 @@ class Table:
           'was opened; nothing is lost: the decisions are in the journal. Look at the new version, then commit again.'
         )
       versions.sweep(self.folder)
-      found, rules = edits()
-      if not len(found) and not added:
-        raise UserError(f'{self.folder}: nothing to commit: no decision changes a row.')
-      facts = {'message': message, 'author': author, 'time': _now(), 'rules': rules, **facts}
-      before = edits_.grown(self.rows, added) if added else self.rows
-      rows = edits_.apply(before, found, len(self.classes))
-      made = self._known(rows) or versions.write(self.folder, rows, found, self.version, self.classes, facts, added)
+      made = self._made(change(), {'message': message, 'author': author, 'time': _now(), **facts})
       self._ref = {'version': made.name, 'journal': self._pending.end, 'last': self._pending.last}
       _write_branch(self.folder, self.branch, self._ref)
       self.version = made
       self._pending = pending.Pending(self._ref['journal'], self._ref['last'])
     return made
 
-  def _known(self, rows: Rows) -> Version | None:
-    """Returns the existing version with these rows if a branch contains it, else None."""
-    name = versions.name_of(rows, self.classes, [self.version.name])
-    if name not in versions.names(self.folder):
-      return None
-    reached = {name for branch in branches(self.folder).values() for name in ancestors(self.folder, branch)}
-    return versions.read(self.folder, name) if name in reached else None
+  def _made(self, change: Change, facts: Mapping[str, Any]) -> Version:
+    """Writes the version that a change makes of the open one, unless a branch contains it already."""
+    edits, rules, added, other = change
+    if not len(edits) and not added and not other:
+      raise UserError(f'{self.folder}: nothing to commit: no decision changes a row.')
+    before = edits_.grown(self.rows, added) if added else self.rows
+    rows = edits_.apply(before, edits, len(self.classes))
+    name = versions.name_of(rows, self.classes, [self.version.name, *([other] if other else [])])
+    if name in versions.names(self.folder):
+      reached = {name for branch in branches(self.folder).values() for name in ancestors(self.folder, branch)}
+      if name in reached:
+        return versions.read(self.folder, name)
+    facts = {**facts, 'rules': rules}
+    return versions.write(self.folder, rows, edits, self.version, self.classes, facts, added, other)
 
   def _append(self, entry: Mapping[str, Any]) -> dict[str, Any]:
     whole = {'time': _now(), 'branch': self.branch, **entry}
@@ -325,6 +351,16 @@ def ancestors(folder: Path, version: str) -> Iterator[str]:
   while version:
     yield version
     version = next(iter(versions.read_manifest(folder, version)['parents']), '')
+
+
+def _history(folder: Path, version: str) -> Iterator[str]:
+  """Yields a version and all that it comes from, nearest first; raises UserError if one is missing."""
+  waiting, seen = [version], {version}
+  while waiting:
+    yield (name := waiting.pop(0))
+    parents = [parent for parent in versions.read_manifest(folder, name)['parents'] if parent not in seen]
+    waiting += parents
+    seen.update(parents)
 
 
 def parsed(text: str) -> tuple[Path, str]:

@@ -58,6 +58,7 @@ def write(
   classes: Sequence[str],
   facts: Mapping[str, Any],
   added: Rows | None = None,
+  other: str = '',
 ) -> Version:
   """Writes a version to a temporary folder and renames it to its final name.
 
@@ -69,11 +70,12 @@ def write(
     classes: names of the classes.
     facts: Message, author, time and such, for the manifest.
     added: rows that the parent lacks; None: there are none.
+    other: second parent, of a merge; '': none.
 
   Raises:
     UserError: A file cannot be written; nothing is left where a reader looks.
   """
-  parents = [old.name] if old else []
+  parents = ([old.name] if old else []) + ([other] if other else [])
   name = name_of(rows, classes, parents)
   places = np.zeros(0, np.int64) if edits is None else rows.places(edits.id)
   if added is not None:

@@ -9,6 +9,7 @@ from noisyjax.cli.table import (
   diff,
   init,
   log,
+  merge,
   propose,
   revert,
   show,
@@ -17,5 +18,5 @@ from noisyjax.cli.table import (
   verify,
 )
 
-_ONE_EACH = (init, add, log, show, diff, propose, decide, undo, commit, curate, revert, branch, verify)
+_ONE_EACH = (init, add, log, show, diff, propose, decide, undo, commit, curate, revert, branch, merge, verify)
 COMMANDS = (*(module.COMMAND for module in _ONE_EACH), transfer.EXPORT, transfer.IMPORT)

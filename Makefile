@@ -50,9 +50,9 @@ test-slurm: .venv/installed-engines
 	  apt-get -qq install -y --no-install-recommends slurm-wlm munge; } || echo 'test-slurm: Slurm cannot be installed here'
 	$(BIN)/python -m pytest -n 0 -rs -m 'slurm or not slow' tests/test_cluster.py tests/test_slurm.py
 
-# Networks with published weights against PyTorch, which is installed into an environment of its own.
+# Networks with published weights, and methods against their official loops, with PyTorch in an environment of its own.
 test-differential: .venv-torch/installed
-	.venv-torch/bin/python -m pytest -n 0 -rs tests/test_differential.py
+	.venv-torch/bin/python -m pytest -n 0 -rs tests/test_differential.py tests/test_trajectories.py
 
 # The suite's fuzz, a hundred times as long: make fuzz SEED=7
 fuzz: .venv/installed-dev

@@ -162,6 +162,15 @@ def test_crop_is_a_window_of_the_padded_image():
   assert len(shifts) == 25  # 200 draws of 25 windows: P(one missing) < 1 %, and the key is fixed
 
 
+def test_reflect_crop_is_a_window_of_the_reflected_image():
+  images = photos(40, 8, 10)
+  views = np.asarray(view(('reflect_crop',), Strength(pad=2), np.arange(40), images))
+  for image, cropped in zip(images, views):
+    framed = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode='reflect')
+    windows = (framed[y : y + 8, x : x + 10] for y in range(5) for x in range(5))
+    assert sum(np.array_equal(window, cropped) for window in windows) == 1
+
+
 def test_flip_mirrors_half_of_the_rows_exactly():
   images = photos(400, 8, 8)
   views = np.asarray(view(('flip',), Strength(), np.arange(400), images))

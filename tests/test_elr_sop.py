@@ -96,13 +96,13 @@ def test_a_row_that_comes_twice_is_written_once_and_no_other_row_is():
   phase, _, state = entered(elr_plus.Strategy.build())
   members = np.zeros(ROWS, bool)
   members[[20, 30, 31]] = True
-  state = state.replace(masks={'train': jnp.asarray(members)})
+  state = state.replace(masks={'train': jnp.asarray(np.stack([members] * 2))})
   state, old = remembering(state, 2)
   new, _ = tiny.advance(phase, state, DATA)
   moved = (np.asarray(new.extra['memory']) != np.asarray(state.extra['memory'])).any((0, 2))
   assert_array_equal(moved, members)
   assert_allclose(new.extra['memory'].sum(-1)[:, members], 0.7 * old.sum(-1)[:, members] + 0.3, rtol=1e-4)
-  none, _ = tiny.advance(phase, state.replace(masks={'train': jnp.zeros(ROWS, bool)}), DATA)
+  none, _ = tiny.advance(phase, state.replace(masks={'train': jnp.zeros((2, ROWS), bool)}), DATA)
   assert_array_equal(none.extra['memory'], state.extra['memory'])
   assert tiny.same(none.params, state.params)
 
@@ -122,15 +122,16 @@ def averaged_plus(strategy):
 def check_elr_plus(strategy):
   phase, state, old, average = averaged_plus(strategy)
   new, metrics = tiny.advance(phase, state, DATA)
-  index = rows_of(LABELED)
-  wide = lambda a: np.broadcast_to(a, (2, *a.shape))
-  teacher = softmax(logits_of(average, PIXELS[index]))[::-1]  # the other's average, on the images as they are
-  aim = 0.7 * old[:, index] + 0.3 * teacher
+  index = rows_of(np.stack([LABELED] * 2))  # [2, B]: each network in an order of its own
+  assert (index[0] != index[1]).any()
+  here = np.arange(2)[:, None], index
+  teacher = softmax(logits_of(average, PIXELS[index][::-1]))[::-1]  # the other's average, on the images as they are
+  aim = 0.7 * old[here] + 0.3 * teacher
   want = old.copy()
-  want[:, index] = aim
+  want[here] = aim
   assert_allclose(new.extra['memory'], want, rtol=1e-4, atol=1e-5)
-  both = np.concatenate([wide(GIVEN[index]), aim], -1)
-  pixels, both = mixed(step_key(state), 1.0, wide(PIXELS[index]), both)
+  both = np.concatenate([GIVEN[index], aim], -1)
+  pixels, both = mixed(step_key(state), 1.0, PIXELS[index], both)
   target, aim = both[..., :CLASSES], both[..., CLASSES:]
   assert (np.sort(target)[..., -2] > 0.05).any()  # something was mixed
   if strategy.reweigh:
@@ -154,8 +155,8 @@ def test_elr_plus_as_on_cifar_100():
 def test_elr_plus_without_mixup_is_elr_with_the_others_memory():
   phase, state, old, average = averaged_plus(elr_plus.Strategy.build(alpha=0.0))
   _, metrics = tiny.advance(phase, state, DATA)
-  index = rows_of(LABELED)
-  aim = 0.7 * old[:, index] + 0.3 * softmax(logits_of(average, PIXELS[index]))[::-1]
+  index = rows_of(np.stack([LABELED] * 2))
+  aim = 0.7 * old[np.arange(2)[:, None], index] + 0.3 * softmax(logits_of(average, PIXELS[index][::-1]))[::-1]
   z = logits_of(state.params['net'], PIXELS[index])
   assert_allclose(tiny.mean(metrics, 'loss'), (cross_entropy(z, GIVEN[index]) + 3 * early(z, aim)).mean(), rtol=1e-4)
 

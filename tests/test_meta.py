@@ -36,6 +36,7 @@ from noisyjax.strategies.shared import meta
 from tiny import BATCH, CLASSES, ROWS
 
 TRUSTED = (DATA.verified >= 0) & IN
+TRAINED = LABELED & ~TRUSTED  # the official codes do not train on verified rows
 OWN = {'lr': 0.3, 'hidden': 7}  # a rate at which the old and the new weight network differ
 
 
@@ -108,7 +109,7 @@ def mwn_weights(state, index, trusted, per, strategy):
 
 def check(name, strategy):
   phase, _, state = entered(strategy)
-  index, trusted = rows_of(LABELED), rows_of(TRUSTED)
+  index, trusted = rows_of(TRAINED), rows_of(TRUSTED)
   net = state.params['net']
   per = cross_entropy(logits_of(net, PIXELS[index]), GIVEN[index])
   weights = l2rw_weights if name.startswith('l2rw') else mwn_weights
@@ -157,7 +158,7 @@ def objective(strategy, model=None, rate=1.0):
   if model is not None:
     phase = tiny.phase(strategy, tiny.spec(strategy.networks, model))
   state = tiny.start(phase, DATA)
-  index, trusted = rows_of(LABELED), rows_of(TRUSTED)
+  index, trusted = rows_of(TRAINED), rows_of(TRUSTED)
   image = lambda rows: jnp.asarray(np.asarray(DATA.images)[rows], jnp.float32)
   weight = jnp.ones(BATCH).at[-2:].set(0.0)
   train = {'weak': image(index), 'weight': weight, 'target': jnp.asarray(GIVEN[index], jnp.float32), 'index': index}
@@ -204,7 +205,8 @@ def test_slope_equals_finite_differences_through_batch_norm_and_the_fast_convolu
 def test_nothing_but_the_weighted_forward_pass_moves_statistics():
   moved = []
   for strategy in (naive, l2rw, meta_weight_net):
-    phase = tiny.phase(strategy.Strategy.build(), rows=IN)
+    reuse = {} if strategy is naive else {'reuse': True}
+    phase = tiny.phase(strategy.Strategy.build(**reuse), rows=IN)
     moved.append(tiny.advance(phase, tiny.start(phase, DATA), DATA)[0].stats)
   for other in moved[1:]:
     jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-5, atol=1e-7), other, moved[0])
@@ -235,7 +237,7 @@ def test_l2rw_drops_the_mislabeled_twins_of_verified_rows():
   state = tiny.start(phase, data)
   state = state.replace(params=jax.tree.map(jnp.zeros_like, state.params))
   new, _ = tiny.advance(phase, state, data)
-  index = rows_of(np.ones(ROWS, bool))
+  index = rows_of(data.verified < 0)
   assert 0 < (given == truth)[index].sum() < BATCH
   assert_array_equal(new.dynamics.chosen[0, index], (given == truth)[index])
 
@@ -246,7 +248,9 @@ def test_the_verified_label_counts_and_not_the_given_one():
   trusted = np.flatnonzero(TRUSTED)
   assert_array_equal(np.flatnonzero(state.masks['trusted']), trusted)
   assert (DATA.given[trusted] < 0).any() and (DATA.given[trusted] != DATA.verified[trusted]).any()
-  assert_array_equal(state.masks['train'], LABELED)
+  assert_array_equal(state.masks['train'], TRAINED)
+  reused = tiny.start(phase_of(l2rw.Strategy.build(reuse=True)), DATA)
+  assert_array_equal(reused.masks['train'], LABELED)
 
 
 def test_weight_network_begins_as_pytorch_begins_its_layers():

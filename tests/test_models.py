@@ -77,6 +77,18 @@ def small(request):
   return request.param, fields, jax.tree_util.tree_map_with_path(wave_weights, shapes), wave_images(2, size)
 
 
+@pytest.mark.parametrize('name', ['resnet18', 'preact_resnet18'])
+def test_a_network_begins_as_pytorch_begins_its_layers(name):
+  model = build(name, width=1 / 4, initial='torch')
+  params = jax.jit(lambda: model.init(random_key(0), jnp.zeros((1, 8, 8, 3)), train=False)['params'])()
+  for path in (('stem_conv',), ('stage2_block1', 'conv1'), ('stage2_block1', 'shortcut_conv'), ('head',)):
+    kernel = functools.reduce(lambda tree, key: tree[key], path, params)['kernel']
+    bound = 1 / math.sqrt(math.prod(kernel.shape[:-1]))
+    assert 0.95 * bound < np.abs(kernel).max() <= bound and abs(kernel.std() * math.sqrt(3) / bound - 1) < 0.1
+  with pytest.raises(UserError, match=r"model\.initial: unknown value 'xavier'"):
+    shapes_of(build(name, initial='xavier'))
+
+
 @functools.lru_cache
 def compiled(model, train):
   """One compilation serves all tests that run this model in this mode."""

@@ -40,7 +40,7 @@ from noisyjax.strategies import naive, pes, pes_semi
 from tiny import BATCH, CLASSES, ROWS
 
 PES = pes.Strategy.build()
-SEMI = pes_semi.Strategy.build(penalty=8.0, most=1.05)
+SEMI = pes_semi.Strategy.build(penalty=8.0, most=1.05, warmup=0)  # no epoch of the run before the phase
 
 
 def believed(net, most=np.inf):
@@ -151,6 +151,8 @@ def test_plan_fills_the_epochs_and_each_override_is_a_field(name, epochs):
   assert [n for n, _, _ in phases] == ['naive'] * (len(phases) - 1) + [name]
   first, *renewed, last = (own for _, _, own in phases) if len(phases) > 1 else (c, c)
   assert (last.reset, last.freeze, last.optim.name, last.optim.lr) == ('none', '', c.optim.name, c.optim.lr)
+  c.strategy[name].frozen = True  # the official optimizer does not know the renewed layers
+  assert phases_of(c)[-1][-1].freeze == '|'.join(own.reset for own in renewed)
   if len(phases) > 1:
     assert (first.reset, first.schedule.name, first.optim.lr) == ('none', 'constant', c.optim.lr)
   for own in renewed:

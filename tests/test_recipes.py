@@ -3,6 +3,8 @@
 import functools
 import importlib
 import itertools
+import pickle
+import zipfile
 from pathlib import Path
 from unittest import mock
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import runs
 from configs import base, published
 from configs.recipes import common
 from noisyjax.config import check
@@ -102,6 +105,61 @@ def test_every_form_would_train(name):
     needs = {need for which, _, own in planned for need in build_strategy(own, which).needs}
     rows = 42750 if 'held' in option else 47500
     assert round(c.data.trusted * rows) == (TRUSTED[name] if 'verified' in needs else 0)
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_every_form_of_cifar100_would_train(name):
+  for noise, option in (('sym90', ''), ('asym40', ''), ('noisy', ''), ('inst40', '-short')):
+    c = get(name, f'c100-{noise}{option}')
+    checked(c)
+    planned = phases_of(c)
+    assert planned[-1][0] == name and sum(phase[1] for phase in planned) == c.epochs
+    assert (c.data.source, Path(c.data.path).name, c.data.test) == ('cifar', 'cifar-100-python', 'source')
+    assert round(c.data.trusted * 47500) == TRUSTED.get(name, 0)
+  with pytest.raises(UserError, match=r"form: unknown value 'worse'"):
+    get(name, 'c100-worse')
+  with pytest.raises(UserError, match=r"form: unknown value 'held'"):
+    get(name, 'c100-sym50-held')
+
+
+@pytest.fixture(scope='module')
+def cifar100(tmp_path_factory):
+  """The layout of CIFAR-100 with 10 training images of each class, one test image, and CIFAR-100N's labels."""
+  home = tmp_path_factory.mktemp('home')
+  root = home / 'cifar-100-python'
+  root.mkdir()
+  rng = np.random.default_rng(0)
+  for part, count in (('train', 1000), ('test', 100)):
+    data = rng.integers(0, 256, (count, 3072), np.uint8)
+    batch = {'fine_labels': (np.arange(count) % 100).tolist(), 'coarse_labels': [0] * count, 'data': data}
+    (root / part).write_bytes(pickle.dumps(batch))
+  (root / 'meta').write_bytes(pickle.dumps({'fine_label_names': [f'fine {i}' for i in range(100)]}))
+  human = {'noisy_label': rng.integers(0, 100, 1000), 'clean_label': np.arange(1000) % 100}
+  with zipfile.ZipFile(home / 'CIFAR-100_human.pt', 'w') as archive:  # as PyTorch writes it
+    archive.writestr('archive/data.pkl', pickle.dumps(human, 2))
+    archive.writestr('archive/version', '3\n')
+  return home
+
+
+@pytest.mark.parametrize('noise', common.NOISE_100)
+def test_cifar100_has_the_noise_of_its_form(noise, cifar100, monkeypatch):
+  monkeypatch.setenv('NOISYJAX_DATA', str(cifar100))
+  c = get('naive', f'c100-{noise}')
+  prepared, audit = prepare.prepare(c)
+  given, truth = prepared.train.given, audit.truth[prepared.rows]
+  assert prepared.train.classes == 100 and 900 <= len(given) < 1000 and len(audit.test[1]) == 100
+  found = (given != truth).mean()
+  assert abs(found - (0.99 if noise == 'noisy' else common.rate(f'c100-{noise}'))) < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', RECIPES)
+def test_every_recipe_begins_on_cifar100(name, cifar100, tmp_path, monkeypatch):
+  monkeypatch.setenv('NOISYJAX_DATA', str(cifar100))
+  c = recipe(name).get_config('c100-sym50-short4')
+  c.model.name, c.batch_size, c.steps_per_epoch = 'dense', 50, 2
+  c.data.trusted = 0.5 if c.data.trusted else 0.0
+  assert runs.fit(c, tmp_path / 'run')['epochs'] == 4
 
 
 @pytest.mark.parametrize('name', RECIPES)

@@ -306,6 +306,13 @@ def test_reveal_verifies_a_stratified_part_of_the_training_rows():
   assert (dataset.verified == -1).all()
 
 
+def test_reveal_by_true_classes_gives_each_the_same_share():
+  random = np.random.default_rng(2)
+  dataset, truth = data(given=random.integers(0, 4, N))
+  shown = np.flatnonzero(reveal(dataset, truth, np.arange(N), 0.1, 0, 'true') >= 0)
+  assert np.abs(np.bincount(truth[shown], minlength=4) - np.bincount(truth) / 10).max() < 1
+
+
 def test_reveal_chooses_without_the_truth_and_keeps_what_was_verified():
   dataset, truth = data(verified=np.where(np.arange(N) < 50, 3, -1))
   first, poisoned = (reveal(dataset, t, np.arange(N), 0.5, 1) for t in (truth, (truth + 1) % 4))

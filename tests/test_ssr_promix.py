@@ -40,8 +40,10 @@ from noisyjax.strategies import promix, ssr_plus
 from noisyjax.strategies.shared import semi
 from tiny import BATCH, CLASSES, ROWS
 
-SSR = ssr_plus.Strategy.build(relabel=0.55, neighbours=7, consistency=0.5, hidden=6, projected=4)
-PROMIX = promix.Strategy.build(rho=0.3, tau=0.45, expand=0.8, fill=0.7, ramp=20.0, debias=0.7, debias_guess=0.5)
+SSR = ssr_plus.Strategy.build(relabel=0.55, neighbours=7, consistency=0.5, hidden=6, projected=4, decay=0.0)
+PROMIX = promix.Strategy.build(
+  rho=0.3, tau=0.45, expand=0.8, fill=0.7, ramp=20.0, debias=0.7, debias_guess=0.5, decay=0.0, fmix=False
+)
 
 
 def finite(state):
@@ -228,7 +230,8 @@ def check_promix(strategy, epoch=6, ramp=20.0, adds=True):
   assert (chosen != known).any() == adds and not chosen.all(1).any()
   guess = EYE[(weak - 0.5 * np.log(bias['chosen'])[:, None]).argmax(-1)]
   target = np.where(known[..., None], label, guess)
-  lam_key, partner_key = jax.random.split(jax.random.fold_in(step_key(state), 1 << 16))
+  keys = jax.random.split(jax.random.fold_in(jax.random.fold_in(step_key(state), 1 << 16), 0))
+  lam_key, partner_key = jax.random.split(keys[0])
   lam = np.asarray(jax.random.beta(lam_key, 4.0, 4.0, (2,)), np.float64)
   lam = np.maximum(lam, 1 - lam)[:, None, None]
   other = shuffled(partner_key, chosen)

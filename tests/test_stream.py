@@ -47,11 +47,17 @@ def test_an_empty_stream_gives_rows_that_are_not_valid():
   assert ((index >= 0) & (index < ROWS)).all()
 
 
+def test_networks_with_the_same_rows_of_their_own_see_them_in_two_orders():
+  first, second = walked(np.ones((2, ROWS), bool), 5)[0][:, :ROWS]
+  assert sorted(first) == sorted(second) and (first != second).any()
+
+
 def test_networks_walk_their_own_rows():
   masks = np.stack([some(6, 1), some(11, 2), np.zeros(ROWS, bool)])
   together = walked(masks, 4)
   for m, mask in enumerate(masks):
-    for one, alone in zip(together, walked(mask, 4), strict=True):
+    own = jax.random.fold_in(KEY, m) if m else KEY
+    for one, alone in zip(together, walked(mask, 4, own), strict=True):
       assert_array_equal(one[m], alone)
 
 

@@ -24,5 +24,5 @@ def get_config(form: str = 'worse'):
   c.strategy.name = 'co_teaching'
   c.strategy.co_teaching.forget = common.rate(form)
   c.strategy.co_teaching.ramp = 10.0
-  common.adam_then_linear(c)
+  common.adam_then_linear(c, form)
   return common.finish(c, form, 'ramp')

@@ -1,16 +1,19 @@
-"""Shared parts of the recipes: CIFAR-10 with the noise types that papers report, and a short budget.
+"""Shared parts of the recipes: CIFAR-10 and CIFAR-100 with the noise types that papers report, and a short budget.
 
-A form is a noise type and options, joined by dashes: `--config=configs/recipes/elr.py:sym50-short-held`.
+A form is a noise type and options, joined by dashes: `--config=configs/recipes/elr.py:sym50-short-held`. With `c100-`
+before it, it is of CIFAR-100: `elr.py:c100-sym50-short`.
 
-  noise    sym20, sym50, sym80 (inclusive, as DivideMix, ELR and SOP define it), asym40 (the CIFAR-10 map),
-           aggre, random1, worse (human labels, CIFAR-10N), clean
+  noise    sym20, sym50, sym80, sym90 (inclusive, as DivideMix, ELR and SOP define it), asym40 (the CIFAR-10 map;
+           CIFAR-100: the next class of the superclass), inst20, inst40 (instance-dependent, Xia et al. 2020),
+           aggre, random1, worse (human labels, CIFAR-10N), noisy (CIFAR-100N), clean
   -short   the small fast CNN, 20 epochs (-short8: 8), one-cycle: minutes on two cores instead of hours. The strategy
            plans its own phases, and its warm-ups and ramps shrink in proportion, but to no less than two epochs
   -held    without the CIFAR-10 test set: images and labels from $NOISYJAX_DATA, rows [45000, 50000) are the test part
 
 Without `-held`, the images come from TFDS (`cifar10`, which must be prepared) and its test set scores the run. The
-label files of CIFAR-10N are read from $NOISYJAX_DATA/cifar10n in both cases. 5 % of the training rows, with noisy
-labels, select the epoch; every run also reports the last epoch, the mean of the last ten and the oracle.
+label files of CIFAR-10N are read from $NOISYJAX_DATA/cifar10n in both cases. CIFAR-100 is read as it is published, from
+$NOISYJAX_DATA/cifar-100-python, and CIFAR-100N from $NOISYJAX_DATA/CIFAR-100_human.pt. 5 % of the training rows, with
+noisy labels, select the epoch; every run also reports the last epoch, the mean of the last ten and the oracle.
 
 "Measured" results in the docstrings of recipes are from `benchmarks/leaderboard.py`, with bfloat16 convolutions, small
 widths and the code of that time (benchmarks/README.md lists later changes). They show the first epochs of a method.
@@ -24,9 +27,12 @@ from noisyjax.data import home
 from noisyjax.system.errors import check_choice
 
 CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
-INJECTED = {'sym20': 0.2, 'sym50': 0.5, 'sym80': 0.8, 'asym40': 0.4}
+INJECTED = {'sym20': 0.2, 'sym50': 0.5, 'sym80': 0.8, 'asym40': 0.4, 'sym90': 0.9, 'inst20': 0.2, 'inst40': 0.4}
+KINDS = {'sym': 'symmetric_inclusive', 'asym': 'asymmetric', 'inst': 'instance'}
 HUMAN = {'aggre': 'aggre_label.npy', 'random1': 'random_label1.npy', 'worse': 'worse_label.npy'}
+WRONG = {'aggre': 0.0901, 'random1': 0.1723, 'worse': 0.4021, 'noisy': 0.402, 'clean': 0.0}  # fraction of the labels
 NOISE = (*INJECTED, *HUMAN, 'clean')
+NOISE_100 = (*INJECTED, 'noisy', 'clean')
 LEAST_EPOCHS = 2  # minimum length of warm-ups and ramps in short forms
 
 
@@ -36,14 +42,19 @@ def get_config(form: str):
   Raises:
     UserError: the form has an unknown noise type or option.
   """
-  noise, *options = (form or 'worse').split('-')
-  check_choice('form', noise, NOISE)
+  many, known = hundred(form), noise(form)
+  check_choice('form', known, NOISE_100 if many else NOISE)
+  options = (form or 'worse').split('-')[1 + many :]
   for option in options:
-    check_choice('form', option.rstrip('0123456789') if option.startswith('short') else option, ('short', 'held'))
+    held = () if many else ('held',)
+    check_choice('form', option.rstrip('0123456789') if option.startswith('short') else option, ('short', *held))
   c = base.get_config()
   c.data.val = '0.05'
   c.data.verified = ''
-  if 'held' in options:
+  if many:
+    c.data.source, c.data.path, c.data.test = 'cifar', home.path('cifar-100-python'), 'source'
+    c.data.labels = ''
+  elif 'held' in options:
     c.data.source = 'images'
     c.data.path = home.path('weak_supervision')
     c.data.classes = CLASSES
@@ -51,20 +62,33 @@ def get_config(form: str):
     c.data.train, c.data.test = '0:45000', '45000:50000'
   else:
     c.data.source, c.data.name, c.data.test = 'tfds', 'cifar10', 'source'
-  if noise in INJECTED:
-    c.noise.kind = 'asymmetric' if noise == 'asym40' else 'symmetric_inclusive'
-    c.noise.rate = INJECTED[noise]
-    c.noise.map = ('cifar10',) if noise == 'asym40' else ()
-  elif noise in HUMAN:
+  if known in INJECTED:
+    c.noise.kind = KINDS[known.rstrip('0123456789')]
+    c.noise.rate = INJECTED[known]
+    c.noise.map = ('cifar100' if many else 'cifar10',) if known == 'asym40' else ()
+  elif known == 'noisy':
+    c.noise.kind, c.noise.path, c.noise.column = 'file', home.path('CIFAR-100_human.pt'), 'noisy_label'
+  elif known in HUMAN:
     c.noise.kind = 'file'
-    c.noise.path = home.path('cifar10n', HUMAN[noise])
+    c.noise.path = home.path('cifar10n', HUMAN[known])
     c.noise.order = '' if 'held' in options else home.path('cifar10n', 'image_order_c10.npy')
   return c
 
 
+def hundred(form: str) -> bool:
+  """Returns whether a form is of CIFAR-100."""
+  return (form or 'worse').split('-')[0] == 'c100'
+
+
 def noise(form: str) -> str:
-  """Returns the noise type of a form."""
-  return (form or 'worse').split('-')[0]
+  """Returns the noise type of a form; that of "c100" alone is "noisy"."""
+  first, *rest = (form or 'worse').split('-')
+  return (rest or ['noisy'])[0] if first == 'c100' else first
+
+
+def human(form: str) -> bool:
+  """Returns whether the labels of a form are those that people gave, or the original ones."""
+  return noise(form) not in INJECTED
 
 
 def short(form: str) -> int:
@@ -75,22 +99,32 @@ def short(form: str) -> int:
 
 def rate(form: str) -> float:
   """Returns the fraction of labels that the noise of a form makes wrong, for methods that must be told it."""
-  wrong = {
-    'sym20': 0.18,
-    'sym50': 0.45,
-    'sym80': 0.72,
-    'asym40': 0.2,
-    'aggre': 0.0901,
-    'random1': 0.1723,
-    'worse': 0.4021,
-  }
-  return wrong.get(noise(form), 0.0)
+  known, many = noise(form), hundred(form)
+  if known.startswith('sym'):
+    return round(INJECTED[known] * (0.99 if many else 0.9), 4)
+  if known == 'asym40':
+    return 0.4 if many else 0.2  # of CIFAR-10's classes, the map flips one half
+  return INJECTED.get(known, WRONG.get(known, 0.0))
 
 
-def trusted(c, form: str, count: int = 1000):
-  """Reveals the true labels of `count` training rows, for methods that need them; the result of the run reports it."""
+def trusted(c, form: str, count: int = 1000, by: str = 'given'):
+  """Reveals the true labels of `count` training rows, for methods that need them; the result of the run reports it.
+
+  Args:
+    c: config of the recipe.
+    form: form of the recipe.
+    count: number of rows.
+    by: "given" or "true": labels whose classes have equal shares of these rows.
+  """
+  c.data.trusted_by = by
   c.data.trusted = count / (42750 if 'held' in form.split('-') else 47500)
   return c
+
+
+def network(c, name: str) -> None:
+  """Sets a residual network with PyTorch's default initialization, which the official code keeps."""
+  c.model.name = name
+  c.model[name].initial = 'torch'
 
 
 def sgd(c, lr: float, decay: float = 5e-4, momentum: float = 0.9, nesterov: bool = False) -> None:
@@ -111,27 +145,39 @@ def baseline(c) -> None:
   steps(c, 60)
 
 
-def adam_then_linear(c) -> None:
-  """Sets the training of co-teaching: Adam, no augmentation; from epoch 80 of 200 a linear decay to 0 and b1 = 0.1."""
+def adam_then_linear(c, form: str) -> None:
+  """Sets the training of co-teaching: Adam, no augmentation; from epoch 80 of 200 a linear decay to 0 and b1 = 0.1.
+
+  On CIFAR-100, the decay begins at epoch 100.
+
+  The strategy follows the official code, whose loss is far too small for another optimizer than Adam.
+  """
   c.model.name, c.epochs, c.batch_size = 'cnn9', 200, 128
   c.optim.name, c.optim.lr, c.optim.decay = 'adam', 1e-3, 0.0
   c.augment.weak = ()
   # A one-cycle schedule with its peak at 0 decays linearly. The second phase counts epochs from 0: without ramps.
   name = c.strategy.name
+  c.strategy[name].official = True
   done = {f'strategy.{name}.{field}': 0.0 for field in ('ramp', 'warmup') if field in c.strategy[name]}
   linear = {'schedule.name': 'one_cycle', 'schedule.peak': 0.0, 'optim.b1': 0.1}
-  c.phases = ((name, 80, {'schedule.name': 'constant'}), (name, 120, linear | done))
+  first = 100 if hundred(form) else 80
+  c.phases = ((name, first, {'schedule.name': 'constant'}), (name, c.epochs - first, linear | done))
 
 
 def semi_supervised(c, form: str) -> None:
   """Sets the training of semi-supervised methods in USB, with only 4,000 true labels; see `fixmatch.py`."""
-  trusted(c, form, 4000)
-  c.strategy[c.strategy.name].source = 'verified'
+  trusted(c, form, 4000, by='true')
+  own = c.strategy[c.strategy.name]
+  own.source = 'verified'
+  if 'together' in own:
+    own.together = True
   c.model.name, c.batch_size = 'resnet18', 64
   c.epochs, c.steps_per_epoch = 1024, 1024
   sgd(c, 0.03, nesterov=True)
   c.optim.kernels_only = True
   c.schedule.name, c.schedule.final = 'quarter_cosine', math.cos(7 * math.pi / 16)  # cos(7πk/16K)
+  c.augment.weak = ('reflect_crop', 'flip')
+  c.augment.strong = ('reflect_crop', 'flip', 'rand_augment', 'random_cutout')
   c.ema = 0.999
 
 
@@ -150,6 +196,14 @@ def finish(c, form: str, *epochs: str):
     few = min(own[field], max(own[field] * part, LEAST_EPOCHS))
     own[field] = round(few) if isinstance(own[field], int) else float(few)
   c.phases = ()  # the phases of a recipe only change its optimizer
+  if 'official' in own:
+    own.official = False  # for SGD, see `adam_then_linear`
+  if 'together' in own:
+    own.together = False  # for fewer passes
+  if 'fmix' in own:
+    own.fmix = False
+  if 'frozen' in own:
+    own.frozen = False  # the stages are too short to train the renewed layers
   c.epochs, c.augment.pad = short(form), 4
   c.model.name = 'small_cnn'
   c.batch_size = 128
@@ -173,7 +227,10 @@ def published(source: str, **numbers: str) -> dict[str, str]:
   return {noise: f'{number} ({source})' for noise, number in numbers.items()}
 
 
-RERUN = 'best / last test epoch, mean of 3 seeds; KlemenVovk/noisy-labels, ReScience 2026'
+RERUN = (
+  'best / last test epoch, mean of 3 seeds, CIFAR stem; logs of the original configurations, KlemenVovk/noisy-labels, '
+  'ReScience 2026'
+)
 TABLE = "best test epoch; the table of DivideMix's paper as ProMix carries it on"
 CIFAR_N = 'best test epoch; the CIFAR-10N paper, Wei et al. 2022'
 POSTER = 'WRN-28-10, 1,000 trusted rows; the Meta-Weight-Net poster, 2019'

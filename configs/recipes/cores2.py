@@ -19,7 +19,7 @@ PUBLISHED: dict[str, str] = common.published(common.CIFAR_N, aggre='91.23', rand
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'cores2'
-  c.model.name = 'resnet34'
+  common.network(c, 'resnet34')
   c.epochs, c.batch_size = 100, 64
   common.sgd(c, 0.1, decay=0.0, momentum=0.0)
   common.steps(c, 50)

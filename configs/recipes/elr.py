@@ -23,9 +23,13 @@ def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'elr'
   c.told = ('kind of noise',)  # values in this recipe depend on these
-  c.model.name = 'resnet34'
+  common.network(c, 'resnet34')
   common.sgd(c, 0.02, decay=1e-3)
-  if common.noise(form) == 'asym40':
+  if common.hundred(form):
+    c.strategy.elr.beta, c.strategy.elr.strength = 0.9, 7.0
+    c.epochs = 150
+    common.steps(c, 80, 120, factor=0.01)
+  elif common.noise(form) == 'asym40':
     c.strategy.elr.beta, c.strategy.elr.strength = 0.9, 1.0
     c.epochs = 120
     common.steps(c, 40, 80, factor=0.01)

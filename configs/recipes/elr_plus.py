@@ -29,8 +29,14 @@ def get_config(form: str = 'worse'):
   c.strategy.elr_plus.beta, c.strategy.elr_plus.strength = (0.9, 1.0) if asymmetric else (0.7, 3.0)
   c.strategy.elr_plus.alpha = 1.0
   c.ema, c.ema_ramp = 0.997, 0.0 if common.short(form) else 40000.0
-  c.model.name = 'preact_resnet18'
+  common.network(c, 'preact_resnet18')
   c.epochs = 200
   common.sgd(c, 0.02)
   common.steps(c, 150)
-  return common.finish(c, form)
+  if common.hundred(form):
+    own = c.strategy.elr_plus
+    own.beta, own.strength, own.reweigh = 0.9, 7.0, True
+    own.ramp = 40000 * 128 / 47500  # 40,000 steps, in epochs
+    c.epochs = 250
+    common.steps(c, 200)
+  return common.finish(c, form, 'ramp')

@@ -28,4 +28,6 @@ def get_config(form: str = 'worse'):
   common.sgd(c, 0.1, decay=2e-4)
   c.optim.kernels_only = True
   common.steps(c, 40, 80)
+  if common.hundred(form):
+    c.strategy.forward.percentile = 100.0
   return common.finish(c, form)

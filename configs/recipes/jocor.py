@@ -24,6 +24,7 @@ def get_config(form: str = 'worse'):
   c.strategy.name = 'jocor'
   c.strategy.jocor.forget = common.rate(form)
   c.strategy.jocor.ramp = 10.0
-  c.strategy.jocor.agree = 0.65 if common.noise(form) == 'sym80' else 0.9
-  common.adam_then_linear(c)
+  high = common.noise(form) in ('sym80', 'sym90')
+  c.strategy.jocor.agree = 0.85 if common.hundred(form) else 0.65 if high else 0.9
+  common.adam_then_linear(c, form)
   return common.finish(c, form, 'ramp')

@@ -30,7 +30,10 @@ def get_config(form: str = 'worse'):
   c.strategy.name = 'promix'
   c.told = ('kind of noise',)  # the penalty depends on it
   c.strategy.naive.penalty = 1.0 if common.noise(form) == 'asym40' else 0.0  # in the warm-up
-  c.strategy.promix.rho = 0.7 if common.noise(form) == 'sym20' else 0.5
+  own = c.strategy.promix
+  own.rho = 0.7 if common.noise(form) == 'sym20' else 0.5
+  if common.hundred(form):
+    own.tau, own.warmup, own.debias, own.debias_guess = 0.95, 30, 0.5, 0.5
   c.model.name = 'resnet18'
   c.epochs, c.batch_size = 600, 256
   common.sgd(c, 0.05)

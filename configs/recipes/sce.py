@@ -28,4 +28,8 @@ def get_config(form: str = 'worse'):
   common.sgd(c, 0.01, decay=1e-2, nesterov=True)
   c.optim.clip = 5.0
   common.steps(c, 40, 80)
+  if common.hundred(form):
+    c.strategy.sce.alpha, c.strategy.sce.beta = 6.0, 0.1
+    c.epochs, c.optim.lr = 150, 0.1
+    common.steps(c, 80, 120)
   return common.finish(c, form)

@@ -22,9 +22,16 @@ def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'sop'
   c.told = ('kind of noise',)  # values in this recipe depend on these
-  c.strategy.sop.lr_u, c.strategy.sop.lr_v = (1.0, 100.0) if common.noise(form) == 'asym40' else (10.0, 10.0)
-  c.model.name = 'resnet34'
+  asymmetric, own = common.noise(form) == 'asym40', c.strategy.sop
+  own.lr_u, own.lr_v = (1.0, 100.0) if asymmetric else (10.0, 10.0)
+  common.network(c, 'resnet34')
   c.epochs = 120
   common.sgd(c, 0.02)
   common.steps(c, 40, 80)
+  if common.hundred(form):  # as the official configuration has it
+    own.lr_u, own.lr_v = (0.1, 100.0) if asymmetric else (1.0, 10.0)
+    common.network(c, 'preact_resnet18')
+    c.epochs = 300
+    common.sgd(c, 0.02, decay=1e-3)
+    c.schedule.name, c.schedule.final = 'cosine', 0.01
   return common.finish(c, form)

@@ -26,10 +26,14 @@ def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'sop_plus'
   c.told = ('kind of noise',)  # values in this recipe depend on these
-  c.strategy.sop_plus.lr_u, c.strategy.sop_plus.lr_v = (1.0, 100.0) if common.noise(form) == 'asym40' else (10.0, 10.0)
-  c.model.name = 'preact_resnet18'
+  asymmetric, own = common.noise(form) == 'asym40', c.strategy.sop_plus
+  own.lr_u, own.lr_v = (1.0, 100.0) if asymmetric else (10.0, 10.0)
+  common.network(c, 'preact_resnet18')
   c.epochs = 300
   common.sgd(c, 0.02)
   c.schedule.name, c.schedule.final = 'cosine', 0.01
+  if common.hundred(form):
+    own.lr_u, own.lr_v = (0.1, 100.0) if asymmetric else (1.0, 10.0)
+    common.sgd(c, 0.02, decay=1e-3)
   c.augment.strong = ('auto_augment', 'crop', 'flip', 'cutout')
   return common.finish(c, form)

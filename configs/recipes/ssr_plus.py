@@ -23,8 +23,8 @@ def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'ssr_plus'
   c.told = ('noise rate',)  # values in this recipe depend on these
-  c.strategy.ssr_plus.relabel = 0.8 if common.noise(form) in ('sym50', 'sym80') else 0.9
-  c.model.name = 'preact_resnet18'
+  c.strategy.ssr_plus.relabel = 0.8 if common.noise(form) in ('sym50', 'sym80', 'sym90') else 0.9
+  common.network(c, 'preact_resnet18')
   c.epochs = 300
   common.sgd(c, 0.02)
   c.schedule.name, c.schedule.final = 'cosine', 0.02

@@ -70,7 +70,8 @@ def get_config() -> ConfigDict:
   c.stop.delta = 0.0  # minimum change that counts as improvement
 
   c.augment = ConfigDict()
-  # Ops in order: crop, flip, rotate, jitter, resized_crop, cutout, random_cutout, rand_augment, auto_augment, jpeg.
+  # Ops in order: crop, reflect_crop, flip, rotate, jitter, resized_crop, cutout, random_cutout, rand_augment,
+  # auto_augment, jpeg.
   c.augment.weak = ('crop', 'flip')  # ops of the first view
   c.augment.strong = ('crop', 'flip', 'rand_augment', 'random_cutout')  # second view: FixMatch, SOP+, SSR+, ProMix
   c.augment.rotation = 15.0  # maximum angle of rotate, in degrees
@@ -115,6 +116,7 @@ def get_config() -> ConfigDict:
   c.data.hold = ''  # training rows that are set aside, as a:b or @file: neither their labels nor their images train
   c.data.labeled = 0  # number of training rows, drawn by class, that keep their given label; 0: all
   c.data.trusted = 0.0  # fraction of the training rows whose true label is revealed as verified
+  c.data.trusted_by = 'given'  # labels whose classes have equal shares of trusted rows: given, or true (a curated set)
   c.data.seed = 0  # seed of the fractions, of `labeled` and of `trusted`
 
   c.noise = ConfigDict()

@@ -91,6 +91,7 @@ CHOICES = {
   'data.fit': ('exact', 'crop', 'pad'),
   'data.channels': (1, 3),
   'data.val_labels': ('given', 'verified'),
+  'data.trusted_by': ('given', 'true'),
   'data.test_labels': ('given', 'true', 'verified'),
 }
 

@@ -149,7 +149,7 @@ def divided(data: dataset.Dataset, truth: np.ndarray, source: np.ndarray, config
     return set_aside.held(on_table.placed(data, config.data), config.data)
   parts = split.split(data, truth, config.data, source)
   data = set_aside.without_labels(data, parts.train, config.data)
-  verified = split.reveal(data, truth, parts.train, config.data.trusted, config.data.seed)
+  verified = split.reveal(data, truth, parts.train, config.data.trusted, config.data.seed, config.data.trusted_by)
   return set_aside.held(on_table.Placed(data.with_labels(verified=verified), parts), config.data)
 
 

@@ -145,10 +145,14 @@ def folds(
   return [(rows[train], rows[held]) for train, held in parts]
 
 
-def reveal(dataset: Dataset, truth: np.ndarray, rows: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+def reveal(
+  dataset: Dataset, truth: np.ndarray, rows: np.ndarray, fraction: float, seed: int, by: str = 'given'
+) -> np.ndarray:
   """Reveals the true labels of a stratified fraction of `rows` as verified labels.
 
-  The choice of rows depends on given labels, never on true labels. Rows that are already verified keep their labels.
+  The choice of rows depends on given labels, unless `by` asks for true ones, as in papers whose trusted rows are a
+  curated set with the same share of each class (Meta-Weight-Net: xjtushujun/meta-weight-net, load_corrupted_data.py,
+  lines 102-129, revision 3f1800f). Rows that are already verified keep their labels.
 
   Args:
     dataset: N rows.
@@ -156,6 +160,7 @@ def reveal(dataset: Dataset, truth: np.ndarray, rows: np.ndarray, fraction: floa
     rows: training rows, int [R].
     fraction: `data.trusted`, 0 to 1, the fraction of the rows with a known true label.
     seed: `data.seed`.
+    by: `data.trusted_by`, "given" or "true": the labels by which the rows are stratified.
 
   Returns:
     Verified labels, int32 [N]; -1 = not verified.
@@ -169,7 +174,8 @@ def reveal(dataset: Dataset, truth: np.ndarray, rows: np.ndarray, fraction: floa
   if fraction == 0:
     return verified
   known = np.sort(rows[truth[rows] >= 0])
-  chosen = draw(known, fraction, strata(dataset, known), duplicate_groups(dataset.ids), rng(seed, 'trusted'))
+  classes = truth if by == 'true' else strata(dataset, known)
+  chosen = draw(known, fraction, classes, duplicate_groups(dataset.ids), rng(seed, 'trusted'))
   if not len(chosen):
     raise UserError(f'data.trusted: {fraction:g} of {len(known)} training rows with a known true label leaves none.')
   verified[chosen] = np.where(verified[chosen] < 0, truth[chosen], verified[chosen])

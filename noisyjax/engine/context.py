@@ -64,18 +64,20 @@ class Ctx:
       self.stats = stats
     return logits, features
 
-  def guess(self, images: Array, keep: bool = True) -> tuple[Array, Array]:
+  def guess(self, images: Array, keep: bool = True, averaged: bool = False) -> tuple[Array, Array]:
     """Runs the networks in training mode without a gradient.
 
     Args:
       images: as in `net`.
       keep: as in `net`.
+      averaged: whether to run the averaged networks, if the run keeps an average; their statistics do not change.
 
     Returns:
       As `net`.
     """
     self.passes -= 2 * self._net.image_count(images)  # `net` counts 3; a forward pass alone is 1
-    return jax.lax.stop_gradient(self.net(self._state.params, images, keep))
+    params = {'net': self._state.current.params} if averaged else self._state.params
+    return jax.lax.stop_gradient(self.net(params, images, keep and not averaged))
 
   def look(self, images: Array, averaged: bool = False) -> tuple[Array, Array]:
     """Runs the networks in evaluation mode: no dropout, running statistics, no gradient. Changes no statistics.

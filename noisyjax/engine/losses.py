@@ -1,18 +1,23 @@
 """Losses per example, as in optax, and their weighted mean; only `weighted_mean` reduces over examples."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 
-def cross_entropy(logits: Array, target: Array) -> Array:
+def cross_entropy(logits: Array, target: Array, floor: float = 0.0) -> Array:
   """Returns −Σ_c target_c log softmax(logits)_c per example; 0 for a target of zeros (an unlabeled row).
 
   Args:
     logits: [..., B, C].
     target: [B, C] or [..., B, C], one-hot or soft.
+    floor: least probability, static; smaller ones are replaced by it and have no gradient, as in Keras.
   """
   logp = jax.nn.log_softmax(logits)
+  if floor:
+    logp = jnp.maximum(logp, math.log(floor))
   # Classes of target 0 are masked: 0 · −inf would be NaN.
   return -jnp.where(target == 0, 0.0, target * logp).sum(-1)
 
@@ -151,15 +156,17 @@ def bi_tempered(logits: Array, target: Array, t1: Array | float, t2: Array | flo
   return jnp.where(claimed.any(-1), (fit + power / (2 - t1)).sum(-1), 0.0)
 
 
-def forward_corrected(logits: Array, target: Array, matrix: Array) -> Array:
+def forward_corrected(logits: Array, target: Array, matrix: Array, edge: float = 0.0) -> Array:
   """Returns −Σ_c target_c log (p·T)_c per example (Patrini et al. 2017, theorem 2).
 
   Args:
     logits: [..., B, C].
     target: [B, C] or [..., B, C].
     matrix: T, [C, C]; rows are true classes, columns given classes, and rows sum to 1.
+    edge: p is clipped to [edge, 1 − edge]; beyond, it has no gradient, as in Keras.
   """
-  given = jnp.matmul(jax.nn.softmax(logits), matrix, precision='highest')
+  probs = jax.nn.softmax(logits)
+  given = jnp.matmul(jnp.clip(probs, edge, 1 - edge) if edge else probs, matrix, precision='highest')
   return -jnp.where(target == 0, 0.0, target * jnp.log(jnp.maximum(given, 1e-30))).sum(-1)
 
 

@@ -56,9 +56,9 @@ def _stream_batch(
   key: Array,
   mixed: str | None,
 ) -> Batch:
-  """Returns the batch of one stream; its arrays are [B, …], or [M, B, …] if each network has its own rows."""
+  """Returns the batch of one stream; its arrays are [B, …], or [M, B, …] if each network has its own rows and views."""
 
-  def views(rows: gather.Rows, pixels: Array, trust: Array) -> Any:  # a Batch
+  def views(rows: gather.Rows, pixels: Array, trust: Array, key: Array) -> Any:  # a Batch
     # An empty stream yields row 0, which may be held out. Black pixels keep it out of the batch statistics, too.
     pixels = jnp.where(rows.valid[:, None, None, None], pixels, 0)
     if spec.mesh is not None:
@@ -77,8 +77,9 @@ def _stream_batch(
     own = jax.random.fold_in(key, ~state.step)  # negative, because `_views` folds in row numbers, which are ≥ 0
     return _mix(batch, stream.names, mixed, hyper.mixup, own) if mixed else batch
 
-  own_rows = rows.index.ndim > 1
-  return (jax.vmap(views) if own_rows else views)(rows, images, state.targets.trust)
+  if rows.index.ndim == 1:
+    return views(rows, images, state.targets.trust, key)
+  return jax.vmap(views)(rows, images, state.targets.trust, walk.own_keys(key, len(rows.index)))
 
 
 def _mix(batch: dict[str, Array], names: tuple[str, ...], mixed: str, alpha: Array, key: Array) -> dict[str, Array]:

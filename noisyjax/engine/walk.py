@@ -2,7 +2,8 @@
 
 Each epoch has one permutation of all rows, which the mask of each stream partitions. Masks may therefore change from
 epoch to epoch (a clean/noisy split, a fold, the trusted rows) without a recompilation, and strategies that select
-different rows see their common rows in the same order.
+different rows see their common rows in the same order. Where each network has its own rows, each has its own
+permutation, too, as with the data loaders of the official implementations.
 
 A stream that is shorter than the epoch is repeated in the same order, with new augmentations at each visit. The data
 loaders of most official implementations shuffle at each repetition.
@@ -43,18 +44,26 @@ def _grouped(group: Array, perm: Array, groups: int) -> Walk:
   return Walk(perm[jnp.argsort(key, stable=True)], (jnp.cumsum(size) - size)[:groups], size[:groups])
 
 
+def own_keys(key: Array, networks: int) -> Array:
+  """Returns one key for each network, [networks]; the first network's is `key` itself."""
+  return jnp.stack([key, *(jax.random.fold_in(key, m) for m in range(1, networks))])
+
+
 def walk(members: Array, key: Array, groups: int) -> Walk:
   """Returns the walk of a stream in one epoch.
 
   Args:
     members: bool [N], the members; or int [N], groups from 0 to `groups` − 1 with -1 = not a member. With a leading M,
-      each network has its own rows.
-    key: key of the epoch. All streams use the same key, and therefore the same permutation.
+      each network has its own rows and its own permutation.
+    key: key of the epoch. All streams use the same key, and therefore the same permutations.
     groups: maximum number of groups.
   """
-  perm = jax.random.permutation(key, members.shape[-1]).astype(jnp.int32)
-  one = (lambda m: _partition(m, perm)) if members.dtype == bool else (lambda m: _grouped(m, perm, groups))
-  return one(members) if members.ndim == 1 else jax.vmap(one)(members)
+
+  def one(members: Array, key: Array) -> Walk:
+    perm = jax.random.permutation(key, members.shape[-1]).astype(jnp.int32)
+    return _partition(members, perm) if members.dtype == bool else _grouped(members, perm, groups)
+
+  return one(members, key) if members.ndim == 1 else jax.vmap(one)(members, own_keys(key, len(members)))
 
 
 def rows(walk: Walk, tick: Array, batch_size: int) -> tuple[Array, Array, Array]:

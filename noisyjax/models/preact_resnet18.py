@@ -31,19 +31,21 @@ class Model(nn.Module):
   Attributes:
     classes: number of classes.
     width: factor on the channels 64, 128, 256, 512.
+    initial: initialization of the convolutions: 'he' (He-normal over fan-out) or 'torch' (PyTorch's default).
     dtype: compute type of the convolutions.
     conv: kind of convolution, see `noisyjax.models.layers.conv`.
   """
 
   classes: int
   width: float = 1.0
+  initial: str = 'he'
   dtype: str = 'float32'
   conv: str = 'plain'
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
     """Returns logits `[B, classes]` and features `[B, 512 * width]`, both float32, of images `[B, H, W, C]`."""
-    conv, norm = layers(self.conv, self.dtype, train)
+    conv, norm = layers(self.conv, self.dtype, train, self.initial)
     widths = stage_widths(self.width)
     x = nn.relu(norm(name='stem_norm')(conv(widths[0], 3, name='stem_conv')(images)))
     for name, features, strides in block_plan((2, 2, 2, 2), widths):

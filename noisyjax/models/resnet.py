@@ -3,8 +3,8 @@
 With the 'imagenet' stem (7x7 convolution with stride 2, 3x3 max pooling), layers, padding and parameter counts are
 those of torchvision; with the 'cifar' stem (3x3 convolution) those of kuangliu/pytorch-cifar. Shortcuts that change the
 shape are 1x1 convolutions (option B). Convolutions have no bias and are initialized He-normal over fan-out, as in
-torchvision. Most code of the noisy-label literature uses PyTorch's default, which is 2.4 times smaller for a 3x3
-kernel.
+torchvision, or by PyTorch's default (`initial`), which most code of the noisy-label literature keeps and which is 2.4
+times smaller for a 3x3 kernel.
 
 The running statistics of batch normalization decay by 0.9 per step (PyTorch's momentum 0.1); epsilon is 1e-5.
 Departures from PyTorch: the running variance averages the biased variance of the batch (without n / (n - 1)); the bias
@@ -25,9 +25,9 @@ from noisyjax.models.layers.conv import Conv
 from noisyjax.models.weights.pretrained import Input
 from noisyjax.system.errors import check_choice
 
-he_normal_fan_out = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
-# PyTorch's default for a linear layer: uniform in ±1 / sqrt(fan_in).
-head_init = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
+# PyTorch's default for convolutions and linear layers: uniform in ±1 / sqrt(fan_in).
+torch_init = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
+INITS = {'he': nn.initializers.variance_scaling(2.0, 'fan_out', 'normal'), 'torch': torch_init}
 
 Layer = Callable[[jax.Array], jax.Array]
 
@@ -92,6 +92,7 @@ class ResNet(nn.Module):
     classes: number of classes.
     stem: 'cifar' (3x3, keeps the image size) or 'imagenet' (7x7 and pooling, divides height and width by 4).
     width: factor on the channels 64, 128, 256, 512.
+    initial: initialization of the convolutions: 'he' (He-normal over fan-out) or 'torch' (PyTorch's default).
     dtype: compute type of the convolutions.
     conv: kind of convolution, see `noisyjax.models.layers.conv`.
   """
@@ -103,13 +104,14 @@ class ResNet(nn.Module):
   classes: int
   stem: str = 'cifar'
   width: float = 1.0
+  initial: str = 'he'
   dtype: str = 'float32'
   conv: str = 'plain'
 
   @nn.compact
   def __call__(self, images: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
     """Returns logits `[B, classes]` and features `[B, F]`, both float32, of images `[B, H, W, C]`."""
-    conv, norm = layers(self.conv, self.dtype, train)
+    conv, norm = layers(self.conv, self.dtype, train, self.initial)
     widths = stage_widths(self.width)
     check_choice('model.stem', self.stem, ('cifar', 'imagenet'))
     if self.stem == 'cifar':
@@ -139,14 +141,16 @@ class ResNet(nn.Module):
     return f'layer{stage}.{int(number) - 1}.{part}'
 
 
-def layers(kind: str, dtype: str, train: bool) -> tuple[Callable[..., Layer], Callable[..., Layer]]:
+def layers(kind: str, dtype: str, train: bool, init: str = 'he') -> tuple[Callable[..., Layer], Callable[..., Layer]]:
   """Returns two functions, which return the convolutions and the normalizations of a residual network.
 
   Args:
     kind: kind of convolution, see `noisyjax.models.layers.conv`.
     dtype: compute type.
     train: whether normalizations use the statistics of the batch, or else the running statistics.
+    init: initialization of the convolutions, see `INITS`.
   """
+  kernel_init = INITS[check_choice('model.initial', init, INITS)]
 
   def conv(features: int, size: int, strides: tuple[int, int] = (1, 1), name: str | None = None) -> Layer:
     # PyTorch pads both sides equally; with 'SAME', a strided convolution would pad the far side only.
@@ -157,7 +161,7 @@ def layers(kind: str, dtype: str, train: bool) -> tuple[Callable[..., Layer], Ca
       strides,
       padding,
       use_bias=False,
-      kernel_init=he_normal_fan_out,
+      kernel_init=kernel_init,
       dtype=jnp.dtype(dtype),
       kind=kind,
       name=name,
@@ -194,4 +198,4 @@ def pool_and_classify(x: jax.Array, classes: int) -> tuple[jax.Array, jax.Array]
     Logits [B, classes] and features [B, F], both float32.
   """
   features = x.astype(jnp.float32).mean(axis=(1, 2))  # [B, F]
-  return nn.Dense(classes, kernel_init=head_init, name='head')(features), features
+  return nn.Dense(classes, kernel_init=torch_init, name='head')(features), features

@@ -7,10 +7,14 @@ unlabeled row is sharpen(mean of p over both networks and views) (co-guessing). 
 squared error, plus Σ_c π_c log(π_c / p̄_c), where π is uniform and p̄ is the mean prediction. The recipe has the
 official settings.
 
-Departures: both networks are updated in the same step (the code trains one for an epoch, then the other); rows that
-they share have the same order and crops. All views are predicted in one batch. The mixture is initialized with the best
-split in two. The networks vote by probabilities. An epoch keeps the number of steps of the first split. Rows without a
-label are always unlabeled. With `history`, the mean of the losses is scaled to [0, 1] again.
+As in the code (LiJunnan1992/DivideMix, Train_cifar.py, lines 41-208, revision d9d3058), each network has its own order
+and crops, and predicts one view after another, unlabeled ones first, in training mode: with the pass of the mixed rows,
+five passes move the running statistics.
+
+Departures: both networks are updated in the same step (the code trains one for an epoch, then the other). The mixture
+is initialized with the best split in two. The networks vote by probabilities (the code: by the sum of logits). An epoch
+keeps the number of steps of the first split. Rows without a label are always unlabeled. With `history`, the mean of the
+losses is scaled to [0, 1] again.
 """
 
 import jax
@@ -89,11 +93,12 @@ class Strategy(Base):
 
   def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     x, u = batch['labeled'], batch['unlabeled']
-    known, unknown = (jnp.concatenate([s['weak'], s['weak1']], 1) for s in (x, u))  # [2, 2B, H, W, C]
     weight, weight_u = (jnp.tile(s['weight'], 2) for s in (x, u))
-    known, unknown = semi.filled(known, weight, unknown), semi.filled(unknown, weight_u, known)
-    logits = ctx.guess(jnp.concatenate([known, unknown], 1))[0].reshape(2, 4, -1, ctx.classes)  # [2, views, B, C]
-    own, own_u = (probs.mean(1) for probs in jnp.split(jax.nn.softmax(logits), 2, 1))  # [2, B, C]
+    views = lambda rows, others: [semi.filled(rows[v], rows['weight'], others[v]) for v in ('weak', 'weak1')]
+    known, unknown = views(x, u), views(u, x)  # two of [2, B, H, W, C] each
+    seen = [ctx.guess(view)[0] for view in unknown + known]  # [2, B, C] each
+    own_u, own = (sum(map(jax.nn.softmax, pair)) / 2 for pair in (seen[:2], seen[2:]))
+    known, unknown = (jnp.concatenate(views, 1) for views in (known, unknown))  # [2, 2B, H, W, C]
     peer = ctx.look(unknown[::-1])[0][::-1].reshape(2, 2, -1, ctx.classes)  # on the other network's rows
     peer = jax.nn.softmax(peer).mean(1)
     targets = own + x['trust'][..., None] * (x['target'] - own), (own_u + peer) / 2
@@ -104,4 +109,4 @@ class Strategy(Base):
     lambda_u = self.lambda_u * semi.ramp(ctx.progress * ctx.epochs, self.ramp)
     loss = losses.weighted_mean(per, weight) + lambda_u * guesses + penalty
     metrics = {'loss': jnp.split(per, 2, 1)[0], 'guesses': guesses[:, None], 'penalty': penalty[:, None]}
-    return loss.sum(), Out(logits=logits[:, 0], metrics=metrics)
+    return loss.sum(), Out(logits=seen[2], metrics=metrics)

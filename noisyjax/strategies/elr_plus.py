@@ -9,12 +9,15 @@ Official settings: PreActResNet-18, SGD with learning rate 0.02, momentum 0.9 an
 1. CIFAR-10: β 0.7, λ 3 (asymmetric noise: 0.9 and 1), 200 epochs, learning rate / 10 at 150. CIFAR-100: β 0.9, λ 7,
 `reweigh`, λ rising as exp(−5 (1 − t)²) over 40,000 steps (114 epochs of 45,000 rows), 250 epochs, / 10 at 200.
 
-Departures: both networks are trained on the same rows and labels (the code draws the order and, by mistake, the noise
-for each). They are updated in the same step, with averages of one step ago (the code trains one network for an epoch
-after the other, with averages of the epoch before). The average includes the running statistics and is evaluated with
-them (the code: batch statistics). The averaged networks vote, by mean probabilities (the code: the current networks, by
-mean logits). With `ema_ramp = 40000` the decay of the average rises as the code's, as exp(−5 (1 − t)²) over as many
-steps (shengliu66/ELR, ELR_plus/trainer/trainer.py, lines 321-331, revision 934af53).
+As in the code (shengliu66/ELR, ELR_plus/trainer/trainer.py, lines 60-137 and 321-359, ELR_plus/model/loss.py, lines
+14-41, revision 934af53), each network has its own order and crops, and the averaged networks predict with the
+statistics of the batch. With `ema_ramp = 40000` the decay of the average rises as there, as exp(−5 (1 − t)²) over as
+many steps.
+
+Departures: both networks are trained on the same labels (the code draws the noise for each, by mistake). They are
+updated in the same step, with averages of one step ago (the code trains one network for an epoch after the other, with
+averages of the epoch before). The average includes the running statistics. The averaged networks vote, by mean
+probabilities (the code: the current networks, by mean logits).
 """
 
 import dataclasses
@@ -44,13 +47,15 @@ class Strategy(ELR):
   reweigh: bool = False
   networks = 2
 
+  def members(self, state: TrainState) -> dict[str, Array]:
+    return {'train': jnp.broadcast_to(state.targets.weight > 0, state.targets.trust.shape)}  # [2, N]
+
   def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']
-    teacher, _ = ctx.look(b['weak'], averaged=True)  # [2, B, C]
+    teacher, _ = ctx.guess(b['weak'][::-1], averaged=True)  # [2, B, C], each on the rows of the other network
     aim, memory = remembered(state.extra['memory'], b, jax.nn.softmax(teacher[::-1]), self.beta)
-    wide = lambda a: jnp.broadcast_to(a, (self.networks, *a.shape))
-    both = jnp.concatenate([wide(b['target']), aim], -1)  # [2, B, 2C]: mixed with the same partners
-    images, both, _ = semi.mix(semi.mixing_key(ctx), self.alpha, wide(b['weak']), both, wide(b['weight']))
+    both = jnp.concatenate([b['target'], aim], -1)  # [2, B, 2C]: mixed with the same partners
+    images, both, _ = semi.mix(semi.mixing_key(ctx), self.alpha, b['weak'], both, b['weight'])
     target, aim = jnp.split(both, 2, -1)
     if self.reweigh:
       agreed = target * aim

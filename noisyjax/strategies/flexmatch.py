@@ -21,6 +21,7 @@ class Strategy(fixmatch.Strategy):
   """FixMatch with a threshold for each class.
 
   Attributes:
+    together: as in FixMatch.
     thresh_warmup: whether the thresholds rise from 0 while most unlabeled rows have had no confident prediction.
   """
 

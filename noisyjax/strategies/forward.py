@@ -9,7 +9,8 @@ best network of the naive phase by validation. Later networks have memorized the
 the identity.
 
 Departures: the best network is selected by accuracy (there: by loss). The estimates `joint` and `pairs` are additions.
-(Tᵀp)_ỹ is at least 1e-30; the code clips p at 1e-7, which stops the gradient of confident mistakes.
+As in the code (loss.py, lines 23-29, revision 15a79de), p is clipped to [1e-7, 1 − 1e-7], which stops the gradient of
+very confident mistakes.
 """
 
 import jax.numpy as jnp
@@ -108,7 +109,7 @@ class Strategy(Base):
       target: one-hot labels or label distributions, [B, C].
       extra: memory of the strategy, with the entries of `use`.
     """
-    return losses.forward_corrected(logits, target, extra['matrix'])
+    return losses.forward_corrected(logits, target, extra['matrix'], edge=1e-7)
 
   def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']

@@ -6,9 +6,10 @@ smallest loss.
 Settings of the official code: λ 0.9 for CIFAR-10 up to 50 % noise (0.65 at 80 %; CIFAR-100: 0.85); forget rate = noise
 rate (half of it for asymmetric noise), reached over 10 epochs.
 
-Departures: the first epoch counts (the loop of the code starts at epoch 1). λ was tuned on pixels that are not
-normalized, for a CNN without dropout; according to the authors, another network or normalization needs another λ. The
-divergence couples the networks; the code uses one Adam for both, which is equivalent to one for each.
+With `official`, as in the code (hongxin001/JoCoR, algorithm/jocor.py, lines 41-42 and 103-142, algorithm/loss.py,
+revision 86db359), the loop begins with epoch 1. λ was tuned on pixels that are not normalized, for a CNN without
+dropout; according to the authors, another network or normalization needs another λ. The divergence couples the
+networks; the code uses one Adam for both, which is equivalent to one for each.
 """
 
 import jax
@@ -25,6 +26,7 @@ class Strategy(Forgetful):
   Attributes:
     forget: as in co-teaching.
     ramp: as in co-teaching.
+    official: whether the first epoch is skipped, as in the authors' code.
     agree: λ, the weight of the divergence between the two predictions.
   """
 

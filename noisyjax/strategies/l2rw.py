@@ -8,8 +8,10 @@ learning rate 0.1 (/ 10 at steps 40,000 and 60,000 of 80,000), momentum 0.9 and 
 rate is 1, as here: all rates above 0 give the same weights, while the rate of a warm-up may be 0. If no row lowers the
 loss, or no row is verified, all weights and the loss are 0.
 
-Departures: the verified rows are also in the training stream, with their given labels (the code removes them). The loss
-of the verified rows does not include weight decay. Only the weighted forward pass updates the running statistics.
+As in the code (models/reweight_model.py, lines 38-97, revision 0b616c9), the verified rows are not trained on
+otherwise, and only the weighted forward pass updates the running statistics.
+
+Departure: the loss of the verified rows does not include weight decay.
 """
 
 import jax
@@ -21,7 +23,11 @@ from noisyjax.strategies.shared import meta
 
 
 class Strategy(meta.Reweighting):
-  """Networks whose example weights are computed anew for each batch; the method has no fields."""
+  """Networks whose example weights are computed anew for each batch.
+
+  Attributes:
+    reuse: whether verified rows are also trained on, with their given labels.
+  """
 
   def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     b = batch['train']

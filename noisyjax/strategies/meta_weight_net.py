@@ -11,8 +11,8 @@ epochs 80 and 100 of 120) and weight decay 5e-4, 1,000 verified rows; η is the 
 divided by n; the authors' script for WRN-28-10 divides by Σ_i V, as `normalise` does here. Without verified rows, only
 weight decay changes V.
 
-Departures: the verified rows are also in the training stream, with their given labels (the code removes them). As in
-the code, only the forward pass of the real step updates the running statistics.
+As in the code (lines 190-241, revision 3f1800f), the verified rows are not trained on otherwise, and only the forward
+pass of the real step updates the running statistics.
 """
 
 from typing import Any
@@ -45,6 +45,7 @@ class Strategy(meta.Reweighting):
   """Networks with one weight network each.
 
   Attributes:
+    reuse: whether verified rows are also trained on, with their given labels.
     lr: learning rate of the weight network's Adam.
     decay: weight decay of the weight network's Adam.
     hidden: number of hidden units of the weight network.

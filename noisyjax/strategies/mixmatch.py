@@ -7,9 +7,11 @@ unlabeled part, over rows and classes.
 Settings on CIFAR-10: T 0.5, α 0.75, λ_u 75 (microsoft's USB: α 0.5, λ_u 100). λ_u rises linearly over the first 16,000
 of a million steps (USB: over 0.4 of the training, as here). Batch size 64, Adam 0.002, averaged weights (0.999).
 
-Departures: both views are predicted in one batch. One λ is drawn per step instead of per row. There is one forward
-pass, with batch statistics of all rows (the code: of the first of three interleaved batches). The unlabeled images do
-not include the labeled ones (in USB they do).
+As in USB (microsoft/Semi-supervised-learning, semilearn/algorithms/mixmatch/mixmatch.py, lines 46-128, and
+utils/ops.py, lines 48-63, revision 1ef4cbe), one λ is drawn per step, both views and the three parts of the mixed rows
+pass through the network one after the other, and only the first part moves the running statistics.
+
+Departure: the unlabeled images do not include the labeled ones (in USB they do).
 """
 
 from noisyjax.engine import losses
@@ -38,7 +40,7 @@ class Strategy(semi.SemiSupervised):
     b, u = batch['labeled'], batch['unlabeled']
     weight, unlabeled = b['weight'][None], semi.guessed(ctx, u, self.temperature, b['weak'], keep=False)
     labeled = (b['weak'][None], b['target'][None], weight)
-    logits, per, gap = semi.mixmatch(ctx, params, self.alpha, labeled, unlabeled)
+    logits, per, gap = semi.mixmatch(ctx, params, self.alpha, labeled, unlabeled, apart=True)
     guesses = losses.weighted_mean(gap, unlabeled[-1])  # [1]
     lambda_u = self.lambda_u * semi.ramp(ctx.progress, self.ramp)
     loss = losses.weighted_mean(per, weight) + lambda_u * guesses

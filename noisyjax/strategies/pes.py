@@ -12,9 +12,11 @@ decay.
 Departures: T2 and T3 count as epochs of the run. The schedule begins with the last phase, from which its milestones
 count; T1 has the full learning rate. Predictions are made on images without augmentation, not averaged over two weak
 views. The number of steps per epoch is determined by the first set of confident rows. If no row is confident, all rows
-are trained on. In the last stage, all layers are trained; the official optimizer still refers to the tensors before the
-reset, so that the reset layers do not change after Adam. If a run is too short for the plan, half of it is used for the
-first three stages.
+are trained on. If a run is too short for the plan, half of it is used for the first three stages.
+
+With `frozen`, as in the code (tmllab/2021_NeurIPS_PES, PES_cs.py, lines 105-125 and 165-182, revision ec5290d), the
+renewed layers keep the weights that Adam gave them: the main optimizer still refers to the tensors that they replaced.
+The published results come from this. Without it, the last stage trains all layers, which the paper describes.
 """
 
 import jax.numpy as jnp
@@ -41,7 +43,7 @@ from noisyjax.estimate.rank import sizes
 HEAD = r'(^|/)head(/|$)'
 
 
-def plan(name: str, epochs: int, stages: tuple[tuple[str, int], ...], rate: float) -> Phases:
+def plan(name: str, epochs: int, stages: tuple[tuple[str, int], ...], rate: float, frozen: bool) -> Phases:
   """Returns the phases of progressive early stopping, followed by the phase of the strategy.
 
   Args:
@@ -50,17 +52,19 @@ def plan(name: str, epochs: int, stages: tuple[tuple[str, int], ...], rate: floa
     stages: (pattern, epochs) of each stage; parameters that match the pattern are reset and trained while the others
       are frozen; "" resets and freezes nothing.
     rate: learning rate of Adam for reset parameters.
+    frozen: whether the last phase leaves reset parameters as they are.
   """
   part = min(1.0, epochs / 2 / max(sum(length for _, length in stages), 1))
-  phases, left = [], epochs - 1
+  phases, left, renewed = [], epochs - 1, []
   for pattern, length in stages:
     own = min(max(int(length * part), 1), left) if length else 0
     fresh = {'reset': pattern, 'freeze': f'^(?!.*({pattern}))', 'optim.name': 'adam', 'optim.lr': round(float(rate), 9)}
     fresh |= {'optim.decay': 0.0, 'schedule.warmup': 0.0}
     if own:
       phases.append(('naive', own, {'schedule.name': 'constant'} | (fresh if pattern else {})))
+      renewed += [pattern] if pattern else []
     left -= own
-  return (*phases, (name, left + 1, {}))
+  return (*phases, (name, left + 1, {'freeze': '|'.join(renewed)} if frozen and renewed else {}))
 
 
 def confident(guess: Array, state: TrainState, ctx: Ctx) -> Array:
@@ -121,6 +125,7 @@ class Strategy(Confident):
     block: regular expression for the parameters that T2 resets. The default matches the last stage and the head of
       residual networks, and only the head of other models; for cnn9, use "^(conv[789]|norm[789]|head)/".
     rate: learning rate of Adam in T2 and T3.
+    frozen: whether the renewed layers stay as Adam leaves them, as in the official code.
   """
 
   warmup: int = 25
@@ -128,10 +133,11 @@ class Strategy(Confident):
   head_epochs: int = 5
   block: str = r'(^|/)(stage4_block\d+|head)(/|$)'
   rate: Traced = 1e-4
+  frozen: bool = False
 
   def phases(self, name: str, epochs: int) -> Phases:
     stages = (('', self.warmup), (self.block, self.block_epochs), (HEAD, self.head_epochs))
-    return plan(name, epochs, stages, self.rate)
+    return plan(name, epochs, stages, self.rate, self.frozen)
 
   def members(self, state: TrainState) -> dict[str, Array]:
     return {'train': state.targets.trust[0] > 0.5}

@@ -10,9 +10,13 @@ Official settings (CIFAR-10): PreAct-ResNet-18 (CIFAR-10N: ResNet-34), SGD with 
 0.5; ramp 16 epochs; λ_u 5 on CIFAR-10N (75 on CIFAR-100N), otherwise by noise: 15 at 40 % instance-dependent noise, 50
 for CIFAR-100 with 45 % pair noise.
 
+As in the code (tmllab/2021_NeurIPS_PES, PES_semi.py, lines 64-216 and 265-277, revision ec5290d), the renewed head
+keeps Adam's weights (`frozen`, see `pes`), the two views and the mixed rows pass through the network one after the
+other, and α changes in the middle of all epochs but those of T2.
+
 Departures: those of `pes`. Labeled and unlabeled rows come in equal numbers (official: 128 rows in total, at most half
 of them unlabeled), so that `batch_size` 64 corresponds to its 128. An epoch visits the rows that were confident when
-the phase began once. Both views are predicted in one batch. α changes in the middle of the last phase.
+the phase began once (official: always 390 steps, which the recipe sets).
 """
 
 import jax.numpy as jnp
@@ -32,10 +36,11 @@ class Strategy(pes.Confident):
     rate: learning rate of Adam in T2.
     penalty: λ_u, the final weight of the loss of unlabeled rows.
     ramp: epochs over which that weight rises from 0.
-    alpha: parameter of mixup's Beta(α, α) in the first half of the phase.
-    late_alpha: parameter of mixup's Beta(α, α) in the second half of the phase.
+    alpha: parameter of mixup's Beta(α, α) in the first half of the run.
+    late_alpha: parameter of mixup's Beta(α, α) in the second half of the run.
     temperature: temperature T of the sharpening.
     most: maximum class weight.
+    frozen: whether the renewed head stays as Adam leaves it, as in the official code.
   """
 
   streams = {'train': Views('weak', 'weak'), 'unlabeled': Views('weak', 'weak', labeled=False)}
@@ -49,9 +54,14 @@ class Strategy(pes.Confident):
   late_alpha: Traced = 0.75
   temperature: Traced = 0.5
   most: Traced = 3.0
+  frozen: bool = False
 
   def phases(self, name: str, epochs: int) -> Phases:
-    return pes.plan(name, epochs, (('', self.warmup), (pes.HEAD, self.head_epochs)), self.rate)
+    stages = (('', self.warmup), (pes.HEAD, self.head_epochs))
+    *before, (_, left, own) = pes.plan(name, epochs, stages, self.rate, self.frozen)
+    # α changes in the middle of the run, and T1 may have been reduced.
+    first = sum(length for _, length, fields in before if 'reset' not in fields)
+    return *before, (name, left, own | {f'strategy.{name}.warmup': first})
 
   def members(self, state: TrainState) -> dict[str, Array]:
     sure = state.targets.trust[0] > 0.5
@@ -62,7 +72,8 @@ class Strategy(pes.Confident):
     twice = lambda a, b: jnp.concatenate([a, b])[None]  # [1, 2B, …]
     labeled = (twice(x['weak'], x['weak1']), twice(x['target'], x['target']), twice(x['weight'], x['weight']))
     unlabeled = semi.guessed(ctx, u, self.temperature, labeled[0][0], keep=True)
-    alpha = jnp.where(ctx.progress < 0.5, self.alpha, self.late_alpha)
+    early = ctx.epoch + self.warmup < (ctx.epochs + self.warmup) / 2
+    alpha = jnp.where(early, self.alpha, self.late_alpha)
     logits, per, off = semi.mixmatch(ctx, params, alpha, labeled, unlabeled, state.extra['class_weight'])
     rise = self.penalty * semi.ramp(ctx.progress * ctx.epochs, self.ramp)
     total = losses.weighted_mean(per, labeled[-1]) + rise * losses.weighted_mean(off, unlabeled[-1])

@@ -6,20 +6,25 @@ the phase, rows on whose prediction both networks agree with a confidence above 
 `fill` of the batch; their label is the unbiased prediction of network m, argmax(z − b log π). The other rows are U.
 
 Loss: let ℓ_π(z, y) = CE(z + a log π, y), and let w be a ramp from 0 to 1. Both the head h and a second head h' on the
-same features are trained with mean_S ℓ_π(weak) + w (mean_S ℓ_π(strong) + mean_S ℓ_π(mixup of S)). Only h' is trained on
-U, with u (mean_U ℓ_π'(weak, q) + w mean_U ℓ_π'(strong, q)), where q = sharpen(softmax(z − b log π'), T) of h, and u is
-0.1 · a ramp of twice the length, and 0 after its end, as in the official code. π and π' follow the mean predictions of
-S and U: π ← 0.9999 π + 0.0001 p̄.
+same features are trained with mean_S ℓ_π(weak) + w (mean_S ℓ_π(strong) + mean_S ℓ_π(mixup of S) + mean_S ℓ_π(FMix of
+S)), each with mixtures of its own. FMix (Harris et al. 2020) pastes regions of another image of S, and its target mixes
+the classes of the two. Only h' is trained on U, with u (mean_U ℓ_π'(weak, q) + w mean_U ℓ_π'(strong, q)), where q =
+sharpen(softmax(z − b log π'), T) of h, and u is 0.1 · a ramp of twice the length, and 0 after its end, as in the
+official code. π and π' follow the mean predictions of S and U: π ← 0.9999 π + 0.0001 p̄.
 
 Official settings (run.sh): ResNet-18, SGD with learning rate 0.05 and weight decay 5e-4, batch size 256, 600 epochs,
 cosine schedule to 1/1000, warm-up of 10 epochs (CIFAR-100: 30), ramp of 50 epochs from the start of the run; ρ 0.5 (0.7
 at 20 % symmetric noise), τ 0.99 (0.95), a = b = 0.8 (0.5), T 0.5, Beta(4, 4), fill 0.9, expansion in the last 250
 epochs; the strong view is RandAugment. ρ depends on the noise.
 
-Departures: FMix is not included, and both heads use the same mixup (official: six passes per network, here three). ρ is
-constant, as in all official runs. h' follows the learning rate of the networks, but not their weight decay. The
-networks vote by mean probabilities. Rows without a label take no part. An empty S or U leaves π unchanged. The penalty
-of the warm-up under asymmetric noise is that of `naive`, of probabilities (official: of logits clipped at 0).
+As in the code (Justherozen/ProMix, Train_promix.py, lines 88-336 and 419-455, utils/fmix.py, revision 40d8378), six
+passes move the running statistics: the weak and the strong view, then mixup and FMix for h, then both for h'. Without
+`fmix`, there are three: no FMix, and both heads share one mixup, at half the cost.
+
+Departures: ρ is constant, as in all official runs. The mixtures pass through the networks together with the other rows
+of the batch (official: those of S alone). The networks vote by mean probabilities (official: by mean logits). Rows
+without a label take no part. An empty S or U leaves π unchanged. The penalty of the warm-up under asymmetric noise is
+that of `naive`, of probabilities (official: of logits clipped at 0).
 """
 
 import jax
@@ -46,7 +51,7 @@ from noisyjax.engine.strategy import (
 )
 from noisyjax.estimate import mixture
 from noisyjax.estimate.rank import place
-from noisyjax.strategies.shared import semi
+from noisyjax.strategies.shared import mixtures, semi
 
 
 def expanded(probs: Array, chosen: Array, valid: Array, threshold: Array | float, fill: Array | float) -> Array:
@@ -87,6 +92,8 @@ class Strategy(Base):
     ramp: epochs until w is 1, counted from the start of the warm-up.
     unreliable: maximum weight of the loss of U.
     warmup: number of epochs of cross-entropy before this phase.
+    decay: weight decay of the second heads; official: that of the networks.
+    fmix: whether there is FMix, and each head has mixtures of its own, as in the official code.
   """
 
   unit_interval = ('tau', 'expand', 'fill', 'bias_momentum')
@@ -106,6 +113,8 @@ class Strategy(Base):
   ramp: Traced = 50.0
   unreliable: Traced = 0.1
   warmup: int = 10
+  decay: Traced = 5e-4
+  fmix: bool = True
 
   @property
   def needs(self) -> tuple[str, ...]:
@@ -155,22 +164,19 @@ class Strategy(Base):
     guess = jax.nn.one_hot(still(weak - self.debias_guess * log_bias).argmax(-1), ctx.classes)
     target = jnp.where(known[..., None], label, guess)  # [2, B, C]
 
-    lam_key, partner_key = jax.random.split(semi.mixing_key(ctx))
-    lam, partner = semi.share(lam_key, self.alpha, (2,)), semi.partners(partner_key, chosen)
-    blend = lambda a, part, mate: part * a + (1 - part) * mate
-    images = blend(b['weak'][None], lam[:, None, None, None, None], b['weak'][partner])
-    mates = jnp.take_along_axis(target, partner[..., None], 1)
-    mixed_target = blend(target, lam[:, None, None], mates)
-    mixed, feats_mixed = ctx.net(params, images)
-
     def mean(logits: Array, bias: Array, target: Array, rows: Array) -> Array:
       return losses.weighted_mean(losses.cross_entropy(logits + self.debias * bias, target), b['weight'] * rows)
 
-    total = 0.0
-    for head in (lambda logits, features: logits, lambda logits, features: second(features)):
-      first, also, mix = head(weak, feats), head(strong, feats_strong), head(mixed, feats_mixed)
-      total += mean(first, log_bias, target, chosen)
-      total += w * (mean(also, log_bias, target, chosen) + mean(mix, log_bias, mixed_target, chosen))
+    total, mixed = 0.0, []
+    for i, head in enumerate((lambda logits, features: logits, lambda logits, features: second(features))):
+      if not i or self.fmix:
+        one, two = jax.random.split(jax.random.fold_in(semi.mixing_key(ctx), i))
+        made = [mixtures.mixup(one, self.alpha, b['weak'], target, chosen)]
+        made += [mixtures.fmix(two, b['weak'], target, chosen)] if self.fmix else []
+        mixed = [(ctx.net(params, images), blended) for images, blended in made]
+      total += mean(head(weak, feats), log_bias, target, chosen)
+      total += w * mean(head(strong, feats_strong), log_bias, target, chosen)
+      total += w * sum(mean(head(*out), log_bias, mixed_target, chosen) for out, mixed_target in mixed)
     soft = semi.sharpen(jax.nn.softmax(still(weak) - self.debias_guess * log_other), self.temperature)
     unsure = mean(second(feats), log_other, soft, other) + w * mean(second(feats_strong), log_other, soft, other)
     total += jnp.where(slow < 1, self.unreliable * slow, 0.0) * unsure  # [2]
@@ -181,4 +187,5 @@ class Strategy(Base):
 
     extra = {'chosen': moved(state.extra['chosen'], chosen), 'other': moved(state.extra['other'], other)}
     per = losses.cross_entropy(weak, label)
-    return total.sum(), Out(weak, {'loss': per, 'chosen': chosen, 'matched': known}, extra)
+    total = total.sum() + semi.decayed(own, self.decay)
+    return total, Out(weak, {'loss': per, 'chosen': chosen, 'matched': known}, extra)

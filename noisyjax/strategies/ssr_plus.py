@@ -12,9 +12,14 @@ Official settings (CIFAR): PreAct-ResNet-18, SGD with learning rate 0.02 and wei
 epochs, cosine schedule to 1/50; θ_s 1, θ_r 0.9 (0.8 from 50 % noise on), k 200, α 4; the strong view is crop, flip and
 AutoAugment. There is no warm-up, and no noise rate is given.
 
-Departures: rows are scored without augmentation (official: on one weak view). The perceptrons follow the learning rate
-of the networks, but not their weight decay. An unlabeled row is relabeled like any other, and takes part once it has a
-label. All k neighbors have the same weight, as in the official code, despite the name of its `weighted_knn`.
+As in the code (MrChenFeng/SSR_BMVC2022, main_cifar.py, lines 44-98 and 120-151, utils/funcs.py, lines 22-85, revision
+849530d), the mixed rows pass through the network before the weak and the strong view, the perceptrons follow the
+learning rate of the networks and have a weight decay, and all k neighbors have the same weight, despite the name of its
+`weighted_knn`.
+
+Departures: rows are scored without augmentation (official: on one weak view). An unlabeled row is relabeled like any
+other, and takes part once it has a label. The batch of selected rows takes one row from each class in turn (official: a
+class is drawn for each row).
 """
 
 import jax
@@ -97,6 +102,7 @@ class Strategy(Base):
     neighbours: k, the number of neighbors.
     alpha: parameter of mixup's Beta(α, α).
     consistency: λ_fc, the weight of the feature loss.
+    decay: weight decay of the perceptrons; official: that of the networks.
     hidden: width of the hidden layers of f and h.
     projected: width of the outputs of f and h.
   """
@@ -109,6 +115,7 @@ class Strategy(Base):
   neighbours: int = 200
   alpha: Traced = 4.0
   consistency: Traced = 1.0
+  decay: Traced = 5e-4
   hidden: int = 256
   projected: int = 128
 
@@ -153,18 +160,19 @@ class Strategy(Base):
 
   def loss(self, params: PyTree, state: TrainState, batch: Batches, ctx: Ctx) -> tuple[Array, Out]:
     every, chosen = batch['train'], batch['selected']
-    logits, weak = ctx.guess(every['weak'])  # [1, B, C], [1, B, F]
-    _, strong = ctx.net(params, every['strong'])
-    own = semi.paced(params['own'], ctx.lr)
-    goal = jax.lax.stop_gradient(perceptron(own, 'project', weak))
-    guess = perceptron(own, 'predict', perceptron(own, 'project', strong))
-    apart = -optax.losses.cosine_similarity(guess, goal, epsilon=1e-8)  # [1, B]
     twice = lambda a, b: jnp.concatenate([a, b])[None]  # [1, 2B, …]
     target, weight = twice(chosen['target'], chosen['target']), twice(chosen['weight'], chosen['weight'])
     images = semi.filled(twice(chosen['strong'], chosen['strong1']), weight, every['strong'][None])
     images, target, _ = semi.mix(semi.mixing_key(ctx), self.alpha, images, target, weight)
     mixed, _ = ctx.net(params, images)
     fit = losses.weighted_mean(losses.cross_entropy(mixed, target), weight)
+    logits, weak = ctx.guess(every['weak'])  # [1, B, C], [1, B, F]
+    _, strong = ctx.net(params, every['strong'])
+    own = semi.paced(params['own'], ctx.lr)
+    goal = jax.lax.stop_gradient(perceptron(own, 'project', weak))
+    guess = perceptron(own, 'predict', perceptron(own, 'project', strong))
+    apart = -optax.losses.cosine_similarity(guess, goal, epsilon=1e-8)  # [1, B]
     total = fit + self.consistency * losses.weighted_mean(apart, every['weight'])
     per = losses.cross_entropy(logits, every['target'])
-    return total.sum(), Out(logits, {'loss': per, 'apart': apart, 'chosen': every['trust'] > 0.5})
+    total = total.sum() + semi.decayed(own, self.decay)
+    return total, Out(logits, {'loss': per, 'apart': apart, 'chosen': every['trust'] > 0.5})

@@ -48,7 +48,7 @@ class Strength:
     probability: rand_augment: probability that a draw is applied.
     quality: jpeg: minimum and maximum quality, in 1..100.
     cutout: cutout: side of the square; random_cutout: maximum side. A length, see LENGTHS.
-    pad: crop: width of the border. A length, see LENGTHS.
+    pad: crop, reflect_crop: width of the border. A length, see LENGTHS.
     draws: rand_augment: operations per image.
   """
 

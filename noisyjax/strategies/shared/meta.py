@@ -63,15 +63,20 @@ class Reweighting(Base):
 
   The stream of verified rows is declared unlabeled because it does not use the targets: it may hold rows without a
   given label.
+
+  Attributes:
+    reuse: whether verified rows are also trained on, with their given labels. Both official codes leave them out.
   """
 
   streams = {'train': Views('weak'), 'trusted': Views('weak', labeled=False)}
   mix = None
   needs = ('verified',)
+  reuse: bool = False
 
   def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
     return {}, {'verified': jnp.asarray(data.verified, jnp.int32)}
 
   def members(self, state: TrainState) -> dict[str, Array]:
     rows = state.targets.weight > 0
-    return {'train': rows, 'trusted': rows & (state.extra['verified'] >= 0)}
+    known = state.extra['verified'] >= 0
+    return {'train': rows if self.reuse else rows & ~known, 'trusted': rows & known}

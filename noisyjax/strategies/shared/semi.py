@@ -101,6 +101,12 @@ def paced(own: PyTree, rate: Array) -> PyTree:
   return jax.tree.map(lambda p, q: q + rate * (p - q), own, still)
 
 
+def decayed(own: PyTree, decay: Array | float) -> Array:
+  """Returns 0, whose gradient by `own` is decay · own: weight decay as in PyTorch, for what `paced` returns."""
+  still = jax.lax.stop_gradient(own)
+  return jnp.asarray(decay * optax.tree.vdot(still, jax.tree.map(jnp.subtract, own, still)))
+
+
 def paced_sgd() -> optax.GradientTransformation:
   """Returns the optimizer for learnables whose gradients `paced` has multiplied by the learning rate."""
   return optax.sgd(1.0, momentum=0.9)
@@ -150,7 +156,7 @@ def filled(images: Array, weight: Array, others: Array) -> Array:
 def guessed(
   ctx: Ctx, unlabeled: Batch, temperature: Array | float, others: Array, keep: bool
 ) -> tuple[Array, Array, Array]:
-  """Guesses the labels of unlabeled rows from two views of each row, in training mode.
+  """Guesses the labels of unlabeled rows from two views of each row, one after the other, in training mode.
 
   Args:
     ctx: context of the loss.
@@ -162,10 +168,11 @@ def guessed(
   Returns:
     Both views [1, 2B, …], the sharpened mean prediction for each view [1, 2B, C], and weights [1, 2B].
   """
-  weight = jnp.tile(unlabeled['weight'], 2)
-  views = filled(jnp.concatenate([unlabeled['weak'], unlabeled['weak1']]), weight, others)
-  probs = jnp.stack(jnp.split(jax.nn.softmax(ctx.guess(views, keep)[0]), 2, 1)).mean(0)  # [1, B, C]
-  return views[None], jnp.tile(sharpen(probs, temperature), (1, 2, 1)), weight[None]
+  views = [filled(unlabeled[name], unlabeled['weight'], others) for name in ('weak', 'weak1')]
+  first, second = (jax.nn.softmax(ctx.guess(view, keep)[0]) for view in views)  # [1, B, C]
+  weight = jnp.tile(unlabeled['weight'], 2)[None]
+  guess = sharpen((first + second) / 2, temperature)
+  return jnp.concatenate(views)[None], jnp.tile(guess, (1, 2, 1)), weight
 
 
 def mixmatch(
@@ -175,6 +182,7 @@ def mixmatch(
   labeled: tuple[Array, Array, Array],
   unlabeled: tuple[Array, Array, Array],
   class_weight: Array | float = 1.0,
+  apart: bool = False,
 ) -> tuple[Array, Array, Array]:
   """Mixes labeled and unlabeled rows and returns MixMatch's two losses (Berthelot et al. 2019, algorithm 1).
 
@@ -185,6 +193,8 @@ def mixmatch(
     labeled: images [M, A, H, W, C], targets [M, A, C] and weights [M, A]; several views are concatenated along A.
     unlabeled: the same for B unlabeled rows, with guessed targets.
     class_weight: factors on the cross-entropy of each class [C], or 1.
+    apart: whether the mixed rows pass through the networks in parts of A, of which only the first one, that of the
+      labeled rows, moves the running statistics; otherwise all pass at once.
 
   Returns:
     Logits of the mixed rows [M, A + B, C], cross-entropy [M, A] and squared error [M, B] per example.
@@ -193,8 +203,9 @@ def mixmatch(
   both = (filled(images, weight, unlabeled[0]), filled(unlabeled[0], unlabeled[2], images))
   targets, weights = (jnp.concatenate([labeled[i], unlabeled[i]], 1) for i in (1, 2))
   mixed, targets, _ = mix(mixing_key(ctx), alpha, jnp.concatenate(both, 1), targets, weights)
-  logits, _ = ctx.net(params, mixed)
   n_labeled = weight.shape[-1]
+  parts = jnp.split(mixed, list(range(n_labeled, mixed.shape[1], n_labeled)), 1) if apart else [mixed]
+  logits = jnp.concatenate([ctx.net(params, part, keep=i == 0)[0] for i, part in enumerate(parts)], 1)
   return (
     logits,
     losses.cross_entropy(logits[:, :n_labeled], class_weight * targets[:, :n_labeled]),

@@ -3,7 +3,20 @@
 import jax
 import jax.numpy as jnp
 
-from noisyjax.engine.strategy import Array, Ctx, PyTree, Scores, Strategy, Targets, Traced, TrainData, TrainState
+from noisyjax.engine.strategy import (
+  Array,
+  Batch,
+  Ctx,
+  Out,
+  PyTree,
+  Scores,
+  Strategy,
+  Targets,
+  Traced,
+  TrainData,
+  TrainState,
+  supervised,
+)
 from noisyjax.estimate import mixture
 from noisyjax.estimate.rank import place
 
@@ -40,6 +53,8 @@ class Forgetful(Strategy):
       0 stands for an estimate: the share of large losses in a Gaussian mixture of the mean loss of each row over
       networks and epochs so far.
     ramp: T_k, the number of epochs over which the fraction rises to τ.
+    official: whether to follow the authors' code where it departs from the paper. Its loops begin with epoch 1: the
+      fraction is that of the next epoch.
   """
 
   networks = 2
@@ -47,6 +62,7 @@ class Forgetful(Strategy):
   estimable = ('forget',)
   forget: Traced = 0.2
   ramp: Traced = 10.0
+  official: bool = False
 
   @property
   def needs(self) -> tuple[str, ...]:
@@ -62,4 +78,19 @@ class Forgetful(Strategy):
 
   def keep(self, state: TrainState, epoch: Array) -> Array:
     """Returns the fraction of a batch that is kept in this epoch."""
-    return keep_rate(epoch, state.extra['forget'], self.ramp)
+    return keep_rate(epoch + 1 if self.official else epoch, state.extra['forget'], self.ramp)
+
+  def taught(self, per: Array, batch: Batch, logits: Array, own: Array) -> tuple[Array, Out]:
+    """Returns the loss and `Out` of two networks, each of which learns the rows that its peer selects.
+
+    Args:
+      per: losses, [2, B].
+      batch: the batch.
+      logits: [2, B, C].
+      own: rows that each network selects, bool [2, B].
+    """
+    loss, out = supervised(per, batch, logits, chosen=own[::-1])
+    if self.official:  # the code divides a mean by the number of its rows
+      count = jnp.maximum(own[0].sum(), 1)  # both networks select equally many
+      return loss / count, out
+    return loss, out

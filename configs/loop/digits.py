@@ -1,6 +1,16 @@
 """scikit-learn's digits: 100 labeled images and 1,338 without a label, which four rounds of a loop label.
 
-python launch.py loop --config=configs/loop/digits.py --workdir=runs/loop
+  python launch.py loop --config=configs/loop/digits.py --workdir=runs/loop
+  python launch.py loop --config=configs/loop/digits.py:noisy --workdir=runs/loop_noisy
+
+Expected: 92.7 ± 1.6 % of the test rows by version 0, 96.0 ± 0.7 % by the chosen version (3 loops; benchmarks/README.md
+has the controls). 300 steps a run with two seeds were tried first; 750 steps with one seed are better by frozen labels.
+
+The form `noisy` has 1,438 labels, 40 % of them wrong, and 144 checked ones, which networks learn in place of the given
+labels and which are the frozen ones. Rules relabel what the networks contradict, then take back what confident learning
+flags, and promote what the next networks are sure of. Expected, one loop: 60.6 % of the labels are right in version 0
+and 92.0 % in the chosen version (384 repaired, 10 spoiled); test rows 91.4 and 94.2 %. Its controls, cross-entropy and
+DivideMix with the passes of the whole loop, take longer than the loop and have not been run to their end.
 """
 
 from configs.loop import common

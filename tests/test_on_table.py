@@ -176,7 +176,9 @@ def test_folds_are_of_the_labels_of_the_table(tmp_path, monkeypatch):
   table.decide(ANNA, [Decision(id, *action) for id, action in zip(ids, actions)])
   table.commit('some', ANNA)
   found = []
-  monkeypatch.setattr(kfold.launch, 'launch', lambda jobs, engine: [found.append(prepare(job.plan.config)[0]) for job in jobs])
+  monkeypatch.setattr(
+    kfold.launch, 'launch', lambda jobs, engine: [found.append(prepare(job.plan.config)[0]) for job in jobs]
+  )
   monkeypatch.setattr(kfold, 'concluded', lambda *_: None)
   kfold.kfold(on(table), 3, str(tmp_path / 'k'))
   name = lambda data, part: data.data.names[part].tolist()

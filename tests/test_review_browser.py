@@ -667,7 +667,9 @@ def test_a_person_makes_version_1_of_a_loop_by_keys_and_the_loop_goes_on(chromiu
   lines = ''.join(f'{i},{label}\n' for i, label in enumerate(truth))
   (tmp_path / 'truth.csv').write_text(f'image,label\n{lines}')
   small = ('decide=person', 'rounds=1', 'folds=2', 'final=0', 'controls=()')
-  flags = [f'--config.loop.{flag}' for flag in small] + ['--config.epochs=8', f'--workdir={tmp_path / "loop"}']
+  rules = "rules=((('promote', {'threshold': 0.6}),),)"
+  flags = [f'--config.loop.{flag}' for flag in (*small, rules)]
+  flags += ['--config.epochs=5', '--config.steps_per_epoch=20', f'--workdir={tmp_path / "loop"}']
   loop = [sys.executable, 'launch.py', 'loop', '--config=configs/loop/digits.py', *flags]
   env = os.environ | {name: str(tmp_path) for name in ('XDG_CACHE_HOME', 'XDG_CONFIG_HOME')}
   waits = subprocess.run(loop, check=True, capture_output=True, text=True, cwd=ROOT, env=env)

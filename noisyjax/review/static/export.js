@@ -16,7 +16,10 @@ const dataUrl = (blob) =>
 
 async function image(model, i) {
   const answer = await fetch(model.picture(i));
-  return answer.ok ? h('img', { 'data-src': await dataUrl(await answer.blob()), alt: model.labelText(i) }) : h('span', { class: 'broken' }, 'no picture');
+  if (!answer.ok) return h('span', { class: 'broken' }, 'no picture');
+  const blob = await answer.blob();
+  const { width } = await createImageBitmap(blob).catch(() => ({ width: 64 }));
+  return h('img', { 'data-src': await dataUrl(blob), class: width < 64 ? 'small' : '', alt: model.labelText(i) });
 }
 
 /** Returns the panel that is drawn as one, the map or the matrix; null for lists of rows. */
@@ -24,6 +27,7 @@ function whole(tab) {
   if (tab === 'map') return h('img', { class: 'wide', 'data-src': byId('panel-map').querySelector('canvas').toDataURL(), alt: 'map' });
   if (tab !== 'matrix') return null;
   const table = byId('panel-matrix').cloneNode(true);
+  table.querySelector('p')?.remove();
   for (const button of table.querySelectorAll('button')) button.replaceWith(button.textContent);
   return table;
 }
@@ -36,7 +40,7 @@ export async function exported(model, tab) {
   const figures = shown.map((i, k) => {
     const suggestion = model.rule ? model.proposal(model.rule, i) : model.suggested(i) >= 0 ? model.classes[model.suggested(i)] : '';
     const evidence = model.evidence.slice(0, 3).map((column) => `${column.title} ${short(column.values[i])}`).join(', ');
-    return h('figure', { class: 'cell' }, pictures[k], h('figcaption', {}, h('b', {}, model.labelText(i)), suggestion ? ` → ${suggestion}` : '', h('div', {}, model.name(i)), h('div', {}, evidence)));
+    return h('figure', { class: 'cell' }, pictures[k], h('figcaption', {}, h('b', {}, model.labelText(i)), suggestion && suggestion !== model.labelText(i) ? ` → ${suggestion}` : '', h('div', {}, model.name(i)), h('div', {}, evidence)));
   });
   const left = model.view.length - shown.length;
   const runs = model.head.runs.map((run) => run.name).join(', ');

@@ -88,12 +88,13 @@ async function start() {
   const matrix = new Matrix(byId('panel-matrix'), model, () => open('grid'));
 
   function open(name) {
+    if (!tabs.some(([each]) => each === name)) return;
     if (name === 'issues' && tab !== 'issues') {
       order = model.sort;
       model.change({ issues: true, rule: '' }, model.doubt ?? model.sort);
     } else if (tab === 'issues' && name !== 'issues') model.change({ issues: false }, order ?? model.sort);
     tab = name;
-    for (const each of Object.keys(TABS)) {
+    for (const [each] of tabs) {
       byId(`panel-${each}`).hidden = each !== name;
       byId(`tab-${each}`).setAttribute('aria-selected', each === name);
       byId(`tab-${each}`).tabIndex = each === name ? 0 : -1;
@@ -111,7 +112,8 @@ async function start() {
     if (document.activeElement === document.body) byId(`panel-${name}`).focus({ preventScroll: true });
   }
 
-  byId('tabs').append(...Object.entries(TABS).map(([name, text]) => h('button', { id: `tab-${name}`, role: 'tab', 'aria-controls': `panel-${name}`, onclick: () => open(name) }, text)));
+  const tabs = Object.entries(TABS).filter(([name]) => !model.head.curates || ['grid', 'blind'].includes(name));
+  byId('tabs').append(...tabs.map(([name, text]) => h('button', { id: `tab-${name}`, role: 'tab', 'aria-controls': `panel-${name}`, onclick: () => open(name) }, text)));
   byId('size').addEventListener('input', (event) => grid.resize(Number(event.target.value)));
   byId('size').setAttribute('aria-label', 'Size of the tiles');
   drawSort();
@@ -192,7 +194,7 @@ async function start() {
     const offered = (i) => (rule ? model.proposal(rule, i) : model.suggested(i) >= 0 ? model.classes[model.suggested(i)] : '');
     const none = !targets.some(offered);
     const suggestions = model.selectedCount ? 'Accept suggestions' : none ? 'Accept suggestion' : `Accept ${offered(targets[0])}`;
-    const bare = [press('unlabel', 'No label', () => decider.plain('unlabel')), press('hold', 'Set aside', () => decider.plain('hold')), press('drop', 'Drop', () => decider.plain('drop'))];
+    const bare = [model.head.curates ? '' : press('unlabel', 'No label', () => decider.plain('unlabel')), press('hold', 'Set aside', () => decider.plain('hold')), press('drop', 'Drop', () => decider.plain('drop'))];
     const classes = model.classes.slice(0, 10).map((name, c) => {
       const button = h('button', { class: 'class', disabled: model.head.read_only || !targets.length, onclick: () => decider.setClass(c) }, digitOf(model.classes, c) === name ? '' : h('kbd', {}, digitOf(model.classes, c)), name);
       button.style.setProperty('--class', ofClass(c));
@@ -233,7 +235,7 @@ async function start() {
     if (model.columns.some((column) => column.basis === 'in-sample')) lines.push('Evidence marked in-sample is of networks that were trained on these rows and their labels: it tends to agree with wrong labels.');
     if (model.head.curates) lines.push('Curate: a label that you set here makes the row validate, from the next version on. Labels and predictions are not shown.');
     else if (!model.head.runs.length) lines.push('No evidence: open the page with --workdir=RUN for predictions, losses and a map.');
-    if (model.head.hidden) lines.push(`${rows(model.head.hidden)} that validate or test ${model.head.hidden === 1 ? 'is' : 'are'} not shown.`);
+    if (model.head.hidden && !model.head.curates) lines.push(`${rows(model.head.hidden)} that validate or test ${model.head.hidden === 1 ? 'is' : 'are'} not shown.`);
     byId('banner').hidden = !lines.length;
     byId('banner').replaceChildren(...lines.map((line) => h('span', {}, line)));
   }

@@ -65,6 +65,7 @@ def photos(tmp_path, monkeypatch):
     'confidence': np.linspace(0, 1, len(rows), dtype=np.float32),
     'loss': np.full(len(rows), np.nan, np.float32),
     'truth': rows.label,
+    'probs': np.eye(3, dtype=np.float32)[(rows.label + 1) % 3],
   }
   (tmp_path / 'run').mkdir()
   storage.write_parquet(tmp_path / 'run' / 'samples.parquet', columns)
@@ -213,6 +214,8 @@ def test_evidence_is_joined_by_image_and_marked_as_in_sample_and_truth_is_left_o
   assert set(columns) == {'predicted', 'confidence'}  # the loss is known of no row
   assert columns['predicted']['kind'] == 'class' and columns['predicted']['basis'] == 'in-sample'
   assert page.arrays[columns['predicted']['key']].tolist() == ((page.arrays['label'] + 1) % 3).tolist()
+  (more,) = page.client.get(f'/api/row/{place(page, 0)}').json()['details']
+  assert more['basis'] == 'in-sample' and np.argmax(more['probs']) == (page.arrays['label'][0] + 1) % 3
 
 
 def test_the_card_shows_probabilities_and_the_nearest_rows_that_train(photos):

@@ -22,7 +22,7 @@ from PIL import Image
 from noisyjax.loop import rule_proposals
 from noisyjax.rules import rule
 from noisyjax.rules.evidence import Evidence
-from noisyjax.system import storage
+from noisyjax.system import formats, storage
 from noisyjax.tables import rows, store
 from noisyjax.tables.rows import VAL
 
@@ -88,6 +88,11 @@ def digits(tmp_path_factory):
   np.save(folder / 'run' / 'analysis' / 'best.oof.npy', probs.astype(np.float32))
   np.save(folder / 'run' / 'analysis' / 'best.neighbours.npy', near[:, :8].astype(np.int32))
   made = store.Table(folder / 'table')
+  labeled = given >= 0
+  right = float((probs.argmax(1) == given)[labeled].mean())
+  facts = {'validation': {'labels': 'given', 'rows': int(labeled.sum()), 'last': right}, 'selected': 'last'}
+  facts['data'] = {'table': {'version': made.version.name}}
+  formats.write_json(formats.RUN, folder / 'run' / 'result.json', facts)
   place = made.rows.places([hashlib.sha256((folder / 'images' / name).read_bytes()).hexdigest() for name in names])
   order = np.argsort(place)
   known = Evidence(made.version.name, probs[order].astype(np.float32), np.ones(count, np.float32), {})

@@ -33,7 +33,7 @@ class Details(NamedTuple):
 
 
 def read(workdirs: Sequence[Path], table: store.Table) -> list[Details]:
-  """Reads RUN/analysis/*.oof.npy (else *.probs.npy) and *.neighbours.npy, and the probabilities of a round.
+  """Reads RUN/analysis/*.oof.npy (else *.probs.npy) and *.neighbours.npy; without an analysis, samples.parquet.
 
   Raises:
     UserError: a file is damaged.
@@ -53,6 +53,12 @@ def read(workdirs: Sequence[Path], table: store.Table) -> list[Details]:
         near = np.load(beside['neighbours'], mmap_mode='r') if beside['neighbours'].exists() else None
         basis = evidence.OUT_OF_FOLD if kind == 'oof' else evidence.IN_SAMPLE
         out.append(_made(name, basis, rows, np.load(beside[kind], mmap_mode='r'), near))
+    path = workdir / 'samples.parquet'
+    if path.exists() and not any(each.source == name for each in out):
+      samples = storage.read_parquet(path)[0]
+      if 'probs' in samples:
+        rows = evidence.where(samples, table.rows)
+        out.append(_made(name, evidence.IN_SAMPLE, rows, samples['probs'], None))
   return out
 
 

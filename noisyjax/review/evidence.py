@@ -117,6 +117,8 @@ def _typed(found: Mapping[str, np.ndarray], source: str, at: np.ndarray, trained
   for name, values in found.items():
     if name in _LEFT_OUT | _TRUTH or (values.dtype.kind not in 'biufO' and name != 'duplicate_kind'):
       continue
+    if values.ndim > 1:  # probabilities, which the card of a row shows
+      continue
     if name == 'duplicate_kind':
       values = _kinds(values)
     numbers = np.array(values, np.float64)  # None, where a bool is not known, becomes NaN

@@ -82,7 +82,8 @@ export class Map2D {
     const { model } = this;
     const [xs, ys] = this.axes;
     const { x0, y0, x1, y1 } = this.view;
-    const [across, down] = [160, 100];
+    const across = Math.round(Math.min(160, Math.max(24, Math.sqrt(model.view.length))));
+    const down = Math.round(across * 0.6);
     const cell = (i) => {
       const [x, y] = [Math.floor((across * (xs[i] - x0)) / (x1 - x0)), Math.floor((down * (ys[i] - y0)) / (y1 - y0))];
       return x >= 0 && y >= 0 && x < across && y < down ? y * across + x : -1;

@@ -74,11 +74,11 @@ export class Proposals {
     const most = [...counts].sort((a, b) => b[1] - a[1]);
     const what = most.slice(0, 4).map(([text, n]) => `${n.toLocaleString('en')} × ${text}`).join(', ') + (most.length > 4 ? ', …' : '');
     const e = rule.estimate;
-    const notes = [...(rule.stopped ?? []), rule.in_sample && 'in-sample evidence: too high', rule.stale > 0 && `${rows(rule.stale)} changed since`, rule.gone && `${rows(rule.gone)} no longer open`].filter(Boolean);
-    const estimate = !e ? 'not estimated' : e.precision === null ? 'unknown: it proposes no frozen row' : [bar(e.precision, e.low, e.high), ` ${interval(e.right, e.proposed, e.low, e.high)}`];
+    const notes = [...(rule.stopped ?? []), rule.in_sample && 'in-sample evidence: too high', rule.stale > 0 && `${rows(rule.stale)} changed since they were made`, rule.gone && `${rows(rule.gone)} no longer open`].filter(Boolean);
+    const estimate = !e ? 'not estimated' : e.precision === null ? 'unknown: it proposes no frozen row' : [bar(e.precision, e.low, e.high), h('span', { class: 'range' }, ` ${interval(e.right, e.proposed, e.low, e.high)}`)];
     const a = this.answers[rule.rule];
     const seen = a?.right;
-    const said = seen?.count ? [bar(seen.right / seen.count, seen.low, seen.high), ` ${interval(seen.right, seen.count, seen.low, seen.high)}`] : 'nobody looked';
+    const said = seen?.count ? [bar(seen.right / seen.count, seen.low, seen.high), h('span', { class: 'range' }, ` ${interval(seen.right, seen.count, seen.low, seen.high)}`)] : 'nobody looked';
     const taken = a?.adopted ? h('div', { class: 'why' }, `${rows(a.adopted)} taken over unseen`) : '';
     const name = h('button', { 'aria-pressed': String(rule === model.rule), class: rule === model.rule ? 'main' : '', onclick: () => this.choose(rule) }, rule.title);
     return h('tr', {}, h('td', {}, name), h('td', {}, what, notes.map((note) => h('div', { class: 'why' }, note))), h('td', {}, estimate), h('td', {}, said, taken), h('td', {}, this.open(rule).length.toLocaleString('en')));
@@ -98,7 +98,7 @@ export class Proposals {
       this.drawn = rule;
       const order = h('select', { onchange: () => ((this.order = order.value), model.change({}, this.sorted(rule))) }, Object.entries(ORDERS).map(([value, text]) => h('option', { value }, text)));
       order.value = this.order;
-      this.field = h('input', { type: 'text', inputmode: 'decimal', size: 6, 'aria-label': 'Line: lowest score that is taken over', oninput: () => this.drawTake(rule) });
+      this.field = h('input', { type: 'text', inputmode: 'decimal', size: 6, placeholder: '0.95', 'aria-label': 'Line: lowest score that is taken over', oninput: () => this.drawTake(rule) });
       this.take = h('button', { onclick: () => this.decider.adopt(rule, this.above(rule)) });
       this.about.replaceChildren(h('label', {}, 'order', order), h('span', { class: 'grow' }), h('label', {}, 'line: score ≥', this.field), this.take);
     }

@@ -28,7 +28,7 @@ export class Training {
     }
     const shown = found.curves.filter((run) => Object.keys(CURVES).some((name) => run[name].length));
     this.element.hidden = !shown.length && !found.running && found.code === null;
-    this.note.textContent = found.running ? 'A training runs; it ends with this server, and the same command goes on later.' : found.code === null ? '' : found.code ? `The training ended with an error: ${found.said}` : 'The training is done.';
+    this.note.textContent = found.running ? 'A training runs; it ends with this server, and the same command goes on later.' : found.code === null ? '' : found.code ? `The training ended with an error: ${found.said}` : 'The training is done: open Versions again to see its accuracy.';
     this.note.classList.toggle('error', Boolean(!found.running && found.code));
     Object.keys(CURVES).forEach((name, k) => draw(this.charts[k], shown.map((run) => run[name])));
     this.legend.replaceChildren(...shown.map((run, k) => {

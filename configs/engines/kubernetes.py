@@ -17,10 +17,8 @@ init: shell line before the workers start.
 group: see processes.py.
 """
 
-import parsl
-
 from noisyjax.runs.engines import scripts
-from noisyjax.runs.engines.cluster import Cluster, executor
+from noisyjax.runs.engines.cluster import Cluster, config
 from noisyjax.runs.engines.fan_out import FanOut
 from noisyjax.system.errors import UserError
 
@@ -60,5 +58,4 @@ def get_engine(
     pod_name='noisyjax',
     worker_init='\n'.join(['export NOISYJAX_POD="$HOSTNAME"', *([init] if init else [])]),
   )
-  config = parsl.Config(executors=[executor(provider, gpus or workers)], max_idletime=30.0, usage_tracking=0)
-  return FanOut(Cluster(config, 'kubernetes', scripts.pod), group)
+  return FanOut(Cluster(config(provider, gpus or workers), 'kubernetes', scripts.pod), group)

@@ -1,7 +1,7 @@
 """Jobs of a Slurm cluster, each with workers that execute runs one after another: one wait in the queue for many runs.
 
   python launch.py sweep --config=digits --sweep=digits --workdir=runs/grid \
-    --engine=slurm:partition=gpu,nodes=2,gpus=4,hours=4.0
+    --engine=slurm:partition=gpu,nodes=2,gpus=4,hours=4
 
 The command waits until all runs have finished (start it in tmux or screen on a login node); if it ends early, the same
 command goes on. Nodes, login node and workdir share a file system, and the environment that starts the command.
@@ -19,12 +19,8 @@ poll: seconds between two looks at the queue.
 group: see processes.py.
 """
 
-import parsl
-from parsl.launchers import SimpleLauncher
-from parsl.providers import SlurmProvider
-
 from noisyjax.runs.engines import scripts
-from noisyjax.runs.engines.cluster import Cluster, executor, worker_init
+from noisyjax.runs.engines.cluster import Cluster, config, worker_init
 from noisyjax.runs.engines.fan_out import FanOut
 
 
@@ -43,6 +39,9 @@ def get_engine(
   poll=60,
   group=0,
 ):
+  from parsl.launchers import SimpleLauncher
+  from parsl.providers import SlurmProvider
+
   class Slurm(SlurmProvider):
     status_polling_interval = poll
 
@@ -55,13 +54,10 @@ def get_engine(
     mem_per_node=memory or None,
     init_blocks=0,
     max_blocks=nodes,
-    walltime=f'{int(hours)}:{round(hours % 1 * 60):02}:00',
+    walltime='{}:{:02}:00'.format(*divmod(round(60 * hours), 60)),
     scheduler_options=options,
     worker_init=worker_init(*([init] if init else [])),
     exclusive=False,
     launcher=SimpleLauncher(),
   )
-  config = parsl.Config(
-    executors=[executor(provider, gpus or workers)], strategy_period=min(5, poll), max_idletime=30.0, usage_tracking=0
-  )
-  return FanOut(Cluster(config, 'slurm', scripts.batch), group)
+  return FanOut(Cluster(config(provider, gpus or workers, min(5, poll)), 'slurm', scripts.batch), group)

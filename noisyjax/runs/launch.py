@@ -3,6 +3,7 @@
 An engine is a file such as those of configs/engines, whose `get_engine` returns it.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import Protocol
@@ -84,7 +85,8 @@ def executed(job: Job, load: run.Load) -> Outcome:
     raise
   except UserError as error:
     log.error('%s', error)
-    standing.fail(job.workdir, error)
+    with contextlib.suppress(UserError):  # the disk may be full
+      standing.fail(job.workdir, error)
     return error
 
 

@@ -56,7 +56,7 @@ def run(
   plan = config if isinstance(config, Plan) else plan_of(config)
   config = plan.config
   folder = Path(workdir)
-  with lock.held(folder), presence.shown(folder, plan.epochs):
+  with lock.held(folder):
     with contextlib.suppress(OSError):  # Linux: resets the peak memory, which otherwise includes earlier runs
       Path('/proc/self/clear_refs').write_text('5')
     loaded = functools.cache(functools.partial(load or prepare, config))
@@ -69,28 +69,33 @@ def run(
     except identity.Stale:
       if not rerun:
         raise
-      prepared, audit = loaded()  # before `_clear`: data that cannot be read must not cost the old run
+      loaded()  # before `_clear`: data that cannot be read must not cost the old run
       _clear(folder)
       result = None
     if result:
       return _believed(folder, result, changed, page)
-    prepared, audit = loaded()
-    for note in prepared.notes:
-      log.info('data: %s', note)
-    if told := knowledge(plan, prepared):
-      log.info('The method is told: %s.', '; '.join(told))
-    environment['data'] = identity.parts(prepared)
-    if _traces(folder):  # a resumed run also records the environments of its earlier attempts
-      before = formats.read_json(formats.RUN, folder / 'environment.json')
-      environment['earlier'] = [*before.pop('earlier', []), before]
-    formats.write_json(formats.RUN, folder / 'environment.json', environment)
-    formats.write_json(formats.RUN, folder / 'config.json', identity.plain(plan))
-    kind = networks if is_trained(find_model(config.model.name)) else classic
-    result = kind.fit(plan, folder, prepared, audit) | {'code': version.code(environment), 'files': _digests(folder)}
-    formats.write_json(formats.RUN, folder / 'result.json', result)
-    if page:
-      report.write_report(folder)
-    return formats.read_json(formats.RUN, folder / 'result.json')
+    with presence.shown(folder, plan.epochs):
+      return _trained(plan, folder, *loaded(), environment, page)
+
+
+def _trained(plan: Plan, folder: Path, prepared: Prepared, audit: Audit, environment: dict, page: bool) -> dict:
+  """Executes a run that is not finished, from the beginning or from its last checkpoint, and returns its result."""
+  for note in prepared.notes:
+    log.info('data: %s', note)
+  if told := knowledge(plan, prepared):
+    log.info('The method is told: %s.', '; '.join(told))
+  environment['data'] = identity.parts(prepared)
+  if _traces(folder):  # a resumed run also records the environments of its earlier attempts
+    before = formats.read_json(formats.RUN, folder / 'environment.json')
+    environment['earlier'] = [*before.pop('earlier', []), before]
+  formats.write_json(formats.RUN, folder / 'environment.json', environment)
+  formats.write_json(formats.RUN, folder / 'config.json', identity.plain(plan))
+  kind = networks if is_trained(find_model(plan.config.model.name)) else classic
+  result = kind.fit(plan, folder, prepared, audit) | {'code': version.code(environment), 'files': _digests(folder)}
+  formats.write_json(formats.RUN, folder / 'result.json', result)
+  if page:
+    report.write_report(folder)
+  return formats.read_json(formats.RUN, folder / 'result.json')
 
 
 def finished(plan: Plan, folder: Path, load: Load) -> dict | None:

@@ -32,7 +32,7 @@ from noisyjax.system.log import log
 try:
   import parsl
 except ImportError:
-  raise UserError("--engine: this engine needs Parsl; expected: pip install 'noisyjax[engines]'.") from None
+  raise UserError("--engine: a cluster needs Parsl, which is not installed: pip install 'noisyjax[engines]'.") from None
 from parsl.errors import ParslError
 from parsl.executors import HighThroughputExecutor
 from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
@@ -72,6 +72,17 @@ def executor(provider: Any, each: int, **more: Any) -> HighThroughputExecutor:
     interchange_launch_cmd=INTERCHANGE,
     **HEARTBEAT | more,
   )
+
+
+def config(provider: Any, each: int, period: float = 5.0) -> parsl.Config:
+  """Returns Parsl's config for blocks of a provider; blocks without work end after half a minute.
+
+  Args:
+    provider: asks a scheduler for blocks.
+    each: workers on each node.
+    period: seconds between two decisions on whether blocks are missing.
+  """
+  return parsl.Config([executor(provider, each)], strategy_period=period, max_idletime=30.0, usage_tracking=0)
 
 
 class Cluster:

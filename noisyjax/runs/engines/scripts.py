@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from parsl.providers.base import ExecutionProvider
 
 
 def batch(provider: Any, start: str) -> str:
@@ -54,7 +53,7 @@ def pod(provider: Any, start: str) -> str:
     provider.resources.clear()
 
 
-def pods(**fields: Any) -> ExecutionProvider:
+def pods(**fields: Any) -> Any:
   """Returns Parsl's provider of pods; where there is no cluster, one that can only write specs.
 
   Args:

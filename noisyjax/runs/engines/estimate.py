@@ -25,8 +25,9 @@ def text(engine: launch.Engine, jobs: Sequence[Job], timed: bool = False) -> str
     [
       engine.text(jobs),
       '',
-      f'{len(jobs)} runs, {len(each)} compilations; {progress.duration(total)} of training in all at the speed of this '
-      f'machine ({total / 3600:.2f} hours), compilation and loading apart',
+      f'runs: {len(jobs)}, of {len(each)} kinds that compile apart',
+      f'time: {progress.duration(total)} ({total / 3600:.2f} hours) of training at the speed of this machine, without '
+      'compilation and loading',
       f'divided by the places: {progress.duration(total / width(engine, jobs))}, if each is as fast as this machine',
       dry_run.WROTE,
     ]

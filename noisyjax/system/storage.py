@@ -20,9 +20,9 @@ import re
 import shutil
 import sys
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def _writing(path: Path) -> Iterator[None]:
     raise UserError(f'{path}: cannot write this file: {error.strerror or error}.') from error
 
 
-def write_bytes(path: str | os.PathLike, data: bytes) -> None:
+def write_bytes(path: str | os.PathLike, data: bytes | memoryview) -> None:
   """Writes `data` to `path` atomically: if it fails, the file keeps its old content.
 
   Raises:
@@ -166,7 +166,7 @@ def write_parquet(
   notes = {name: json.dumps(_plain(value), allow_nan=False) for name, value in (metadata or {}).items()}
   buffer = io.BytesIO()
   pq.write_table(table.replace_schema_metadata(notes or None), buffer, write_page_checksum=True)
-  write_bytes(path, buffer.getvalue())
+  write_bytes(path, buffer.getbuffer())
 
 
 def read_text(path: str | os.PathLike) -> str:
@@ -197,8 +197,14 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
     return dict(arrays)
 
 
-def read_parquet(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_parquet(
+  path: str | os.PathLike, names: Container[str] | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
   """Returns the columns `[N]` or `[N, K]` and the metadata that `write_parquet` stored.
+
+  Args:
+    path: path of the file.
+    names: names of the columns to read, those that the file has; None = all.
 
   Raises:
     UserError: the file is missing or damaged.
@@ -208,8 +214,10 @@ def read_parquet(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[s
 
   try:
     # Without threads of Arrow's: one that still starts when a short command ends aborts the process.
-    file = pq.ParquetFile(io.BytesIO(read_bytes(path)), page_checksum_verification=True, pre_buffer=False)
-    table = file.read(use_threads=False)
+    with _opened(path) as content:  # not its whole content: a table of a million rows has 200 MB
+      file = pq.ParquetFile(content, page_checksum_verification=True, pre_buffer=False)
+      wanted = [name for name in file.schema_arrow.names if names is None or name in names]
+      table = file.read(wanted, use_threads=False)
     columns = {}
     for name in table.column_names:
       found, kind = table[name].combine_chunks(), table[name].type
@@ -329,9 +337,18 @@ def _plain(value: Any) -> Any:
 def read_bytes(path: str | os.PathLike) -> bytes:
   """Reads a file; raises UserError if it cannot be read."""
   try:
-    if reading.kind(path) == 'device':
-      raise UserError(f'{path}: is a pipe or device; expected a file.')
-    return Path(path).read_bytes()
+    with _opened(path) as file:
+      return file.read()
+  except OSError as error:
+    raise UserError(f'{path}: cannot read this file: {error.strerror or error}.') from error
+
+
+def _opened(path: str | os.PathLike) -> IO[bytes]:
+  """Opens a file to read; raises UserError if it cannot be opened."""
+  if reading.kind(path) == 'device':
+    raise UserError(f'{path}: is a pipe or device; expected a file.')
+  try:
+    return Path(path).open('rb')
   except OSError as error:
     raise UserError(f'{path}: cannot read this file: {error.strerror or error}.') from error
 
@@ -339,7 +356,7 @@ def read_bytes(path: str | os.PathLike) -> bytes:
 def sha256(path: str | os.PathLike) -> str:
   """Returns the sha256 (hex) of the content of a file; raises like `read_bytes`."""
   try:
-    with Path(path).open('rb') as file:
+    with _opened(path) as file:
       return hashlib.file_digest(file, 'sha256').hexdigest()
   except OSError as error:
     raise UserError(f'{path}: cannot read this file: {error.strerror or error}.') from error

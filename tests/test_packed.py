@@ -16,16 +16,21 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 import runs
+from noisyjax.analysis import analyze, file_issues, issues
 from noisyjax.config.defaults import get_config
 from noisyjax.data import dataset, decode, origin, pack, packed, prepare, row_ids
 from noisyjax.data.moments import moments
+from noisyjax.loop import first_version
+from noisyjax.runs import dry_run, predict, predict_files
 from noisyjax.system import storage
 from noisyjax.system.errors import UserError
+from noisyjax.tables import store
 
 FILES = 12  # in each of two class folders
 # Packs `sys.argv[1]` in `sys.argv[2]`, and dies by SIGKILL when the image of row `sys.argv[3]` is read.
 KILLED = """
 import os, sys
+from noisyjax.analysis import analyze, file_issues, issues
 from noisyjax.config.defaults import get_config
 from noisyjax.data import decode, pack
 pack.BLOCK_ROWS = 5
@@ -326,3 +331,37 @@ def test_a_data_set_of_hugging_face_on_disk(photos, tmp_path):
     assert data.classes == ('bee', 'ant') and data.test.tolist() == [True] + [False] * len(paths)
     assert_array_equal(data.given[1:], 1 - plain.given)
     assert_array_equal(data.images, np.concatenate([plain.images[3:4], plain.images]))
+
+
+def test_a_run_on_a_pack_is_analyzed_predicted_with_and_tabled_without_all_images_at_once(both, tmp_path):
+  plain, ours = both(epochs=1)
+  found = {}
+  for name, config in (('plain', plain), ('ours', ours)):
+    runs.fit(config, tmp_path / name)
+    columns, _ = storage.read_parquet(analyze.analyze(tmp_path / name))
+    table = first_version.of_config(config, tmp_path / f'table {name}', 'person:me')
+    found[name] = columns, store.opened(f'{tmp_path / f"table {name}"}@latest').rows.id.tolist(), table.facts['classes']
+  (a, *ids_a), (b, *ids_b) = found.values()
+  assert ids_a == ids_b
+  for name in a:
+    assert_array_equal(a[name], b[name], name)
+  assert 'memory: about' in dry_run.text(ours)
+  predicted = predict_files.predict_files([predict.load(tmp_path / 'ours')], ours.data.path)
+  probs = next(iter(predicted.probs.values()))
+  rows = slice(0, runs.TRAIN)
+  assert_array_equal(probs[rows], storage.read_parquet(tmp_path / 'ours' / 'samples.parquet')[0]['probs'][rows])
+  assert list(predicted.names.values()) == [str(i) for i in range(len(probs))]
+
+
+@pytest.mark.slow
+def test_label_issues_of_a_pack_are_those_of_its_images(both, tmp_path):
+  plain, ours = both(epochs=1)
+  data = dataset.load(plain.data)[0]
+  config = runs.recipe(epochs=1, data__val='', data__test='')
+  labels = [data.classes[c] for c in data.given]
+  found, _ = file_issues.find_files(ours.data.path, '', tmp_path / 'issues', folds=2, config=config)
+  alone = issues.find_label_issues(data.images, labels, folds=2, config=config)
+  assert_array_equal(found.row, alone.row)
+  assert_array_equal(found.probs, alone.probs)
+  with pytest.raises(UserError, match='is a pack, which holds its labels'):
+    file_issues.find_files(ours.data.path, 'labels.csv', tmp_path / 'other')

@@ -83,11 +83,12 @@ def write(path: Path, columns: Mapping[str, Any], notes: Mapping[str, Any]) -> N
     null = masked | np.isnan(values) if values.dtype.kind == 'f' else masked
     if len(values) != count or (null.any() and not column.null):
       raise ValueError(f'{name}: found {len(values)} values, {null.sum()} of them null; expected {count}, none null.')
-    cast = values.astype(str if column.dtype == 'str' else column.dtype)
+    text = column.dtype == 'str'  # whatever NumPy's type of the texts is
+    cast = np.array(list(map(str, values.tolist())), str) if text else values.astype(column.dtype)
     out[name] = pa.array(cast, kind, mask=null)
-  text = {name: json.dumps(value) for name, value in formats.stamped(formats.ANALYSIS, notes).items()}
+  metadata = {name: json.dumps(value) for name, value in formats.stamped(formats.ANALYSIS, notes).items()}
   buffer = io.BytesIO()
-  pq.write_table(pa.table(out).replace_schema_metadata(text), buffer, compression='zstd', write_page_checksum=True)
+  pq.write_table(pa.table(out).replace_schema_metadata(metadata), buffer, compression='zstd', write_page_checksum=True)
   storage.write_bytes(path, buffer.getvalue())
 
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from noisyjax.analysis import issue_state, quality
 from noisyjax.analysis.issues import LabelIssues, find_label_issues
 from noisyjax.config.override import override
-from noisyjax.data import dataset, files, on_table, probs as own_probs
+from noisyjax.data import dataset, files, on_table, packed, probs as own_probs
 from noisyjax.data.sources import folders
 from noisyjax.data.thumbnail import thumbnails
 from noisyjax.reports import html
@@ -75,7 +75,7 @@ def find_files(
   override(
     own,
     {
-      'data.source': 'images' if labels else 'folders',
+      'data.source': 'packed' if packed.is_pack(images) else 'images' if labels else 'folders',
       'data.path': str(images),
       'data.labels': labels,
       'data.verified': '',
@@ -87,7 +87,9 @@ def find_files(
     },
     'find',
   )
-  if not labels:
+  if packed.is_pack(images) and labels:
+    raise UserError(f"--labels: {labels!r}, but {images} is a pack, which holds its labels; expected --labels=''.")
+  if not labels and not packed.is_pack(images):
     with files.open_images(images) as found:
       if not folders.has_classes(found):
         raise UserError(
@@ -101,7 +103,7 @@ def find_files(
   data, hidden = dataset.load(own.data)
   if own.data.table:
     data = _of_table(data, own.data)
-  if not labels:
+  if not labels and not data.pack:
     log.info('The class folders in %s are the labels.', images)
   if ours is not None:
     ours = own_probs.in_order(ours, data.names.tolist(), images)

@@ -18,7 +18,7 @@ from noisyjax.analysis import duplicates
 from noisyjax.config.check import checked
 from noisyjax.config.plan import Plan, fitting
 from noisyjax.data import decode, features as features_, pixels, split
-from noisyjax.data.images import as_images
+from noisyjax.data.images import as_images, chunks
 from noisyjax.data.training import Status, TrainData
 from noisyjax.runs import in_memory
 from noisyjax.system import interrupt, progress
@@ -61,7 +61,8 @@ def out_of_fold(
   images, notes = pixels.normalised(images)
   for note in notes:
     log.warning('%s', note)
-  groups = duplicates.alike(as_images(images), np.array([decode.digest(image) for image in images]))
+  digests = [decode.digest(image) for part in chunks(as_images(images)) for image in part]
+  groups = duplicates.alike(as_images(images), np.array(digests))
   if config is None:
     config = in_memory.probe() if features else in_memory.recipe()
   config = config.copy_and_resolve_references()

@@ -10,12 +10,13 @@ from noisyjax.data import decode, files, label_file, origin, pixels
 from noisyjax.system.errors import UserError, listed
 
 
-def images_of(images: Any, size: int = 0, channels: int = 3, where: str = 'images') -> tuple[np.ndarray, Sequence[str]]:
+def images_of(images: Any, size: int = 0, channels: int = 3, where: str = 'images') -> tuple[Any, Sequence[str]]:
   """Returns images as uint8 [N, H, W, C], and notes for the user.
 
   Args:
-    images: an array of images of one size, which is kept; the path of a folder, zip or tar (its images are sorted by
-      name); or an iterable of paths, PIL images or arrays of mixed sizes, which are cropped to squares.
+    images: an array of images of one size, or the `Images` of a pack, which are kept; the path of a folder, zip or tar
+      (its images are sorted by name); or an iterable of paths, PIL images or arrays of mixed sizes, which are cropped
+      to squares.
     size: side of the squares in pixels; 0: the median short side, at most `origin.LARGEST`.
     channels: channels of cropped images, 3 or 1.
     where: name of the images in messages.
@@ -28,7 +29,7 @@ def images_of(images: Any, size: int = 0, channels: int = 3, where: str = 'image
       decoded = found.decoded(size or origin.usual_side(found, 'crop'), 'crop', channels)
       decode.check_bad(decoded.bad, False, str(images), 'a list of the paths of the others')
       return decoded.images, found.notes
-  if hasattr(images, '__array__') and np.asarray(images).dtype != object:
+  if not getattr(images, 'resident', True) or (hasattr(images, '__array__') and np.asarray(images).dtype != object):
     return pixels.normalised(images, where)
   try:
     items = list(images)

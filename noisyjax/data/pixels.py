@@ -16,18 +16,21 @@ from noisyjax.system import reading, storage
 from noisyjax.system.errors import UserError, listed
 
 
-def normalised(images: Any, where: str = 'images') -> tuple[np.ndarray, tuple[str, ...]]:
+def normalised(images: Any, where: str = 'images') -> tuple[Any, tuple[str, ...]]:
   """Returns images of one size as uint8 [N, H, W, C] with C = 1 or 3, and notes for the user.
 
   Args:
-    images: an array, or a list of arrays, [N, H, W, C], [N, H, W] (gray), or [N, C, H, W] if the last axis cannot be
-      channels. 4 channels are RGBA, composed over white. Values are bool; integers of any type in 0..255; uint16 up to
-      4095 (12 bits) or 65535, which are scaled; or floats in 0..255, which are rounded.
+    images: `Images` of a pack, which are returned; an array, or a list of arrays, [N, H, W, C], [N, H, W] (gray), or
+      [N, C, H, W] if the last axis cannot be channels. 4 channels are RGBA, composed over white. Values are bool;
+      integers of any type in 0..255; uint16 up to 4095 (12 bits) or 65535, which are scaled; or floats in 0..255, which
+      are rounded.
     where: name of the images in messages.
 
   Raises:
     UserError: the shape is wrong, values are out of range or NaN, or floats seem to be divided by 255.
   """
+  if not getattr(images, 'resident', True):
+    return images, ()
   array = _array(images, where)
   array, notes = _channels_last(array, where)
   (array,), scaled = _eight_bits([array], where)

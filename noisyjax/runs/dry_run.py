@@ -21,9 +21,10 @@ from noisyjax.config.flat import flat
 from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import resolved
 from noisyjax.data import features
+from noisyjax.data.images import Images
 from noisyjax.data.prepare import Audit, Prepared, prepare
 from noisyjax.data.training import TrainData
-from noisyjax.engine import between_epochs, passes, step
+from noisyjax.engine import between_epochs, gather, passes, step
 from noisyjax.engine.phase import Phase, enter, epoch_steps
 from noisyjax.engine.spec import run_keys
 from noisyjax.engine.state import TrainState
@@ -172,15 +173,15 @@ def _trained(phase: Phase, data: TrainData) -> np.ndarray:
   return rows & ((label >= 0) | ((data.verified >= 0) & ('verified' in phase.strategy.needs)))
 
 
-def _memory(most: _Cost, shape: tuple[int, ...]) -> str:
+def _memory(most: _Cost, images: Images) -> str:
   """Returns a line on the memory that the run needs.
 
   Args:
     most: cost of the phase that needs the most memory.
-    shape: shape of the training images, [N, H, W, C].
+    images: the training images.
   """
   mb = lambda count: f'{count / 2**20:,.0f} MB'
-  pixels = math.prod(shape)
+  pixels = math.prod(images.shape) if images.resident else 0
   work = most.bytes - most.state - pixels
   parts = f'images {mb(pixels)}, state {mb(most.state)}, a step up to {mb(work)}'
   if jax.default_backend() != 'cpu':
@@ -206,10 +207,13 @@ def _cost(phase: Phase, state: TrainState, data: TrainData, keys: step.Keys, loo
   chunk = np.asarray(data.images.take(np.arange(min(phase.chunk, len(data.images)))))
   one = lambda state, images: step.one_step(phase.spec, own, hyper, state, walks, images, keys)
   look = lambda networks, images: phase.spec.net.look(networks.params, networks.stats, images)[0]
-  images = np.asarray(data.images)
+  images = data.images
+  if not images.resident:
+    images = gather.on_host(gather.next_rows(own, phase.spec.batch_size, walks, np.int32(0)), images)
+  images = jax.tree.map(np.asarray, images)
   if rate is None:
     second = jax.jit(one)
-    images = jnp.asarray(images)
+    images = jax.tree.map(jnp.asarray, images)
     one_seconds = _seconds(lambda: second(state, images))
     asked = jax.jit(look)
     look_seconds = _seconds(lambda: asked(state.current, chunk)) / len(chunk)

@@ -179,7 +179,7 @@ def load(workdir: str | Path, select: str = '') -> Predictor:
       by = features.extractor(config.data.features)
       probs = lambda images: of_features(features.extract(images, by, config.data.cache))
   else:
-    probs = lambda images: run.model.predict_proba(run.weights, images)
+    probs = lambda images: run.model.predict_proba(run.weights, np.asarray(images))
   name = folder.name or folder.resolve().name  # Path('.') has no name
   facts = run.facts
   origin = facts.get('origin') and Origin(**facts['origin'])

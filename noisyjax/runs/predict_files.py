@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from noisyjax.data import feature_files, files, label_file, match, origin as origins, plausible
+from noisyjax.data import feature_files, files, label_file, match, origin as origins, packed, plausible
 from noisyjax.data.column import Column
 from noisyjax.data.decode import check_bad
 from noisyjax.data.label_notes import position_note
@@ -48,11 +48,11 @@ def predict_files(
   image_column: str = '',
   label_column: str = '',
 ) -> Predicted:
-  """Predicts a folder or zip of images, in the sorted order of their names, or a file of features, in its order.
+  """Predicts a folder or zip of images, in the sorted order of their names; a pack or file of features, in its order.
 
   Args:
     predictors: the runs.
-    images: folder, zip or tar; for runs on a file of features, another such file.
+    images: folder, zip, tar or pack; for runs on a file of features, another such file.
     labels: label file to score against, in a format of `label_file.read_column`; "": none.
     skip_bad: whether to skip unreadable images instead of raising an error.
     image_column: column of the label file that names the image; "": found by its name or content.
@@ -74,6 +74,8 @@ def predict_files(
       raise UserError(f'--images: {images} is a file of features, and {p.name} predicts from images; expected those.')
   if feature_files.is_one(images):
     return _predict_features(predictors, images, labels, image_column, label_column)
+  if packed.is_pack(images):
+    return _predict_pack(predictors, images, labels, image_column, label_column)
   probs, classes, truth, names, notes = {}, {}, None, {}, []
   with files.open_images(images) as found:
     asked = origins.of_files(found, found.names)
@@ -100,6 +102,32 @@ def predict_files(
   for note in notes:
     log.warning(note)
   return Predicted(names, probs, classes, truth)
+
+
+def _predict_pack(
+  predictors: list[Predictor], path: str, labels: str, image_column: str, label_column: str
+) -> Predicted:
+  """Predicts the images of a pack, which must have the size that the runs take. See `predict_files`."""
+  folder = Path(path)
+  pixels, rows = packed.images(folder, packed.facts(folder)), packed.columns(folder, ('id', 'name'))
+  names, probs, classes, truth, notes = rows['name'].tolist(), {}, {}, None, []
+  for p in predictors:
+    if pixels.shape[1:] != p.shape:
+      height, width, channels = pixels.each
+      raise UserError(
+        f'{p.name}: takes images of {p.shape[1]}x{p.shape[0]}x{p.shape[2]}, those of the pack {path} are '
+        f'{width}x{height}x{channels}. Pack them by --size={p.shape[0]}.'
+      )
+    name = _free(p.name, probs)
+    if labels and (known := p.trained_on(id[:64] for id in rows['id'].tolist())):
+      log.warning('%s: was trained on %d of these %d images: their score says little.', name, known, len(names))
+    probs[name], classes[name] = p._probs(pixels), p.classes
+  if labels:
+    column = match.aligned(label_file.read_column(labels, image_column, label_column), names, path)
+    truth = _truth(column, labels, predictors, np.arange(len(names)), probs, notes)
+  for note in notes:
+    log.warning(note)
+  return Predicted(dict(enumerate(names)), probs, classes, truth)
 
 
 def _predict_features(

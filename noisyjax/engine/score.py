@@ -112,15 +112,27 @@ def _chunked(
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns both results of a function of images, called in chunks of one shape."""
   images = as_images(images)
-  total, found, ahead = len(images), [], None
+  total, out, ahead = len(images), [], None
   chunk = min(chunk, total) or 1
-  for part in in_turn(images, (np.arange(start, min(start + chunk, total)) for start in range(0, total, chunk))):
+
+  def keep(start: int, found: tuple[Array, Array]) -> None:
+    """Copies the results of a chunk: thousands of small arrays of the device would fragment the memory."""
+    if not out:
+      out.extend(np.empty((total, *a.shape[1:]), a.dtype) for a in found)
+    for whole, a in zip(out, found):
+      whole[start : start + chunk] = np.asarray(a)[: total - start]
+
+  starts = range(0, total, chunk)
+  for start, part in zip(starts, in_turn(images, (np.arange(s, min(s + chunk, total)) for s in starts))):
     part = np.asarray(part)
     short = chunk - len(part)
     if short:  # pad the last chunk, so that all chunks have one shape
       part = np.concatenate([part, np.zeros((short, *part.shape[1:]), part.dtype)])
-    found.append(call(part))
-    jax.block_until_ready(ahead)  # dispatch at most one chunk ahead
-    ahead = found[-1]
-  one, other = (np.concatenate(jax.device_get(parts))[:total] for parts in zip(*found))
+    now = start, call(part)
+    if ahead:  # dispatch at most one chunk ahead
+      keep(*ahead)
+    ahead = now
+  if ahead:
+    keep(*ahead)
+  one, other = out
   return one, other

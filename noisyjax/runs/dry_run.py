@@ -112,7 +112,7 @@ def estimated(config: ConfigDict, timed: bool = False) -> Estimated:
     '',
     f'time: about {progress.duration(seconds)} on {jax.devices()[0].device_kind}, compilation apart ({how})',
   ]
-  lines.append(_memory(max(costs, key=lambda c: c.bytes), prepared.train.images.shape))
+  lines.append(_memory(max(costs, key=lambda c: c.bytes), prepared.train.images))
   return Estimated('\n'.join([*lines, WROTE]), seconds)
 
 

@@ -42,7 +42,7 @@ class Predictor:
   name: str
   fit: str
   unlabeled: str
-  _probs: Callable[[np.ndarray], np.ndarray]
+  _probs: Callable[[Any], np.ndarray]
   origin: Origin | None = None
   folder: Path | None = None
   takes_features: bool = False

@@ -22,7 +22,7 @@ import sys
 import uuid
 from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -343,7 +343,7 @@ def read_bytes(path: str | os.PathLike) -> bytes:
     raise UserError(f'{path}: cannot read this file: {error.strerror or error}.') from error
 
 
-def _opened(path: str | os.PathLike) -> IO[bytes]:
+def _opened(path: str | os.PathLike) -> io.BufferedReader:
   """Opens a file to read; raises UserError if it cannot be opened."""
   if reading.kind(path) == 'device':
     raise UserError(f'{path}: is a pipe or device; expected a file.')

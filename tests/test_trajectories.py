@@ -56,12 +56,12 @@ CASES = {
   'co_teaching': (
     co_teaching.Strategy.build(forget=0.4, ramp=3.0, official=True),
     two_networks.CoTeaching,
-    {'lr': 2.0},
+    {'lr': 0.3},
   ),
   'co_teaching_plus': (
     co_teaching_plus.Strategy.build(forget=0.4, ramp=3.0, warmup=2.0, official=True),
     two_networks.CoTeachingPlus,
-    {'lr': 1.0},
+    {'lr': 0.3},
   ),
   'jocor': (jocor.Strategy.build(forget=0.4, ramp=3.0, agree=0.6, official=True), two_networks.JoCoR, {}),
   'glc': (glc.Strategy.build(), trusted.GoldLossCorrection, {'norm': False, 'after': naive.Strategy.build()}),
@@ -99,3 +99,19 @@ CASES = {
 def test_the_engine_ends_where_the_official_loop_ends(name, double):
   strategy, official, fields = CASES[name]
   compare(strategy, official, double=double, **fields)
+
+
+SWITCHES = {
+  'co_teaching': {'official': False},
+  'co_teaching_plus': {'official': False},
+  'jocor': {'official': False},
+  'fixmatch': {'together': False},
+  'meta_weight_net': {'reuse': True},
+}
+
+
+@pytest.mark.parametrize('name', SWITCHES)
+def test_a_switch_that_is_off_is_noticed(name):
+  strategy, official, fields = CASES[name]
+  with pytest.raises(AssertionError):
+    compare(dataclasses.replace(strategy, **SWITCHES[name]), official, **fields)

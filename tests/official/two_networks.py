@@ -16,7 +16,7 @@ class Pair:
 
   def epoch(self, number):
     self.number = number + 1
-    forget, ramp = float(self.run.strategy.forget), int(self.run.strategy.ramp)
+    forget, ramp = round(float(self.run.strategy.forget), 6), int(self.run.strategy.ramp)  # 0.4, not 0.4 in float32
     rates = np.full(200, forget)
     rates[:ramp] = np.linspace(0, forget, ramp)
     self.forget, self.tick = rates[self.number], 0

@@ -95,11 +95,12 @@ export class Decider {
       const key = `${model.labelText(i)} → ${to(i)}`;
       pairs.set(key, (pairs.get(key) ?? 0) + 1);
     }
+    const same = taken.filter((i) => model.labelText(i) === to(i)).length;
     const list = [...pairs].sort((a, b) => b[1] - a[1]);
     const body = list.slice(0, 30).map(([pair, n]) => h('tr', {}, h('td', {}, pair), h('td', {}, n.toLocaleString('en'))));
     const sample = taken.slice(0, 20).map((i) => picture(model.picture(i), model.labelText(i)));
     return dialog(
-      `${rowsOf(taken.length)} will change`,
+      same ? `${rowsOf(taken.length)}: ${same.toLocaleString('en')} have this label already and count as checked` : `${rowsOf(taken.length)} will change`,
       [
         h('p', {}, `Selected by: ${words}.`, left ? ` ${rowsOf(left)} left out: no suggestion or no label there.` : ''),
         note,

@@ -30,7 +30,7 @@ export class Map2D {
     this.note = h('span', { class: 'note', role: 'status' });
     const clear = h('button', { onclick: () => model.change({ regions: [] }) }, 'Clear lasso');
     const fit = h('button', { onclick: () => ((this.view = null), this.later()) }, 'Fit');
-    this.bar = h('div', { class: 'tools' }, choice('x', titles, this.x, again('x')), choice('y', titles, this.y, again('y')), choice('colour', colours, this.colour, again('colour')), fit, clear, this.note);
+    this.bar = h('div', { class: 'tools' }, choice('x', titles, this.x, again('x')), choice('y', titles, this.y, again('y')), choice('colour', colours, this.colour, again('colour')), fit, clear, h('span', { class: 'why' }, 'Drag: lasso. Shift adds, Alt takes away; the wheel zooms.'), this.note);
     this.canvas = h('canvas', { tabindex: 0, role: 'img', 'aria-label': 'Map of the rows. Drag: lasso; Shift adds, Alt takes away; wheel zooms. The filters at the left do the same by keyboard.' });
     this.lasso = h('canvas', { class: 'over', 'aria-hidden': 'true' });
     this.hover = h('div', { class: 'hover', hidden: true });

@@ -492,6 +492,8 @@ def test_curated_rows_show_nothing_to_lean_on_and_validate_from_the_next_version
   )
   first = page.done('decide', action='label', rows=ours[:2], labels=[2, 0])['rows'][0]
   assert (first[0], first[2], first[3]) == (ours[0], 2, 2)
+  page.done('decide', action='label', rows=ours[1:2], labels=[1])  # a second thought, before it is committed
+  page.done('undo')
   page.done('decide', action='label', rows=known[:1], labels=[1])  # what validates can be mended here
   page.done('undo')
   page.done('commit', message='curated')

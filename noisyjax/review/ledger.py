@@ -124,7 +124,9 @@ class Ledger:
           raise UserError(f'row {place}: is no training row of this table.')
       made = [decision._replace(id=str(rows.id[place])) for place, decision in decisions]
       if self.curates:
-        made = [curate.meant(decision, int(rows.split[place])) for decision, (place, _) in zip(made, decisions)]
+        waiting, classes = self._table.pending(), self._table.classes
+        splits = [waiting.state(rows, place, self.author, classes).split for place, _ in decisions]
+        made = [curate.meant(decision, split) for decision, split in zip(made, splits)]
       if by:
         facts['accepted_by'] = self.author
       self._table.decide(by or self.author, made, store.resolve(self._table.folder, since), **facts)

@@ -68,7 +68,8 @@ export class Blind {
       for (const i of model.view) if (!done.has(i) && (to === undefined || model.random[i] < model.random[to])) to = i;
     }
     this.at = to;
-    if (to !== undefined) model.setFocus(to);
+    model.focus = to; // undefined, when all are decided: a key then decides on nothing
+    model.emit('focus');
     this.draw();
   }
 

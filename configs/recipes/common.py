@@ -167,10 +167,7 @@ def adam_then_linear(c, form: str) -> None:
 def semi_supervised(c, form: str) -> None:
   """Sets the training of semi-supervised methods in USB, with only 4,000 true labels; see `fixmatch.py`."""
   trusted(c, form, 4000, by='true')
-  own = c.strategy[c.strategy.name]
-  own.source = 'verified'
-  if 'together' in own:
-    own.together = True
+  c.strategy[c.strategy.name].source = 'verified'
   c.model.name, c.batch_size = 'resnet18', 64
   c.epochs, c.steps_per_epoch = 1024, 1024
   sgd(c, 0.03, nesterov=True)

@@ -23,5 +23,6 @@ PUBLISHED: dict[str, str] = common.published(common.USB, **dict.fromkeys(common.
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'fixmatch'
+  c.strategy.fixmatch.together = True
   common.semi_supervised(c, form)
   return common.finish_semi_supervised(c, form, 65)

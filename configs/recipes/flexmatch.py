@@ -24,5 +24,6 @@ def get_config(form: str = 'worse'):
   c = common.get_config(form)
   c.strategy.name = 'flexmatch'
   c.strategy.flexmatch.thresh_warmup = True
+  c.strategy.flexmatch.together = True
   common.semi_supervised(c, form)
   return common.finish_semi_supervised(c, form, 65)

@@ -49,6 +49,10 @@ class Strategy(semi.SemiSupervised):
     """Returns the minimum confidence of a pseudo-label of each class, [C]."""
     return jnp.full(classes, self.threshold)
 
+  def guess(self, state: TrainState, unlabeled: Batch, ctx: Ctx) -> Array:
+    """Returns the probabilities [1, U, C] whose argmax is the pseudo-label; not asked if all views pass together."""
+    return jax.nn.softmax(ctx.look(unlabeled['weak'])[0])
+
   def remember(self, state: TrainState, unlabeled: Batch, sure: Array, guess: Array) -> PyTree:
     """Returns the new `extra`; None keeps the old one.
 
@@ -67,11 +71,10 @@ class Strategy(semi.SemiSupervised):
     if self.together:
       every, _ = ctx.net(params, jnp.concatenate([b['weak'], weak, strong]))  # [1, B + 2U, C]
       logits, guessed, answer = jnp.split(every, [rows, rows + count], axis=1)
-      guessed = jax.lax.stop_gradient(guessed)
+      probs = jax.nn.softmax(jax.lax.stop_gradient(guessed))  # [1, U, C]
     else:
-      guessed, _ = ctx.look(weak)
+      probs = self.guess(state, u, ctx)
       logits, answer = jnp.split(ctx.net(params, jnp.concatenate([b['weak'], strong]))[0], [rows], axis=1)
-    probs = jax.nn.softmax(guessed)  # [1, U, C]
     sure, guess = probs.max(-1), probs.argmax(-1)  # [1, U]
     mask = sure >= self.least(state, ctx.classes)[guess]
     loss, out = supervised(losses.cross_entropy(logits, b['target']), b, logits)

@@ -9,6 +9,8 @@ from FixMatch: pseudo-labels come from the averaged network (Tarvainen & Valpola
 the defaults of μ and τ differ.
 """
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 
@@ -25,6 +27,7 @@ class Strategy(fixmatch.Strategy):
   ratio: int = 4
   source: str = 'verified'
   needs = ('verified',)
+  together: ClassVar[bool] = False  # the averaged network is not trained, and sees its views apart
 
   def init(self, key: Array, data: TrainData) -> tuple[PyTree, PyTree]:
     own, extra = super().init(key, data)

@@ -96,6 +96,8 @@ class Plan:
     devices = self.config.devices or len(jax.devices())
     if devices > len(jax.devices()):
       raise UserError(f'devices: found {devices}, expected at most {len(jax.devices())}.')
+    if jax.process_count() > 1 and devices < len(jax.devices()):
+      raise UserError(f'devices: found {devices}; a run of several processes uses all {len(jax.devices())} devices.')
     return [_engine_phase(phase, data, devices, number == 0) for number, phase in enumerate(self.phases)]
 
 

@@ -8,7 +8,7 @@ import contextlib
 import functools
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -16,10 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jax import Array
+from jax.sharding import Mesh
 
 from noisyjax.data import decode
 from noisyjax.data.images import Images
-from noisyjax.engine import walk
+from noisyjax.engine import placement, walk
 from noisyjax.engine.strategy import Strategy
 
 MOST = 8  # calls whose images are gathered ahead, at most; and
@@ -70,14 +71,16 @@ def on_device(rows: dict[str, Rows], images: Array) -> Gathered:
   return Gathered(rows, {name: images[r.index] for name, r in rows.items()})
 
 
-def on_host(rows: dict[str, Rows], images: Images) -> Gathered:
-  """Gathers the images of `rows` on the host, so that the device holds only the images of one step."""
+def on_host(rows: dict[str, Rows], images: Images, mesh: Mesh | None = None) -> Gathered:
+  """Gathers the images of `rows` on the host, so that the devices hold only the images of one step.
 
-  def one(index: np.ndarray) -> np.ndarray:
-    found = np.asarray(images.take(index.reshape(-1)))
-    return found.reshape(*index.shape, *found.shape[1:])
-
-  return Gathered(rows, {name: one(np.asarray(r.index)) for name, r in rows.items()})
+  Args:
+    rows: stream → rows of the step; every process has the same.
+    images: all training images.
+    mesh: devices that share the batch; each process gathers only the images of its own devices.
+  """
+  taken = lambda index: placement.taken(mesh, images, np.asarray(index))
+  return Gathered(placement.everywhere(mesh, rows), {name: taken(r.index) for name, r in rows.items()})
 
 
 @functools.partial(jax.jit, static_argnames=('batch_size', 'count'))
@@ -95,7 +98,7 @@ def ahead(
   walks: dict[str, walk.Walk],
   images: Images,
   calls: Sequence[tuple[int, int]],
-  place: Callable[[Gathered], Gathered],
+  mesh: Mesh | None,
 ) -> Iterator[Gathered]:
   """Yields the rows and images of each call, which threads gather while the device computes.
 
@@ -106,7 +109,7 @@ def ahead(
     images: all training images.
     calls: for each compiled call, the number of earlier steps in the epoch, and the number of its steps. The arrays of
       a call of several steps have them as a leading axis.
-    place: puts the arrays on the devices.
+    mesh: devices that share the batches; None for one device.
   """
   walks = jax.device_get(walks)
   with contextlib.suppress(RuntimeError):  # on the host the rows need not wait for the steps that the device has queued
@@ -115,7 +118,7 @@ def ahead(
   def gathered(call: tuple[int, int]) -> Gathered:
     tick, count = call
     rows = jax.device_get(next_rows(strategy, batch_size, walks, np.int32(tick), count))
-    return place(on_host(rows, images))
+    return on_host(rows, images, mesh)
 
   rows = sum(view.ratio for view in strategy.streams.values()) * strategy.networks * batch_size
   size = rows * math.prod(images.shape[1:]) * max((count for _, count in calls), default=1)

@@ -11,8 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 
-from noisyjax.data.images import Images, as_images, in_turn
+from noisyjax.data.images import Images, as_images
+from noisyjax.engine import placement
 from noisyjax.engine.net import Net
 from noisyjax.engine.state import PyTree, Snapshot, Targets, TrainState
 from noisyjax.engine.strategy import Scores, Strategy
@@ -49,13 +51,14 @@ def score_rows(
   images = as_images(images)
   asked = state.current if averaged else Snapshot(state.params['net'], state.stats)
   total, parts, ahead = len(images), [], None
+  mesh = placement.mesh_of(asked)
+  chunk = placement.divisible(mesh, chunk)
   chunks = np.minimum(np.arange(-(-total // chunk) * chunk, dtype=np.int32), total - 1)  # pad the last chunk
-  chunks = chunks.reshape(-1, chunk)
-  for index, pixels in zip(chunks, in_turn(images, chunks)):
+  for index, pixels in placement.in_turn(mesh, images, chunks.reshape(-1, chunk)):
     parts.append(_score_chunk(net, strategy, asked.params, asked.stats, state.targets, pixels, index))
     jax.block_until_ready(ahead)  # dispatch at most one chunk ahead, to limit the memory of gathered images
     ahead = parts[-1]
-  return jax.tree.map(lambda *p: jnp.concatenate(p, 1)[:, :total], *parts)
+  return placement.everywhere(mesh, jax.tree.map(lambda *p: jnp.concatenate(p, 1)[:, :total], *parts))
 
 
 @functools.partial(jax.jit, static_argnames='net')
@@ -85,7 +88,8 @@ def predict(
   Returns:
     Probabilities of the vote of all networks, and of the first network alone; each float32 [n, C].
   """
-  return _chunked(functools.partial(_predict_chunk, net, strategy, snapshot.params, snapshot.stats), images, chunk)
+  call = functools.partial(_predict_chunk, net, strategy, snapshot.params, snapshot.stats)
+  return _chunked(call, images, chunk, placement.mesh_of(snapshot))
 
 
 def embed(
@@ -104,31 +108,36 @@ def embed(
     Probabilities of the vote of all networks, float32 [n, C]; and the features of the networks, one after another,
     float32 [n, M * F].
   """
-  return _chunked(functools.partial(_embed_chunk, net, strategy, snapshot.params, snapshot.stats), images, chunk)
+  call = functools.partial(_embed_chunk, net, strategy, snapshot.params, snapshot.stats)
+  return _chunked(call, images, chunk, placement.mesh_of(snapshot))
 
 
 def _chunked(
-  call: Callable[[np.ndarray], tuple[Array, Array]], images: Images | Any, chunk: int
+  call: Callable[[Any], tuple[Array, Array]], images: Images | Any, chunk: int, mesh: Mesh | None
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns both results of a function of images, called in chunks of one shape."""
+  """Returns both results of a function of images, called in chunks of one shape.
+
+  Args:
+    call: function of a chunk of images.
+    images: the images.
+    chunk: images per call.
+    mesh: devices that share each chunk; None for one device.
+  """
   images = as_images(images)
   total, out, ahead = len(images), [], None
-  chunk = min(chunk, total) or 1
+  chunk = placement.divisible(mesh, min(chunk, total) or 1)
 
   def keep(start: int, found: tuple[Array, Array]) -> None:
     """Copies the results of a chunk: thousands of small arrays of the device would fragment the memory."""
+    found = placement.whole(found)
     if not out:
       out.extend(np.empty((total, *a.shape[1:]), a.dtype) for a in found)
     for whole, a in zip(out, found):
-      whole[start : start + chunk] = np.asarray(a)[: total - start]
+      whole[start : start + chunk] = a[: total - start]
 
-  starts = range(0, total, chunk)
-  for start, part in zip(starts, in_turn(images, (np.arange(s, min(s + chunk, total)) for s in starts))):
-    part = np.asarray(part)
-    short = chunk - len(part)
-    if short:  # pad the last chunk, so that all chunks have one shape
-      part = np.concatenate([part, np.zeros((short, *part.shape[1:]), part.dtype)])
-    now = start, call(part)
+  chunks = np.minimum(np.arange(-(-total // chunk) * chunk), total - 1)  # pad the last chunk
+  for start, (_, pixels) in zip(range(0, total, chunk), placement.in_turn(mesh, images, chunks.reshape(-1, chunk))):
+    now = start, call(pixels)
     if ahead:  # dispatch at most one chunk ahead
       keep(*ahead)
     ahead = now

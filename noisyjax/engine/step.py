@@ -14,7 +14,7 @@ import optax
 from jax import Array
 from jax.sharding import NamedSharding, PartitionSpec
 
-from noisyjax.engine import dynamics, gather, optim, walk
+from noisyjax.engine import dynamics, gather, optim, placement, walk
 from noisyjax.engine.augment.mixup import mixup_pairs
 from noisyjax.engine.augment.ops import augment
 from noisyjax.engine.augment.strength import Strength
@@ -261,7 +261,7 @@ def one_step(
     bad_step=bad,
     extra=extra,
   )
-  return new, _metrics(out, main, seen, lr, loss, passes)
+  return placement.settled(spec.mesh, (new, _metrics(out, main, seen, lr, loss, passes)))
 
 
 def _many_steps(

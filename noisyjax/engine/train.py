@@ -1,6 +1,7 @@
 """Training: `fit` runs phases, epochs and steps, and calls hooks. It computes no gradient and compiles nothing."""
 
 import dataclasses
+import functools
 import itertools
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ from jax import Array
 
 from noisyjax.data.images import Images
 from noisyjax.data.training import TrainData
-from noisyjax.engine import between_epochs, first_loss, gather, score, step
+from noisyjax.engine import between_epochs, first_loss, gather, placement, score, step
 from noisyjax.engine.phase import Phase, enter, epoch_steps, refreshed
 from noisyjax.engine.spec import run_keys
 from noisyjax.engine.state import TrainState
@@ -87,9 +88,8 @@ def fit(
     UserError: as `enter` and `epoch_steps` raise it.
     Diverged: new networks or their first loss are not finite.
   """
-  everywhere = lambda tree: tree
-  if (mesh := phases[0].spec.mesh) is not None:
-    everywhere = lambda tree: jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+  mesh = next((phase.spec.mesh for phase in phases if phase.spec.mesh is not None), None)
+  everywhere = functools.partial(placement.everywhere, mesh)
   images = everywhere(jnp.asarray(data.images)) if data.images.resident else data.images
   keys = everywhere(run_keys(root))
   begun: tuple[Any, Position] = resume or (None, Position())
@@ -122,7 +122,7 @@ def fit(
       calls = [(t, min(each, position.steps - t)) for t in range(tick, position.steps, each)]
       batches = itertools.repeat(images)
       if not data.images.resident:
-        batches = gather.ahead(strategy, phase.spec.batch_size, walks, data.images, calls, everywhere)
+        batches = gather.ahead(strategy, phase.spec.batch_size, walks, data.images, calls, mesh)
         walks = None
       ahead = None
       for batch, (tick, count) in zip(batches, calls):

@@ -57,8 +57,8 @@ def _writing(folder: Path, what: str, flat: dict[str, np.ndarray]) -> Iterator[N
     what: name of the checkpoint in messages.
     flat: the arrays to be saved.
   """
-  needed, free = sum(a.nbytes for a in flat.values()), shutil.disk_usage(folder).free
-  if free < needed:
+  needed = sum(a.nbytes for a in flat.values())
+  if storage.writes() and (free := shutil.disk_usage(folder).free) < needed:
     raise UserError(f'{folder}: cannot write {what}: it takes {needed / 1e6:.1f} MB, and {free / 1e6:.1f} MB are free.')
   _hush()
   log_of_orbax = logging.getLogger('absl')

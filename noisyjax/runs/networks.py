@@ -12,7 +12,7 @@ from noisyjax.engine.phase import chosen_from
 from noisyjax.runs import checkpoint, result, samples
 from noisyjax.runs.audit import Auditor
 from noisyjax.runs.recorder import Recorder
-from noisyjax.system import interrupt
+from noisyjax.system import interrupt, processes
 
 
 def fit(plan: Plan, folder: Path, prepared: Prepared, audit: Audit) -> dict:
@@ -36,6 +36,7 @@ def fit(plan: Plan, folder: Path, prepared: Prepared, audit: Audit) -> dict:
     with recorder:
       state, position = train.fit(phases, data, prepared.validation, root, recorder, resume)
   seconds = recorder.seconds()
+  processes.barrier('read the logs')
   phase = phases[-1]
   best = config.select == 'best' and prepared.validation is not None
   chosen = state.best if best else state.current

@@ -19,7 +19,7 @@ from noisyjax.engine.phase import Phase, enter
 from noisyjax.engine.state import TrainState
 from noisyjax.runs import checkpoint
 from noisyjax.runs.audit import Auditor
-from noisyjax.system import formats, interrupt, progress, storage
+from noisyjax.system import formats, interrupt, processes, progress, storage
 from noisyjax.system.cadence import Cadence
 from noisyjax.system.errors import Diverged, UserError
 from noisyjax.system.log import log
@@ -50,6 +50,7 @@ class Recorder:
     self._start = self._epoch_start = time.monotonic()
     self._epoch_images = self._step = self._seen = 0
     self._bar = tqdm(disable=True)  # replaced when a phase begins
+    self._votes = processes.Votes()
     self._lines, self._clock = progress.Lines(), progress.Clock()
     self._totals: dict[str, jax.Array | np.ndarray] = {}  # before the last compiled call; the device has finished them
 
@@ -133,7 +134,13 @@ class Recorder:
     self._clock = progress.Clock()
     done = int(state.phase_epoch) * position.steps + int(state.tick)
     self._bar = tqdm(
-      total=total, initial=done, desc=phase.name, unit='step', mininterval=1.0, disable=None, dynamic_ncols=True
+      total=total,
+      initial=done,
+      desc=phase.name,
+      unit='step',
+      mininterval=1.0,
+      disable=None if storage.writes() else True,
+      dynamic_ncols=True,
     )
 
   def step(self, phase: Phase, position: train.Position, state: TrainState, count: int, tick: int) -> None:
@@ -156,9 +163,13 @@ class Recorder:
       self._bar.set_postfix_str(f'{rate:.0f} images/s', refresh=False)
     if tick == position.steps:
       return  # `epoch` writes the lines of the logs before it saves a checkpoint
-    due = self._cadence.due(self._step - self._began, self.seconds())
-    if due or interrupt.asked():
-      self._save(position, state)
+    due, signal = self._votes.later(*self._wishes())
+    if due or signal:
+      self._save(position, state, signal)
+
+  def _wishes(self) -> tuple[int, int]:
+    """Returns whether this process asks for a checkpoint, and the signal that asks it to stop; 0 = none."""
+    return self._cadence.due(self._step - self._began, self.seconds()), interrupt.asked() or 0
 
   def epoch(self, phase: Phase, position: train.Position, state: TrainState, record: dict[str, Any]) -> None:
     """Records an epoch. Its log lines are written before the checkpoint, because a resume relies on them.
@@ -180,8 +191,9 @@ class Recorder:
     self._auditor.epoch(record['epoch'], predict, phase.strategy.networks, jax.tree.map(np.asarray, rows))
     last = int(state.phase_epoch) == phase.epochs or bool(state.control.stopped)
     self._say(record, 0 if last else phase.epochs - int(state.phase_epoch))
-    if self._cadence.due(self._step - self._began, self.seconds()) or last or interrupt.asked():
-      self._save(position, state)
+    due, signal = self._votes.now(*self._wishes())
+    if due or last or signal:
+      self._save(position, state, signal)
     self._epoch_start, self._epoch_images = time.monotonic(), position.images
 
   def _say(self, record: dict, left: int) -> None:
@@ -222,7 +234,7 @@ class Recorder:
       f'The last good checkpoint is kept. {Diverged.HINT}'
     )
 
-  def _save(self, position: train.Position, state: TrainState) -> None:
+  def _save(self, position: train.Position, state: TrainState, signal: int) -> None:
     """Saves a checkpoint, then ends the run if a signal asked for it; raises Diverged instead of saving bad values."""
     self._check(state)
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)):
@@ -240,4 +252,5 @@ class Recorder:
         'config': self._digest,
       },
     )
-    interrupt.check(f'{self._folder}', f'at step {self._step}; the same command goes on.')
+    if signal:
+      raise interrupt.stopped(f'{self._folder}', f'at step {self._step}; the same command goes on.', signal)

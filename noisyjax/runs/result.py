@@ -17,7 +17,7 @@ from noisyjax.models.weights import class_names
 from noisyjax.models.weights.pretrained import Weights
 from noisyjax.runs import identity, samples
 from noisyjax.runs.audit import Auditor
-from noisyjax.system import formats, storage
+from noisyjax.system import formats, processes, storage
 from noisyjax.system.errors import listed
 
 
@@ -35,6 +35,7 @@ def write_model(folder: Path, plan: Plan, prepared: Prepared, facts: dict) -> di
   """
   path = folder / 'model.json'
   formats.write_json(formats.RUN, path, facts)
+  processes.barrier('read the model')
   return {
     'config': formats.digest(identity.plain(plan)),
     'data': prepared.record['fingerprint'],
@@ -108,8 +109,8 @@ def peak_memory() -> int:
 
 
 def _device_peak() -> int:
-  """Returns the peak memory of the first device in bytes; 0 if it does not report it (CPU)."""
-  return (jax.devices()[0].memory_stats() or {}).get('peak_bytes_in_use', 0)
+  """Returns the peak memory of this process's first device in bytes; 0 if it does not report it (CPU)."""
+  return (jax.local_devices()[0].memory_stats() or {}).get('peak_bytes_in_use', 0)
 
 
 def knowledge(plan: Plan, prepared: Prepared) -> list[str]:

@@ -19,7 +19,7 @@ from noisyjax.models.protocol import is_trained
 from noisyjax.reports import report
 from noisyjax.runs import classic, identity, networks, presence
 from noisyjax.runs.result import knowledge
-from noisyjax.system import formats, lock, storage, version
+from noisyjax.system import formats, lock, processes, storage, version
 from noisyjax.system.log import log
 
 Load = Callable[[ConfigDict], tuple[Prepared, Audit]]
@@ -63,6 +63,7 @@ def run(
     environment = _environment(command)
     try:
       result = finished(plan, folder, lambda config: loaded())
+      processes.barrier('look at the run')  # before process 0 changes what the others look at
       changed = _other_code(folder, environment) if result else []
       if changed and rerun:
         raise identity.stale(folder, 'was run by other code')
@@ -70,6 +71,7 @@ def run(
       if not rerun:
         raise
       loaded()  # before `_clear`: data that cannot be read must not cost the old run
+      processes.barrier('replace the run')
       _clear(folder)
       result = None
     if result:
@@ -90,11 +92,13 @@ def _trained(plan: Plan, folder: Path, prepared: Prepared, audit: Audit, environ
     environment['earlier'] = [*before.pop('earlier', []), before]
   formats.write_json(formats.RUN, folder / 'environment.json', environment)
   formats.write_json(formats.RUN, folder / 'config.json', identity.plain(plan))
+  processes.barrier('begin the run')
   kind = networks if is_trained(find_model(plan.config.model.name)) else classic
   result = kind.fit(plan, folder, prepared, audit) | {'code': version.code(environment), 'files': _digests(folder)}
   formats.write_json(formats.RUN, folder / 'result.json', result)
-  if page:
+  if page and storage.writes():
     report.write_report(folder)
+  processes.barrier('read the result')
   return formats.read_json(formats.RUN, folder / 'result.json')
 
 
@@ -193,5 +197,6 @@ def _environment(command: list[str] | None) -> dict:
     'python': platform.python_version(),
     'device': [d.device_kind for d in jax.devices()],
     'backend': jax.default_backend(),
+    'processes': jax.process_count(),
     'cores': os.cpu_count(),
   }

@@ -40,7 +40,12 @@ def asked() -> int | None:
 def check(where: str, after: str) -> None:
   """Raises Stopped with the message "WHERE: stopped by Ctrl-C AFTER" if a signal has been received."""
   if _request is not None:
-    raise Stopped(f'{where}: stopped by {NAMES[_request]} {after}', _request)
+    raise stopped(where, after, _request)
+
+
+def stopped(where: str, after: str, number: int) -> Stopped:
+  """Returns the exception for a signal, which this process or another one of the run has received."""
+  return Stopped(f'{where}: stopped by {NAMES[number]} {after}', number)
 
 
 @contextlib.contextmanager

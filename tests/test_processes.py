@@ -1,0 +1,156 @@
+"""A run in two processes of two devices each, as child processes: equal to the run in one, stopped and killed."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+import several
+
+import runs
+from noisyjax.config.plugin_fields import STRATEGIES
+from noisyjax.runs import run
+from noisyjax.system import plugins, processes, storage
+from noisyjax.system.errors import UserError
+
+SETTINGS = {'ema': 0.9, 'stop__patience': 2, 'data__trusted': 0.0, 'eval_batch_size': 38}
+EXACT = ('row', 'split', 'given', 'count', 'correct', 'forgotten', 'learned', 'chosen')
+
+
+def finished(children, seconds=600):
+  """Returns the exit code and the output of each process."""
+  outputs = [child.communicate(timeout=seconds)[0] for child in children]
+  return [(child.returncode, output) for child, output in zip(children, outputs)]
+
+
+def differences(one, many):
+  """Returns name → the largest difference between two runs, of what they trained and of their logs."""
+  tables = [storage.read_parquet(folder / 'samples.parquet')[0] for folder in (one, many)]
+  found = {}
+  for name in tables[0]:
+    a, b = (table[name] for table in tables)
+    if a.dtype.kind not in 'iufb':
+      assert (a == b).all(), name
+    else:
+      gap = np.abs(np.nan_to_num(a.astype(float), nan=-1) - np.nan_to_num(b.astype(float), nan=-1))
+      found[name] = float(gap.max())
+  logs = [storage.read_lines(folder / 'metrics.jsonl') for folder in (one, many)]
+  assert len(logs[0]) == len(logs[1])
+  for a, b in zip(*logs):
+    found |= {name: abs(a[name] - b[name]) for name in a if isinstance(a[name], float) and name not in runs.TIMES}
+  return found
+
+
+def compared(tmp_path, names):
+  """Runs strategies in two processes and in this one; returns strategy → differences above 1e-5."""
+  data = runs.npz(tmp_path / 'data.npz')
+  settings = {name: SETTINGS | {'strategy__name': name, 'epochs': 2} for name in names}
+  children = several.start([(tmp_path / name, settings[name]) for name in names])
+  for name in names:
+    run.run(runs.recipe(data, **settings[name]), tmp_path / f'{name}_alone', page=False)
+  for code, output in finished(children):
+    assert code == 0, output[-3000:]
+  found = {name: differences(tmp_path / f'{name}_alone', tmp_path / name) for name in names}
+  return {name: {k: v for k, v in gaps.items() if v > 1e-5} for name, gaps in found.items()}
+
+
+def test_two_processes_train_as_one_does(tmp_path):
+  """Of the method with the most kinds of state: variables of its own for each row, an average, a strong view."""
+  assert compared(tmp_path, ['sop']) == {'sop': {}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('part', range(4))
+def test_every_strategy_trains_in_two_processes_as_in_one(tmp_path, part):
+  names = plugins.names(STRATEGIES)[part::4]
+  assert compared(tmp_path, names) == {name: {} for name in names}
+
+
+def after_an_epoch(folder, children):
+  """Waits until a run has logged an epoch."""
+  log = folder / 'metrics.jsonl'
+  while not (log.exists() and storage.read_lines(log)):
+    assert all(child.poll() is None for child in children)
+    time.sleep(0.02)
+
+
+LONG = SETTINGS | {'epochs': 30, 'stop__patience': 0, 'checkpoint__every': '1 steps', 'strategy__name': 'elr'}
+
+
+@pytest.mark.slow
+def test_a_run_whose_process_was_killed_goes_on_bit_for_bit(tmp_path):
+  runs.npz(tmp_path / 'data.npz')
+  whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+  assert [code for code, _ in finished(several.start([(whole, LONG)]))] == [0, 0]
+  for victim in (1, 0):
+    children = several.start([(killed, LONG)], silence=8.0)
+    after_an_epoch(killed, children)
+    os.kill(children[victim].pid, signal.SIGKILL)
+    ended = finished(children)
+    assert ended[victim][0] == -signal.SIGKILL
+    code, output = ended[1 - victim]
+    assert code == processes.GO_ON, output[-3000:]
+    assert 'died or lost its connection; the same command goes on' in output
+    assert not (killed / 'result.json').exists()
+  assert [code for code, _ in finished(several.start([(killed, LONG)]))] == [0, 0]
+  a, b = runs.weights(whole), runs.weights(killed)
+  assert a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+  assert runs.lines(whole) == runs.lines(killed)
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_all_and_one_process_goes_on(tmp_path):
+  data = runs.npz(tmp_path / 'data.npz')
+  children = several.start([(tmp_path / 'run', LONG)])
+  after_an_epoch(tmp_path / 'run', children)
+  children[1].send_signal(signal.SIGTERM)
+  (code, output), (other, _) = finished(children)
+  assert (code, other) == (128 + signal.SIGTERM,) * 2, output[-3000:]
+  assert 'stopped by SIGTERM at step' in output
+  before = len(storage.read_lines(tmp_path / 'run' / 'metrics.jsonl'))
+  assert 0 < before < 30
+  for folder in ('run', 'alone'):  # one process, with its one device
+    run.run(runs.recipe(data, **LONG), tmp_path / folder, page=False)
+  gaps = differences(tmp_path / 'alone', tmp_path / 'run')
+  assert {name: gap for name, gap in gaps.items() if gap > 1e-4} == {}  # 90 steps: rounding grows
+
+
+@pytest.mark.slow
+def test_a_mistake_that_one_process_finds_ends_all(tmp_path):
+  runs.npz(tmp_path / 'data.npz')
+  (tmp_path / 'run').write_text('a file')  # process 0 alone makes folders
+  (code, output), (other, _) = finished(several.start([(tmp_path / 'run', SETTINGS)]))
+  assert (code, other) == (2, 2), output[-3000:]
+  assert output.count('error: ') == 1 and 'run' in output
+
+
+def test_arguments_that_contradict_one_another_are_refused():
+  with pytest.raises(UserError, match='HOST:PORT'):
+    processes.join('node1', 2, 0)
+  with pytest.raises(UserError, match='from 0 to 1'):
+    processes.join('node1:1234', 2, 2)
+
+
+@pytest.mark.parametrize(
+  'environment, expected',
+  [
+    ({}, False),
+    ({'SLURM_JOB_ID': '1', 'SLURM_NTASKS': '4'}, False),  # in a batch script, outside srun
+    ({n: '1' for n in ('SLURM_JOB_ID', 'SLURM_STEP_NODELIST', 'SLURM_PROCID', 'SLURM_LOCALID', 'SLURM_NTASKS')}, False),
+    (
+      {n: '2' for n in ('SLURM_JOB_ID', 'SLURM_STEP_NODELIST', 'SLURM_PROCID', 'SLURM_LOCALID', 'SLURM_NTASKS')},
+      True,
+    ),
+    ({'OMPI_COMM_WORLD_SIZE': '2', 'OMPI_COMM_WORLD_RANK': '0'}, True),
+    ({'TPU_WORKER_HOSTNAMES': 'localhost'}, False),
+    ({'TPU_WORKER_HOSTNAMES': 'a,b'}, True),
+  ],
+)
+def test_the_environment_says_whether_there_are_others(monkeypatch, environment, expected):
+  for name in list(os.environ):
+    if name.startswith(('SLURM_', 'OMPI_', 'TPU_', 'KUBERNETES_')):
+      monkeypatch.delenv(name)
+  for name, value in environment.items():
+    monkeypatch.setenv(name, value)
+  assert processes.announced() == expected

@@ -1,6 +1,6 @@
 """Runs in several processes, for tests: this file is what each process executes, and `start` starts them.
 
-Usage: python several.py HOST:PORT COUNT INDEX SILENCE '[[workdir, {override: value}], …]'
+Usage: python several.py HOST:PORT INDEX COUNT SILENCE '[[workdir, {override: value}], …]'
 """
 
 import json
@@ -23,27 +23,31 @@ def start(jobs: list, count: int = 2, devices: int = 2, silence: float = 60.0) -
     devices: devices of each.
     silence: see `processes.join`.
   """
+  text = json.dumps([[str(workdir), overrides] for workdir, overrides in jobs])
+  return execute([__file__], [str(count), str(silence), text], count, devices)
+
+
+def execute(program: list[str], arguments: list[str], count: int = 2, devices: int = 2) -> list[subprocess.Popen]:
+  """Starts `python PROGRAM… HOST:PORT INDEX ARGUMENTS…` for each index, on some CPU devices each."""
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
     where = f'127.0.0.1:{free.getsockname()[1]}'
   flags = f'{os.environ.get("XLA_FLAGS", "")} --xla_force_host_platform_device_count={devices}'
   paths = os.pathsep.join([str(runs.ROOT), str(runs.ROOT / 'tests')])
   environment = {**os.environ, 'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': paths}
-  text = json.dumps([[str(workdir), overrides] for workdir, overrides in jobs])
-  command = [sys.executable, __file__, where, str(count)]
   return [
     subprocess.Popen(
-      [*command, str(i), str(silence), text],
+      [sys.executable, *program, where, str(index), *arguments],
       env=environment,
       text=True,
       stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT,
     )
-    for i in range(count)
+    for index in range(count)
   ]
 
 
-def main(coordinator: str, count: str, index: str, silence: str, jobs: str) -> None:
+def main(coordinator: str, index: str, count: str, silence: str, jobs: str) -> None:
   from noisyjax.runs import run
   from noisyjax.system import compile_cache
   from noisyjax.system.log import show

@@ -56,8 +56,8 @@ def compared(tmp_path, names):
 
 
 def test_two_processes_train_as_one_does(tmp_path):
-  """Of the method with the most kinds of state: variables of its own for each row, an average, a strong view."""
-  assert compared(tmp_path, ['sop']) == {'sop': {}}
+  """With a memory of every row, which each step reads and writes, an average of the networks and early stopping."""
+  assert compared(tmp_path, ['elr']) == {'elr': {}}
 
 
 @pytest.mark.slow
@@ -116,13 +116,50 @@ def test_a_signal_to_one_process_stops_all_and_one_process_goes_on(tmp_path):
   assert {name: gap for name, gap in gaps.items() if gap > 1e-4} == {}  # 90 steps: rounding grows
 
 
+ENDING = """
+import os, signal, sys
+from noisyjax.system import interrupt, processes
+from noisyjax.system.errors import UserError
+from noisyjax.system.log import show
+coordinator, index, what = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+show()
+processes.join(coordinator, 2, index, silence=6.0)
+with processes.ending_together(), interrupt.watched():
+  votes = processes.Votes()
+  for step in range(1, 5000):
+    _, stop = votes.now(0, interrupt.asked() or 0)
+    if stop:
+      raise interrupt.stopped('run', f'at step {step}', stop)
+    if step == 20 and what == 'end':
+      break
+    if step == 20 and what.endswith(str(index)):
+      if what.startswith('mistake'):
+        raise UserError('found a mistake')
+      os.kill(os.getpid(), {'kill': signal.SIGKILL, 'term': signal.SIGTERM}[what[:4]])
+    if step == 20 and what == 'mistake of both':
+      raise UserError('found a mistake')
+"""
+DIED = 'has died or lost its connection; the same command goes on from the last checkpoint.'
+
+
 @pytest.mark.slow
-def test_a_mistake_that_one_process_finds_ends_all(tmp_path):
-  runs.npz(tmp_path / 'data.npz')
-  (tmp_path / 'run').write_text('a file')  # process 0 alone makes folders
-  (code, output), (other, _) = finished(several.start([(tmp_path / 'run', SETTINGS)]))
-  assert (code, other) == (2, 2), output[-3000:]
-  assert output.count('error: ') == 1 and 'run' in output
+@pytest.mark.parametrize(
+  'what, codes, texts',
+  [
+    ('end', (0, 0), ('', '')),
+    ('kill1', (processes.GO_ON, -9), (f'error: process 1 of 2 {DIED}', '')),
+    ('kill0', (-9, processes.GO_ON), ('', DIED)),
+    ('term1', (143, 143), ('run: stopped by SIGTERM at step 2', '')),
+    ('mistake1', (2, 2), ('', 'process 1: error: found a mistake')),
+    ('mistake of both', (2, 2), ('error: found a mistake', '')),
+  ],
+)
+def test_how_one_process_ends_the_others(what, codes, texts):
+  children = several.execute(['-c', ENDING], [what])
+  ended = finished(children)
+  assert tuple(code for code, _ in ended) == codes, ended
+  for (_, output), text in zip(ended, texts):
+    assert text in output and (text or 'error: ' not in output)
 
 
 def test_arguments_that_contradict_one_another_are_refused():

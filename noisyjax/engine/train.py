@@ -122,7 +122,7 @@ def fit(
       calls = [(t, min(each, position.steps - t)) for t in range(tick, position.steps, each)]
       batches = itertools.repeat(images)
       if not data.images.resident:
-        batches = gather.ahead(strategy, phase.spec.batch_size, walks, data.images, calls, mesh)
+        batches = gather.ahead(strategy, phase.spec.batch_size, walks, data.images, calls, phase.spec.mesh)
         walks = None
       ahead = None
       for batch, (tick, count) in zip(batches, calls):

@@ -44,13 +44,13 @@ MISTAKES = {
   ),
   'unknown flag': (
     ['train', '--work=w'],
-    'train: found --work, which it does not take; its flags are --config, --dry_run, --rerun, --workdir. '
-    'Did you mean --workdir?',
+    'train: found --work, which it does not take; its flags are --config, --coordinator, --dry_run, --process, '
+    '--processes, --rerun, --workdir. Did you mean --workdir?',
   ),
   'flag of another command': (
     ['train', '--images=photos'],
-    'train: found --images, which it does not take; its flags are --config, --dry_run, --rerun, --workdir. Set its '
-    'data with --config.data.path and',
+    'train: found --images, which it does not take; its flags are --config, --coordinator, --dry_run, --process, '
+    '--processes, --rerun, --workdir. Set its data with --config.data.path and',
   ),
   'field without a config': (
     ['predict', '--config.epochs=3'],

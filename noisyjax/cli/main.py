@@ -40,7 +40,6 @@ _ONE_EACH = (
   loop,
   status,
   cancel,
-  pack,
   predict,
   find,
   analyze,

@@ -46,8 +46,9 @@ review: .venv/installed
 # A sweep over a real Slurm of one node, Debian's, which is started for it and stopped: a job is cancelled and a worker
 # killed in the middle. Without root or the packages the tests say so and skip.
 test-slurm: .venv/installed-engines
-	@command -v slurmctld >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get -qq update && \
-	  apt-get -qq install -y --no-install-recommends slurm-wlm munge; } || echo 'test-slurm: Slurm cannot be installed here'
+	@command -v slurmctld >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  $(APT) update && $(APT) install -y --no-install-recommends slurm-wlm munge; } || \
+	  echo '*** test-slurm: Slurm cannot be installed here: its tests are skipped ***'
 	$(BIN)/python -m pytest -n 0 -rs -m 'slurm or not slow' tests/test_cluster.py tests/test_slurm.py
 
 # Networks with published weights, and methods against their official loops, with PyTorch in an environment of its own.

@@ -197,7 +197,7 @@ class Trainer:
     calls, walks, batches = [(tick + i, 1) for i in range(steps)], self.walks, itertools.repeat(self.device)
     began, ahead = time.perf_counter(), None
     if self.device is None:
-      batches, walks = gather.ahead(strategy, spec.batch_size, walks, self.host, calls, jax.device_put), None
+      batches, walks = gather.ahead(strategy, spec.batch_size, walks, self.host, calls, spec.mesh), None
     for batch, _ in zip(batches, calls):
       self.state, sums = step.train_step(spec, strategy, self.hyper, self.state, walks, batch, self.keys)
       jax.block_until_ready(ahead)
@@ -215,6 +215,7 @@ def throughput(name: str) -> dict:
     kinds = {'memory': images} | {form: written(folder / form, images, form) for form in packed.FORMS}
     size = {form: kinds[form].length.mean() for form in packed.FORMS}
     fields = {'model.name': model, 'batch_size': batch, 'augment.weak': ('crop', 'flip')}
+    fields |= {'model.mean': (127.0,) * 3, 'model.std': (64.0,) * 3}  # these packs have no rows.parquet
     trainers = {kind: Trainer(fields, found, labels) for kind, found in kinds.items()}
     found = [{kind: one.block(steps) for kind, one in trainers.items()} for _ in range(BLOCKS.value + 1)]
   finally:

@@ -128,7 +128,7 @@ def streamed(phase, state, data, count=STEPS):
   """As `stepped`, on batches that the host gathers, as those of a pack."""
   walks, keys, state = walks_of(phase, state), run_keys(ROOT), tiny.copied(state)
   calls = [(int(state.tick) + i, 1) for i in range(count)]
-  for batch in gather.ahead(phase.strategy, phase.spec.batch_size, walks, data.images, calls, lambda batch: batch):
+  for batch in gather.ahead(phase.strategy, phase.spec.batch_size, walks, data.images, calls, phase.spec.mesh):
     state, _ = step.train_step(phase.spec, phase.strategy, phase.hyper, state, None, batch, keys)
   return state
 

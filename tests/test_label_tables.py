@@ -191,6 +191,25 @@ def test_a_merge_takes_what_one_side_changed_and_names_what_both_did(tmp_path):
   assert ours.merge('bob', 'both', ANNA, prefer='ours').rows.label[2] == before.rows.label[2]
 
 
+def test_a_merge_compares_with_the_last_version_that_both_sides_come_from(tmp_path):
+  table = made(tmp_path)
+  store.make_branch(tmp_path, 'short', table.version.name)
+
+  def commit(branch, place, action):
+    branch.decide(ANNA, [says(branch, place, action)])
+    branch.commit(action, ANNA)
+
+  commit(table, 1, 'drop')
+  store.make_branch(tmp_path, 'bob', table.version.name)
+  commit(table, 1, 'restore')
+  commit(table, 2, 'hold')
+  commit(store.Table(tmp_path, 'short'), 7, 'drop')
+  commit(store.Table(tmp_path, 'bob'), 5, 'drop')
+  table.merge('short', 'its first version is nearer than the one that bob comes from', ANNA)
+  merged = table.merge('bob', 'bob did not touch row 1', ANNA)
+  assert merged.rows.status[[1, 2, 5, 7]].tolist() == [rows.LABELED, rows.HELD, rows.DROPPED, rows.DROPPED]
+
+
 def test_branches_part_and_a_revert_is_a_version_of_its_own(tmp_path):
   table = made(tmp_path)
   first = table.version

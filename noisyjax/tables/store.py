@@ -190,9 +190,8 @@ class Table:
     def change() -> Change:
       self._check_settled()
       theirs = read_branch(self.folder, branch)['version']
-      known = set(_history(self.folder, theirs))
-      base = next((name for name in _history(self.folder, self.version.name) if name in known), None)
-      if base is None or base == theirs:
+      base = _common(self.folder, self.version.name, theirs)
+      if base in (None, theirs):
         raise UserError(f'{self.folder}: nothing to merge: {self.branch} has all that {branch} has.')
       read = lambda name: versions.read(self.folder, name).rows
       edits, added = merge.merged(read(base), self.rows, read(theirs), prefer)
@@ -361,6 +360,14 @@ def _history(folder: Path, version: str) -> Iterator[str]:
     parents = [parent for parent in versions.read_manifest(folder, name)['parents'] if parent not in seen]
     waiting += parents
     seen.update(parents)
+
+
+def _common(folder: Path, one: str, two: str) -> str | None:
+  """Returns the version that two versions come from and from which no other such version comes; None: there is none."""
+  known = set(_history(folder, two))
+  common = [name for name in _history(folder, one) if name in known]
+  earlier = {parent for name in common for parent in versions.read_manifest(folder, name)['parents']}
+  return next((name for name in common if name not in earlier), None)
 
 
 def parsed(text: str) -> tuple[Path, str]:

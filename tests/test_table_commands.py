@@ -120,6 +120,20 @@ def test_images_that_join_the_data_set_join_the_table(photos, capsys):
     command('table', 'verify', where)
 
 
+def test_copies_of_validation_images_do_not_join_the_table_to_train(photos):
+  given = (f'--table={photos / "t"}', f'--images={photos / "images"}', f'--labels={photos / "labels.csv"}')
+  decided(photos, '00.png,curate,cat,,')
+  command('table', 'commit', f'--table={photos / "t"}', '--message=looked', '--author=anna')
+  (photos / 'images' / 'copy.png').write_bytes((photos / 'images' / '00.png').read_bytes())
+  with pytest.raises(UserError, match=r'1 new images are exact copies of validation or test images, such as copy\.png'):
+    command('table', 'add', *given, '--author=anna')
+  Image.fromarray(np.full((8, 8, 3), 9, np.uint8)).save(photos / 'images' / 'new.png')
+  command('table', 'add', *given, '--author=anna')
+  table = store.Table(photos / 't')
+  assert len(table.rows) == 13 and table.rows.split[of(table, 'new.png')] == rows.TRAIN
+  assert 'copy.png' not in table.rows.name.tolist()
+
+
 @pytest.mark.parametrize(
   'line, message',
   [

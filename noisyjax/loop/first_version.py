@@ -11,9 +11,10 @@ from ml_collections import ConfigDict
 from noisyjax.config.defaults import get_config
 from noisyjax.config.override import override
 from noisyjax.data import on_table, prepare
-from noisyjax.data.dataset import Dataset
+from noisyjax.data.dataset import Dataset, duplicate_groups
 from noisyjax.data.row_ids import row_ids
 from noisyjax.system.errors import UserError, listed
+from noisyjax.system.log import log
 from noisyjax.tables import rows, store, versions
 
 
@@ -41,6 +42,7 @@ def joined(table: store.Table, config: ConfigDict, author: str, message: str) ->
   """Makes a version of a table with the images that its data set has gained: as training rows, labeled as given.
 
   Rows that `data.val` and `data.test` name, other than as a fraction, are passed over: they were chosen for version 0.
+  So are exact copies of the table's validation and test images.
 
   Args:
     table: the table, on the branch that gains the rows.
@@ -73,7 +75,15 @@ def joined(table: store.Table, config: ConfigDict, author: str, message: str) ->
   new = parts.train[places[parts.train] < 0]
   if not len(new):
     raise UserError(f'table add: all {len(parts.train):,} training images are in the table already.')
-  return table.add(_rows(data, row_ids(data), new, np.full(len(new), rows.TRAIN)), message, author)
+  images = duplicate_groups(data.ids)
+  closed = (places >= 0) & (table.rows.split[places] != rows.TRAIN)
+  copied = np.isin(images[new], images[closed])
+  if count := int(copied.sum()):
+    found = f'{count:,} new images are exact copies of validation or test images, such as {data.names[new[copied][0]]}'
+    if count == len(new):
+      raise UserError(f'table add: {found}; expected others, to train on.')
+    log.warning('table add: %s; they stay out.', found)
+  return table.add(_rows(data, row_ids(data), new[~copied], np.full(len(new) - count, rows.TRAIN)), message, author)
 
 
 def _rows(data: Dataset, ids: np.ndarray, used: np.ndarray, split: np.ndarray) -> rows.Rows:

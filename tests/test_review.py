@@ -533,6 +533,28 @@ def proposed(photos):
   return photos, at
 
 
+def test_what_a_training_says_is_not_mixed_with_what_the_one_before_said(tmp_path, monkeypatch):
+  trainings = Trainings([training.Run(tmp_path / 'run', ['train'])], tmp_path / 't')
+  real, words = subprocess.Popen, iter(['a long line', 'short'])
+  fake = lambda a, **k: real([a[0], '-c', f'print({next(words)!r})'], **k)
+  monkeypatch.setattr(training.subprocess, 'Popen', fake)
+  said = []
+  for version in ('a', 'b'):
+    trainings.start(version)
+    trainings._process.wait()
+    said.append(trainings.told()['said'])
+  trainings.close()
+  assert said == ['a long line', 'short']
+
+
+def test_proposals_in_the_name_of_a_person_are_refused(proposed):
+  folder = proposed[0]
+  path = folder / 'proposed' / 'proposals.csv'
+  path.write_text(path.read_text().replace('rule:doubt', 'person:bob', 1))
+  with pytest.raises(UserError, match=r"proposals\.csv: row 1: author: found 'person:bob'; expected a rule"):
+    Page(folder)
+
+
 def test_proposals_of_a_rule_are_shown_with_its_estimate(proposed):
   page = Page(proposed[0])
   (rule,) = page.head['rules']

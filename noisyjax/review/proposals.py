@@ -17,7 +17,7 @@ from noisyjax.rules.rule import ASK
 from noisyjax.system import formats, storage
 from noisyjax.system.errors import UserError, check_choice
 from noisyjax.tables import store
-from noisyjax.tables.decisions import ACTIONS
+from noisyjax.tables.decisions import ACTIONS, is_person
 from noisyjax.tables.rows import TRAIN, UNLABELED, Rows
 
 FILE = 'proposals.csv'
@@ -77,12 +77,14 @@ def _of_folder(folder: Path, table: store.Table) -> Iterator[Proposals]:
     raise UserError(f'{path}: none of its rows is in {table.folder}; expected proposals about this table.')
   entries, number = _entries(folder), {name: i for i, name in enumerate(classes)}
   by_rule: dict[str, list[tuple[int, int, int, float]]] = {}
-  for line, at in zip(lines, place.tolist()):
+  for count, (line, at) in enumerate(zip(lines, place.tolist()), 1):
     rule = line.get('author') or f'rule:{line.get("reason") or "unknown"}'
+    if is_person(rule):  # whose decisions would count as checked
+      raise UserError(f'{path}: row {count}: author: found {rule!r}; expected a rule, "rule:NAME".')
     action, label = line['action'] or ASK, storage.csv_original(line['label'] or '')
-    check_choice(f'{path}: action', action, ACTION)
+    check_choice(f'{path}: row {count}: action', action, ACTION)
     if label:
-      check_choice(f'{path}: label', label, number)
+      check_choice(f'{path}: row {count}: label', label, number)
     if at >= 0:
       by_rule.setdefault(rule, []).append((at, ACTION.index(action), number.get(label, -1), _score(line)))
   for rule, found in by_rule.items():

@@ -52,7 +52,7 @@ class Trainings:
     self.workdirs: list[Path] = []
     self._known, self._table = known, table
     self._process: subprocess.Popen[bytes] | None = None
-    self._log = tempfile.TemporaryFile()  # noqa: SIM115
+    self._log = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
     self._lock = threading.Lock()
 
   def command(self, version: str) -> list[str]:
@@ -80,7 +80,8 @@ class Trainings:
         raise UserError('a training runs already; expected that it ends first.')
       arguments = self.command(version)
       self.workdirs.append(Path(arguments[-1].partition('=')[2]))
-      self._log.truncate(0)
+      self._log.seek(0)  # the place is shared with the process before, which moved it
+      self._log.truncate()
       self._process = subprocess.Popen(
         [sys.executable, '-m', 'noisyjax', *arguments],
         stdin=subprocess.DEVNULL,

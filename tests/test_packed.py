@@ -310,6 +310,12 @@ def test_webdataset_shards(photos, tmp_path):
   ours = dataset.load(config_of('packed', tmp_path / 'pack'))
   same_rows((data, truth), ours)
   assert_array_equal(np.asarray(ours[0].images), data.images)
+  tar(tmp_path / 'twice.tar', **{'0.jpg': a.read_bytes(), '0.mask.png': b'', '0.cls': b'1'})
+  with pytest.raises(UserError, match=r'twice\.tar: 0\.mask\.png: is a second image of its sample'):
+    dataset.load(config_of('webdataset', tmp_path / 'twice.tar'))
+  tar(tmp_path / 'latin.tar', **{'0.jpg': a.read_bytes(), '0.cls': b'caf\xe9'})
+  with pytest.raises(UserError, match=r'latin\.tar: 0: cannot be read as UTF-8'):
+    dataset.load(config_of('webdataset', tmp_path / 'latin.tar'))
   (tmp_path / 'w' / 'bad.tar').write_bytes(gzip.compress((tmp_path / 'w' / 'val' / '0.tar').read_bytes()))
   with pytest.raises(UserError, match=r'bad\.tar: cannot be read as an uncompressed tar'):
     dataset.load(config)

@@ -12,6 +12,7 @@ files the row groups that are being decoded are in memory.
 import functools
 import hashlib
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,13 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
           found.append(records.Record(f'{name}/{row + i}', text, records.part_of(name)))
           places.append((len(groups) - 1, i))
         row += len(labels)
-  column = functools.lru_cache(maxsize=4)(lambda group: groups[group]())  # rows are decoded in order
+  cached = functools.lru_cache(maxsize=4)(lambda group: groups[group]())  # rows are decoded in order
+  one_at_a_time = threading.Lock()  # else all threads that wait for a row group would read it
+
+  def column(group: int) -> Any:
+    with one_at_a_time:
+      return cached(group)
+
   stamp = hashlib.sha256('\n'.join(stamps).encode()).hexdigest()
   return records.load(str(path), found, lambda i: _content(column(places[i][0])[places[i][1]]), classes, stamp, config)
 

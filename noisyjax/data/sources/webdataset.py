@@ -72,6 +72,8 @@ def _samples(shard: Path) -> dict[str, dict[str, Any]]:
       sample = found.setdefault((path.parent / stem).as_posix(), {})
       suffix = f'.{rest.lower().rpartition(".")[2]}'
       if suffix in files.SUFFIXES:
+        if 'image' in sample:
+          raise UserError(f'{shard}: {member.name}: is a second image of its sample; expected one image in each.')
         sample['image'] = member.offset_data, member.size
       elif suffix in (*LABELS, '.json'):
         content: Any = archive.extractfile(member)
@@ -81,7 +83,8 @@ def _samples(shard: Path) -> dict[str, dict[str, Any]]:
 
 def _label(sample: dict[str, Any], config: ConfigDict, where: str) -> str | None:
   """Returns the text of a sample's label; None if it has none."""
-  text = next((sample[suffix].decode().strip() for suffix in LABELS if suffix in sample), None)
+  with reading.reading(where, 'UTF-8', ''):
+    text = next((sample[suffix].decode().strip() for suffix in LABELS if suffix in sample), None)
   if text is None and '.json' in sample:
     with reading.reading(where, 'JSON', ''):
       entries = json.loads(sample['.json'])

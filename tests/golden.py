@@ -243,13 +243,13 @@ class Given:
 
 
 @functools.partial(jax.jit, static_argnames='classes')
-def loss_of(strategy, logits, label, weight, epoch, classes=None):
+def loss_of(strategy, logits, label, weight, at, classes=None, **counts):
   """Returns (loss, metrics, gradient by the logits [M, B, C]) of a strategy with the one stream "train"."""
   target = jax.nn.one_hot(label, classes or logits.shape[-1])
   batch = {'train': {'weak': None, 'weight': weight, 'label': label, 'target': target, 'index': jnp.arange(len(label))}}
-  # Of the state nothing but what co-teaching and its followers keep of the noise rate they are told.
-  state = types.SimpleNamespace(extra={'forget': getattr(strategy, 'forget', None)})
-  objective = lambda z: strategy.loss(None, state, batch, Given(z, epoch))
+  # Of the state nothing but what co-teaching and its followers keep of the noise rate they are told, and `counts`.
+  state = types.SimpleNamespace(extra={'forget': getattr(strategy, 'forget', None)}, **counts)
+  objective = lambda z: strategy.loss(None, state, batch, Given(z, at))
   (loss, out), grad = jax.value_and_grad(objective, has_aux=True)(logits)
   return loss, out.metrics, grad
 

@@ -1,5 +1,7 @@
 """Methods that select rows by loss, disagreement or margin: each against float64 numpy, and what the papers promise."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,6 +108,15 @@ def test_co_teaching_plus_learns_nothing_without_disagreement():
   # Rows that do not count may disagree as they like.
   loss, metrics, grad = loss_of(PLUS, same.at[1, 3].set(-same[0, 3]), label, weight.at[3].set(0.0), 20)
   assert loss == 0 and not metrics['chosen'].any() and not np.asarray(grad).any()
+
+
+def test_official_co_teaching_plus_learns_whole_batches_without_disagreement_early_in_the_run():
+  logits, label, weight = draw(BATCH)
+  same = jnp.stack([logits[0], logits[0]])
+  official = dataclasses.replace(PLUS, warmup=0.0, official=True)
+  for epoch, tick, learns in [(4, 999, True), (4, 1000, False), (79, 62, True), (79, 63, False)]:  # epochs of the run
+    loss, _, grad = loss_of(official, same, label, weight, 0, epoch=epoch, tick=tick)
+    assert bool(loss > 0) == bool(np.asarray(grad).any()) == learns
 
 
 @pytest.mark.parametrize('forget, kept', [(0.3, 70), (0.0, 100), (0.29, 71)])

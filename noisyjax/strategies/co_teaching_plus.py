@@ -53,7 +53,7 @@ class Strategy(Forgetful):
     own = jnp.where(own.any(-1, keepdims=True), own, valid)
     loss, out = self.taught(per, b, logits, own)
     if self.official:
-      early = (ctx.epoch + 1) * state.tick < 5000
+      early = (state.epoch + 1) * state.tick < 5000  # epochs of the run: the recipe's second phase counts from 0
       every = jnp.where(early, losses.weighted_mean(per, b['weight']).sum(), 0.0)
       loss = jnp.where(together | apart.any(), loss, every)
     return loss, out

@@ -61,7 +61,7 @@ def of_networks(tree, networks):
 
 
 def phase_of(strategy, data=DATA, optimizer=SGD, lr=LR, decay=DECAY, norm=True, ema_ramp=0.0, **fields):
-  hyper = tiny.hyper(optimizer, lr=lr, decay=decay, epochs=fields.pop('epochs', EPOCHS), ema=fields.pop('ema', 0.9))
+  hyper = tiny.hyper(optimizer, lr=lr, decay=decay, epochs=EPOCHS, ema=0.9)
   hyper = hyper.replace(ema_ramp=np.float32(ema_ramp))
   spec = tiny.spec(strategy.networks, Dense(norm), ops=('flip',), ema=fields.pop('averaged', False))
   return tiny.phase(strategy, spec, hyper, rows=np.ones(len(data.given), bool), **fields)
@@ -73,19 +73,14 @@ def doubled(on):
     yield
 
 
-def compare(
-  strategy, official, data=DATA, double=False, first=0, epochs=EPOCHS, tolerance=None, after=None, sure=1.0, **fields
-):
+def compare(strategy, official, data=DATA, double=False, after=None, sure=1.0, **fields):
   """Asserts that 12 steps of the engine end with the reference's parameters and running statistics.
 
   Args:
     strategy: strategy, built.
     official: class of the reference; its argument is what both start from.
     data: training rows.
-    double: whether the engine computes in float64.
-    first: epoch of the phase with which the comparison begins.
-    epochs: epochs that are compared.
-    tolerance: largest difference, as a fraction of the largest parameter; None for 1e-4, or 1e-6 if `double`.
+    double: whether the engine computes in float64, for 1e-6 instead of 1e-4 of the largest parameter.
     after: strategy of an earlier phase, whose networks the phase keeps.
     sure: factor on the head's initial weights, for predictions near 0 and 1.
     **fields: of `phase_of`.
@@ -101,7 +96,8 @@ def compare(
     if double:
       state, hyper = widened((state, phase.hyper))
       phase = dataclasses.replace(phase, hyper=hyper)
-    state = state.replace(phase_epoch=jnp.array(first, jnp.int32), epoch=jnp.array(first, jnp.int32))
+    zero = jnp.array(0, jnp.int32)
+    state = state.replace(phase_epoch=zero, epoch=zero)
     stats = state.stats
     networks = [
       Reference(p, s)
@@ -134,9 +130,9 @@ def compare(
     reference = official(run)
     keys = run_keys(ROOT)
     batches = jax.jit(step.batches, static_argnums=0)
-    for epoch in range(first, first + epochs):
+    for epoch in range(EPOCHS):
       if strategy.refreshes and strategy.refresh_on == 'epoch':
-        if epoch == first:  # anew, in the precision of the comparison
+        if epoch == 0:  # anew, in the precision of the comparison
           state = state.replace(targets=first_targets(phase, data))
         state = train.refreshed(phase, state, images, ROOT, averaged=strategy.averaged)
       state = between_epochs.begin_epoch(strategy, state, phase.rows)
@@ -150,7 +146,7 @@ def compare(
         reference.step({name: shown(part) for name, part in seen.items()})
         state, _ = step.train_step(phase.spec, strategy, phase.hyper, state, walks, images, keys)
       state = state.replace(epoch=state.epoch + 1, phase_epoch=state.phase_epoch + 1, tick=jnp.zeros_like(state.tick))
-    matches(state, reference, strategy.networks, tolerance or (1e-6 if double else 1e-4))
+    matches(state, reference, strategy.networks, 1e-6 if double else 1e-4)
 
 
 def draws(key, alpha, networks, count):

@@ -148,9 +148,8 @@ def baseline(c) -> None:
 def adam_then_linear(c, form: str) -> None:
   """Sets the training of co-teaching: Adam, no augmentation; from epoch 80 of 200 a linear decay to 0 and b1 = 0.1.
 
-  On CIFAR-100, the decay begins at epoch 100.
-
-  The strategy follows the official code, whose loss is far too small for another optimizer than Adam.
+  On CIFAR-100, the decay begins at epoch 100. The strategy has `official` on: the loss of co-teaching and co-teaching+
+  is then divided twice, which is far too small for another optimizer than Adam.
   """
   c.model.name, c.epochs, c.batch_size = 'cnn9', 200, 128
   c.optim.name, c.optim.lr, c.optim.decay = 'adam', 1e-3, 0.0
@@ -193,14 +192,9 @@ def finish(c, form: str, *epochs: str):
     few = min(own[field], max(own[field] * part, LEAST_EPOCHS))
     own[field] = round(few) if isinstance(own[field], int) else float(few)
   c.phases = ()  # the phases of a recipe only change its optimizer
-  if 'official' in own:
-    own.official = False  # for SGD, see `adam_then_linear`
-  if 'together' in own:
-    own.together = False  # for fewer passes
-  if 'fmix' in own:
-    own.fmix = False
-  if 'frozen' in own:
-    own.frozen = False  # the stages are too short to train the renewed layers
+  # Official loss scales are for Adam, `together` and `fmix` cost passes, and short stages hardly train renewed layers.
+  for switch in {'official', 'together', 'fmix', 'frozen'} & set(own):
+    own[switch] = False
   c.epochs, c.augment.pad = short(form), 4
   c.model.name = 'small_cnn'
   c.batch_size = 128

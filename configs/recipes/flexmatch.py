@@ -5,9 +5,9 @@
 4,000 trusted rows are labeled, all others unlabeled. The method uses no given labels: noise affects only validation.
 Official (microsoft/Semi-supervised-learning, USB): WRN-28-2 (departure: ResNet-18), SGD 0.03 with Nesterov momentum,
 weight decay 5e-4 on kernels only, batches of 64 labeled and 448 unlabeled rows, 1,024 epochs of 1,024 steps, learning
-rate cos(7πk/16K), averaged weights 0.999. The strong view is that of
-USB: three random operations of RandAugment, always applied, and a hole of up to half the side. The short form has the
-same number of passes as 20 epochs of cross-entropy.
+rate cos(7πk/16K), averaged weights 0.999. Both views crop reflected images; the strong view is that of USB: three
+random operations of RandAugment, always applied, and a hole of up to half the side. All views pass together,
+except in short forms, which have the same number of passes as 20 epochs of cross-entropy.
 
 Measured with weaker strong views (two operations, each applied with probability 1/2, as in google-research/fixmatch),
 `worse-short8-held` on its first 10,000 rows, two cores: last 28.8 % (n = 1), 57 s.

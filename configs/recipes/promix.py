@@ -6,7 +6,7 @@ Official (Justherozen/ProMix, run.sh): two ResNet-18, SGD 0.05, weight decay 5e-
 schedule to 1/1000, warm-up of 10 epochs, ramp of 50 epochs; the fraction selected by loss, rho, is 0.7 for 20 %
 symmetric noise and 0.5 otherwise, so that it depends on the noise (for 80 %, which run.sh does not include, 0.5 is our
 choice); the warm-up has a confidence penalty for asymmetric noise. The strong view is three random operations of
-RandAugment, a hole of up to half the side, flip and crop.
+RandAugment, a hole of up to half the side, flip and crop. Short forms are without FMix.
 
 Measured with weaker strong views (two operations, each applied with probability 1/2), `worse-short8-held` on its first
 10,000 rows, two cores: last 62.5 % (n = 1), 261 s.

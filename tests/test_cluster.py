@@ -128,9 +128,23 @@ def test_any_config_of_parsl_is_an_engine(tmp_path):
     'import parsl\nfrom parsl.providers import LocalProvider\n'
     'from noisyjax.runs.engines.cluster import Cluster, executor\n'
     'from noisyjax.runs.engines.fan_out import FanOut\n\n\n'
-    'def get_engine():\n  config = parsl.Config(executors=[executor(LocalProvider(max_blocks=2), 3)])\n'
-    "  return FanOut(Cluster(config, 'local'))\n"
+    'def get_engine():\n'
+    "  return FanOut(Cluster(lambda: parsl.Config([executor(LocalProvider(max_blocks=2), 3)]), 'local'))\n"
   )
   made = engine.load(str(tmp_path / 'mine.py'))
   assert isinstance(made, FanOut) and made.pool.width == 6
   assert 'A block' not in made.text(sweep.jobs(runs.recipe(), [{'seed': 0}], str(tmp_path)))
+
+
+@pytest.mark.slurm
+def test_a_pool_opens_again_as_in_each_round_of_a_loop(tmp_path):
+  from parsl.providers import LocalProvider
+
+  provider = LocalProvider(init_blocks=0, max_blocks=1, worker_init=cluster.worker_init())
+  pool = cluster.Cluster(lambda: cluster.config(provider, 1, 0.5), 'local')
+  for code in (0, 3):
+    pool.open(tmp_path)
+    try:
+      assert pool.submit(['sh', '-c', f'exit {code}'], tmp_path / 'log').result() == code
+    finally:
+      pool.close()

@@ -58,4 +58,4 @@ def get_engine(
     pod_name='noisyjax',
     worker_init='\n'.join(['export NOISYJAX_POD="$HOSTNAME"', *([init] if init else [])]),
   )
-  return FanOut(Cluster(config(provider, gpus or workers), 'kubernetes', scripts.pod), group)
+  return FanOut(Cluster(lambda: config(provider, gpus or workers), 'kubernetes', scripts.pod), group)

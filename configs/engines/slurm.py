@@ -60,4 +60,4 @@ def get_engine(
     exclusive=False,
     launcher=SimpleLauncher(),
   )
-  return FanOut(Cluster(config(provider, gpus or workers, min(5, poll)), 'slurm', scripts.batch), group)
+  return FanOut(Cluster(lambda: config(provider, gpus or workers, min(5, poll)), 'slurm', scripts.batch), group)

@@ -89,28 +89,37 @@ class Cluster:
   """A pool of workers on a cluster; see `Pool` for its functions.
 
   Args:
-    config: of Parsl; its `run_dir` is set.
+    make: returns the config of Parsl, a new one at each call: its executor can be started only once, and a loop opens
+      the pool in each round. Its `run_dir` is set.
     scheduler: name of the scheduler, see `cancel.COMMANDS`.
     script: returns what a block is asked for with, from the provider and the command that starts its workers; None:
       not shown.
   """
 
-  def __init__(self, config: parsl.Config, scheduler: str, script: Callable[[Any, str], str] | None = None) -> None:
-    self._config, self._scheduler, self._script = config, scheduler, script
-    (self._executor,) = config.executors
-    self._provider = self._executor.provider
-    self.width = self._provider.max_blocks * self._provider.nodes_per_block * self._executor.workers_per_node
+  def __init__(
+    self, make: Callable[[], parsl.Config], scheduler: str, script: Callable[[Any, str], str] | None = None
+  ) -> None:
+    self._make, self._scheduler, self._script = make, scheduler, script
     self._folder = Path()
     self._open: contextlib.ExitStack | None = None
+    self._renew()
+    self.width = self._provider.max_blocks * self._provider.nodes_per_block * self._executor.workers_per_node
+
+  def _renew(self) -> parsl.Config:
+    """Returns a new config, whose executor and provider are those of the pool from now on."""
+    config = self._make()
+    (self._executor,) = config.executors
+    self._provider = self._executor.provider
     self._seen: dict[str, float] = {}  # block → when it was first seen to run without a worker
     self._jobs: list[str] = []
+    return config
 
   def open(self, folder: Path) -> None:
-    self._folder = folder
-    self._config.run_dir = str(folder / 'parsl')
+    self._folder, config = folder, self._renew()
+    config.run_dir = str(folder / 'parsl')
     os.environ['PATH'] = f'{PROGRAMS}{os.pathsep}{os.environ.get("PATH", "")}'
     self._open = contextlib.ExitStack()
-    kernel = parsl.load(self._config)
+    kernel = parsl.load(config)
     self._open.callback(parsl.clear)
     self._open.callback(kernel.cleanup)
     self._run = parsl.python_app(task.execute, data_flow_kernel=kernel)

@@ -137,12 +137,36 @@ def test_cancel_ends_what_is_at_work_and_nothing_else(sweep, monkeypatch):
   def scancel(command, **unused):
     asked.append(command)
     (sweep / 'seed=4' / presence.NAME).unlink()
+    return subprocess.CompletedProcess(command, 0)
 
   monkeypatch.setattr(cancel.subprocess, 'run', scancel)
   assert cancel.cancel(sweep) == f'{sweep / "seed=4"}: slurm job 31 has ended.' and asked[0][-1] == '31'
   at_work(sweep / 'seed=4', host='node7')
   with pytest.raises(UserError, match=r'of node7 is at work here; expected one of this machine'):
     cancel.cancel(sweep)
+
+
+def test_cancel_ends_every_job_that_a_killed_driver_left(sweep, monkeypatch):
+  for name in ('seed=2', 'seed=4'):
+    (sweep / name / presence.NAME).unlink()
+  left, asked, forgotten = sweep / 'engine' / cancel.JOBS, [], {'30'}
+  left.parent.mkdir()
+  storage.write_json(left, {'scheduler': 'slurm', 'jobs': ['30', '31']})
+
+  def scancel(command, **unused):
+    asked.append(command)
+    return subprocess.CompletedProcess(command, int(command[-1] in forgotten), '', 'Invalid job id\n')
+
+  monkeypatch.setattr(cancel.subprocess, 'run', scancel)
+  said = cancel.cancel(sweep).splitlines()
+  assert said == [
+    f'{sweep}: slurm job 30 cannot be ended: Invalid job id.',
+    f'{sweep}: slurm job 31 is asked to end.',
+  ]
+  assert asked == [['scancel', '30'], ['scancel', '31']] and left.exists()
+  forgotten.clear()
+  cancel.cancel(sweep)
+  assert not left.exists()
 
 
 def test_a_heartbeat_moves_the_time_of_the_file(tmp_path, monkeypatch):

@@ -34,9 +34,12 @@ def cancel(folder: Path) -> str:
       ended.append(_end(path.parent, there))
   for path in status.below(folder, f'engine/{JOBS}'):  # whose driver was killed
     found = storage.read_json(path)
-    for job in found['jobs']:
-      ended.append(f'{path.parent.parent}: {_end_job(path.parent.parent, found["scheduler"], job)}.')
-    storage.remove(path)
+    refusals = {job: _refusal(found['scheduler'], job) for job in found['jobs']}  # some may have ended long ago
+    for job, refusal in refusals.items():
+      said = f'cannot be ended: {refusal}' if refusal else 'is asked to end'
+      ended.append(f'{path.parent.parent}: {found["scheduler"]} job {job} {said}.')
+    if not any(refusals.values()):
+      storage.remove(path)
   return '\n'.join(ended) or f'{folder}: nothing runs.'
 
 
@@ -64,9 +67,22 @@ def _end(folder: Path, there: Presence) -> str:
 def _end_job(folder: Path, scheduler: str, job: str) -> str:
   """Asks a scheduler to end a job, and returns what it is called."""
   what = f'{scheduler} job {job}'
-  try:
-    subprocess.run([*COMMANDS[scheduler], job], check=True, capture_output=True, text=True)
-  except (OSError, subprocess.CalledProcessError) as error:
-    reason = getattr(error, 'stderr', '') or error
-    raise UserError(f'{folder}: cannot end {what}: {str(reason).strip()}.') from None
+  if refusal := _refusal(scheduler, job):
+    raise UserError(f'{folder}: cannot end {what}: {refusal}.')
   return what
+
+
+def _refusal(scheduler: str, job: str) -> str:
+  """Asks a scheduler to end a job, and returns why it refuses; '' if it does not.
+
+  Raises:
+    UserError: the command of the scheduler cannot be executed here.
+  """
+  command = COMMANDS.get(scheduler)
+  if command is None:
+    raise UserError(f'{scheduler} job {job}: no command is known that ends it; end it by hand.')
+  try:
+    done = subprocess.run([*command, job], check=False, capture_output=True, text=True)
+  except OSError as error:
+    raise UserError(f'{scheduler} job {job}: {command[0]} cannot be executed: {error.strerror or error}.') from None
+  return ' '.join(done.stderr.split()) or f'exit code {done.returncode}' if done.returncode else ''

@@ -48,7 +48,13 @@ class Presence(NamedTuple):
 
 @contextlib.contextmanager
 def shown(folder: Path, epochs: int = 0) -> Iterator[None]:
-  """Says in `folder`, which this process has locked, that it is at work there, until the block ends."""
+  """Says in `folder`, which this process has locked, that it is at work there, until the block ends.
+
+  Of the JAX processes of one run, only the one that writes says so.
+  """
+  if not storage.writes():
+    yield
+    return
   path, pid = folder / NAME, os.getpid()
   jobs = {name: os.environ[variable] for name, variable in JOBS.items() if variable in os.environ}
   storage.write_json(path, Presence(socket.gethostname(), pid, _born(pid), epochs, jobs)._asdict())

@@ -73,6 +73,7 @@ def run(
       loaded()  # before `_clear`: data that cannot be read must not cost the old run
       processes.barrier('replace the run')
       _clear(folder)
+      processes.barrier('remove the run')
       result = None
     if result:
       return _believed(folder, result, changed, page)
@@ -133,7 +134,8 @@ def _believed(folder: Path, result: dict, changed: list[str], page: bool) -> dic
   log.info('%s: already finished.', folder)
   if changed:
     log.warning('%s: was run by other code (%s); --rerun runs it anew.', folder, '; '.join(changed))
-  if page and not (folder / 'report.html').exists():  # the process was killed between result.json and the report
+  # The report is missing if the process was killed between result.json and the report.
+  if page and storage.writes() and not (folder / 'report.html').exists():
     report.write_report(folder)
   return result
 

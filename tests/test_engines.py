@@ -137,6 +137,9 @@ def test_the_same_call_adopts_what_is_finished(tmp_path, monkeypatch):
   where = Scripted({})
   assert launch.launch(own, engine=FanOut(where)) == [{'of': job.workdir.name} for job in own]
   assert not where.commands and not where.closed  # nothing was started
+  order.write(own[0])  # as a driver leaves it that was killed when the run had just finished
+  launch.launch(own, engine=FanOut(where))
+  assert not where.commands and not standing.waits(own[0].workdir)
   again = [Job(job.plan, job.workdir, rerun=True) for job in own]
   launch.launch(again, engine=FanOut(where))
   assert len(where.commands) == 2  # the processes decide what is run anew
@@ -156,6 +159,7 @@ def test_processes_give_the_results_of_this_process(tmp_path, program, monkeypat
   data = runs.npz(tmp_path / 'data.npz')
   points = list(grid.grid(['optim.lr=0.05,2e9', 'seed=0,1']))
   made = lambda folder: sweep.jobs(runs.recipe(data, epochs=2), points, str(tmp_path / folder))
+  order.write(made('here')[0])  # of an engine that was interrupted
   here = launch.launch(made('here'))
   apart = launch.launch(
     made('apart'), engine=FanOut(processes.Processes([processes.Slot({'JAX_PLATFORMS': 'cpu'})] * 2))
@@ -165,6 +169,7 @@ def test_processes_give_the_results_of_this_process(tmp_path, program, monkeypat
     assert type(one) is type(other)
     if not isinstance(one, UserError):
       runs.assert_same(runs.outputs(tmp_path / 'here' / job.workdir.name), runs.outputs(job.workdir))
+    assert not standing.waits(tmp_path / 'here' / job.workdir.name)
     assert not standing.waits(job.workdir) and not (job.workdir / 'running.json').exists()
   logs = sorted(path.name for path in (tmp_path / 'apart' / 'engine').iterdir())
   assert logs == ['lr=0.05,seed=0.log', 'lr=2000000000.0,seed=0.log']
@@ -208,6 +213,8 @@ def test_an_engine_is_read_from_its_file(tmp_path):
     engine.load('processes:nodes=3')
   with pytest.raises(UserError, match=r'key=value'):
     engine.load('processes:3')
+  with pytest.raises(UserError, match=r'found 2 places and group=-1'):
+    engine.load('processes:at_once=2,group=-1')
   (tmp_path / 'mine.py').write_text('def get_engine():\n  return 3\n')
   with pytest.raises(UserError, match=r'returns a int; expected an engine'):
     engine.load(str(tmp_path / 'mine.py'))
@@ -228,6 +235,10 @@ def test_each_process_sees_one_device(tmp_path, monkeypatch):
     devices.slots('cuda', 4, dev=tmp_path)
   monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '5,7')  # what a scheduler gave
   assert [e['CUDA_VISIBLE_DEVICES'] for e in seen(devices.slots('cuda', 0, dev=tmp_path))] == ['5', '7']
+  monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
+  with pytest.raises(UserError, match='found 0 in CUDA_VISIBLE_DEVICES'):
+    devices.slots('cuda', 0, dev=tmp_path)
+  monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '5,7')
   text = processes.Processes(devices.slots('cuda', 0, dev=tmp_path)).text([['train', 'a b'], ['x'], ['y']])
   assert text.splitlines()[1:] == [
     "  CUDA_VISIBLE_DEVICES=5 train 'a b'",

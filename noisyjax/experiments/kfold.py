@@ -61,6 +61,8 @@ def kfold(
 
 def planned(config: ConfigDict, k: int, workdir: str) -> list[Job]:
   """Returns runs like those of the folds, for an estimate: their rows validate by a fraction, as no file names them."""
+  if k < 2:
+    raise UserError(f'folds: found {k}, expected 2 or more.')
   config = _own(config)
   config.data.val = f'{1 / k}'
   return [Job(plan_of(config), Path(workdir) / f'fold={i}') for i in range(k)]

@@ -59,6 +59,7 @@ class Here:
         interrupt.check(f'{job.workdir.parent}', f'after {i} of {len(jobs)} runs; the same command goes on.')
         log.info('%d of %d: %s', i + 1, len(jobs), job.workdir.name)
         results.append(executed(job, load))
+        standing.settle(job.workdir)  # an engine of processes may have ordered it before
     return results
 
   def text(self, jobs: Sequence[Job]) -> str:

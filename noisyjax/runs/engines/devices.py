@@ -23,11 +23,13 @@ def slots(kind: str, count: int, each: int = 1, dev: Path = Path('/dev')) -> lis
   check_choice('--engine: kind', kind, KINDS)
   visible, names, environment = KINDS[kind]
   given = os.environ.get(visible)  # what a scheduler gave to this process
-  found = given.split(',') if given else [str(i) for i in range(sum(len(list(dev.glob(name))) for name in names))]
+  if given is None:
+    found = [str(i) for i in range(sum(len(list(dev.glob(name))) for name in names))]
+  else:
+    found = [name for name in given.split(',') if name]
   if not found or count > len(found):
-    raise UserError(
-      f'--engine: expected {count or "some"} devices of kind {kind}; found {len(found)} in {visible if given else dev}.'
-    )
+    where = dev if given is None else visible
+    raise UserError(f'--engine: expected {count or "some"} devices of kind {kind}; found {len(found)} in {where}.')
   places = [environment(name) for name in found[: count or None]]
   share = {'XLA_PYTHON_CLIENT_MEM_FRACTION': f'{0.75 / each:.2f}'} if each > 1 else {}
   return [Slot(place | share) for _ in range(each) for place in places]

@@ -42,10 +42,19 @@ class FanOut:
   pool: Pool
   group: int = 0
 
+  def __post_init__(self) -> None:
+    if self.pool.width < 1 or self.group < 0:
+      raise UserError(
+        f'--engine: found {self.pool.width} places and group={self.group}; expected 1 place or more, and a group of 0 '
+        'or more.'
+      )
+
   def launch(self, jobs: Sequence[Job], load: run.Load | None = None) -> list[Outcome]:
     root = jobs[0].workdir.parent
     found = _finished(jobs, load or remembering())
     todo = [job for job in jobs if job.workdir not in found]
+    for folder in found:  # a driver that was killed may have left the order
+      standing.settle(folder)
     if todo:
       for job in todo:
         standing.forget_failure(job.workdir)

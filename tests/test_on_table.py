@@ -52,6 +52,15 @@ def test_a_first_version_trains_on_what_the_source_gives(digits):
   assert 'table' not in without.record
 
 
+def test_rows_that_a_file_names_validate_with_the_table_that_was_made_of_them(tmp_path):
+  (tmp_path / 'val.txt').write_text('\n'.join(map(str, range(0, 300, 3))))
+  fields = {'data.val': f'@{tmp_path / "val.txt"}', 'data.test': '', 'data.labeled': 0}
+  table = first_version.of_config(config(**fields), tmp_path / 't', ANNA)
+  (with_table, _), (without, _) = prepare(on(table, **fields)), prepare(config(**fields))
+  assert with_table.val_rows.tolist() == list(range(0, 300, 3)) == without.val_rows.tolist()
+  assert np.array_equal(with_table.rows, without.rows)
+
+
 def test_labels_weights_and_statuses_reach_the_training_rows(tmp_path):
   table = first_version.of_config(config(), tmp_path / 't', ANNA)
   before = prepare(on(table))[0]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from noisyjax.rules.precision import wilson
-from noisyjax.tables import journal, store
+from noisyjax.tables import journal, pending, store
 from noisyjax.tables.decisions import is_person
 
 LISTED = 200  # rows on which two authors differ that the page lists
@@ -59,10 +59,7 @@ class Answers:
         if entry['branch'] == self._branch:
           self._entries.append(entry)
       entries = list(self._entries)
-    undone: set[str] = set()
-    for entry in reversed(entries):
-      if entry['kind'] == 'undo' and entry['hash'] not in undone:
-        undone.add(entry['of'])
+    undone = pending.taken_back(entries)
     active = (entry for entry in entries if entry['kind'] == 'decide' and entry['hash'] not in undone)
     return [answer for entry in active for answer in _answers(entry)]
 

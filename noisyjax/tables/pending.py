@@ -143,12 +143,17 @@ class Pending:
     return [entry for entry in self.entries if entry['kind'] == 'decide' and entry['hash'] not in undone]
 
   def undone(self) -> set[str]:
-    """Returns the hashes of entries that were taken back; an undo that was taken back does not count."""
-    undone: set[str] = set()
-    for entry in reversed(self.entries):
-      if entry['kind'] == 'undo' and entry['hash'] not in undone:
-        undone.add(entry['of'])
-    return undone
+    """Returns the hashes of entries that were taken back."""
+    return taken_back(self.entries)
+
+
+def taken_back(entries: Sequence[dict[str, Any]]) -> set[str]:
+  """Returns the hashes of journal entries that others took back; an undo that was taken back does not count."""
+  undone: set[str] = set()
+  for entry in reversed(entries):
+    if entry['kind'] == 'undo' and entry['hash'] not in undone:
+      undone.add(entry['of'])
+  return undone
 
 
 def _whole(text: str) -> str:

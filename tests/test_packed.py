@@ -200,7 +200,10 @@ def test_a_pack_of_images_of_several_sizes_names_the_first_other_one(photos, tmp
 
 def test_a_pack_that_was_cut_short_or_edited_is_refused(photos, tmp_path):
   pack.pack(config_of('folders', photos), tmp_path / 'pack', size=16)
-  data = dataset.load(config_of('packed', tmp_path / 'pack'))[0]
+  data, truth = dataset.load(config_of('packed', tmp_path / 'pack'))
+  packed.write_columns(tmp_path / 'pack', {'true': np.roll(np.arange(len(truth), dtype=np.int32), 1)}, packed.AUDIT)
+  with pytest.raises(UserError, match=r'audit\.parquet: is not the file that was packed'):
+    dataset.load(config_of('packed', tmp_path / 'pack'))
   os.truncate(tmp_path / 'pack' / packed.PIXELS, 1000)
   with pytest.raises(UserError, match='ends at byte 1,000'):
     data.images.take(np.arange(2))

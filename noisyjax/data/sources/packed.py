@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from noisyjax.data import dataset, decode, packed
-from noisyjax.system import reading
+from noisyjax.system import reading, storage
 from noisyjax.system.errors import UserError, listed
 
 
@@ -19,11 +19,17 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
     The data set, and the true labels, int32 [N]; -1 = unknown.
 
   Raises:
-    UserError: there is no finished pack, or it was made with other fields than those of `config`.
+    UserError: there is no finished pack, it was made with other fields than those of `config`, or a file was edited.
   """
   folder = reading.path_of(config.path, 'data.path')
   found = packed.facts(folder)
   _check(config, found, str(folder))
+  for name, written in found['labels'].items():
+    if storage.sha256(folder / name) != written:
+      raise UserError(
+        f'{folder / name}: is not the file that was packed. Copy the pack again, or pack the data again; other labels '
+        'belong in a label table (data.table).'
+      )
   columns = packed.columns(folder, ('id', 'name', 'given', 'verified', 'part'))
   part = lambda name: columns['part'] == packed.PARTS.index(name)
   height, width, channels = found['shape']

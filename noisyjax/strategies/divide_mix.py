@@ -95,10 +95,10 @@ class Strategy(Base):
     x, u = batch['labeled'], batch['unlabeled']
     weight, weight_u = (jnp.tile(s['weight'], 2) for s in (x, u))
     views = lambda rows, others: [semi.filled(rows[v], rows['weight'], others[v]) for v in ('weak', 'weak1')]
-    known, unknown = views(x, u), views(u, x)  # two of [2, B, H, W, C] each
-    seen = [ctx.guess(view)[0] for view in unknown + known]  # [2, B, C] each
+    known, unknown = views(x, u), views(u, x)  # two views each, [2, B, H, W, C]
+    seen = [ctx.guess(view)[0] for view in unknown + known]  # four times [2, B, C], in the order of the official code
     own_u, own = (sum(map(jax.nn.softmax, pair)) / 2 for pair in (seen[:2], seen[2:]))
-    known, unknown = (jnp.concatenate(views, 1) for views in (known, unknown))  # [2, 2B, H, W, C]
+    known, unknown = (jnp.concatenate(pair, 1) for pair in (known, unknown))  # [2, 2B, H, W, C]
     peer = ctx.look(unknown[::-1])[0][::-1].reshape(2, 2, -1, ctx.classes)  # on the other network's rows
     peer = jax.nn.softmax(peer).mean(1)
     targets = own + x['trust'][..., None] * (x['target'] - own), (own_u + peer) / 2

@@ -169,7 +169,7 @@ class Strategy(Base):
 
     total, mixed = 0.0, []
     for i, head in enumerate((lambda logits, features: logits, lambda logits, features: second(features))):
-      if not i or self.fmix:
+      if i == 0 or self.fmix:  # without FMix, the second head has the mixup of the first one
         one, two = jax.random.split(jax.random.fold_in(semi.mixing_key(ctx), i))
         made = [mixtures.mixup(one, self.alpha, b['weak'], target, chosen)]
         made += [mixtures.fmix(two, b['weak'], target, chosen)] if self.fmix else []

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -193,8 +194,10 @@ def test_folds_are_of_the_labels_of_the_table(tmp_path, monkeypatch):
   name = lambda data, part: data.data.names[part].tolist()
   held = [row for data in found for row in name(data, data.val_rows)]
   assert sorted(held) == sorted(table.rows.name[train[table.rows.label[train] >= 0]].tolist())
+  trained = Counter(row for data in found for row in name(data, data.rows))
+  assert trained == dict.fromkeys(table.rows.name[train].tolist(), 2)  # also rows without a label: never in their fold
   for data in found:
-    assert not np.intersect1d(data.rows, data.val_rows).size and len(data.rows) + len(data.val_rows) == len(train)
+    assert not np.intersect1d(data.rows, data.val_rows).size
     labels = dict(zip(name(data, data.val_rows), data.validation[1].tolist()))
     assert labels.get(table.rows.name[train[0]], 7) == 7
 

@@ -2,9 +2,9 @@
 
 The table's `label` becomes the given label of a row, and its `verified` the verified label. Its `split` replaces
 `data.train`, `data.val`, `data.labeled` and `data.trusted`. Only where `data.val` names training rows of the table by a
-file (`@file`), as a fold of a cross-validation does, these validate, and the table's own validation rows take no part.
-An empty `data.test` leaves the test rows of the table closed; otherwise they are scored by the labels of the source,
-which a table never edits.
+file (`@file`), as a fold of a cross-validation does, these validate, and the table's own validation rows take no part,
+nor do its training rows that a file in `data.train` leaves out. An empty `data.test` leaves the test rows of the table
+closed; otherwise they are scored by the labels of the source, which a table never edits.
 """
 
 from typing import NamedTuple
@@ -73,9 +73,11 @@ def placed(data: Dataset, config: ConfigDict) -> Placed:
     given=np.where(ours, rows.label[places], data.given), verified=np.where(ours, rows.verified[places], data.verified)
   )
   if config.val.startswith('@'):
-    named = np.isin(np.arange(len(part)), parse('data.val', config.val, data.ids, data.names)) & (part == TRAIN)
+    listed_by = lambda field: np.isin(np.arange(len(part)), parse(f'data.{field}', config[field], data.ids, data.names))
+    named = listed_by('val') & (part == TRAIN)
     if named.any():  # else the file is the one that the table was made with
-      part = np.where(part == VAL, NONE, np.where(named, VAL, part))
+      out = (part == VAL) | ((part == TRAIN) & (config.train.startswith('@') and ~listed_by('train')))
+      part = np.where(named, VAL, np.where(out, NONE, part))
   train, test = np.flatnonzero(part == TRAIN), np.flatnonzero((part == TEST) & bool(config.test))
   val = np.flatnonzero((part == VAL) & (rows.status[places] == LABELED))
   notes = []

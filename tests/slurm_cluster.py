@@ -1,4 +1,4 @@
-"""A Slurm cluster of one node on this machine, with four GPUs in name only, in a folder of its own.
+"""A Slurm cluster of one node on this machine, with four simulated GPUs, in a folder of its own.
 
 Its daemons are Debian's (`slurm-wlm`, `munge`), started without systemd and stopped by their process ids.
 """

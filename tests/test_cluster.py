@@ -114,7 +114,7 @@ def test_what_a_silent_block_printed_is_shown_once(tmp_path, monkeypatch, caplog
     now[0] = seconds
     pool.check()
   assert [record.getMessage() for record in caplog.records] == [
-    'job 7 has run for 60 s, and no worker of it has called. It printed:\nmodule: command not found'
+    'job 7 has run for 60 s, and none of its workers has connected. It printed:\nmodule: command not found'
   ]
   pool._executor.status_facade['1'] = JobStatus(JobState.RUNNING)
   connected.append('1')

@@ -1,6 +1,6 @@
 """A sweep on a real Slurm of one node, disturbed: a job is cancelled, a worker is killed, and the results are the same.
 
-Run by `make test-slurm`, which installs Slurm. The GPUs are in name only: what is seen is that no two runs share one.
+Run by `make test-slurm`, which installs Slurm. The GPUs are simulated: the test sees that no two runs share one.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""status: what the runs in a folder are at."""
+"""status: the states of the runs in a folder."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""What the folder of a run says of it, beside the files of the run itself.
+"""The state of a run in its folder, beside the files that the run itself writes.
 
-W/order.json    the run is wanted: its config, and how to run it; removed when the run has finished or failed
+W/order.json    the run waits or runs: its config, and how to run it; removed when the run has finished or failed
 W/failed.json   the run failed: why; removed when it starts again
 """
 

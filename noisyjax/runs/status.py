@@ -1,4 +1,4 @@
-"""What the runs in a folder are at, read from their folders: finished, running, waiting or failed."""
+"""The states of the runs in a folder, read from their folders: finished, running, waiting or failed."""
 
 import re
 import time

@@ -6,7 +6,7 @@ leaves to its user is done here:
 * its programs are found without an activated environment;
 * a worker or block that was taken away costs no run anything (`FanOut` starts the command again), while three blocks
   that fail in a row end the sweep;
-* what a block printed is shown if no worker of it has called for a minute;
+* what a block printed is shown if none of its workers has connected within a minute;
 * the interchange, a process beside this one, ends with this one, however this one ends; so do the blocks, which notice;
 * the ids of the blocks' jobs are in jobs.json, by which `cancel` ends them if this process was killed.
 """
@@ -154,7 +154,7 @@ class Cluster:
     return self._provider.resources.get(job, {}).get('pod_name', str(job))
 
   def _look(self, block: str, status: Any, connected: bool) -> None:
-    """Shows what a block printed if it runs and none of its workers has called for SILENT seconds."""
+    """Shows what a block printed if it runs and none of its workers has connected for SILENT seconds."""
     if connected:
       self._seen[block] = -1.0
     if status.state is not JobState.RUNNING or self._seen.setdefault(block, time.monotonic()) < 0:
@@ -164,7 +164,7 @@ class Cluster:
       job = self._provider.resources.get(self._executor.blocks_to_job_id.get(block), {})
       printed = [_tail(job.get(f'job_{name}_path', '')) for name in ('stderr', 'stdout')]
       log.warning(
-        'job %s has run for %.0f s, and no worker of it has called. It printed:\n%s',
+        'job %s has run for %.0f s, and none of its workers has connected. It printed:\n%s',
         self._executor.blocks_to_job_id.get(block),
         SILENT,
         '\n'.join(text for text in printed if text) or '(nothing)',

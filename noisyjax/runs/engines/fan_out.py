@@ -1,8 +1,8 @@
 """An engine that executes runs in new processes: groups them, starts a command for each group, and starts it again.
 
 The state is in the folders of the runs (see `standing`). A command executes a group of runs that share their compiled
-steps; when it ends early, the same command with the runs that are left is submitted again. The run that a process was
-at when it died is tried once more and then counts as failed; a process that was taken away costs its run nothing.
+steps; when it ends early, the same command with the runs that are left is submitted again. The run that a process
+executed when it died is tried once more and then counts as failed; a process that was taken away costs its run nothing.
 """
 
 import collections

@@ -17,6 +17,22 @@ from noisyjax.system.errors import UserError
 SETTINGS = {'ema': 0.9, 'stop__patience': 2, 'data__trusted': 0.0, 'eval_batch_size': 38}
 
 
+@pytest.fixture(autouse=True)
+def none_is_left(monkeypatch):
+  """Kills what a failed test has left."""
+  children, execute = [], several.execute
+
+  def kept(*arguments):
+    children.extend(made := execute(*arguments))
+    return made
+
+  monkeypatch.setattr(several, 'execute', kept)
+  yield
+  for child in children:
+    child.kill()
+    child.wait()
+
+
 def finished(children, seconds=600):
   """Returns the exit code and the output of each process."""
   outputs = [child.communicate(timeout=seconds)[0] for child in children]

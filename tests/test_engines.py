@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -189,6 +190,22 @@ def test_a_process_waits_for_the_one_that_still_saves(tmp_path, monkeypatch):
   monkeypatch.setattr('time.sleep', lambda seconds: None)
   work.work([job.workdir])
   assert len(calls) == 3 and not standing.waits(job.workdir)
+
+
+def test_a_process_whose_starter_died_while_it_loaded_ends(tmp_path, monkeypatch):
+  (job,) = jobs(tmp_path, {})
+  order.write(job)
+  monkeypatch.setenv(task.STARTER, '0')
+
+  def trains(job, load):
+    while True:
+      interrupt.check('run', 'at a step')
+      time.sleep(0.01)
+
+  monkeypatch.setattr(launch, 'executed', trains)
+  with pytest.raises(interrupt.Stopped, match='SIGTERM'):
+    work.work([job.workdir])
+  assert standing.waits(job.workdir)
 
 
 def test_ctrl_c_ends_the_processes_and_keeps_the_orders(tmp_path, monkeypatch):

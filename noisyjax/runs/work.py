@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from noisyjax.runs import launch, order, run, standing
+from noisyjax.runs.engines.task import STARTER
 from noisyjax.system import interrupt, lock
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
@@ -55,13 +56,14 @@ def _execute(folder: Path, load: run.Load) -> None:
 @contextlib.contextmanager
 def _ended_with_parent() -> Iterator[None]:
   """Within this block, the process gets a SIGTERM when its parent has died, so that no run goes on unseen."""
-  parent, done = os.getppid(), threading.Event()
+  # The parent may have died while this process imported JAX: then it has another parent already.
+  parent, done = int(os.environ.get(STARTER, os.getppid())), threading.Event()
 
   def watch() -> None:
-    while not done.wait(ORPHAN):
-      if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGTERM)
+    while os.getppid() == parent:
+      if done.wait(ORPHAN):
         return
+    os.kill(os.getpid(), signal.SIGTERM)
 
   thread = threading.Thread(target=watch, daemon=True)
   thread.start()

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from noisyjax.runs.engines import task
 from noisyjax.runs.engines.pool import Lost, shell
 from noisyjax.system.errors import UserError
 
@@ -67,7 +68,7 @@ class Processes:
             raise Lost
           process = subprocess.Popen(
             slot.command(command),
-            env=os.environ | slot.environment,
+            env=os.environ | slot.environment | {task.STARTER: str(os.getpid())},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+STARTER = 'NOISYJAX_STARTER'  # environment variable: the process that started the command, which ends with it
 DEVICES = ('CUDA_VISIBLE_DEVICES', 'ROCR_VISIBLE_DEVICES')  # in which a scheduler lists the devices of a job
 
 
@@ -23,7 +24,12 @@ def execute(command: Sequence[str], log: str, cwd: str) -> int:
   """
   with Path(log).open('ab') as out:
     process = subprocess.Popen(
-      command, cwd=cwd, env=environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
+      command,
+      cwd=cwd,
+      env=environment() | {STARTER: str(os.getpid())},
+      stdin=subprocess.DEVNULL,
+      stdout=out,
+      stderr=subprocess.STDOUT,
     )
   if threading.current_thread() is threading.main_thread():  # a block that is cancelled: the command saves its state
     signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))

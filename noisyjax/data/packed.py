@@ -141,7 +141,8 @@ def facts(folder: Path) -> dict[str, Any]:
   there = (folder / PIXELS).stat().st_size if (folder / PIXELS).exists() else 0
   if there != found['bytes']:
     raise UserError(
-      f'{folder / PIXELS}: has {there:,} bytes; expected {found["bytes"]:,}. Copy the pack again, or pack anew.'
+      f'{folder / PIXELS}: has {there:,} bytes; expected {found["bytes"]:,}. Copy the pack again, or pack the data '
+      'again.'
     )
   return found
 

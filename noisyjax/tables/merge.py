@@ -33,7 +33,7 @@ def merged(base: Rows, ours: Rows, theirs: Rows, prefer: str = '') -> tuple[Edit
   if len(both) and not prefer:
     raise UserError(
       f'{len(both)} rows were changed on both branches, differently: {listed(whole.name[both].tolist())}. Decide them '
-      'anew on one branch, or say who is right: --prefer=ours or --prefer=theirs.'
+      'again on one branch, or choose a side: --prefer=ours or --prefer=theirs.'
     )
   if prefer == 'ours':
     news[both] = False

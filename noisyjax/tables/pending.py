@@ -39,7 +39,7 @@ class Pending:
   def __init__(self, start: int, last: str) -> None:
     self.end, self.last = start, last
     self.entries: list[dict[str, Any]] = []
-    self._by_row: dict[str, list[tuple[str, Decision]]] | None = {}  # None: to be made anew
+    self._by_row: dict[str, list[tuple[str, Decision]]] | None = {}  # None: to be made again
 
   def follow(self, path: Path, branch: str) -> None:
     """Reads entries that were appended; raises UserError if the journal was changed."""
@@ -126,8 +126,8 @@ class Pending:
         evidence.append(_whole(last.evidence))
     if contested:
       raise UserError(
-        f'{len(contested)} rows are decided differently by two authors: {listed(contested)}. Decide them anew, undo, '
-        'or say who is right: --prefer=AUTHOR.'
+        f'{len(contested)} rows are decided differently by two authors: {listed(contested)}. Decide them again, '
+        'undo, or choose an author: --prefer=AUTHOR.'
       )
     return edits_.made(ids, states, actions, by, reasons, evidence)
 

@@ -11,7 +11,7 @@ async function ask(path, options) {
   } catch {
     throw new Lost('The server does not answer.');
   }
-  if (answer.status === 403) throw new Lost('The server was started anew: open the address that it prints.');
+  if (answer.status === 403) throw new Lost('The server was restarted: open the address that it prints.');
   return answer;
 }
 

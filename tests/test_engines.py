@@ -112,6 +112,14 @@ def test_one_run_that_fails_or_kills_its_process_ends_no_other(tmp_path):
     concluded('sweep', 'points', own, results, lambda done: 'table')
 
 
+def test_a_run_whose_failure_could_not_be_recorded_ends_no_other(tmp_path):
+  own = jobs(tmp_path, {'optim.lr': 0.1}, {'optim.lr': 0.2})
+  where = Scripted({'seed=0,lr=0.1': ['diverged']}, 1)
+  where.close = lambda: standing.forget_failure(own[0].workdir)  # as on a full disk
+  first, second = launch.launch(own, engine=FanOut(where))
+  assert isinstance(first, UserError) and second == {'run': 'seed=0,lr=0.2'}
+
+
 def test_a_process_that_was_taken_away_costs_its_run_nothing(tmp_path):
   own = jobs(tmp_path, {'optim.lr': 0.1})
   where = Scripted({'seed=0,lr=0.1': [Lost(), -15, 143, Lost(), Lost(), Lost(), 'done']})

@@ -15,7 +15,7 @@ from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
 
 ORPHAN = 2.0  # seconds between two looks at whether the parent is alive
-RELEASE = 120.0  # seconds for which an earlier process may hold a run while it saves its state
+RELEASE = 600.0  # seconds for which an earlier process may hold a run: it stops after a step, which may be compiling
 
 
 def work(folders: Sequence[Path]) -> None:

@@ -95,7 +95,8 @@ def join(coordinator: str = '', count: int = 0, index: int = -1, silence: float 
     reason = ' '.join(str(error).split())[:200]
     raise UserError(
       f'Cannot join the other processes of this run: {reason} Expected a job of srun, mpirun, an indexed Job of '
-      'Kubernetes or a TPU slice, or --coordinator=HOST:PORT --processes=N --process=I in each process.'
+      'Kubernetes or a TPU slice; --coordinator=HOST:PORT --processes=N --process=I in each process; or --processes=1 '
+      'for a run of this process alone.'
     ) from error
   from jax._src import distributed  # the client of the coordination service has no public name
 

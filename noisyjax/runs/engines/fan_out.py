@@ -201,5 +201,9 @@ def _finished(jobs: Sequence[Job], load: run.Load) -> dict[Path, Outcome]:
 
 def _outcome(folder: Path) -> Outcome:
   """Returns the result of a settled run, or the error with which it failed."""
-  failure = standing.failure(folder)
-  return failure.error() if failure else formats.read_json(formats.RUN, folder / 'result.json')
+  if failure := standing.failure(folder):
+    return failure.error()
+  try:
+    return formats.read_json(formats.RUN, folder / 'result.json')
+  except UserError as error:  # on a full disk, a failure cannot be recorded
+    return error

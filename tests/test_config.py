@@ -118,7 +118,7 @@ def test_a_field_that_does_not_exist_is_refused_with_its_neighbours():
   for field, near, beside in (
     ('optim.lrr', 'optim.lr', 'Fields of optim: b1, b2, clip'),
     ('optm.lr', 'optim.lr', 'Fields: augment, balance, batch_size'),
-    ('strategy.co_teaching.forgot', 'strategy.co_teaching.forget', 'co_teaching: forget, official, ramp'),
+    ('strategy.co_teaching.forgot', 'strategy.co_teaching.forget', 'Fields of strategy.co_teaching: forget, official'),
     ('epoch', 'epochs', 'Fields: augment'),
   ):
     with pytest.raises(UserError) as error:

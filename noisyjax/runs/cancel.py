@@ -19,7 +19,7 @@ from noisyjax.system.log import log
 JOBS = 'jobs.json'  # in W/engine: jobs of a scheduler that the driver has asked for; removed when it ends in order
 PATIENCE = 120.0  # seconds to wait until a process has saved its state
 # Scheduler → the command that ends a job.
-COMMANDS = {'slurm': ('scancel',), 'kubernetes': ('kubectl', 'delete', 'pod', '--wait=false')}
+COMMANDS = {'slurm': ('scancel',), 'kubernetes': ('kubectl', 'delete', 'pod', '--ignore-not-found', '--wait=false')}
 
 
 def cancel(folder: Path) -> str:

@@ -1,7 +1,7 @@
 """A pool of workers on a cluster, through Parsl: any `parsl.Config` with one HighThroughputExecutor.
 
-Parsl asks a scheduler for blocks (jobs of one or more nodes), starts workers in them, and hands them commands. What it
-leaves to its user is done here:
+Parsl asks a scheduler for blocks (jobs of one or more nodes), starts workers in them, and hands them commands. What
+Parsl leaves to its user is done here:
 
 * its programs are found without an activated environment;
 * a worker or block that was taken away costs no run anything (`FanOut` starts the command again), while three blocks

@@ -53,6 +53,7 @@ def config_of(jpeg: bool, seed: int):
 def test_rows() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Returns images uint8 [n, H, W, C], their JPEG copies, and true labels [n]."""
   images, labels = prepare.prepare(config_of(False, 0))[1].test
+  images = np.asarray(images)
   quality = np.random.default_rng(0).integers(WORST, BEST + 1, len(images))
   return images, np.stack([stored(image, int(q)) for image, q in zip(images, quality)]), labels
 

@@ -5,7 +5,7 @@
 A fast network and 9,000 rows: one-cycle SGD, label smoothing, crop, flip, cutout and averaged weights. The epoch is
 selected on 1,000 verified validation rows. `best_cpu.py` also uses the 35,000 noisy rows and takes more time.
 Convolutions multiply in bfloat16, for cores with AMX or avx512_bf16; `--config.model.conv=auto` uses float32
-(83.2 ± 0.1 %, n = 2, measured with an earlier, slower implementation of the convolutions).
+(83.9 ± 0.1 %, n = 2, four minutes).
 """
 
 from configs.weak_supervision import common

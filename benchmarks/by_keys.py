@@ -19,6 +19,8 @@ from pathlib import Path
 from absl import app, flags
 from playwright.sync_api import Page, expect, sync_playwright
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from noisyjax.tables import store
 
 LOOP = flags.DEFINE_string('loop', None, 'Folder of the loop.', required=True)

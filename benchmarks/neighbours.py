@@ -2,8 +2,11 @@
 
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from noisyjax.analysis import neighbours
 

@@ -24,6 +24,8 @@ from absl import app, flags
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from noisyjax.system import storage
 from noisyjax.tables import rows, store
 

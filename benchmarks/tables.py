@@ -7,12 +7,15 @@ import hashlib
 import os
 import resource
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 from absl import app, flags
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from noisyjax.tables import compare, rows, store, verify
 from noisyjax.tables.decisions import Decision

@@ -6,11 +6,14 @@ gives runs/test/test_images/test00001.png … test05000.png (rows 45,000-49,999)
 labels, one a row).
 """
 
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 from absl import app, flags
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from noisyjax.data import home
 

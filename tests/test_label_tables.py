@@ -210,6 +210,46 @@ def test_a_merge_compares_with_the_last_version_that_both_sides_come_from(tmp_pa
   assert merged.rows.status[[1, 2, 5, 7]].tolist() == [rows.LABELED, rows.HELD, rows.DROPPED, rows.DROPPED]
 
 
+@pytest.fixture
+def merged(tmp_path):
+  """A table whose branch bob was merged into main and no longer has a name; its second parent, of a rule."""
+  table = made(tmp_path)
+  store.make_branch(tmp_path, 'bob', table.version.name)
+  bobs = store.Table(tmp_path, 'bob')
+  bobs.decide(RULE, [says(bobs, 5, 'drop')])
+  bobs.commit('a rule', RULE)
+  table.decide(ANNA, [says(table, 1, 'drop')])
+  table.commit('mine', ANNA)
+  table.merge('bob', 'both', ANNA)
+  (tmp_path / 'branches' / 'bob.json').unlink()
+  return tmp_path, bobs.version.name
+
+
+def test_versions_that_were_merged_are_verified_too_and_each_once(merged):
+  folder, second = merged
+  lines = [line for line in verify.verify(folder) if line.startswith('version')]
+  assert len(lines) == len(set(lines)) == 4 and any(second[:12] in line for line in lines)
+  rewrite(folder / 'versions' / second / 'rows.parquet', 'weight', lambda values: [0.5, *values[1:]])
+  with pytest.raises(UserError, match=f'{second[:12]}.*rows.parquet: was changed: its rows are not those'):
+    list(verify.verify(folder))
+
+
+def test_a_merged_version_whose_edits_were_changed_is_named(merged):
+  folder, second = merged
+  rewrite(folder / 'versions' / second / 'edits.parquet', 'reason', lambda values: ['other', *values[1:]])
+  with pytest.raises(UserError, match=f'the edits of version {second[:12]} do not make it of its parent'):
+    list(verify.verify(folder))
+
+
+def test_a_version_that_was_merged_is_never_written_again(merged):
+  folder, second = merged
+  store.make_branch(folder, 'again', store.facts(folder)['first'])
+  again, path = store.Table(folder, 'again'), folder / 'versions' / second / 'manifest.json'
+  before = path.read_text()
+  again.decide(ANNA, [says(again, 5, 'drop')])
+  assert again.commit('the same rows', ANNA).name == second and path.read_text() == before
+
+
 def test_branches_part_and_a_revert_is_a_version_of_its_own(tmp_path):
   table = made(tmp_path)
   first = table.version

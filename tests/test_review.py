@@ -502,11 +502,17 @@ def test_curated_rows_show_nothing_to_lean_on_and_validate_from_the_next_version
   assert now.split[ours[2:]].tolist() == [TRAIN, TRAIN] and now.label[known].tolist() == rows.label[known].tolist()
 
 
-def test_after_a_rule_changed_labels_nothing_is_curated(photos):
-  table = store.Table(photos / 't')
+@pytest.mark.parametrize('branch', ['main', 'other'])
+def test_after_a_rule_changed_labels_nothing_is_curated(photos, branch):
+  main = store.Table(photos / 't')
+  if branch != 'main':
+    store.make_branch(photos / 't', branch, main.version.name)
+  table = store.Table(photos / 't', branch)
   id = str(table.rows.id[np.flatnonzero(table.rows.split == TRAIN)[0]])
   table.decide('rule:doubt', [Decision(id, 'drop')], rule='doubt')
   table.commit('by a rule', ANNA)
+  if branch != 'main':
+    main.merge(branch, 'what the rule did', ANNA)
   with pytest.raises(UserError, match='rules changed labels'):
     curate.places(store.Table(photos / 't'), 4)
 

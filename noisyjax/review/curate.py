@@ -26,7 +26,7 @@ def places(table: store.Table, count: int) -> np.ndarray:
 
 
 def _check(folder: Path, name: str) -> None:
-  for version in store.ancestors(folder, name):
+  for version in reversed(store.lineage(folder, [name])):
     manifest = versions.read_manifest(folder, version)
     if manifest.get('rules') or 'round' in manifest:
       raise UserError(

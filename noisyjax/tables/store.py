@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -230,10 +230,8 @@ class Table:
     before = edits_.grown(self.rows, added) if added else self.rows
     rows = edits_.apply(before, edits, len(self.classes))
     name = versions.name_of(rows, self.classes, [self.version.name, *([other] if other else [])])
-    if name in versions.names(self.folder):
-      reached = {name for branch in branches(self.folder).values() for name in ancestors(self.folder, branch)}
-      if name in reached:
-        return versions.read(self.folder, name)
+    if name in versions.names(self.folder) and name in lineage(self.folder, branches(self.folder).values()):
+      return versions.read(self.folder, name)
     facts = {**facts, 'rules': rules}
     return versions.write(self.folder, rows, edits, self.version, self.classes, facts, added, other)
 
@@ -346,26 +344,37 @@ def resolve(folder: Path, ref: str) -> str:
 
 
 def ancestors(folder: Path, version: str) -> Iterator[str]:
-  """Yields a version, its parent, and so on; raises UserError if one is missing."""
+  """Yields a version, its first parent, that one's, and so on; raises UserError if one is missing."""
   while version:
     yield version
     version = next(iter(versions.read_manifest(folder, version)['parents']), '')
 
 
-def _history(folder: Path, version: str) -> Iterator[str]:
-  """Yields a version and all that it comes from, nearest first; raises UserError if one is missing."""
-  waiting, seen = [version], {version}
-  while waiting:
-    yield (name := waiting.pop(0))
-    parents = [parent for parent in versions.read_manifest(folder, name)['parents'] if parent not in seen]
-    waiting += parents
-    seen.update(parents)
+def lineage(folder: Path, heads: Iterable[str]) -> list[str]:
+  """Returns some versions and all that they come from, merged ones too: each once, parents before their children.
+
+  Raises:
+    UserError: a version is missing, or is named as its own ancestor.
+  """
+  done: dict[str, None] = {}  # a set that keeps the order
+  for head in heads:
+    path = dict.fromkeys([head] if head not in done else [])  # the versions from the head to the one looked at
+    while path:
+      name = next(reversed(path))
+      parent = next((name for name in versions.read_manifest(folder, name)['parents'] if name not in done), None)
+      if parent is None:
+        done[name] = path.pop(name)
+      elif parent in path:
+        raise UserError(f'{folder}: version {parent[:SHORT]} comes from itself; a manifest was changed.')
+      else:
+        path[parent] = None
+  return list(done)
 
 
 def _common(folder: Path, one: str, two: str) -> str | None:
   """Returns the version that two versions come from and from which no other such version comes; None: there is none."""
-  known = set(_history(folder, two))
-  common = [name for name in _history(folder, one) if name in known]
+  known = set(lineage(folder, [two]))
+  common = [name for name in reversed(lineage(folder, [one])) if name in known]
   earlier = {parent for name in common for parent in versions.read_manifest(folder, name)['parents']}
   return next((name for name in common if name not in earlier), None)
 

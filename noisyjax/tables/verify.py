@@ -26,22 +26,17 @@ def verify(folder: Path) -> Iterator[str]:
     ref = store.read_branch(folder, branch)
     if ends.get(ref['journal']) != ref['last']:
       raise UserError(f'{folder}: the journal is not the one that branch {branch} has taken in; lines were replaced.')
-  checked: dict[str, Version] = {}
-  for branch, head in branches.items():
-    chain = list(store.ancestors(folder, head))[::-1]
-    if chain[0] != facts['first']:
-      raise UserError(f'{folder}: branch {branch} begins at {chain[0][:SHORT]}; expected {facts["first"][:SHORT]}.')
-    old = None
-    for name in chain:
-      if name not in checked:
-        checked = {**_kept(checked), name: version(folder, name, old)}
-        yield f'version {name[:SHORT]}: {checked[name].manifest["message"]!r} holds'
-      old = checked[name] or versions.read(folder, name)
-
-
-def _kept(checked: dict) -> dict:
-  """Frees the rows of checked versions, so that only a parent and its child are in memory."""
-  return dict.fromkeys(checked)
+  old: Version | None = None
+  for name in store.lineage(folder, branches.values()):
+    parents = versions.read_manifest(folder, name)['parents']
+    if not parents and name != facts['first']:
+      raise UserError(
+        f'{folder}: version {name[:SHORT]} has no parent; expected one that comes from {facts["first"][:SHORT]}.'
+      )
+    if parents and (old is None or old.name != parents[0]):
+      old = versions.read(folder, parents[0])
+    old = version(folder, name, old if parents else None)
+    yield f'version {name[:SHORT]}: {old.manifest["message"]!r} holds'
 
 
 def version(folder: Path, name: str, old: Version | None) -> Version:

@@ -55,6 +55,15 @@ def test_a_run_tells_of_its_epochs(tmp_path, caplog, monkeypatch):
     assert re.fullmatch(form.format(epoch, phase, left), line), line
 
 
+def test_an_epoch_of_a_later_phase_counts_by_its_rows(tmp_path, monkeypatch):
+  units = []
+  monkeypatch.setattr(progress.Clock, 'left', lambda _, n: units.append(n) or '')
+  config = runs.recipe(runs.npz(tmp_path / 'data.npz'), phases=(('naive', 2, {}), ('gce', 3, {'steps_per_epoch': 20})))
+  config.batch_size, config.steps_per_epoch = 8, 5
+  runs.fit(config, tmp_path / 'w', monkeypatch)
+  assert units == [1 + 3 * 4, 3 * 4, 2, 1, 0]  # 20 steps take as long as 4 epochs of 5 steps
+
+
 def test_find_tells_of_its_folds(caplog, monkeypatch):
   monkeypatch.setattr(progress, 'EVERY', 0.0)
   monkeypatch.setattr('sys.stderr.isatty', lambda: False, raising=False)

@@ -204,7 +204,9 @@ class Recorder:
       left: number of remaining epochs of its phase.
     """
     self._clock.tick()
-    left += sum(phase.epochs for phase in self._phases[record['phase'] + 1 :])
+    this, *later = self._phases[record['phase'] :]
+    units = left + sum(phase.epochs * _rows(phase) for phase in later) / _rows(this)  # epochs of this phase
+    left += sum(phase.epochs for phase in later)
     loss, accuracy = record.get('loss', record.get('objective')), record.get('val_accuracy')
     self._lines.say(
       f'epoch {record["epoch"]}/{record["epoch"] + left}'
@@ -212,7 +214,7 @@ class Recorder:
       '' if loss is None else f'loss {loss:.3f}',
       '' if accuracy is None else f'val {100 * accuracy:.1f} % ({self._config.data.val_labels})',
       f'{record["images_per_second"]:.0f} images/s',
-      self._clock.left(left),
+      self._clock.left(units),
     )
 
   def _check(self, state: TrainState) -> None:
@@ -254,3 +256,9 @@ class Recorder:
     )
     if signal:
       raise interrupt.stopped(f'{self._folder}', f'at step {self._step}; the same command goes on.', signal)
+
+
+def _rows(phase: Phase) -> int:
+  """Returns about how many rows an epoch of a phase draws from its first stream."""
+  batch = phase.spec.batch_size
+  return phase.steps * batch if phase.steps > 0 else max(int(phase.rows.sum()), -phase.steps * batch, 1)

@@ -432,6 +432,30 @@ def test_going_back_makes_a_new_version_and_evidence_of_an_older_one_is_called_s
   assert newest['message'] == f'back to {first[:12]}' and newest['author'] == ANNA
 
 
+def test_the_versions_of_all_branches_are_listed_each_before_those_it_comes_from(photos):
+  folder = photos / 't'
+  store.make_branch(folder, 'other', 'main')
+  made = [store.Table(folder).version.name]
+  for branch, row in (('main', 0), ('other', 1), ('other', 2)):
+    table = store.Table(folder, branch)
+    table.decide(ANNA, [Decision(str(table.rows.id[np.flatnonzero(table.rows.split == TRAIN)[row]]), 'drop')])
+    made.append(table.commit('m', ANNA).name)
+  made.append(store.Table(folder).merge('other', 'both', ANNA).name)
+  found = Page(photos).client.get('/api/versions').json()
+  at = {each['version']: k for k, each in enumerate(found)}
+  assert set(at) == set(made) and all(at[each['version']] < at[p] for each in found for p in each['parents'])
+  assert found[0]['version'] == made[-1] and found[0]['parents'] == [made[1], made[3]]
+  assert {each['version']: each['branches'] for each in found if each['branches']} == {
+    made[4]: ['main'],
+    made[3]: ['other'],
+  }
+
+
+def test_the_page_stays_small():
+  static = Path(app.__file__).parent / 'static'
+  assert sum(path.stat().st_size for path in static.iterdir()) < 150_000
+
+
 def test_accuracy_stands_beside_the_version_that_was_trained_on(photos):
   name = store.Table(photos / 't').version.name
   validation = {'labels': 'given', 'rows': 100, 'last': 0.5, 'best': 0.8}

@@ -24,6 +24,7 @@ from noisyjax.rules import rule
 from noisyjax.rules.evidence import Evidence
 from noisyjax.system import formats, storage
 from noisyjax.tables import rows, store
+from noisyjax.tables.decisions import Decision
 from noisyjax.tables.rows import VAL
 
 pytestmark = pytest.mark.browser
@@ -565,6 +566,89 @@ def test_versions_go_back_and_a_view_becomes_one_file(review, saved, tmp_path):
   assert file.locator('.cell img').count() > 50 and file.locator('.matrix').count() == 1
   assert file.evaluate('() => [...document.images].every(i => i.naturalWidth > 0)')
   review.requests[:] = [url for url in review.requests if not url.startswith(('file:', 'data:'))]
+
+
+# Random graphs whose lanes are followed from each version down to its parents; returns those that lead elsewhere.
+LOST = """async () => {
+  const { lanes } = await import('/static/graph.js');
+  let seed = 1;
+  const random = (n) => (seed = (seed * 48271) % 2147483647) % n;
+  const lost = [];
+  for (let trial = 0; trial < 300; trial++) {
+    const count = 1 + random(20);
+    const parent = (k) => `v${k + 1 + random(Math.min(5, count - k - 1))}`;
+    const list = [...Array(count).keys()].map((k) => {
+      const parents = k === count - 1 ? [] : [...new Set(random(3) ? [parent(k)] : [parent(k), parent(k)])];
+      return { version: `v${k}`, parents };
+    });
+    const laid = lanes(list, `v${random(count)}`);
+    list.forEach(({ parents }, k) => parents.forEach((wanted, p) => {
+      let at = k + 1;
+      while (at < count && laid[at].past.includes(laid[k].below[p])) at++;
+      if (list[at]?.version !== wanted || !laid[at].above.includes(laid[k].below[p])) lost.push([trial, k, wanted]);
+    }));
+    laid.forEach((row, k) => {
+      const below = [...row.past, ...row.below];
+      const next = k + 1 < count ? [...laid[k + 1].past, ...laid[k + 1].above] : [];
+      if (String([...new Set(below)].sort()) !== String(next.sort())) lost.push([trial, k, 'ends in nothing']);
+    });
+  }
+  return lost;
+}"""
+
+
+def test_versions_are_a_graph_of_branches_and_merges(review):
+  from playwright.sync_api import expect
+
+  folder, names = review.folder / 'table', {}
+
+  def commit(name, branch, place, message):
+    table = store.Table(folder, branch)
+    table.decide('person:bob', [Decision(str(table.rows.id[place]), 'label', '7')])
+    names[name] = table.commit(message, 'person:bob').name[:12]
+
+  names['first'] = store.Table(folder).version.name[:12]
+  for branch in ('second-look', 'sevens'):
+    store.make_branch(folder, branch, 'main')
+  commit('main', 'main', 3, 'the first page')
+  commit('look', 'second-look', 5, 'a second look')
+  commit('more', 'second-look', 6, 'a second look, page two')
+  names['merge'] = store.Table(folder).merge('second-look', 'both looks', 'person:anna').name[:12]
+  commit('sevens', 'sevens', 7, 'all doubtful ones are sevens')
+  page = review.open()
+  assert page.evaluate(LOST) == []
+  page.locator('#banner', has_text=f'run was trained on version {names["first"]}; 3 rows changed since').wait_for()
+  page.keyboard.press('Control+Enter')
+  page.locator('.versions li').nth(5).wait_for()
+  shown = page.locator('.versions li .node').all_inner_texts()
+  assert sorted(shown) == sorted(names.values()) and shown[-1] == names['first']
+  lane = dict(zip(shown, page.locator('.lanes circle').evaluate_all('all => all.map((c) => c.getAttribute("cx"))')))
+  assert lane[names['merge']] == lane[names['main']] == lane[names['first']] and len(set(lane.values())) == 3
+  assert lane[names['look']] == lane[names['more']] != lane[names['first']]
+  merge = page.get_by_role('button', name=f'Version {names["merge"]}, branch main, now, both looks, merge of')
+  expect(merge).to_have_accessible_name(
+    f'Version {names["merge"]}, branch main, now, both looks, merge of {names["main"]} and {names["more"]}'
+  )
+  merge.focus()
+  page.keyboard.press('End')
+  expect(page.locator('.node').last).to_be_focused()
+  page.keyboard.press('ArrowUp')
+  expect(page.locator('.node').nth(4)).to_be_focused()
+  page.get_by_role('button', name=f'Go to {names["more"]}, from which {names["merge"]} comes').press('Enter')
+  more = page.get_by_role('button', name=f'Version {names["more"]}, ')
+  expect(more).to_be_focused()
+  page.keyboard.press('Enter')
+  expect(page.locator('.versions li:not(.aside) .node')).to_have_text([names['more'], names['look'], names['first']])
+  page.keyboard.press('Enter')
+  shot(page, 'graph')
+  page.get_by_role('button', name=f'Changes to {names["main"]}').click()
+  page.locator('.difference h3', has_text='2 rows').wait_for()
+  other = page.locator('.versions li', has=page.locator('.node', has_text=names['sevens']))
+  other.get_by_role('button', name='Go back to this').click()  # of another branch
+  page.get_by_role('button', name='Go back', exact=True).click()
+  page.locator('#saved', has_text='Back to').wait_for()
+  table = store.Table(folder)
+  assert (table.rows.label == store.opened(f'{folder}@sevens').rows.label).all()
 
 
 def test_rows_are_curated_blind_and_then_validate(others, digits, tmp_path, saved):

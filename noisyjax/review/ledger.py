@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from noisyjax.review import curate
+from noisyjax.review import curate, version_graph
 from noisyjax.review.undo_stack import stacks
 from noisyjax.system.errors import UserError
 from noisyjax.tables import compare, edits as edits_, history, store, versions
@@ -168,12 +168,8 @@ class Ledger:
       return {'counts': edits_.counts(rows, after, rows.places(edits.id), self._table.classes), 'refused': ''}
 
   def versions(self) -> list[dict[str, Any]]:
-    """Returns the versions of the branch, newest first: name, message, author, time, status and changes."""
-    with self._lock:
-      folder, name = self._table.folder, self._table.version.name
-    told = ('version', 'parents', 'message', 'author', 'time', 'status', 'changes')
-    manifests = (versions.read_manifest(folder, name) for name in store.ancestors(folder, name))
-    return [{key: manifest.get(key) for key in told} for manifest in manifests]
+    """Returns the versions of all branches, see `version_graph.listed`."""
+    return version_graph.listed(self._table.folder)
 
   def difference(self, old: str, new: str) -> dict[str, Any]:
     """Returns how two versions differ: the number of training rows, counts, and the first rows with their reasons."""

@@ -1,10 +1,12 @@
 """A tiny loop, whole: what it may know, what it keeps when it is killed, and how it ends."""
 
+import csv
 import dataclasses
 import shutil
 
 import numpy as np
 import pytest
+from test_table_commands import command
 
 import runs
 from noisyjax.config import recipe as recipes
@@ -12,7 +14,6 @@ from noisyjax.config.check import plan_of
 from noisyjax.loop import (
   annotator,
   compare,
-  decisions_file,
   dry_run as loop_dry_run,
   ground as ground_,
   round as round_,
@@ -287,8 +288,15 @@ def test_a_loop_ends_where_no_rule_proposes_or_rounds_do_not_help(npz, tmp_path)
   assert loop(again, tmp_path / 'worse').why == 'its decisions make the version of round 1 again'
 
 
+def proposed(path) -> set[tuple[str, str]]:
+  """Returns id and label of each proposal of a file for a person, or of what was written beside it."""
+  if path.suffix == '.json':
+    return {(id, said.split()[1]) for id, _, said in formats.read_json(formats.LABEL_TABLE, path)['proposed']}
+  return {(row['id'], row['label']) for row in csv.DictReader(path.open())}
+
+
 def test_a_person_decides_and_the_same_call_goes_on(npz, tmp_path):
-  c = config(npz, decide='person', rounds=1, controls=(), final=0)
+  c = config(npz, decide='person', controls=(), final=0)
   folder, table = tmp_path / 'w', tmp_path / 'w' / 'table'
   with pytest.raises(round_.Waits, match=r'proposals wait for a person, in .*table decide --table=.*--reject'):
     loop(c, folder)
@@ -304,14 +312,22 @@ def test_a_person_decides_and_the_same_call_goes_on(npz, tmp_path):
   with pytest.raises(round_.Waits):
     loop(c, folder)
   assert len(path.read_text().splitlines()) == 4, 'what a person struck out was written again'
-  opened = store.Table(table)
-  for author, decisions in decisions_file.read(str(path), opened, 'person:anna').by.items():
-    opened.decide(author, decisions)
-  ended = loop(c, folder)
+  command('table', 'decide', f'--table={table}', f'--from={path}', '--author=anna')
+  with pytest.raises(round_.Waits, match='round 2'):
+    loop(c, folder)
+  struck = proposed(folder / 'round=1' / 'proposals.json') - proposed(path)
+  later = proposed(folder / 'round=2' / 'proposals.csv')
+  entry = formats.read_json(formats.LOOP, folder / 'round=2' / 'rules.json')['rules'][0]
+  assert len(struck) == 17 and len(later) == 40 and not later & struck
+  assert 0 < entry['rejected'] <= 17, 'some of what a person struck out would be proposed again'
+  ended = loop(c, folder, reject=True)
+  assert len(ended.done) == 2 and ended.why == 'every proposal was rejected'
+  *_, last = journal.read(table / 'journal.jsonl')
+  assert len(last[0]['decisions']) == 40 and {d['action'] for d in last[0]['decisions']} == {'keep'}
   assert sum(c['rows'] for c in ended.done[1]['changes']) == 3
   edits = versions.read_edits(table, ended.done[1]['version'])
   assert set(edits.by) == {'person:anna'} and (edits.verified >= 0).all()
-  write_page(grounded(npz, folder, decide='person', rounds=1, controls=(), final=0), *ended)
+  write_page(grounded(npz, folder, decide='person', controls=(), final=0), *ended)
   assert '<td>3 of 20</td>' in (folder / 'report.html').read_text()  # not the 20 that the rule proposed
 
 

@@ -11,7 +11,8 @@ from test_table_commands import command
 from noisyjax.rules import evidence as evidence_
 from noisyjax.rules.evidence import Evidence
 from noisyjax.system.errors import UserError
-from noisyjax.tables import store
+from noisyjax.tables import rejections, store
+from noisyjax.tables.decisions import Decision
 from small_tables import CLASSES, made
 
 
@@ -33,7 +34,16 @@ def propose(table, *arguments, rule='promote:threshold=0.7'):
   return list(csv.DictReader((where / 'w' / 'proposals.csv').open()))
 
 
-def test_a_struck_out_row_is_not_journaled_and_the_manifest_has_the_rule(table, capsys):
+def renewed(table, winner: int) -> None:
+  """Writes evidence that all rows of the newest version are of one class."""
+  table = store.Table(table.folder)
+  probs = np.full((40, 3), 0.05, np.float32)
+  probs[:, winner] = 0.9
+  found = Evidence(table.version.name, probs, np.ones(40, np.float32), {}, told={'runs': ['b']})
+  evidence_.write(table.folder.parent / 'evidence.parquet', found, table.rows)
+
+
+def test_a_struck_out_row_is_rejected_and_the_manifest_has_the_rule(table, capsys):
   found = propose(table, '--frozen=given')
   assert [row['file'] for row in found] == [f'{i}.png' for i in (0, 4, 8, 12, 16, 20, 24, 28)]
   assert {(row['action'], row['label'], row['author']) for row in found} == {('label', 'dog', 'rule:promote')}
@@ -41,7 +51,8 @@ def test_a_struck_out_row_is_not_journaled_and_the_manifest_has_the_rule(table, 
   assert 'promote - > dog: 8' in text and 'precision 0.333 [0.172, 0.546], 7 of 21 frozen rows' in text
   file = table.folder.parent / 'w' / 'proposals.csv'
   file.write_text('\n'.join(file.read_text().splitlines()[:-1]))
-  command('table', 'decide', f'--table={table.folder}', f'--from={file}')
+  command('table', 'decide', f'--table={table.folder}', f'--from={file}', '--author=anna')
+  assert 'person:anna: proposals of rule:promote rejected: 1' in capsys.readouterr().out
   command('table', 'commit', f'--table={table.folder}', '--message=m', '--author=anna')
   after = store.Table(table.folder)
   (entry,) = after.version.manifest['rules']
@@ -51,6 +62,39 @@ def test_a_struck_out_row_is_not_journaled_and_the_manifest_has_the_rule(table, 
   assert after.rows.by[24] == 'rule:promote' and after.rows.reason[24] == 'the networks are sure'
   with pytest.raises(UserError, match=r'is about the version .*; expected one about'):
     propose(table)
+
+
+def test_what_a_person_rejected_is_proposed_again_only_with_another_label(table, capsys):
+  propose(table)
+  file = table.folder.parent / 'w' / 'proposals.csv'
+  header, kept, _, later, *rest = file.read_text().splitlines()
+  kept = kept.replace(',label,dog,', ',keep,dog,')
+  later = later.replace(',label,dog,', ',,dog,')
+  file.write_text('\n'.join([header, kept, later, *rest]) + '\n')
+  command('table', 'decide', f'--table={table.folder}', f'--from={file}', '--author=anna')
+  names = lambda *arguments, **more: {row['file'] for row in propose(table, *arguments, **more)}
+  again = names()
+  assert {'0.png', '4.png'} & again == set() and '8.png' in again
+  assert 'rejected them before: 2' in capsys.readouterr().out
+  command('table', 'commit', f'--table={table.folder}', '--message=m', '--author=anna')
+  renewed(table, CLASSES.index('dog'))
+  assert {'0.png', '4.png'} & names() == set()
+  renewed(table, CLASSES.index('eel'))
+  assert {'0.png', '4.png'} <= names()
+
+
+def test_of_a_row_that_changed_only_a_rejected_label_stays_rejected(table):
+  row, other = (str(table.rows.id[place]) for place in (1, 2))
+  said = {'rule': 'rule:doubt', 'said': ['unlabel', 'label dog']}
+  table.decide('person:anna', [Decision(row, 'keep'), Decision(other, 'keep')], proposal=said)
+  assert rejections.read(table.folder) == {row: {'unlabel'}, other: {'label dog'}}
+  table.decide('person:anna', [Decision(row, 'keep')])
+  assert rejections.holds(rejections.read(table.folder), row, 'label', 'eel'), 'it is to stay as it is'
+  table.decide('rule:other', [Decision(row, 'label', 'eel'), Decision(other, 'label', 'eel')])
+  assert rejections.read(table.folder) == {other: {'label dog'}}
+  table.undo('rule:other')
+  table.undo('person:anna')
+  assert rejections.read(table.folder) == {row: {'unlabel'}, other: {'label dog'}}
 
 
 def test_every_proposal_may_be_rejected(table):

@@ -11,8 +11,9 @@ from noisyjax.rules import apply
 from noisyjax.rules.evidence import Evidence
 from noisyjax.rules.rule import ASK, Base
 from noisyjax.system.errors import UserError
-from noisyjax.tables import store
+from noisyjax.tables import rejections, store
 from noisyjax.tables.decisions import Decision
+from noisyjax.tables.rejections import Rejected
 from noisyjax.tables.versions import Version
 
 AUTHOR = 'rule:loop'  # who commits
@@ -50,12 +51,14 @@ class Asked(NamedTuple):
     return out
 
 
-def asked(rules: Sequence[Base], evidence: Evidence, version: Version, truth: np.ndarray) -> Asked:
-  """Runs the rules of a round on the rows of a version; `truth` are the frozen labels, see `apply.dry_run`."""
+def asked(
+  rules: Sequence[Base], evidence: Evidence, version: Version, truth: np.ndarray, rejected: Rejected | None = None
+) -> Asked:
+  """Runs the rules of a round on the rows of a version; see `apply.dry_run` for `truth` and `rejected`."""
   taken = np.zeros(len(version.rows), bool)
   outcomes, heard = [], []
   for rule in rules:
-    outcome = apply.dry_run(rule, evidence, version.rows, version.classes, truth)
+    outcome = apply.dry_run(rule, evidence, version.rows, version.classes, truth, rejected)
     mine = ~taken[outcome.proposed.place]
     taken[outcome.proposed.place] = True
     outcomes.append(outcome)
@@ -73,6 +76,18 @@ def by_rules(table: store.Table, found: Asked, number: int) -> None:
       table.decide(found.outcomes[i].author, decisions, '', **facts)
 
 
+def by_nobody(table: store.Table, found: Asked, number: int) -> None:
+  """Journals that none of the proposals is taken, unless the round has journaled it before."""
+  done = _journaled(table, number)
+  for i, outcome in enumerate(found.outcomes):
+    decisions = found.decisions(i)
+    if decisions and f'rejected {i}' not in done:
+      kept = [Decision(decision.id, 'keep', reason='rejected with --reject') for decision in decisions]
+      said = [rejections.said(decision.action, decision.label) for decision in decisions]
+      proposal = {'rule': outcome.author, 'said': said}
+      table.decide(AUTHOR, kept, proposal=proposal, round=number, number=f'rejected {i}')
+
+
 def by_annotator(table: store.Table, answers: Sequence[Decision], number: int) -> None:
   """Journals the answers of the simulated person, unless the round has journaled them before."""
   if answers and 'answers' not in _journaled(table, number):
@@ -86,8 +101,8 @@ def _journaled(table: store.Table, number: int) -> set[Any]:
 
 
 def for_person(table: store.Table, found: Asked, folder: Path, root: str) -> int:
-  """Writes proposals.csv and proposals.png, for a person to fill in or to strike out; returns the number of rows."""
-  place, action, label, score, reason = [], [], [], [], []
+  """Writes proposals.csv, .json and .png, for a person to fill in or to strike out; returns the number of rows."""
+  place, action, label, score, reason, rule = [], [], [], [], [], []
   for outcome, mine in zip(found.outcomes, found.heard):
     kept = outcome.proposed.at(mine)
     order = np.argsort(-kept.score, kind='stable')
@@ -96,10 +111,12 @@ def for_person(table: store.Table, found: Asked, folder: Path, root: str) -> int
     label += [table.classes[k] if k >= 0 else '' for k in kept.label[order].tolist()]
     score += [f'{value:.6f}' for value in kept.score[order]]
     reason += [outcome.entry['rule']] * len(kept)
+    rule += [outcome.author] * len(kept)
   columns = {'action': action, 'label': label, 'reason': reason, 'evidence': score}
   names = table.rows.name[place].tolist()
   captions = list(zip(names, [f'{a or "?"} {k}' for a, k in zip(action, label)], score))
-  proposals.write(table, place, columns, captions, folder, 'proposals', root)
+  entries = {outcome.author: outcome.entry for outcome in found.outcomes}
+  proposals.write_proposed(table, place, columns, captions, folder, root, rule, entries)
   return len(place)
 
 

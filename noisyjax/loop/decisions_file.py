@@ -9,7 +9,7 @@ from noisyjax.data import match, table as cells
 from noisyjax.system import formats, reading, storage
 from noisyjax.system.errors import UserError, listed
 from noisyjax.tables import store
-from noisyjax.tables.decisions import Decision, check_author
+from noisyjax.tables.decisions import Decision, check_author, is_person
 from noisyjax.tables.rows import Rows
 
 COLUMNS = ('id', 'file', 'action', 'label', 'weight', 'author', 'reason', 'evidence')
@@ -21,11 +21,14 @@ class Read(NamedTuple):
 
   Attributes:
     by: author → decisions.
+    rejected: (author, rule) → rows that stay as they are, and what the rule proposed for each. Such a row has the
+      action `keep`, or was struck out of the file; the JSON file of the same name says what was proposed.
     open: how many rows are not decided: without an action, or to be curated without a label.
-    entries: author → what the rule says of its proposals, for the journal; from the JSON file of the same name.
+    entries: author → what the rule says of its proposals, for the journal; from the same JSON file.
   """
 
   by: dict[str, list[Decision]]
+  rejected: dict[tuple[str, str], tuple[list[Decision], list[str]]]
   open: int
   entries: dict[str, dict[str, Any]]
 
@@ -45,7 +48,7 @@ def read(path: str, table: store.Table, author: str) -> Read:
   Args:
     path: of the file.
     table: that the decisions are about.
-    author: of the rows that name none.
+    author: of the rows that name none, and of those that were struck out.
 
   Raises:
     UserError: naming the first row that is wrong: an unknown image, action, label or author, a decision that is not
@@ -60,13 +63,24 @@ def read(path: str, table: store.Table, author: str) -> Read:
       f'{file}: has the columns {listed(header)}; expected id or file, and action, label, author, reason.'
     )
   table.pending()
+  beside = _beside(file)
+  proposed = {id: (rule, said) for id, rule, said in beside.get('proposed', ())}
   by: dict[str, list[Decision]] = {}
+  rejected: dict[tuple[str, str], tuple[list[Decision], list[str]]] = {}
   seen: dict[str, str] = {}
   names, undecided = _Names(table.rows), 0
+
+  def reject(who: str, decision: Decision) -> None:
+    rule, said = proposed[decision.id]
+    kept, words = rejected.setdefault((who if is_person(who) else author, rule), ([], []))
+    kept.append(decision)
+    words.append(said)
+
   for values, place in body:
     row = {name: '' if value is None else str(value).strip() for name, value in zip(header, values)}
     if not row['action'] or (row['action'] == 'curate' and not row.get('label')):
       undecided += 1
+      proposed.pop(names.known(_image(row)), None)  # it is there: not struck out
       continue
     try:
       who, decision = _decision(row, names, author)
@@ -76,15 +90,25 @@ def read(path: str, table: store.Table, author: str) -> Read:
     except UserError as error:
       raise UserError(f'{file}: {place}: {str(error).rstrip(".")}. Nothing was applied.') from None
     seen[decision.id] = place
-    by.setdefault(who, []).append(decision)
-  return Read(by, undecided, _entries(file))
+    if decision.action == 'keep' and decision.id in proposed:
+      reject(who, decision)
+    else:
+      by.setdefault(who, []).append(decision)
+  for id in proposed:
+    if id not in seen and table.rows.places([id])[0] >= 0:
+      reject(author, Decision(id, 'keep', reason=f'struck out of {file.name}'))
+  return Read(by, rejected, undecided, beside.get('rules', {}))
 
 
-def _entries(file: Path) -> dict[str, dict[str, Any]]:
+def _beside(file: Path) -> dict[str, Any]:
+  """Returns the JSON file of the same name, which says what was proposed; {} if there is none."""
   beside = file.with_suffix('.json')
-  if file.suffix == '.json' or not beside.exists():
-    return {}
-  return formats.read_json(formats.LABEL_TABLE, beside).get('rules', {})
+  return {} if file.suffix == '.json' or not beside.exists() else formats.read_json(formats.LABEL_TABLE, beside)
+
+
+def _image(row: Mapping[str, str]) -> str:
+  """Returns the id or the name of the image that a row of the file is about."""
+  return row.get('id') or next((row[name] for name in _FILE if row.get(name)), '')
 
 
 def _decision(row: Mapping[str, str], names: '_Names', author: str) -> tuple[str, Decision]:
@@ -98,8 +122,7 @@ def _decision(row: Mapping[str, str], names: '_Names', author: str) -> tuple[str
       weight = math.nan
     if not math.isfinite(weight):
       raise UserError(f'weight: found {row["weight"]!r}; expected a number above 0')
-  image = row.get('id') or next((row[name] for name in _FILE if row.get(name)), '')
-  decided = Decision(names.id(image), row['action'].lower(), row.get('label', ''), weight)
+  decided = Decision(names.id(_image(row)), row['action'].lower(), row.get('label', ''), weight)
   return who, decided._replace(reason=row.get('reason', ''), evidence=row.get('evidence', ''))
 
 
@@ -110,6 +133,13 @@ class _Names:
     self._rows = rows
     self._places = {name: place for place, name in enumerate(rows.name.tolist())}
     self._near: match.Names | None = None
+
+  def known(self, image: str) -> str:
+    """Returns the id of an image; '' = it is not in the table, or not clearly."""
+    try:
+      return self.id(image)
+    except UserError:
+      return ''
 
   def id(self, image: str) -> str:
     place = int(self._rows.places([image])[0])

@@ -2,16 +2,17 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from noisyjax.data import split
 from noisyjax.loop import decisions_file, sheet
-from noisyjax.system import reading, storage
+from noisyjax.system import formats, reading, storage
 from noisyjax.system.errors import UserError, check_choice, listed
-from noisyjax.tables import store
+from noisyjax.tables import rejections, store
 from noisyjax.tables.compare import shown
 from noisyjax.tables.rows import LABELED, TRAIN, Rows
 
@@ -30,7 +31,8 @@ def of_issues(
 ) -> int:
   """Proposes what `find` flagged: proposals.csv, the most suspicious first, and proposals.png.
 
-  Rows that a person checked, that do not train or whose label changed since are not proposed.
+  Rows that a person checked, that do not train or whose label changed since are not proposed, nor is what a person
+  rejected.
 
   Args:
     table: that the proposals are about.
@@ -51,7 +53,7 @@ def of_issues(
   rows, classes = table.rows, table.classes
   place_of = {name: place for place, name in enumerate(rows.name.tolist())}
   places, labels, scores = [], [], []
-  unknown = []
+  unknown, rejected = [], rejections.read(table.folder)
   for row in _issues(issues):
     if row['file'] not in place_of:
       unknown.append(row['file'])
@@ -59,9 +61,11 @@ def of_issues(
     place, score = place_of[row['file']], float(row['score'] or 'nan')
     now = classes[rows.label[place]] if rows.label[place] >= 0 else ''
     free = rows.split[place] == TRAIN and rows.status[place] == LABELED and rows.verified[place] < 0
+    label = row['suggested'] if action == 'label' else ''
+    free = free and not rejections.holds(rejected, str(rows.id[place]), action, label)
     if row['flagged'] == '1' and free and row['given'] == now != row['suggested'] and score >= least:
       places.append(place)
-      labels.append(row['suggested'] if action == 'label' else '')
+      labels.append(label)
       scores.append(f'{score:.6f}')
   if unknown and len(unknown) == len(list(_issues(issues))):
     raise UserError(f'{issues}: none of its images is in this table, such as {listed(unknown[:1])}; expected its own.')
@@ -78,7 +82,7 @@ def of_issues(
     (rows.name[place], f'{shown(rows, place, classes)} > {label or "no label"}', score)
     for place, label, score in zip(places, labels, scores)
   ]
-  write(table, places, columns, captions, folder, 'proposals', root)
+  write_proposed(table, places, columns, captions, folder, root, columns['author'], {})
   return count
 
 
@@ -127,6 +131,37 @@ def drawn(rows: Rows, count: int, seed: int = 0, flag: str = '--n') -> list[int]
   copies = np.unique(digests, return_inverse=True)[1]
   places = split.draw(pool, count / len(pool), rows.label, copies, split.rng(seed, 'curate'))
   return split.rng(seed, 'order').permutation(places).tolist()
+
+
+def write_proposed(
+  table: store.Table,
+  places: Sequence[int],
+  columns: dict[str, list[str]],
+  captions: Sequence[Sequence[str]],
+  folder: Path,
+  root: str,
+  rules: Sequence[str],
+  entries: Mapping[str, Any],
+) -> None:
+  """Writes proposals.csv and .png as `write` does, and proposals.json: what was proposed, and by whom.
+
+  Args:
+    table: see `write`.
+    places: see `write`.
+    columns: see `write`; action and label are there.
+    captions: see `write`.
+    folder: where to.
+    root: see `write`.
+    rules: "rule:NAME" of each row.
+    entries: rule → what it says of itself, see `rules.apply.Outcome`.
+  """
+  storage.make_folder(folder)
+  said = [rejections.said(*proposal) for proposal in zip(columns['action'], columns['label'])]
+  ids = table.rows.id[places].tolist()
+  proposed = [each for each, action in zip(zip(ids, rules, said), columns['action']) if action]  # else it only asks
+  content = {'rules': dict(entries), 'proposed': proposed}
+  formats.write_json(formats.LABEL_TABLE, folder / 'proposals.json', content)
+  write(table, places, columns, captions, folder, 'proposals', root)
 
 
 def write(

@@ -21,7 +21,7 @@ from noisyjax.runs import launch
 from noisyjax.runs.job import Job
 from noisyjax.system import formats, storage
 from noisyjax.system.errors import UserError
-from noisyjax.tables import store, versions
+from noisyjax.tables import rejections, store, versions
 from noisyjax.tables.rows import LABELED, TEST, TRAIN
 from noisyjax.tables.versions import Version
 
@@ -71,12 +71,15 @@ def later(ground: Ground, number: int, done: Sequence[Record], reject: bool = Fa
   entries = folder / 'rules.json'
   if table.version.name == parent['version']:
     evidence = _recorded(ground, parent, table.version)
-    asked = decide.asked(ground.settings.rules_of(number), evidence, table.version, ground.frozen)
+    waiting = {entry['hash'] for entry in table.pending().entries}  # the answers to this round's own proposals
+    rejected = rejections.read(ground.table, waiting)
+    asked = decide.asked(ground.settings.rules_of(number), evidence, table.version, ground.frozen, rejected)
     storage.make_folder(folder)
     formats.write_json(formats.LOOP, entries, {'rules': asked.entries})
     if not sum(int(mine.sum()) for mine in asked.heard):
       return _ended(folder, number, _nothing(asked))
     if reject:
+      decide.by_nobody(table, asked, number)
       return _ended(folder, number, 'every proposal was rejected', final=True)
     _decide(ground, table, asked, number, done)
   facts = {'round': number, 'evidence': parent['evidence'], 'decide': ground.settings.decide}

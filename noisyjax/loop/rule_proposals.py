@@ -1,4 +1,4 @@
-"""What a rule would do, put before a person: proposals.csv, proposals.png, and proposals.json for the journal."""
+"""What a rule would do, put before a person as proposals.csv, proposals.json and proposals.png."""
 
 from pathlib import Path
 
@@ -8,9 +8,8 @@ from noisyjax.loop import proposals
 from noisyjax.rules import apply
 from noisyjax.rules.evidence import Evidence
 from noisyjax.rules.rule import ASK, Base
-from noisyjax.system import formats
 from noisyjax.system.errors import UserError
-from noisyjax.tables import store
+from noisyjax.tables import rejections, store
 from noisyjax.tables.compare import shown
 from noisyjax.tables.rows import TEST, Rows
 from noisyjax.tables.versions import SHORT
@@ -32,7 +31,8 @@ def propose(
 ) -> apply.Outcome:
   """Writes what a rule would do, the surest first.
 
-  `table decide --from=proposals.csv` journals it with the rule's entry, which it reads from proposals.json.
+  What a person rejected is not proposed again. `table decide --from=proposals.csv` journals the rows that are left with
+  the rule's entry, and those that were struck out as rejected; it reads proposals.json for both.
 
   Args:
     table: that the proposals are about.
@@ -51,7 +51,7 @@ def propose(
       f'{table.version.name[:SHORT]}, the newest of {table.branch}.'
     )
   rows, classes = table.rows, table.classes
-  outcome = apply.dry_run(rule, evidence, rows, classes, truth)
+  outcome = apply.dry_run(rule, evidence, rows, classes, truth, rejections.read(table.folder))
   found = outcome.proposed.at(np.argsort(-outcome.proposed.score, kind='stable'))
   labels = [classes[label] if label >= 0 else '' for label in found.label.tolist()]
   scores = [f'{score:.6f}' for score in found.score.tolist()]
@@ -66,6 +66,6 @@ def propose(
     (rows.name[place], f'{shown(rows, place, classes)} > {label or action}', score)
     for place, action, label, score in zip(found.place.tolist(), found.action.tolist(), labels, scores)
   ]
-  proposals.write(table, found.place.tolist(), columns, captions, folder, 'proposals', root)
-  formats.write_json(formats.LABEL_TABLE, folder / 'proposals.json', {'rules': {outcome.author: outcome.entry}})
+  places, entries = found.place.tolist(), {outcome.author: outcome.entry}
+  proposals.write_proposed(table, places, columns, captions, folder, root, [outcome.author] * len(places), entries)
   return outcome

@@ -1,7 +1,6 @@
 """What rules propose for a person to accept or reject, with each rule's own estimate of its precision.
 
-`table propose` writes proposals.csv and proposals.json; a round of the loop that waits for a person writes
-proposals.csv and rules.json.
+`table propose`, and a round of the loop that waits for a person, write proposals.csv and proposals.json.
 """
 
 import csv
@@ -16,7 +15,7 @@ import numpy as np
 from noisyjax.rules.rule import ASK
 from noisyjax.system import formats, storage
 from noisyjax.system.errors import UserError, check_choice
-from noisyjax.tables import store
+from noisyjax.tables import rejections, store
 from noisyjax.tables.decisions import ACTIONS, is_person
 from noisyjax.tables.rows import TRAIN, UNLABELED, Rows
 
@@ -48,7 +47,7 @@ class Proposals(NamedTuple):
   def said(self, at: int, classes: Sequence[str]) -> str:
     """Returns a proposal as text, such as "label cat"; '' where the rule asks."""
     label = int(self.label[at])
-    return f'{ACTION[self.action[at]]} {classes[label] if label >= 0 else ""}'.strip()
+    return rejections.said(ACTION[self.action[at]], classes[label] if label >= 0 else '')
 
   def open(self, rows: Rows) -> np.ndarray:
     """Returns which proposals would change a row that no person checked, bool [p]."""
@@ -105,6 +104,4 @@ def _entries(folder: Path) -> dict[str, dict[str, Any]]:
   """Returns author → what the rule says of itself."""
   if (path := folder / 'proposals.json').exists():
     return formats.read_json(formats.LABEL_TABLE, path).get('rules', {})
-  if (path := folder / 'rules.json').exists():
-    return {f'rule:{entry["rule"]}': entry for entry in formats.read_json(formats.LOOP, path)['rules']}
   return {}

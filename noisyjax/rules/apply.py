@@ -17,8 +17,9 @@ from noisyjax.rules.evidence import MADE_BY, Evidence
 from noisyjax.rules.rule import ASK, PACKAGE, Base, Proposed, build
 from noisyjax.system import plugins
 from noisyjax.system.errors import UserError, check_choice, listed
-from noisyjax.tables import edits as edits_
+from noisyjax.tables import edits as edits_, rejections
 from noisyjax.tables.decisions import ACTIONS, Decision, act, state_of
+from noisyjax.tables.rejections import Rejected
 from noisyjax.tables.rows import LABELED, TEST, TRAIN, UNLABELED, Rows
 from noisyjax.tables.versions import SHORT
 
@@ -45,11 +46,17 @@ class Outcome(NamedTuple):
 
 
 def dry_run(
-  rule: Base, evidence: Evidence, rows: Rows, classes: Sequence[str], truth: np.ndarray | None = None
+  rule: Base,
+  evidence: Evidence,
+  rows: Rows,
+  classes: Sequence[str],
+  truth: np.ndarray | None = None,
+  rejected: Rejected | None = None,
 ) -> Outcome:
   """Returns what a rule would do.
 
-  Rows that a person checked, that validate or test, and that are dropped or held are never proposed.
+  Rows that a person checked, that validate or test, and that are dropped or held are never proposed, nor is what a
+  person rejected.
 
   Args:
     rule: from `rule.build`.
@@ -58,6 +65,7 @@ def dry_run(
     classes: names of the classes.
     truth: int [N], frozen labels that people gave, on which the precision is estimated; -1 = unknown. None: no row has
       one. Labels of test rows are not read.
+    rejected: proposals that people rejected, see `rejections.read`. None: there are none.
 
   Raises:
     UserError: the evidence is in-sample and the rule does not ask for it, or lacks a column; a proposal is not allowed;
@@ -73,6 +81,8 @@ def dry_run(
 
   found = _proposed(rule, evidence, rows, classes)
   found = found.at(_editable(rows)[found.place] & _changes(found, rows))
+  refused = _refused(found, rows, classes, rejected or {})
+  found = found.at(~refused)
   group = _groups(found, rows, len(classes))
   judged = _judged(rule, evidence, rows, classes, truth, frozen)
 
@@ -96,6 +106,7 @@ def dry_run(
     'threshold': _shown(limit, rule, classes),
     'temperature': heat,
     'proposed': len(taken),
+    'rejected': int(refused.sum()),
     'counts': _counts(rule, taken, decisions, rows, classes),
     'estimate': estimate,
     'stopped': stopped,
@@ -107,9 +118,14 @@ def dry_run(
 
 
 def again(
-  entry: dict[str, Any], evidence: Evidence, rows: Rows, classes: Sequence[str], truth: np.ndarray | None = None
+  entry: dict[str, Any],
+  evidence: Evidence,
+  rows: Rows,
+  classes: Sequence[str],
+  truth: np.ndarray | None = None,
+  rejected: Rejected | None = None,
 ) -> Outcome:
-  """Returns what the rule of an entry does: the same as it did, on the same evidence, rows and frozen labels.
+  """Returns what the rule of an entry does: the same as it did, on the same evidence, rows, labels and rejections.
 
   Raises:
     UserError: the evidence is another than that of the entry, or so is the file of the rule.
@@ -125,7 +141,7 @@ def again(
       f'rule {entry["rule"]}: found other evidence ({found[:SHORT]}) than the entry names; expected '
       f'{entry["evidence"]["sha256"][:SHORT]}.'
     )
-  return dry_run(build(entry['rule'], entry['params']), evidence, rows, classes, truth)
+  return dry_run(build(entry['rule'], entry['params']), evidence, rows, classes, truth, rejected)
 
 
 def _file(name: str) -> plugins.File | None:
@@ -244,6 +260,13 @@ def _changes(found: Proposed, rows: Rows) -> np.ndarray:
   return ~(same | bare)
 
 
+def _refused(found: Proposed, rows: Rows, classes: Sequence[str], rejected: Rejected) -> np.ndarray:
+  """Returns which proposals a person rejected before, bool [n]."""
+  names = [*classes, '']  # -1 is the last
+  columns = zip(rows.id[found.place].tolist(), found.action.tolist(), found.label.tolist())
+  return np.array([rejections.holds(rejected, id, action, names[label]) for id, action, label in columns], bool)
+
+
 def _groups(found: Proposed, rows: Rows, classes: int) -> np.ndarray:
   """Returns the class that each proposal is about, int [n]: the new label, or else the present one; C = none."""
   group = np.where(found.label >= 0, found.label, rows.label[found.place])
@@ -304,6 +327,8 @@ def told(outcome: Outcome) -> list[str]:
   else:
     lines.append(_told(estimate) + (', too high: in-sample' if entry['in_sample'] else ''))
     lines += [f'  {name}: {_told(of)}' for name, of in estimate['classes'].items() if of['proposed']]
+  if entry['rejected']:
+    lines.append(f'left out, as a person rejected them before: {entry["rejected"]:,}')
   return [*lines, *(f'stopped: {why}' for why in entry['stopped'])]
 
 

@@ -12,10 +12,8 @@ from noisyjax.system.log import say
 def declare(values: FlagValues) -> None:
   shared.define_table(values)
   shared.define_branch(values)
-  text = (
-    'CSV with the columns id or file, action (label, unlabel, hold, drop, restore, weight, curate), label, author, '
-  )
-  flags.DEFINE_string('from', '', text + 'reason, weight.', flag_values=values)
+  text = 'CSV with the columns id or file, action (label, unlabel, hold, drop, restore, keep, weight, curate), '
+  flags.DEFINE_string('from', '', text + 'label, author, reason, weight.', flag_values=values)
   shared.define_author(values)
 
 
@@ -27,12 +25,15 @@ def run(values: FlagValues) -> None:
   table = shared.opened(values)
   default = shared.author(values, tell=False)
   found = decisions_file.read(values['from'].value, table, default)
-  if default in found.by:
+  if default in found.by or any(who == default for who, _ in found.rejected):
     shared.author(values)
   for author, decisions in found.by.items():
     entry = found.entries.get(author, {})
     table.decide(author, decisions, **(entry and {**entry, 'decided': len(decisions)}))
     say(f'{author}: decisions recorded: {len(decisions):,}')
+  for (who, rule), (decisions, said) in found.rejected.items():
+    table.decide(who, decisions, proposal={'rule': rule, 'said': said})
+    say(f'{who}: proposals of {rule} rejected: {len(decisions):,}')
   if found.open:
     say(f'rows without a decision, passed over: {found.open:,}')
   say(f'decisions that wait: {len(table.pending()):,}; table commit --table={table.folder} --message=WHY')

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from noisyjax.analysis import file_issues
+from noisyjax.analysis import analyze, file_issues
 from noisyjax.config.defaults import get_config
 from noisyjax.config.override import override
 from noisyjax.data.prepare import prepare
@@ -145,6 +145,20 @@ def test_rows_are_known_by_their_files_and_copies_by_their_names_too(tmp_path):
   assert set(table.rows.split.tolist()) == {rows.TRAIN} and table.classes == ['cat', 'dog']
 
 
+def test_an_analysis_names_a_row_as_its_table_does_though_a_copy_joined_the_images_later(tmp_path):
+  images = photos(tmp_path / 'images')
+  table = first_version.of_files(str(images), '', tmp_path / 't', ANNA, {})
+  (images / 'cat' / 'copy.png').write_bytes((images / 'cat' / '0.png').read_bytes())
+  own = folder_config(images, table)
+  prepared = prepare(own)[0]
+  found = analyze._rows(prepared, own.data.table)
+  of = dict(zip(table.rows.name.tolist(), table.rows.id.tolist()))
+  assert len(of) == 8 and dict(zip(found['name'].tolist(), found['id'].tolist())) == of
+  plain = analyze._rows(prepared)['id']
+  assert (table.rows.places(plain) < 0).sum() == 1
+  assert table.rows.name[table.rows.places_named(plain, found['name'])].tolist() == found['name'].tolist()
+
+
 def folder_config(images, table):
   own = {'noise.kind': 'none', 'data.trusted': 0.0, 'data.source': 'folders', 'data.path': str(images), 'data.size': 8}
   return on(table, **own)
@@ -215,6 +229,28 @@ def test_find_checks_the_labels_of_the_table(tmp_path):
   found, _ = file_issues.find_files(str(images), '', out, probs=str(tmp_path / 'probs.npy'), config=own)
   given = dict(zip(found.row.tolist(), found.given.tolist()))  # rows are in the order of names: cats first
   assert [given[row] for row in range(8)] == [1, 0, 0, 0, -1, 1, 1, 1]
+
+
+@pytest.mark.parametrize('of_table', [False, True])
+def test_find_leaves_the_labels_of_test_rows_alone_unless_asked(tmp_path, caplog, of_table):
+  for part in ('test', 'train'):
+    photos(tmp_path / 'images' / part)  # both parts have the same images
+  np.save(tmp_path / 'probs.npy', np.full((16, 2), 0.5))
+  plain = {'data.source': 'folders', 'data.path': str(tmp_path / 'images'), 'data.size': 8, 'data.val': ''}
+  own = config(**plain, **{'noise.kind': 'none', 'data.trusted': 0.0, 'data.test': 'source'})
+  if of_table:
+    table = first_version.of_config(own, tmp_path / 't', ANNA)
+    own = folder_config(tmp_path / 'images', table)
+  find = lambda name, **more: file_issues.find_files(
+    str(tmp_path / 'images'), '', tmp_path / name, probs=str(tmp_path / 'probs.npy'), config=own, **more
+  )[0]
+  found = find('w')
+  given = dict(zip(found.row.tolist(), found.given.tolist()))  # rows are in the order of names: test/cat first
+  assert [given[row] for row in range(16)] == [-1] * 8 + [0] * 4 + [1] * 4
+  assert np.isnan(found.score[found.given < 0]).all() and not found.flagged[found.given < 0].any()
+  assert '8 labels are of test rows: they are neither learned nor checked (--with_test: both)' in caplog.text
+  both = find('both', with_test=True)
+  assert sorted(both.given.tolist()) == [0] * 8 + [1] * 8
 
 
 def test_inspect_describes_the_labels_of_the_table(tmp_path):

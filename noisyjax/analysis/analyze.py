@@ -39,6 +39,7 @@ from noisyjax.runs import identity, selected
 from noisyjax.system import formats, lock, storage, version
 from noisyjax.system.errors import UserError, check_choice
 from noisyjax.system.log import log
+from noisyjax.tables import store
 
 SCORES = ('self_confidence', 'normalized_margin', 'confidence_weighted_entropy')
 
@@ -153,7 +154,7 @@ def _made(
   say(f'predictions of {len(prepared.rows):,} training and {len(prepared.val_rows):,} validation rows')
   images = [prepared.train.images, *([prepared.validation[0]] if prepared.validation else [])]
   probs, embeddings = _looked(run, images)
-  columns = _rows(prepared)
+  columns = _rows(prepared, config.data.table)
   columns |= predicted.columns(probs, columns['given'])
   columns |= _dynamics(folder, columns['row'])
   arrays = {'probs': probs}
@@ -211,18 +212,27 @@ def _made(
   )
 
 
-def _rows(prepared: Prepared) -> dict[str, np.ndarray]:
-  """Returns the columns that say which row it is, and which labels it has."""
+def _rows(prepared: Prepared, table: str = '') -> dict[str, np.ndarray]:
+  """Returns the columns that say which row it is, and which labels it has; a row of a table has its id there.
+
+  Args:
+    prepared: The data of the run.
+    table: Version of a label table, DIR@VERSION; '': the run has none.
+  """
   data, train = prepared.data, prepared.train
   rows = np.concatenate([prepared.rows, prepared.val_rows])
   held = len(prepared.val_rows)
   val_status = np.where(
     (data.given[prepared.val_rows] >= 0) | (data.verified[prepared.val_rows] >= 0), Status.LABELED, Status.UNLABELED
   )
+  ids = row_ids.row_ids(data)[rows]
+  if table:
+    named = store.opened(table).rows
+    ids = named.id[named.places_named(ids, data.names[rows])]
   words = np.array([status.name.lower() for status in Status])
   return {
     'row': rows,
-    'id': row_ids.row_ids(data)[rows].astype(str),
+    'id': ids.astype(str),
     'digest': data.ids[rows],
     'name': data.names[rows],
     'split': np.repeat(['train', 'val'], [len(prepared.rows), held]),

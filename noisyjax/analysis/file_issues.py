@@ -40,6 +40,7 @@ def find_files(
   classes: Sequence[str] = (),
   image_column: str = '',
   label_column: str = '',
+  with_test: bool = False,
 ) -> tuple[LabelIssues, dict[str, float] | None]:
   """Finds label issues of image files, and writes issues.csv, issues.html and probs.npy.
 
@@ -62,6 +63,7 @@ def find_files(
       value or sorted names, which a message says.
     image_column: column of the label file with the image names; '' = it is detected.
     label_column: column of the label file with the labels; '' = it is detected.
+    with_test: whether labels of test rows, which the source or the table declares, are learned and checked, too.
 
   Returns:
     The issues, and the scores of their audit or None.
@@ -101,8 +103,7 @@ def find_files(
   if declared := classes or (ours and ours.classes):
     own.data.classes = tuple(declared)
   data, hidden = dataset.load(own.data)
-  if own.data.table:
-    data = _of_table(data, own.data)
+  data = _judged(data, own.data, with_test)
   if not labels and not data.pack:
     log.info('The class folders in %s are the labels.', images)
   if ours is not None:
@@ -136,18 +137,25 @@ def find_files(
   return found, found.audit(_names(hidden, data.classes)) if truth else None
 
 
-def _of_table(data: dataset.Dataset, config: ConfigDict) -> dataset.Dataset:
-  """Returns the data set with the labels of a version of a label table; its test rows and all other images have none.
+def _judged(data: dataset.Dataset, config: ConfigDict, with_test: bool) -> dataset.Dataset:
+  """Returns the data set with the labels that are learned and checked: those of the table, if there is one.
 
   Args:
     data: the data set.
-    config: `config.data`, which names the version.
+    config: `config.data`; its `table` names a version of a label table, whose other images have no label then.
+    with_test: whether the labels of test rows are kept.
   """
-  config = config.copy_and_resolve_references()
-  config.val = config.test = ''
-  placed = on_table.placed(data, config)
-  used = np.isin(np.arange(len(data.ids)), np.concatenate([placed.parts.train, placed.parts.val]))
-  return placed.data.with_labels(given=np.where(used, placed.data.given, -1))
+  used, test = np.ones(len(data.ids), bool), data.test
+  if config.table:
+    config = config.copy_and_resolve_references()
+    config.val, config.test = '', 'source'
+    data, parts = on_table.placed(data, config)[:2]
+    among = lambda *rows: np.isin(np.arange(len(data.ids)), np.concatenate(rows))
+    used, test = among(parts.train, parts.val, parts.test), among(parts.test)
+  if not with_test and (count := int((test & (data.given >= 0)).sum())):
+    log.warning('%s labels are of test rows: they are neither learned nor checked (--with_test: both).', f'{count:,}')
+    used &= ~test
+  return data if used.all() else data.with_labels(given=np.where(used, data.given, -1))
 
 
 def _names(labels: np.ndarray, classes: Sequence[str]) -> list[str | None]:

@@ -23,6 +23,8 @@ def declare(values: FlagValues) -> None:
   flags.DEFINE_list('classes', [], text, flag_values=values)
   text = 'Label file with true labels, which only the audit reads.'
   flags.DEFINE_string('truth', '', text, flag_values=values)
+  text = 'Also learn and check the labels of test rows, which the data set or its label table declares.'
+  flags.DEFINE_bool('with_test', False, text, flag_values=values)
   define_rerun(values)
 
 
@@ -44,6 +46,7 @@ def run(values: FlagValues) -> None:
     classes=[name.strip() for name in values.classes],
     image_column=values.image_column,
     label_column=values.label_column,
+    with_test=values.with_test,
   )
   say(found)
   if audit is not None:

@@ -100,21 +100,8 @@ def placed(data: Dataset, config: ConfigDict) -> Placed:
 
 
 def places_of(rows: Rows, data: Dataset) -> np.ndarray:
-  """Returns the place in a table of each row of a data set, int64 [N]; -1 = none.
-
-  The id of an image whose copy joined the data set later has no name behind it in the table.
-
-  Args:
-    rows: of the table.
-    data: N rows.
-  """
-  ids = row_ids(data)
-  places = rows.places(ids)
-  copied = np.flatnonzero((places < 0) & np.array([':' in id for id in ids], bool))
-  alone = rows.places([id.partition(':')[0] for id in ids[copied]])
-  same = (alone >= 0) & (rows.name[alone] == data.names[copied])
-  places[copied[same]] = alone[same]
-  return places
+  """Returns the place in a table of each row of a data set, int64 [N]; -1 = none."""
+  return rows.places_named(row_ids(data), data.names)
 
 
 def refuse(config: ConfigDict, what: str) -> None:

@@ -74,7 +74,7 @@ def _placed(found: Analysis, version: Version) -> np.ndarray:
       f'{path}: is about the version {notes["table"][:SHORT]}; expected one about {version.name[:SHORT]}, of a '
       'run that was trained on it.'
     )
-  place = rows.places(found['id'])
+  place = rows.places_named(found['id'], found['name'])
   if (place < 0).any():
     names = found['name'][place < 0]
     raise UserError(f'{path}: {len(names)} of its rows are not in this table, such as {listed(names[:1])}.')

@@ -77,6 +77,22 @@ class Rows:
     found[found == len(self)] = 0
     return np.where(self.id[found] == asked, found, -1).astype(np.int64) if len(self) else found - 1
 
+  def places_named(self, ids: Sequence[str] | np.ndarray, names: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Returns the places of images, as `places`; an image whose copy joined the data set later is found by its name.
+
+    Args:
+      ids: ids [n] that the images have today. Behind the digest of one with copies stands its name, which the table
+        lacks where the copy came later.
+      names: their names [n].
+    """
+    asked, names = texts(ids), np.asarray(names)
+    places = self.places(asked)
+    copied = np.flatnonzero((places < 0) & np.array([':' in id for id in asked], bool))
+    alone = self.places([id.partition(':')[0] for id in asked[copied]])
+    same = (alone >= 0) & (self.name[alone] == names[copied])
+    places[copied[same]] = alone[same]
+    return places
+
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(Rows))
 TEXTS = tuple(name for name in COLUMNS if name not in DTYPES and name != 'given_label')

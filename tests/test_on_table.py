@@ -237,7 +237,7 @@ def test_find_leaves_the_labels_of_test_rows_alone_unless_asked(tmp_path, caplog
     photos(tmp_path / 'images' / part)  # both parts have the same images
   np.save(tmp_path / 'probs.npy', np.full((16, 2), 0.5))
   plain = {'data.source': 'folders', 'data.path': str(tmp_path / 'images'), 'data.size': 8, 'data.val': ''}
-  own = config(**plain, **{'noise.kind': 'none', 'data.trusted': 0.0, 'data.test': 'source'})
+  own = config(**plain, **{'noise.kind': 'none', 'data.trusted': 0, 'data.test': 'source', 'data.test_labels': 'given'})
   if of_table:
     table = first_version.of_config(own, tmp_path / 't', ANNA)
     own = folder_config(tmp_path / 'images', table)

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 
 import noisyjax
+from noisyjax.data import labels
+from noisyjax.data.column import column_of
 from noisyjax.runs import classifier
 from noisyjax.system.errors import UserError
 
@@ -183,12 +186,35 @@ def test_a_classic_estimator():
   ],
 )
 def test_classes_have_the_type_of_the_labels_also_where_some_are_missing(y, names, expected):
-  found = classifier._typed(names, y)
+  found = classifier._typed(names, y, labels.indices(column_of(y, 'y'), names, ''))
   assert found.tolist() == expected and found.dtype == np.array(expected).dtype
 
 
 def histogram() -> 'noisyjax.NoisyClassifier':
   return noisyjax.NoisyClassifier(model='histogram')
+
+
+@pytest.mark.parametrize(
+  'spelled', [('01', '02'), ('9', '10'), ('1.0', '2.0'), (' cat', 'dog'), ('e\u0301', 'z'), ('+1', '0')]
+)
+def test_classes_are_spelled_and_sorted_as_scikit_learn_compares_them(spelled):
+  truth = np.arange(ROWS) % 2
+  X, y = (
+    np.broadcast_to(np.uint8(40 + 150 * truth)[:, None, None, None], (ROWS, SIDE, SIDE, 3)),
+    np.array(spelled)[truth],
+  )
+  model = histogram().fit(X, y)
+  assert model.classes_.tolist() == np.unique(y).tolist()
+  assert model.score(X, y) == 1
+  assert log_loss(y, model.predict_proba(X)) < 0.5  # columns are in the order of sorted labels
+
+
+def test_two_spellings_of_one_class_are_refused():
+  X, truth = images()
+  y = np.array(['cat', 'dog'])[truth].astype(object)
+  y[4] = 'cat '
+  with pytest.raises(UserError, match=r"y: row 0 \(from 0\) is 'cat' and row 4 'cat ', which are one class"):
+    histogram().fit(np.repeat(X, 3, -1), y)
 
 
 def test_labels_and_images_that_can_be_read_once_are_read_once():

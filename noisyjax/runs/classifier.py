@@ -25,7 +25,7 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
   with `features` those of `in_memory.probe` (a linear model); mixup is off, so that nothing is added to the method.
 
   Attributes:
-    classes_: sorted labels in `y`, [C], without the values for "unlabeled": -1, None and NaN.
+    classes_: sorted labels in `y`, [C], exactly as there, without the values for "unlabeled": -1, None and NaN.
     shape_: shape (H, W, C) of the images that the estimator takes.
     trained_: the trained networks, a `noisyjax.runs.in_memory.Trained`.
     told_: what pretrained networks bring, such as "pretrained: ImageNet-1k"; () if there are none.
@@ -95,13 +95,15 @@ class NoisyClassifier(ClassifierMixin, BaseEstimator):
     if len(names) < 2:
       found = f'one class, {names[0]!r}' if names else 'no label'
       raise UserError(f'y: has {found} (-1, None and NaN mean "unlabeled"); expected labels of two classes or more.')
+    classes = _typed(names, y, labels.indices(columns[0], names, ''))
+    names = tuple(names[c] for c in np.argsort(classes))  # scikit-learn expects sorted classes: text '10' before '9'
     given, *checked = (labels.indices(column, names, '') for column in columns)
     checked = checked[0] if checked else np.full(len(images), -1, np.int32)
     weight = None if sample_weight is None else _weights(sample_weight, len(images))
     data = TrainData(self._rows(images), given, checked, len(names), weight=weight)
     config = self._config()
     self.trained_ = in_memory.fit(config, data)
-    self.classes_ = _typed(names, y)
+    self.classes_ = np.sort(classes)
     before = [weights.data for weights in result.pretrained_weights(Plan.of(config))]
     before += [by.weights.data] if by else []
     self.told_ = tuple(sorted(result.pretraining(before, names)))
@@ -180,11 +182,34 @@ def _weights(values: Any, count: int) -> np.ndarray:
   return weight
 
 
-def _typed(names: tuple[str, ...], y: Any) -> np.ndarray:
-  """Returns the class names converted to the type of the labels `y`: numbers, bool or text, [C]."""
+def _typed(names: tuple[str, ...], y: Any, given: np.ndarray) -> np.ndarray:
+  """Returns the classes as `y` spells them: numbers or bool of the same type, or text, [C].
+
+  scikit-learn compares labels exactly, so '01' must not become '1'.
+
+  Args:
+    names: C class names, without the spaces and zeros around what `y` may have.
+    y: labels.
+    given: index of each label in `names`, int [N]; -1 = unlabeled.
+
+  Raises:
+    UserError: two texts in `y`, such as 'cat' and 'cat ', are one class.
+  """
   array = np.asarray(y)
-  text = array.dtype.kind in 'OUS' and any(isinstance(value, str | bytes) for value in array.ravel().tolist())
-  if text or None in map(number, names):  # `any`, not `all`, because -1 and NaN may occur among text labels
-    return np.array(names)
-  own = array.dtype.kind in 'biuf' and array.size == len(array)  # not one-hot labels, whose classes become int
-  return np.array([int(name) for name in names]).astype(array.dtype if own else int)
+  cells = array.ravel().tolist()
+  # `any`, not `all`, because -1 and NaN may occur among text labels
+  text = array.dtype.kind in 'OUST' and any(isinstance(cell, str | bytes) for cell in cells)
+  if not text and None not in map(number, names):
+    own = array.dtype.kind in 'biuf' and array.size == len(array)  # not one-hot labels, whose classes become int
+    return np.array([int(name) for name in names]).astype(array.dtype if own else int)
+  spelled: dict[int, tuple[str, int]] = {}
+  for row, (cell, c) in enumerate(zip(cells, given.tolist())) if text else ():
+    cell = cell.decode() if isinstance(cell, bytes) else cell
+    if c < 0 or not isinstance(cell, str):
+      continue
+    other, first = spelled.setdefault(c, (cell, row))
+    if cell != other:
+      raise UserError(
+        f'y: row {first} (from 0) is {other!r} and row {row} {cell!r}, which are one class; expected one spelling.'
+      )
+  return np.array([spelled.get(c, (name, 0))[0] for c, name in enumerate(names)])

@@ -53,6 +53,7 @@ FILES = {
   'utf16 without a mark.csv': CSV.encode('utf-16-le'),
   'old mac.csv': CSV.replace('\n', '\r'),
   'quoted.csv': '"image","label"\n' + rows('"{}","{}"'),
+  'quoted after a space.csv': '"image", "label"\n' + rows('"{}", "{}"') + '  \n',
   'reversed.csv': 'label,image\n' + ''.join(f'{b},{a}\n' for a, b in zip(NAMES, LABELS)),
   'no header.csv': rows('{},{}'),
   'no header, label first.csv': rows('{1},{0}'),
@@ -212,6 +213,39 @@ def test_what_cannot_be_read_says_what_to_do(tmp_path, name, content, message):
   with pytest.raises(UserError, match=message) as caught:
     labels_in(tmp_path / name, content)
   assert str(tmp_path / name) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  'name, content',
+  [
+    ('map.json', '{"000.png": "cat", "001.png": "dog", "000.png": "owl"}'),
+    ('lines.jsonl', '{"image": "000.png", "label": "cat", "label": "owl"}\n'),
+  ],
+)
+def test_two_values_for_one_key_of_json_are_refused(tmp_path, name, content):
+  (tmp_path / name).write_text(content)
+  with pytest.raises(UserError, match="has two values, 'cat' and 'owl'; expected one"):
+    label_file.read_column(tmp_path / name)
+
+
+def test_json_lines_end_at_line_feeds_alone(tmp_path):
+  lines = ''.join(
+    json.dumps({'image': a, 'label': f'{b}\u2028\x85x'}, ensure_ascii=False) + '\n' for a, b in zip(NAMES, LABELS)
+  )
+  assert labels_in(tmp_path / 'a.jsonl', lines) == [f'{label}\u2028\x85x' for label in LABELS]
+
+
+def test_other_columns_of_parquet_may_share_a_name(tmp_path):
+  columns = [pa.array([0.5] * 6), pa.array(NAMES), pa.array([0.25] * 6), pa.array(LABELS)]
+  pq.write_table(pa.Table.from_arrays(columns, names=['score', 'image', 'score', 'label']), tmp_path / 'a.parquet')
+  column = label_file.read_column(tmp_path / 'a.parquet')
+  assert (column.images, column.labels) == (NAMES, LABELS)
+
+
+def test_bytes_that_are_not_utf8_are_refused_and_not_merged(tmp_path):
+  np.save(tmp_path / 'a.npy', np.array([b'caf\xe9', b'caf\xe8']))
+  with pytest.raises(UserError, match='which is not UTF-8; expected text'):
+    label_file.read_column(tmp_path / 'a.npy')
 
 
 def test_no_code_in_a_pickle_is_run(tmp_path):

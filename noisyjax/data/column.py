@@ -141,7 +141,10 @@ def label_text(value: Any, where: str, place: str) -> str | None:
   if value is None or type(value).__name__ in ('NAType', 'NaTType') or (isinstance(value, float) and math.isnan(value)):
     return None
   if isinstance(value, bytes):
-    value = value.decode(errors='replace')
+    try:
+      value = value.decode()
+    except UnicodeDecodeError:
+      raise UserError(f'{where}: {place} holds {shortened(repr(value))}, which is not UTF-8; expected text.') from None
   if isinstance(value, bool | int) and value.bit_length() <= 64:
     return f'{value:d}'
   if isinstance(value, float):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from noisyjax.data import files
 from noisyjax.data.column import plain
 from noisyjax.system import reading, storage
-from noisyjax.system.errors import UserError
+from noisyjax.system.errors import UserError, shortened
 
 SEPARATORS = ',;\t|'
 _SAMPLE = 50  # number of rows from which the separator is determined
@@ -135,11 +135,12 @@ def _csv(path: Path, text: str, expected: str) -> Table:
   """Reads a CSV file, or lines "path label"."""
   named = re.match(r'sep=([,;|\t])\r?\n', text, re.IGNORECASE)  # a hint for Excel
   text, separator = (text[named.end() :], named[1]) if named else (text, _separator(text))
+  text = re.sub(r'(?m)^ +(?=\r?$)', '', text)  # a line of spaces is blank, and no empty cell
   try:
     if separator == ' ':
       parsed = [_path_label(line) for line in text.splitlines()]
     else:
-      parsed = list(csv.reader(io.StringIO(text, newline=''), delimiter=separator))
+      parsed = list(csv.reader(io.StringIO(text, newline=''), delimiter=separator, skipinitialspace=True))
   except csv.Error as error:
     raise UserError(f'{path}: cannot be read as CSV ({error}).') from error
   rows = [
@@ -173,12 +174,12 @@ def _check_quotes(path: Path, text: str, separator: str, first: int) -> None:
     first: number of the first line.
   """
   lines, start = list(io.StringIO(text, newline='')), 0
-  reader = csv.reader(lines, delimiter=separator)
+  reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
   for _ in reader:
     end = reader.line_num
     if end - start > 1 or end == len(lines):
       try:
-        list(csv.reader(lines[start:end], delimiter=separator, strict=True))
+        list(csv.reader(lines[start:end], delimiter=separator, skipinitialspace=True, strict=True))
       except csv.Error as error:
         if end - start > 1 or 'unexpected end' in str(error):
           raise UserError(
@@ -202,7 +203,7 @@ def _separator(text: str) -> str:
   share = dict.fromkeys(SEPARATORS, 0.5)  # share of rows with the most common width, if that is at least 2
   for separator in SEPARATORS:
     with contextlib.suppress(csv.Error):
-      widths = Counter(len(row) for row in csv.reader(lines, delimiter=separator) if row)
+      widths = Counter(len(row) for row in csv.reader(lines, delimiter=separator, skipinitialspace=True) if row)
       width, count = max(widths.items(), key=lambda item: item[1])
       share[separator] = count / len(lines) if width > 1 else 0.0
   return max(share, key=share.__getitem__)
@@ -221,7 +222,7 @@ def _parquet(path: Path, data: bytes) -> Table:
 
   with reading.reading(path, 'Parquet'):
     table = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False).read(use_threads=False)
-    rows = [list(row.values()) for row in table.to_pylist()]
+    rows = [list(row) for row in zip(*(column.to_pylist() for column in table.columns))]  # names may repeat
   names = class_labels(table.schema)
   for column, classes in names.items():
     at = table.column_names.index(column)
@@ -242,13 +243,13 @@ def class_labels(schema: Any) -> dict[str, list[str]]:
 def _json(path: Path, text: str) -> Table | None:
   """Reads a list of records, one record per line, {image: label}, {column: [values]} or tasks of Label Studio."""
   try:
-    found = json.loads(text)
+    found = json.loads(text, object_pairs_hook=lambda pairs: _once(path, pairs))
     records = found if isinstance(found, list) else None
   except ValueError:
     records, found = [], None
-    for line, row in enumerate(text.splitlines(), 1):
+    for line, row in enumerate(re.split(r'\r\n|\n|\r', text), 1):  # JSON may hold other line breaks of Unicode
       try:
-        records += [json.loads(row)] if row.strip() else []
+        records += [json.loads(row, object_pairs_hook=lambda pairs: _once(path, pairs))] if row.strip() else []
       except ValueError as error:
         if path.suffix.lower() not in ('.json', '.jsonl', '.ndjson'):
           return None  # a CSV that starts with a bracket
@@ -265,6 +266,17 @@ def _json(path: Path, text: str) -> Table | None:
   header = list(dict.fromkeys(key for record in records for key in record))
   rows = [[record.get(key) for key in header] for record in records]
   return Table(header, rows, [f'record {i}' for i in range(1, len(rows) + 1)])
+
+
+def _once(path: Path, pairs: list[tuple[str, Any]]) -> dict:
+  """Returns a JSON object; raises UserError if it has two values for one key, of which Python would take the last."""
+  made: dict[str, Any] = {}
+  for key, value in pairs:
+    if key in made and made[key] != value:
+      both = f'{shortened(repr(made[key]))} and {shortened(repr(value))}'
+      raise UserError(f'{path}: {shortened(key)!r} has two values, {both}; expected one.')
+    made[key] = value
+  return made
 
 
 def _records(path: Path, found: dict) -> list[dict]:

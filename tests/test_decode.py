@@ -179,3 +179,25 @@ def test_pixels_of_a_few_per_cent_of_the_range_are_noted():
   (note,) = decode.decode_all(['a'], [deep].__getitem__).notes
   assert 'lie in 0..16, 6% of the range' in note and '12 bits' in note
   assert not decode.decode_all(['a', 'b'], [mask, encode(Image.fromarray(quadrants()[:6, :6]))].__getitem__).notes
+
+
+@pytest.mark.parametrize('turn', [lambda a: a, lambda a: a.transpose(1, 0, 2)])
+def test_a_very_long_image_is_cropped_without_resizing_all_of_it(turn, monkeypatch):
+  image = np.zeros((2, 20_000, 3), np.uint8)
+  image[:, 9_900:10_100] = 200
+  largest, resize = [], Image.Image.resize
+
+  def measured(self, size, *rest):
+    largest.append(max(size))
+    return resize(self, size, *rest)
+
+  monkeypatch.setattr(Image.Image, 'resize', measured)
+  assert (decode.fit_image(turn(image), 8, 'crop') == 200).all()
+  assert max(largest) <= 8 * decode.LONGEST
+  assert decode.fit_image(turn(image), 8, 'pad').shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize('values', [(0, 70_000), (-1, 5)])
+def test_integers_of_an_unknown_range_are_refused_and_not_cut(values):
+  with pytest.raises(ValueError, match='have no agreed range'):
+    decode.decode(encode(Image.fromarray(np.array([values], np.int32)), 'tiff'))

@@ -180,6 +180,22 @@ def test_safetensors_that_contradict_themselves_are_refused(tmp_path, change, sa
     read(safetensors(tmp_path / 'net.safetensors', {'w': entry}, bytes(8)))
 
 
+@pytest.mark.parametrize(
+  'value, said',
+  [
+    (np.array(['a']), 'w is an array of type <U1; expected numbers'),
+    (np.ones(2, complex), 'w is an array of type complex128'),
+    (np.zeros(2, [('a', 'f4')]), 'w is an array of type'),
+    (np.array([1, np.nan]), 'w: 1 of 2 numbers are not finite'),
+    (np.array([1e300, 1]), 'w: 1 of 2 numbers are not finite in float32'),
+  ],
+)
+def test_a_tensor_that_cannot_be_a_weight_is_named(tmp_path, value, said):
+  np.savez(tmp_path / 'net.npz', w=value)
+  with pytest.raises(UserError, match=f'net.npz: {said}'):
+    read(tmp_path / 'net.npz')
+
+
 def test_a_file_cut_anywhere_is_one_error(tmp_path):
   value = np.arange(6, dtype='<f4')
   entries = ordered({'w': tensor('0', value)})

@@ -33,6 +33,7 @@ NO_HEIC = "HEIC cannot be read here; install pillow-heif (pip install 'noisyjax[
 GRAY = ('1', 'L', 'LA', 'I', 'I;16', 'F')  # modes of Pillow
 FLAT = 20  # gray levels; images with a smaller range of values were probably scaled by mistake
 FILTER = 'bicubic'  # of every resize
+LONGEST = 32  # longest side of an image that is resized as a whole, relative to its shortest
 Encoded = bytes | Image.Image | np.ndarray
 
 
@@ -196,7 +197,10 @@ def _rgb(image: Image.Image) -> Image.Image:
   if image.mode == 'F':
     raise ValueError('floating-point pixels have no agreed range of 0..255')
   if image.mode.startswith('I'):  # 16 bits per pixel; Pillow's conversion would clip at 255
-    image = Image.fromarray(np.clip(np.asarray(image) / 257 + 0.5, 0, 255).astype(np.uint8))
+    deep = np.asarray(image)
+    if deep.min() < 0 or deep.max() > 65535:
+      raise ValueError('integer pixels below 0 or above 65535 have no agreed range')
+    image = Image.fromarray((deep / 257 + 0.5).astype(np.uint8))
   if image.has_transparency_data:
     page = Image.new('RGBA', image.size, 'white')
     page.alpha_composite(image.convert('RGBA'))
@@ -221,6 +225,11 @@ def fit_image(image: np.ndarray, size: int, fit: str) -> np.ndarray:
   height, width, channels = image.shape
   if fit == 'exact' or (height, width) == (size, size):
     return image
+  if fit == 'crop' and max(height, width) > LONGEST * min(height, width):  # resized as a whole it would fill the memory
+    long = LONGEST * min(height, width)
+    top, left = max(0, height - long) // 2, max(0, width - long) // 2
+    image = image[top : top + long, left : left + long]
+    height, width, _ = image.shape
   scale = size / (min(height, width) if fit == 'crop' else max(height, width))
   shape = max(1, round(width * scale)), max(1, round(height * scale))
   picture = Image.fromarray(image[..., 0] if channels == 1 else image)

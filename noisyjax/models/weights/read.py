@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from noisyjax.models.weights import safetensors_file, torch_file
@@ -42,16 +43,29 @@ def read(path: str | Path, where: str = 'model.weights') -> dict[str, np.ndarray
     raise UserError(f'{where}: {path} ends in {path.suffix!r}; expected one of: {listed(FORMATS)}.')
   found = FORMATS[path.suffix.lower()](path)
   inner = [found[name] for name in _WRAPPERS if isinstance(found, dict) and isinstance(found.get(name), dict)]
-  tensors = _tensors(inner[0] if inner else found)
+  tensors = _tensors(str(path), inner[0] if inner else found)
   if not tensors:
     raise UserError(f'{path}: found no named tensors; expected a state dict.')
   return tensors
 
 
-def _tensors(found: Any) -> dict[str, np.ndarray]:
+def _tensors(where: str, found: Any) -> dict[str, np.ndarray]:
   arrays = {name: a for name, a in found.items() if isinstance(a, np.ndarray)} if isinstance(found, dict) else {}
   return {
-    name.removeprefix('module.'): np.asarray(array, np.float32)  # the prefix that PyTorch's DataParallel adds
+    name.removeprefix('module.'): _float32(array, f'{where}: {name}')  # the prefix that PyTorch's DataParallel adds
     for name, array in arrays.items()
     if isinstance(name, str) and not name.endswith(_SKIPPED)
   }
+
+
+def _float32(array: np.ndarray, where: str) -> np.ndarray:
+  """Returns a tensor as float32; raises UserError if it holds no numbers, or numbers that are not finite."""
+  if array.dtype.kind not in 'biuf' and array.dtype != ml_dtypes.bfloat16:
+    raise UserError(f'{where} is an array of type {array.dtype}; expected numbers.')
+  with np.errstate(over='ignore'):
+    numbers = array.astype(np.float32)
+  if wrong := np.count_nonzero(~np.isfinite(numbers)):
+    raise UserError(
+      f'{where}: {wrong} of {array.size} numbers are not finite in float32 (NaN or inf); expected weights.'
+    )
+  return numbers

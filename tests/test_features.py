@@ -234,6 +234,8 @@ def test_a_file_of_features_is_a_source(tmp_path, monkeypatch, caplog):
   assert predictor(values[kept['row'][0], 0, 0]) == expected[0]  # [F]
   with pytest.raises(UserError, match=r'run: found float16 \(168, 5\); expected features of 6 numbers'):
     predictor(values[:, 0, 0, :5])
+  with pytest.raises(UserError, match=r'run: row 2 \(from 0\) of the features is not finite'):
+    predictor(np.where(np.arange(168)[:, None] == 2, np.nan, values[:, 0, 0]))
   named = '\n'.join(f'{i},{classes[label]}' for i, label in enumerate(true))
   (tmp_path / 'truth.csv').write_text(f'file,label\n{named}\n')
   found = predict_files.predict_files([predictor], str(tmp_path / 'f.npz'), str(tmp_path / 'truth.csv'))

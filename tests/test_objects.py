@@ -110,3 +110,13 @@ def test_a_path_that_is_very_long_is_cut_in_the_message():
   with pytest.raises(UserError) as error:
     objects.images_of(['a' * 100_000] * 3)
   assert len(str(error.value)) < 2000
+
+
+def test_an_array_of_paths_is_a_list_of_paths(tmp_path):
+  paths = []
+  for i, image in enumerate(pictures()):
+    paths.append(str(tmp_path / f'{i}.png'))
+    Image.fromarray(image).save(paths[-1])
+  expected, _ = objects.images_of(paths)
+  found, _ = objects.images_of(np.array(paths))
+  np.testing.assert_array_equal(found, expected)

@@ -64,6 +64,18 @@ def test_a_run_of_another_machines_convolutions_predicts_here(data, images, tmp_
   np.testing.assert_allclose(noisyjax.load(tmp_path / 'run').probs(images), there, atol=0.02)
 
 
+class Tensor:
+  """An array of another library, whose `dtype` has no `kind`, such as PyTorch's."""
+
+  dtype = 'uint8'
+
+  def __init__(self, array):
+    self.array = array
+
+  def __array__(self, dtype=None, copy=None):
+    return self.array
+
+
 def test_one_image_gives_one_label_and_a_batch_an_array(pair, images):
   predictor = noisyjax.load(pair[0])
   assert predictor.classes == runs.CLASSES and predictor.shape == (8, 8, 1)
@@ -74,6 +86,8 @@ def test_one_image_gives_one_label_and_a_batch_an_array(pair, images):
   one = predictor(images[3])
   assert type(one) is int and one == labels[3]
   np.testing.assert_allclose(predictor.probs(images[3]), probs[3], rtol=1e-5)
+  np.testing.assert_array_equal(predictor(Tensor(images)), labels)
+  assert predictor(Tensor(images[3])) == labels[3]
   assert predictor(images[:0]).shape == (0,) and predictor.probs(images[:0]).shape == (0, 3)
 
 

@@ -29,7 +29,9 @@ def images_of(images: Any, size: int = 0, channels: int = 3, where: str = 'image
       decoded = found.decoded(size or origin.usual_side(found, 'crop'), 'crop', channels)
       decode.check_bad(decoded.bad, False, str(images), 'a list of the paths of the others')
       return decoded.images, found.notes
-  if not getattr(images, 'resident', True) or (hasattr(images, '__array__') and np.asarray(images).dtype != object):
+  if not getattr(images, 'resident', True) or (
+    hasattr(images, '__array__') and np.asarray(images).dtype.kind not in 'OUST'  # not an array of paths
+  ):
     return pixels.normalised(images, where)
   try:
     items = list(images)

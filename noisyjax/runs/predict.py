@@ -91,9 +91,8 @@ class Predictor:
     """Returns the images as an array or a list, and whether the caller passed a single image."""
     if isinstance(images, str | Path | bytes | dict | Image.Image):
       return [images], True
-    if not hasattr(images, '__array__') or getattr(images.dtype, 'kind', 'O') in 'OUST':  # a list or column of images
+    if not hasattr(images, '__array__') or (array := np.asarray(images)).dtype.kind in 'OUST':  # a list or column
       return list(images), False
-    array = np.asarray(images)
     gray = array.ndim == 3 and self.shape == (*array.shape[1:], 1)
     channels = {1, 3, 4} & ({array.shape[0], array.shape[-1]} if array.ndim == 3 else set())
     if array.ndim == 2 or (channels and not gray):
@@ -127,6 +126,9 @@ class Predictor:
         f'{self.name}: found {rows.dtype} {rows.shape}; expected features of {self.shape[-1]} numbers, [n, F] or '
         '[n, V, F], from the network whose features the run was trained on.'
       )
+    if not np.isfinite(rows).all():
+      row = 0 if rows.ndim == 1 else int(np.argmin(np.isfinite(rows).reshape(len(rows), -1).all(1)))
+      raise UserError(f'{self.name}: row {row} (from 0) of the features is not finite (NaN or inf); expected numbers.')
     views = -1 if rows.ndim > 2 else 1
     return rows.reshape(len(rows) if rows.ndim > 1 else 1, views, 1, self.shape[-1])
 

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
-from PIL import Image, ImageEnhance, ImageOps
+import scipy.stats
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from noisyjax.engine.augment import color, geometry, jpeg, mixup, ops, policies
-from noisyjax.engine.augment.policies import POOL, RANGES, SUB_POLICIES
+from noisyjax.engine.augment.policies import POOL, RANGES, SIGNED_SUB_POLICIES, SUB_POLICIES
 from noisyjax.engine.augment.strength import Strength, check_strength
 from noisyjax.system.errors import UserError
 
@@ -50,13 +51,13 @@ rotation = jax.jit(geometry.rotation, static_argnums=(1, 2))
 
 @jax.jit
 def one_op(image, choice, value):
-  return policies._one_after_another(image, choice[None], value[None], jnp.zeros(1))
+  return policies._one_after_another(image, choice[None], value[None], geometry.BLACK)
 
 
 def amount(name, level):
-  """The pool's amount at a level from -1 to 1."""
-  lowest, highest = RANGES[name]
-  return lowest + level * (highest - lowest)
+  """The pool's amount at a level from -1 to 1, where 0 is the nearest to no change."""
+  _, nearest, farthest = RANGES[name]
+  return nearest + level * (farthest - nearest)
 
 
 def pil(image):
@@ -107,7 +108,7 @@ def test_gray_oblong_images_keep_shape_type_and_range(name):
 
 # rand_augment op by op compiles some hundred small programs
 @pytest.mark.parametrize(
-  'name', [pytest.param(n, marks=pytest.mark.slow) if n in ('rand_augment', 'auto_augment') else n for n in NAMES]
+  'name', [pytest.param(n, marks=pytest.mark.slow) if n.endswith('_augment') else n for n in NAMES]
 )
 def test_jit_is_eager(name):
   images = photos(4, 12, 20, channels=1)
@@ -115,7 +116,9 @@ def test_jit_is_eager(name):
   np.testing.assert_allclose(eager, view((name,), EXTREME, np.arange(4), images), atol=2e-2)
 
 
-@pytest.mark.parametrize('name', [name for name in NAMES if name not in ('flip', 'auto_augment', 'jpeg')])
+@pytest.mark.parametrize(
+  'name', [name for name in NAMES if name not in ('flip', 'auto_augment', 'signed_auto_augment', 'jpeg')]
+)
 def test_no_strength_no_change(name):
   still = dataclasses.replace(STILL, pad=0) if 'crop' in name else STILL
   still = dataclasses.replace(still, cutout=0) if 'cutout' in name else still
@@ -230,23 +233,32 @@ def test_cutout_is_one_gray_square_cut_by_the_border_only(size):
   images = np.full((300, 12, 12, 3), 9.0, np.float32)
   views = np.asarray(view(('cutout',), Strength(cutout=size), np.arange(300), images))
   full = 0
-  for hole in (views == ops.GRAY).all(-1):
+  for hole in (views == ops.HOLE).all(-1):
     rows, columns = hole.any(1).sum(), hole.any(0).sum()
     assert hole.sum() == rows * columns and (size - 1) // 2 <= min(rows, columns) and max(rows, columns) <= size
     full += rows == columns == size
-  assert set(np.unique(views)) == {9.0, ops.GRAY}
+  assert set(np.unique(views)) == {9.0, *ops.HOLE}
   # a centre is any of 12 x 12 pixels; the whole hole fits around 13 - size of them each way
   expected = 300 * ((13 - size) / 12) ** 2
   assert abs(full - expected) < 40
 
 
-def test_random_cutout_has_every_side_up_to_the_largest_equally_often():
-  images = np.full((2000, 12, 12, 1), 9.0, np.float32)
-  views = np.asarray(view(('random_cutout',), Strength(cutout=4), np.arange(2000), images))
-  sides = [max(hole.any(0).sum(), hole.any(1).sum()) for hole in (views == ops.GRAY)[..., 0]]
-  # a hole of 4 has its longer side cut in few places; without the cut each side would have 400
-  counts = np.bincount(sides, minlength=5)
-  assert len(counts) == 5 and counts.min() > 300 and abs(counts[0] - 400) < 80
+def official_hole(x, y, side, size):
+  """CutoutAbs of USB and ProMix by Pillow, around (x, y): what it covers, [size, size]."""
+  picture = Image.new('L', (size, size))
+  left, top = int(max(0, x - side / 2.0)), int(max(0, y - side / 2.0))
+  ImageDraw.Draw(picture).rectangle((left, top, min(size, left + side), min(size, top + side)), 1)
+  return np.asarray(picture, bool)
+
+
+def test_random_cutout_is_the_official_one():
+  """Each row's hole is what Pillow draws for the same three numbers; without a length there is none."""
+  keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(row_keys(np.arange(300)), 0)
+  uniform = np.asarray(jax.vmap(lambda key: jax.random.uniform(key, (3,)))(keys))
+  views = np.asarray(view(('random_cutout',), Strength(cutout=0.5), np.arange(300), np.zeros((300, 12, 12, 3))))
+  for (y, x, side), shown in zip(uniform, views):
+    expected = official_hole(12 * x, 12 * y, 6 * side, 12)
+    np.testing.assert_array_equal(shown, np.where(expected[..., None], ops.HOLE, 0.0))
 
 
 @pytest.mark.parametrize('name', ['cutout', 'random_cutout', 'crop'])
@@ -355,19 +367,20 @@ def test_recolor_and_geometry_share_the_pool():
       recolored.add(name)
     if not np.allclose(affine(index, amount(name, 0.9), 20, 20), np.eye(3)):
       moved.add(name)
-    np.testing.assert_allclose(affine(index, amount(name, 0.0), 20, 20), np.eye(3), atol=1e-5)
+    still = RANGES[name][0]
+    np.testing.assert_allclose(affine(index, still, 20, 20), np.eye(3), atol=1e-5)
     if name not in ('autocontrast', 'equalize'):  # these two have no level
-      np.testing.assert_allclose(recolor(image, index, amount(name, 0.0)), image, atol=1e-3)
+      np.testing.assert_allclose(recolor(image, index, still), image, atol=1e-3)
   assert recolored.isdisjoint(moved) and recolored | moved == set(POOL) - {'identity'}
 
 
 @pytest.mark.parametrize(
   'name, theirs',
   [
-    ('brightness', lambda x: ImageEnhance.Brightness(x).enhance(0.525)),
-    ('color', lambda x: ImageEnhance.Color(x).enhance(0.525)),
-    ('contrast', lambda x: ImageEnhance.Contrast(x).enhance(0.525)),
-    ('sharpness', lambda x: ImageEnhance.Sharpness(x).enhance(0.525)),
+    ('brightness', lambda x: ImageEnhance.Brightness(x).enhance(0.5)),
+    ('color', lambda x: ImageEnhance.Color(x).enhance(0.5)),
+    ('contrast', lambda x: ImageEnhance.Contrast(x).enhance(0.5)),
+    ('sharpness', lambda x: ImageEnhance.Sharpness(x).enhance(0.5)),
     ('posterize', lambda x: ImageOps.posterize(x, 6)),
     ('solarize', lambda x: ImageOps.solarize(x, 128)),
     ('equalize', ImageOps.equalize),
@@ -416,85 +429,122 @@ def test_rand_augment_applies_as_many_operations_as_it_says(draws, probability, 
   )
 
 
-def pil_op(image, name, level, sign):
-  """An op of AutoAugment by Pillow, as the authors' code has it."""
-  width = image.size[0]
-  affine = lambda *matrix: image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
-  factor = 0.1 + 0.18 * level
-  return {
-    'invert': lambda: ImageOps.invert(image),
-    'contrast': lambda: ImageEnhance.Contrast(image).enhance(factor),
-    'color': lambda: ImageEnhance.Color(image).enhance(factor),
-    'brightness': lambda: ImageEnhance.Brightness(image).enhance(factor),
-    'sharpness': lambda: ImageEnhance.Sharpness(image).enhance(factor),
-    'autocontrast': lambda: ImageOps.autocontrast(image),
-    'equalize': lambda: ImageOps.equalize(image),
-    'solarize': lambda: ImageOps.solarize(image, 256 - int(level * 25.6)),
-    'posterize': lambda: ImageOps.posterize(image, 4 - int(0.4 * level)),
-    'rotate': lambda: image.rotate(sign * 3 * level, Image.Resampling.BILINEAR),
-    'shear_y': lambda: affine(1, 0, 0, sign * 0.03 * level, 1, 0),
-    'translate_x': lambda: affine(1, 0, sign * level * width / 32, 0, 1, 0),
-    'translate_y': lambda: affine(1, 0, 0, 0, 1, sign * level * width / 32),
-  }[name]()
+PIL_OPS = {
+  'identity': lambda x, v: x,
+  'autocontrast': lambda x, v: ImageOps.autocontrast(x),
+  'brightness': lambda x, v: ImageEnhance.Brightness(x).enhance(v),
+  'color': lambda x, v: ImageEnhance.Color(x).enhance(v),
+  'contrast': lambda x, v: ImageEnhance.Contrast(x).enhance(v),
+  'equalize': lambda x, v: ImageOps.equalize(x),
+  'posterize': lambda x, v: ImageOps.posterize(x, int(v)),
+  'sharpness': lambda x, v: ImageEnhance.Sharpness(x).enhance(v),
+  'solarize': lambda x, v: ImageOps.solarize(x, v),
+  'rotate': lambda x, v: x.rotate(v),
+  'shear_x': lambda x, v: x.transform(x.size, Image.Transform.AFFINE, (1, v, 0, 0, 1, 0)),
+  'shear_y': lambda x, v: x.transform(x.size, Image.Transform.AFFINE, (1, 0, 0, v, 1, 0)),
+  'translate_x': lambda x, v: x.transform(x.size, Image.Transform.AFFINE, (1, 0, v * x.size[0], 0, 1, 0)),
+  'translate_y': lambda x, v: x.transform(x.size, Image.Transform.AFFINE, (1, 0, 0, 0, 1, v * x.size[1])),
+}
 
 
-def test_auto_augment_draws_each_sub_policy_and_each_op_as_often_as_it_says(monkeypatch):
-  drawn = lambda image, choice, amount, sign: jnp.concatenate([choice, amount, sign])
-  monkeypatch.setattr(policies, '_one_after_another', drawn)
-  draw = jax.jit(jax.vmap(lambda key: policies.auto_augment(key, jnp.zeros((8, 8, 3)), Strength())))
-  choice, amount, sign = np.split(np.asarray(draw(row_keys(np.arange(20000)))), 3, axis=1)
-  assert abs((sign < 0.5).mean() - 0.5) < 0.02
+def test_rand_augment_draws_from_the_official_ranges(monkeypatch):
+  """14 operations equally often, at amounts that are uniform in the ranges of USB and ProMix (`augment_list`)."""
+  monkeypatch.setattr(policies, '_one_after_another', lambda image, choice, amount, border: (choice, amount, border))
+  draw = jax.jit(jax.vmap(lambda key: policies.rand_augment(key, jnp.zeros((8, 8, 3)), Strength())))
+  choice, amount, border = map(np.asarray, draw(row_keys(np.arange(14000))))
+  assert choice.shape == (14000, 3) and (border == 0).all()
+  unit, side = (0.05, 0.95), (-0.3, 0.3)
+  official = dict.fromkeys(('brightness', 'color', 'contrast', 'sharpness'), unit)
+  official |= dict.fromkeys(('shear_x', 'shear_y', 'translate_x', 'translate_y'), side)
+  official |= {'posterize': (4, 8), 'rotate': (-30, 30), 'solarize': (0, 256)}
+  for index, name in enumerate(POOL):
+    drawn = amount[choice == index]
+    assert abs(len(drawn) - 3000) < 250, name
+    if name in official:
+      low, high = official[name]
+      assert scipy.stats.kstest((drawn - low) / (high - low), 'uniform').pvalue > 1e-4, name
+
+
+@pytest.mark.parametrize('level', [0.2, 0.9])
+@pytest.mark.parametrize('name', POOL)
+def test_the_pool_s_ops_agree_with_pil(name, level):
+  """Each operation of the official list, with its nearest-neighbour geometry and black borders."""
+  image, value = photos(1, 32, 32)[0], amount(name, level)
+  ours = np.asarray(one_op(image, np.int32(POOL.index(name)), np.float32(value)))
+  theirs = array(PIL_OPS[name](pil(image), value), 3)
+  assert (np.abs(ours - theirs) > 1.5).mean() < 0.005  # a pixel between two neighbours may go either way
+
+
+# What the codes of SOP and SSR make of a level.
+CODES = {
+  'rotate': (lambda k: 3 * k, lambda k: 30 * k / 9),
+  'shear_y': (lambda k: 0.03 * k, lambda k: 0.3 * k / 9),
+  'translate_x': (lambda k: k / 32, lambda k: 150 / 331 * k / 9),
+  'translate_y': (lambda k: k / 32, lambda k: 150 / 331 * k / 9),
+  'solarize': (lambda k: 256 - int(25.6 * k), lambda k: np.linspace(256, 0, 10)[k]),
+  'posterize': (lambda k: 4 - int(0.4 * k), lambda k: np.round(np.linspace(8, 4, 10))[k]),
+  'invert': (lambda k: 0, lambda k: 0),
+}
+
+
+@pytest.mark.parametrize('code, found', [(0, policies._amounts), (1, policies._signed_amounts)], ids=['SOP', 'SSR'])
+def test_auto_augment_has_the_amounts_of_the_official_code(code, found):
+  for name, level in sorted({(n, level) for pair in SUB_POLICIES for n, _, level in pair}):
+    if name in CODES:
+      value = CODES[name][code](level)
+      other = value if name in ('solarize', 'posterize', 'invert') or (name, code) == ('rotate', 1) else -value
+    else:
+      value, other = (0.1 + 0.18 * level,) * 2 if code == 0 else (1 + 0.1 * level, 1 - 0.1 * level)
+    if name not in ('autocontrast', 'equalize'):
+      np.testing.assert_allclose(found(name, level), (value, other), atol=1e-6, err_msg=f'{name} {level}')
+
+
+def test_the_two_auto_augments_differ_in_two_sub_policies():
+  """SOP writes level 6 where the paper has 8, and SSR 0.8 where the paper has 0.6."""
+  different = [pair for pair in zip(SUB_POLICIES, SIGNED_SUB_POLICIES) if pair[0] != pair[1]]
+  assert different == [
+    ((('brightness', 0.9, 6), ('color', 0.2, 6)), (('brightness', 0.9, 6), ('color', 0.2, 8))),
+    ((('equalize', 0.2, 8), ('equalize', 0.6, 4)), (('equalize', 0.2, 8), ('equalize', 0.8, 4))),
+  ]
+
+
+@pytest.mark.parametrize(
+  'op, pairs, border', [('auto_augment', SUB_POLICIES, 0), ('signed_auto_augment', SIGNED_SUB_POLICIES, 128)]
+)
+def test_auto_augment_draws_each_sub_policy_and_each_op_as_often_as_it_says(op, pairs, border, monkeypatch):
+  monkeypatch.setattr(policies, '_one_after_another', lambda image, choice, amount, border: (choice, amount, border))
+  draw = jax.jit(jax.vmap(lambda key: getattr(policies, op)(key, jnp.zeros((8, 8, 3)), Strength())))
+  choice, amount, found = map(np.asarray, draw(row_keys(np.arange(20000))))
+  assert (found == border).all()
   applied = choice > 0
   # of the 25 pairs, each equally likely: the mean probabilities of their first and second ops
-  expected = np.array([[op[1] for op in pair] for pair in SUB_POLICIES]).mean(0)
-  np.testing.assert_allclose(applied.mean(0), expected, atol=0.02)
-  shear_then_posterize = np.isclose(amount, [0.21, 2]).all(1)
+  np.testing.assert_allclose(applied.mean(0), np.array([[op[1] for op in pair] for pair in pairs]).mean(0), atol=0.02)
+  bits = 2 if border == 0 else 5
+  shear = 0.21 if border == 0 else 0.7 / 3
+  shear_then_posterize = np.isclose(np.abs(amount), [shear, bits]).all(1)
   assert abs(shear_then_posterize.mean() - 1 / 25) < 0.006
   assert abs(applied[shear_then_posterize].mean(0) - [0.2, 0.3]).max() < 0.06
+  assert abs((amount[shear_then_posterize, 0] < 0).mean() - 0.5) < 0.06
 
 
-COLOURS = POOL[: POOL.index('rotate')]
-
-
-@pytest.mark.parametrize('name, level', sorted({(n, level) for pair in SUB_POLICIES for n, _, level in pair}))
-def test_auto_augment_s_ops_agree_with_pil(name, level):
-  """Each op that a sub-policy names, at its level, against Pillow with the amounts of the authors' code."""
-  image = photos(1, 32, 32)[0]
-  index, _, value = policies._auto_augment_op(name, 1.0, level)
-  ours = np.asarray(one_op(image, np.int32(index), np.float32(value)))
-  theirs = array(pil_op(pil(image), name, level, 1), 3)
-  if POOL[index] in COLOURS:
-    assert np.abs(ours - theirs).max() <= 2.5
-  else:
-    inside = scipy.ndimage.binary_erosion((theirs > 0).all(-1), iterations=2)  # the two differ where the image ends
-    assert inside.sum() > 400 and np.abs(ours - theirs)[inside].max() <= 1.5
-
-
-def test_rand_augment_moves_in_the_order_drawn():
-  """A blob ends where the two geometric ops of its row, done one after the other, put it."""
-  rows = np.arange(3000)
+def test_rand_augment_does_what_pil_does_in_the_order_drawn():
+  """Three operations of a row, one after the other by Pillow, as USB and ProMix have them."""
+  rows = np.arange(40)
   keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(row_keys(rows), 0)
-  uniform = np.asarray(jax.vmap(lambda key: jax.random.uniform(key, (2, 4)))(keys))  # [N, draw, 4]
-  choices = (uniform[..., 2] * len(POOL)).astype(int)
-  order_matters = (choices >= POOL.index('rotate')).all(1) & (choices[:, 0] != choices[:, 1])
-  rows = rows[order_matters & (uniform[..., 0] > 0.5).all(1)][:12]
-  assert len(rows) == 12
-
-  y, x = np.mgrid[:16, :16]
-  blob = np.repeat((250 * np.exp(-((y - 6.0) ** 2 + (x - 8.0) ** 2) / 4))[..., None], 3, -1).astype(np.float32)
-
-  def centroid(image):
-    mass = np.asarray(image)[..., 0]
-    return [(mass * y).sum() / mass.sum(), (mass * x).sum() / mass.sum()]
-
-  views = view(('rand_augment',), Strength(draws=2), rows, np.repeat(blob[None], 12, axis=0))
-  for row, moved in zip(rows, views):
-    expected = blob
-    for choice, (level, _, _, sign) in zip(choices[row], uniform[row]):
-      value = amount(POOL[choice], level if sign < 0.5 else -level)
-      expected = warp(expected, affine(choice, value, 16, 16))
-    if expected.sum() > 0.97 * blob.sum():  # still in the picture
-      np.testing.assert_allclose(centroid(moved), centroid(expected), atol=0.25)
+  uniform = np.asarray(jax.vmap(lambda key: jax.random.uniform(key, (3, 4)))(keys))  # [N, draw, 4]
+  images = photos(40, 32, 32)
+  views = np.asarray(view(('rand_augment',), Strength(), rows, images))
+  different = []
+  for image, draws, shown in zip(images, uniform, views):
+    picture = pil(image)
+    for level, _, which, sign in draws:
+      name = POOL[int(which * len(POOL))]
+      value = amount(name, level)
+      picture = PIL_OPS[name](picture, -value if name in POOL[POOL.index('rotate') :] and sign >= 0.5 else value)
+    different.append((np.abs(array(picture, 3) - shown) > 8).mean())
+  # Pillow rounds to integers in between, which moves values across the steps of posterize and solarize, and pixels
+  # that lie between two neighbours
+  assert np.mean(np.array(different) < 0.02) >= 0.9 and np.mean(different) < 0.02
 
 
 # --- JPEG ------------------------------------------------------------------------------------------------------------

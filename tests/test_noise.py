@@ -15,7 +15,9 @@ NAMES = tuple(f'c{c}' for c in range(C))
 
 
 def config(kind, rate=0.4, **fields):
-  return ConfigDict({**dict(kind=kind, rate=rate, map=(), path='', column='', order='', seed=0), **fields})
+  return ConfigDict(
+    {**dict(kind=kind, rate=rate, count='independent', map=(), path='', column='', order='', seed=0), **fields}
+  )
 
 
 def balanced(n=N, classes=C):
@@ -133,6 +135,55 @@ def test_rows_wrong_at_one_rate_stay_wrong_at_higher_ones():
   labels = balanced()
   low, high = (noise.inject(labels, config('symmetric', rate), classes=NAMES).labels for rate in (0.2, 0.5))
   wrong = low != labels
+  np.testing.assert_array_equal(high[wrong], low[wrong])
+
+
+def uneven():
+  """4,000 rows of 10 classes of different sizes, with some unlabeled ones."""
+  return np.random.default_rng(3).choice(np.arange(-1, 10), 4000, p=np.arange(1, 12) / 66).astype(np.int32)
+
+
+@pytest.mark.parametrize('rate', [0.2, 0.29, 0.5, 1.0])
+@pytest.mark.parametrize('kind', ['symmetric', 'pair'])
+def test_counted_rows_are_wrong_exactly_as_often_as_said(kind, rate):
+  """Exclusive kinds: ⌊rN⌋ of all labeled rows, or ⌊rN_c⌋ of each class."""
+  labels = uneven()
+  sizes = np.bincount(labels[labels >= 0], minlength=10)
+  wrong = lambda count: noise.inject(labels, config(kind, rate, count=count), classes=NAMES).labels != labels
+  floor = lambda n: n * round(100 * rate) // 100
+  assert wrong('exact').sum() == floor(sizes.sum())
+  assert np.bincount(labels[wrong('per_class')], minlength=10).tolist() == [floor(n) for n in sizes]
+  assert not wrong('exact')[labels < 0].any()
+
+
+def test_counted_inclusive_noise_is_that_of_divide_mix():
+  """An own reading of DivideMix's dataloader: ⌊rN⌋ rows get a label that is uniform over all classes."""
+  labels = balanced(50_000)
+  found = noise.inject(labels, config('symmetric_inclusive', 0.5, count='exact'), classes=NAMES)
+  drawn = np.argsort(np.random.default_rng([0, *b'noise']).random((50_000, 3))[:, 0])[:25_000]
+  same = np.setdiff1d(np.arange(50_000), drawn)
+  np.testing.assert_array_equal(found.labels[same], labels[same])
+  assert np.abs(np.bincount(found.labels[drawn], minlength=10) - 2500).max() < 250
+  within((found.labels[drawn] == labels[drawn]).mean(), 0.1, 25_000)
+  assert 'Of all rows, exactly this share is drawn.' in found.record['definition']
+
+
+@pytest.mark.parametrize(('count', 'spread'), [('exact', True), ('per_class', False)])
+def test_counted_asymmetric_noise_is_that_of_divide_mix_or_of_elr(count, spread):
+  """DivideMix draws ⌊rN⌋ of all rows, so that a class has its share on average; ELR draws the share of each class."""
+  labels = balanced(50_000)
+  found = noise.inject(labels, config('asymmetric', 0.4, map='cifar10', count=count), classes=NAMES)
+  wrong = np.bincount(labels[found.labels != labels], minlength=10)
+  assert wrong[[0, 1, 6, 7, 8]].sum() == 0
+  assert (np.abs(wrong[[2, 3, 4, 5, 9]] - 2000).max() == 0) != spread and np.abs(wrong.sum() - 10_000) < 300
+
+
+@pytest.mark.parametrize('count', ['exact', 'per_class'])
+@pytest.mark.parametrize('kind', ['symmetric', 'symmetric_inclusive', 'pair'])
+def test_counted_rows_wrong_at_one_rate_stay_wrong_at_higher_ones(kind, count):
+  low, high = (noise.inject(uneven(), config(kind, r, count=count), classes=NAMES).labels for r in (0.2, 0.5))
+  wrong = low != uneven()
+  assert wrong.sum() > 300
   np.testing.assert_array_equal(high[wrong], low[wrong])
 
 
@@ -255,6 +306,8 @@ def test_a_wrong_label_file_is_refused(tmp_path):
     (dict(kind='symmetric', rate=1.2), r'noise\.rate.*1\.2'),
     (dict(kind='pair', rate=-0.1), r'noise\.rate.*-0\.1'),
     (dict(kind='symmetric', seed=-1), r'noise\.seed.*-1'),
+    (dict(kind='symmetric', count='half'), r"noise\.count: unknown value 'half'"),
+    (dict(kind='instance', count='exact'), r"noise\.count: 'exact' is for the kinds .*found noise\.kind 'instance'"),
     (dict(kind='asymmetric'), r'noise\.map.*needs a map'),
     (dict(kind='asymmetric', map='cifar'), r"noise\.map: unknown value 'cifar'"),
     (dict(kind='asymmetric', map='cifar100'), r"noise\.map: 'cifar100' is for 100 classes, and the data has 10"),

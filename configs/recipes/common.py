@@ -107,6 +107,11 @@ def rate(form: str) -> float:
   return INJECTED.get(known, WRONG.get(known, 0.0))
 
 
+def counted(c, symmetric: str = 'exact', asymmetric: str = 'exact') -> None:
+  """Sets how the official code of a method counts the rows that injected noise draws; see `noisyjax.data.noise`."""
+  c.noise.count = {'symmetric_inclusive': symmetric, 'asymmetric': asymmetric}.get(c.noise.kind, 'independent')
+
+
 def trusted(c, form: str, count: int = 1000, by: str = 'given'):
   """Reveals the true labels of `count` training rows, for methods that need them; the result of the run reports it.
 

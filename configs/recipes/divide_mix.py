@@ -28,6 +28,7 @@ PUBLISHED: dict[str, str] = common.published(
 
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
+  common.counted(c)
   c.strategy.name = 'divide_mix'
   c.told = ('kind of noise', 'noise rate')  # values in this recipe depend on these
   many, noise, own = common.hundred(form), common.noise(form), c.strategy.divide_mix

@@ -21,6 +21,7 @@ PUBLISHED: dict[str, str] = common.published(
 
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
+  common.counted(c, asymmetric='independent' if common.hundred(form) else 'per_class')
   c.strategy.name = 'elr'
   c.told = ('kind of noise',)  # values in this recipe depend on these
   common.network(c, 'resnet34')

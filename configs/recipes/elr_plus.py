@@ -23,6 +23,7 @@ PUBLISHED: dict[str, str] = common.published(
 
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
+  common.counted(c, asymmetric='independent' if common.hundred(form) else 'per_class')
   asymmetric = common.noise(form) == 'asym40'
   c.strategy.name = 'elr_plus'
   c.told = ('kind of noise',)  # values in this recipe depend on these

@@ -19,6 +19,7 @@ PUBLISHED: dict[str, str] = common.published(common.POSTER, clean='92.38')
 
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
+  common.counted(c)
   common.trusted(c, form, 1000)
   c.strategy.name = 'l2rw'
   c.model.name = 'resnet18'

@@ -27,6 +27,7 @@ PUBLISHED: dict[str, str] = common.published(
 
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
+  common.counted(c)
   c.strategy.name = 'promix'
   c.told = ('kind of noise',)  # the penalty depends on it
   c.strategy.naive.penalty = 1.0 if common.noise(form) == 'asym40' else 0.0  # in the warm-up
@@ -38,5 +39,6 @@ def get_config(form: str = 'worse'):
   c.epochs, c.batch_size = 600, 256
   common.sgd(c, 0.05)
   c.schedule.name, c.schedule.final = 'cosine', 1e-3
+  c.augment.weak = ('flip', 'crop')
   c.augment.strong = ('rand_augment', 'random_cutout', 'flip', 'crop')
   return common.finish(c, form, 'warmup', 'ramp')

@@ -21,6 +21,7 @@ PUBLISHED: dict[str, str] = common.published('HanxunH/SCELoss-Reproduce', clean=
 
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
+  common.counted(c, 'per_class', 'independent' if common.hundred(form) else 'per_class')
   c.strategy.name = 'sce'
   c.strategy.sce.alpha, c.strategy.sce.beta = 0.1, 1.0
   c.model.name = 'cnn9'

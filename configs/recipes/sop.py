@@ -20,6 +20,7 @@ PUBLISHED: dict[str, str] = common.published(
 
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
+  common.counted(c, asymmetric='independent' if common.hundred(form) else 'per_class')
   c.strategy.name = 'sop'
   c.told = ('kind of noise',)  # values in this recipe depend on these
   asymmetric, own = common.noise(form) == 'asym40', c.strategy.sop

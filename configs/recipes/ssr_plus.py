@@ -4,7 +4,7 @@
 
 Official (MrChenFeng/SSR_BMVC2022): PreAct-ResNet-18, SGD 0.02, weight decay 5e-4, batch size 128, 300 epochs, cosine
 schedule to 1/50; rows are relabeled above a confidence of 0.9 (0.8 from 50 % noise on, so that the recipe depends on
-the noise rate); the strong view is crop, flip and AutoAugment.
+the noise rate); the strong view is crop, flip and AutoAugment with that code's amounts (`signed_auto_augment`).
 
 Measured with RandAugment as the strong view, `worse-short8-held` on its first 10,000 rows, two cores: last 60.3 % (n =
 1), 200 s.
@@ -21,6 +21,7 @@ PUBLISHED: dict[str, str] = common.published(
 
 def get_config(form: str = 'worse'):
   c = common.get_config(form)
+  common.counted(c)
   c.strategy.name = 'ssr_plus'
   c.told = ('noise rate',)  # values in this recipe depend on these
   c.strategy.ssr_plus.relabel = 0.8 if common.noise(form) in ('sym50', 'sym80', 'sym90') else 0.9
@@ -28,5 +29,5 @@ def get_config(form: str = 'worse'):
   c.epochs = 300
   common.sgd(c, 0.02)
   c.schedule.name, c.schedule.final = 'cosine', 0.02
-  c.augment.strong = ('crop', 'flip', 'auto_augment')
+  c.augment.strong = ('crop', 'flip', 'signed_auto_augment')
   return common.finish(c, form)

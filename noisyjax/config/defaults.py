@@ -71,7 +71,7 @@ def get_config() -> ConfigDict:
 
   c.augment = ConfigDict()
   # Ops in order: crop, reflect_crop, flip, rotate, jitter, resized_crop, cutout, random_cutout, rand_augment,
-  # auto_augment, jpeg.
+  # auto_augment, signed_auto_augment, jpeg.
   c.augment.weak = ('crop', 'flip')  # ops of the first view
   c.augment.strong = ('crop', 'flip', 'rand_augment', 'random_cutout')  # second view: FixMatch, SOP+, SSR+, ProMix
   c.augment.rotation = 15.0  # maximum angle of rotate, in degrees
@@ -122,6 +122,7 @@ def get_config() -> ConfigDict:
   c.noise = ConfigDict()
   c.noise.kind = 'none'  # none, symmetric, symmetric_inclusive, asymmetric, pair, instance, matrix, file
   c.noise.rate = 0.4
+  c.noise.count = 'independent'  # how many rows are drawn: independent, exact (of all) or per_class
   c.noise.map = ()  # classes of asymmetric: ((from, to), …), or 'cifar10', 'cifar100'
   c.noise.path = ''  # file of matrix and file
   c.noise.column = ''  # array or column of a label file that holds several, such as worse_label of CIFAR-10_human.pt

@@ -91,6 +91,7 @@ def _allowed(field: str, default: Any) -> str:
     'rows': ROWS,
     'model.conv': ('auto', *conv.KINDS),
     'noise.kind': noise.KINDS,
+    'noise.count': noise.COUNTS,
     'augment.weak': ops.OPS,
     'augment.strong': ops.OPS,
   }.get(field)

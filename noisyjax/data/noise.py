@@ -16,13 +16,24 @@ All kinds except 'instance' and 'file' are class-conditional: P(given = j | true
 * instance: Xia et al., "Part-dependent Label Noise: Towards Instance-dependent Label Noise", NeurIPS 2020, Algorithm 2
   (`_instance` lists the departures).
 
-Labels are drawn independently for each row, so the realized rate varies around the requested one; both are recorded.
+`noise.count` says how many rows of a kind with a rate are drawn. Of these, symmetric_inclusive and asymmetric noise
+leave some as they are.
+
+* independent: each row with probability r, so that the realized rate varies around the requested one; both are
+  recorded. So do co-teaching, JoCoR, GCE (AlanChou/Truncated-Loss), forward correction, GLC, Meta-Weight-Net, CORES²
+  and PES, and ELR and SOP for asymmetric noise on CIFAR-100.
+* exact: ⌊rN⌋ of all N rows (DivideMix, ProMix, SSR, L2RW; ELR and SOP for symmetric noise, which round up).
+* per_class: ⌊rN_c⌋ of the N_c rows of each class (SCE and active-passive losses; ELR and SOP for asymmetric noise on
+  CIFAR-10).
+
 Row i always uses the i-th triple of uniform numbers of one generator, which depends on `noise.seed` only. Therefore the
-noise does not depend on the split, the training seed or the labels of other rows. The first n rows get the same noise
-with and without the others; for other subsets, inject noise before taking the subset. A row that a class-conditional
+noise does not depend on the split or the training seed. If rows are drawn independently, it does not depend on the
+labels of other rows either, and the first n rows get the same noise with and without the others; for other subsets,
+inject noise before taking the subset. A row that a class-conditional
 kind makes wrong at one rate is wrong, with the same label, at every higher rate.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +51,8 @@ from noisyjax.system import reading
 from noisyjax.system.errors import UserError, check_choice
 
 KINDS = ('none', 'symmetric', 'symmetric_inclusive', 'asymmetric', 'pair', 'instance', 'matrix', 'file')
+COUNTS = ('independent', 'exact', 'per_class')
+COUNTED = ('symmetric', 'symmetric_inclusive', 'asymmetric', 'pair')  # kinds whose drawn rows can be counted
 
 # truck -> automobile, bird -> airplane, deer -> horse, cat <-> dog
 CIFAR10_MAP = ((9, 1), (2, 0), (4, 7), (3, 5), (5, 3))
@@ -79,7 +92,7 @@ def inject(labels: np.ndarray, config: Any, images: Any = None, classes: tuple[s
 
   Args:
     labels: int [N], the labels to corrupt, usually the true ones; -1 (unlabeled) stays -1.
-    config: `config.noise`: kind, rate, map, path, column, order, seed.
+    config: `config.noise`: kind, rate, count, map, path, column, order, seed.
     images: `Images` or uint8 [N, H, W, C], the same rows in the same order; only kind 'instance' uses them.
     classes: class names; () = the number of classes is the largest label plus 1.
 
@@ -89,6 +102,11 @@ def inject(labels: np.ndarray, config: Any, images: Any = None, classes: tuple[s
   labels = np.asarray(labels, np.int32)
   C = len(classes) or int(labels.max(initial=-1)) + 1
   kind = check_choice('noise.kind', config.kind, KINDS)
+  count = check_choice('noise.count', config.count, COUNTS)
+  if count != 'independent' and kind not in COUNTED:
+    raise UserError(
+      f'noise.count: {count!r} is for the kinds {", ".join(COUNTED)}; found noise.kind {kind!r}. Set it to independent.'
+    )
   if C < 2 and kind not in ('none', 'file'):
     raise UserError(f'noise.kind: {kind!r} noise needs at least two classes, found {C}.')
   uniform = _rng(config.seed, 'noise').random((len(labels), 3))
@@ -110,6 +128,9 @@ def inject(labels: np.ndarray, config: Any, images: Any = None, classes: tuple[s
     T, definition = transition(config, C)
     requested = None if kind == 'matrix' else _rate(config)
     noisy, expected = _flip(labels, T, uniform)
+    if count != 'independent':
+      noisy = _counted(labels, T, requested, uniform, count == 'per_class')
+      definition += f' {"Of each class," if count == "per_class" else "Of all rows,"} exactly this share is drawn.'
   labeled = (labels >= 0) & (noisy >= 0)
   record = {
     'kind': kind,
@@ -187,6 +208,24 @@ def _flip(labels: np.ndarray, T: np.ndarray, uniform: np.ndarray) -> tuple[np.nd
   target = _draw(off[true], uniform[rows, 1])
   noisy[rows] = np.where(uniform[rows, 0] < flip[true], target, true)
   return noisy, float(flip[true].mean()) if len(rows) else 0.0
+
+
+def _counted(labels: np.ndarray, T: np.ndarray, rate: float, uniform: np.ndarray, per_class: bool) -> np.ndarray:
+  """Returns the labels after a new one was drawn for the fraction `rate` of all labeled rows, or of each class.
+
+  The rows with the lowest random numbers are drawn, so that those of one rate are also drawn at a higher one.
+  """
+  noisy = labels.copy()
+  if rate == 0:
+    return noisy
+  rows = np.flatnonzero(labels >= 0)
+  groups = [rows[labels[rows] == c] for c in range(len(T))] if per_class else [rows]
+  first = [g[np.argsort(uniform[g, 0], kind='stable')][: math.floor(rate * len(g) + 1e-9)] for g in groups]
+  drawn = np.concatenate(first)
+  eye = np.eye(len(T))
+  anew = np.clip(eye + (T - eye) / rate, 0, 1)  # the distribution of a drawn row's label
+  noisy[drawn] = _draw(anew[labels[drawn]], uniform[drawn, 1])
+  return noisy
 
 
 def _draw(probs: np.ndarray, uniform: np.ndarray) -> np.ndarray:

@@ -27,6 +27,24 @@ def warp(image: jax.Array, matrix: jax.Array) -> jax.Array:
   return sample(image, yx * x + yy * y + y0 - 0.5, xx * x + xy * y + x0 - 0.5)
 
 
+def move(image: jax.Array, matrix: jax.Array, border: float) -> jax.Array:
+  """Applies an affine transform as `warp` does, but each output pixel takes the value of the nearest input pixel.
+
+  Args:
+    image: [H, W, C].
+    matrix: [3, 3], as in `warp`.
+    border: value of output pixels that lie outside the input.
+  """
+  height, width, channels = image.shape
+  y, x = jnp.arange(height)[:, None] + 0.5, jnp.arange(width)[None] + 0.5
+  (xx, xy, x0), (yx, yy, y0), _ = matrix
+  row, column = jnp.floor(yx * x + yy * y + y0), jnp.floor(xx * x + xy * y + x0)
+  inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+  place = jnp.where(inside, row * width + column, 0.0).astype(jnp.int32)  # [H, W]
+  moved = image.reshape(-1, channels).at[place].get(mode='promise_in_bounds')
+  return jnp.where(inside[..., None], moved, border)
+
+
 def sample(image: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
   """Returns the image at the points (y, x), by bilinear interpolation; it is black outside.
 

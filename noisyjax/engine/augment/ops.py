@@ -11,10 +11,10 @@ An op is `op(key, image [H, W, C], strength) -> image [H, W, C]` on float32 valu
   arXiv:1409.4842). Jitter has a fixed order (brightness, contrast, saturation, hue); torchvision shuffles it per
   image. A box that exceeds the image is clipped; torchvision draws again.
 * `cutout`: DeVries and Taylor 2017 (arXiv:1708.04552): a square around any pixel, which may extend beyond the
-  border. It is mid-gray, as in FixMatch-pytorch; the paper uses zero after normalisation, which is about the same.
-  `random_cutout`: the same with a random side for each image, uniform from 0 to `cutout`, as in
-  microsoft/Semi-supervised-learning (USB) and ProMix.
-* `rand_augment`, `auto_augment`: see `policies.py`.
+  border. It has the mean colour of CIFAR-10, as in USB and ProMix; the paper and SOP use zero after normalisation,
+  which is the same for CIFAR-10. `random_cutout`: the square of microsoft/Semi-supervised-learning (USB) and ProMix,
+  whose side is random for each image; the right and lower border cut it off, the left and upper ones push it back.
+* `rand_augment`, `auto_augment`, `signed_auto_augment`: see `policies.py`.
 * `feature_view`, `feature_noise`: of features; see `features.py`.
 * `jpeg`: half of the images, chosen at random, are compressed as JPEG at a random quality; see `jpeg.py`. The others
   are not changed, so that a network sees both.
@@ -29,11 +29,11 @@ from noisyjax.engine.augment import color
 from noisyjax.engine.augment.features import FEATURE_OPS
 from noisyjax.engine.augment.geometry import BLACK, rotation, sample, warp
 from noisyjax.engine.augment.jpeg import compressed
-from noisyjax.engine.augment.policies import auto_augment, rand_augment
+from noisyjax.engine.augment.policies import auto_augment, rand_augment, signed_auto_augment
 from noisyjax.engine.augment.strength import Strength, between
 from noisyjax.system.errors import UserError, check_choice
 
-GRAY = 127.0  # value of the pixels that cutout covers
+HOLE = (125.0, 123.0, 114.0)  # colour of the pixels that cutout covers; without colours, their mean
 
 
 def augment(ops: tuple[str, ...], strength: Strength, keys: jax.Array, images: jax.Array) -> jax.Array:
@@ -122,15 +122,21 @@ def resized_crop(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Ar
 
 
 def cutout(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
-  """Covers a square of side `cutout` around a random pixel with gray."""
-  return _hole(key, image, _length(strength.cutout, image))
+  """Covers a square of side `cutout` around a random pixel."""
+  height, width, _ = image.shape
+  size = _length(strength.cutout, image)
+  top, left = jax.random.randint(key, (2,), 0, jnp.array([height, width])) - size // 2
+  return _hole(image, top, top + size, left, left + size)
 
 
 def random_cutout(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
-  """Covers a square around a random pixel with gray; its side is uniform in 0..`cutout`."""
-  side_key, place_key = jax.random.split(key)
-  longest = _length(strength.cutout, image)
-  return _hole(place_key, image, jnp.floor(jax.random.uniform(side_key) * (longest + 1.0)))
+  """Covers a square around a random point; its side is uniform in 1, …, `cutout` pixels."""
+  height, width, _ = image.shape
+  y, x, side = jax.random.uniform(key, (3,))
+  side *= _length(strength.cutout, image)
+  top, left = (jnp.floor(jnp.maximum(place - side / 2, 0.0)) for place in (y * height, x * width))
+  size = jnp.where(side > 0, jnp.floor(side) + 1, 0.0)  # the official rectangle includes both of its ends
+  return _hole(image, top, top + size, left, left + size)
 
 
 def jpeg(key: jax.Array, image: jax.Array, strength: Strength) -> jax.Array:
@@ -146,18 +152,18 @@ def _length(length: jax.Array | float, image: jax.Array) -> jax.Array:
   return jnp.where(length < 1, jnp.round(length * min(image.shape[:2])), length)
 
 
-def _hole(key: jax.Array, image: jax.Array, size: jax.Array) -> jax.Array:
-  height, width, _ = image.shape
-  top, left = jax.random.randint(key, (2,), 0, jnp.array([height, width])) - size // 2
+def _hole(image: jax.Array, top: jax.Array, bottom: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
+  height, width, channels = image.shape
   y, x = jnp.arange(height)[:, None], jnp.arange(width)[None]
-  hole = (y >= top) & (y < top + size) & (x >= left) & (x < left + size)  # [H, W]
-  return jnp.where(hole[..., None], GRAY, image)
+  hole = (y >= top) & (y < bottom) & (x >= left) & (x < right)  # [H, W]
+  return jnp.where(hole[..., None], jnp.array(HOLE if channels == 3 else (sum(HOLE) / 3,)), image)
 
 
 OPS = {
   op.__name__: op
   for op in (
-    *(crop, reflect_crop, flip, rotate, jitter, resized_crop, cutout, random_cutout, rand_augment, auto_augment, jpeg),
+    *(crop, reflect_crop, flip, rotate, jitter, resized_crop, cutout, random_cutout, rand_augment, auto_augment),
+    *(signed_auto_augment, jpeg),
     *FEATURE_OPS,
   )
 }

@@ -129,7 +129,7 @@ def inject(labels: np.ndarray, config: Any, images: Any = None, classes: tuple[s
     requested = None if kind == 'matrix' else _rate(config)
     noisy, expected = _flip(labels, T, uniform)
     if count != 'independent':
-      noisy = _counted(labels, T, requested, uniform, count == 'per_class')
+      noisy = _counted(labels, T, _rate(config), uniform, count == 'per_class')
       definition += f' {"Of each class," if count == "per_class" else "Of all rows,"} exactly this share is drawn.'
   labeled = (labels >= 0) & (noisy >= 0)
   record = {

@@ -15,7 +15,7 @@ As in all three, pixels are moved to the nearest one, and borders are black or g
 to integers between the operations.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +45,7 @@ RANGES = {
 POOL = tuple(RANGES)
 MOVES = POOL.index('rotate')  # the first geometric operation
 GRAY = 128.0  # borders of `signed_auto_augment`
+Op = tuple[str, float, int]  # name, probability, level
 
 # AutoAugment's sub-policies: two operations in sequence, each with its probability and its level in 0..9. SOP has level
 # 6 where the paper and SSR have 8 ("color" after "brightness"), and SSR probability 0.8 for the second "equalize" where
@@ -111,7 +112,9 @@ def signed_auto_augment(key: jax.Array, image: jax.Array, strength: Strength) ->
   return _one_after_another(image, *_drawn(key, SIGNED_SUB_POLICIES, _signed_amounts), GRAY)
 
 
-def _drawn(key: jax.Array, policies: tuple, amounts: Callable) -> tuple[jax.Array, jax.Array]:
+def _drawn(
+  key: jax.Array, policies: Sequence[Sequence[Op]], amounts: Callable[[str, int], tuple[float, float]]
+) -> tuple[jax.Array, jax.Array]:
   """Draws a sub-policy, and which of its operations are applied.
 
   Args:

@@ -314,6 +314,31 @@ def test_undo_and_redo_go_through_the_journal_and_survive_a_restart(photos):
   assert len((photos / 't' / 'journal.jsonl').read_text().splitlines()) == 8  # nothing is ever removed
 
 
+def test_a_decision_costs_the_server_the_same_however_many_wait(photos):
+  page, rows = Page(photos), itertools.count()
+
+  def lines():
+    """Returns how many lines of Python one decision takes, on a row that nobody decided."""
+    found, before = [], page.ledger.head()['seq']
+
+    def trace(_, event, __):
+      found.append(event)
+      return trace
+
+    said = [(place(page, next(rows)), Decision('', 'label', 'dog'))]
+    sys.settrace(trace)
+    page.ledger.decide(said, page.version)
+    page.ledger.since(page.version, before)
+    sys.settrace(None)
+    return len(found)
+
+  lines()
+  few = lines()
+  for _ in range(20):
+    page.ledger.decide([(place(page, k), Decision('', 'drop')) for k in range(5, 10)], page.version)
+  assert abs(lines() - few) < 0.02 * few
+
+
 def test_undo_ends_at_a_commit(photos):
   page = Page(photos)
   page.done('decide', action='label', rows=[place(page, 0)], labels=[1])

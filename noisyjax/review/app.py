@@ -108,8 +108,7 @@ def made(
         said[i] = place, decision._replace(evidence=evidence.told(shown.sources, index_of[place], classes))
     facts: dict[str, Any] = {name: True for name in ('blind', 'repeat') if content.get(name) is True}
     if rule:
-      at = {place: k for k, place in enumerate(rule.place.tolist())}
-      proposed = [rule.said(at[place], classes) if place in at else '' for place, _ in said]
+      proposed = [rule.said(place, classes) for place, _ in said]
       facts['proposal'] = {'rule': rule.rule, 'said': proposed}
     ledger.decide(said, str(content.get('version', '')), **facts)
     return {}
@@ -140,6 +139,10 @@ def made(
     'commit': lambda content: {'made': ledger.commit(str(content.get('message', '')))},
   }
 
+  def done(answer: Callable[[Mapping[str, Any]], dict[str, Any]], content: Mapping[str, Any]) -> dict[str, Any]:
+    seq = requests.whole(content.get('seq', -1))
+    return {**answer(content), **ledger.since(str(content.get('version', '')), seq)}
+
   async def write(request: Request) -> Response:
     answer = answers[request.path_params['what']]
     try:
@@ -149,13 +152,11 @@ def made(
     try:
       if not isinstance(content, dict):
         raise UserError('the request is no JSON object.')
-      seq = requests.whole(content.get('seq', -1))
       # The reply is sent after the journal is on the disk.
-      out = await run_in_threadpool(answer, content)
-      head = await run_in_threadpool(ledger.since, str(content.get('version', '')), seq)
+      with small.paused():
+        return JSONResponse(await run_in_threadpool(done, answer, content))
     except UserError as error:
       return JSONResponse({'error': str(error)}, 409)
-    return JSONResponse({**out, **head})
 
   def versions(request: Request) -> Response:
     known = scores.read([*shown.workdirs, *trainings.workdirs])

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from noisyjax.review import curate, version_graph
-from noisyjax.review.undo_stack import stacks
+from noisyjax.review.undo_stack import Stacks
 from noisyjax.system.errors import UserError
 from noisyjax.tables import compare, edits as edits_, history, store, versions
 from noisyjax.tables.decisions import Decision
@@ -55,6 +55,7 @@ class Ledger:
     self._splits = (TRAIN, VAL) if curates else (TRAIN,)
     self._table = store.Table(folder, branch)
     self._lock = threading.RLock()
+    self._followed, self._stacks = self._table.pending(), Stacks(author)
 
   @property
   def table(self) -> store.Table:
@@ -75,14 +76,13 @@ class Ledger:
   def head(self) -> dict[str, Any]:
     """Returns the version, the number of journal entries read, and what waits for a commit, undo and redo."""
     with self._lock:
-      pending = self._table.pending()
-      undo, redo = stacks(pending.entries, self.author)
+      pending, stacks = self._table.pending(), self._undoable()
       return {
         'version': self._table.version.name,
         'seq': len(pending.entries),
         'pending': len(pending),
-        'undo': len(undo),
-        'redo': len(redo),
+        'undo': len(stacks.undo),
+        'redo': len(stacks.redo),
       }
 
   def decided(self) -> list[Row]:
@@ -129,15 +129,17 @@ class Ledger:
         made = [curate.meant(decision, split) for decision, split in zip(made, splits)]
       if by:
         facts['accepted_by'] = self.author
-      self._table.decide(by or self.author, made, store.resolve(self._table.folder, since), **facts)
+      if since != self._table.version.name:
+        since = store.resolve(self._table.folder, since)
+      self._table.decide(by or self.author, made, since, **facts)
 
   def undo(self) -> list[int]:
     """Takes back the author's last decisions and returns the places of their rows."""
-    return self._step(0, 'undo')
+    return self._step('undo')
 
   def redo(self) -> list[int]:
     """Takes back the author's last undo and returns the places of the rows."""
-    return self._step(1, 'redo')
+    return self._step('redo')
 
   def commit(self, message: str) -> str:
     """Makes a version of all decisions and returns its name; raises as `store.Table.commit` does."""
@@ -200,15 +202,23 @@ class Ledger:
     ]
     return {'waiting': waiting, 'committed': list(history.of_place(self._table.folder, version, place))}
 
-  def _step(self, which: int, name: str) -> list[int]:
+  def _undoable(self) -> Stacks:
+    """Returns what can be undone and redone; after a commit it is nothing."""
+    with self._lock:
+      if self._followed is not self._table.pending():
+        self._followed, self._stacks = self._table.pending(), Stacks(self.author)
+      self._stacks.follow(self._followed.entries)
+      return self._stacks
+
+  def _step(self, name: str) -> list[int]:
     with self._lock:
       self._may_write()
       self.refresh()
-      entries = self._table.pending().entries
-      stack = stacks(entries, self.author)[which]
+      stacks = self._undoable()
+      stack = stacks.undo if name == 'undo' else stacks.redo
       if not stack:
         raise UserError(f'{name}: there is nothing to {name} since the last commit.')
-      made = self._table.undo(self.author, stack[-1])
+      made = self._table.undo(self.author, next(reversed(stack)))
       self._table.pending()
       return sorted(self._touched([made]))
 
@@ -218,7 +228,7 @@ class Ledger:
 
   def _touched(self, entries: Iterable[Mapping[str, Any]]) -> set[int]:
     """Returns the places of the rows that entries concern; an undo concerns those of the entry it takes back."""
-    by_hash = {entry['hash']: entry for entry in self._table.pending().entries}
+    by_hash = self._table.pending().by_hash
     ids: set[str] = set()
     for entry in entries:
       while entry['kind'] == 'undo':

@@ -34,6 +34,7 @@ class Proposals(NamedTuple):
     action: int64, indices into ACTION.
     label: int32, the proposed class; -1 = none.
     score: float32, how sure the rule is.
+    at: place → position in these columns.
   """
 
   rule: str
@@ -43,9 +44,12 @@ class Proposals(NamedTuple):
   action: np.ndarray
   label: np.ndarray
   score: np.ndarray
+  at: Mapping[int, int]
 
-  def said(self, at: int, classes: Sequence[str]) -> str:
-    """Returns a proposal as text, such as "label cat"; '' where the rule asks."""
+  def said(self, place: int, classes: Sequence[str]) -> str:
+    """Returns the proposal for a row as text, such as "label cat"; '' where the rule asks, or proposes nothing."""
+    if (at := self.at.get(place)) is None:
+      return ''
     label = int(self.label[at])
     return rejections.said(ACTION[self.action[at]], classes[label] if label >= 0 else '')
 
@@ -89,7 +93,8 @@ def _of_folder(folder: Path, table: store.Table) -> Iterator[Proposals]:
   for rule, found in by_rule.items():
     place, action, label, score = (np.array(column) for column in zip(*found))
     entry = entries.get(rule, {})
-    yield Proposals(rule, folder.resolve().name, entry, place, action, label.astype(np.int32), score.astype(np.float32))
+    columns = place, action, label.astype(np.int32), score.astype(np.float32)
+    yield Proposals(rule, folder.resolve().name, entry, *columns, {row[0]: k for k, row in enumerate(found)})
 
 
 def _score(line: Mapping[str, str | None]) -> float:

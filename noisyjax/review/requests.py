@@ -37,10 +37,9 @@ def adopted(content: Mapping[str, Any], found: Proposals, classes: Sequence[str]
   Raises:
     UserError: the rule proposes nothing for a row, or only asks.
   """
-  number = {place: at for at, place in enumerate(found.place.tolist())}
   out = []
   for place in places(content):
-    at = number.get(place)
+    at = found.at.get(place)
     if at is None or ACTION[found.action[at]] == ASK:
       raise UserError(f'row {place}: {found.rule} proposes nothing that could be taken over.')
     label = classes[found.label[at]] if found.label[at] >= 0 else ''

@@ -4,6 +4,7 @@ All thumbnails lie in one file, one after another; their offsets are written whe
 next page on the same images makes none.
 """
 
+import contextlib
 import hashlib
 import io
 import os
@@ -11,6 +12,7 @@ import shutil
 import tempfile
 import threading
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -62,6 +64,8 @@ class Thumbnails:
     self._part: IO[bytes] | None = None  # the file while it is being made
     self._at: dict[int, tuple[int, int]] = {}
     self._lock, self._stop = threading.Lock(), threading.Event()
+    self._free, self._waiting = threading.Event(), 0
+    self._free.set()
     if self._index.exists() and blob.exists():
       for place, offset, size in np.load(self._index).tolist():
         self._at[place] = (offset, size)
@@ -89,6 +93,21 @@ class Thumbnails:
     if self._part:
       self._part.close()
 
+  @contextlib.contextmanager
+  def paused(self) -> Iterator[None]:
+    """Lets the background thread wait until the block ends, so that it takes no time of whoever waits for an answer.
+
+    All blocks are of one thread, that of the server's requests.
+    """
+    self._waiting += 1
+    self._free.clear()
+    try:
+      yield
+    finally:
+      self._waiting -= 1
+      if not self._waiting:
+        self._free.set()
+
   def read(self, place: int) -> tuple[bytes, str]:
     """Returns a thumbnail and its media type; raises an exception if its image cannot be read."""
     if place not in self._at:
@@ -104,6 +123,7 @@ class Thumbnails:
   def _fill(self) -> None:
     bad = 0
     for place in self._places.tolist():
+      self._free.wait()
       if self._stop.is_set():
         return
       if place not in self._at:

@@ -1,4 +1,4 @@
-"""Undo and redo of one author. The journal is the stack, so that it survives a reload, a restart and a crash.
+"""What undo and redo are about: read from the journal, so that both outlive a reload, a restart and a crash.
 
 Decisions of a rule that the author took over belong to the author, too.
 """
@@ -7,29 +7,34 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def stacks(entries: Sequence[dict[str, Any]], author: str) -> tuple[list[str], list[str]]:
-  """Returns what an author can undo and redo.
+class Stacks:
+  """What an author can undo and redo of the entries of a branch that are not committed.
 
-  Args:
-    entries: entries of a branch that are not committed, in order.
-    author: the author.
-
-  Returns:
-    Hashes of the entries that undo takes back, and of those that redo takes back; the next one is last.
+  Attributes:
+    undo: hashes of the entries that undo takes back, the next one last; the values say nothing.
+    redo: hashes of the entries that redo takes back, likewise.
   """
-  undo: list[str] = []
-  redo: list[str] = []
-  decision = {}  # hash of an undo → hash of the decisions that it took back
-  for entry in entries:
-    if entry['kind'] == 'decide':
-      if author in (entry['author'], entry.get('accepted_by')):
-        undo.append(entry['hash'])
-        redo.clear()
-    elif entry['of'] in undo:
-      undo.remove(entry['of'])
-      decision[entry['hash']] = entry['of']
-      redo.append(entry['hash'])
-    elif entry['of'] in redo:
-      redo.remove(entry['of'])
-      undo.append(decision[entry['of']])
-  return undo, redo
+
+  def __init__(self, author: str) -> None:
+    self.undo: dict[str, None] = {}
+    self.redo: dict[str, None] = {}
+    self._author = author
+    self._read = 0
+    self._decision: dict[str, str] = {}  # hash of an undo → hash of the decisions that it took back
+
+  def follow(self, entries: Sequence[dict[str, Any]]) -> None:
+    """Reads the entries that were appended since the last call; they are in order."""
+    while self._read < len(entries):
+      entry = entries[self._read]
+      self._read += 1
+      if entry['kind'] == 'decide':
+        if self._author in (entry['author'], entry.get('accepted_by')):
+          self.undo[entry['hash']] = None
+          self.redo.clear()
+      elif entry['of'] in self.undo:
+        del self.undo[entry['of']]
+        self._decision[entry['hash']] = entry['of']
+        self.redo[entry['hash']] = None
+      elif entry['of'] in self.redo:
+        del self.redo[entry['of']]
+        self.undo[self._decision[entry['of']]] = None

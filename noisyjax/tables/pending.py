@@ -34,12 +34,16 @@ class Pending:
     end: byte position in the journal up to which it was read.
     last: hash of the entry that ends there.
     entries: the entries of the branch.
+    by_hash: the same by their hashes.
   """
 
   def __init__(self, start: int, last: str) -> None:
     self.end, self.last = start, last
     self.entries: list[dict[str, Any]] = []
-    self._by_row: dict[str, list[tuple[str, Decision]]] | None = {}  # None: to be made again
+    self.by_hash: dict[str, dict[str, Any]] = {}
+    # Kept up to date at each decision, so that one costs the same after a million; after an undo, None: made again.
+    self._by_row: dict[str, list[tuple[str, Decision]]] | None = {}
+    self._count: int | None = 0
 
   def follow(self, path: Path, branch: str) -> None:
     """Reads entries that were appended; raises UserError if the journal was changed."""
@@ -47,14 +51,20 @@ class Pending:
       self.end, self.last = end, entry['hash']
       if entry['branch'] == branch:
         self.entries.append(entry)
+        self.by_hash[entry['hash']] = entry
         if entry['kind'] == 'undo':
-          self._by_row = None
-        elif self._by_row is not None:
-          _add(self._by_row, entry)
+          self._by_row = self._count = None
+        else:
+          if self._by_row is not None:
+            _add(self._by_row, entry)
+          if self._count is not None:
+            self._count += len(entry['decisions'])
 
   def __len__(self) -> int:
     """Returns the number of decisions that were not taken back."""
-    return sum(len(entry['decisions']) for entry in self._active())
+    if self._count is None:
+      self._count = sum(len(entry['decisions']) for entry in self._active())
+    return self._count
 
   def undoable(self, author: str, of: str) -> str:
     """Returns the hash of the entry to take back: the one that begins with `of`, or the author's last decisions."""

@@ -81,9 +81,11 @@ export class Decider {
     const found = bulk ? ` (${words})` : '';
     const content = { action, rows: taken.map((i) => model.place[i]), reason: [...reason, ...found].slice(0, 900).join(''), ...this.about(taken) };
     if (action === 'label') content.labels = taken.map(labelOf);
+    const said = to(taken[0]);
+    const sent = this.queue.send('decide', content); // on its way while the page moves on
     if (bulk) model.selectAll(false);
-    else this.advance(to(taken[0]));
-    const answer = await this.queue.send('decide', content);
+    else this.advance(said);
+    const answer = await sent;
     if (answer) this.say(`Saved: ${rowsOf(taken.length)}.`);
   }
 

@@ -35,33 +35,31 @@ export class Filters {
     this.rule.value = f.rule;
     this.issues.checked = f.issues;
     this.clear.disabled = !model.filtered;
-    const count = (values, size) => {
-      const out = new Uint32Array(size + 1);
-      for (let i = 0; i < model.n; i++) if (model.status[i] < 4) out[values[i] < 0 ? size : values[i]]++;
-      return out;
-    };
-    const byStatus = count(model.status, model.statuses.length);
-    const byLabel = count(model.label, model.classes.length);
-    const statuses = [...model.statuses.keys()].map((s) => [s, model.statuses[s], byStatus[s]]);
-    const classes = [...model.classes.keys()].map((c) => [c, model.classes[c], byLabel[c]]);
-    this.list(this.status, 'Status', 'statuses', statuses);
-    this.list(this.labels, 'Label', 'labels', [...classes, [NONE, 'no label', byLabel[model.classes.length]]].slice(0, 201), true);
+    const { statuses, labels } = model.counts;
+    this.list(this.status, 'Status', 'statuses', [...model.statuses.keys()].map((s) => [s, model.statuses[s], statuses[s]]));
+    const classes = [...model.classes.keys(), NONE].slice(0, 201);
+    this.list(this.labels, 'Label', 'labels', classes.map((c) => [c, model.className(c), labels[c < 0 ? model.classes.length : c]]), true);
   }
 
   list(root, title, key, options, colours = false) {
     const { model } = this;
-    const state = JSON.stringify([options, this.codes, model.filter[key] && [...model.filter[key]]]);
-    if (root.state === state) return;
-    root.state = state;
-    const held = root.contains(document.activeElement) ? document.activeElement.value : null;
-    const boxes = options.map(([value, text, n]) => {
-      const box = h('input', { type: 'checkbox', value, checked: model.filter[key]?.has(value) ?? false, onchange: () => this.toggle(key, value) });
-      const swatch = h('span', { class: 'swatch', 'aria-hidden': 'true' });
-      if (colours) swatch.style.background = ofClass(value);
-      return h('label', { class: 'check' }, box, colours ? swatch : '', h('span', { class: 'grow' }, text, colours && this.codes[value] ? h('kbd', { title: 'Type it with Shift to set this class' }, this.codes[value]) : ''), h('span', { class: 'count' }, n.toLocaleString('en')));
+    const state = JSON.stringify([this.codes, model.filter[key] && [...model.filter[key]]]);
+    if (root.state !== state) {
+      root.state = state;
+      const held = root.contains(document.activeElement) ? document.activeElement.value : null;
+      const boxes = options.map(([value, text]) => {
+        const box = h('input', { type: 'checkbox', value, checked: model.filter[key]?.has(value) ?? false, onchange: () => this.toggle(key, value) });
+        const swatch = h('span', { class: 'swatch', 'aria-hidden': 'true' });
+        if (colours) swatch.style.background = ofClass(value);
+        return h('label', { class: 'check' }, box, colours ? swatch : '', h('span', { class: 'grow' }, text, colours && this.codes[value] ? h('kbd', { title: 'Type it with Shift to set this class' }, this.codes[value]) : ''), h('span', { class: 'count' }));
+      });
+      root.replaceChildren(h('legend', {}, title), ...boxes);
+      if (held !== null) root.querySelector(`input[value="${held}"]`)?.focus();
+    }
+    root.querySelectorAll('.count').forEach((count, k) => {
+      const text = options[k][2].toLocaleString('en');
+      if (count.textContent !== text) count.textContent = text;
     });
-    root.replaceChildren(h('legend', {}, title), ...boxes);
-    if (held !== null) root.querySelector(`input[value="${held}"]`)?.focus();
   }
 
   toggle(key, value) {

@@ -220,7 +220,7 @@ async function start() {
     byId('words').replaceChildren(
       h('span', {}, filterWords(model)),
       h('span', { class: 'grow' }),
-      stale ? h('button', { class: 'plain', onclick: () => model.refresh() }, `${rows(stale)} no longer ${stale === 1 ? 'passes' : 'pass'} the filters: apply again`) : '',
+      model.stale.size ? h('button', { class: 'plain', onclick: () => model.refresh() }, `${rows(model.stale.size)} no longer ${model.stale.size === 1 ? 'passes' : 'pass'} the filters: apply again`) : '',
       tab === 'grid' ? h('span', {}, model.suggestion ? '▂ label · ? suggestion · ✓ decided · ≠ authors disagree' : '▂ label · ✓ decided') : '',
     );
     byId('sort').value = (model.sort.down ? '-' : '+') + model.sort.key;
@@ -246,9 +246,6 @@ async function start() {
     timer = setTimeout(() => history.replaceState(null, '', location.pathname + address.written(model, tab)), 100);
   }
 
-  let stale = 0; // rows in view that no longer pass the filters; counted after decisions alone, not at each move
-  model.addEventListener('view', () => (stale = 0));
-  model.addEventListener('rows', () => (stale = model.stale()));
   let pending = false;
   const redraw = () => {
     if (pending) return;

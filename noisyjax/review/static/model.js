@@ -42,11 +42,14 @@ export class Model extends EventTarget {
     this.setColumns(head, arrays);
     this.by = new Map(); // row → who decided it since the last commit
     this.contested = new Set();
+    this.counts = { statuses: new Uint32Array(this.statuses.length), labels: new Uint32Array(this.classes.length + 1) }; // the last: no label
+    for (let i = 0; i < this.n; i++) this.count(i, 1);
     this.version = head.version;
+    this.filter ??= noFilter();
+    [this.view, this.positions, this.stale] = [new Int32Array(), null, new Set()];
     this.apply(head.decided);
     this.take(head);
     this.hidden = head.hidden;
-    this.filter ??= noFilter();
     this.sort ??= { key: '', down: false };
     this.selection ??= { all: false, rows: new Set() };
     this.refresh();
@@ -103,10 +106,18 @@ export class Model extends EventTarget {
     for (const name of ['version', 'seq', 'pending', 'undo', 'redo']) this[name] = head[name];
   }
 
+  count(i, by) {
+    if (this.status[i] === GONE) return;
+    this.counts.statuses[this.status[i]] += by;
+    this.counts.labels[this.label[i] < 0 ? this.classes.length : this.label[i]] += by;
+  }
+
   apply(rows) {
+    const passes = this.filtered ? this.passes() : () => true;
     for (const [place, status, label, verified, weight, by, contested] of rows) {
       const i = this.rowOf.get(place);
       if (i === undefined) continue;
+      this.count(i, -1);
       this.status[i] = status;
       this.label[i] = label;
       this.verified[i] = verified;
@@ -115,6 +126,9 @@ export class Model extends EventTarget {
       else this.by.delete(i);
       if (contested) this.contested.add(i);
       else this.contested.delete(i);
+      this.count(i, 1);
+      if (this.position(i) >= 0 && !passes(i)) this.stale.add(i);
+      else this.stale.delete(i);
     }
   }
 
@@ -201,6 +215,7 @@ export class Model extends EventTarget {
       this.view.sort((a, b) => at(a) - at(b) || a - b);
     }
     this.positions = null;
+    this.stale = new Set(); // rows in view that no longer pass
     if (this.focus === undefined || this.position(this.focus) < 0) this.focus = this.view[0];
     this.emit('view');
     this.emit('selection');
@@ -210,13 +225,6 @@ export class Model extends EventTarget {
   /** A number for each row, in no order that means anything, the same at each visit. */
   get random() {
     return (this.chance ??= Uint32Array.from(this.place, (place) => Math.imul(place + 1, 2654435761) ^ (Math.imul(place + 1, 2246822519) >>> 13)));
-  }
-
-  /** Returns how many rows in view no longer pass the filters. */
-  stale() {
-    if (!this.filtered) return 0;
-    const passes = this.passes();
-    return this.view.reduce((count, i) => count + !passes(i), 0);
   }
 
   position(i) {

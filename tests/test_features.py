@@ -15,7 +15,7 @@ import runs
 from noisyjax.analysis import file_issues, issues
 from noisyjax.config import defaults
 from noisyjax.config.override import override
-from noisyjax.data import feature_files, features
+from noisyjax.data import dataset, feature_files, features
 from noisyjax.data.training import TrainData
 from noisyjax.engine.augment.features import feature_view
 from noisyjax.engine.augment.strength import Strength
@@ -155,6 +155,13 @@ def test_every_format_holds_the_same_features(tmp_path):
     ({'pixels': np.zeros((3, 4))}, 'holds pixels; expected features'),
     ({'features': np.zeros(3)}, r'float64 \(3,\); expected numbers'),
     ({'features': np.array(['a', 'b'])}, 'expected numbers'),
+    ({'features': np.zeros((0, 4))}, r'float64 \(0, 4\); expected numbers'),
+    ({'features': np.zeros((3, 0, 4))}, r'float64 \(3, 0, 4\); expected numbers'),
+    (
+      {'features': np.eye(3), 'names': np.array(['a', 'b'])},
+      r'names has shape \(2,\); expected one for each of 3 rows',
+    ),
+    ({'features': np.eye(2), 'names': np.array(['a', ''])}, r'row 1 \(from 0\) of names is empty'),
     ({'features': np.array([[1, 2], [np.nan, 1]])}, r'row 1 \(from 0\) of features is not finite'),
   ],
 )
@@ -162,6 +169,60 @@ def test_a_file_that_holds_no_features_is_named(tmp_path, arrays, said):
   np.savez(tmp_path / 'f.npz', **arrays)
   with pytest.raises(UserError, match=said):
     feature_files.read(tmp_path / 'f.npz')
+
+
+def labeled_by(tmp_path, labels, **config):
+  """Returns the data set of `f.npz` in `tmp_path` with the labels of a CSV beside it, and the true labels."""
+  (tmp_path / 'labels.csv').write_text(labels)
+  c = defaults.get_config().data
+  c.update({'source': 'features', 'path': str(tmp_path / 'f.npz'), 'labels': 'labels.csv', 'verified': ''} | config)
+  return dataset.load(c)
+
+
+def test_labels_beside_features_find_their_rows_by_name(tmp_path):
+  names = np.array(['c.png', 'a.png', 'b.png'])
+  np.savez(tmp_path / 'f.npz', features=np.eye(3), names=names.astype('S'), trained_on=np.array(['web'] * 3))
+  by_name = 'image,label\na.png,cat\nb.png,dog\nc.png,owl\n'
+  data, _ = labeled_by(tmp_path, by_name)
+  assert [data.classes[c] for c in data.given] == ['owl', 'cat', 'dog']
+  assert data.names.tolist() == names.tolist() and data.pretrained == 'web'
+  data, _ = labeled_by(tmp_path, 'label\nowl\ncat\ndog\n')  # without names, in the order of the rows
+  assert [data.classes[c] for c in data.given] == ['owl', 'cat', 'dog']
+  with pytest.raises(UserError, match='has 2 labels for 3 rows of features'):
+    labeled_by(tmp_path, 'label\nowl\ncat\n')
+  with pytest.raises(
+    UserError, match=r"labels\.csv: 1 of 3 rows of features have no row, the first is 'c.png'; expected"
+  ):
+    labeled_by(tmp_path, by_name.replace('c.png,owl\n', ''), unlisted='refuse')
+  data, _ = labeled_by(tmp_path, by_name.replace('c.png,owl\n', ''))
+  assert data.given.tolist() == [-1, 0, 1] and '1 of 3 rows of features have no row' in '\n'.join(data.notes)
+  data, true = labeled_by(tmp_path, by_name.replace('c.png,owl\n', ''), unlisted='skip')
+  assert (data.names.tolist(), data.given.tolist(), len(data.images), len(true)) == (['a.png', 'b.png'], [0, 1], 2, 2)
+
+
+def test_rows_of_features_without_names_are_named_by_their_number(tmp_path):
+  np.savez(tmp_path / 'f.npz', features=np.eye(12))
+  lines = [f'{i},{"cat" if i < 5 else "dog"}\n' for i in range(12)]
+  data, _ = labeled_by(tmp_path, 'row,label\n' + ''.join(reversed(lines)))
+  assert data.given.tolist() == [0] * 5 + [1] * 7
+  one_based = ''.join(f'{i + 1},cat\n' for i in range(12))
+  for wrong, said in ((one_based, "'12'"), ('a.png,cat\nb.png,dog\n', "'a.png'")):
+    with pytest.raises(UserError, match=rf'names {said}, and the rows of .*f.npz have no names; expected row numbers'):
+      labeled_by(tmp_path, 'image,label\n' + wrong)
+
+
+def test_truth_beside_features_with_labels_is_read_and_other_labels_are_said_to_be_ignored(tmp_path):
+  np.savez(tmp_path / 'f.npz', features=np.eye(3), labels=[0, 1, 1])
+  np.save(tmp_path / 'truth.npy', [1, 1, 0])
+  data, true = labeled_by(tmp_path, 'label\n1\n1\n1\n', truth='truth.npy')
+  assert (data.given.tolist(), true.tolist()) == ([0, 1, 1], [1, 1, 0])
+  assert 'data.labels: labels.csv is ignored: f.npz has labels of its own.' in data.notes
+
+
+def test_features_that_float16_cannot_hold_are_refused(weights, monkeypatch):
+  monkeypatch.setattr(features, '_forward', lambda by, variables, images, seeds: np.full((len(images), 1, 4), 1e6))
+  with pytest.raises(UserError, match=r'resnet18 with .*net\.npz gives features that are not finite'):
+    features.extract(pictures(2), features.extractor(weights))
 
 
 def rows(count=96, width=6, classes=3):
@@ -240,6 +301,9 @@ def test_a_file_of_features_is_a_source(tmp_path, monkeypatch, caplog):
   (tmp_path / 'truth.csv').write_text(f'file,label\n{named}\n')
   found = predict_files.predict_files([predictor], str(tmp_path / 'f.npz'), str(tmp_path / 'truth.csv'))
   assert_array_equal(found.labels['run'][kept['row']], expected)
+  assert_array_equal(found.truth, true)
+  np.save(tmp_path / 'truth.npy', true)  # in the order of the rows
+  found = predict_files.predict_files([predictor], str(tmp_path / 'f.npz'), str(tmp_path / 'truth.npy'))
   assert_array_equal(found.truth, true)
   with pytest.raises(
     UserError, match=r'run was trained on a file of features.*\(.npz, .npy, .parquet\) with 6 features'

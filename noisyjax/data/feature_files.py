@@ -5,11 +5,13 @@ them: `model`, `weights` (sha256) and `trained_on`.
 """
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from noisyjax.data import dataset, decode, files
+from noisyjax.data import dataset, decode, files, match
+from noisyjax.data.column import Column, label_text, number
 from noisyjax.data.features import extract, extractor
 from noisyjax.system import reading, storage
 from noisyjax.system.errors import UserError, listed
@@ -36,6 +38,7 @@ def write(
     views: augmented views of each image, beside the image itself.
     skip_bad: whether images that cannot be read are left out.
     use_cache: whether the cache is read and written.
+
   Raises:
     UserError: images that cannot be read; no such model or weights; `out` cannot be written.
   """
@@ -63,10 +66,13 @@ def write(
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-  """Returns the columns of an .npz, .npy or Parquet file of features; 'features' is float [N, V, 1, F] among them.
+  """Returns the columns of an .npz, .npy or Parquet file of features.
+
+  'features' is float [N, V, 1, F] among them; 'names', where there are any, text [N]; 'trained_on' one text.
 
   Raises:
-    UserError: a damaged file, none of KEYS in it, or features that are no finite numbers [N, F] or [N, V, F].
+    UserError: a damaged file, none of KEYS in it, features that are no finite numbers [N, F] or [N, V, F], or names
+      that are not one for each row.
   """
   columns = _columns(path)
   key = next((key for key in KEYS if key in columns), None)
@@ -76,14 +82,62 @@ def read(path: Path) -> dict[str, np.ndarray]:
   if features.dtype == object:  # a column of lists
     with reading.reading(path, 'features', 'Have all rows as many numbers?'):
       features = np.array(features.tolist(), np.float32)
-  if features.dtype.kind not in 'fiu' or features.ndim not in (2, 3) or features.shape[-1] < 2:
+  if features.dtype.kind not in 'fiu' or features.ndim not in (2, 3) or features.shape[-1] < 2 or not features.size:
     raise UserError(f'{path}: {key} is {features.dtype} {features.shape}; expected numbers [N, F] or [N, V, F].')
-  features = features if features.dtype == np.float16 else features.astype(np.float32)
+  with np.errstate(over='ignore'):
+    features = features if features.dtype == np.float16 else features.astype(np.float32)
   wrong = np.flatnonzero(~np.isfinite(features).reshape(len(features), -1).all(1))
   if len(wrong):
     raise UserError(f'{path}: row {wrong[0]} (from 0) of {key} is not finite ({len(wrong)} such rows).')
   views = features[:, None] if features.ndim == 2 else features
-  return columns | {'features': views[:, :, None]}
+  columns['features'] = views[:, :, None]
+  if 'names' in columns:
+    columns['names'] = _names(path, columns['names'], len(views))
+  if 'trained_on' in columns:  # a column of Parquet repeats it
+    texts = dict.fromkeys(label_text(cell, f'{path}: trained_on', '') for cell in columns['trained_on'].ravel())
+    columns['trained_on'] = np.array(', '.join(text for text in texts if text))
+  return columns
+
+
+def _names(path: Path, names: np.ndarray, count: int) -> np.ndarray:
+  """Returns the names of the rows as text [N]."""
+  if names.shape != (count,):
+    raise UserError(f'{path}: names has shape {names.shape}; expected one for each of {count} rows of features.')
+  texts = [label_text(name, f'{path}: names', f'row {i} (from 0)') for i, name in enumerate(names.tolist())]
+  if None in texts:
+    raise UserError(f'{path}: row {texts.index(None)} (from 0) of names is empty; expected a name for each row.')
+  return np.array(texts)
+
+
+def aligned(column: Column, columns: Mapping[str, np.ndarray], path: Path) -> Column:
+  """Returns labels from a label file in the order of the rows of features.
+
+  Args:
+    column: labels; they name the rows, or follow their order.
+    columns: what `read` returned.
+    path: the file of features, for messages.
+
+  Raises:
+    UserError: the labels do not name their rows and are not as many; the rows have no names, and the labels name what
+      is no row number; also as `match.rows_of`.
+  """
+  count = len(columns['features'])
+  if column.images is None:
+    if len(column.labels) != count:
+      raise UserError(f'{column.where}: has {len(column.labels)} labels for {count} rows of features.')
+    return column
+  if 'names' in columns:
+    return match.aligned(column, columns['names'].tolist(), path)
+  numbers = [str(i) for i in range(count)]
+  known = {*numbers}
+  images = [number(image) or image for image in column.images]
+  wrong = next((row for row, image in enumerate(images) if image not in known), None)
+  if wrong is not None:
+    raise UserError(
+      f'{column.where}: {column.places[wrong]} names {column.images[wrong]!r}, and the rows of {path} have no names; '
+      f'expected row numbers 0 to {count - 1}, or an array names in that file.'
+    )
+  return match.aligned(column._replace(images=images), numbers, path)
 
 
 def _columns(path: Path) -> dict[str, np.ndarray]:
@@ -92,7 +146,7 @@ def _columns(path: Path) -> dict[str, np.ndarray]:
     import pyarrow.parquet as pq  # half a second
 
     with reading.reading(path, 'Parquet'):
-      table = pq.read_table(path)
+      table = pq.ParquetFile(path).read()
       return {name: table[name].to_numpy() for name in table.column_names}
   with reading.reading(path, 'an .npz or .npy of features'):
     found = np.load(path, allow_pickle=False)

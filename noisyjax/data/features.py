@@ -124,7 +124,11 @@ def _computed(images: np.ndarray, by: Extractor) -> np.ndarray:
     padded = np.concatenate([part, np.zeros((short, *part.shape[1:]), part.dtype)])  # one shape, so one compilation
     seeds = np.array([int(hashlib.sha256(image.tobytes()).hexdigest()[:7], 16) for image in padded], np.uint32)
     out.append(np.asarray(_forward(by, variables, padded, seeds))[: len(part)])
-  return np.concatenate(out).astype(np.float16)[:, :, None]
+  with np.errstate(over='ignore'):
+    features = np.concatenate(out).astype(np.float16)[:, :, None]
+  if not np.isfinite(features).all():
+    raise UserError(f'features: {by.name} with {by.weights.path} gives features that are not finite in float16.')
+  return features
 
 
 @functools.lru_cache(maxsize=2)

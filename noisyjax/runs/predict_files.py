@@ -142,7 +142,7 @@ def _predict_features(
     name = _free(p.name, probs)
     probs[name], classes[name] = p.probs(rows), p.classes
   if labels:
-    column = match.aligned(label_file.read_column(labels, image_column, label_column), names, path)
+    column = feature_files.aligned(label_file.read_column(labels, image_column, label_column), columns, Path(path))
     truth = _truth(column, labels, predictors, np.arange(len(names)), probs, notes)
   for note in notes:
     log.warning(note)

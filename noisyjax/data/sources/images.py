@@ -20,10 +20,11 @@ from ml_collections import ConfigDict
 
 from noisyjax.data import dataset, decode, files, home, label_file, match, origin
 from noisyjax.data.column import Column
-from noisyjax.data.label_notes import missing_note, position_note
+from noisyjax.data.label_notes import position_note
 from noisyjax.data.labels import class_names, indices
+from noisyjax.data.unlisted import left_out
 from noisyjax.system import reading
-from noisyjax.system.errors import UserError, check_choice
+from noisyjax.system.errors import UserError
 
 
 def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
@@ -50,10 +51,10 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
     names, missing = _expected(found.names, read)
     columns = {field: match.aligned(c, names, root, part=field == 'verified') for field, c in read.items()}
     classes, labels = _labels(columns, config)
-    unlisted, notes = _unlisted(columns.get('labels'), config)
+    unlisted, notes = left_out(columns.get('labels'), config)
     size = config.size or origin.usual_side(found, config.fit)
     decoded = found.decoded(size, config.fit, config.channels, config.cache)
-    left_out = decode.check_bad([*missing, *decoded.bad], config.skip_bad, str(root))
+    bad = decode.check_bad([*missing, *decoded.bad], config.skip_bad, str(root))
   position = {name: i for i, name in enumerate(names)}
   if unlisted:
     kept = [k for k, i in enumerate(decoded.good) if position[found.names[i]] not in unlisted]
@@ -68,7 +69,7 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
     verified=labels.get('verified', none)[rows],
     names=good_names,
     digests=decoded.digests,
-    notes=[*found.notes, *decoded.notes, *left_out, *_notes(columns, classes), *notes],
+    notes=[*found.notes, *decoded.notes, *bad, *_notes(columns, classes), *notes],
     root=root,
   )
   return made, labels.get('truth', none)[rows]
@@ -87,30 +88,6 @@ def _notes(columns: dict[str, Column], classes: Sequence[str]) -> list[str]:
   """Returns notes for the user on how given and verified labels were read."""
   legal = [column for field, column in columns.items() if field != 'truth']
   return [note for column in legal for note in (*column.notes, *position_note(column, classes))]
-
-
-def _unlisted(given: Column | None, config: ConfigDict) -> tuple[set[int], list[str]]:
-  """Applies `config.unlisted` to the images without a row in the given labels.
-
-  Returns:
-    The indices of images to leave out, and notes for the user on missing labels.
-  """
-  check_choice('data.unlisted', config.unlisted, ('unlabeled', 'skip', 'refuse'))
-  if given is None:
-    return set(), []
-  without = match.without_row(given)
-  notes = missing_note(given, config.unlabeled, without)
-  if not without:
-    return set(), notes
-  text = (
-    f'{given.where}: {len(without)} of {len(given.labels)} images have no row, the first is '
-    f'{(given.images or ())[without[0]]!r}'
-  )
-  if config.unlisted == 'refuse':
-    raise UserError(f'{text}; expected a row for each. Add them, or set data.unlisted=unlabeled or skip.')
-  if config.unlisted == 'skip':
-    return set(without), [*notes, f'{text}; they are left out (data.unlisted=skip).']
-  return set(), [*notes, f'{text}; they count as unlabeled (data.unlisted=skip leaves them out).']
 
 
 def locate(path: str | Path) -> tuple[Path, Path]:

@@ -6,7 +6,8 @@ Official (asappresearch/aum, small_dataset_aum.sh): ResNet-32 (departure: ResNet
 Nesterov momentum and weight decay 1e-4; 150 epochs of measuring with batch size 64 and a constant learning rate, then
 300 epochs with batch size 256 and the learning rate divided by 10 after 50 % and 75 %.
 
-Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 50.0 % (n = 1), 93 s.
+Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 50.0 % (n = 1), 93 s. The code has changed
+since.
 
 Published: no known result for these noise types.
 """

@@ -8,9 +8,10 @@ learning rate divided by 10 at epochs 40 and 80; shifts by a tenth of the image 
 kernels, which is a weight decay of 2e-4. Departure: the model is the ResNet-34 of the CIFAR-10N paper (official:
 ResNets for CIFAR).
 
-Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 17.1 % (n = 1), 80 s.
+Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 17.1 % (n = 1), 80 s. The code has changed
+since.
 
-Published (worse, best epoch): 77.61 (CIFAR-10N, Wei et al. 2022, with 100 epochs).
+Published (worse, best test epoch): 77.61; `PUBLISHED` says the protocol.
 """
 
 from configs.recipes import common

@@ -7,7 +7,8 @@ All settings are ours (those of the course project, with its 10,000 trusted rows
 batch size 128, one-cycle schedule, 60 epochs per phase. An epoch of the corrector has 330 steps, about as many as an
 epoch of all rows.
 
-Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 35.8 ± 0.3 % (n = 3), 45 s.
+Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 35.8 ± 0.3 % (n = 3), 45 s. The code has changed
+since.
 
 Published: none.
 """

@@ -6,9 +6,11 @@ Official (haochenglouis/cores, phase1.py): ResNet-34, SGD without momentum and w
 learning rate 0.1, 0.01 from epoch 50; the weight of the confidence term is 0 for 10 epochs, then rises to 2 over 30;
 the sieve begins after epoch 30.
 
-Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 56.8 % (n = 1), 79 s.
+Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 56.8 % (n = 1), 79 s. The code has changed
+since.
 
-Published (worse, best epoch): 83.60 (CIFAR-10N, Wei et al. 2022; 91.66 with its second phase, consistency training).
+Published (worse, best test epoch): 83.60; `PUBLISHED` says the protocol. With its second phase, consistency training:
+91.66 (the same paper: 50,000 training rows, number of epochs and stem not said).
 """
 
 from configs.recipes import common

@@ -10,9 +10,9 @@ random operations of RandAugment, always applied, and a hole of up to half the s
 except in short forms, which have the same number of passes as 20 epochs of cross-entropy.
 
 Measured with weaker strong views (two operations, each applied with probability 1/2, as in google-research/fixmatch),
-`worse-short8-held` on its first 10,000 rows, two cores: last 46.9 ± 0.5 % (n = 3), 47 s.
+`worse-short8-held` on its first 10,000 rows, two cores: last 46.9 ± 0.5 % (n = 3), 47 s. The code has changed since.
 
-Published: 95.71 (USB, 4,000 labels).
+Published: 95.71 (USB); `PUBLISHED` says the protocol.
 """
 
 from configs.recipes import common

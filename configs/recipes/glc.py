@@ -6,9 +6,11 @@
 Official (mmazeika/glc): WRN-40-2 with dropout 0.3 (departure: ResNet-18), SGD 0.1 with Nesterov momentum, weight decay
 5e-4, batch size 128, two phases of 75 epochs, each with a cosine schedule to 0.
 
-Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 39.6 ± 0.5 % (n = 3), 70 s.
+Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 39.6 ± 0.5 % (n = 3), 70 s. The code has changed
+since.
 
-Published: 88.28 and 83.49 at 40 and 60 % uniform noise (poster, WRN-28-10).
+Published: 88.28 and 83.49 at 40 and 60 % uniform noise (the Meta-Weight-Net poster: 1,000 trusted and 49,000 other
+training rows, 40 epochs, WRN-28-10 with CIFAR stem; best or last not said).
 """
 
 from configs.recipes import common

@@ -7,9 +7,11 @@
 2e-4 on kernels, shifts by 2 pixels and flips, batch size 100, 80,000 steps (160 epochs of all 50,000 rows), learning
 rate divided by 10 at steps 40,000 and 60,000.
 
-Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 52.5 % (n = 1), 132 s.
+Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 52.5 % (n = 1), 132 s. The code has changed
+since.
 
-Published: 86.92 and 82.24 at 40 and 60 % uniform noise (poster, WRN-28-10).
+Published: 86.92 and 82.24 at 40 and 60 % uniform noise (the Meta-Weight-Net poster: 1,000 trusted and 49,000 other
+training rows, 40 epochs, WRN-28-10 with CIFAR stem; best or last not said).
 """
 
 from configs.recipes import common

@@ -8,9 +8,9 @@ weight decay 5e-4 on kernels only, batches of 64 labeled and 64 unlabeled rows, 
 rate cos(7πk/16K), averaged weights 0.999, crops of reflected images; alpha 0.5, weight of the unlabeled loss 100 (the
 paper: 0.75, 75, and Adam). The short form has the same number of passes as 20 epochs of cross-entropy.
 
-Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 9.8 % (n = 1), 60 s.
+Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 9.8 % (n = 1), 60 s. The code has changed since.
 
-Published: 92.62 (USB, 4,000 labels).
+Published: 92.62 (USB); `PUBLISHED` says the protocol.
 """
 
 from configs.recipes import common

@@ -8,7 +8,8 @@ not include these two: here, there are 212 epochs, and the milestones count from
 there, the renewed layers are not trained after their stage. In a short form, half of the epochs are stages, and all
 layers are trained after them.
 
-Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 26.3 % (n = 1), 54 s.
+Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 26.3 % (n = 1), 54 s. The code has changed
+since.
 
 Published: no known result for these noise types.
 """

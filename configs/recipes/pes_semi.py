@@ -12,17 +12,18 @@ recipe therefore depends on the kind and rate of the noise. In a short form, hal
 
 Except in short forms, the recipe sets `phases`, so that the fields of the strategy for the stages have no effect.
 
-Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 35.0 % (n = 1), 64 s.
+Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 35.0 % (n = 1), 64 s. The code has changed
+since.
 
-Published (worse, best / last): 92.58 / 92.01 (ReScience 2026).
+Published (worse, best / last test epoch): 92.58 / 92.01; `PUBLISHED` says the protocol.
 """
 
 from configs.recipes import common
 from noisyjax.strategies import pes_semi
 
-PUBLISHED: dict[str, str] = common.published(common.TABLE, sym20='95.9', sym50='95.1', sym80='93.1') | common.published(
-  common.RERUN, aggre='94.64 / 94.27', random1='95.20 / 94.98', worse='92.58 / 92.01'
-)
+PUBLISHED: dict[str, str] = common.published(
+  common.table('300'), sym20='95.9', sym50='95.1', sym80='93.1'
+) | common.published(common.rerun('300'), aggre='94.64 / 94.27', random1='95.20 / 94.98', worse='92.58 / 92.01')
 
 
 def get_config(form: str = 'worse'):

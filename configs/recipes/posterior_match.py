@@ -6,7 +6,7 @@ Our method, with the settings of `fixmatch.py`. The 4,000 trusted rows also dete
 Batches of 64 labeled and 256 unlabeled rows; threshold 0.9.
 
 Measured with the weaker strong views described in `fixmatch.py`, `worse-short8-held` on its first 10,000 rows, two
-cores: last 52.7 % (n = 1), 69 s.
+cores: last 52.7 % (n = 1), 69 s. The code has changed since.
 
 Published: none.
 """

@@ -9,20 +9,25 @@ choice); the warm-up has a confidence penalty for asymmetric noise. The strong v
 RandAugment, a hole of up to half the side, flip and crop. Short forms are without FMix.
 
 Measured with weaker strong views (two operations, each applied with probability 1/2), `worse-short8-held` on its first
-10,000 rows, two cores: last 62.5 % (n = 1), 261 s.
+10,000 rows, two cores: last 62.5 % (n = 1), 261 s. The code has changed since.
 
-Published (worse, best): 96.34 (README of ProMix).
+Published (worse, best test epoch): 96.34; `PUBLISHED` says the protocol.
 """
 
 from configs.recipes import common
 
 PUBLISHED: dict[str, str] = common.published(
-  'best / last test epoch; Justherozen/ProMix, README',
+  common.protocol('Justherozen/ProMix, README', 'best / last test epoch', '600', 'ResNet-18 with CIFAR stem'),
   sym20='97.69 / 97.59',
   sym50='97.40 / 97.30',
   sym80='95.49 / 95.05',
   asym40='96.59 / 96.51',
-) | common.published('best test epoch; Justherozen/ProMix, README', aggre='97.65', random1='97.39', worse='96.34')
+) | common.published(
+  common.protocol('Justherozen/ProMix, README', 'best test epoch', '600', 'ResNet-18 with CIFAR stem'),
+  aggre='97.65',
+  random1='97.39',
+  worse='96.34',
+)
 
 
 def get_config(form: str = 'worse'):

@@ -6,15 +6,16 @@ Settings of the rerun on CIFAR-10N (KlemenVovk/noisy-labels): ResNet-34, SGD 0.0
 120 epochs, learning rate divided by 10 at 40 and 80. The learning rates of u and v are 10 and 10; for asymmetric noise
 1 and 100, our choice by the ratios for CIFAR-100.
 
-Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 63.5 % (n = 1), 65 s.
+Measured, `worse-short8-held` on its first 10,000 rows, two cores: last 63.5 % (n = 1), 65 s. The code has changed
+since.
 
-Published (worse, best / last): 83.66 / 82.92 (ReScience 2026).
+Published (worse, best / last test epoch): 83.66 / 82.92; `PUBLISHED` says the protocol.
 """
 
 from configs.recipes import common
 
 PUBLISHED: dict[str, str] = common.published(
-  common.RERUN, aggre='91.69 / 91.55', random1='89.83 / 89.72', worse='83.66 / 82.92'
+  common.rerun('120'), aggre='91.69 / 91.55', random1='89.83 / 89.72', worse='83.66 / 82.92'
 )
 
 

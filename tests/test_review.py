@@ -610,6 +610,106 @@ def test_proposals_in_the_name_of_a_person_are_refused(proposed):
     Page(folder)
 
 
+DAMAGE = {
+  'empty': lambda _: b'',
+  'truncated': lambda content: content[: len(content) * 2 // 3],
+  'another format': lambda _: b'\x89PNG\r\n\x1a\n\x00\x00\xff\xfe',
+  'a JSON list': lambda _: b'[1, 2]',
+  'a JSON object of another form': lambda _: (
+    b'{"data": [1], "rules": {"rule:doubt": [1]}, "validation": 3, "command": 5}'
+  ),
+  'other types within': lambda _: b'{"data": {"table": {"version": 7}}, "rules": 3, "validation": {"last": "x"}}',
+}
+FILES = (
+  'run/result.json',
+  'run/metrics.jsonl',
+  'run/samples.parquet',
+  'run/environment.json',
+  'run/analysis/best.parquet',
+)
+FILES += ('run/analysis/best.oof.npy', 'run/analysis/best.neighbours.npy', 'proposed/proposals.csv', 'config.json')
+FILES += ('proposed/proposals.json', 'thumbnails')
+
+
+def _files(folder):
+  """Writes all files that the page reads beside the table, and returns name → path."""
+  rows = store.Table(folder / 't').rows
+  facts = {'data': {'table': {'version': store.Table(folder / 't').version.name}}, 'selected': 'last'}
+  facts['validation'] = {'labels': 'given', 'rows': 9, 'last': 0.5}
+  formats.write_json(formats.RUN, folder / 'run' / 'result.json', facts)
+  formats.write_json(
+    formats.RUN, folder / 'run' / 'environment.json', {'command': ['launch.py', 'train', '--config=c']}
+  )
+  (folder / 'run' / 'metrics.jsonl').write_text('{"epoch": 1, "loss": 2.5}\n{"epoch": 2, "loss": 1.5}\n')
+  (folder / 'run' / 'analysis').mkdir()
+  columns = {'id': rows.id.astype('U64'), 'oof_loss': np.arange(len(rows), dtype=np.float32)}
+  storage.write_parquet(folder / 'run' / 'analysis' / 'best.parquet', columns)
+  np.save(folder / 'run' / 'analysis' / 'best.oof.npy', np.ones((len(rows), 3), np.float32) / 3)
+  np.save(folder / 'run' / 'analysis' / 'best.neighbours.npy', np.zeros((len(rows), 2), np.int32))
+  settings.write('t', {'views': {'a': '#label=0'}, 'keys': {'drop': 'q'}})
+  with table_images.opened(store.Table(folder / 't')) as images:
+    small = Thumbnails(images, np.flatnonzero(rows.split == TRAIN), 'key', folder / 'thumbnails')
+    small.start()
+    small._thread.join()
+    small.close()
+  paths = {name: folder / name for name in FILES}
+  return paths | {'config.json': settings.path(), 'thumbnails': next((folder / 'thumbnails').glob('*.npy'))}
+
+
+def _asks_everything(page):
+  """Asks for all that the page asks for; every answer is given, or refused in a sentence."""
+  at = place(page, 0)
+  paths = ['columns', 'changes', 'settings', 'answers', f'row/{at}', 'versions', 'training', 'proposal', 'difference']
+  for path in (*(f'/api/{name}' for name in paths), f'/image/k/{at}', f'/thumb/k/{at}'):
+    answer = page.client.get(path)
+    assert answer.status_code == 200 or (path == '/api/difference' and answer.json()['error']), path
+  page.done('decide', action='label', rows=[at], labels=[1])
+  page.done('decide', action='keep', rows=[at], **({'rule': 0} if page.head['rules'] else {}))
+  page.done('settings', keys={'drop': 'e'})
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_a_damaged_file_is_one_sentence_that_names_it_or_does_no_harm(proposed, monkeypatch, name):
+  folder = proposed[0]
+  monkeypatch.setenv('XDG_CONFIG_HOME', str(folder / 'config'))
+  path = _files(folder)[name]
+  content, refused = path.read_bytes(), 0
+  for damage, change in DAMAGE.items():
+    storage.write_bytes(path, change(content))  # as another file: one that is open and mapped is not cut
+    try:
+      _asks_everything(Page(folder))
+    except UserError as error:
+      assert str(path) in str(error) or str(path.parent) in str(error), damage
+      refused += 1
+  harmless = ('run/metrics.jsonl', 'config.json', 'thumbnails')  # logs that still grow, settings, a cache
+  assert (refused == 0) if name in harmless else refused >= 3
+  storage.write_bytes(path, content)
+  page = Page(folder)
+  for change in DAMAGE.values():  # while the page is open
+    storage.write_bytes(path, change(content))
+    _asks_everything(page)
+
+
+@pytest.mark.parametrize('cells', [['a', 'b', 'c'], None])
+def test_a_row_of_proposals_with_more_or_fewer_cells_is_named(proposed, cells):
+  path = proposed[0] / 'proposed' / 'proposals.csv'
+  first, *lines = path.read_text().splitlines()
+  count = len(first.split(','))
+  lines[2] = ','.join([lines[2], *cells]) if cells else lines[2].partition(',')[0]
+  path.write_text('\n'.join([first, *lines]) + '\n')
+  found = count + 3 if cells else 1
+  with pytest.raises(UserError, match=rf'proposals\.csv: row 3: has {found} cells; expected {count}'):
+    Page(proposed[0])
+
+
+def test_predictions_of_other_classes_are_refused(photos):
+  columns = storage.read_parquet(photos / 'run' / 'samples.parquet')[0]
+  columns['predicted'] = columns['predicted'] + 7
+  storage.write_parquet(photos / 'run' / 'samples.parquet', columns)
+  with pytest.raises(UserError, match='predicted: found class 9; expected 0 to 2'):
+    Page(photos)
+
+
 def test_proposals_of_a_rule_are_shown_with_its_estimate(proposed):
   page = Page(proposed[0])
   (rule,) = page.head['rules']

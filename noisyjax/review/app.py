@@ -147,16 +147,12 @@ def made(
     answer = answers[request.path_params['what']]
     try:
       content = await request.json()
-    except ValueError:
+    except (ValueError, RecursionError):
       return JSONResponse({'error': 'the request is not JSON.'}, 400)
-    try:
-      if not isinstance(content, dict):
-        raise UserError('the request is no JSON object.')
-      # The reply is sent after the journal is on the disk.
-      with small.paused():
-        return JSONResponse(await run_in_threadpool(done, answer, content))
-    except UserError as error:
-      return JSONResponse({'error': str(error)}, 409)
+    if not isinstance(content, dict):
+      raise UserError('the request is no JSON object.')
+    with small.paused():  # the reply is sent after the journal is on the disk
+      return JSONResponse(await run_in_threadpool(done, answer, content))
 
   def versions(request: Request) -> Response:
     known = scores.read([*shown.workdirs, *trainings.workdirs])
@@ -167,10 +163,7 @@ def made(
     return JSONResponse(listed)
 
   def difference(request: Request) -> Response:
-    try:
-      return JSONResponse(ledger.difference(request.query_params.get('old', ''), request.query_params.get('new', '')))
-    except UserError as error:
-      return JSONResponse({'error': str(error)}, 409)
+    return JSONResponse(ledger.difference(request.query_params.get('old', ''), request.query_params.get('new', '')))
 
   writes = [Route(f'/api/{name}', _named(write, name), methods=['POST']) for name in answers]
   routes = [
@@ -189,7 +182,8 @@ def made(
     Route('/api/difference', difference),
     *writes,
   ]
-  return Guard(Starlette(routes=routes), token)
+  refused = lambda _, error: JSONResponse({'error': str(error)}, 409)  # such as a file that was damaged meanwhile
+  return Guard(Starlette(routes=routes, exception_handlers={UserError: refused}), token)
 
 
 def _named(write: Callable[[Request], Any], name: str) -> Callable[[Request], Any]:

@@ -8,7 +8,8 @@ import numpy as np
 
 from noisyjax.review import evidence
 from noisyjax.rules import evidence as evidences
-from noisyjax.system import storage
+from noisyjax.system import reading, storage
+from noisyjax.system.errors import UserError
 from noisyjax.tables import store
 
 
@@ -49,17 +50,29 @@ def read(workdirs: Sequence[Path], table: store.Table) -> list[Details]:
       beside = {kind: path.with_suffix(f'.{kind}.npy') for kind in ('oof', 'probs', 'neighbours')}
       kind = 'oof' if beside['oof'].exists() else 'probs'
       if beside[kind].exists():
-        rows = evidence.where(storage.read_parquet(path)[0], table.rows)
-        near = np.load(beside['neighbours'], mmap_mode='r') if beside['neighbours'].exists() else None
+        rows = evidence.where(columns := storage.read_parquet(path)[0], table.rows)
+        count = len(next(iter(columns.values())))
+        near = _array(beside['neighbours'], count, 'iu') if beside['neighbours'].exists() else None
         basis = evidence.OUT_OF_FOLD if kind == 'oof' else evidence.IN_SAMPLE
-        out.append(_made(name, basis, rows, np.load(beside[kind], mmap_mode='r'), near))
+        out.append(_made(name, basis, rows, _array(beside[kind], count, 'f'), near))
     path = workdir / 'samples.parquet'
     if path.exists() and not any(each.source == name for each in out):
       samples = storage.read_parquet(path)[0]
       if 'probs' in samples:
         rows = evidence.where(samples, table.rows)
+        if samples['probs'].ndim != 2:
+          raise UserError(f'{path}: probs: is no list of numbers in each row; expected one for each class.')
         out.append(_made(name, evidence.IN_SAMPLE, rows, samples['probs'], None))
   return out
+
+
+def _array(path: Path, count: int, kinds: str) -> np.ndarray:
+  """Opens an array [count, k] of some kinds of numbers; raises UserError if the file holds something else."""
+  with reading.reading(path, 'an array of numbers'):
+    found = np.load(path, mmap_mode='r')
+    if found.ndim != 2 or len(found) != count or found.dtype.kind not in kinds:
+      raise ValueError(f'found {found.dtype} of shape {list(found.shape)}, expected a row for each of {count} rows')
+  return found
 
 
 def _made(name: str, basis: str, row_of: np.ndarray, probs: np.ndarray, near: np.ndarray | None) -> Details:

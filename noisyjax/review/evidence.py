@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from noisyjax.review import proposals, round_evidence
-from noisyjax.system import formats, storage
+from noisyjax.system import formats, reading, storage
 from noisyjax.system.errors import UserError
 from noisyjax.tables import edits, store, versions
 from noisyjax.tables.rows import Rows
@@ -76,8 +76,9 @@ def read(workdirs: Sequence[Path], table: store.Table, places: np.ndarray) -> li
     name, version, columns = workdir.resolve().name, _version(workdir), {}
     paths = [*sorted(workdir.glob('analysis/*.parquet')), workdir / 'samples.parquet']
     if (path := workdir / 'evidence.parquet').exists():
-      version, trained, found = round_evidence.columns(path, table.rows)
-      columns = {column.name: column for column in _typed(found, name, places, trained)}
+      with reading.reading(path, 'the evidence of a round'):
+        version, trained, found = round_evidence.columns(path, table.rows)
+        columns = {column.name: column for column in _typed(found, name, places, trained)}
     elif not any(path.exists() for path in paths):
       if (workdir / proposals.FILE).exists():
         continue
@@ -86,10 +87,17 @@ def read(workdirs: Sequence[Path], table: store.Table, places: np.ndarray) -> li
         'folder of a run, of a round of the loop, or of proposals.'
       )
     for path in (path for path in paths if path.exists()):
-      for column in _columns(path, name, table.rows, places):
-        columns.setdefault(column.name, column)
+      with reading.reading(path, 'columns of numbers and classes'):
+        for column in _columns(path, name, table.rows, places):
+          columns.setdefault(column.name, column)
     if not columns:
       raise UserError(f'{workdir}: none of its rows is in {table.folder}; expected a run on the images of the table.')
+    for column in columns.values():
+      if column.kind == 'class' and (most := int(column.values.max(initial=-1))) >= len(table.classes):
+        raise UserError(
+          f'{workdir}: {column.name}: found class {most}; expected 0 to {len(table.classes) - 1}, the classes of '
+          f'{table.folder}.'
+        )
     out.append(Source(name, version, list(columns.values())))
   return out
 
@@ -158,8 +166,9 @@ def _version(workdir: Path) -> str:
   path = workdir / 'result.json'
   if not path.exists():
     return ''
-  data: dict[str, Any] = formats.read_json(formats.RUN, path).get('data', {})
-  return data.get('table', {}).get('version', '')
+  with reading.reading(path, 'the result of a run'):
+    data: dict[str, Any] = formats.read_json(formats.RUN, path).get('data') or {}
+    return '' + (data.get('table') or {}).get('version', '')
 
 
 def stale(table: store.Table, version: str) -> int:

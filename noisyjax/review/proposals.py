@@ -5,6 +5,7 @@
 
 import csv
 import io
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from noisyjax.rules.rule import ASK
-from noisyjax.system import formats, storage
-from noisyjax.system.errors import UserError, check_choice
+from noisyjax.system import formats, reading, storage
+from noisyjax.system.errors import UserError, check_choice, listed
 from noisyjax.tables import rejections, store
 from noisyjax.tables.decisions import ACTIONS, is_person
 from noisyjax.tables.rows import TRAIN, UNLABELED, Rows
@@ -72,10 +73,8 @@ def read(workdirs: Sequence[Path], table: store.Table) -> list[Proposals]:
 
 def _of_folder(folder: Path, table: store.Table) -> Iterator[Proposals]:
   path, classes = folder / FILE, table.classes
-  lines = list(csv.DictReader(io.StringIO(storage.read_text(path), newline='')))
-  if lines and not {'id', 'action', 'label'} <= set(lines[0]):
-    raise UserError(f'{path}: has the columns {", ".join(lines[0])}; expected id, action, label, author and evidence.')
-  place = table.rows.places([line['id'] or '' for line in lines])
+  lines = _lines(path)
+  place = table.rows.places([line['id'] for line in lines])
   if lines and (place < 0).all():
     raise UserError(f'{path}: none of its rows is in {table.folder}; expected proposals about this table.')
   entries, number = _entries(folder), {name: i for i, name in enumerate(classes)}
@@ -84,7 +83,7 @@ def _of_folder(folder: Path, table: store.Table) -> Iterator[Proposals]:
     rule = line.get('author') or f'rule:{line.get("reason") or "unknown"}'
     if is_person(rule):  # whose decisions would count as checked
       raise UserError(f'{path}: row {count}: author: found {rule!r}; expected a rule, "rule:NAME".')
-    action, label = line['action'] or ASK, storage.csv_original(line['label'] or '')
+    action, label = line['action'] or ASK, storage.csv_original(line['label'])
     check_choice(f'{path}: row {count}: action', action, ACTION)
     if label:
       check_choice(f'{path}: row {count}: label', label, number)
@@ -97,7 +96,21 @@ def _of_folder(folder: Path, table: store.Table) -> Iterator[Proposals]:
     yield Proposals(rule, folder.resolve().name, entry, *columns, {row[0]: k for k, row in enumerate(found)})
 
 
-def _score(line: Mapping[str, str | None]) -> float:
+def _lines(path: Path) -> list[dict[str, str]]:
+  """Returns the rows of a file of proposals, column → cell; raises UserError for one that is no such row."""
+  try:
+    header, *rows = list(csv.reader(io.StringIO(storage.read_text(path).removeprefix('\ufeff'), newline=''))) or [[]]
+  except csv.Error as error:
+    raise UserError(f'{path}: is no CSV file: {error}; expected what `table propose` writes.') from None
+  if not {'id', 'action', 'label'} <= set(header):
+    raise UserError(f'{path}: has the columns {listed(header)}; expected id, action, label, author and evidence.')
+  for count, row in enumerate(rows, 1):
+    if len(row) != len(header):
+      raise UserError(f'{path}: row {count}: has {len(row)} cells; expected {len(header)}, as in its first line.')
+  return [dict(zip(header, row)) for row in rows]
+
+
+def _score(line: Mapping[str, str]) -> float:
   try:
     score = float(line.get('evidence') or 0)
   except ValueError:
@@ -107,6 +120,21 @@ def _score(line: Mapping[str, str | None]) -> float:
 
 def _entries(folder: Path) -> dict[str, dict[str, Any]]:
   """Returns author → what the rule says of itself."""
-  if (path := folder / 'proposals.json').exists():
-    return formats.read_json(formats.LABEL_TABLE, path).get('rules', {})
-  return {}
+  if not (path := folder / 'proposals.json').exists():
+    return {}
+  with reading.reading(path, 'what rules say of themselves'):
+    found = formats.read_json(formats.LABEL_TABLE, path).get('rules', {})
+    for rule, entry in found.items():
+      _check(rule, entry)
+  return found
+
+
+def _check(rule: str, entry: Mapping[str, Any]) -> None:
+  """Raises ValueError or TypeError unless the page can show what a rule says of itself."""
+  json.dumps(entry, allow_nan=False)
+  if not isinstance(entry.get('made_on', ''), str):
+    raise TypeError(f'{rule}: made_on is no text')
+  if estimate := entry.get('estimate'):
+    for name in ('right', 'proposed', 'low', 'high', 'precision'):
+      if not isinstance(estimate[name], int | float | None):
+        raise TypeError(f'{rule}: {name} of the estimate is no number')

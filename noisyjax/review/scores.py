@@ -5,20 +5,30 @@ from pathlib import Path
 from typing import Any
 
 from noisyjax.rules.precision import wilson
-from noisyjax.system import formats
+from noisyjax.system import formats, reading
+from noisyjax.system.errors import UserError
+from noisyjax.system.log import log
 from noisyjax.tables.versions import SHORT
 
 
 def read(workdirs: Sequence[Path]) -> list[dict[str, Any]]:
   """Returns version, run, accuracy, low, high, rows and what was scored, of each run and of all rounds of a loop.
 
-  Scores of different runs stand beside each other if they are of the same rows; none is of test rows.
+  Scores of different runs stand beside each other if they are of the same rows; none is of test rows. A run that was
+  damaged meanwhile has none, and the log says so: the versions can still be seen and committed to.
   """
   folders = dict.fromkeys(workdirs)
   for workdir in workdirs:  # the other rounds of the same loop
     if workdir.name.startswith('round='):
       folders |= dict.fromkeys(path.parent for path in sorted(workdir.parent.glob('round=*/round.json')))
-  return [score for folder in folders for score in _of(folder)]
+  out = []
+  for folder in folders:
+    try:
+      with reading.reading(folder, 'a run with scores'):
+        out += list(_of(folder))
+    except UserError as error:
+      log.warning('%s', error)
+  return out
 
 
 def _of(folder: Path) -> Iterator[dict[str, Any]]:

@@ -21,7 +21,7 @@ from PIL import Image
 
 from noisyjax.loop import table_images
 from noisyjax.loop.table_images import TableImages
-from noisyjax.system import storage
+from noisyjax.system import reading, storage
 from noisyjax.system.log import log
 
 SIDE = 160  # pixels of the longer side of a thumbnail
@@ -66,9 +66,8 @@ class Thumbnails:
     self._lock, self._stop = threading.Lock(), threading.Event()
     self._free, self._waiting = threading.Event(), 0
     self._free.set()
-    if self._index.exists() and blob.exists():
-      for place, offset, size in np.load(self._index).tolist():
-        self._at[place] = (offset, size)
+    if blob.exists() and (known := _known(self._index, blob.stat().st_size)):
+      self._at = known
       self._end, self._file = blob.stat().st_size, os.open(blob, os.O_RDWR)
     else:
       # Without a name: nothing is left if the process is killed.
@@ -144,6 +143,17 @@ class Thumbnails:
       index = io.BytesIO()
       np.save(index, np.array(rows, np.int64).reshape(-1, 3))
       storage.write_bytes(self._index, index.getvalue())
+
+
+def _known(index: Path, end: int) -> dict[int, tuple[int, int]]:
+  """Returns place → offset and size in a file of `end` bytes; {} if the index is missing or damaged: made again."""
+  try:
+    found = np.load(index)
+    if found.dtype != np.int64 or found.shape[1:] != (3,) or (found < 0).any() or (found[:, 1:].sum(1) > end).any():
+      return {}
+    return {place: (offset, size) for place, offset, size in found.tolist()}
+  except reading.DAMAGE:
+    return {}
 
 
 def _small(content: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Training on a version, started from the page: the command of a run that is evidence, with another table."""
 
+import math
 import os
 import subprocess
 import sys
@@ -9,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from noisyjax.system import formats, storage
+from noisyjax.system import formats, reading, storage
 from noisyjax.system.errors import UserError
+from noisyjax.system.log import log
 from noisyjax.tables.versions import SHORT
 
 _CURVES = ('loss', 'val_accuracy')  # of metrics.jsonl; test scores are not in that file
@@ -35,7 +37,8 @@ def runs(workdirs: Sequence[Path]) -> list[Run]:
   found = []
   for workdir in workdirs:
     if (path := workdir / 'environment.json').exists():
-      command = [str(part) for part in formats.read_json(formats.RUN, path).get('command', [])]
+      with reading.reading(path, 'the environment of a run'):
+        command = [str(part) for part in formats.read_json(formats.RUN, path).get('command', [])]
       if 'train' in command[:3]:
         found.append(Run(workdir, command[command.index('train') :]))
   return found
@@ -116,6 +119,12 @@ class Trainings:
 
 def _curves(workdir: Path) -> dict[str, Any]:
   path = workdir / 'metrics.jsonl'
-  lines = storage.read_lines(path) if path.exists() else []
-  series = {name: [line[name] for line in lines if isinstance(line.get(name), float)] for name in _CURVES}
+  try:
+    lines = [line for line in storage.read_lines(path) if isinstance(line, dict)] if path.exists() else []
+  except UserError as error:
+    log.warning('%s', error)
+    lines = []
+  series = {
+    name: [v for line in lines if isinstance(v := line.get(name), float) and math.isfinite(v)] for name in _CURVES
+  }
   return {'name': workdir.name, **series}

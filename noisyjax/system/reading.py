@@ -24,6 +24,7 @@ DAMAGE = (
   OSError,
   ValueError,
   TypeError,
+  AttributeError,
   ArithmeticError,
   LookupError,
   EOFError,

@@ -14,6 +14,9 @@ class, to a precision on the frozen labels: where one class is rare among the ph
 confidence says less about it. A promoted row goes back where the networks change their mind. Batches walk the classes
 in turn.
 
+The form from scratch has not been run to its end. On two cores shared with other jobs, `--dry_run` estimates 8 minutes
+for a run and 10 hours for a loop, two thirds of it for the two controls; the axis of 40 epochs counts as one run of 12.
+
 The form `pretrained` trains linear layers on features of EfficientNet-Lite0 (ImageNet-1k; the report says so). Results:
 benchmarks/README.md.
 """

@@ -16,6 +16,7 @@ import runs
 from noisyjax.analysis import file_issues, issues, out_of_fold
 from noisyjax.config import recipe
 from noisyjax.config.check import plan_of
+from noisyjax.data import probs as own_probs
 from noisyjax.data.training import TrainData
 from noisyjax.engine import score, step, train
 from noisyjax.engine.state import Snapshot
@@ -500,6 +501,27 @@ def test_probabilities_may_bring_the_order_of_their_columns(folder, tmp_path, fo
   assert found.classes == classes
   np.testing.assert_array_equal(found.row, expected.row)
   np.testing.assert_allclose(found.score, expected.score, atol=1e-6)
+
+
+PROBABILITIES = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
+
+
+def test_probabilities_of_an_npz_find_their_images_by_name(tmp_path):
+  np.savez(tmp_path / 'p.npz', probs=PROBABILITIES, names=np.array(['c.png', 'a.png', 'b.png']))
+  found = own_probs.in_order(own_probs.read(tmp_path / 'p.npz'), ['a.png', 'b.png', 'c.png'], 'photos')
+  np.testing.assert_array_equal(found.values, PROBABILITIES[[1, 2, 0]])
+  np.savez(tmp_path / 'p.npz', probs=PROBABILITIES, names=np.array(['c.png', 'a.png']))
+  with pytest.raises(UserError, match=r'has 2 names for probs of shape \(3, 2\)'):
+    own_probs.read(tmp_path / 'p.npz')
+
+
+def test_probabilities_in_shuffled_rows_are_refused(tmp_path):
+  lines = [f'{i},{a},{b}\n' for i, (a, b) in zip((3, 7, 9), PROBABILITIES)]  # a part of a frame, in order
+  (tmp_path / 'p.csv').write_text(',cat,dog\n' + ''.join(lines))
+  np.testing.assert_array_equal(own_probs.read(tmp_path / 'p.csv').values, PROBABILITIES)
+  (tmp_path / 'p.csv').write_text(',cat,dog\n' + ''.join(lines[1:] + lines[:1]))  # folds, one below the other
+  with pytest.raises(UserError, match='row 4 has the number 3 after 9, so the rows are not in the order of the images'):
+    own_probs.read(tmp_path / 'p.csv')
 
 
 @pytest.mark.parametrize(('wanted', 'used'), [('exact', 'crop'), ('pad', 'pad')])

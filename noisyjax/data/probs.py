@@ -58,8 +58,9 @@ def read(path: str | Path, where: str = '--probs') -> Probs:
   """Reads probabilities from a file.
 
   Args:
-    path: .npy [N, C]; .npz with `probs` or only one array, and optionally `classes`; or a CSV, JSON or Parquet table
-      with a column for each class, named as the class, and optionally a column that names the image.
+    path: .npy [N, C]; .npz with `probs` or only one array, and optionally `classes` and `names` of the images; or a
+      CSV, JSON or Parquet table with a column for each class, named as the class, and optionally a column that names
+      the image.
     where: name of the option, for messages.
 
   Raises:
@@ -75,10 +76,15 @@ def read(path: str | Path, where: str = '--probs') -> Probs:
       with found:
         arrays = {key: found[key] for key in found.files}
     names = tuple(label_text(name, where, '') or '' for name in arrays.pop('classes', np.zeros(0)).tolist())
+    images = [label_text(name, where, '') or '' for name in arrays.pop('names', np.zeros(0)).ravel().tolist()]
     key = next(iter(arrays)) if len(arrays) == 1 else 'probs'
     if key not in arrays:
-      raise UserError(f'{where}: holds {listed(arrays)}; expected probs [N, C], and optionally classes [C].')
-    return Probs(where, arrays[key], names)
+      raise UserError(
+        f'{where}: holds {listed(arrays)}; expected probs [N, C], and optionally classes [C] and names [N].'
+      )
+    if images and arrays[key].shape[:1] != (len(images),):
+      raise UserError(f'{where}: has {len(images)} names for {key} of shape {arrays[key].shape}; expected one a row.')
+    return Probs(where, arrays[key], names, images or None)
   return _of_table(where, table.read(path))
 
 
@@ -98,12 +104,24 @@ def _of_table(where: str, found: table.Table) -> Probs:
     )
   index = [i for i, name in enumerate(header) if not name and i not in text]  # the row numbers that pandas writes
   columns = [i for i in range(len(header)) if i not in (*text, *index)]
+  if index and not text:
+    _check_ascending(where, [_value(row[index[0]]) for row in rows], places)
   values = [[_value(row[i]) for i in columns] for row in rows]
   for row, place in zip(values, places):
     if None in row:
       raise UserError(f'{where}: {place} holds {listed(row)}; expected a number for each class.')
   images = [str(row[text[0]]) for row in rows] if text else None
   return Probs(where, np.array(values, np.float64), _named([header[i] for i in columns]), images)
+
+
+def _check_ascending(where: str, numbers: Sequence[float | None], places: Sequence[str]) -> None:
+  """Raises UserError if row numbers do not ascend, as those of folds that were put together: the rows are shuffled."""
+  for place, last, own in zip(places[1:], numbers, numbers[1:]):
+    if last is not None and own is not None and own <= last:
+      raise UserError(
+        f'{where}: {place} has the number {own:g} after {last:g}, so the rows are not in the order of the images. Sort '
+        'them, or add a column image that names the image of each row.'
+      )
 
 
 def _value(cell: Any) -> float | None:

@@ -122,17 +122,32 @@ def test_a_run_whose_failure_could_not_be_recorded_ends_no_other(tmp_path):
 
 def test_a_process_that_was_taken_away_costs_its_run_nothing(tmp_path):
   own = jobs(tmp_path, {'optim.lr': 0.1})
-  where = Scripted({'seed=0,lr=0.1': [Lost(), -15, 143, Lost(), Lost(), Lost(), 'done']})
+  where = Scripted({'seed=0,lr=0.1': [Lost(), -15, 143, 75, Lost(), Lost(), 'done']})
   assert launch.launch(own, engine=FanOut(where)) == [{'run': 'seed=0,lr=0.1'}]
   assert len(where.commands) == 7
 
 
-def test_where_every_process_dies_the_sweep_ends_and_says_why(tmp_path):
-  own = jobs(tmp_path, *({'optim.lr': i / 100} for i in range(1, 40)))
-  where = Scripted({job.workdir.name: [127] for job in own}, 39)
-  with pytest.raises(UserError, match=r'the last 5 processes died and no run finished; the last one said: Segment'):
-    launch.launch(own, engine=FanOut(where))
-  assert len(where.commands) < 60 and where.closed == 1
+def test_a_run_whose_process_is_taken_away_without_end_fails_and_ends_no_other(tmp_path):
+  own = jobs(tmp_path, {'optim.lr': 0.1}, {'optim.lr': 0.2})
+  where = Scripted({'seed=0,lr=0.1': [-15]}, 1)
+  first, second = launch.launch(own, engine=FanOut(where))
+  assert 'was taken away 20 times while the run finished no epoch' in str(first)
+  assert second == {'run': 'seed=0,lr=0.2'} and len(where.commands) == 21
+
+
+def test_a_run_that_gets_on_may_lose_its_process_any_number_of_times(tmp_path, monkeypatch):
+  epochs = iter(range(100))
+  monkeypatch.setattr(fan_out, '_recorded', lambda folder: next(epochs) // 15)
+  where = Scripted({'seed=0,lr=0.1': [*[Lost()] * 50, 'done']}, 1)
+  assert launch.launch(jobs(tmp_path, {'optim.lr': 0.1}), engine=FanOut(where)) == [{'run': 'seed=0,lr=0.1'}]
+
+
+def test_many_runs_that_kill_their_processes_end_no_other(tmp_path):
+  own = jobs(tmp_path, *({'optim.lr': i / 100} for i in range(1, 12)))
+  where = Scripted({job.workdir.name: [127] for job in own[:10]}, 1)
+  *bad, good = launch.launch(own, engine=FanOut(where))
+  assert all('ended with code 127 2 times' in str(found) for found in bad)
+  assert good == {'run': own[-1].workdir.name} and where.closed == 1
 
 
 def test_the_same_call_adopts_what_is_finished(tmp_path, monkeypatch):

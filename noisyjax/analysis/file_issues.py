@@ -15,7 +15,8 @@ from noisyjax.data import dataset, files, on_table, packed, probs as own_probs
 from noisyjax.data.sources import folders
 from noisyjax.data.thumbnail import thumbnails
 from noisyjax.reports import html
-from noisyjax.runs import in_memory
+from noisyjax.runs import in_memory, launch, presence
+from noisyjax.runs.fold import Place
 from noisyjax.system import lock, storage
 from noisyjax.system.errors import UserError, listed
 from noisyjax.system.log import log
@@ -41,6 +42,7 @@ def find_files(
   image_column: str = '',
   label_column: str = '',
   with_test: bool = False,
+  engine: launch.Engine | None = None,
 ) -> tuple[LabelIssues, dict[str, float] | None]:
   """Finds label issues of image files, and writes issues.csv, issues.html and probs.npy.
 
@@ -64,6 +66,8 @@ def find_files(
     image_column: column of the label file with the image names; '' = it is detected.
     label_column: column of the label file with the labels; '' = it is detected.
     with_test: whether labels of test rows, which the source or the table declares, are learned and checked, too.
+    engine: executes the folds, as units of work in the subfolder "folds", until all have finished: the same call after
+      an interruption adopts the finished ones. None = in this process, where an interrupted call begins anew.
 
   Returns:
     The issues, and the scores of their audit or None.
@@ -113,7 +117,7 @@ def find_files(
     log.warning('%d image(s) have exact copies under another label, such as %s.', len(twice), shown)
   log.info('%d images of %dx%d.', len(data.images), data.images.shape[2], data.images.shape[1])
   folder = Path(folder)
-  with lock.held(folder):
+  with lock.held(folder), presence.shown(folder):
     here = issue_state.today(own, folds, None if ours is None else ours.values, data)
     kept = issue_state.begin(folder, here, data, rerun)
     if kept is not None:
@@ -127,6 +131,7 @@ def find_files(
       folds=folds,
       config=None if config is None else own,
       classes=own.data.classes if probs else data.classes,
+      place=None if engine is None or isinstance(engine, launch.Here) else Place(engine, folder / 'folds'),
     )
     odd = quality.issues(data)
     counts = ', '.join(f'{name} {flags.sum():,}' for name, flags in odd.items() if flags.any())
@@ -134,6 +139,7 @@ def find_files(
     storage.write_text(folder / 'issues.csv', to_csv(found, data.names.tolist(), odd))
     storage.write_text(folder / 'issues.html', to_html(found, data, Path(images).name, odd))
     issue_state.end(folder, here, found.probs, data, found.told)
+    storage.remove(folder / 'folds')
   return found, found.audit(_names(hidden, data.classes)) if truth else None
 
 

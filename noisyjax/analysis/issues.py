@@ -18,6 +18,7 @@ from noisyjax.data.column import column_of
 from noisyjax.data.label_notes import missing_note, position_note
 from noisyjax.estimate import confident, scoring
 from noisyjax.runs import result
+from noisyjax.runs.fold import Place
 from noisyjax.system.errors import UserError, check_choice, listed, one_line
 from noisyjax.system.log import log
 
@@ -145,6 +146,7 @@ def find_label_issues(
   kind: str = 'prune_by_noise_rate',
   score: str = 'normalized_margin',
   classes: Sequence[str] | None = None,
+  place: Place | None = None,
 ) -> LabelIssues:
   """Ranks labels by how likely they are wrong, and flags those that probably are.
 
@@ -166,6 +168,7 @@ def find_label_issues(
     score: score that ranks labels, a key of `noisyjax.estimate.confident.SCORES`.
     classes: class names in the order of the columns of `probs`; None = the names of the data frame or of the labels
       (numbers sorted by value, names as text), which a message says.
+    place: an engine that trains the folds, and a folder for their files; None = in this process.
 
   Raises:
     UserError: images, labels, probs or config are invalid; the message says how.
@@ -205,7 +208,7 @@ def find_label_issues(
     raise UserError(f'labels: {found}; expected labels of two classes or more.')
   notes = [note, *position_note(column, names), *missing_note(column, UNLABELED)]
   if probs is None:
-    probs = out_of_fold(images, labels, names, folds, config, seed, features)
+    probs = out_of_fold(images, labels, names, folds, config, seed, features, place)
   else:
     notes.append(plausible.doubt(labels, probs.argmax(1), names, own.where, own.option))
   for note in filter(None, notes):

@@ -6,7 +6,6 @@ status "held", so that neither their labels nor their images enter training. Onl
 normalize the pixels are those of all images.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,8 +18,9 @@ from noisyjax.config.check import checked
 from noisyjax.config.plan import Plan, fitting
 from noisyjax.data import decode, features as features_, pixels, split
 from noisyjax.data.images import as_images, chunks
-from noisyjax.data.training import Status, TrainData
+from noisyjax.data.training import TrainData
 from noisyjax.runs import in_memory
+from noisyjax.runs.fold import Place, held_out, predicted
 from noisyjax.system import interrupt, progress
 from noisyjax.system.errors import UserError, listed
 from noisyjax.system.log import log
@@ -34,11 +34,9 @@ def out_of_fold(
   config: ConfigDict | None = None,
   seed: int | None = None,
   features: str = '',
+  place: Place | None = None,
 ) -> np.ndarray:
   """Predicts every row by networks that were trained on the other folds.
-
-  The folds are no jobs of `runs.launch`: they train on arrays in memory, have no workdir, and leave nothing but their
-  predictions.
 
   Args:
     images: N images, of any type that `data.pixels.normalised` takes.
@@ -49,6 +47,7 @@ def out_of_fold(
       fields, only `data.seed` and `data.cache` are used.
     seed: seed of training and folds; None = the config's.
     features: name of a pretrained model on whose features of the images linear layers are trained; '' = none.
+    place: where the folds are executed; None = in this process, where they leave nothing but their predictions.
 
   Returns:
     Probabilities, float32 [N, C].
@@ -72,11 +71,16 @@ def out_of_fold(
   if seed is not None:
     config.seed = config.data.seed = seed
   data = TrainData(as_images(images), labels, np.full(len(labels), -1, np.int32), len(classes))
-  return of_rows(data, groups, classes, folds, config)[0]
+  return of_rows(data, groups, classes, folds, config, place)[0]
 
 
 def of_rows(
-  data: TrainData, groups: np.ndarray, classes: Sequence[str], folds: int, config: ConfigDict
+  data: TrainData,
+  groups: np.ndarray,
+  classes: Sequence[str],
+  folds: int,
+  config: ConfigDict,
+  place: Place | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
   """Predicts every row that may be trained on by networks that were trained on the other folds.
 
@@ -87,6 +91,7 @@ def of_rows(
     folds: number of folds.
     config: config of the training. Of its data fields, only `data.seed` and those that name the rows' features are
       used.
+    place: where the folds are executed; None = in this process.
 
   Returns:
     Probabilities, float32 [N, C], NaN for dropped and held rows; and the fold of each row, int32 [N], −1 for these.
@@ -104,19 +109,28 @@ def of_rows(
   parts = [held for _, held in split.folds(rows, labels, groups.astype(str), folds, config.data.seed)]
   plan = _plan(config, data, parts)
   chunk = min(config.eval_batch_size, *map(len, parts))  # one shape for all folds
-  total = folds * plan.epochs
+  each = predicted(place, plan, data, parts, chunk) if place else _in_turn(plan, data, parts, chunk)
   probs = np.full((len(labels), len(classes)), np.nan, np.float32)
   number = np.full(len(labels), -1, np.int32)
+  for fold, (held, found) in enumerate(zip(parts, each, strict=True)):
+    probs[held], number[held] = found, fold
+  return probs, number
+
+
+def _in_turn(plan: Plan, data: TrainData, parts: Sequence[np.ndarray], chunk: int) -> list[np.ndarray]:
+  """Returns the probabilities of the rows of each fold, trained in this process one after another."""
+  folds, total = len(parts), len(parts) * plan.epochs
   clock, lines = progress.Clock(), progress.Lines()
   form = '{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total:.0f} epochs [{elapsed}<{remaining}]'
   bar = tqdm(total=total, bar_format=form, mininterval=1.0, disable=None, dynamic_ncols=True)
+  found = []
   with interrupt.watched(), bar:
     for fold, held in enumerate(parts):
       bar.set_description(f'fold {fold + 1} of {folds}')
-      probs[held], number[held] = _held_out(plan, data, held, chunk, bar), fold
+      found.append(_held_out(plan, data, held, chunk, bar))
       clock.tick()
       lines.say(f'fold {fold + 1} of {folds}', clock.left(folds - fold - 1))
-  return probs, number
+  return found
 
 
 def _plan(config: ConfigDict, data: TrainData, parts: Sequence[np.ndarray]) -> Plan:
@@ -141,10 +155,7 @@ def _plan(config: ConfigDict, data: TrainData, parts: Sequence[np.ndarray]) -> P
 
 def _held_out(plan: Plan, data: TrainData, held: np.ndarray, chunk: int, bar: tqdm) -> np.ndarray:
   """Trains without the held rows and returns their probabilities [n, C]."""
-  status = data.status.copy()
-  status[held] = Status.HELD
-  trained = in_memory.fit(plan, dataclasses.replace(data, status=status), _Watch(bar))
-  return trained.probs(as_images(data.images).select(held), chunk)
+  return held_out(plan, data, held, chunk, _Watch(bar))
 
 
 class _Watch(in_memory.Silent):

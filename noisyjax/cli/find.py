@@ -5,7 +5,15 @@ from pathlib import Path
 from absl import flags
 from absl.flags import FlagValues
 
-from noisyjax.cli.command import Command, define_config, define_image_files, define_rerun, define_workdir, needed
+from noisyjax.cli.command import (
+  Command,
+  define_config,
+  define_engine,
+  define_image_files,
+  define_rerun,
+  define_workdir,
+  needed,
+)
 from noisyjax.system.log import say
 
 
@@ -25,11 +33,13 @@ def declare(values: FlagValues) -> None:
   flags.DEFINE_string('truth', '', text, flag_values=values)
   text = 'Also learn and check the labels of test rows, which the data set or its label table declares.'
   flags.DEFINE_bool('with_test', False, text, flag_values=values)
+  define_engine(values)
   define_rerun(values)
 
 
 def run(values: FlagValues) -> None:
   from noisyjax.analysis import file_issues
+  from noisyjax.runs.engines import engine
 
   folder = Path(values.workdir or 'label_issues')
   found, audit = file_issues.find_files(
@@ -47,6 +57,7 @@ def run(values: FlagValues) -> None:
     image_column=values.image_column,
     label_column=values.label_column,
     with_test=values.with_test,
+    engine=engine.load(values.engine),
   )
   say(found)
   if audit is not None:
@@ -57,7 +68,7 @@ def run(values: FlagValues) -> None:
 
 COMMAND = Command(
   'find',
-  '--images=FOLDER|ZIP [--labels=CSV] [--workdir=W] [--probs=NPY] [--truth=CSV]',
+  '--images=FOLDER|ZIP [--labels=CSV] [--workdir=W] [--probs=NPY] [--truth=CSV] [--engine=E]',
   'finds labels that may be wrong',
   declare,
   run,

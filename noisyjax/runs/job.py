@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from noisyjax.config.plan import Plan
+from noisyjax.runs import run
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,3 +22,11 @@ class Job:
   workdir: Path
   rerun: bool = False
   page: bool = True
+
+  def execute(self, load: run.Load) -> dict:
+    """Executes the run in this process; see `run.run`, also for what it raises."""
+    return run.run(self.plan, self.workdir, rerun=self.rerun, load=load, page=self.page)
+
+  def finished(self, load: run.Load) -> dict | None:
+    """Returns the result of the finished run, or None; see `run.finished`."""
+    return run.finished(self.plan, self.workdir, load)

@@ -81,7 +81,7 @@ def executed(job: Job, load: run.Load) -> Outcome:
   """
   standing.forget_failure(job.workdir)
   try:
-    return run.run(job.plan, job.workdir, rerun=job.rerun, load=load, page=job.page)
+    return job.execute(load)
   except (identity.Stale, lock.InUse):
     raise
   except UserError as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 from noisyjax.config.check import plan_of
 from noisyjax.config.resolved import difference, restored
 from noisyjax.runs import identity
+from noisyjax.runs.fold import ABOUT, Fold
 from noisyjax.runs.job import Job
 from noisyjax.runs.standing import ORDER
 from noisyjax.system import formats, storage
@@ -20,7 +21,7 @@ def write(job: Job) -> None:
 
 
 def read(folder: Path) -> Job:
-  """Returns the ordered run.
+  """Returns the ordered run or fold.
 
   Raises:
     UserError: there is no order, a plug-in has changed, or JSON cannot hold a value of the config.
@@ -30,4 +31,5 @@ def read(folder: Path) -> Job:
   here = json.loads(storage.json_text(identity.plain(plan)))
   if lines := difference(values['config'], here):
     raise UserError(f'{folder / ORDER}: the config here is not the one that was ordered: {"; ".join(lines)}.')
-  return Job(plan, folder, values['rerun'], values['page'])
+  kind = Fold if (folder / ABOUT).exists() else Job
+  return kind(plan, folder, values['rerun'], values['page'])

@@ -2,7 +2,8 @@
 
 The state is in the folders of the runs (see `standing`). A command executes a group of runs that share their compiled
 steps; when it ends early, the same command with the runs that are left is submitted again. The run that a process
-executed when it died is tried once more and then counts as failed; a process that was taken away costs its run nothing.
+executed when it died is tried once more and then counts as failed. A process that was taken away costs its run nothing,
+unless that happens LOSSES times while the run finishes no epoch. Whatever happens to one run, the others go on.
 """
 
 import collections
@@ -20,11 +21,13 @@ from noisyjax.runs.launch import Outcome, remembering
 from noisyjax.system import formats, interrupt, storage
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
+from noisyjax.system.processes import GO_ON
 
 TRIES = 2  # how often a run is executed that its process does not survive
-DEATHS = 5  # processes in a row that die while no run finishes or fails: no command works here
+LOSSES = 20  # how often the process of a run may be taken away between two epochs
 POLL = 0.5  # seconds
-SIGTERM = (-15, 128 + 15)  # exit codes of a process that was asked to end; it saved its state
+# Exit codes of a process that was taken away: it was asked to end and saved its state, or it lost a peer.
+TAKEN = (-15, 128 + 15, GO_ON)
 TAIL = 2000  # bytes at the end of a log in which its last line is looked for
 
 Group = list[Job]
@@ -95,7 +98,7 @@ class _Driver:
     self._pool, self._logs, self._total = pool, logs, total
     self._left = {job.workdir for group in groups for job in group}
     self._tries: collections.Counter[Path] = collections.Counter()
-    self._deaths = 0
+    self._losses: collections.Counter[tuple[Path, int]] = collections.Counter()
     self._futures: dict[Future[int], Group] = {}
     done = total - len(self._left)
     log.info(
@@ -132,7 +135,6 @@ class _Driver:
     for folder in sorted(self._left):
       if not standing.waits(folder):
         self._left.remove(folder)
-        self._deaths = 0
         failure = standing.failure(folder)
         what = f'failed: {failure.message}' if failure else 'finished'
         log.info('%d of %d: %s %s', self._total - len(self._left), self._total, folder.name, what)
@@ -148,25 +150,21 @@ class _Driver:
     if not left:
       return
     first, rest = left[0], left[1:]  # the command takes them in order
-    if code is None or code in SIGTERM:
-      log.info('%s: its process was taken away; it is started again.', first.workdir)
-      self._submit(left)
-      return
     last = last_line(self._log(group))
-    self._deaths += 1
-    if self._deaths >= DEATHS:
-      raise UserError(
-        f'{first.workdir}: the last {DEATHS} processes died and no run finished; the last one said: {last}. See '
-        f'{self._logs}.'
-      )
-    self._tries[first.workdir] += 1
-    if self._tries[first.workdir] < TRIES:
-      log.warning('%s: its process ended with code %d (%s); it is started again.', first.workdir, code, last)
+    if code is None or code in TAKEN:
+      state = (first.workdir, _recorded(first.workdir))
+      self._losses[state] += 1
+      count, most, what = self._losses[state], LOSSES, 'was taken away'
+      why = f'{what} {most} times while the run finished no epoch'
+    else:
+      self._tries[first.workdir] += 1
+      count, most, what = self._tries[first.workdir], TRIES, f'ended with code {code} ({last})'
+      why = f'ended with code {code} {most} times: {last}'
+    if count < most:
+      log.warning('%s: its process %s; it is started again.', first.workdir, what)
       self._submit(left)
       return
-    standing.fail(
-      first.workdir, UserError(f'{first.workdir}: its process ended with code {code} {TRIES} times: {last}.')
-    )
+    standing.fail(first.workdir, UserError(f'{first.workdir}: its process {why}.'))
     standing.settle(first.workdir)
     self._say()
     if rest:
@@ -176,6 +174,14 @@ class _Driver:
 def command(group: Group) -> list[str]:
   """Returns the command line that executes ordered runs."""
   return [*program(), 'work', f'--workdir={",".join(str(job.workdir) for job in group)}']
+
+
+def _recorded(folder: Path) -> int:
+  """Returns the size of the record of a run's epochs, in bytes."""
+  try:
+    return (folder / 'metrics.jsonl').stat().st_size
+  except OSError:
+    return 0
 
 
 def last_line(path: Path) -> str:
@@ -195,7 +201,7 @@ def _finished(jobs: Sequence[Job], load: run.Load) -> dict[Path, Outcome]:
   Raises:
     Stale: a folder holds a run with another config or other data.
   """
-  found = ((job, None if job.rerun else run.finished(job.plan, job.workdir, load)) for job in jobs)
+  found = ((job, None if job.rerun else job.finished(load)) for job in jobs)
   return {job.workdir: result for job, result in found if result is not None}
 
 

@@ -208,3 +208,17 @@ def test_the_environment_says_whether_there_are_others(monkeypatch, environment,
   for name, value in environment.items():
     monkeypatch.setenv(name, value)
   assert processes.announced() == expected
+
+
+@pytest.mark.parametrize(
+  'error, code, text',
+  [
+    (OSError(28, 'No space left on device', '/barrier/x'), 2, 'error: /barrier/x: No space left on device.'),
+    (MemoryError('7 GB'), 2, 'error: not enough memory (7 GB).'),
+    (RuntimeError('Gloo: connection closed by peer'), processes.GO_ON, 'the same command goes on'),
+    (ValueError('barrier'), 1, 'ValueError: barrier'),
+  ],
+)
+def test_only_the_loss_of_a_process_asks_to_be_tried_again(error, code, text):
+  found, printed = processes._verdict(error)
+  assert found == code and text in printed

@@ -116,6 +116,32 @@ def test_a_sweep_survives_a_cancelled_job_and_a_killed_worker(tmp_path, cluster)
   assert not (tmp_path / 'slurm' / 'engine' / 'jobs.json').exists()
 
 
+def test_a_requeued_job_goes_on_under_its_number(tmp_path, cluster):
+  made = lambda name: sweep.jobs(runs.recipe(epochs=60), [{'seed': 0}, {'seed': 1}], str(tmp_path / name))
+  own, requeued = made('slurm'), []
+
+  def requeue() -> None:
+    while not requeued:
+      time.sleep(0.1)
+      for job in own:
+        there = presence.of(job.workdir)
+        if there and (job.workdir / 'metrics.jsonl').exists():
+          requeued.append(there.jobs['slurm'])
+          subprocess.run(['scontrol', 'requeue', requeued[0]], check=True)
+          break
+    while subprocess.run(['scontrol', 'update', f'JobId={requeued[0]}', 'StartTime=now'], check=False).returncode:
+      time.sleep(1)  # it is still ending; Slurm would let it wait for two minutes
+
+  thread = threading.Thread(target=requeue, daemon=True)
+  thread.start()
+  results = launch.launch(own, engine=engine.load('slurm:nodes=1,gpus=1,poll=2'))
+  thread.join()
+  assert requeued and all(isinstance(found, dict) for found in results)
+  launch.launch(made('here'))
+  for one, other in zip(own, made('here')):
+    runs.assert_same(runs.outputs(one.workdir), runs.outputs(other.workdir))
+
+
 DRIVER = """
 import sys
 from noisyjax.runs.engines import fan_out

@@ -169,6 +169,16 @@ def test_cancel_ends_every_job_that_a_killed_driver_left(sweep, monkeypatch):
   assert not left.exists()
 
 
+def test_a_pod_is_ended_in_its_namespace(sweep, monkeypatch):
+  asked = []
+  monkeypatch.setattr(
+    cancel.subprocess, 'run', lambda command, **_: asked.append(command) or subprocess.CompletedProcess(command, 0)
+  )
+  for job, namespace in (('team/pod-1', 'team'), ('pod-1', 'default')):
+    assert cancel._refusal('kubernetes', job) == ''
+    assert f'--namespace={namespace}' in asked[-1] and asked[-1][-1] == 'pod-1'
+
+
 def test_a_heartbeat_moves_the_time_of_the_file(tmp_path, monkeypatch):
   monkeypatch.setattr(presence, 'BEAT', 0.01)
   with presence.shown(tmp_path):

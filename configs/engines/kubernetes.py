@@ -56,6 +56,6 @@ def get_engine(
     extra_limits=devices,
     persistent_volumes=[(claim, mount)],
     pod_name='noisyjax',
-    worker_init='\n'.join(['export NOISYJAX_POD="$HOSTNAME"', *([init] if init else [])]),
+    worker_init='\n'.join([f'export NOISYJAX_POD="{namespace}/$HOSTNAME"', *([init] if init else [])]),
   )
   return FanOut(Cluster(lambda: config(provider, gpus or workers), 'kubernetes', scripts.pod), group)

@@ -13,6 +13,8 @@ workers: workers of a node without GPUs.
 cores: cores of a node that a job asks for; 0: Slurm's default.
 memory: GB of memory of a node that a job asks for; 0: Slurm's default.
 hours: longest duration of a job; a run that is not finished then goes on in the next.
+requeue: whether Slurm puts a job that it preempts back into the queue; False: it cancels the job, and the engine asks
+  for another one.
 options: further line for the scripts, such as '#SBATCH --constraint=a100'.
 init: shell line before the workers start, such as 'module load cuda'.
 poll: seconds between two looks at the queue.
@@ -34,6 +36,7 @@ def get_engine(
   cores=0,
   memory=0,
   hours=1.0,
+  requeue=True,
   options='',
   init='',
   poll=60,
@@ -55,7 +58,7 @@ def get_engine(
     init_blocks=0,
     max_blocks=nodes,
     walltime='{}:{:02}:00'.format(*divmod(round(60 * hours), 60)),
-    scheduler_options=options,
+    scheduler_options=f'#SBATCH --{"" if requeue else "no-"}requeue\n{options}'.rstrip(),
     worker_init=worker_init(*([init] if init else [])),
     exclusive=False,
     launcher=SimpleLauncher(),

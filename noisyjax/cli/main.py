@@ -30,7 +30,7 @@ from noisyjax.cli import (
 )
 from noisyjax.cli.parse import Call, parse
 from noisyjax.system import version
-from noisyjax.system.errors import UserError
+from noisyjax.system.errors import UserError, of_machine
 from noisyjax.system.log import log, plain, say, show
 
 _ONE_EACH = (
@@ -110,14 +110,14 @@ def guarded(call: Call) -> None:
   except BrokenPipeError:  # a program that reads the output, such as head or less, has ended
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(1)
-  except OSError as error:  # an error of a path or a device that was not checked before
-    where = f'{error.filename}: ' if error.filename else ''
-    _fail(UserError(f'{where}{error.strerror or error}.'))
-  except (MemoryError, RuntimeError) as error:
-    if not isinstance(error, MemoryError) and 'RESOURCE_EXHAUSTED' not in str(error):
+  except (OSError, MemoryError, RuntimeError) as error:
+    what = of_machine(error)
+    if what is None:
       raise
-    less = 'a smaller batch_size or data.size, or fewer images' if 'config' in call.flags else 'fewer images'
-    _fail(UserError(f'{name}: not enough memory ({" ".join(str(error).split())[:200]}). Expected {less}.'))
+    if not isinstance(error, OSError):
+      less = 'a smaller batch_size or data.size, or fewer images' if 'config' in call.flags else 'fewer images'
+      what = UserError(f'{name}: {what} Expected {less}.')
+    _fail(what)
 
 
 def _show_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -18,8 +18,27 @@ from noisyjax.system.log import log
 
 JOBS = 'jobs.json'  # in W/engine: jobs of a scheduler that the driver has asked for; removed when it ends in order
 PATIENCE = 120.0  # seconds to wait until a process has saved its state
-# Scheduler → the command that ends a job.
-COMMANDS = {'slurm': ('scancel',), 'kubernetes': ('kubectl', 'delete', 'pod', '--ignore-not-found', '--wait=false')}
+
+
+def _scancel(job: str) -> list[str]:
+  return ['scancel', job]
+
+
+def _delete_pod(job: str) -> list[str]:
+  namespace, _, pod = job.rpartition('/')
+  return [
+    'kubectl',
+    'delete',
+    'pod',
+    f'--namespace={namespace or "default"}',
+    '--ignore-not-found',
+    '--wait=false',
+    pod,
+  ]
+
+
+# Scheduler → the command that ends a job, given its name.
+COMMANDS = {'slurm': _scancel, 'kubernetes': _delete_pod}
 
 
 def cancel(folder: Path) -> str:
@@ -78,11 +97,11 @@ def _refusal(scheduler: str, job: str) -> str:
   Raises:
     UserError: the command of the scheduler cannot be executed here.
   """
-  command = COMMANDS.get(scheduler)
-  if command is None:
+  if scheduler not in COMMANDS:
     raise UserError(f'{scheduler} job {job}: no command is known that ends it; end it by hand.')
+  command = COMMANDS[scheduler](job)
   try:
-    done = subprocess.run([*command, job], check=False, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
   except OSError as error:
     raise UserError(f'{scheduler} job {job}: {command[0]} cannot be executed: {error.strerror or error}.') from None
   return ' '.join(done.stderr.split()) or f'exit code {done.returncode}' if done.returncode else ''

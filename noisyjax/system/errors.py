@@ -17,6 +17,15 @@ class Diverged(UserError):
   HINT = 'Try a smaller optim.lr, or optim.clip.'
 
 
+def of_machine(error: BaseException) -> UserError | None:
+  """Returns what an error of the machine means for the user: of a path, a device or memory; None for any other."""
+  if isinstance(error, OSError):
+    return UserError(f'{f"{error.filename}: " if error.filename else ""}{error.strerror or error}.')
+  if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and 'RESOURCE_EXHAUSTED' in str(error)):
+    return UserError(f'not enough memory ({" ".join(str(error).split())[:200]}).')
+  return None
+
+
 LISTED = 10  # maximum number of names in one message
 
 

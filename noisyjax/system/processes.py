@@ -27,7 +27,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from noisyjax.system.errors import UserError
+from noisyjax.system.errors import UserError, of_machine
 from noisyjax.system.interrupt import Stopped
 from noisyjax.system.log import log, plain
 
@@ -272,8 +272,10 @@ def _verdict(error: BaseException) -> tuple[int, str]:
     return 128 + error.signal, '' if _name() else f'{error}'
   if isinstance(error, KeyboardInterrupt):
     return 130, ''
-  if isinstance(error, Lost) or any(word in str(error) for word in _LOST):
+  if isinstance(error, Lost) or (isinstance(error, RuntimeError) and any(word in str(error) for word in _LOST)):
     return GO_ON, f'{_died("another process has")} ({" ".join(str(error).split())[:300]})'
+  if (what := of_machine(error)) is not None:
+    return 2, f'error: {what}'
   return 1, ''.join(traceback.format_exception(error))
 
 

@@ -6,6 +6,7 @@
 #SBATCH --nodes=1
 #SBATCH --time=150
 #SBATCH --ntasks-per-node=1
+#SBATCH --requeue
 #SBATCH --constraint=a100
 #SBATCH --partition=gpu
 #SBATCH --gres=gpu:4

@@ -151,7 +151,8 @@ class Cluster:
 
   def _name(self, job: str) -> str:
     """Returns the name by which the scheduler's commands know a job."""
-    return self._provider.resources.get(job, {}).get('pod_name', str(job))
+    pod = self._provider.resources.get(job, {}).get('pod_name')
+    return f'{self._provider.namespace}/{pod}' if pod else str(job)
 
   def _look(self, block: str, status: Any, connected: bool) -> None:
     """Shows what a block printed if it runs and none of its workers has connected for SILENT seconds."""

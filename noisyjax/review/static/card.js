@@ -44,7 +44,7 @@ export class Card {
     const line = (name, value) => [h('dt', {}, name), h('dd', {}, value)];
     const facts = [
       ...line('label', chip(model.label[i], model.labelText(i))),
-      ...line('as delivered', chip(model.given[i], model.className(model.given[i]))),
+      ...line('given label', chip(model.given[i], model.className(model.given[i]))),
       ...line('checked', model.verified[i] < 0 ? 'by nobody' : chip(model.verified[i], model.className(model.verified[i]))),
     ];
     if (model.predicted) facts.push(...line(model.predicted.title, suggested < 0 ? '–' : chip(suggested, model.className(suggested))));

@@ -4,7 +4,7 @@ import { h, picture, rows as rowsOf } from './html.js';
 import { dialog } from './card.js';
 import { NONE, NOTHING } from './model.js';
 
-const DONE = { unlabel: 'no label', hold: 'held', drop: 'dropped', restore: 'as delivered', keep: 'kept as it is' };
+const DONE = { unlabel: 'no label', hold: 'held', drop: 'dropped', restore: 'given label', keep: 'kept as it is' };
 
 export class Decider {
   /**
@@ -102,7 +102,7 @@ export class Decider {
     const body = list.slice(0, 30).map(([pair, n]) => h('tr', {}, h('td', {}, pair), h('td', {}, n.toLocaleString('en'))));
     const sample = taken.slice(0, 20).map((i) => picture(model.picture(i), model.labelText(i)));
     return dialog(
-      same ? `${rowsOf(taken.length)}: ${same.toLocaleString('en')} have this label already and count as checked` : `${rowsOf(taken.length)} will change`,
+      `${rowsOf(taken.length - same)} will change${same ? `; ${rowsOf(same)} keep this label and count as checked` : ''}`,
       [
         h('p', {}, `Selected by: ${words}.`, left ? ` ${rowsOf(left)} left out: no suggestion or no label there.` : ''),
         note,

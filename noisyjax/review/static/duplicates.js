@@ -67,6 +67,6 @@ export class Duplicates {
     if (used.length > 1) buttons.push(h('button', { onclick: () => decider.decide('drop', () => null, about('one is kept'), { rows: used.slice(1), words: 'a group of duplicates but the first' }) }, `Keep the first, drop ${rows(used.length - 1)}`));
     const marks = [g.labels.size > 1 && h('span', { class: 'mark' }, 'labels differ'), g.crosses && h('strong', { class: 'error' }, 'a copy validates or tests'), g.kind >= 0 && h('span', { class: 'why' }, KINDS[g.kind])].filter(Boolean);
     if (model.head.read_only) for (const button of buttons) button.disabled = true;
-    return h('section', { class: 'group', 'aria-label': `${rows(g.rows.length)} that are duplicates` }, h('div', { class: 'tools' }, h('b', {}, rows(g.rows.length)), marks, h('span', { class: 'grow' }), buttons), h('div', { class: 'montage' }, tiles));
+    return h('section', { class: 'group', 'aria-label': `${rows(g.rows.length)} that are duplicates` }, h('div', { class: 'tools' }, h('b', {}, rows(g.rows.length)), marks, h('span', { class: 'grow' }), h('span', { class: 'actions' }, buttons)), h('div', { class: 'montage' }, tiles));
   }
 }

@@ -13,7 +13,7 @@ export class Filters {
     this.rule = h('select', { 'aria-label': 'Proposed by', hidden: !model.rules.length, onchange: () => model.change({ rule: this.rule.value }) }, [['', 'proposed by a rule or not'], ...model.rules.map((rule) => [rule.title, `proposed by ${rule.title}`])].map(([value, text]) => h('option', { value }, text)));
     this.issues = h('input', { type: 'checkbox', onchange: () => model.change({ issues: this.issues.checked }) });
     this.status = h('fieldset', {});
-    this.labels = h('fieldset', {});
+    this.labels = h('fieldset', { class: model.classes.every((name) => name.length < 4) ? 'narrow' : '' });
     this.clear = h('button', { onclick: () => model.change(noFilter()) }, 'Clear all filters');
     const histograms = h('div', { class: 'histograms' });
     root.replaceChildren(this.clear, this.text, this.decided, this.rule, h('label', { class: 'check' }, this.issues, 'suggestion differs from the label'), this.status, this.labels, histograms);

@@ -194,7 +194,7 @@ async function start() {
     const offered = (i) => (rule ? model.proposal(rule, i) : model.suggested(i) >= 0 ? model.classes[model.suggested(i)] : '');
     const none = !targets.some(offered);
     const suggestions = model.selectedCount ? 'Accept suggestions' : none ? 'Accept suggestion' : `Accept ${offered(targets[0])}`;
-    const bare = [model.head.curates ? '' : press('unlabel', 'No label', () => decider.plain('unlabel')), press('hold', 'Set aside', () => decider.plain('hold')), press('drop', 'Drop', () => decider.plain('drop'))];
+    const bare = [model.head.curates ? '' : press('unlabel', 'No label', () => decider.plain('unlabel')), press('hold', 'Hold', () => decider.plain('hold')), press('drop', 'Drop', () => decider.plain('drop'))];
     const classes = model.classes.slice(0, 10).map((name, c) => {
       const button = h('button', { class: 'class', disabled: model.head.read_only || !targets.length, onclick: () => decider.setClass(c) }, digitOf(model.classes, c) === name ? '' : h('kbd', {}, digitOf(model.classes, c)), name);
       button.style.setProperty('--class', ofClass(c));

@@ -57,7 +57,7 @@ export class Proposals {
       this.list.hidden = true;
       return;
     }
-    const head = ['rule', 'proposes', 'precision, estimated on frozen labels (95 % interval)', 'precision, by people who looked (95 % interval)', 'open'];
+    const head = ['rule', 'proposes (class: rows)', 'precision, estimated on frozen labels (95 % interval)', 'precision, by people who looked (95 % interval)', 'open'];
     const held = this.table.contains(document.activeElement) ? document.activeElement.textContent : null;
     this.table.replaceChildren(h('table', {}, h('tr', {}, head.map((text) => h('th', { scope: 'col' }, text))), model.rules.map((rule) => this.row(rule))));
     if (held) [...this.table.querySelectorAll('button')].find((button) => button.textContent === held)?.focus();
@@ -72,7 +72,7 @@ export class Proposals {
       if (text) counts.set(text, (counts.get(text) ?? 0) + 1);
     }
     const most = [...counts].sort((a, b) => b[1] - a[1]);
-    const what = most.slice(0, 4).map(([text, n]) => `${n.toLocaleString('en')} × ${text}`).join(', ') + (most.length > 4 ? ', …' : '');
+    const what = most.slice(0, 4).map(([text, n]) => `${text}: ${n.toLocaleString('en')}`).join(', ') + (most.length > 4 ? ', …' : '');
     const e = rule.estimate;
     const notes = [...(rule.stopped ?? []), rule.in_sample && 'in-sample evidence: too high', rule.stale > 0 && `${rows(rule.stale)} changed since they were made`, rule.gone && `${rows(rule.gone)} no longer open`].filter(Boolean);
     const estimate = !e ? 'not estimated' : e.precision === null ? 'unknown: it proposes no frozen row' : [bar(e.precision, e.low, e.high), h('span', { class: 'range' }, ` ${interval(e.right, e.proposed, e.low, e.high)}`)];

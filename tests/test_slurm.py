@@ -116,7 +116,7 @@ def test_a_sweep_survives_a_cancelled_job_and_a_killed_worker(tmp_path, cluster)
   assert not (tmp_path / 'slurm' / 'engine' / 'jobs.json').exists()
 
 
-def test_a_requeued_job_goes_on_under_its_number(tmp_path, cluster):
+def test_a_requeued_job_changes_no_result(tmp_path, cluster):
   made = lambda name: sweep.jobs(runs.recipe(epochs=60), [{'seed': 0}, {'seed': 1}], str(tmp_path / name))
   own, requeued = made('slurm'), []
 

@@ -368,7 +368,7 @@ def test_label_issues_of_a_pack_are_those_of_its_images(both, tmp_path):
   data = dataset.load(plain.data)[0]
   config = runs.recipe(epochs=1, data__val='', data__test='')
   labels = [data.classes[c] for c in data.given]
-  found, _ = file_issues.find_files(ours.data.path, '', tmp_path / 'issues', folds=2, config=config)
+  found, _ = file_issues.find_files(ours.data.path, '', tmp_path / 'issues', folds=2, config=config, with_test=True)
   alone = issues.find_label_issues(data.images, labels, folds=2, config=config)
   assert_array_equal(found.row, alone.row)
   assert_array_equal(found.probs, alone.probs)

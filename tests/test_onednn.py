@@ -91,7 +91,7 @@ def test_unusual_borders_and_many_threads_equal_plain(shape):
 def test_a_primitive_works_in_any_thread():
   geometry = ((16, 16), (3, 3), (1, 1), ((3, 3), (3, 3)))
   x, g = (jax.random.normal(jax.random.key(i), (2, n, n, 8)) for i, n in enumerate((16, 20)))
-  run = jax.jit(lambda x, g: onednn.kernel_gradient(x, g, geometry, 'float32')).lower(x, g).compile()
+  run = jax.jit(lambda x, g: onednn.kernel_gradient(x, g, geometry, 1, 'float32')).lower(x, g).compile()
   with concurrent.futures.ThreadPoolExecutor(4) as pool:
     found = [f.result() for f in [pool.submit(lambda: jax.block_until_ready(run(x, g))) for _ in range(20)]]
   test_conv.close(found[0], conv.kernel_gradient(x, g, geometry, 'matmul'))
@@ -131,9 +131,11 @@ def test_nothing_convolves_to_nothing(shapes):
 
 
 def test_what_onednn_refuses_is_an_error_of_whoever_traces():
-  jax.eval_shape(lambda x, k: onednn.convolve(x, k, ((4, 4), (3, 3), (1, 1), ((1, 1), (1, 1))), 'float32'), *empty())
+  jax.eval_shape(lambda x, k: onednn.convolve(x, k, ((4, 4), (3, 3), (1, 1), ((1, 1), (1, 1))), 1, 'float32'), *empty())
   with pytest.raises(RuntimeError, match=r'convolution_forward_primitive_desc_create returned status'):
-    jax.eval_shape(lambda x, k: onednn.convolve(x, k, ((4, 4), (3, 3), (1, 1), ((1, 1), (-1, 1))), 'float32'), *empty())
+    jax.eval_shape(
+      lambda x, k: onednn.convolve(x, k, ((4, 4), (3, 3), (1, 1), ((1, 1), (-1, 1))), 1, 'float32'), *empty()
+    )
 
 
 def empty():

@@ -105,53 +105,56 @@ def convolution(
   return _convolve(x, kernel, geometry) if kind == 'plain' else convolve(x, kernel, geometry, kind)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, kind: str) -> jax.Array:
-  """Returns the convolution [B, H', W', F] of x [B, H, W, C] and kernel [h, w, C, F]."""
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, kind: str, groups: int = 1) -> jax.Array:
+  """Returns the convolution [B, H', W', F] of x [B, H, W, C] and kernel [h, w, C / groups, F].
+
+  With several groups of channels (C of them make a depthwise convolution) oneDNN must be available for the type.
+  """
   factor = _factor(x, geometry, kind)
   if factor is None:
     return _convolve(x, kernel, geometry)
-  return onednn.convolve(x.astype(factor), kernel.astype(factor), geometry, x.dtype)
+  return onednn.convolve(x.astype(factor), kernel.astype(factor), geometry, groups, x.dtype)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry, kind: str) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry, kind: str, groups: int = 1) -> jax.Array:
   """Returns the gradient [B, H, W, C] of <g, convolve(x, kernel)> in x: g [B, H', W', F], kernel [h, w, C, F]."""
   factor = _factor(g, geometry, kind)
   if factor is None:
     x = jax.ShapeDtypeStruct((g.shape[0], *geometry[0], kernel.shape[2]), g.dtype)
     return jax.linear_transpose(lambda x: _convolve(x, kernel, geometry), x)(g)[0]
-  return onednn.input_gradient(g.astype(factor), kernel.astype(factor), geometry, g.dtype)
+  return onednn.input_gradient(g.astype(factor), kernel.astype(factor), geometry, groups, g.dtype)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, kind: str) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, kind: str, groups: int = 1) -> jax.Array:
   """Returns the gradient [h, w, C, F] of <g, convolve(x, kernel)> in kernel: x [B, H, W, C], g [B, H', W', F]."""
   factor = _factor(x, geometry, kind)
   if factor is None:
     return _by_patches(x, g, geometry).astype(x.dtype)
-  return onednn.kernel_gradient(x.astype(factor), g.astype(factor), geometry, x.dtype)
+  return onednn.kernel_gradient(x.astype(factor), g.astype(factor), geometry, groups, x.dtype)
 
 
 convolve.defvjp(
   lambda x, kernel, *how: (convolve(x, kernel, *how), (x, kernel)),
-  lambda geometry, kind, saved, g: (
-    input_gradient(g, saved[1], geometry, kind),
-    kernel_gradient(saved[0], g, geometry, kind),
+  lambda geometry, kind, groups, saved, g: (
+    input_gradient(g, saved[1], geometry, kind, groups),
+    kernel_gradient(saved[0], g, geometry, kind, groups),
   ),
 )
 input_gradient.defvjp(
   lambda g, kernel, *how: (input_gradient(g, kernel, *how), (g, kernel)),
-  lambda geometry, kind, saved, x: (
-    convolve(x, saved[1], geometry, kind),
-    kernel_gradient(x, saved[0], geometry, kind),
+  lambda geometry, kind, groups, saved, x: (
+    convolve(x, saved[1], geometry, kind, groups),
+    kernel_gradient(x, saved[0], geometry, kind, groups),
   ),
 )
 kernel_gradient.defvjp(
   lambda x, g, *how: (kernel_gradient(x, g, *how), (x, g)),
-  lambda geometry, kind, saved, kernel: (
-    input_gradient(saved[1], kernel, geometry, kind),
-    convolve(saved[0], kernel, geometry, kind),
+  lambda geometry, kind, groups, saved, kernel: (
+    input_gradient(saved[1], kernel, geometry, kind, groups),
+    convolve(saved[0], kernel, geometry, kind, groups),
   ),
 )
 

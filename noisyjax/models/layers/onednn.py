@@ -151,29 +151,32 @@ def refuse(kind: str) -> None:
   )
 
 
-def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, dtype: DTypeLike) -> jax.Array:
-  """Returns the convolution [B, H', W', F] in `dtype` of x [B, H, W, C] and kernel [h, w, C, F] of one type.
+def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, groups: int, dtype: DTypeLike) -> jax.Array:
+  """Returns the convolution [B, H', W', F] in `dtype` of x [B, H, W, C] and kernel [h, w, C / groups, F] of one type.
 
   Args:
     x: images, float32 or bfloat16.
     kernel: the kernel, of the same type.
     geometry: sizes, strides and padding.
+    groups: number of groups of channels; each group of outputs sees one group of inputs. C: a depthwise convolution.
     dtype: type of the result.
   """
   shape = (len(x), *outputs(geometry), kernel.shape[-1])
-  return _call('convolve', geometry, (len(x), *kernel.shape[2:]), shape, dtype, x, kernel)
+  return _call('convolve', geometry, (len(x), x.shape[-1], kernel.shape[-1], groups), shape, dtype, x, kernel)
 
 
-def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry, dtype: DTypeLike) -> jax.Array:
+def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry, groups: int, dtype: DTypeLike) -> jax.Array:
   """Returns the gradient [B, H, W, C] of <g, convolve(x, kernel)> in x, in `dtype`: g [B, H', W', F]."""
-  shape = (len(g), *geometry[0], kernel.shape[2])
-  return _call('input_gradient', geometry, (len(g), *kernel.shape[2:]), shape, dtype, g, kernel)
+  shape = (len(g), *geometry[0], kernel.shape[2] * groups)
+  sizes = (len(g), shape[-1], g.shape[-1], groups)
+  return _call('input_gradient', geometry, sizes, shape, dtype, g, kernel)
 
 
-def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, dtype: DTypeLike) -> jax.Array:
-  """Returns the gradient [h, w, C, F] of <g, convolve(x, kernel)> in kernel, in `dtype`: g [B, H', W', F]."""
-  sizes = (len(x), x.shape[-1], g.shape[-1])
-  return _call('kernel_gradient', geometry, sizes, (*geometry[1], *sizes[1:]), dtype, x, g)
+def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, groups: int, dtype: DTypeLike) -> jax.Array:
+  """Returns the gradient [h, w, C / groups, F] of <g, convolve(x, kernel)> in kernel, in `dtype`: g [B, H', W', F]."""
+  sizes = (len(x), x.shape[-1], g.shape[-1], groups)
+  shape = (*geometry[1], x.shape[-1] // groups, g.shape[-1])
+  return _call('kernel_gradient', geometry, sizes, shape, dtype, x, g)
 
 
 def _call(
@@ -189,7 +192,7 @@ def _call(
   Args:
     operation: a key of `_ARRAYS`.
     geometry: sizes, strides and padding.
-    sizes: batch size, input channels and output channels.
+    sizes: batch size, input channels, output channels and groups.
     shape: shape of the result.
     dtype: type of the result.
     *operands: arrays of one type.
@@ -215,11 +218,15 @@ def _built(what: str) -> Callable[[list[int]], None]:
   Returns:
     A function of the addresses of the operands, followed by that of the result.
   """
-  operation, geometry, (batch, c, f), factor, result = json.loads(what)
+  operation, geometry, (batch, channels, f, groups), factor, result = json.loads(what)
   (height, width), (h, w), *_ = geometry
-  # Layouts of x, kernel and y; strides are those of [B, H, W, C] and [h, w, C, F].
+  c, each = channels // groups, f // groups
+  # Layouts of x, kernel and y; strides are those of [B, H, W, C] and [h, w, C / groups, F].
   images = lambda rows, columns, n: ((batch, n, rows, columns), (rows * columns * n, 1, columns * n, n))
-  layouts = images(height, width, c), ((f, c, h, w), (1, f, w * c * f, c * f)), images(*outputs(geometry), f)
+  kernel = (groups, each, c, h, w), (each, 1, f, w * c * f, c * f)
+  if groups == 1:
+    kernel = kernel[0][1:], kernel[1][1:]
+  layouts = images(height, width, channels), kernel, images(*outputs(geometry), f)
   arrays = _ARRAYS[operation]
   dtypes = [result if array == arrays[-1] else factor for array in (_X, _KERNEL, _Y)]
   description = _convolution(operation, geometry, layouts, dtypes, factor)

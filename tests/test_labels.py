@@ -197,6 +197,7 @@ def test_a_near_name_is_hinted():
     (('Undefined', 'a', 'b'), "'Undefined' (4 images) reads like"),
     (('a', 'b', 'unlabeled'), 'data.unlabeled=unlabeled'),
     (('a', 'b', 'nan'), "'nan' (4 images) reads like"),
+    (('-', 'N/A', 'a'), "classes '-' (4 images), 'N/A' (4 images) read like"),
     (('test', 'train', 'val'), 'parts of the data set'),
   ],
 )
@@ -212,6 +213,9 @@ def test_a_class_an_image_is_noted_once():
     '60 of 60 classes have one image each: are the labels names of images?'
   ]
   assert class_notes(np.array([0, 1, 1, 2, 2]), ('rare', 'x', 'y'), NONE) == ["One image alone has the label 'rare'."]
+  assert class_notes(np.array([0, 1, 1, 2, 2]), ('mufin', 'muffin', 'y'), NONE) == [
+    "One image alone has the label 'mufin'. Is 'mufin' meant to be 'muffin'?"
+  ]
   assert class_notes(np.array([0, 1, 2, 2]), ('rare', 'x', 'y'), NONE) == [
     "One image alone has each of the labels 'rare', 'x'."
   ]

@@ -20,6 +20,7 @@ _NO_LABEL = (
   'na',
   'n/a',
   '?',
+  '-',
   'unsure',
   'no label',
   'nolabel',
@@ -66,22 +67,31 @@ def class_notes(labels: np.ndarray, classes: Sequence[str], unlabeled: str) -> l
     alike.setdefault(re.sub(r'[\s_-]+', '', name.casefold()), []).append(name)
   for group in alike.values():
     if len(group) > 1:
-      notes.append(f'The classes {" and ".join(map(repr, group[:LISTED]))} differ in case, spaces or dashes only.')
-  word = plain(unlabeled).casefold()
-  for name, count in zip(classes, counts):
-    near = difflib.SequenceMatcher(None, name.casefold(), word).ratio() > 0.84
-    if near or name.casefold() in (*_NO_LABEL, *NAN):
       notes.append(
-        f'The class {name!r} ({count} images) reads like "no label", which is {unlabeled!r} here; if it means that, '
-        f'set data.unlabeled={name}.'
+        f'The classes {" and ".join(map(repr, group[:LISTED]))} differ in case, spaces or dashes only: if they are one '
+        'class, write them alike in the label file.'
       )
+  word = plain(unlabeled).casefold()
+  near = lambda name: difflib.SequenceMatcher(None, name.casefold(), word).ratio() > 0.84
+  blank = [i for i, name in enumerate(classes) if near(name) or name.casefold() in (*_NO_LABEL, *NAN)]
+  if blank:
+    found = listed(f'{classes[i]!r} ({counts[i]} images)' for i in blank)
+    if len(blank) == 1:
+      which, reads, cure = 'class', 'reads', f'it means that, set data.unlabeled={classes[blank[0]]}.'
+    else:
+      which, reads, cure = 'classes', 'read', 'they mean that, leave these fields of the label file empty.'
+    notes.append(f'The {which} {found} {reads} like "no label", which is {unlabeled!r} here; if {cure}')
   if parts := [name for name in classes if name.casefold() in _PARTS]:
     notes.append(f'Classes are called {listed(parts)}: are these parts of the data set, and no classes?')
   ones = [name for name, count in zip(classes, counts) if count == 1]
   if len(ones) >= LISTED and 2 * len(ones) > len(classes):
     notes.append(f'{len(ones)} of {len(classes)} classes have one image each: are the labels names of images?')
   elif ones:
-    notes.append(f'One image alone has {"each of the labels" if ones[1:] else "the label"} {listed(map(repr, ones))}.')
+    often = [name for name, count in zip(classes, counts) if count > 1]
+    near = difflib.get_close_matches(ones[0], often, n=1, cutoff=0.8)
+    meant = f' Is {ones[0]!r} meant to be {near[0]!r}?' if near else ''
+    each = 'each of the labels' if ones[1:] else 'the label'
+    notes.append(f'One image alone has {each} {listed(map(repr, ones))}.{meant}')
   values = [number(name) for name in classes]
   if None not in values and values != [str(c) for c in range(len(classes))]:
     notes.append(

@@ -191,7 +191,7 @@ def _in_order(column: Column, names: Sequence[str], root: str | Path, part: bool
 
 def _near(image: str, names: Sequence[str]) -> str:
   """Returns ' Did you mean …?' with the most similar image name; '' if there is none."""
-  near = difflib.get_close_matches(_path(image), names[:2000], n=1, cutoff=0.5)
+  near = difflib.get_close_matches(_path(image), names[:2000], n=1, cutoff=0.7)
   return f' Did you mean {near[0]!r}?' if near else ''
 
 

@@ -21,6 +21,7 @@ OTHER = {
   'ema': 0.5,
   'checkpoint.every': '1 epochs',
   'checkpoint.keep': 3,
+  'noise.count': 'exact',
   'noise.kind': 'pair',
   'noise.rate': 0.3,
   'noise.seed': 1,

@@ -59,7 +59,7 @@ START = 20  # epochs of cross-entropy on the verified rows where a method starts
 PLANS = {
   'clean_only': ('naive', True, 0, {}),
   'naive (given labels)': ('naive', False, 8, {}),
-  'clean_correction': ('clean_correction', True, 6, {'soft': True, 'posterior': True}),
+  'clean_correction': ('clean_correction', True, 6, {'soft': True, 'posterior': True, 'every_epoch': False}),
   'clean_correction_every_epoch': ('clean_correction', True, 6, {'soft': True, 'posterior': True, 'every_epoch': True}),
   'clean_fixmatch': ('fixmatch', True, 4, {'source': 'verified', 'ratio': 4}),
   'posterior_match': ('posterior_match', True, 4, {'source': 'verified', 'ratio': 4}),

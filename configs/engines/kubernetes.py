@@ -1,6 +1,6 @@
 """Pods of a Kubernetes cluster, each with workers that execute runs one after another. Not run: there was no cluster.
 
-  python launch.py sweep --config=digits --sweep=digits --workdir=/work/runs/grid \
+  python launch.py sweep --config=digits --sweep=digits --workdir=/shared/runs/grid \
     --engine=kubernetes:image=REGISTRY/noisyjax:TAG,pods=4,gpus=1,claim=work
 
 The command runs in a pod of the cluster, whose service account may create and delete pods: workers call it back. It and
@@ -33,7 +33,7 @@ def get_engine(
   cores=4,
   memory=16,
   claim='',
-  mount='/work',
+  mount='/shared',
   init='',
   group=0,
 ):

@@ -150,7 +150,7 @@ def write_proposed(
     places: see `write`.
     columns: see `write`; action and label are there.
     captions: see `write`.
-    folder: where to.
+    folder: folder of the files.
     root: see `write`.
     rules: "rule:NAME" of each row.
     entries: rule → what it says of itself, see `rules.apply.Outcome`.

@@ -119,7 +119,15 @@ def convolve(x: jax.Array, kernel: jax.Array, geometry: Geometry, kind: str, gro
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry, kind: str, groups: int = 1) -> jax.Array:
-  """Returns the gradient [B, H, W, C] of <g, convolve(x, kernel)> in x: g [B, H', W', F], kernel [h, w, C, F]."""
+  """Returns the gradient [B, H, W, C] of <g, convolve(x, kernel)> in x.
+
+  Args:
+    g: [B, H', W', F].
+    kernel: [h, w, C / groups, F].
+    geometry: sizes, strides and padding.
+    kind: as in `Conv`.
+    groups: as in `convolve`.
+  """
   factor = _factor(g, geometry, kind)
   if factor is None:
     x = jax.ShapeDtypeStruct((g.shape[0], *geometry[0], kernel.shape[2]), g.dtype)
@@ -129,7 +137,15 @@ def input_gradient(g: jax.Array, kernel: jax.Array, geometry: Geometry, kind: st
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def kernel_gradient(x: jax.Array, g: jax.Array, geometry: Geometry, kind: str, groups: int = 1) -> jax.Array:
-  """Returns the gradient [h, w, C, F] of <g, convolve(x, kernel)> in kernel: x [B, H, W, C], g [B, H', W', F]."""
+  """Returns the gradient [h, w, C / groups, F] of <g, convolve(x, kernel)> in kernel.
+
+  Args:
+    x: [B, H, W, C].
+    g: [B, H', W', F].
+    geometry: sizes, strides and padding.
+    kind: as in `Conv`.
+    groups: as in `convolve`.
+  """
   factor = _factor(x, geometry, kind)
   if factor is None:
     return _by_patches(x, g, geometry).astype(x.dtype)

@@ -15,9 +15,9 @@ export class Blind {
     this.agreement = h('div', { class: 'agreement' });
     const intro = 'What is it? Set the class by its key. Label, file name and suggestion are shown after your decision; some images come again.';
     root.append(h('p', {}, intro), this.image, this.told, this.agreement);
-    model.addEventListener('focus', () => root.offsetParent && model.focus !== this.at && this.back());
+    model.addEventListener('focus', () => !root.hidden && model.focus !== this.at && this.back());
     model.addEventListener('rows', () => {
-      if (!root.offsetParent) return;
+      if (root.hidden) return;
       clearTimeout(this.timer);
       this.timer = setTimeout(() => this.agree(), 200);
     });

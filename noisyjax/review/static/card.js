@@ -1,34 +1,46 @@
 // One row: its picture, its labels, what the evidence says, and who decided what when.
 
-import { byId, h, picture, short } from './html.js';
+import { h, picture, short } from './html.js';
 import { ofClass } from './colours.js';
 import { read } from './server.js';
 
 export class Card {
   constructor(root, model) {
     Object.assign(this, { root, model, asked: 0 });
-    for (const name of ['focus', 'rows']) model.addEventListener(name, () => this.draw());
+    this.large = h('div', { class: 'large' });
+    this.title = h('h2', { class: 'name' });
+    for (const name of ['facts', 'details', 'tables']) this[name] = h('div', {});
+    this.history = h('ol', { class: 'history' });
+    for (const name of ['focus', 'rows']) model.addEventListener(name, () => this.later());
+  }
+
+  /** The picture comes with the next frame, the rest when the keys pause: a decision's answer does not wait for it. */
+  later() {
+    this.frame ??= requestAnimationFrame(() => this.drawPicture());
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.draw(), 50);
+  }
+
+  drawPicture() {
+    this.frame = undefined;
+    const { model, root } = this;
+    const i = model.focus;
+    if (this.row === i) return;
+    this.row = i;
+    if (i === undefined) return root.replaceChildren(h('p', { class: 'empty' }, 'No row in focus.'));
+    const image = h('img', { src: model.picture(i, 'image'), alt: `picture of ${model.name(i)}` });
+    image.addEventListener('load', () => image.classList.toggle('small', image.naturalWidth < 128));
+    image.addEventListener('error', () => image.replaceWith(h('p', { class: 'broken' }, 'The picture cannot be read.')));
+    this.large.replaceChildren(image);
+    this.title.textContent = model.name(i);
+    if (!this.large.isConnected) root.replaceChildren(this.large, this.title, this.facts, this.details, this.tables, h('h3', {}, 'History'), this.history);
   }
 
   draw() {
-    const { model, root } = this;
-    const i = model.focus;
-    if (i === undefined) {
-      root.replaceChildren(h('p', { class: 'empty' }, 'No row in focus.'));
-      this.row = undefined;
-      return;
-    }
-    if (this.row !== i) {
-      this.row = i;
-      this.picture = h('img', { src: model.picture(i, 'image'), alt: `picture of ${model.name(i)}` });
-      this.picture.addEventListener('load', (e) => e.target.classList.toggle('small', e.target.naturalWidth < 128));
-      this.picture.addEventListener('error', (e) => e.target.replaceWith(h('p', { class: 'broken' }, 'The picture cannot be read.')));
-      this.history = h('ol', { class: 'history' });
-      this.facts = h('div', {});
-      this.details = h('div', {});
-      this.tables = h('div', {});
-      root.replaceChildren(h('div', { class: 'large' }, this.picture), h('h2', { class: 'name' }, model.name(i)), this.facts, this.details, this.tables, h('h3', {}, 'History'), this.history);
-    }
+    const i = this.model.focus;
+    if (i === undefined) return;
+    if (this.drawn !== i) for (const part of [this.details, this.history]) part.replaceChildren();
+    this.drawn = i;
     this.drawFacts(i);
     this.drawHistory(i);
   }
@@ -87,7 +99,7 @@ export class Card {
 
   async drawHistory(i) {
     const asked = ++this.asked;
-    await new Promise((resolve) => setTimeout(resolve, 150)); // who runs through the rows asks nothing
+    await new Promise((resolve) => setTimeout(resolve, 100)); // who runs through the rows asks nothing
     if (asked !== this.asked) return;
     let found;
     try {
@@ -109,17 +121,18 @@ export class Card {
 
 /** Shows a dialog and returns the value of the button that closed it; '' where it was dismissed. */
 export function dialog(title, content, buttons) {
-  const root = byId('dialog');
+  // An element for each: the event "close" comes late, when the next dialog may be open already.
+  const root = h('dialog', { 'aria-label': title });
   const form = h(
     'form',
     { method: 'dialog' },
-    h('h2', { id: 'dialog-title' }, title),
+    h('h2', {}, title),
     h('div', { class: 'content' }, content),
     // Enter in a text field presses the first button that submits: the main one.
     h('menu', {}, buttons.map(([value, text, main]) => h('button', main ? { value, class: 'main', autofocus: true } : { type: 'button', onclick: () => root.close(value) }, text))),
   );
-  root.replaceChildren(form);
-  root.returnValue = '';
+  root.append(form);
+  document.body.append(root);
   root.showModal();
-  return new Promise((resolve) => root.addEventListener('close', () => resolve(root.returnValue), { once: true }));
+  return new Promise((resolve) => root.addEventListener('close', () => (root.remove(), resolve(root.returnValue))));
 }

@@ -15,7 +15,7 @@ export class Duplicates {
     this.note = h('span', { class: 'note', role: 'status' });
     this.list = h('div', { class: 'groups' });
     root.append(h('div', { class: 'tools' }, h('label', {}, 'groups', this.choice), this.note), this.list);
-    for (const name of ['rows', 'view']) model.addEventListener(name, () => root.offsetParent && this.draw());
+    for (const name of ['rows', 'view']) model.addEventListener(name, () => !root.hidden && this.draw());
   }
 
   column = (name) => this.model.columns.find((column) => column.name === name)?.values;

@@ -18,7 +18,8 @@ export class Filters {
     const histograms = h('div', { class: 'histograms' });
     root.replaceChildren(this.clear, this.text, this.decided, this.rule, h('label', { class: 'check' }, this.issues, 'suggestion differs from the label'), this.status, this.labels, histograms);
     new Histograms(histograms, model);
-    for (const name of ['view', 'rows']) model.addEventListener(name, () => this.draw());
+    model.addEventListener('view', () => this.draw());
+    model.addEventListener('rows', () => (this.frame ??= requestAnimationFrame(() => this.draw())));
     this.draw();
   }
 
@@ -28,6 +29,7 @@ export class Filters {
   }
 
   draw() {
+    this.frame = undefined;
     const { model } = this;
     const f = model.filter;
     if (document.activeElement !== this.text) this.text.value = f.text;

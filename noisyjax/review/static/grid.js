@@ -14,13 +14,16 @@ export class Grid {
    * @param {string[][]} buttons of a line: action and text
    */
   constructor(root, model, kind, act = () => {}, buttons = []) {
-    Object.assign(this, { root, model, kind, act, buttons, size: 96, tiles: new Map(), frame: 0, anchor: undefined });
+    Object.assign(this, { root, model, kind, act, buttons, size: 96, tiles: new Map(), frame: 0, anchor: undefined, width: 0, height: 0, top: 0 });
     this.space = h('div', { class: 'space', role: 'presentation' });
     this.empty = h('p', { class: 'empty', hidden: true }, 'No row passes the filters.');
     root.append(this.space, this.empty);
-    root.addEventListener('scroll', () => this.later());
+    root.addEventListener('scroll', () => {
+      this.top = root.scrollTop;
+      this.later();
+    });
     root.addEventListener('click', (event) => this.clicked(event));
-    new ResizeObserver(() => this.later()).observe(root);
+    new ResizeObserver(() => this.measure()).observe(root);
     model.addEventListener('view', () => {
       this.forget();
       this.later();
@@ -30,7 +33,7 @@ export class Grid {
   }
 
   get columns() {
-    return this.kind === 'list' ? 1 : Math.max(1, Math.floor((this.root.clientWidth - GAP) / (this.size + GAP)));
+    return this.kind === 'list' ? 1 : Math.max(1, Math.floor((this.width - GAP) / (this.size + GAP)));
   }
 
   get lineHeight() {
@@ -38,7 +41,7 @@ export class Grid {
   }
 
   get page() {
-    return Math.max(1, Math.floor(this.root.clientHeight / this.lineHeight)) * this.columns;
+    return Math.max(1, Math.floor(this.height / this.lineHeight)) * this.columns;
   }
 
   resize(size) {
@@ -56,26 +59,35 @@ export class Grid {
     if (!this.frame) this.frame = requestAnimationFrame(() => this.draw());
   }
 
+  /** Reads size and place of the panel, which costs a layout: only where they may have changed, never for a key. */
+  measure() {
+    [this.width, this.height, this.top] = [this.root.clientWidth, this.root.clientHeight, this.root.scrollTop];
+    this.later();
+  }
+
   reveal() {
     const line = Math.floor(this.model.position(this.model.focus) / this.columns);
     const top = line * this.lineHeight;
-    if (line >= 0 && this.root.clientHeight) {
-      if (top < this.root.scrollTop) this.root.scrollTop = top;
-      else if (top + this.lineHeight > this.root.scrollTop + this.root.clientHeight) {
-        this.root.scrollTop = top + this.lineHeight + GAP - this.root.clientHeight;
-      }
+    if (line >= 0 && this.height) {
+      if (top < this.top) this.scroll(top);
+      else if (top + this.lineHeight > this.top + this.height) this.scroll(top + this.lineHeight + GAP - this.height);
     }
     this.later();
+  }
+
+  scroll(top) {
+    this.root.scrollTop = top;
+    this.top = this.root.scrollTop;
   }
 
   draw() {
     this.frame = 0;
     const { model, root, columns, lineHeight } = this;
-    if (!root.clientHeight) return; // hidden
+    if (!this.height) return; // hidden
     this.empty.hidden = model.view.length > 0;
     this.space.style.height = `${Math.ceil(model.view.length / columns) * lineHeight + GAP}px`;
-    const first = Math.max(0, Math.floor(root.scrollTop / lineHeight) - 1) * columns;
-    const last = Math.min(model.view.length, (Math.ceil((root.scrollTop + root.clientHeight) / lineHeight) + 1) * columns);
+    const first = Math.max(0, Math.floor(this.top / lineHeight) - 1) * columns;
+    const last = Math.min(model.view.length, (Math.ceil((this.top + this.height) / lineHeight) + 1) * columns);
     for (const [at, tile] of this.tiles) {
       if (at < first || at >= last) {
         tile.remove();

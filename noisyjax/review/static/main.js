@@ -108,6 +108,7 @@ async function start() {
     if (name === 'duplicates') duplicates.draw();
     if (name === 'blind') blind.show();
     redraw();
+    current().measure();
     current().reveal();
     if (document.activeElement === document.body) byId(`panel-${name}`).focus({ preventScroll: true });
   }

@@ -104,8 +104,9 @@ export class Map2D {
   draw() {
     this.frame = 0;
     const { model, canvas, plot } = this;
-    if (!plot.clientWidth || !this.axes.every(Boolean)) {
-      if (plot.clientWidth) this.note.textContent = 'No numbers to draw: open the page with --workdir=RUN.';
+    if (this.root.hidden || !plot.clientWidth) return;
+    if (!this.axes.every(Boolean)) {
+      this.note.textContent = 'No numbers to draw: open the page with --workdir=RUN.';
       return;
     }
     const [xs, ys] = this.axes;

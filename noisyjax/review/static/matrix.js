@@ -8,7 +8,7 @@ const MOST = 24; // classes of a matrix; of more, the most frequent pairs are li
 export class Matrix {
   constructor(root, model, open) {
     Object.assign(this, { root, model, open });
-    for (const name of ['view', 'rows']) model.addEventListener(name, () => root.offsetParent && this.draw());
+    for (const name of ['view', 'rows']) model.addEventListener(name, () => !root.hidden && this.draw());
   }
 
   counts() {

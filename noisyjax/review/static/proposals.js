@@ -17,7 +17,7 @@ export class Proposals {
     this.list = h('div', { class: 'panel rows', role: 'listbox', tabindex: 0, 'aria-multiselectable': 'true', 'aria-label': 'Rows that the rule proposes to change', id: 'proposal-rows' });
     root.append(this.table, this.about, this.list);
     this.grid = new Grid(this.list, model, 'list', act, [['accept', 'Accept'], ['reject', 'Reject']]);
-    for (const name of ['view', 'rows']) model.addEventListener(name, () => root.offsetParent && this.later());
+    for (const name of ['view', 'rows']) model.addEventListener(name, () => !root.hidden && this.later());
   }
 
   /** Called when the panel is shown: one rule is always looked at. */

@@ -25,7 +25,7 @@ export async function versions(model, queue, say) {
   let asked = null; // what a button of a version asked for
   const close = (what, v) => {
     asked = { what, v };
-    document.querySelector('dialog').close('asked');
+    document.querySelector('dialog[open]').close('asked');
   };
   const percent = (value) => `${(100 * value).toFixed(1)}`;
   const score = (s) => h('div', { class: 'score' }, bar(s.accuracy, s.low, s.high), ` ${s.run}: ${percent(s.accuracy)} % right of ${s.rows.toLocaleString('en')} ${s.of}, 95 % interval ${percent(s.low)}–${percent(s.high)}`);

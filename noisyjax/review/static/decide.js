@@ -110,7 +110,7 @@ export class Decider {
         list.length > 30 ? h('p', {}, `and ${list.length - 30} more pairs`) : '',
         h('div', { class: 'montage' }, sample),
       ],
-      [['', 'Cancel'], ['yes', `Change ${rowsOf(taken.length)}`, true]],
+      [['', 'Cancel'], ['yes', `Change ${rowsOf(taken.length - same)}${same ? `, confirm ${same}` : ''}`, true]],
     );
   }
 

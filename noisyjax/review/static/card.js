@@ -14,7 +14,7 @@ export class Card {
     for (const name of ['focus', 'rows']) model.addEventListener(name, () => this.later());
   }
 
-  /** The picture comes with the next frame, the rest when the keys pause: a decision's answer does not wait for it. */
+  /** The picture comes with the next frame, the rest after the answer to a decision. */
   later() {
     this.frame ??= requestAnimationFrame(() => this.drawPicture());
     clearTimeout(this.timer);
@@ -121,7 +121,7 @@ export class Card {
 
 /** Shows a dialog and returns the value of the button that closed it; '' where it was dismissed. */
 export function dialog(title, content, buttons) {
-  // An element for each: the event "close" comes late, when the next dialog may be open already.
+  // An element for each: the event "close" comes when the next may be open already.
   const root = h('dialog', { 'aria-label': title });
   const form = h(
     'form',

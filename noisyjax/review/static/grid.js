@@ -59,7 +59,7 @@ export class Grid {
     if (!this.frame) this.frame = requestAnimationFrame(() => this.draw());
   }
 
-  /** Reads size and place of the panel, which costs a layout: only where they may have changed, never for a key. */
+  /** Reads size and place of the panel: costs a layout, so never for a key. */
   measure() {
     [this.width, this.height, this.top] = [this.root.clientWidth, this.root.clientHeight, this.root.scrollTop];
     this.later();

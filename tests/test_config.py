@@ -8,7 +8,7 @@ from configs import base
 from noisyjax.config.build import build_model, build_strategy
 from noisyjax.config.check import checked
 from noisyjax.config.flat import flat
-from noisyjax.config.override import override
+from noisyjax.config.override import defaults, override
 from noisyjax.config.plan import ROWS, Plan, phases_of, pixel_statistics
 from noisyjax.config.resolved import difference, resolved, restored
 from noisyjax.data.training import TrainData
@@ -39,6 +39,33 @@ def test_a_config_survives_its_file():
     assert (name, epochs) == (name_, epochs_)
     assert difference(resolved(Plan.of(own)), resolved(Plan.of(own_))) == []
     assert own_.augment.weak == own.augment.weak  # tuples again, not lists
+
+
+def test_a_file_of_an_older_version_is_read_with_the_defaults_of_the_fields_that_it_lacks():
+  written = json.loads(json.dumps(resolved(Plan.of(runs.recipe()))))
+  plugins = ('strategy.name', 'model.name', 'data.source')
+  bare = {}
+  for field in plugins:
+    table, name = field.split('.')
+    bare[table] = {name: written[table][name]}
+  back = flat(restored(bare))
+  assert {k: v for k, v in back.items() if k not in plugins} == {
+    k: v for k, v in defaults().items() if k not in plugins
+  }
+
+
+def test_a_config_is_not_that_of_a_file_that_lacks_a_field():
+  """Even if the field has its default here: the older version may have done something else."""
+  here = json.loads(json.dumps(resolved(Plan.of(runs.recipe()))))
+  for field in flat(here):
+    there = json.loads(json.dumps(here))
+    *path, last = field.split('.')
+    table = there
+    for name in path:
+      table = table[name]
+    del table[last]
+    (line,) = difference(there, here)
+    assert line.startswith(f'{field}: no such field → ')
 
 
 def test_only_tables_that_the_run_uses_are_written():

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import runs
+from noisyjax.data.prepare import prepare
 from noisyjax.engine import step
-from noisyjax.runs import checkpoint, recorder, run
+from noisyjax.runs import checkpoint, identity, recorder, run, selected
 from noisyjax.system import storage
 from noisyjax.system.errors import UserError
 
@@ -130,6 +131,28 @@ def test_another_split_of_the_same_rows_is_not_gone_on_with(data, tmp_path, mome
   moments.at = None
   with pytest.raises(UserError, match=r'the data here are not those the run began with[\s\S]*the splits differ'):
     run.run(config, tmp_path / 'w')
+
+
+def test_a_run_from_before_a_field_predicts_on_but_is_not_gone_on_with(data, tmp_path, monkeypatch):
+  config, folder, plain = runs.recipe(data), tmp_path / 'w', identity.plain
+
+  def older(plan):
+    written = plain(plan)
+    del written['noise']['count'], written['ema_ramp']
+    return written
+
+  with monkeypatch.context() as patched:
+    patched.setattr(identity, 'plain', older)
+    result = run.run(config, folder)
+  with pytest.raises(UserError, match=r"ema_ramp: no such field → 0\.0\n  noise\.count: no such field → 'independent'"):
+    run.run(config, folder)
+  (folder / 'result.json').rename(tmp_path / 'result.json')
+  with pytest.raises(UserError, match=r'another config[\s\S]*noise\.count: no such field'):  # nor is an unfinished one
+    run.run(config, folder)
+  (tmp_path / 'result.json').rename(folder / 'result.json')
+  found = selected.load(folder)
+  assert prepare(found.plan.config)[0].record['fingerprint'] == result['data']['fingerprint']
+  assert found.look(np.zeros((2, 8, 8, 1), np.uint8))[0].shape == (2, 3)
 
 
 def wait_for(process, path) -> bool:

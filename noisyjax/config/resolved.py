@@ -5,9 +5,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from noisyjax.config.defaults import get_config
 from noisyjax.config.flat import flat
 from noisyjax.config.plan import Plan
-from noisyjax.config.plugin_fields import MODELS, OPS, PLUGINS, SOURCES, STRATEGIES, model_fields, strategy_fields
+from noisyjax.config.plugin_fields import MODELS, OPS, PLUGINS, SOURCES, STRATEGIES
 from noisyjax.engine.augment import ops
 from noisyjax.system import plugins
 
@@ -41,7 +42,8 @@ def resolved(plan: Plan) -> dict:
 def restored(values: dict) -> ConfigDict:
   """Returns the config that `resolved` turned into plain data, after a round trip through JSON.
 
-  Lists become tuples, and tables of unused strategies and models get their defaults.
+  Lists become tuples. Tables of unused strategies and models get their defaults, and so do fields that the file of an
+  older version lacks.
 
   Raises:
     UserError: the file of a plug-in is missing or has changed.
@@ -60,8 +62,14 @@ def restored(values: dict) -> ConfigDict:
     return tuple(map(tuples, value)) if isinstance(value, list) else value
 
   config = ConfigDict(tuples(values))
-  for field, defaults in (('strategy', strategy_fields()), ('model', model_fields())):
-    for name, table in defaults.items():
-      if name not in config[field]:
-        config[field][name] = table
+  _fill(config, get_config().unlock())
   return config
+
+
+def _fill(config: ConfigDict, defaults: ConfigDict) -> None:
+  """Adds the fields and tables that `config` lacks."""
+  for name, value in defaults.items():
+    if name not in config:
+      config[name] = value
+    elif isinstance(value, ConfigDict):
+      _fill(config[name], value)

@@ -15,7 +15,7 @@ from noisyjax.cli.command import Command, folders
 from noisyjax.cli.parse import Call, named, parse
 from noisyjax.engine import step
 from noisyjax.experiments import grid, kfold, sweep
-from noisyjax.system import log, storage
+from noisyjax.system import commands, log, storage
 from noisyjax.system.errors import UserError
 
 
@@ -473,6 +473,35 @@ def test_a_name_may_be_of_several_words():
     names('tabel', 'log')
   with pytest.raises(UserError, match="table log: found 'x' beside the command; expected only flags"):
     parse(['table', 'log', 'x'], commands)
+
+
+@pytest.mark.parametrize(
+  ('typed', 'script', 'wanted'),
+  [
+    ('python launch.py', 'launch.py', 'python launch.py'),
+    ('/venv/bin/python -X dev ../nx/launch.py', '../nx/launch.py', '/venv/bin/python -X dev ../nx/launch.py'),
+    ('python3 -m noisyjax', '/site/noisyjax/__main__.py', 'python3 -m noisyjax'),
+    ('/venv/bin/python /venv/bin/noisyjax', '/venv/bin/noisyjax', 'noisyjax'),
+    ('python -m pytest', '/site/pytest/__main__.py', 'noisyjax'),
+    ('jupyter', 'launch.py', 'noisyjax'),
+  ],
+)
+def test_a_command_in_a_message_is_spelled_as_the_program_was_started(monkeypatch, typed, script, wanted):
+  monkeypatch.setattr(sys, 'argv', [script, 'table', 'log'])
+  monkeypatch.setattr(sys, 'orig_argv', [*typed.split(), *(['table', 'log'] if typed != 'jupyter' else [])])
+  assert commands.command('table decide', '--from=my file.csv') == f"{wanted} table decide '--from=my file.csv'"
+
+
+def test_a_path_in_a_flag_may_begin_at_the_home_folder(monkeypatch):
+  monkeypatch.setenv('HOME', '/home/eve')
+  call = parse(
+    ['features', '--images=~/p.zip', '--model=resnet18:~/w.npz', '--out=~/~/f.npz', '--noskip_bad'], main.COMMANDS
+  )
+  assert (call.flags.images, call.flags.model) == ('/home/eve/p.zip', 'resnet18:/home/eve/w.npz')
+  assert call.flags.out == '/home/eve/~/f.npz'
+  call = parse(['train', '--config=digits', '--config.data.train=@~/rows.txt', '--workdir=a~/b'], main.COMMANDS)
+  assert (call.flags.config.data.train, call.flags.workdir) == ('@/home/eve/rows.txt', 'a~/b')
+  assert parse(['report', '--workdir=~/a,~/b'], main.COMMANDS).flags.workdir == '/home/eve/a,/home/eve/b'
 
 
 def test_launch_py_and_the_installed_command_start_alike():

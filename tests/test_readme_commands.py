@@ -58,8 +58,8 @@ def commands() -> list[str]:
   shell = '\n'.join(text for language, text in BLOCKS if not language).replace('\\\n', ' ')
   lines = [re.sub(r'\s+', ' ', re.sub(r'\s{2,}#.*', '', line)).strip() for line in shell.splitlines()]
   prose = re.sub(r'^```.*?^```', '', README, flags=re.DOTALL | re.MULTILINE)
-  inline = re.findall(r'`(launch\.py [^`]*--config=[^`]*)`', prose)
-  return [line for line in lines if line] + [f'python {" ".join(text.split())}' for text in inline]
+  inline = re.findall(r'`(python launch\.py [^`]*--config=[^`]*)`', prose)
+  return [line for line in lines if line] + [' '.join(text.split()) for text in inline]
 
 
 def shortened(command: str) -> str:

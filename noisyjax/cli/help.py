@@ -1,5 +1,6 @@
 """The output of --help: all commands, or one command with its flags."""
 
+import shlex
 import textwrap
 from collections.abc import Sequence
 
@@ -7,6 +8,7 @@ from absl.flags import Flag
 
 from noisyjax.cli.command import Command
 from noisyjax.cli.parse import listed
+from noisyjax.system.commands import program
 
 WIDTH = 100  # characters
 
@@ -17,7 +19,7 @@ def text(arguments: Sequence[str], commands: Sequence[Command]) -> str:
   asked = [command for command in commands if f'{words} '.startswith(f'{command.name} ')]
   if not asked:
     commands = [command for command in commands if words and command.name.startswith(f'{words} ')] or commands
-    return f'{listed(commands)}\nFlags of a command: noisyjax COMMAND --help'
+    return f'{listed(commands)}\nFlags of a command: {shlex.join(program())} COMMAND --help'
   command = max(asked, key=lambda command: len(command.name))
   flags = command.flags()
   lines = [str(command), *(['Flags:'] if len(flags) else []), *(_flag(flags[n]) for n in flags)]

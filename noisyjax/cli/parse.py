@@ -10,6 +10,7 @@ from absl.flags import FlagValues
 
 from noisyjax.cli.command import Command, needed
 from noisyjax.config.fields import shown
+from noisyjax.system import reading
 from noisyjax.system.errors import UserError
 
 
@@ -46,7 +47,7 @@ def parse(arguments: Sequence[str], commands: Sequence[Command]) -> Call:
   for argument in arguments:
     if any(c == '\0' or '\ud800' <= c <= '\udfff' for c in argument):
       raise UserError(f'{argument}: is not UTF-8 text; expected flags and paths in UTF-8.')
-  command, rest = named(arguments, commands)
+  command, rest = named([_home(argument) for argument in arguments], commands)
   own = command.flags()
   values = FlagValues()
   values.append_flag_values(flags.FLAGS)  # flags of absl, such as --verbosity
@@ -70,6 +71,12 @@ def parse(arguments: Sequence[str], commands: Sequence[Command]) -> Call:
     override(needed(values, 'config'), fields, '--config', beside=parser.folder)
   flags.FLAGS.mark_as_parsed()
   return Call(command, values, words)
+
+
+def _home(argument: str) -> str:
+  """Returns an argument with `~/` at the start of a path replaced, which the shell does only at the start of a word."""
+  home = str(reading.path_of('~')) if '~/' in argument else ''
+  return re.sub(r'(?<=[=,@:])~(?=/)', lambda _: home, argument)
 
 
 def named(arguments: Sequence[str], commands: Sequence[Command]) -> tuple[Command, list[str]]:

@@ -20,6 +20,7 @@ from noisyjax.rules import evidence as evidences
 from noisyjax.runs import launch
 from noisyjax.runs.job import Job
 from noisyjax.system import formats, storage
+from noisyjax.system.commands import command
 from noisyjax.system.errors import UserError
 from noisyjax.tables import rejections, store, versions
 from noisyjax.tables.rows import LABELED, TEST, TRAIN
@@ -124,11 +125,10 @@ def _wait(ground: Ground, table: store.Table, asked: decide.Asked, number: int) 
   path = folder / 'proposals.csv'
   if not path.exists():  # it may hold what a person filled in
     decide.for_person(table, asked, folder, ground.loaded[0].root)
-  branch = '' if table.branch == store.MAIN else f' --branch={table.branch}'
   raise Waits(
     f'round {number}: {sum(int(m.sum()) for m in asked.heard):,} proposals wait for a person, in {path}. Fill in or '
-    f'strike out rows, then: table decide --table={table.folder}{branch} --from={path}, and the same loop command goes '
-    'on. With --reject it takes none of them.'
+    f'strike out rows, record that by\n{command("table decide", *table.flags, f"--from={path}")}\nand give the same '
+    'loop command again: it goes on. With --reject it takes none of them.'
   )
 
 

@@ -1,6 +1,5 @@
 """The page's server: its routes, which read the ledger, the evidence and the images, and record decisions."""
 
-import shlex
 from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
@@ -28,6 +27,7 @@ from noisyjax.review.guard import Guard
 from noisyjax.review.ledger import Ledger
 from noisyjax.review.thumbnails import Thumbnails
 from noisyjax.review.training import Trainings
+from noisyjax.system.commands import command
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
 from noisyjax.tables import store
@@ -159,7 +159,7 @@ def made(
     listed = ledger.versions()
     for each in listed:
       each['scores'] = [score for score in known if each['version'].startswith(score['version'])]
-      each['command'] = shlex.join(['noisyjax', *trainings.command(each['version'])])
+      each['command'] = command(*trainings.command(each['version']))
     return JSONResponse(listed)
 
   def difference(request: Request) -> Response:

@@ -9,6 +9,7 @@ from noisyjax.analysis import analysis_file
 from noisyjax.analysis.analysis_file import Analysis
 from noisyjax.rules.evidence import BY_EMBEDDING, MADE_BY, Evidence
 from noisyjax.system import formats, reading, storage
+from noisyjax.system.commands import command
 from noisyjax.system.errors import UserError, listed
 from noisyjax.system.log import log
 from noisyjax.tables.versions import SHORT, Version
@@ -38,8 +39,9 @@ def read(path: Path, version: Version, in_sample: bool = False) -> Evidence:
       aside = _array(path, 'oof')
       probs = np.where(np.isnan(aside), probs, aside)
     if np.isnan(probs).any(1).all():
+      again = command('analyze', f'--workdir={path.parent.parent}', '--folds=5')
       raise UserError(
-        f'{path}: the networks were trained on all of its rows; expected out-of-fold predictions: analyze --folds=5.'
+        f'{path}: the networks were trained on all of its rows; expected out-of-fold predictions, as made by: {again}'
       )
   count = len(version.rows)
   aligned = np.full((count, len(version.classes)), np.nan, np.float32)

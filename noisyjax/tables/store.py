@@ -102,6 +102,11 @@ class Table:
   def _journal(self) -> Path:
     return self.folder / 'journal.jsonl'
 
+  @property
+  def flags(self) -> list[str]:
+    """The flags with which a command works on this branch."""
+    return [f'--table={self.folder}', *([] if self.branch == MAIN else [f'--branch={self.branch}'])]
+
   def pending(self) -> pending.Pending:
     """Returns the decisions of this branch that are not committed, including those that others appended."""
     self._pending.follow(self._journal, self.branch)

@@ -24,7 +24,7 @@ def run(values: FlagValues) -> None:
   prefer = values.prefer if ':' in values.prefer or not values.prefer else f'person:{values.prefer}'
   table = shared.opened(values)
   say(shared.told(table.commit(values.message, shared.author(values), prefer).manifest))
-  say(f'--config.data.table={table.folder}@{table.version.name[:12]} trains on it')
+  say(f'to train on it, add --config.data.table={table.folder}@{table.version.name[:12]} to the command of a run')
 
 
 COMMAND = Command('table commit', '--table=DIR --message=WHY', 'makes a version from the decisions', declare, run)

@@ -7,6 +7,7 @@ from absl.flags import FlagValues
 
 from noisyjax.cli.command import Command, define_workdir, needed
 from noisyjax.cli.table import shared
+from noisyjax.system.commands import command
 from noisyjax.system.errors import one_line
 from noisyjax.system.log import say
 
@@ -28,7 +29,7 @@ def run(values: FlagValues) -> None:
   say(
     f'{folder / "curate.csv"}: {count:,} rows; fill in their labels ({", ".join(map(one_line, table.classes))}), then'
   )
-  say(f'table decide --table={table.folder} --from={folder / "curate.csv"}')
+  say(command('table decide', *table.flags, f'--from={folder / "curate.csv"}'))
 
 
 COMMAND = Command('table curate', '--table=DIR --n=100 --workdir=W', 'draws rows to label for validation', declare, run)

@@ -5,6 +5,7 @@ from absl.flags import FlagValues
 
 from noisyjax.cli.command import Command
 from noisyjax.cli.table import shared
+from noisyjax.system.commands import command
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import say
 
@@ -36,7 +37,8 @@ def run(values: FlagValues) -> None:
     say(f'{who}: proposals of {rule} rejected: {len(decisions):,}')
   if found.open:
     say(f'rows without a decision, passed over: {found.open:,}')
-  say(f'decisions that wait: {len(table.pending()):,}; table commit --table={table.folder} --message=WHY')
+  say(f'decisions that are not committed: {len(table.pending()):,}; to make a version of them:')
+  say(command('table commit', *table.flags, '--message=WHY'))
 
 
 COMMAND = Command('table decide', '--table=DIR --from=decisions.csv', 'records decisions from a file', declare, run)

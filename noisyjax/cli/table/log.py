@@ -4,6 +4,7 @@ from absl.flags import FlagValues
 
 from noisyjax.cli.command import Command
 from noisyjax.cli.table import shared
+from noisyjax.system.commands import command
 from noisyjax.system.log import say
 
 
@@ -27,8 +28,9 @@ def run(values: FlagValues) -> None:
     at = f' [{", ".join(marks[name])}]' if name in marks else ''
     say(f'{shared.told(manifest)}{at}')
     say(f'  {manifest["time"]} {manifest["author"]}: {counts}')
-  if waiting := len(store.Table(folder, values.branch).pending()):
-    say(f'{waiting:,} decisions are not committed: table commit --table={folder} --message=WHY')
+  table = store.Table(folder, values.branch)
+  if waiting := len(table.pending()):
+    say(f'{waiting:,} decisions are not committed: {command("table commit", *table.flags, "--message=WHY")}')
 
 
 COMMAND = Command('table log', '--table=DIR [--branch=B]', 'lists the versions, newest first', declare, run)

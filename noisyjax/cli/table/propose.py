@@ -8,6 +8,7 @@ from absl.flags import FlagValues
 from noisyjax.cli.command import Command, define_workdir, needed
 from noisyjax.cli.table import shared
 from noisyjax.system import reading
+from noisyjax.system.commands import command
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import say
 from noisyjax.tables import store
@@ -48,11 +49,10 @@ def run(values: FlagValues) -> None:
       most=values.n,
       root=values.images,
     )
-  say(f'{folder / "proposals.csv"}: {count:,} proposals' + ('; strike out what is wrong, then' if count else ''))
+  say(f'{folder / "proposals.csv"}: {count:,} proposals' + ('; delete the rows that are wrong, then' if count else ''))
   if count:
-    branch = '' if table.branch == store.MAIN else f' --branch={table.branch}'
-    say(f'table decide --table={table.folder}{branch} --from={folder / "proposals.csv"}')
-    say(f'or on a page: review --table={table.folder}{branch} --workdir={folder}')
+    say(command('table decide', *table.flags, f'--from={folder / "proposals.csv"}'))
+    say(f'or on a page: {command("review", *table.flags, f"--workdir={folder}")}')
 
 
 def _of_rule(values: FlagValues, table: store.Table, folder: Path) -> int:

@@ -1,6 +1,7 @@
 """The commands of label tables, and the files they take and write."""
 
 import csv
+import shlex
 
 import numpy as np
 import pytest
@@ -228,6 +229,42 @@ def test_proposals_are_what_find_flagged_and_a_table_still_says(photos):
   (photos / 'issues.csv').write_text(ISSUES.replace('.png', '.gif'))
   with pytest.raises(UserError, match='none of its images is in this table'):
     command(*asked)
+
+
+def test_issues_that_a_spreadsheet_saved_again_are_read(photos):
+  text = ISSUES.replace(',', ';').replace(';0.', ';0,')
+  (photos / 'issues.csv').write_bytes(text.encode('utf-8-sig').replace(b'\n', b'\r\n'))
+  asked = (
+    'table',
+    'propose',
+    f'--table={photos / "t"}',
+    f'--issues={photos / "issues.csv"}',
+    f'--workdir={photos / "w"}',
+  )
+  command(*asked)
+  found = list(csv.DictReader((photos / 'w' / 'proposals.csv').open()))
+  assert ('00.png', '0.900000') in [(row['file'], row['evidence']) for row in found]
+  (photos / 'issues.csv').write_text(ISSUES.replace('0.900000', 'high'))
+  with pytest.raises(UserError, match=r"issues\.csv: row \d: score: found 'high'; expected a number"):
+    command(*asked)
+
+
+@pytest.mark.parametrize('branch', ['main', 'dev'])
+def test_each_command_tells_the_next_one(photos, capsys, branch):
+  where = [f'--table={photos / "t"}', *(['--branch=dev'] if branch == 'dev' else [])]
+  if branch == 'dev':
+    command('table', 'branch', where[0], '--name=dev')
+  (photos / 'issues.csv').write_text(ISSUES)
+  command('table', 'propose', *where, f'--issues={photos / "issues.csv"}', f'--workdir={photos / "a b"}')
+  lines = capsys.readouterr().out.splitlines()
+  follow = [shlex.split(line.partition('noisyjax')[2]) for line in lines if 'noisyjax ' in line]
+  assert [words[:2] for words in follow] == [['table', 'decide'], ['review', where[0]]]
+  command(*follow[0], '--author=anna')
+  (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith('noisyjax ')]
+  command('table', 'log', *where)
+  assert line in capsys.readouterr().out
+  command(*shlex.split(line)[1:], '--author=anna')
+  assert store.Table(photos / 't', branch).version.manifest['message'] == 'WHY'
 
 
 def test_a_curated_sample_is_stratified_hides_labels_and_becomes_validation(photos):

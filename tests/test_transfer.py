@@ -1,5 +1,8 @@
 """A version for other programs and back, read by the real readers: pandas, Hugging Face's datasets, cleanlab."""
 
+import csv
+import io
+
 import numpy as np
 import pandas
 import pytest
@@ -50,6 +53,21 @@ def test_what_goes_out_comes_back_without_a_change(table, tmp_path, to):
   assert ('1 dropped or held' in said) == (to in ('imagefolder', 'hf'))
   with pytest.raises(UserError, match='nothing to commit'):
     transfer.bring(table, to, str(out), 'back', ANNA)
+
+
+@pytest.mark.parametrize(
+  'save', [str.encode, lambda text: text.encode('utf-8-sig'), lambda text: text.encode('utf-16')]
+)
+@pytest.mark.parametrize('separator', [',', ';', '\t'])
+def test_a_spreadsheet_may_save_what_comes_back(table, tmp_path, save, separator):
+  transfer.export(table.version, 'csv', tmp_path / 'o.csv', '')
+  lines = list(csv.reader(io.StringIO((tmp_path / 'o.csv').read_text())))
+  at = lines[0].index('label')
+  lines[1][at] = {'cat': 'dog', 'dog': 'cat'}[lines[1][at]]
+  text = '\r\n'.join(separator.join(f'"{cell}"'.replace('"quoted"', '""quoted""') for cell in line) for line in lines)
+  (tmp_path / 'o.csv').write_bytes(save(f'{text}\r\n\r\n'))
+  made = transfer.bring(table, 'csv', str(tmp_path / 'o.csv'), 'back', ANNA)
+  assert [(change['action'], change['rows']) for change in made.manifest['changes']] == [('relabel', 1)]
 
 
 @pytest.mark.parametrize('to', ['csv', 'parquet'])

@@ -1,7 +1,5 @@
 """Rows put before a person, as a CSV to fill in and a contact sheet: labels that `find` doubts, and rows to curate."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from noisyjax.data import split
-from noisyjax.loop import decisions_file, sheet
+from noisyjax.loop import decisions_file, own_csv, sheet
 from noisyjax.system import formats, reading, storage
 from noisyjax.system.errors import UserError, check_choice, listed
 from noisyjax.tables import rejections, store
@@ -54,11 +52,12 @@ def of_issues(
   place_of = {name: place for place, name in enumerate(rows.name.tolist())}
   places, labels, scores = [], [], []
   unknown, rejected = [], rejections.read(table.folder)
-  for row in _issues(issues):
+  found = _issues(issues)
+  for number, row in enumerate(found, 1):
     if row['file'] not in place_of:
       unknown.append(row['file'])
       continue
-    place, score = place_of[row['file']], float(row['score'] or 'nan')
+    place, score = place_of[row['file']], _score(row['score'], f'{issues}: row {number}')
     now = classes[rows.label[place]] if rows.label[place] >= 0 else ''
     free = rows.split[place] == TRAIN and rows.status[place] == LABELED and rows.verified[place] < 0
     label = row['suggested'] if action == 'label' else ''
@@ -67,7 +66,7 @@ def of_issues(
       places.append(place)
       labels.append(label)
       scores.append(f'{score:.6f}')
-  if unknown and len(unknown) == len(list(_issues(issues))):
+  if unknown and len(unknown) == len(found):
     raise UserError(f'{issues}: none of its images is in this table, such as {listed(unknown[:1])}; expected its own.')
   count = min(most or len(places), len(places))
   places, labels, scores = places[:count], labels[:count], scores[:count]
@@ -89,10 +88,15 @@ def of_issues(
 def _issues(path: str) -> list[dict[str, str]]:
   place = reading.path_of(path, '--issues')
   file = reading.file_of(place / 'issues.csv' if place.is_dir() else place, '--issues')
-  found = list(csv.DictReader(io.StringIO(storage.read_text(file), newline='')))
-  if not found or not set(_COLUMNS) <= set(found[0]):
-    raise UserError(f'{file}: is no issues.csv of find; expected the columns {", ".join(_COLUMNS)}.')
-  return [{name: storage.csv_original(value or '') for name, value in row.items() if name} for row in found]
+  return own_csv.read(file, _COLUMNS, 'find')
+
+
+def _score(text: str, where: str) -> float:
+  """Returns a score, NaN for none; a spreadsheet may have saved it with a decimal comma."""
+  try:
+    return float(text.replace(',', '.') or 'nan')
+  except ValueError:
+    raise UserError(f'{where}: score: found {text!r}; expected a number.') from None
 
 
 def curate(table: store.Table, count: int, folder: Path, *, seed: int = 0, root: str = '') -> int:

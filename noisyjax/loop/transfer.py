@@ -1,7 +1,5 @@
 """A version of a table for other programs, and back: CSV, Parquet, ImageFolder, Hugging Face `datasets`, cleanlab."""
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from noisyjax.data import files
+from noisyjax.loop import own_csv
 from noisyjax.system import reading, storage
 from noisyjax.system.errors import UserError, check_choice
 from noisyjax.tables import outside, rows as rows_
@@ -204,11 +203,8 @@ def _several(folder: Path, pattern: str) -> list[Path]:
 
 
 def _read_csv(path: Path) -> dict[str, list[Any]]:
-  lines = list(csv.reader(io.StringIO(storage.read_text(path), newline='')))
-  if not lines or any(len(line) != len(lines[0]) for line in lines):
-    raise UserError(f'{path}: is no table, its rows differ in length; expected a CSV that `table export` wrote.')
-  meant = [[storage.csv_original(cell) for cell in line] for line in lines]
-  return {name: [line[i] for line in meant[1:]] for i, name in enumerate(meant[0])}
+  found = own_csv.read(path, ('id',), 'table export')
+  return {name: [row[name] for row in found] for name in (found[0] if found else ['id'])}
 
 
 def _read_metadata(path: Path) -> dict[str, list[Any]]:

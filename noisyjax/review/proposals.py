@@ -3,8 +3,6 @@
 `table propose`, and a round of the loop that waits for a person, write proposals.csv and proposals.json.
 """
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from noisyjax.loop import own_csv
 from noisyjax.rules.rule import ASK
-from noisyjax.system import formats, reading, storage
-from noisyjax.system.errors import UserError, check_choice, listed
+from noisyjax.system import formats, reading
+from noisyjax.system.errors import UserError, check_choice
 from noisyjax.tables import rejections, store
 from noisyjax.tables.decisions import ACTIONS, is_person
 from noisyjax.tables.rows import TRAIN, UNLABELED, Rows
@@ -73,7 +72,7 @@ def read(workdirs: Sequence[Path], table: store.Table) -> list[Proposals]:
 
 def _of_folder(folder: Path, table: store.Table) -> Iterator[Proposals]:
   path, classes = folder / FILE, table.classes
-  lines = _lines(path)
+  lines = own_csv.read(path, ('id', 'action', 'label'), 'table propose')
   place = table.rows.places([line['id'] for line in lines])
   if lines and (place < 0).all():
     raise UserError(f'{path}: none of its rows is in {table.folder}; expected proposals about this table.')
@@ -83,7 +82,7 @@ def _of_folder(folder: Path, table: store.Table) -> Iterator[Proposals]:
     rule = line.get('author') or f'rule:{line.get("reason") or "unknown"}'
     if is_person(rule):  # whose decisions would count as checked
       raise UserError(f'{path}: row {count}: author: found {rule!r}; expected a rule, "rule:NAME".')
-    action, label = line['action'] or ASK, storage.csv_original(line['label'])
+    action, label = line['action'] or ASK, line['label']
     check_choice(f'{path}: row {count}: action', action, ACTION)
     if label:
       check_choice(f'{path}: row {count}: label', label, number)
@@ -94,20 +93,6 @@ def _of_folder(folder: Path, table: store.Table) -> Iterator[Proposals]:
     entry = entries.get(rule, {})
     columns = place, action, label.astype(np.int32), score.astype(np.float32)
     yield Proposals(rule, folder.resolve().name, entry, *columns, {row[0]: k for k, row in enumerate(found)})
-
-
-def _lines(path: Path) -> list[dict[str, str]]:
-  """Returns the rows of a file of proposals, column → cell; raises UserError for one that is no such row."""
-  try:
-    header, *rows = list(csv.reader(io.StringIO(storage.read_text(path).removeprefix('\ufeff'), newline=''))) or [[]]
-  except csv.Error as error:
-    raise UserError(f'{path}: is no CSV file: {error}; expected what `table propose` writes.') from None
-  if not {'id', 'action', 'label'} <= set(header):
-    raise UserError(f'{path}: has the columns {listed(header)}; expected id, action, label, author and evidence.')
-  for count, row in enumerate(rows, 1):
-    if len(row) != len(header):
-      raise UserError(f'{path}: row {count}: has {len(row)} cells; expected {len(header)}, as in its first line.')
-  return [dict(zip(header, row)) for row in rows]
 
 
 def _score(line: Mapping[str, str]) -> float:

@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -25,7 +26,7 @@ from noisyjax.models.resnet import ResNet
 from noisyjax.models.weights import pretrained
 from noisyjax.runs import dry_run, in_memory, predict, predict_files
 from noisyjax.runs.classifier import NoisyClassifier
-from noisyjax.system import storage
+from noisyjax.system import plugins, storage
 from noisyjax.system.errors import UserError
 
 MEAN, STD = (10.0, 20.0, 30.0), (40.0, 50.0, 60.0)
@@ -102,6 +103,19 @@ def test_an_interrupted_extraction_goes_on_where_it_was(weights, monkeypatch):
   assert calls == [2, 2, 2, 2]  # the third block was tried twice, the first two once
   assert_array_equal(features.extract(images, by), first)
   assert len(calls) == 4
+
+
+def test_features_of_a_plug_in_are_those_of_its_code(tmp_path, monkeypatch):
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  path, computed = tmp_path / 'own_extractor.py', []
+  monkeypatch.setattr(features, '_computed', lambda images, by: computed.append(1) or np.full(1, len(computed)))
+  by = features.Extractor(str(path), None, SimpleNamespace(sha256='0', size=8))
+  for code in ('', '# edited', '# edited'):
+    path.write_text(f'class Model:\n  pass\n{code}')
+    file = plugins.load('noisyjax.models', str(path), 'Model', 'data.features')
+    seen = features._cached(pictures(1), by, True)
+  plugins.forget(file)
+  assert seen == [2] and len(computed) == 2
 
 
 def test_a_folder_becomes_a_file_that_a_run_reads(weights, tmp_path):

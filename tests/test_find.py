@@ -515,6 +515,40 @@ def test_probabilities_of_an_npz_find_their_images_by_name(tmp_path):
     own_probs.read(tmp_path / 'p.npz')
 
 
+def test_a_file_of_predict_is_read_if_it_has_probabilities(tmp_path):
+  lines = [f'{name},cat,0.9,{a},{b}' for name, (a, b) in zip('cab', PROBABILITIES)]
+  (tmp_path / 'p.csv').write_text('\n'.join(['image,label,confidence,cat,label (class)', *lines]))
+  found = own_probs.read(tmp_path / 'p.csv')
+  assert found.classes == ('cat', 'label') and found.images == ['c', 'a', 'b']
+  np.testing.assert_array_equal(found.values, PROBABILITIES)
+  (tmp_path / 'p.csv').write_text('image,label,confidence\na.png,cat,0.9\nb.png,dog,0.8\n')
+  with pytest.raises(UserError, match=r'holds no probabilities; expected a column of .* `predict --probs` writes'):
+    own_probs.read(tmp_path / 'p.csv')
+
+
+@pytest.mark.parametrize('text', [',run\n0,3\n1,0\n2,1\n', ',a,b\n0,1,1\n1,0,1\n', 'image,label\na.png,0\nb.png,1\n'])
+def test_labels_are_no_probabilities(tmp_path, text):
+  (tmp_path / 'label_prediction.csv').write_text(text)
+  with pytest.raises(UserError, match='holds whole numbers alone, as a file of labels does; expected a column of'):
+    own_probs.read(tmp_path / 'label_prediction.csv')
+
+
+@pytest.mark.parametrize('names', [False, True])
+def test_a_class_may_be_called_as_a_column_of_images_is(tmp_path, names):
+  rows = [
+    ['image', 'name'] if names else ['name'],
+    *([f'{i}.png', a] if names else [a] for i, (a, _) in enumerate(PROBABILITIES)),
+  ]
+  rows = [[*row, last] for row, last in zip(rows, ['photo', *PROBABILITIES[:, 1]])]
+  (tmp_path / 'p.csv').write_text('\n'.join(','.join(map(str, row)) for row in rows))
+  found = own_probs.read(tmp_path / 'p.csv')
+  assert found.classes == ('name', 'photo') and (found.images is not None) == names
+  np.testing.assert_array_equal(found.values, PROBABILITIES)
+  (tmp_path / 'p.csv').write_text('id,photo,cat,dog\n7,a.png,0.9,0.1\n8,b.png,0.2,0.8\n')
+  with pytest.raises(UserError, match='the columns id, photo hold no probabilities; expected one column'):
+    own_probs.read(tmp_path / 'p.csv')
+
+
 def test_probabilities_in_shuffled_rows_are_refused(tmp_path):
   lines = [f'{i},{a},{b}\n' for i, (a, b) in zip((3, 7, 9), PROBABILITIES)]  # a part of a frame, in order
   (tmp_path / 'p.csv').write_text(',cat,dog\n' + ''.join(lines))

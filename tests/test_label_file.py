@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from noisyjax.data import label_file, match
+from noisyjax.system import storage
 from noisyjax.system.errors import UserError
 
 NAMES = [f'{i:03d}.png' for i in range(6)]
@@ -116,6 +117,21 @@ def test_common_names_of_columns(tmp_path, header, label):
   assert labels_in(tmp_path / 'a.csv', content) == LABELS
 
 
+@pytest.mark.parametrize('head', ['image label', 'path   class', '', 'file_name target\n'])
+def test_lines_of_path_and_label_may_have_a_header(tmp_path, head):
+  (tmp_path / 'list.txt').write_text(f'{head}\nphotos/a b.jpg cat\nphotos/c.png red dog\n')
+  found = label_file.read_column(tmp_path / 'list.txt')
+  assert found.images == ['photos/a b.jpg', 'photos/c.png'] and found.labels == ['cat', 'red dog']
+
+
+@pytest.mark.parametrize('cell', ["'-1", "'tis", "''", "'", "'5", "'cat'"])
+def test_an_apostrophe_that_no_writer_of_ours_put_before_a_label_stays(tmp_path, cell):
+  (tmp_path / 'a.csv').write_text(f'image,label\na.png,{cell}\nb.png,"=x"\n')
+  assert label_file.read_column(tmp_path / 'a.csv').labels == [cell, '=x']
+  (tmp_path / 'b.csv').write_text(storage.csv_text([['image', 'label'], ['a.png', cell], ['b.png', '=x']]))
+  assert label_file.read_column(tmp_path / 'b.csv').labels == [cell, '=x']
+
+
 def test_columns_may_be_named(tmp_path):
   content = 'where,label,what\n' + ''.join(f'{a},train,{b}\n' for a, b in zip(NAMES, LABELS))
   assert labels_in(tmp_path / 'a.csv', content, image_column='Where', label_column='what') == LABELS
@@ -189,7 +205,7 @@ def zipped(name: str) -> bytes:
     ('labels', zipped('archive/data.pkl'), 'cannot be read as a PyTorch file'),
     ('a.zip', zipped('labels.csv'), 'is a zip; unpack it'),
     ('a.csv.gz', b'\x1f\x8b' + bytes(20), 'is compressed by gzip; unpack it'),
-    ('a.csv', CSV.encode() + b'006.png,caf\xe9\n', r'line 8 is not valid UTF-8 .*Save the file as UTF-8'),
+    ('a.csv', CSV.encode() + b'006.png,caf\xe9\n', r'line 8 is not text in UTF-8\. Save the file as UTF-8 \(in Excel'),
     ('a.csv', CSV + '00\x007.png,x\n', r'line 8 holds a NUL'),
     ('a.csv', CSV.replace('cat', 'cat,x', 1), "row 2: '000.png,cat,x'; expected 2 fields as in the first row"),
     ('a.csv', 'Image-batch,Worker1-id,Work-time-in-seconds\n00000 -- 00009,12,30\n', 'row 1 is .*3 columns, none'),

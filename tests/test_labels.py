@@ -83,9 +83,7 @@ def test_a_missing_value_is_no_label():
   assert column(pandas(lambda pd: pd.Series([1, pd.NA], dtype='Int64'))).labels == ['1', None]
   assert column(pandas(lambda pd: pd.Series([True, None], dtype='boolean'))).labels == ['1', None]
   late = column(np.where(np.arange(60) == 40, np.nan, 1.0), 'labels.npy')
-  assert missing_note(late, NONE) == [
-    'labels.npy: 1 row has no value and counts as unlabeled, the first is row 40 (from 0).'
-  ]
+  assert missing_note(late, NONE) == ['labels.npy: rows without a label: 1 of 60, the first is row 40 (from 0).']
 
 
 @pytest.mark.parametrize(
@@ -195,9 +193,10 @@ def test_a_near_name_is_hinted():
     (('Red', 'blue', 'red'), "'Red' and 'red' differ in case"),
     (('a b', 'a_b', 'c'), "'a b' and 'a_b' differ"),
     (('Undefined', 'a', 'b'), "'Undefined' (4 images) reads like"),
-    (('a', 'b', 'unlabeled'), 'data.unlabeled=unlabeled'),
+    (('a', 'b', 'unlabeled'), '--config.data.unlabeled=undefined,unlabeled'),
     (('a', 'b', 'nan'), "'nan' (4 images) reads like"),
     (('-', 'N/A', 'a'), "classes '-' (4 images), 'N/A' (4 images) read like"),
+    (('?', 'n/a', 'a'), "if they mean that, set --config.data.unlabeled='undefined,?,n/a'"),
     (('test', 'train', 'val'), 'parts of the data set'),
   ],
 )
@@ -228,3 +227,12 @@ def test_a_line_break_in_a_class_name_does_not_break_the_line_of_a_message():
   found = find_label_issues(labels=given, probs=probs, classes=['a\nb', 'c'])
   assert found.flagged.any()
   assert all(line.startswith(('12 images', 'flagged', 'the prob', 'most often')) for line in str(found).splitlines())
+
+
+def test_several_words_may_mean_no_label():
+  found, words = column(['cat', 'undefined', '?', 'dog', 'n/a', '-1']), 'undefined,?, n/a'
+  classes = labels.class_names([found], words)
+  assert classes == ('cat', 'dog') and labels.indices(found, classes, words).tolist() == [0, -1, -1, 1, -1, -1]
+  assert labels.class_names([column(['0', '9', '1', '99'])], '9,99') == ('0', '1')
+  with pytest.raises(UserError, match="'n/a' means no label"):
+    labels.class_names([found], words, ('cat', 'n/a'))

@@ -567,7 +567,7 @@ def test_npz_labels_that_are_bool_one_based_or_missing(tmp_path):
   assert any('are not 0..2 but 1, 2, 3' in note for note in one.notes)
   some = at([1, np.nan, 0, 0])
   assert some.given.tolist() == [1, -1, 0, 0]
-  assert any('1 row has no value and counts as unlabeled, the first is row 1 (from 0)' in n for n in some.notes)
+  assert any('rows without a label: 1 of 6, the first is row 1 (from 0)' in n for n in some.notes)
 
 
 @pytest.mark.parametrize(
@@ -759,7 +759,7 @@ def test_a_blank_label_is_no_class(tmp_path):
   fields = {'path': root / 'photos', 'labels': root / 'labels.csv'}
   data, _ = load(**fields)  # as pandas writes what it does not know
   assert (data.classes, data.given.tolist()) == (('cat', 'dog'), [1, -1, 0])
-  assert any('1 row has no value and counts as unlabeled, the first is row 3' in note for note in data.notes)
+  assert any('rows without a label: 1 of 6, the first is row 3' in note for note in data.notes)
   assert not any('no value' in note for note in load(**fields, unlabeled='')[0].notes)
 
 

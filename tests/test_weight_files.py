@@ -214,6 +214,12 @@ def test_a_file_cut_anywhere_is_one_error(tmp_path):
         read(path)
 
 
+def test_two_names_for_one_tensor_are_refused(tmp_path):
+  np.savez(tmp_path / 'w.npz', **{'module.w': np.zeros(2), 'w': np.ones(2)})
+  with pytest.raises(UserError, match=r"holds both 'module\.w' and 'w'; expected one of them"):
+    read(tmp_path / 'w.npz')
+
+
 def test_other_files_are_named(tmp_path):
   with pytest.raises(UserError, match='there is no file'):
     read(tmp_path / 'none.pth')

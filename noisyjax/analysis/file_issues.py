@@ -125,7 +125,7 @@ def find_files(
       ours = kept
     found = find_label_issues(
       data.images,
-      _names(data.given, data.classes),
+      [name or '-1' for name in _names(data.given, data.classes)],  # -1: no label, and no note on each
       probs=ours,
       features=features,
       folds=folds,

@@ -10,7 +10,7 @@ from noisyjax.config.flat import flat
 from noisyjax.config.override import defaults, set_field
 from noisyjax.config.plan import ROWS, Plan, strength_of
 from noisyjax.config.plugin_fields import MODELS, adopt
-from noisyjax.data import features
+from noisyjax.data import features, labels
 from noisyjax.engine import optim
 from noisyjax.engine.augment.ops import check_ops
 from noisyjax.engine.augment.strength import check_strength
@@ -91,9 +91,9 @@ def plan_of(config: ConfigDict) -> Plan:
   check_choice('model.conv', config.model.conv, ('auto', *conv.KINDS))
   if config.data.features:
     features.extractor(config.data.features)
-  if config.data.unlabeled in config.data.classes:
+  if both := {*labels.words(config.data.unlabeled)} & {*map(str, config.data.classes)}:
     raise UserError(
-      f'data.classes: found {config.data.unlabeled!r}, which data.unlabeled defines as the name of unlabeled rows; '
+      f'data.classes: found {min(both)!r}, which data.unlabeled defines as the name of unlabeled rows; '
       'expected only classes.'
     )
   try:

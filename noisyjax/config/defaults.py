@@ -100,7 +100,7 @@ def get_config() -> ConfigDict:
   c.data.table = ''  # a version of a label table, DIR@VERSION: its labels, weights and split in place of the data's own
   c.data.unlisted = 'unlabeled'  # what to do with images that data.labels does not list: unlabeled, skip or refuse
   c.data.classes = ()  # class names; (): from the data
-  c.data.unlabeled = 'undefined'  # class name that means "unlabeled"
+  c.data.unlabeled = 'undefined'  # class name that means "unlabeled", or several: undefined,unknown
   c.data.size = 0  # side in pixels; 0: the size of the images, which must be equal; with fit crop or pad, their median
   c.data.fit = 'exact'  # how to handle images of another size: exact (refuse), crop, pad
   c.data.channels = 3  # 3: color, 1: gray

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import time
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -111,7 +112,8 @@ def blank(images: Images | np.ndarray, by: Extractor, use_cache: bool = False) -
 def _cached(images: np.ndarray, by: Extractor, use_cache: bool) -> np.ndarray:
   """Returns the features of a block of images, float16 [n, 1 + views, 1, F], from the cache or computed."""
   content = hashlib.sha256(f'{images.shape}'.encode() + np.ascontiguousarray(images).tobytes()).hexdigest()
-  identity = ('features', VERSION, content, by.name, by.weights.sha256, by.weights.size, by.views)
+  code = [file.sha256 for file in plugins.loaded('noisyjax.models', [Path(by.name).stem])]
+  identity = ('features', VERSION, content, by.name, by.weights.sha256, by.weights.size, by.views, *code)
   return cache.cached(identity, content, lambda: {'features': _computed(images, by)}, use_cache)['features']
 
 

@@ -2,12 +2,13 @@
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from noisyjax.data.column import Column, number, plain
-from noisyjax.data.labels import NAN
+from noisyjax.data.column import Column, number
+from noisyjax.data.labels import NAN, words
 from noisyjax.system.errors import LISTED, listed
 
 _NO_LABEL = (
@@ -40,8 +41,8 @@ def missing_note(column: Column, unlabeled: str, apart: Iterable[int] = ()) -> l
   rows = [i for i, text in enumerate(column.labels) if text is None and i not in apart]
   if not rows or not unlabeled:
     return []
-  count = '1 row has no value and counts' if len(rows) == 1 else f'{len(rows)} rows have no value and count'
-  return [f'{column.where}: {count} as unlabeled, the first is {column.places[rows[0]]}.']
+  total = len(column.labels)
+  return [f'{column.where}: rows without a label: {len(rows)} of {total}, the first is {column.places[rows[0]]}.']
 
 
 def position_note(column: Column, classes: Sequence[str]) -> list[str]:
@@ -71,16 +72,18 @@ def class_notes(labels: np.ndarray, classes: Sequence[str], unlabeled: str) -> l
         f'The classes {" and ".join(map(repr, group[:LISTED]))} differ in case, spaces or dashes only: if they are one '
         'class, write them alike in the label file.'
       )
-  word = plain(unlabeled).casefold()
-  near = lambda name: difflib.SequenceMatcher(None, name.casefold(), word).ratio() > 0.84
+  near = lambda name: any(
+    difflib.SequenceMatcher(None, name.casefold(), word.casefold()).ratio() > 0.84 for word in words(unlabeled)
+  )
   blank = [i for i, name in enumerate(classes) if near(name) or name.casefold() in (*_NO_LABEL, *NAN)]
   if blank:
     found = listed(f'{classes[i]!r} ({counts[i]} images)' for i in blank)
-    if len(blank) == 1:
-      which, reads, cure = 'class', 'reads', f'it means that, set data.unlabeled={classes[blank[0]]}.'
-    else:
-      which, reads, cure = 'classes', 'read', 'they mean that, leave these fields of the label file empty.'
-    notes.append(f'The {which} {found} {reads} like "no label", which is {unlabeled!r} here; if {cure}')
+    which, reads, mean = ('class', 'reads', 'it means') if len(blank) == 1 else ('classes', 'read', 'they mean')
+    cure = ','.join([*filter(None, [unlabeled]), *(classes[i] for i in blank)])
+    notes.append(
+      f'The {which} {found} {reads} like "no label", which is {unlabeled!r} here; if {mean} that, set '
+      f'--config.data.unlabeled={shlex.quote(cure)}.'
+    )
   if parts := [name for name in classes if name.casefold() in _PARTS]:
     notes.append(f'Classes are called {listed(parts)}: are these parts of the data set, and no classes?')
   ones = [name for name, count in zip(classes, counts) if count == 1]

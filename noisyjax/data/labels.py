@@ -81,10 +81,15 @@ def _declared(wanted: Sequence[Any], unlabeled: str) -> tuple[str, ...]:
   return names
 
 
+def words(unlabeled: str) -> list[str]:
+  """Returns the class names that mean "unlabeled": `data.unlabeled`, separated at commas."""
+  return [plain(word) for word in unlabeled.split(',')]
+
+
 def _means_none(text: str, unlabeled: str) -> bool:
   """Returns whether a label means "unlabeled"."""
-  value, word = number(text), plain(unlabeled)
-  return text == word or value == '-1' or (value is not None and value == number(word))
+  value, none = number(text), words(unlabeled)
+  return text in none or value == '-1' or (value is not None and value in map(number, none))
 
 
 def indices(column: Column, classes: Sequence[str], unlabeled: str) -> np.ndarray:

@@ -12,6 +12,9 @@ from noisyjax.data.labels import class_names
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError, listed
 
+_PREDICTED = ('image', 'label', 'confidence')  # the first columns of a file that predict wrote
+_WANTED = 'expected a column of probabilities for each class, as `predict --probs` writes them'
+
 
 class Probs(NamedTuple):
   """Probabilities that have not been checked yet.
@@ -96,22 +99,36 @@ def _of_table(where: str, found: table.Table) -> Probs:
   if not rows:
     raise UserError(f'{where}: has no rows; expected one per image.')
   header = header or [str(i) for i in range(len(rows[0]))]
-  text = [i for i, cell in enumerate(rows[0]) if label_file.names_images(header[i]) or _value(cell) is None]
+  if header[:3] == list(_PREDICTED):  # a file of predict: its probabilities follow
+    header = [header[0], *(name.removesuffix(' (class)') for name in header[3:])]
+    rows = [[row[0], *row[3:]] for row in rows]
+  names = [i for i, name in enumerate(header) if label_file.names_images(name) and not _are_shares(rows, i)]
+  text = [i for i, cell in enumerate(rows[0]) if i in names or _value(cell) is None]
   if len(text) > 1:
     raise UserError(
-      f'{where}: the columns {listed(header[i] for i in text)} hold no numbers; expected one column that names the '
-      'image, and a column of probabilities for each class.'
+      f'{where}: the columns {listed(header[i] for i in text)} hold no probabilities; expected one column that names '
+      'the image, and a column of probabilities for each class.'
     )
   index = [i for i, name in enumerate(header) if not name and i not in text]  # the row numbers that pandas writes
   columns = [i for i in range(len(header)) if i not in (*text, *index)]
   if index and not text:
     _check_ascending(where, [_value(row[index[0]]) for row in rows], places)
+  if not columns:
+    raise UserError(f'{where}: holds no probabilities; {_WANTED}.')
   values = [[_value(row[i]) for i in columns] for row in rows]
   for row, place in zip(values, places):
     if None in row:
       raise UserError(f'{where}: {place} holds {listed(row)}; expected a number for each class.')
+  array = np.array(values, np.float64)
+  if np.array_equal(array, np.round(array)) and not np.isin(array.sum(1), (1, 100)).all():
+    raise UserError(f'{where}: holds whole numbers alone, as a file of labels does; {_WANTED}.')
   images = [str(row[text[0]]) for row in rows] if text else None
-  return Probs(where, np.array(values, np.float64), _named([header[i] for i in columns]), images)
+  return Probs(where, array, _named([header[i] for i in columns]), images)
+
+
+def _are_shares(rows: Sequence[Sequence[Any]], column: int) -> bool:
+  """Returns whether the cells of a column may be probabilities: numbers from 0 to 1."""
+  return all((value := _value(row[column])) is not None and 0 <= value <= 1 for row in rows)
 
 
 def _check_ascending(where: str, numbers: Sequence[float | None], places: Sequence[str]) -> None:

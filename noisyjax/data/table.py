@@ -123,8 +123,8 @@ def decoded(path: Path, data: bytes) -> str:
   except UnicodeDecodeError as error:
     line = data.count(b'\n', 0, error.start) + 1
     raise UserError(
-      f'{path}: line {line} is not valid {encoding.removesuffix("-sig").upper()} ({error.reason}). Save the file as '
-      'UTF-8.'
+      f'{path}: line {line} is not text in {encoding.removesuffix("-sig").upper()}. Save the file as UTF-8 (in Excel: '
+      'File > Save as > CSV UTF-8).'
     ) from error
   if '\0' in text:
     raise UserError(f'{path}: line {text[: text.index(chr(0))].count(chr(10)) + 1} holds a NUL; is the file damaged?')
@@ -138,7 +138,10 @@ def _csv(path: Path, text: str, expected: str) -> Table:
   text = re.sub(r'(?m)^ +(?=\r?$)', '', text)  # a line of spaces is blank, and no empty cell
   try:
     if separator == ' ':
-      parsed = [_path_label(line) for line in text.splitlines()]
+      lines = text.splitlines()
+      head = next((i for i, line in enumerate(lines) if line.strip()), 0)
+      parsed = [line.split() if i == head and _is_head(line) else _path_label(line) for i, line in enumerate(lines)]
+      parsed = [row if any(row) else [] for row in parsed]
     else:
       parsed = list(csv.reader(io.StringIO(text, newline=''), delimiter=separator, skipinitialspace=True))
   except csv.Error as error:
@@ -198,7 +201,7 @@ def _width(rows: list[list[str]]) -> int:
 def _separator(text: str) -> str:
   """Returns the separator for which most rows have the same number of fields (2 or more); ' ' for "path label"."""
   lines = [line for line in text.splitlines() if line.strip()][:_SAMPLE]
-  if all(_path_label(line)[1:] for line in lines):
+  if all(_path_label(line)[1:] for line in lines[len(lines) > 1 and _is_head(lines[0]) :]):
     return ' '
   share = dict.fromkeys(SEPARATORS, 0.5)  # share of rows with the most common width, if that is at least 2
   for separator in SEPARATORS:
@@ -207,6 +210,11 @@ def _separator(text: str) -> str:
       width, count = max(widths.items(), key=lambda item: item[1])
       share[separator] = count / len(lines) if width > 1 else 0.0
   return max(share, key=share.__getitem__)
+
+
+def _is_head(line: str) -> bool:
+  """Returns whether a line above lines "path label" is their header: two words, of which neither is a path."""
+  return re.fullmatch(r'\s*[^\s,;|"]+\s+[^\s,;|"]+\s*', line) is not None and not _path_label(line)[1:]
 
 
 def _path_label(line: str) -> list[str]:

@@ -131,7 +131,7 @@ _FORMULA = re.compile(r"'*\s*[=+@|%-]")
 
 def csv_original(cell: str) -> str:
   """Returns the original text of a cell that `csv_text` wrote."""
-  return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+  return cell[1:] if cell.startswith("'") and _harmless(cell[1:]) == cell else cell
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

@@ -1,6 +1,6 @@
 """A tree with one folder per class, as a folder, zip or tar: `cat/1.jpg`, `dog/2.jpg`, `undefined/3.jpg`.
 
-Images in the folder `config.unlabeled` are unlabeled. Class numbers follow the order of the class names, or of
+Images in a folder that `config.unlabeled` names are unlabeled. Class numbers follow the order of the class names, or of
 `config.classes`. A tree may have parts with class folders in each: `train/cat/1.jpg`, `val/cat/2.jpg`,
 `test/cat/3.jpg`, under their usual names (`Training`, `valid`, `seg_test`, …). They are the test and validation rows of
 the data set. Folders that only contain another folder (`seg_train/seg_train/cat`) are skipped; class folders without
@@ -70,8 +70,9 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   folders = [placed.classes[i] for i in decoded.good]
   parts = np.array([placed.parts[i] for i in decoded.good])
   names = [placed.names[i] for i in decoded.good]
-  classes = wanted or labels.in_order(set(folders) - {config.unlabeled})
-  number = {name: c for c, name in enumerate(classes)} | {config.unlabeled: -1}
+  none = labels.words(config.unlabeled)
+  classes = wanted or labels.in_order({*folders} - {*none})
+  number = {name: c for c, name in enumerate(classes)} | dict.fromkeys(none, -1)
   truth = np.full(len(names), -1, np.int32)
   if config.truth:
     column = label_file.read_column(config.truth, config.image_column, config.label_column)
@@ -217,7 +218,7 @@ def _last(path: str) -> str:
 
 def _check_wanted(root: Path, folders: Sequence[str], wanted: tuple[str, ...], unlabeled: str) -> None:
   """Raises UserError if a class folder is not in a non-empty `data.classes`."""
-  unknown = sorted({*folders} - {*wanted, unlabeled}) if wanted else []
+  unknown = sorted({*folders} - {*wanted, *labels.words(unlabeled)}) if wanted else []
   if unknown:
     raise UserError(
       f'{root}: the folder {unknown[0]!r} is not in data.classes; expected folders named {listed(wanted)}. Add it to '

@@ -51,11 +51,14 @@ def read(path: str | Path, where: str = 'model.weights') -> dict[str, np.ndarray
 
 def _tensors(where: str, found: Any) -> dict[str, np.ndarray]:
   arrays = {name: a for name, a in found.items() if isinstance(a, np.ndarray)} if isinstance(found, dict) else {}
-  return {
-    name.removeprefix('module.'): _float32(array, f'{where}: {name}')  # the prefix that PyTorch's DataParallel adds
-    for name, array in arrays.items()
-    if isinstance(name, str) and not name.endswith(_SKIPPED)
-  }
+  names, tensors = {}, {}
+  for name, array in arrays.items():
+    if isinstance(name, str) and not name.endswith(_SKIPPED):
+      bare = name.removeprefix('module.')  # the prefix that PyTorch's DataParallel adds
+      if bare in names:
+        raise UserError(f'{where}: holds both {names[bare]!r} and {name!r}; expected one of them.')
+      names[bare], tensors[bare] = name, _float32(array, f'{where}: {name}')
+  return tensors
 
 
 def _float32(array: np.ndarray, where: str) -> np.ndarray:

@@ -46,7 +46,7 @@ def check(command: str) -> None:
     assert all(word in targets or '=' in word for word in words), command
   elif program == 'noisyjax' or words[:1] == ['launch.py']:
     arguments = words[program != 'noisyjax' :]
-    if arguments != ['--version']:
+    if arguments not in (['--version'], ['--help']):
       parse(arguments, COMMANDS)
   elif program == 'python' and words[0].endswith('.py'):
     defined = (ROOT / words[0]).read_text()

@@ -298,7 +298,9 @@ def proposed(path) -> set[tuple[str, str]]:
 def test_a_person_decides_and_the_same_call_goes_on(npz, tmp_path):
   c = config(npz, decide='person', controls=(), final=0)
   folder, table = tmp_path / 'w', tmp_path / 'w' / 'table'
-  with pytest.raises(round_.Waits, match=r'proposals wait for a person, in .*table decide --table=.*--reject'):
+  with pytest.raises(
+    round_.Waits, match=r'(?s)proposals wait for a person, in .*\nnoisyjax table decide --table=.*\n.*--reject'
+  ):
     loop(c, folder)
   said, rows = folder / 'round=0' / 'evidence.parquet', store.Table(table).rows
   content, found = said.read_bytes(), evidences.read(said, rows)

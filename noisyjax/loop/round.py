@@ -125,10 +125,11 @@ def _wait(ground: Ground, table: store.Table, asked: decide.Asked, number: int) 
   path = folder / 'proposals.csv'
   if not path.exists():  # it may hold what a person filled in
     decide.for_person(table, asked, folder, ground.loaded[0].root)
+  decided = command('table decide', *table.flags, f'--from={path}')
   raise Waits(
-    f'round {number}: {sum(int(m.sum()) for m in asked.heard):,} proposals wait for a person, in {path}. Fill in or '
-    f'strike out rows, record that by\n{command("table decide", *table.flags, f"--from={path}")}\nand give the same '
-    'loop command again: it goes on. With --reject it takes none of them.'
+    f'round {number}: {sum(int(m.sum()) for m in asked.heard):,} proposals wait for a person, in {path}. Change or '
+    f'delete rows, then record the decisions:\n{decided}\nand give the same command again: the loop goes on. With '
+    '--reject it takes none of the proposals.'
   )
 
 

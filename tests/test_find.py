@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+from test_table_commands import command
 
 import noisyjax
 import runs
@@ -22,7 +23,7 @@ from noisyjax.engine import score, step, train
 from noisyjax.engine.state import Snapshot
 from noisyjax.estimate import confident, scoring
 from noisyjax.reports import pages
-from noisyjax.runs import in_memory
+from noisyjax.runs import dry_run, in_memory
 from noisyjax.system import storage
 from noisyjax.system.errors import UserError
 
@@ -331,6 +332,20 @@ def folder(tmp_path_factory):
     for image in sorted((path / 'images').iterdir()):
       archive.write(image, image.name)
   return path
+
+
+def test_a_dry_run_says_what_an_engine_would_start_and_writes_nothing(folder, tmp_path, monkeypatch, capsys):
+  kept = []
+  monkeypatch.setattr(dry_run, 'estimated', lambda config, _: kept.append(config) or dry_run.Estimated('', 60.0))
+  where = [f'--images={folder / "images"}', f'--labels={folder / "labels.csv"}', f'--workdir={tmp_path / "w"}']
+  command('find', *where, '--folds=3', '--dry_run', '--engine=processes:at_once=3')
+  said = capsys.readouterr().out
+  assert said.startswith('3 processes on this machine, 3 at once:\n') and said.count('/w/folds/fold=') == 3
+  assert 'time: 3:00 ' in said and 'divided by the places: 1:00' in said and not list(tmp_path.iterdir())
+  assert float(kept[0].data.val) == pytest.approx(1 / 3)  # a fold trains on the other two
+  np.save(tmp_path / 'probs.npy', np.full((48, 2), 0.5))
+  with pytest.raises(UserError, match='with --probs nothing is trained'):
+    command('find', *where, '--dry_run', f'--probs={tmp_path / "probs.npy"}')
 
 
 def rows_of(path):

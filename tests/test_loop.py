@@ -28,6 +28,7 @@ from noisyjax.loop.several import several, table
 from noisyjax.reports.tables import Table
 from noisyjax.rules import evidence as evidences
 from noisyjax.runs import dry_run, predict
+from noisyjax.runs.engines import engine
 from noisyjax.system import formats, lock, progress, storage
 from noisyjax.system.errors import UserError
 from noisyjax.tables import journal, store, verify, versions
@@ -543,10 +544,17 @@ def test_a_class_that_gained_no_label_has_no_precision():
 
 def test_a_dry_run_counts_the_runs_and_another_command_refuses_a_loop(npz, monkeypatch):
   monkeypatch.setattr(dry_run, 'estimated', lambda *_: dry_run.Estimated('one run', 10.0))
-  text = loop_dry_run.text(config(npz, rounds=3, folds=2, seeds=2, final=2, scored='ends'), loops=2)
+  text = loop_dry_run.text(
+    config(npz, rounds=3, folds=2, seeds=2, final=2, scored='ends'),
+    'W',
+    loops=2,
+    engine=engine.load('processes:at_once=2'),
+  )
   # 4 rounds of 4 runs, 2 versions and 1 control as long as 17 runs, with 2 seeds: 16 + 4 + 34 runs of 10 s, twice
   assert text.startswith('one run') and '16 runs in its rounds' in text and '4 runs on versions' in text
   assert '2 controls as long as 17 runs' in text and f'about {progress.duration(2 * 54 * 10)} for loops: 2' in text
+  commands = text.partition('The first round:\n2 processes on this machine, 2 at once:\n')[2].splitlines()
+  assert [line.partition(' work --workdir=')[2].count('W/round=0/fold=') for line in commands] == [2, 2]
   with pytest.raises(UserError, match='has a block loop, which only the command loop reads'):
     plan_of(config(npz))
 

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from noisyjax.analysis import issue_state, quality
 from noisyjax.analysis.issues import LabelIssues, find_label_issues
+from noisyjax.config.check import plan_of
 from noisyjax.config.override import override
 from noisyjax.data import dataset, files, on_table, packed, probs as own_probs
 from noisyjax.data.sources import folders
@@ -17,11 +18,13 @@ from noisyjax.data.thumbnail import thumbnails
 from noisyjax.reports import html
 from noisyjax.runs import in_memory, launch, presence
 from noisyjax.runs.fold import Place
+from noisyjax.runs.job import Job
 from noisyjax.system import lock, storage
 from noisyjax.system.errors import UserError, listed
 from noisyjax.system.log import log
 
 SHOWN = 300  # maximum number of flagged labels on the page
+FOLDS = 'folds'  # subfolder of the folds that an engine executes
 ODD = 60  # maximum number of odd images on the page
 SIDE = 200  # maximum side of a picture on the page, in pixels
 
@@ -76,33 +79,16 @@ def find_files(
     Stale: the folder holds issues of other or unknown data or config, and `rerun` is not set.
     UserError: the images have no labels, or a file is invalid.
   """
-  recipe = in_memory.probe() if features else in_memory.recipe()
-  own = (recipe if config is None else config).copy_and_resolve_references()
-  override(
-    own,
-    {
-      'data.source': 'packed' if packed.is_pack(images) else 'images' if labels else 'folders',
-      'data.path': str(images),
-      'data.labels': labels,
-      'data.verified': '',
-      'data.truth': truth,
-      'data.features': features,
-      'data.skip_bad': skip_bad or own.data.skip_bad,
-      'data.image_column': image_column or own.data.image_column,
-      'data.label_column': label_column or own.data.label_column,
-    },
-    'find',
+  own = config_of(
+    images,
+    labels,
+    features=features,
+    truth=truth,
+    config=config,
+    skip_bad=skip_bad,
+    image_column=image_column,
+    label_column=label_column,
   )
-  if packed.is_pack(images) and labels:
-    raise UserError(f"--labels: {labels!r}, but {images} is a pack, which holds its labels; expected --labels=''.")
-  if not labels and not packed.is_pack(images):
-    with files.open_images(images) as found:
-      if not folders.has_classes(found):
-        raise UserError(
-          f'--labels: missing; expected a label file such as labels.csv, or a folder for each class in {images}.'
-        )
-  if not own.data.size and own.data.fit == 'exact':
-    own.data.fit = 'crop'
   ours = own_probs.read(probs) if probs else None
   if declared := classes or (ours and ours.classes):
     own.data.classes = tuple(declared)
@@ -131,7 +117,7 @@ def find_files(
       folds=folds,
       config=None if config is None else own,
       classes=own.data.classes if probs else data.classes,
-      place=None if engine is None or isinstance(engine, launch.Here) else Place(engine, folder / 'folds'),
+      place=None if engine is None or isinstance(engine, launch.Here) else Place(engine, folder / FOLDS),
     )
     odd = quality.issues(data)
     counts = ', '.join(f'{name} {flags.sum():,}' for name, flags in odd.items() if flags.any())
@@ -139,8 +125,70 @@ def find_files(
     storage.write_text(folder / 'issues.csv', to_csv(found, data.names.tolist(), odd))
     storage.write_text(folder / 'issues.html', to_html(found, data, Path(images).name, odd))
     issue_state.end(folder, here, found.probs, data, found.told)
-    storage.remove(folder / 'folds')
+    storage.remove(folder / FOLDS)
   return found, found.audit(_names(hidden, data.classes)) if truth else None
+
+
+def config_of(
+  images: str,
+  labels: str,
+  *,
+  features: str = '',
+  truth: str = '',
+  config: ConfigDict | None = None,
+  skip_bad: bool = False,
+  image_column: str = '',
+  label_column: str = '',
+) -> ConfigDict:
+  """Returns the config that reads the images and trains the networks; see `find_files`.
+
+  Raises:
+    UserError: the images have no labels, or two sources of labels.
+  """
+  recipe = in_memory.probe() if features else in_memory.recipe()
+  own = (recipe if config is None else config).copy_and_resolve_references()
+  override(
+    own,
+    {
+      'data.source': 'packed' if packed.is_pack(images) else 'images' if labels else 'folders',
+      'data.path': str(images),
+      'data.labels': labels,
+      'data.verified': '',
+      'data.truth': truth,
+      'data.features': features,
+      'data.skip_bad': skip_bad or own.data.skip_bad,
+      'data.image_column': image_column or own.data.image_column,
+      'data.label_column': label_column or own.data.label_column,
+    },
+    'find',
+  )
+  if packed.is_pack(images) and labels:
+    raise UserError(f"--labels: {labels!r}, but {images} is a pack, which holds its labels; expected --labels=''.")
+  if not labels and not packed.is_pack(images):
+    with files.open_images(images) as found:
+      if not folders.has_classes(found):
+        raise UserError(
+          f'--labels: missing; expected a label file such as labels.csv, or a folder for each class in {images}.'
+        )
+  if not own.data.size and own.data.fit == 'exact':
+    own.data.fit = 'crop'
+  return own
+
+
+def planned(config: ConfigDict, folds: int, folder: str | Path) -> list[Job]:
+  """Returns runs like those of the folds, for an estimate: the rows that a fold predicts validate in them.
+
+  Args:
+    config: as `config_of` returns it.
+    folds: number of folds.
+    folder: folder of the results.
+  """
+  if folds < 2:
+    raise UserError(f'folds: found {folds}, expected 2 or more.')
+  own = config.copy_and_resolve_references()
+  own.data.val, own.data.truth = f'{1 / folds}', ''
+  plan = plan_of(own)
+  return [Job(plan, Path(folder) / FOLDS / f'fold={i}') for i in range(folds)]
 
 
 def _judged(data: dataset.Dataset, config: ConfigDict, with_test: bool) -> dataset.Dataset:

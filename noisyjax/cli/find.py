@@ -8,12 +8,14 @@ from absl.flags import FlagValues
 from noisyjax.cli.command import (
   Command,
   define_config,
+  define_dry_run,
   define_engine,
   define_image_files,
   define_rerun,
   define_workdir,
   needed,
 )
+from noisyjax.system.errors import UserError
 from noisyjax.system.log import say
 
 
@@ -34,14 +36,29 @@ def declare(values: FlagValues) -> None:
   text = 'Also learn and check the labels of test rows, which the data set or its label table declares.'
   flags.DEFINE_bool('with_test', False, text, flag_values=values)
   define_engine(values)
+  define_dry_run(values)
   define_rerun(values)
 
 
 def run(values: FlagValues) -> None:
   from noisyjax.analysis import file_issues
-  from noisyjax.runs.engines import engine
+  from noisyjax.runs.engines import engine, estimate
 
-  folder = Path(values.workdir or 'label_issues')
+  folder, place = Path(values.workdir or 'label_issues'), engine.load(values.engine)
+  if values.dry_run:
+    if values.probs:
+      raise UserError('--dry_run: with --probs nothing is trained; expected one of them.')
+    own = file_issues.config_of(
+      needed(values, 'images'),
+      values.labels,
+      features=values.features,
+      config=values.config,
+      skip_bad=values.skip_bad,
+      image_column=values.image_column,
+      label_column=values.label_column,
+    )
+    say(estimate.text(place, file_issues.planned(own, values.folds, folder), timed=values.dry_run == 'timed'))
+    return
   found, audit = file_issues.find_files(
     needed(values, 'images'),
     values.labels,
@@ -57,7 +74,7 @@ def run(values: FlagValues) -> None:
     image_column=values.image_column,
     label_column=values.label_column,
     with_test=values.with_test,
-    engine=engine.load(values.engine),
+    engine=place,
   )
   say(found)
   if audit is not None:
@@ -68,7 +85,7 @@ def run(values: FlagValues) -> None:
 
 COMMAND = Command(
   'find',
-  '--images=FOLDER|ZIP [--labels=CSV] [--workdir=W] [--probs=NPY] [--truth=CSV] [--engine=E]',
+  '--images=FOLDER|ZIP [--labels=CSV] [--workdir=W] [--probs=NPY] [--truth=CSV] [--engine=E] [--dry_run]',
   'finds labels that may be wrong',
   declare,
   run,

@@ -28,10 +28,11 @@ def run(values: FlagValues) -> None:
   from noisyjax.loop.round import Waits
   from noisyjax.runs.engines import engine
 
+  place, config, workdir = engine.load(values.engine), needed(values, 'config'), values.workdir
   if values.dry_run:
-    say(dry_run.text(needed(values, 'config'), values.loops, timed=values.dry_run == 'timed'))
+    say(dry_run.text(config, workdir or 'W', values.loops, timed=values.dry_run == 'timed', engine=place))
     return
-  place, config, workdir = engine.load(values.engine), needed(values, 'config'), needed(values, 'workdir')
+  needed(values, 'workdir')
   if values.loops < 1:
     raise UserError(f'--loops: found {values.loops}; expected 1 or more.')
   if values.loops > 1 and (values.reject or values.beside):

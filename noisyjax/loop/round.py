@@ -16,6 +16,7 @@ from noisyjax.loop import annotator, compare, decide
 from noisyjax.loop.columns_of import columns_of
 from noisyjax.loop.evidence_of import Judge, gathered
 from noisyjax.loop.ground import Ground
+from noisyjax.loop.settings import Settings
 from noisyjax.rules import evidence as evidences
 from noisyjax.runs import launch
 from noisyjax.runs.job import Job
@@ -36,6 +37,13 @@ class Waits(Exception):
 
 def place(ground: Ground, number: int) -> Path:
   return ground.folder / f'round={number}'
+
+
+def members(settings: Settings) -> list[tuple[int, int, str]]:
+  """Returns fold (-1: without folds), seed and folder name of each run of a round."""
+  folds = range(settings.folds) if settings.folds else (-1,)
+  name = lambda fold, seed: f'fold={fold},seed={seed}' if fold >= 0 else f'seed={seed}'
+  return [(fold, seed, name(fold, seed)) for seed in range(settings.seeds) for fold in folds]
 
 
 def best(done: Sequence[Record]) -> Record:
@@ -196,13 +204,11 @@ def trained(ground: Ground, version: str, folder: Path) -> list[Judge]:
   """
   settings = ground.settings
   judges, jobs = [], []
-  for seed in range(settings.seeds):
-    for fold in range(settings.folds) if settings.folds else (-1,):
-      config = ground.on(version, test='', hold=f'@{ground.files[fold]}' if fold >= 0 else '')
-      config.seed = ground.recipe.seed + seed
-      name = f'fold={fold},seed={seed}' if fold >= 0 else f'seed={seed}'
-      jobs.append(Job(plan_of(config), folder / name, page=False))
-      judges.append((fold, seed))
+  for fold, seed, name in members(settings):
+    config = ground.on(version, test='', hold=f'@{ground.files[fold]}' if fold >= 0 else '')
+    config.seed = ground.recipe.seed + seed
+    jobs.append(Job(plan_of(config), folder / name, page=False))
+    judges.append((fold, seed))
   found = []
   for job, (fold, seed), result in zip(jobs, judges, launch.launch(jobs, ground.load, ground.engine)):
     if isinstance(result, UserError):

@@ -103,6 +103,12 @@ def define_engine(values: FlagValues) -> None:
   flags.DEFINE_string('engine', '', text, flag_values=values)
 
 
+def define_replicas(values: FlagValues) -> None:
+  """Defines --replicas, how many runs train side by side."""
+  text = 'Trains up to so many runs at once in this process, in one compiled program where their shapes are equal.'
+  flags.DEFINE_integer('replicas', 1, text, lower_bound=1, flag_values=values)
+
+
 def define_images(values: FlagValues, text: str = 'Folder or zip file of images.') -> None:
   """Defines the flags of a command that reads images."""
   flags.DEFINE_string('images', None, text, flag_values=values)

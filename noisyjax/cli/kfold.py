@@ -8,6 +8,7 @@ from noisyjax.cli.command import (
   define_config,
   define_dry_run,
   define_engine,
+  define_replicas,
   define_rerun,
   define_workdir,
   needed,
@@ -20,6 +21,7 @@ def declare(values: FlagValues) -> None:
   define_workdir(values, 'Folder of the folds.')
   flags.DEFINE_integer('folds', 5, 'Number of folds.', flag_values=values)
   define_engine(values)
+  define_replicas(values)
   define_dry_run(values)
   define_rerun(values)
 
@@ -28,7 +30,8 @@ def run(values: FlagValues) -> None:
   from noisyjax.experiments import kfold
   from noisyjax.runs.engines import engine, estimate
 
-  place, config, workdir = engine.load(values.engine), needed(values, 'config'), needed(values, 'workdir')
+  place = engine.load(values.engine, values.replicas)
+  config, workdir = needed(values, 'config'), needed(values, 'workdir')
   if values.dry_run:
     say(estimate.text(place, kfold.planned(config, values.folds, workdir), timed=values.dry_run == 'timed'))
     return
@@ -37,7 +40,7 @@ def run(values: FlagValues) -> None:
 
 COMMAND = Command(
   'kfold',
-  '--config=F --workdir=W --folds=5 [--engine=E]',
+  '--config=F --workdir=W --folds=5 [--engine=E | --replicas=K]',
   'cross-validation on the training rows',
   declare,
   run,

@@ -10,6 +10,7 @@ from noisyjax.cli.command import (
   define_config,
   define_dry_run,
   define_engine,
+  define_replicas,
   define_rerun,
   define_workdir,
   needed,
@@ -26,6 +27,7 @@ def declare(values: FlagValues) -> None:
   text = 'A file with a function sweep() that yields dicts field → value, or the name of a shipped file.'
   flags.DEFINE_string('sweep', '', text, flag_values=values)
   define_engine(values)
+  define_replicas(values)
   define_dry_run(values)
   define_rerun(values)
 
@@ -37,7 +39,8 @@ def run(values: FlagValues) -> None:
   if bool(values.grid) == bool(values.sweep):
     raise UserError('sweep: expected either --grid=field=value,value,… or --sweep=FILE.')
   points = grid.generated(values.sweep) if values.sweep else list(grid.grid(values.grid))
-  place, config, workdir = engine.load(values.engine), needed(values, 'config'), needed(values, 'workdir')
+  place = engine.load(values.engine, values.replicas)
+  config, workdir = needed(values, 'config'), needed(values, 'workdir')
   if values.dry_run:
     say(estimate.text(place, sweep.jobs(config, points, workdir, values.rerun), timed=values.dry_run == 'timed'))
     return
@@ -55,7 +58,7 @@ def say_files(folder: Path) -> None:
 
 COMMAND = Command(
   'sweep',
-  '--config=F --workdir=W --grid=field=a,b … | --sweep=configs/sweeps/F.py [--engine=E]',
+  '--config=F --workdir=W --grid=field=a,b … | --sweep=configs/sweeps/F.py [--engine=E | --replicas=K]',
   'one run for each point, and one table',
   declare,
   run,

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from noisyjax.config.build import find_strategy
@@ -26,15 +26,19 @@ FREE = re.compile(
 SWITCHES = {'mixup': 0, 'ema': 0, 'optim.clip': 0, 'optim.layer_decay': 1}
 
 
-def key(plan: Plan) -> str:
+def key(plan: Plan, free: Collection[str] = ()) -> str:
   """Returns a text that is equal for plans that differ in traced numbers alone.
 
   Two runs of one key may still be compiled apart, where they train on different numbers of rows.
+
+  Args:
+    plan: the plan.
+    free: further fields that may differ.
   """
   names = {phase.strategy for phase in plan.phases}
   unused = tuple(f'strategy.{name}.' for name in plan.config.strategy if name not in names)
   whole = {'plugins': resolved(plan).get('plugins', {})}
-  phases = [dict(_static(phase, unused)) for phase in plan.phases]
+  phases = [{f: v for f, v in _static(phase, unused) if f not in free} for phase in plan.phases]
   return json.dumps([whole, phases], sort_keys=True, default=str)
 
 

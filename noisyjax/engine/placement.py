@@ -5,10 +5,12 @@ The largest arrays over rows are [N, C] (soft targets, the memory of ELR, the va
 rows of 101 classes, beside which a network and its activations take gigabytes.
 """
 
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -45,6 +47,24 @@ def everywhere(mesh: Mesh | None, tree: PyTree) -> PyTree:
     return jax.make_array_from_callback(whole.shape, sharding, lambda where: whole[where])
 
   return jax.tree.map(one, tree)
+
+
+_placed: weakref.WeakKeyDictionary[Images, weakref.ref[Array]] = weakref.WeakKeyDictionary()
+
+
+def shared(mesh: Mesh | None, images: Images) -> Array:
+  """Returns all images on every device of the mesh, uint8 [N, H, W, C]; one copy for all that use it at the time.
+
+  Args:
+    mesh: None for one device.
+    images: images in memory.
+  """
+  there = _placed.get(images)
+  array = there() if there is not None else None
+  if array is None or mesh_of(array) != mesh:
+    array = everywhere(mesh, jnp.asarray(images))
+    _placed[images] = weakref.ref(array)
+  return array
 
 
 def settled(mesh: Mesh | None, tree: PyTree) -> PyTree:

@@ -264,7 +264,7 @@ def one_step(
   return placement.settled(spec.mesh, (new, _metrics(out, main, seen, lr, loss, passes)))
 
 
-def _many_steps(
+def steps(
   spec: Spec,
   strategy: Strategy,
   hyper: Hyper,
@@ -274,11 +274,13 @@ def _many_steps(
   keys: Keys,
   count: int,
 ) -> tuple[TrainState, dict[str, Array]]:
-  """Runs `count` steps in one call by `lax.scan`.
+  """Runs `count` steps in one call, several by `lax.scan`.
 
   This reduces launch overhead on GPU and TPU. Do not use it on CPU, where convolutions inside a loop are slow. The
-  arrays of `Gathered` have a leading axis of `count` steps.
+  arrays of `Gathered` have a leading axis of `count` steps if that is more than 1.
   """
+  if count == 1:
+    return one_step(spec, strategy, hyper, state, walks, images, keys)
   each = images if isinstance(images, Gathered) else None
   one = lambda s, batch: one_step(spec, strategy, hyper, s, walks, images if batch is None else batch, keys)
   state, sums = jax.lax.scan(one, state, each, length=count)
@@ -286,5 +288,5 @@ def _many_steps(
 
 
 train_step = jax.jit(one_step, static_argnames='spec', donate_argnames='state')
-train_steps = jax.jit(_many_steps, static_argnames=('spec', 'count'), donate_argnames='state')
+train_steps = jax.jit(steps, static_argnames=('spec', 'count'), donate_argnames='state')
 add = jax.jit(lambda a, b: jax.tree.map(jnp.add, a, b))

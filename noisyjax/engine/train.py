@@ -1,4 +1,7 @@
-"""Training: `fit` runs phases, epochs and steps, and calls hooks. It computes no gradient and compiles nothing."""
+"""Training: `fit` runs phases, epochs and steps, and calls hooks. It computes no gradient and compiles nothing.
+
+`steps` does so one call of the compiled step at a time, for `together`.
+"""
 
 import dataclasses
 import functools
@@ -6,13 +9,12 @@ import itertools
 from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from noisyjax.data.images import Images
 from noisyjax.data.training import TrainData
-from noisyjax.engine import between_epochs, first_loss, gather, placement, score, step
+from noisyjax.engine import between_epochs, first_loss, gather, placement, score, step, together
 from noisyjax.engine.phase import Phase, enter, epoch_steps, refreshed
 from noisyjax.engine.spec import run_keys
 from noisyjax.engine.state import TrainState
@@ -88,9 +90,21 @@ def fit(
     UserError: as `enter` and `epoch_steps` raise it.
     Diverged: new networks or their first loss are not finite.
   """
+  return together.alone(steps(phases, data, validation, root, hooks, resume))
+
+
+def steps(
+  phases: list[Phase],
+  data: TrainData,
+  validation: tuple[Images, np.ndarray] | None,
+  root: Array,
+  hooks: Hooks,
+  resume: tuple[TrainState, Position] | None = None,
+) -> together.Steps[tuple[TrainState, Position]]:
+  """Runs the phases as `fit` does, but yields each call of the compiled step and receives its outcome."""
   mesh = next((phase.spec.mesh for phase in phases if phase.spec.mesh is not None), None)
   everywhere = functools.partial(placement.everywhere, mesh)
-  images = everywhere(jnp.asarray(data.images)) if data.images.resident else data.images
+  images = placement.shared(mesh, data.images) if data.images.resident else data.images
   keys = everywhere(run_keys(root))
   begun: tuple[Any, Position] = resume or (None, Position())
   state, position = begun
@@ -126,10 +140,7 @@ def fit(
         walks = None
       ahead = None
       for batch, (tick, count) in zip(batches, calls):
-        if count == 1:
-          state, sums = step.train_step(phase.spec, strategy, hyper, state, walks, batch, keys)
-        else:
-          state, sums = step.train_steps(phase.spec, strategy, hyper, state, walks, batch, keys, count)
+        state, sums = yield together.Call(phase.spec, strategy, hyper, state, walks, batch, keys, count)
         if new:
           first = batch if data.images.resident or count == 1 else jax.tree.map(lambda a: a[0], batch)
           first_loss.check_step(phase, state.best, state, count, walks, first, keys)

@@ -9,13 +9,14 @@ from noisyjax.config.plan import Plan
 from noisyjax.data.prepare import Audit, Prepared
 from noisyjax.engine import score, train
 from noisyjax.engine.phase import chosen_from
+from noisyjax.engine.together import Steps
 from noisyjax.runs import checkpoint, result, samples
 from noisyjax.runs.audit import Auditor
 from noisyjax.runs.recorder import Recorder
 from noisyjax.system import interrupt, processes
 
 
-def fit(plan: Plan, folder: Path, prepared: Prepared, audit: Audit) -> dict:
+def fit(plan: Plan, folder: Path, prepared: Prepared, audit: Audit, replicas: int = 1) -> Steps[dict]:
   """Trains the networks, or continues from the newest checkpoint, and writes their weights.
 
   Args:
@@ -23,6 +24,7 @@ def fit(plan: Plan, folder: Path, prepared: Prepared, audit: Audit) -> dict:
     folder: folder of the run.
     prepared: data of the run.
     audit: data that score the run.
+    replicas: number of runs that train side by side, for messages.
 
   Returns:
     The content of result.json, see `result.summarized`.
@@ -30,11 +32,11 @@ def fit(plan: Plan, folder: Path, prepared: Prepared, audit: Audit) -> dict:
   config, data = plan.config, prepared.train
   phases = plan.engine_phases(data)
   root = jax.random.key(config.seed)
-  recorder = Recorder(plan, folder, prepared, Auditor(folder, audit, prepared), phases)
+  recorder = Recorder(plan, folder, prepared, Auditor(folder, audit, prepared), phases, replicas > 1)
   with interrupt.watched():
     resume = recorder.resume(data, root)
     with recorder:
-      state, position = train.fit(phases, data, prepared.validation, root, recorder, resume)
+      state, position = yield from train.steps(phases, data, prepared.validation, root, recorder, resume)
   seconds = recorder.seconds()
   processes.barrier('read the logs')
   phase = phases[-1]

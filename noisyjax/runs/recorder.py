@@ -37,10 +37,14 @@ class Recorder:
     prepared: data of the run.
     auditor: scores each epoch.
     phases: the phases as the engine runs them.
+    named: whether its progress names the folder, because other runs train beside it.
   """
 
-  def __init__(self, plan: Plan, folder: Path, prepared: Prepared, auditor: Auditor, phases: list[Phase]) -> None:
+  def __init__(
+    self, plan: Plan, folder: Path, prepared: Prepared, auditor: Auditor, phases: list[Phase], named: bool = False
+  ) -> None:
     config = plan.config
+    self._name = f'{folder.name}: ' if named else ''
     self._config, self._folder, self._prepared, self._auditor, self._phases = config, folder, prepared, auditor, phases
     self._digest = formats.digest(json.loads(json.dumps(resolved(plan))))
     self._metrics = storage.JsonLines(folder / 'metrics.jsonl')
@@ -136,7 +140,7 @@ class Recorder:
     self._bar = tqdm(
       total=total,
       initial=done,
-      desc=phase.name,
+      desc=f'{self._name}{phase.name}',
       unit='step',
       mininterval=1.0,
       disable=None if storage.writes() else True,
@@ -209,7 +213,7 @@ class Recorder:
     left += sum(phase.epochs for phase in later)
     loss, accuracy = record.get('loss', record.get('objective')), record.get('val_accuracy')
     self._lines.say(
-      f'epoch {record["epoch"]}/{record["epoch"] + left}'
+      f'{self._name}epoch {record["epoch"]}/{record["epoch"] + left}'
       + (f' ({record["strategy"]})' if len(self._phases) > 1 else ''),
       '' if loss is None else f'loss {loss:.3f}',
       '' if accuracy is None else f'val {100 * accuracy:.1f} % ({self._config.data.val_labels})',

@@ -15,6 +15,8 @@ from noisyjax.config.build import find_model
 from noisyjax.config.check import plan_of
 from noisyjax.config.plan import Plan
 from noisyjax.data.prepare import Audit, Prepared, prepare
+from noisyjax.engine import together
+from noisyjax.engine.together import Steps
 from noisyjax.models.protocol import is_trained
 from noisyjax.reports import report
 from noisyjax.runs import classic, identity, networks, presence
@@ -53,6 +55,33 @@ def run(
     Diverged: a loss or a parameter is NaN or infinite.
     Stopped: Ctrl-C or SIGTERM, after the state was saved.
   """
+  return together.alone(steps(config, workdir, command, rerun=rerun, load=load, page=page))
+
+
+def steps(
+  config: ConfigDict | Plan,
+  workdir: str | os.PathLike,
+  command: list[str] | None = None,
+  *,
+  rerun: bool = False,
+  load: Load | None = None,
+  page: bool = True,
+  replicas: int = 1,
+) -> Steps[dict]:
+  """Executes one run as `run` does, but yields each call of the compiled step and receives its outcome.
+
+  Args:
+    config: see `run`.
+    workdir: see `run`.
+    command: see `run`.
+    rerun: see `run`.
+    load: see `run`.
+    page: see `run`.
+    replicas: most runs that train side by side, to record.
+
+  Returns:
+    The content of result.json.
+  """
   plan = config if isinstance(config, Plan) else plan_of(config)
   config = plan.config
   folder = Path(workdir)
@@ -60,7 +89,7 @@ def run(
     with contextlib.suppress(OSError):  # Linux: resets the peak memory, which otherwise includes earlier runs
       Path('/proc/self/clear_refs').write_text('5')
     loaded = functools.cache(functools.partial(load or prepare, config))
-    environment = _environment(command)
+    environment = _environment(command) | {'replicas': replicas}
     try:
       result = finished(plan, folder, lambda config: loaded())
       processes.barrier('look at the run')  # before process 0 changes what the others look at
@@ -78,10 +107,10 @@ def run(
     if result:
       return _believed(folder, result, changed, page)
     with presence.shown(folder, plan.epochs):
-      return _trained(plan, folder, *loaded(), environment, page)
+      return (yield from _trained(plan, folder, *loaded(), environment, page))
 
 
-def _trained(plan: Plan, folder: Path, prepared: Prepared, audit: Audit, environment: dict, page: bool) -> dict:
+def _trained(plan: Plan, folder: Path, prepared: Prepared, audit: Audit, environment: dict, page: bool) -> Steps[dict]:
   """Executes a run that is not finished, from the beginning or from its last checkpoint, and returns its result."""
   for note in prepared.notes:
     log.info('data: %s', note)
@@ -94,8 +123,11 @@ def _trained(plan: Plan, folder: Path, prepared: Prepared, audit: Audit, environ
   formats.write_json(formats.RUN, folder / 'environment.json', environment)
   formats.write_json(formats.RUN, folder / 'config.json', identity.plain(plan))
   processes.barrier('begin the run')
-  kind = networks if is_trained(find_model(plan.config.model.name)) else classic
-  result = kind.fit(plan, folder, prepared, audit) | {'code': version.code(environment), 'files': _digests(folder)}
+  if is_trained(find_model(plan.config.model.name)):
+    result = yield from networks.fit(plan, folder, prepared, audit, environment['replicas'])
+  else:
+    result = classic.fit(plan, folder, prepared, audit)
+  result |= {'code': version.code(environment), 'files': _digests(folder)}
   formats.write_json(formats.RUN, folder / 'result.json', result)
   if page and storage.writes():
     report.write_report(folder)

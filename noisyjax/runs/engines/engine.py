@@ -6,25 +6,31 @@ from typing import Any
 import jax
 
 from noisyjax.config import recipe, recipe_files
-from noisyjax.runs.launch import Engine, Here
+from noisyjax.runs.launch import Engine, Here, SideBySide
 from noisyjax.system.errors import UserError
 
 FUNCTION = 'get_engine'
 
 
-def load(text: str) -> Engine:
+def load(text: str, replicas: int = 1) -> Engine:
   """Returns the engine of a file, or of a shipped one by name; '' = `Here()`.
 
-  With any other engine, this process uses the CPU alone: the accelerators are for the processes that train.
+  With an engine that starts others, this process uses the CPU alone: the accelerators are for the processes that train.
 
   Args:
     text: path of the file, and values of the arguments of its get_engine() after a colon.
+    replicas: most runs that train side by side in this process.
 
   Raises:
-    UserError: there is no such file, it has no such argument, or executing it fails.
+    UserError: there is no such file, it has no such argument, executing it fails, or `replicas` is more than 1.
   """
   if not text:
-    return Here()
+    return Here() if replicas == 1 else SideBySide(replicas)
+  if replicas > 1:
+    raise UserError(
+      f'--replicas: found {replicas} with --engine={text}; expected one of them: --replicas trains runs side by side '
+      'in this process.'
+    )
   name, _, rest = text.partition(':')
   file = recipe_files.located(name, '--engine', 'engines')
   values = dict(map(_value, rest.split(','))) if rest else {}

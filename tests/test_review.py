@@ -4,6 +4,7 @@ import contextlib
 import io
 import itertools
 import json
+import os
 import shlex
 import signal
 import socket
@@ -232,6 +233,9 @@ def test_the_card_shows_probabilities_and_the_nearest_rows_that_train(photos):
   (found,) = page.client.get(f'/api/row/{place(page, 0)}').json()['details']
   assert found['basis'] == 'out-of-fold' and found['neighbours'] == page.places[::-1].tolist()
   np.testing.assert_allclose(found['probs'], probs[order.tolist().index(place(page, 0))], rtol=1e-6)
+  os.truncate(photos / 'run' / 'analysis' / 'best.oof.npy', 100)  # under a memory map, reading it would end the process
+  answer = page.client.get(f'/api/row/{place(page, 0)}')
+  assert answer.status_code == 409 and 'best.oof.npy: was cut after it was opened' in answer.json()['error']
 
 
 def test_evidence_of_a_round_of_the_loop_is_out_of_fold(photos):

@@ -1,8 +1,9 @@
 """What the page shows of one row beyond columns: the probabilities of all classes, and the nearest rows."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -13,6 +14,12 @@ from noisyjax.system.errors import UserError
 from noisyjax.tables import store
 
 
+class Rows(Protocol):
+  """Rows of numbers by their place: an array [n, k], or a file that holds one."""
+
+  def __getitem__(self, row: int, /) -> np.ndarray: ...
+
+
 class Details(NamedTuple):
   """Arrays of a run, whose rows are those of its file.
 
@@ -21,16 +28,16 @@ class Details(NamedTuple):
     basis: `evidence.IN_SAMPLE` or `evidence.OUT_OF_FOLD`, of the probabilities.
     row_of: int64 [N], row of the file for each place of the table; -1 = none.
     place_of: row of the file → place of the table.
-    probs: float32 [n, C].
-    neighbours: int32 [n, k], rows of the file, the nearest first; k = 0 where there are none.
+    probs: rows float32 [C].
+    neighbours: rows int32 [k], rows of the file, the nearest first; None where there are none.
   """
 
   source: str
   basis: str
   row_of: np.ndarray
   place_of: dict[int, int]
-  probs: np.ndarray
-  neighbours: np.ndarray
+  probs: Rows
+  neighbours: Rows | None
 
 
 def read(workdirs: Sequence[Path], table: store.Table) -> list[Details]:
@@ -66,18 +73,32 @@ def read(workdirs: Sequence[Path], table: store.Table) -> list[Details]:
   return out
 
 
-def _array(path: Path, count: int, kinds: str) -> np.ndarray:
+class _Stored:
+  """The rows of a .npy file, read one by one. If the file is cut meanwhile, a memory map would end the process."""
+
+  def __init__(self, path: Path, mapped: np.memmap) -> None:
+    self._file, self._offset, self._dtype = path.open('rb'), mapped.offset, mapped.dtype
+    self._bytes = mapped.dtype.itemsize * mapped.shape[1]
+
+  def __getitem__(self, row: int) -> np.ndarray:
+    content = os.pread(self._file.fileno(), self._bytes, self._offset + row * self._bytes)
+    if len(content) < self._bytes:
+      raise UserError(f'{self._file.name}: was cut after it was opened; run analyze again.')
+    return np.frombuffer(content, self._dtype)
+
+
+def _array(path: Path, count: int, kinds: str) -> Rows:
   """Opens an array [count, k] of some kinds of numbers; raises UserError if the file holds something else."""
   with reading.reading(path, 'an array of numbers'):
     found = np.load(path, mmap_mode='r')
-    if found.ndim != 2 or len(found) != count or found.dtype.kind not in kinds:
+    if found.ndim != 2 or len(found) != count or found.dtype.kind not in kinds or not found.flags.c_contiguous:
       raise ValueError(f'found {found.dtype} of shape {list(found.shape)}, expected a row for each of {count} rows')
-  return found
+    return _Stored(path, found)
 
 
-def _made(name: str, basis: str, row_of: np.ndarray, probs: np.ndarray, near: np.ndarray | None) -> Details:
+def _made(name: str, basis: str, row_of: np.ndarray, probs: Rows, near: Rows | None) -> Details:
   place_of = {row: place for place, row in enumerate(row_of.tolist()) if row >= 0}
-  return Details(name, basis, row_of, place_of, probs, np.zeros((len(probs), 0), np.int32) if near is None else near)
+  return Details(name, basis, row_of, place_of, probs, near)
 
 
 def of_place(found: Sequence[Details], place: int) -> list[dict[str, Any]]:
@@ -86,7 +107,9 @@ def of_place(found: Sequence[Details], place: int) -> list[dict[str, Any]]:
   for each in found:
     row = int(each.row_of[place])
     if row >= 0:
-      probs = each.probs[row].tolist() if np.isfinite(each.probs[row]).all() else []
-      near = [each.place_of[near] for near in each.neighbours[row].tolist() if near in each.place_of]
+      probs = each.probs[row]
+      probs = probs.tolist() if np.isfinite(probs).all() else []
+      close = [] if each.neighbours is None else each.neighbours[row].tolist()
+      near = [each.place_of[other] for other in close if other in each.place_of]
       out.append({'source': each.source, 'basis': each.basis, 'probs': probs, 'neighbours': near})
   return out

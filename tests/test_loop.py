@@ -552,7 +552,7 @@ def test_a_dry_run_counts_the_runs_and_another_command_refuses_a_loop(npz, monke
   )
   # 4 rounds of 4 runs, 2 versions and 1 control as long as 17 runs, with 2 seeds: 16 + 4 + 34 runs of 10 s, twice
   assert text.startswith('one run') and '16 runs in its rounds' in text and '4 runs on versions' in text
-  assert '2 controls as long as 17 runs' in text and f'about {progress.duration(2 * 54 * 10)} for loops: 2' in text
+  assert '2 controls as long as 17 runs' in text and f'about {progress.duration(2 * 54 * 10)} for 2 loops' in text
   commands = text.partition('The first round:\n2 processes on this machine, 2 at once:\n')[2].splitlines()
   assert [line.partition(' work --workdir=')[2].count('W/round=0/fold=') for line in commands] == [2, 2]
   with pytest.raises(UserError, match='has a block loop, which only the command loop reads'):

@@ -53,6 +53,13 @@ def test_a_first_version_trains_on_what_the_source_gives(digits):
   assert 'table' not in without.record
 
 
+def test_a_table_without_validation_rows_says_that_a_fraction_is_not_used(tmp_path):
+  table = first_version.of_config(config(**{'data.val': '', 'data.test': ''}), tmp_path / 't', ANNA)
+  notes = lambda **fields: ' '.join(prepare(on(table, **fields))[0].notes)
+  assert "data.val: '0.2' is not used" in notes(**{'data.val': '0.2', 'data.test': ''})
+  assert 'is not used' not in notes(**{'data.val': '', 'data.test': ''})
+
+
 def test_rows_that_a_file_names_validate_with_the_table_that_was_made_of_them(tmp_path):
   (tmp_path / 'val.txt').write_text('\n'.join(map(str, range(0, 300, 3))))
   fields = {'data.val': f'@{tmp_path / "val.txt"}', 'data.test': '', 'data.labeled': 0}

@@ -173,7 +173,7 @@ def test_a_login_name_that_becomes_the_author_is_told(photos, monkeypatch, caplo
   (photos / 'd.csv').write_text('file,action\n00.png,drop\n')
   with caplog.at_level('INFO', 'noisyjax'):
     command('table', 'decide', f'--table={photos / "t"}', f'--from={photos / "d.csv"}')
-    assert 'author: person:carla, the login name; --author=NAME is another' in caplog.text
+    assert 'author: person:carla (the login name; --author=NAME sets another)' in caplog.text
     caplog.clear()
     (photos / 'd.csv').write_text('file,action,author\n01.png,drop,anna\n')
     command('table', 'decide', f'--table={photos / "t"}', f'--from={photos / "d.csv"}')

@@ -172,6 +172,16 @@ def test_images_that_are_no_files_or_gone_are_named(table, tmp_path):
     transfer.bring(table, 'csv', str(tmp_path / 'o.csv'), 'm', ANNA)
 
 
+def test_decisions_that_change_no_row_do_not_wait(table, tmp_path):
+  transfer.export(table.version, 'csv', tmp_path / 'o.csv', '')
+  text = (tmp_path / 'o.csv').read_text()
+  relabeled = table.rows.by.tolist().index(ANNA)
+  again = says(table, relabeled, 'label', table.classes[table.rows.label[relabeled]])
+  table.decide(ANNA, [again])  # the same file of decisions a second time
+  (tmp_path / 'o.csv').write_text(text.replace('unlabeled,,', 'labeled,dog,', 1))
+  assert transfer.bring(table, 'csv', str(tmp_path / 'o.csv'), 'm', ANNA).manifest['status']['labeled'] == 12
+
+
 @pytest.mark.parametrize(
   'line, message',
   [

@@ -29,7 +29,7 @@ def run(values: FlagValues) -> None:
   say(', '.join(f'{count:,} {kind}' for kind, count in found['rows'].items()))
   copies = found['duplicates']
   say(
-    f'near duplicates: {copies["groups"]:,} groups of {copies["rows"]:,} rows, {copies["conflicting"]:,} with '
+    f'groups of near duplicates: {copies["groups"]:,}, of {copies["rows"]:,} rows; {copies["conflicting"]:,} with '
     f'different labels, {copies["across_splits"]:,} across training and validation'
   )
   if noise := found['noise']:

@@ -83,6 +83,11 @@ def placed(data: Dataset, config: ConfigDict) -> Placed:
   notes = []
   if extra := len(there) - int(there.sum()):
     notes.append(f'data.table: {extra:,} images are not in {config.table} and are not used.')
+  if config.val and not len(val):
+    notes.append(
+      f'data.val: {config.val!r} is not used, as {config.table} says which rows validate: none does. `table init '
+      '--config=RECIPE` makes a table that is divided as a recipe says; `table curate` draws rows to label.'
+    )
   scores = data.given if config.val_labels == 'given' else data.verified
   if (scores[val] < 0).any():
     raise UserError(

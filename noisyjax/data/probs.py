@@ -11,6 +11,7 @@ from noisyjax.data.column import Column, label_text, number, plain
 from noisyjax.data.labels import class_names
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError, listed
+from noisyjax.system.log import log
 
 _PREDICTED = ('image', 'label', 'confidence')  # the first columns of a file that predict wrote
 _WANTED = 'expected a column of probabilities for each class, as `predict --probs` writes them'
@@ -100,6 +101,7 @@ def _of_table(where: str, found: table.Table) -> Probs:
     raise UserError(f'{where}: has no rows; expected one per image.')
   header = header or [str(i) for i in range(len(rows[0]))]
   if header[:3] == list(_PREDICTED):  # a file of predict: its probabilities follow
+    log.warning('%s: is of `predict`. On images that a run trained on it repeats their labels, wrong ones too.', where)
     header = [header[0], *(name.removesuffix(' (class)') for name in header[3:])]
     rows = [[row[0], *row[3:]] for row in rows]
   names = [i for i, name in enumerate(header) if label_file.names_images(name) and not _are_shares(rows, i)]

@@ -30,13 +30,14 @@ def text(config: ConfigDict, workdir: str, loops: int = 1, timed: bool = False, 
   rounds, ends = _rounds(settings), _ends(settings, bool(recipe.data.test))
   controls = settings.final * len(settings.controls) * bool(recipe.data.test)
   each = rounds + ends + controls * (rounds + 1)
+  what = 'the loop' if loops == 1 else f'{loops} loops'
   lines = [
     one.text,
     '',
     f'This is one run. A loop of {settings.rounds} rounds after the first has, at most:',
     f'  {rounds:,} runs in its rounds ({max(1, settings.folds)} folds, seeds: {settings.seeds})',
     f'  {ends:,} runs on versions at its end, and {controls:,} controls as long as {rounds + 1:,} runs',
-    f'time: about {progress.duration(loops * each * one.seconds)} for loops: {loops}, compilation and analysis apart',
+    f'time: about {progress.duration(loops * each * one.seconds)} for {what}, compilation and analysis apart',
   ]
   if engine is not None and not isinstance(engine, Here):
     plan, folder = plan_of(recipe), Path(workdir) / 'round=0'

@@ -62,7 +62,8 @@ def serve(
     trainings = Trainings(training.runs(workdirs), folder)
     server = app.made(ledger, shown, found, small, trainings, token)
     config = uvicorn.Config(server, log_level='error', access_log=False, lifespan='off', ws='none', server_header=False)
-    say(f'{folder}: {len(places):,} {"rows to curate" if curated else "training rows"}; ends with Ctrl-C')
+    what = 'rows to curate' if curated else 'training rows'
+    say(f'{folder}: {len(places):,} {what}; Ctrl-C ends the page, which a browser shows at this address:')
     say(f'http://127.0.0.1:{listener.getsockname()[1]}/?token={token}')
     sys.stdout.flush()  # a program that started this one may wait for the address
     small.start()

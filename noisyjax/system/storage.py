@@ -42,7 +42,8 @@ def _writing(path: Path) -> Iterator[None]:
   try:
     yield
   except OSError as error:
-    raise UserError(f'{path}: cannot write this file: {error.strerror or error}.') from error
+    why = error.strerror or error if path.parent.exists() else f'there is no folder {str(path.parent)!r}'
+    raise UserError(f'{path}: cannot write this file: {why}.') from error
 
 
 def write_bytes(path: str | os.PathLike, data: bytes | memoryview) -> None:

@@ -205,8 +205,9 @@ class Table:
     return self._commit(change, message, author, {'merged': branch})
 
   def _check_settled(self) -> None:
-    if waiting := len(self.pending()):
-      raise UserError(f'{self.folder}: {waiting} decisions are not committed; commit or undo them first.')
+    found = self.pending()
+    if len(found) and len(found.edits(self.rows, self.classes)):  # decisions that change no row do not wait
+      raise UserError(f'{self.folder}: {len(found)} decisions are not committed; commit or undo them first.')
 
   def _commit(self, change: Callable[[], Change], message: str, author: str, facts: Mapping[str, Any]) -> Version:
     check_author(author)
@@ -231,7 +232,7 @@ class Table:
     """Writes the version that a change makes of the open one, unless a branch contains it already."""
     edits, rules, added, other = change
     if not len(edits) and not added and not other:
-      raise UserError(f'{self.folder}: nothing to commit: no decision changes a row.')
+      raise UserError(f'{self.folder}: nothing to commit: no row would change.')
     before = edits_.grown(self.rows, added) if added else self.rows
     rows = edits_.apply(before, edits, len(self.classes))
     name = versions.name_of(rows, self.classes, [self.version.name, *([other] if other else [])])

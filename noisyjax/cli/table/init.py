@@ -20,12 +20,15 @@ def declare(values: FlagValues) -> None:
 
 def run(values: FlagValues) -> None:
   from noisyjax.loop import first_version
+  from noisyjax.tables import rows
 
   config = config_of(values)
   folder = shared.folder(values)
   made = first_version.of_config(config, folder, shared.author(values))
   counts = ', '.join(f'{count:,} {word}' for word, count in made.version.manifest['status'].items() if count)
   say(f'{folder}: {len(made.rows):,} rows, {counts}; classes {", ".join(map(one_line, made.classes))}')
+  if values.images and (made.rows.split == rows.TRAIN).all():
+    say('all rows train: runs on this table have no validation accuracy; --config=RECIPE divides them as a recipe does')
   say(shared.told(made.version.manifest))
 
 

@@ -75,6 +75,10 @@ def _of_rule(values: FlagValues, table: store.Table, folder: Path) -> int:
   truth = rule_proposals.frozen(table.rows, values.frozen == 'given')
   outcome = rule_proposals.propose(table, asked, found, truth, folder, values.images)
   say(*apply.told(outcome))
+  if outcome.entry['estimate'] is None:
+    say(
+      'to estimate it: analyze --folds=5, which judges rows that the run trained on; --frozen=given, given labels too'
+    )
   return len(outcome.proposed)
 
 

@@ -54,7 +54,7 @@ def author(values: FlagValues, tell: bool = True) -> str:
     except (KeyError, OSError):  # of a container whose user has no entry
       raise UserError('--author: missing, and the system knows no login name; expected a name.') from None
     if tell:
-      log.info('author: person:%s, the login name; --author=NAME is another.', name)
+      log.info('author: person:%s (the login name; --author=NAME sets another).', name)
   return name if ':' in name else f'person:{name}'
 
 

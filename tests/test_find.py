@@ -565,6 +565,17 @@ def test_a_class_may_be_called_as_a_column_of_images_is(tmp_path, names):
     own_probs.read(tmp_path / 'p.csv')
 
 
+def test_probabilities_are_read_as_spreadsheets_and_arrays_hold_them(tmp_path):
+  lines = [f'{name}.png;{a};{b}'.replace('0.', '0,') for name, (a, b) in zip('cab', PROBABILITIES)]
+  (tmp_path / 'p.csv').write_text('\n'.join(['image;cat;dog', *lines]))
+  np.testing.assert_array_equal(own_probs.read(tmp_path / 'p.csv').values, PROBABILITIES)
+  np.savez(tmp_path / 'p.npz', probs=PROBABILITIES, classes=np.array([['cat', 'dog']]))
+  assert own_probs.read(tmp_path / 'p.npz').classes == ('cat', 'dog')
+  np.save(tmp_path / 'p.npy', PROBABILITIES.astype(object))
+  with pytest.raises(UserError, match='it holds Python objects, which are not loaded: save numbers or text'):
+    own_probs.read(tmp_path / 'p.npy')
+
+
 def test_probabilities_in_shuffled_rows_are_refused(tmp_path):
   lines = [f'{i},{a},{b}\n' for i, (a, b) in zip((3, 7, 9), PROBABILITIES)]  # a part of a frame, in order
   (tmp_path / 'p.csv').write_text(',cat,dog\n' + ''.join(lines))

@@ -132,6 +132,20 @@ def test_an_apostrophe_that_no_writer_of_ours_put_before_a_label_stays(tmp_path,
   assert label_file.read_column(tmp_path / 'b.csv').labels == [cell, '=x']
 
 
+@pytest.mark.parametrize(
+  'text',
+  [
+    '{"cat": ["a.png", "c.png"], "dog": ["b.jpg"]}',
+    '{"a.png": {"label": "cat", "by": 1}, "b.jpg": {"label": "dog"}, "c.png": {"label": "cat"}}',
+    '\u200bimage,label\na.png,\u200bcat\nb.jpg,dog\u200e\nc.png,\ufeff cat\n',
+  ],
+)
+def test_images_by_class_and_invisible_characters(tmp_path, text):
+  (tmp_path / 'l').write_text(text)
+  found = label_file.read_column(tmp_path / 'l')
+  assert dict(zip(found.images or (), found.labels)) == {'a.png': 'cat', 'b.jpg': 'dog', 'c.png': 'cat'}
+
+
 def test_columns_may_be_named(tmp_path):
   content = 'where,label,what\n' + ''.join(f'{a},train,{b}\n' for a, b in zip(NAMES, LABELS))
   assert labels_in(tmp_path / 'a.csv', content, image_column='Where', label_column='what') == LABELS
@@ -207,6 +221,10 @@ def zipped(name: str) -> bytes:
     ('a.csv.gz', b'\x1f\x8b' + bytes(20), 'is compressed by gzip; unpack it'),
     ('a.csv', CSV.encode() + b'006.png,caf\xe9\n', r'line 8 is not text in UTF-8\. Save the file as UTF-8 \(in Excel'),
     ('a.csv', CSV + '00\x007.png,x\n', r'line 8 holds a NUL'),
+    ('a.csv', 'a.png: cat\nb.png: dog\n', "row 1 is 'a.png: cat': names an image, but no label apart from it"),
+    ('a.csv', '# mine\nimage,label\na.png,x\nb.png,y\n', "row 1: '# mine'; expected 2 fields as most rows have"),
+    ('a.csv', '<!DOCTYPE html><html>Sign in</html>', 'is a web page; download the file itself'),
+    ('a.csv', 'version https://git-lfs.github.com/spec/v1\noid', 'is a pointer of Git LFS .*git lfs pull'),
     ('a.csv', CSV.replace('cat', 'cat,x', 1), "row 2: '000.png,cat,x'; expected 2 fields as in the first row"),
     ('a.csv', 'Image-batch,Worker1-id,Work-time-in-seconds\n00000 -- 00009,12,30\n', 'row 1 is .*3 columns, none'),
     ('a.csv', 'image,label,label\na.png,x,y\n', "row 1 has 2 columns 'label'"),

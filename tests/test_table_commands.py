@@ -188,6 +188,14 @@ def test_a_login_name_that_becomes_the_author_is_told(photos, monkeypatch, caplo
     command('table', 'undo', f'--table={photos / "t"}')
 
 
+def test_a_table_without_a_version_says_how_to_name_one(photos):
+  for text in (f'{photos / "t"}', f'{photos / "t"}@'):
+    with pytest.raises(
+      UserError, match=rf'names no version; expected {photos / "t"}@[0-9a-f]{{12}} or {photos / "t"}@lat'
+    ):
+      store.opened(text)
+
+
 def test_undo_takes_back_and_redoes(photos, capsys):
   decided(photos, '00.png,drop,,,')
   command('table', 'undo', f'--table={photos / "t"}', '--author=anna')
@@ -267,6 +275,22 @@ def test_each_command_tells_the_next_one(photos, capsys, branch):
   assert store.Table(photos / 't', branch).version.manifest['message'] == 'WHY'
 
 
+@pytest.mark.parametrize(
+  ('beside', 'header', 'message'),
+  [
+    ('{"format": 1, "proposed": [["x"]]}', 'file,action,label', r'd\.json: cannot be read as what was proposed'),
+    ('{"format": 1, "rules": 3}', 'file,action,label', r'd\.json: cannot be read as what was proposed'),
+    ('', 'file,action,label,action', "has 2 columns 'action'; expected one"),
+  ],
+)
+def test_an_odd_file_of_decisions_is_named(photos, beside, header, message):
+  if beside:
+    (photos / 'd.json').write_text(beside)
+  with pytest.raises(UserError, match=message):
+    decided(photos, '00.png,label,dog' + ',keep' * (header.count('action') - 1), header=header)
+  assert not len(store.Table(photos / 't').pending())
+
+
 def test_a_curated_sample_is_stratified_hides_labels_and_becomes_validation(photos):
   where = f'--table={photos / "t"}'
   command('table', 'curate', where, '--n=6', f'--workdir={photos / "w"}')
@@ -290,6 +314,10 @@ def test_a_curated_sample_is_stratified_hides_labels_and_becomes_validation(phot
   [
     (('log',), '--table: missing'),
     (('log', '--table={t}/x'), 'is no label table'),
+    (('curate', '--table={t}', '--n=x'), "--n: found 'x', expected a whole number"),
+    (('propose', '--table={t}', '--n=-1'), "--n: found '-1', expected a non-negative integer"),
+    (('propose', '--table={t}', '--min_score=x'), "--min_score: found 'x', expected a number such as 0.5"),
+    (('undo', '--table={t}', '--author=a\nb'), 'author: '),
     (('commit', '--table={t}'), '--message: missing'),
     (('commit', '--table={t}', '--message=m'), 'nothing to commit'),
     (('commit', '--table={t}@latest', '--message=m'), 'and --branch for another branch than main'),

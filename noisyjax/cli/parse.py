@@ -139,6 +139,9 @@ def _illegal(text: str, values: FlagValues) -> str:
   found = re.match(r'flag --(\w+)=(.*?): (.*)', text, re.DOTALL)
   if not found:
     return text
-  expected = {'int': 'a whole number such as 5', 'bool': 'true or false'}.get(values[found[1]].flag_type())
-  said = f'expected {expected}' if expected else found[3]
+  flag = values[found[1]]
+  expected = {'int': 'a whole number such as 5', 'float': 'a number such as 0.5', 'bool': 'true or false'}
+  said = f'expected {expected[flag.flag_type()]}' if flag.flag_type() in expected else found[3]
+  if flag.flag_type() == 'int' and re.fullmatch(r'[+-]?\d+', found[2]):  # out of its range
+    said = f'expected {flag.parser.syntactic_help}'
   return f'--{found[1]}: found {shown(found[2])}, {said}.'

@@ -16,6 +16,7 @@ import numpy as np
 from noisyjax.system.errors import LISTED, UserError, shortened
 
 _SHOWN = 5  # maximum number of wrong rows in a message
+_INVISIBLE = '\u200b\u200c\u200d\u200e\u200f\u202a\u202c\u2060\ufeff'  # of no width; copied along with a text
 _INTEGER = re.compile(r'([+-]?)0*(\d+)(?:\.0*)?', re.ASCII)
 _FLOAT = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?', re.ASCII | re.IGNORECASE)
 
@@ -50,8 +51,8 @@ class Column(NamedTuple):
 
 
 def plain(text: str) -> str:
-  """Returns the text without surrounding spaces, in Unicode normal form C ("é" is one character)."""
-  return unicodedata.normalize('NFC', text.strip())
+  """Returns the text without spaces around it, invisible ones too, in Unicode normal form C ("é" is one character)."""
+  return unicodedata.normalize('NFC', text.strip().strip(_INVISIBLE).strip())
 
 
 def number(text: str) -> str | None:

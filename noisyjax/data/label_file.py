@@ -71,6 +71,7 @@ LABELS = (
   'truelabel',
   'cleanlabel',
 )
+_NAMES_IMAGE = re.compile(rf'({"|".join(map(re.escape, files.SUFFIXES))})\b', re.IGNORECASE)
 _INDEX = ('', 'index', 'unnamed0')  # names of the column of row numbers that pandas writes
 
 
@@ -192,6 +193,12 @@ def _by_content(where: str, rows: list[list[Any]]) -> tuple[int | None, int]:
   """Returns the indices of the image column (None = none) and of the label column in a file without header."""
   width = len(rows[0]) if rows else 1
   if width == 1:
+    cells = [str(row[0] or '') for row in rows]
+    if sum(_NAMES_IMAGE.search(cell) is not None for cell in cells) > len(cells) / 2:
+      raise UserError(
+        f'{where}: row 1 is {cells[0][:200]!r}: names an image, but no label apart from it; expected a separator, such '
+        'as in a.png,cat.'
+      )
     return None, 0
   if width == 2:
     image = int(_pictures([row[1] for row in rows]) > _pictures([row[0] for row in rows]))

@@ -84,6 +84,10 @@ def class_notes(labels: np.ndarray, classes: Sequence[str], unlabeled: str) -> l
       f'The {which} {found} {reads} like "no label", which is {unlabeled!r} here; if {mean} that, set '
       f'--config.data.unlabeled={shlex.quote(cure)}.'
     )
+  if several := [name for name in classes if re.search(r'[;|]', name)]:
+    notes.append(
+      f'Classes are called {listed(map(repr, several))}: if these are several labels an image, expected one.'
+    )
   if parts := [name for name in classes if name.casefold() in _PARTS]:
     notes.append(f'Classes are called {listed(parts)}: are these parts of the data set, and no classes?')
   ones = [name for name, count in zip(classes, counts) if count == 1]

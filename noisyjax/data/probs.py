@@ -79,7 +79,7 @@ def read(path: str | Path, where: str = '--probs') -> Probs:
         return Probs(where, found)
       with found:
         arrays = {key: found[key] for key in found.files}
-    names = tuple(label_text(name, where, '') or '' for name in arrays.pop('classes', np.zeros(0)).tolist())
+    names = tuple(label_text(name, where, '') or '' for name in arrays.pop('classes', np.zeros(0)).ravel().tolist())
     images = [label_text(name, where, '') or '' for name in arrays.pop('names', np.zeros(0)).ravel().tolist()]
     key = next(iter(arrays)) if len(arrays) == 1 else 'probs'
     if key not in arrays:
@@ -144,9 +144,9 @@ def _check_ascending(where: str, numbers: Sequence[float | None], places: Sequen
 
 
 def _value(cell: Any) -> float | None:
-  """Returns a cell as a number; None if it is not one."""
+  """Returns a cell as a number, which a spreadsheet may have saved with a decimal comma; None if it is not one."""
   try:
-    return float(cell)
+    return float(cell.replace(',', '.') if isinstance(cell, str) else cell)
   except (TypeError, ValueError):
     return None
 
@@ -242,6 +242,7 @@ def checked(found: Probs, count: int) -> np.ndarray:
       row = int(bad.argmax())
       shown = np.array2string(probs[row], precision=3, threshold=8)
       hint = ' (if these are percentages: probs / 100)' if 'sum' in what and (np.abs(total - 100) < 1).all() else ''
+      hint = ' (if these are logits: their softmax)' if 'negative' in what else hint
       raise UserError(
         f'{where}: row {row} (from 0) {what}: {shown} ({bad.sum()} such rows); expected probabilities{hint}.'
       )

@@ -34,6 +34,9 @@ _FOREIGN = (  # first bytes of other file types, with their names and advice
   ),
   (b'\x89HDF', 'an HDF5 file', "save its labels as an array: numpy.save('labels.npy', h5py.File(FILE)['labels'][:])"),
   (b'ARROW1', 'an Arrow file', 'save it as Parquet or CSV'),
+  (b'version https://git-lfs', 'a pointer of Git LFS and not the file itself', 'fetch it: git lfs pull'),
+  (b'<!DOCTYPE html', 'a web page', 'download the file itself'),
+  (b'<html', 'a web page', 'download the file itself'),
 )
 
 
@@ -162,7 +165,8 @@ def _csv(path: Path, text: str, expected: str) -> Table:
   width = _width([cells for cells, _ in kept])
   for cells, place in kept:
     if len(cells) < width or any(cells[width:]):
-      wanted = f'{width} fields as in the first row' if width > 1 else "one label, or a header 'image,label' in row 1"
+      like = 'as most rows have' if place == kept[0][1] else 'as in the first row'
+      wanted = f'{width} fields {like}' if width > 1 else "one label, or a header 'image,label' in row 1"
       raise UserError(f'{path}: {place}: {separator.join(cells)[:200]!r}; expected {wanted}.')
   return Table(None, [[cell or None for cell in cells[:width]] for cells, _ in kept], [p for _, p in kept], notes)
 
@@ -292,14 +296,23 @@ def _records(path: Path, found: dict) -> list[dict]:
   if 'annotations' in found and 'images' in found:
     raise UserError(f'{path}: is a COCO file of objects in images; expected one label per image.')
   if found and all(isinstance(values, list) for values in found.values()):
+    if all(isinstance(value, str) and _is_image(value) for values in found.values() for value in values):
+      return [{'image': name, 'label': label} for label, names in found.items() for name in names]
     if len({len(values) for values in found.values()}) > 1:
       raise UserError(f'{path}: its columns {", ".join(found)} have different lengths.')
     return [dict(zip(found, row)) for row in zip(*found.values())]
+  if all(_is_image(key) and isinstance(value, dict) for key, value in found.items()):
+    return [{'image': name, **value} for name, value in found.items()]
   if any(isinstance(value, dict | list) for value in found.values()):
     return [found]
-  if any(str(key).lower().endswith(files.SUFFIXES) for key in found) or len(found) > 2:
+  if any(map(_is_image, found)) or len(found) > 2:
     return [{'image': key, 'label': value} for key, value in found.items()]
   return [found]
+
+
+def _is_image(name: str) -> bool:
+  """Returns whether a text ends with the suffix of an image file."""
+  return name.lower().endswith(files.SUFFIXES)
 
 
 def _tasks(record: dict) -> list[dict]:

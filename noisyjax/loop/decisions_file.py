@@ -62,9 +62,15 @@ def read(path: str, table: store.Table, author: str) -> Read:
     raise UserError(
       f'{file}: has the columns {listed(header)}; expected id or file, and action, label, author, reason.'
     )
+  if twice := [name for name in COLUMNS if header.count(name) > 1]:
+    raise UserError(f'{file}: has {header.count(twice[0])} columns {twice[0]!r}; expected one.')
   table.pending()
   beside = _beside(file)
-  proposed = {id: (rule, said) for id, rule, said in beside.get('proposed', ())}
+  with reading.reading(
+    file.with_suffix('.json'), 'what was proposed', 'Expected the file that wrote the CSV beside it.'
+  ):
+    proposed = {str(id): (str(rule), str(said)) for id, rule, said in beside.get('proposed', ())}
+    entries = {str(author): dict(entry) for author, entry in beside.get('rules', {}).items()}
   by: dict[str, list[Decision]] = {}
   rejected: dict[tuple[str, str], tuple[list[Decision], list[str]]] = {}
   seen: dict[str, str] = {}
@@ -97,7 +103,7 @@ def read(path: str, table: store.Table, author: str) -> Read:
   for id in proposed:
     if id not in seen and table.rows.places([id])[0] >= 0:
       reject(author, Decision(id, 'keep', reason=f'struck out of {file.name}'))
-  return Read(by, rejected, undecided, beside.get('rules', {}))
+  return Read(by, rejected, undecided, entries)
 
 
 def _beside(file: Path) -> dict[str, Any]:

@@ -31,9 +31,11 @@ def read(path: Path, needed: Sequence[str], written_by: str) -> list[dict[str, s
   except csv.Error as error:
     raise UserError(f'{path}: is no CSV file: {error}; expected what `{written_by}` writes.') from None
   header, *rows = [[storage.csv_original(cell) for cell in line] for line in lines] or [[]]
+  if twice := [name for name in needed if header.count(name) > 1]:
+    raise UserError(f'{path}: has {header.count(twice[0])} columns {twice[0]!r}; expected one.')
   if missing := [name for name in needed if name not in header]:
-    found = listed(header) or 'none'
-    raise UserError(f'{path}: has no column {missing[0]!r} among {found}; expected what `{written_by}` writes.')
+    found = f'has no column {missing[0]!r} among {listed(header)}' if header else 'is empty'
+    raise UserError(f'{path}: {found}; expected what `{written_by}` writes.')
   for count, row in enumerate(rows, 1):
     if len(row) != len(header):
       raise UserError(f'{path}: row {count}: has {len(row)} cells; expected {len(header)}, as in its first line.')

@@ -42,8 +42,11 @@ DAMAGE = (
 
 def reason(error: Exception) -> str:
   """Returns the message of an exception in one line; of an OSError without the path, which our messages name."""
-  text = getattr(error, 'strerror', None) or str(error) or type(error).__name__
-  return 'needs more memory than there is' if isinstance(error, MemoryError) else ' '.join(text.split())
+  if isinstance(error, MemoryError):
+    return 'needs more memory than there is'
+  text = ' '.join((getattr(error, 'strerror', None) or str(error) or type(error).__name__).split()).rstrip('.')
+  objects = 'it holds Python objects, which are not loaded: save numbers or text, as by array.astype(float)'
+  return objects if 'allow_pickle' in text else text
 
 
 @contextlib.contextmanager

@@ -400,9 +400,8 @@ def opened(text: str) -> Version:
   folder, ref = parsed(text)
   facts(folder)
   if not ref:
-    raise UserError(
-      f'{text}: names no version; expected {text}@{branches(folder).get(MAIN, "VERSION")[:SHORT]} or {text}@{LATEST}.'
-    )
+    newest = branches(folder).get(MAIN, 'VERSION')[:SHORT]
+    raise UserError(f'{text}: names no version; expected {folder}@{newest} or {folder}@{LATEST}.')
   return versions.read(folder, resolve(folder, ref))
 
 

@@ -11,6 +11,7 @@ from absl.flags import FlagValues
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
 from noisyjax.tables import store
+from noisyjax.tables.decisions import check_author
 from noisyjax.tables.versions import SHORT, Version
 
 
@@ -55,7 +56,7 @@ def author(values: FlagValues, tell: bool = True) -> str:
       raise UserError('--author: missing, and the system knows no login name; expected a name.') from None
     if tell:
       log.info('author: person:%s (the login name; --author=NAME sets another).', name)
-  return name if ':' in name else f'person:{name}'
+  return check_author(name if ':' in name else f'person:{name}')
 
 
 def place(values: FlagValues) -> tuple[Path, str]:

@@ -1,7 +1,11 @@
 """Runs side by side: each ends as if it had trained alone, whatever the others do, and after any interruption."""
 
+import dataclasses
 import itertools
+import os
 import signal
+import subprocess
+import sys
 import time
 import types
 import weakref
@@ -12,7 +16,7 @@ import pytest
 
 import runs
 import tiny
-from noisyjax.data.images import as_images
+from noisyjax.data.images import ArrayImages, as_images
 from noisyjax.engine import placement, together, train
 from noisyjax.experiments import kfold, sweep
 from noisyjax.runs import launch, recorder
@@ -101,6 +105,51 @@ def test_runs_side_by_side_end_as_alone(method, vmap, per_call, data, programs):
     other, elsewhere = found[str(number)]
     assert_close(state, other)
     assert position.images == elsewhere.images and position.passes == elsewhere.passes
+
+
+class Streamed(ArrayImages):
+  """Images of which training reads those of one call at a time."""
+
+  resident = False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('vmap, per_call', list(itertools.product((False, True), (1, 3))))
+def test_images_that_are_not_in_memory_are_gathered_for_each_run(data, vmap, per_call):
+  streamed = dataclasses.replace(data, images=Streamed(np.asarray(data.images)))
+  begun = [run_of('naive', number, streamed, per_call) for number in range(2)]
+  found = together.side_by_side({str(i): one(train.steps) for i, one in enumerate(begun)}, 2, vmap)
+  for number, (state, _) in enumerate(found.values()):
+    assert_close(run_of('naive', number, data)(train.fit)[0], state)
+
+
+@pytest.mark.slow
+def test_runs_side_by_side_on_four_devices_end_as_alone_on_one():
+  script = """
+import dataclasses
+import jax, tiny
+import test_together as t
+from noisyjax.engine import together, train
+from noisyjax.strategies import naive
+mesh, data = jax.make_mesh((4,), ('data',), axis_types=(jax.sharding.AxisType.Auto,)), tiny.data()
+def run_of(number, function, mesh):
+  phase = tiny.phase(naive.Strategy.build(), tiny.spec(1, mesh=mesh), tiny.hyper(lr=0.02 * (1 + number)), epochs=2)
+  return function([phase], data, None, jax.random.key(number), t.SILENT)
+alone = [run_of(number, train.fit, None)[0] for number in range(2)]
+for vmap in (False, True):
+  found = together.side_by_side({str(i): run_of(i, train.steps, mesh) for i in range(2)}, 2, vmap)
+  for state, (other, _) in zip(alone, found.values(), strict=True):
+    t.assert_close(state, other)
+assert together._unrolled._cache_size() == together._mapped._cache_size() == 1
+print('equal')
+"""
+  environment = os.environ | {
+    'XLA_FLAGS': '--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=4',
+    'JAX_PLATFORMS': 'cpu',
+    'PYTHONPATH': f'{runs.ROOT / "tests"}{os.pathsep}{runs.ROOT}',
+  }
+  done = subprocess.run([sys.executable, '-c', script], env=environment, capture_output=True, text=True, check=False)
+  assert done.stdout == 'equal\n', done.stderr[-2000:]
 
 
 def jobs(path, folder, *points, **fields):

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import runs
-from noisyjax.config import recipe_files
+from noisyjax.config import recipe, recipe_files
 from noisyjax.experiments import grid
 from noisyjax.system import version
-from noisyjax.system.errors import UserError
+from noisyjax.system.errors import UserError, check_choice
 
 
 def test_a_name_is_a_shipped_recipe_unless_there_is_a_file_of_that_name(tmp_path, monkeypatch):
@@ -98,3 +98,26 @@ def test_the_revision_is_of_a_checkout_that_holds_the_package(tmp_path, monkeypa
   git('add', 'venv')
   git(*identity, 'commit', '-q', '-m', 'the package itself')
   assert len(version.git('rev-parse', 'HEAD')) == 40 and 'revision' in version.text()
+
+
+@pytest.mark.parametrize(
+  ('code', 'text', 'message'),
+  [
+    ('def get_config(): pass', ':x', r'get_config\(\): too many positional arguments; expected no text after a colon'),
+    (
+      'def get_config(form): pass',
+      '',
+      r"missing a required argument: 'form'; expected .* after a colon, as in c\.py:TEXT",
+    ),
+    ('raise ValueError("long " * 999)', '', 'ValueError: (long ){60}…$'),
+  ],
+)
+def test_a_recipe_that_cannot_be_called_so_says_how(tmp_path, code, text, message):
+  (tmp_path / 'c.py').write_text(code)
+  with pytest.raises(UserError, match=message):
+    recipe.load(f'{tmp_path / "c.py"}{text}')
+
+
+def test_a_choice_in_other_letters_is_hinted():
+  with pytest.raises(UserError, match=r"unknown value 'ELR'\. Did you mean 'elr'"):
+    check_choice('strategy.name', 'ELR', ('elr', 'sop', 'gce'))

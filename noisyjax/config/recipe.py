@@ -63,6 +63,11 @@ def run(file: Path, function: str, *arguments: Any, **named: Any) -> Any:
     called = getattr(module, function)
     if unknown := named.keys() - (known := inspect.signature(called).parameters).keys():
       raise UserError(f'{file}: {function}() has no argument {min(unknown)!r}; it has {listed(known) or "none"}.')
+    try:
+      inspect.signature(called).bind(*arguments, **named)
+    except TypeError as error:
+      expected = 'no text after a colon' if arguments else f'a text after a colon, as in {file.name}:TEXT'
+      raise UserError(f'{file}: {function}{inspect.signature(called)}: {error}; expected {expected}.') from None
     found = called(*arguments, **named)
     return list(found) if isinstance(found, Iterator) else found
 

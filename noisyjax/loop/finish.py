@@ -128,7 +128,7 @@ def balanced(result: dict[str, Any]) -> float | None:
 def table(ground: Ground, done: Sequence[Record], finals: Sequence[Final]) -> Table:
   """Writes the table of the final runs, or of the rounds where there are none, and returns it."""
   tests = ('test: last', 'balanced (selected)', 'mean of last 10', 'oracle')
-  head = ('runs', 'what', 'labels', 'frozen labels right', *tests, 'passes')
+  head = ('runs', 'what', 'labels', 'frozen labels predicted', *tests, 'passes')
   lines: list[Sequence[Cell]] = []
   of_round = {record['round']: record for record in done}
   for final in finals or [Final(f'version={r["round"]}', r['round'], '', [], []) for r in done]:

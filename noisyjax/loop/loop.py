@@ -110,7 +110,7 @@ def _why_end(ground: Ground, number: int, done: list[Record]) -> str:
   """Returns why no further round begins; '' if one does."""
   settings = ground.settings
   if number > settings.rounds:
-    return f'{settings.rounds} rounds were asked for (loop.rounds)'
+    return f'loop.rounds={settings.rounds}, beside round 0'
   if settings.passes and sum(record['passes'] for record in done) >= settings.passes:
     return f'{settings.passes:,} passes are used up (loop.passes)'
   if done and settings.patience and len(done) - 1 - done.index(round_.best(done)) >= settings.patience:
@@ -121,7 +121,7 @@ def _why_end(ground: Ground, number: int, done: list[Record]) -> str:
 def _say(record: Record) -> None:
   score = record['score']
   log.info(
-    'round %d: version %s, %s labeled, frozen labels right: %.1f %% of %d%s',
+    'round %d: version %s, %s labeled, frozen labels predicted: %.1f %% of %d%s',
     record['round'],
     record['version'][:12],
     f'{record["labeled"]:,}',

@@ -152,7 +152,7 @@ def _rounds(done: Sequence[Record]) -> str:
         'yes' if record['helped'] else 'no: kept and marked',
       )
     )
-  head = ('round', 'version', 'parent', 'changes', 'frozen labels right', 'seeds', 'against the parent', 'helped')
+  head = ('round', 'version', 'parent', 'changes', 'frozen labels predicted', 'seeds', 'against the parent', 'helped')
   return _rows(head, lines)
 
 

@@ -135,9 +135,9 @@ def _wait(ground: Ground, table: store.Table, asked: decide.Asked, number: int) 
     decide.for_person(table, asked, folder, ground.loaded[0].root)
   decided = command('table decide', *table.flags, f'--from={path}')
   raise Waits(
-    f'round {number}: {sum(int(m.sum()) for m in asked.heard):,} proposals wait for a person, in {path}. Change or '
-    f'delete rows, then record the decisions:\n{decided}\nand give the same command again: the loop goes on. With '
-    '--reject it takes none of the proposals.'
+    f'round {number}: {sum(int(m.sum()) for m in asked.heard):,} proposals wait for a person, in {path}. Look at each, '
+    f'change or delete rows (what stays counts as checked by you), then record the decisions:\n{decided}\n'
+    'and give the same command again: the loop goes on. With --reject it takes none of the proposals.'
   )
 
 

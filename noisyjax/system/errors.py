@@ -54,6 +54,7 @@ def check_choice(field: str, value: str, choices: Iterable[str]) -> str:
   choices = sorted(choices)
   if value in choices:
     return value
-  near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+  like = {choice.casefold(): choice for choice in choices}
+  near = [like[name] for name in difflib.get_close_matches(str(value).casefold(), like, n=1, cutoff=0.5)]
   hint = f' Did you mean {near[0]!r}?' if near else ''
   raise UserError(f'{field}: unknown value {value!r}.{hint} Choices: {listed(choices)}.')

@@ -164,7 +164,8 @@ def running(file: Path) -> Iterator[None]:
     raise UserError(f'{error.filename or file}{line}: {type(error).__name__}: {error.msg}.') from error
   except (Exception, SystemExit) as error:
     lines = [f', line {t.lineno}' for t in traceback.extract_tb(error.__traceback__) if t.filename == str(file)]
-    raise UserError(f'{file}{"".join(lines[-1:])}: {type(error).__name__}: {error}') from error
+    said = text if len(text := str(error)) <= 300 else f'{text[:300]}…'
+    raise UserError(f'{file}{"".join(lines[-1:])}: {type(error).__name__}: {said}') from error
 
 
 def _modules(package: str) -> set[str]:

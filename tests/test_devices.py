@@ -1,7 +1,8 @@
-"""For every strategy, a step on four devices equals the step on one device; in a child process with four devices."""
+"""A step on four devices equals that on one, and sends no more than it must; in child processes with four devices."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -33,15 +34,56 @@ for name in t.NAMES:
   print(json.dumps([name, worst]))
 """
 
+# The collective operations of compiled steps as [kind, arrays such as "f32[32,3]"].
+SENT = """
+import jax, json, sys
+sys.path[:0] = json.loads(sys.argv[1])
+import conftest
+import compiled
+import dataclasses
+import jax.numpy as jnp
+import test_conformance as t
+from noisyjax.config import plan
+from noisyjax.engine import placement, step
+from noisyjax.engine.spec import run_keys
+mesh = plan._mesh(4)
+for name in ('naive', 'elr', 'sop'):
+  c = t.case(name)
+  spec = dataclasses.replace(c.phase.spec, mesh=mesh)
+  arrays = placement.everywhere(mesh, (c.state, jnp.asarray(c.data.images), run_keys(t.ROOT)))
+  state, images, keys = arrays
+  call = step.train_step.lower(spec, c.phase.strategy, c.phase.hyper, state, t.walks_of(c.phase, state), images, keys)
+  found = [[f.kind, f.shapes] for f in compiled.collectives(call.compile().as_text())]
+  print(json.dumps([name, found]))
+"""
 
-def test_four_devices_take_the_step_that_one_takes():
+
+def on_four_devices(program: str) -> list:
+  """Returns the lines of JSON that a program prints in a process with four CPU devices."""
   flags = os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=4'
   environment = {**os.environ, 'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'}
-  paths = json.dumps([str(runs.ROOT / 'tests'), str(runs.ROOT)])
+  paths = json.dumps([str(runs.ROOT / folder) for folder in ('tests', '', 'benchmarks')])
   done = subprocess.run(
-    [sys.executable, '-c', FOUR, paths], capture_output=True, text=True, env=environment, check=False
+    [sys.executable, '-c', program, paths], capture_output=True, text=True, env=environment, check=False
   )
   assert done.returncode == 0, done.stderr[-3000:]
-  found = dict(map(json.loads, done.stdout.splitlines()))
+  return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_devices_send_gradients_statistics_and_predictions_alone():
+  found = dict(on_four_devices(SENT))
+  predictions = f'f32[{test_conformance.case("naive").phase.spec.batch_size},3]'
+  of = lambda sent, wanted: [arrays for kind, arrays in sent if kind == wanted]
+  for name, sent in found.items():
+    assert {kind for kind, _ in sent} == {'all-gather', 'all-reduce'}, name
+    assert of(sent, 'all-gather') == [predictions], name
+    # The statistics of the one batch norm, those of its gradient, and all gradients.
+    assert len(of(sent, 'all-reduce')) == 3, name
+    # No array of all rows, such as the dynamics or SOP's variables, is added up over the devices.
+    assert not re.search(rf'\b{runs.TRAIN}\b', str(sent)), name
+
+
+def test_four_devices_take_the_step_that_one_takes():
+  found = dict(on_four_devices(FOUR))
   assert set(found) == set(test_conformance.NAMES)
   assert {name: worst for name, worst in found.items() if worst > 1e-5} == {}

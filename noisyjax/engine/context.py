@@ -6,6 +6,7 @@ from typing import Any
 import jax
 from jax import Array
 
+from noisyjax.engine import placement
 from noisyjax.engine.state import PyTree, Snapshot
 
 
@@ -62,7 +63,8 @@ class Ctx:
     logits, features, stats = self._net.train(params['net'], self.stats, images, key)
     if keep:
       self.stats = stats
-    return logits, features
+    # Networks are spread over the devices; what follows their predictions is small, and each device computes all of it.
+    return placement.gathered(logits), features
 
   def guess(self, images: Array, keep: bool = True, averaged: bool = False) -> tuple[Array, Array]:
     """Runs the networks in training mode without a gradient.
@@ -91,7 +93,8 @@ class Ctx:
     """
     self.passes += self._net.image_count(images)
     now = self._state.current if averaged else Snapshot(self._state.params['net'], self._state.stats)
-    return jax.lax.stop_gradient(self._net.look(now.params, now.stats, images))
+    logits, features = jax.lax.stop_gradient(self._net.look(now.params, now.stats, images))
+    return placement.gathered(logits), features
 
   def mixed(self, loss: Callable[[Array], Array], batch: Mapping[str, Any]) -> Array:
     """Returns the loss per example, with or without mixup.

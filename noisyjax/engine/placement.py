@@ -5,8 +5,9 @@ The largest arrays over rows are [N, C] (soft targets, the memory of ELR, the va
 rows of 101 classes, beside which a network and its activations take gigabytes.
 """
 
+import contextlib
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -70,6 +71,28 @@ def shared(mesh: Mesh | None, images: Images) -> Array:
 def settled(mesh: Mesh | None, tree: PyTree) -> PyTree:
   """Returns the results of a compiled function with a copy on every device: the compiler might spread them."""
   return tree if mesh is None else jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def traced_for(mesh: Mesh | None) -> contextlib.AbstractContextManager[Any]:
+  """Returns a context that tells `apart` which devices share what is traced in it; None for one device."""
+  return contextlib.nullcontext() if mesh is None else jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
+
+
+def apart(function: Callable[..., Any]) -> Callable[..., Any]:
+  """Returns a function that each device computes for itself, from whole arguments; unchanged outside of `traced_for`.
+
+  Rows are looked up and their state is updated in this way. Otherwise XLA spreads this work as it spreads the images:
+  each device updates its copy of an array over all rows by its own part of the batch, and then the copies are added up.
+  """
+  if jax.sharding.get_abstract_mesh().empty:
+    return function
+  return jax.shard_map(function, in_specs=PartitionSpec(), out_specs=PartitionSpec())
+
+
+def gathered(array: Array) -> Array:
+  """Returns an array that is spread over the devices with a copy on each; unchanged outside of `traced_for`."""
+  none = jax.sharding.get_abstract_mesh().empty
+  return array if none else jax.lax.with_sharding_constraint(array, PartitionSpec())
 
 
 def mine(mesh: Mesh | None, index: np.ndarray) -> np.ndarray:

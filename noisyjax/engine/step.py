@@ -65,12 +65,11 @@ def _stream_batch(
       pixels = jax.lax.with_sharding_constraint(pixels, NamedSharding(spec.mesh, PartitionSpec('data')))
     index = rows.index
     seen = _views(spec, stream.pipelines, hyper.strength, key, index, rows.visit, pixels)
-    weight = jnp.where(rows.valid, state.targets.weight[index], 0.0)
-    batch = {'index': index, 'weight': weight, 'trust': trust[..., index]}
+    weight, trust, label = placement.apart(_of_rows)(rows, state.targets.weight, trust, state.targets.label)
+    batch = {'index': index, 'weight': weight, 'trust': trust}
     batch |= dict(zip(stream.names, seen, strict=True))
     if not stream.labeled:
       return batch
-    label = state.targets.label[index]
     hard = jax.nn.one_hot(label, spec.classes)  # an unlabeled row (-1) is all zeros
     target = hard if state.targets.soft is None else state.targets.soft[index]
     batch |= {'label': label, 'target': target}
@@ -80,6 +79,11 @@ def _stream_batch(
   if rows.index.ndim == 1:
     return views(rows, images, state.targets.trust, key)
   return jax.vmap(views)(rows, images, state.targets.trust, walk.own_keys(key, len(rows.index)))
+
+
+def _of_rows(rows: gather.Rows, weight: Array, trust: Array, label: Array) -> tuple[Array, Array, Array]:
+  """Returns weights [B], trust [B] or [M, B] and labels [B] of the rows of a stream, from those of all rows."""
+  return jnp.where(rows.valid, weight[rows.index], 0.0), trust[..., rows.index], label[rows.index]
 
 
 def _mix(batch: dict[str, Array], names: tuple[str, ...], mixed: str, alpha: Array, key: Array) -> dict[str, Array]:
@@ -147,6 +151,32 @@ def _average(ema: Snapshot | None, now: Snapshot, decay: Array) -> Snapshot:
   return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, ema, now)
 
 
+def _record(
+  record: dynamics.Dynamics,
+  index: Array,
+  visits: Array,
+  weight: Array,
+  label: Array,
+  logits: Array,
+  chosen: Array | None,
+) -> dynamics.Dynamics:
+  """Returns the dynamics after a step.
+
+  Args:
+    record: dynamics before the step.
+    index: rows of the first stream, [B] or [M, B].
+    visits: number of earlier visits to each of them in this epoch, same shape.
+    weight: their weights, same shape.
+    label: their labels, same shape.
+    logits: [M, B, C].
+    chosen: whether each row entered the loss, of a shape that broadcasts to [M, B]; None: if its weight is above 0.
+  """
+  first = (visits == 0) & (weight > 0)
+  chosen = weight > 0 if chosen is None else chosen
+  index, first, label, chosen = (jnp.broadcast_to(a, logits.shape[:2]) for a in (index, first, label, chosen))
+  return dynamics.record(record, index, first, label, logits, chosen > 0)
+
+
 def _metrics(out: Out, batch: Batch, counted: Array, lr: Array, loss: Array, passes: int) -> dict[str, Array]:
   """Returns name → [sum, count] of this step.
 
@@ -158,15 +188,20 @@ def _metrics(out: Out, batch: Batch, counted: Array, lr: Array, loss: Array, pas
     # Replace the values of uncounted rows, rather than multiply them by 0: 0 · inf is NaN.
     sums[name] = jnp.stack([jnp.where(count, v, 0).sum(), count.sum()]).astype(jnp.float32)
   if out.logits is not None and 'label' in batch:
-    labeled = counted & (batch['label'] >= 0)
-    right = (out.logits.argmax(-1) == batch['label']) & labeled
-    sums['accuracy'] = jnp.stack([right.sum(), jnp.broadcast_to(labeled, right.shape).sum()]).astype(jnp.float32)
+    sums['accuracy'] = placement.apart(_right)(out.logits, batch['label'], counted)
   one = jnp.ones((), jnp.float32)
   return sums | {
     'lr': jnp.stack([lr, one]),
     'objective': jnp.stack([loss, one]),
     'passes': jnp.stack([one * passes, one]),
   }
+
+
+def _right(logits: Array, label: Array, counted: Array) -> Array:
+  """Returns how many counted rows are predicted right, and how many have a label, float32 [2]."""
+  labeled = counted & (label >= 0)
+  right = (logits.argmax(-1) == label) & labeled
+  return jnp.stack([right.sum(), jnp.broadcast_to(labeled, right.shape).sum()]).astype(jnp.float32)
 
 
 def batches(
@@ -187,7 +222,8 @@ def batches(
   if isinstance(images, Gathered):
     gathered = images
   else:
-    gathered = gather.on_device(gather.rows_of(strategy, spec.batch_size, walks or {}, state.tick), images)
+    rows_of = lambda walks, tick: gather.rows_of(strategy, spec.batch_size, walks, tick)
+    gathered = gather.on_device(placement.apart(rows_of)(walks or {}, state.tick), images)
   view_key = jax.random.fold_in(keys.views, state.epoch)
   batch = {}
   for i, (name, stream) in enumerate(strategy.streams.items()):
@@ -221,6 +257,21 @@ def one_step(
   Returns:
     The next state, and metrics: name → float32 [2] (sum, count).
   """
+  with placement.traced_for(spec.mesh):
+    found = _one_step(spec, strategy, hyper, state, walks, images, keys)
+  return placement.settled(spec.mesh, found)
+
+
+def _one_step(
+  spec: Spec,
+  strategy: Strategy,
+  hyper: Hyper,
+  state: TrainState,
+  walks: dict[str, walk.Walk] | None,
+  images: Array | Gathered,
+  keys: Keys,
+) -> tuple[TrainState, dict[str, Array]]:
+  """Runs one training step, in the context of `placement.traced_for`; arguments and results are those of `one_step`."""
   batch, visits = batches(spec, strategy, hyper, state, walks, images, keys)
   partial = state.tick / hyper.steps
   elapsed = state.phase_epoch + partial
@@ -238,14 +289,11 @@ def one_step(
   params, opt, stats, ema = _update(spec, strategy, hyper, state, grads, lr, stats, out.active)
   name = next(iter(strategy.streams))
   main = batch[name]
-  seen = (visits[name] == 0) & (main['weight'] > 0)  # [B] or [M, B]
-  wide = (state.targets.trust.shape[0], main['index'].shape[-1])
-  seen_wide = jnp.broadcast_to(seen, wide)
   record = state.dynamics
   if out.logits is not None and 'label' in main:
-    chosen = jnp.broadcast_to(out.metrics.get('chosen', main['weight'] > 0), wide) > 0
-    index, label = (jnp.broadcast_to(main[k], wide) for k in ('index', 'label'))
-    record = dynamics.record(record, index, seen_wide, label, jax.lax.stop_gradient(out.logits), chosen)
+    rows = (main['index'], visits[name], main['weight'], main['label'])
+    seen = (jax.lax.stop_gradient(out.logits), out.metrics.get('chosen'))
+    record = placement.apart(_record)(record, *rows, *seen)
   extra = state.extra
   if out.extra is not None:  # cast to the old dtypes: a weakly typed array would trace the next step again
     extra = jax.tree.map(lambda old, new: jnp.asarray(new, old.dtype), extra, out.extra)
@@ -261,7 +309,8 @@ def one_step(
     bad_step=bad,
     extra=extra,
   )
-  return placement.settled(spec.mesh, (new, _metrics(out, main, seen, lr, loss, passes)))
+  counted = (visits[name] == 0) & (main['weight'] > 0)  # [B] or [M, B]
+  return new, _metrics(out, main, counted, lr, loss, passes)
 
 
 def steps(

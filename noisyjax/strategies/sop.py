@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from noisyjax.engine import placement
 from noisyjax.engine.strategy import (
   Array,
   Batch,
@@ -46,9 +47,10 @@ def explained(own: dict[str, Array], batch: Batch, logits: Array) -> tuple[Array
   Returns:
     The loss per example [M, B], and the predictions with the noise added, which should match the labels, [M, B, C].
   """
-  y, index = batch['target'], batch['index']
-  plus = jnp.clip(own['u'][index] ** 2 * y, 0.0, 1.0)  # [B, C]
-  minus = jnp.clip(own['v'][index] ** 2 * (1 - y), 0.0, 1.0)
+  y = batch['target']
+  u, v = placement.apart(lambda u, v, index: (u[index], v[index]))(own['u'], own['v'], batch['index'])
+  plus = jnp.clip(u**2 * y, 0.0, 1.0)  # [B, C]
+  minus = jnp.clip(v**2 * (1 - y), 0.0, 1.0)
   probs = jnp.maximum(jax.nn.softmax(logits) + plus - jax.lax.stop_gradient(minus), FLOOR)
   probs = jnp.clip(probs / probs.sum(-1, keepdims=True), FLOOR, 1.0)
   hard = jax.nn.one_hot(logits.argmax(-1), logits.shape[-1])

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from noisyjax.engine import placement
+
 
 def put(memory: Array, index: Array, new: Array, valid: Array) -> Array:
   """Returns the memory with the rows of a batch replaced.
@@ -27,7 +29,8 @@ def put(memory: Array, index: Array, new: Array, valid: Array) -> Array:
     repeated = jnp.zeros(index.shape, bool).at[order[1:]].set(ranked[1:] == ranked[:-1])
     return memory.at[jnp.where(repeated, rows, index)].set(new.astype(memory.dtype), mode='drop')
 
-  return jax.vmap(one)(memory, jnp.broadcast_to(index, wide), new, jnp.broadcast_to(valid, wide))
+  each = placement.apart(jax.vmap(one))
+  return each(memory, jnp.broadcast_to(index, wide), new, jnp.broadcast_to(valid, wide))
 
 
 def get(memory: Array, index: Array) -> Array:
@@ -38,4 +41,5 @@ def get(memory: Array, index: Array) -> Array:
     index: row numbers, int32 [B] or [M, B].
   """
   wide = (memory.shape[0], index.shape[-1])
-  return jax.vmap(lambda memory, index: memory[index])(memory, jnp.broadcast_to(index, wide))
+  each = placement.apart(jax.vmap(lambda memory, index: memory[index]))
+  return each(memory, jnp.broadcast_to(index, wide))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from noisyjax.engine import losses
+from noisyjax.engine import losses, placement
 from noisyjax.engine.strategy import Batch, Ctx, PyTree, Scores, Strategy, Targets, TrainData, TrainState
 from noisyjax.estimate.rank import rank
 from noisyjax.system.errors import check_choice
@@ -59,16 +59,21 @@ def mix(key: Array, alpha: Array | float, images: Array, targets: Array, weight:
     Mixed images, mixed targets, and the index of each row's partner, int32 [M, B].
   """
 
-  def one(key: Array, images: Array, targets: Array, weight: Array) -> tuple[Array, Array, Array]:
+  def drawn(key: Array, targets: Array, weight: Array) -> tuple[Array, Array, Array]:
     lam_key, order_key = jax.random.split(key)
     lam = share(lam_key, alpha)
     partner = jax.random.permutation(order_key, len(weight))
     own = jnp.where(weight[partner] > 0, lam, 1.0)
     part = own[:, None]
-    pixels = own[:, None, None, None]
-    return pixels * images + (1 - pixels) * images[partner], part * targets + (1 - part) * targets[partner], partner
+    return own, part * targets + (1 - part) * targets[partner], partner
 
-  return jax.vmap(one)(jax.random.split(key, len(images)), images, targets, weight)
+  def mixed(images: Array, own: Array, partner: Array) -> Array:
+    pixels = own[:, None, None, None]
+    return pixels * images + (1 - pixels) * images[partner]
+
+  keys = jax.random.split(key, len(images))
+  own, targets, partner = placement.apart(jax.vmap(drawn))(keys, targets, weight)
+  return jax.vmap(mixed)(images, own, partner), targets, partner
 
 
 def prior_penalty(logits: Array, weight: Array) -> Array:
@@ -149,8 +154,10 @@ def filled(images: Array, weight: Array, others: Array) -> Array:
     weight: [..., B].
     others: replacements [..., A, H, W, C], repeated as needed.
   """
-  again = jnp.take(others, jnp.arange(images.shape[-4]) % others.shape[-4], axis=-4)
-  return jnp.where(weight[..., None, None, None] > 0, images, again)
+  count, found = images.shape[-4], others.shape[-4]
+  if count != found:  # otherwise each device has the replacements of its own rows
+    others = jnp.take(others, jnp.arange(count) % found, axis=-4)
+  return jnp.where(weight[..., None, None, None] > 0, images, others)
 
 
 def guessed(

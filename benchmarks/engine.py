@@ -157,18 +157,26 @@ def products(jaxpr) -> float:
   Counted here because the compiler's own count is to be had on CPUs alone; like that one, it leaves out what padding
   and dilation multiply by zero. A scan's are counted as often as it runs, those of any other loop once.
   """
-  total = 0.0
+  return sum((operations for operations, _ in each_product(jaxpr)), 0.0)
+
+
+def each_product(jaxpr, times: float = 1.0):
+  """Yields the operations and the type of the factors (the wider one) of each convolution and matrix product."""
   for eqn in jaxpr.eqns:
     name = eqn.primitive.name
-    if name == 'conv_general_dilated':
-      total += _convolution(eqn)
-    elif name == 'dot_general':
-      (contracted, _), _ = eqn.params['dimension_numbers']
-      left = eqn.invars[0].aval.shape
-      total += 2.0 * eqn.outvars[0].aval.size * math.prod(left[axis] for axis in contracted)
-    inner = [p for p in _leaves(eqn.params) if hasattr(p, 'eqns')]
-    total += (eqn.params['length'] if name == 'scan' else 1) * sum(map(products, inner))
-  return total
+    if name in ('conv_general_dilated', 'dot_general'):
+      wide = max((v.aval.dtype for v in eqn.invars), key=lambda dtype: dtype.itemsize)
+      yield times * (_convolution(eqn) if name == 'conv_general_dilated' else _product(eqn)), wide.name
+    for inner in _leaves(eqn.params):
+      inner = getattr(inner, 'jaxpr', inner)
+      if hasattr(inner, 'eqns'):
+        yield from each_product(inner, times * (eqn.params['length'] if name == 'scan' else 1))
+
+
+def _product(eqn) -> float:
+  (contracted, _), _ = eqn.params['dimension_numbers']
+  left = eqn.invars[0].aval.shape
+  return 2.0 * eqn.outvars[0].aval.size * math.prod(left[axis] for axis in contracted)
 
 
 def _leaves(params: dict):

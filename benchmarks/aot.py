@@ -7,8 +7,8 @@ Writes results/aot.json after each program, and aot.md. A program that the recor
 second call goes on where the first ended; --again compiles those of --only anew. A program takes one to three minutes
 of a processor. Nothing runs. The seconds of a step are an estimate from compiled code: the largest of operations /
 peak, bytes of memory traffic / bandwidth, and bytes sent / bandwidth of one link (a ring over it in one direction). The
-bodies of loops count once: of the loop over the steps of a call as they should, of others (sorting, rejection) too
-few times.
+bodies of loops count once: that of the loop over the steps of a call as it should, others (sorting, rejection) too few
+times. What a call does once counts as if each step did it, such as a copy of the images to another layout.
 
 The images of 32 pixels lie on each chip (50,000 rows), those of 224 come from packed files, step by step. Networks
 compute in bfloat16, with the defaults of all other fields; a batch is that of the whole run, however many the chips.

@@ -36,15 +36,23 @@ class Collective:
 
 
 def collectives(text: str) -> list[Collective]:
-  """Returns the collective operations of a program, in the order of its text."""
-  found = []
+  """Returns the collective operations of a program, in the order of its text.
+
+  TPUs compute beside an operation, which the text then names once for each part of that computation: those of one
+  channel are one operation.
+  """
+  found, channels = [], set()
   for match in _INSTRUCTION.finditer(text):
     result, kind, start = match.groups()
+    line = text[match.start() : text.find('\n', match.end())]
+    channel = re.search(r'channel_id=(\d+)', line)
+    if channel and channel.group(1) in channels:
+      continue
+    channels.add(channel and channel.group(1))
     arrays = [array for array in _ARRAY.findall(result) if array[0] in BYTES]
     if start and kind != 'all-reduce':  # operands, results, and counters without dimensions
       arrays = [array for array in arrays if array[1]]
       arrays = arrays[len(arrays) // 2 :]
-    line = text[match.start() : text.find('\n', match.end())]
     origin = re.search(r'op_name="([^"]*)"', line)
     size = sum(BYTES[dtype] * math.prod(map(int, filter(None, shape.split(',')))) for dtype, shape in arrays)
     shapes = ' '.join(f'{dtype}[{shape}]' for dtype, shape in arrays)

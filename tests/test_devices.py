@@ -10,6 +10,9 @@ import test_conformance
 
 import runs
 
+sys.path.append(str(runs.ROOT / 'benchmarks'))
+from compiled import collectives
+
 FOUR = """
 import jax, json, sys
 sys.path[:0] = json.loads(sys.argv[1])
@@ -68,6 +71,22 @@ def on_four_devices(program: str) -> list:
   )
   assert done.returncode == 0, done.stderr[-3000:]
   return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_collectives_are_counted_once_and_measured_by_what_arrives():
+  text = """
+  %a = f32[8,64,10]{2,1,0} all-gather(%x), channel_id=3, dimensions={0}, metadata={op_name="jit(step)/stack"}
+  %b = f32[8,64,10]{2,1,0} all-gather(%y), channel_id=3, dimensions={0}
+  %c = (bf16[4]{0}, f32[]) all-reduce(%x, %y), channel_id=4
+  ROOT %d = (f32[16]{0}, f32[64]{0}, u32[]) all-gather-start(%x), channel_id=5
+  %e = f32[64]{0} all-gather-done(%d)
+"""
+  found = [(f.kind, f.shapes, f.size, f.origin) for f in collectives(text)]
+  assert found == [
+    ('all-gather', 'f32[8,64,10]', 20480, 'jit(step)/stack'),
+    ('all-reduce', 'bf16[4] f32[]', 12, ''),
+    ('all-gather', 'f32[64]', 256, ''),
+  ]
 
 
 def test_devices_send_gradients_statistics_and_predictions_alone():

@@ -572,7 +572,7 @@ def test_probabilities_are_read_as_spreadsheets_and_arrays_hold_them(tmp_path):
   np.savez(tmp_path / 'p.npz', probs=PROBABILITIES, classes=np.array([['cat', 'dog']]))
   assert own_probs.read(tmp_path / 'p.npz').classes == ('cat', 'dog')
   np.save(tmp_path / 'p.npy', PROBABILITIES.astype(object))
-  with pytest.raises(UserError, match='it holds Python objects, which are not loaded: save numbers or text'):
+  with pytest.raises(UserError, match='it holds Python objects, which are not loaded: save numbers as'):
     own_probs.read(tmp_path / 'p.npy')
 
 

@@ -40,13 +40,19 @@ DAMAGE = (
 )
 
 
+_OBJECTS = (
+  'it holds Python objects, which are not loaded: save numbers as array.astype(float), names as array.astype(str)'
+)
+
+
 def reason(error: Exception) -> str:
   """Returns the message of an exception in one line; of an OSError without the path, which our messages name."""
   if isinstance(error, MemoryError):
     return 'needs more memory than there is'
   text = ' '.join((getattr(error, 'strerror', None) or str(error) or type(error).__name__).split()).rstrip('.')
-  objects = 'it holds Python objects, which are not loaded: save numbers or text, as by array.astype(float)'
-  return objects if 'allow_pickle' in text else text
+  if 'Object arrays' in text:  # NumPy's advice for these is to load pickles
+    return _OBJECTS
+  return 'its content is no array' if 'allow_pickle' in text else text
 
 
 @contextlib.contextmanager
@@ -64,7 +70,8 @@ def reading(path: str | os.PathLike, what: str, hint: str = 'Is the file complet
   try:
     yield
   except DAMAGE as error:
-    raise UserError(f'{path}: cannot be read as {what} ({reason(error)}). {hint}'.rstrip()) from error
+    why = reason(error)
+    raise UserError(f'{path}: cannot be read as {what} ({why}). {"" if why == _OBJECTS else hint}'.rstrip()) from error
 
 
 def path_of(text: str | Path, where: str = '') -> Path:

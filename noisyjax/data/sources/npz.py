@@ -78,8 +78,7 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
   """Returns the arrays under the keys of the module docstring, and notes on how they were found."""
-  hint = 'Is the file complete? Object arrays are not loaded: store names as np.array(labels, dtype=str).'
-  with reading.reading(path, '.npz', hint):
+  with reading.reading(path, '.npz'):
     with path.open('rb') as file:
       start = file.read(8)
     if table.is_pickle(start):

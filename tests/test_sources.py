@@ -570,7 +570,7 @@ def test_npz_labels_that_are_bool_one_based_or_missing(tmp_path):
   assert any('are not 0..2 but 1, 2, 3' in note for note in one.notes)
   some = at([1, np.nan, 0, 0])
   assert some.given.tolist() == [1, -1, 0, 0]
-  assert any('rows without a label: 1 of 3, the first is row 1 (from 0)' in n for n in some.notes)
+  assert any('rows without a label: 1 of 4, the first is row 1 (from 0)' in n for n in some.notes)
 
 
 @pytest.mark.parametrize(

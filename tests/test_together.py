@@ -19,6 +19,7 @@ import tiny
 from noisyjax.data.images import ArrayImages, as_images
 from noisyjax.engine import placement, together, train
 from noisyjax.experiments import kfold, sweep
+from noisyjax.reports import report
 from noisyjax.runs import launch, recorder
 from noisyjax.runs.engines import engine
 from noisyjax.strategies import co_teaching, divide_mix, elr, naive, sop
@@ -174,7 +175,9 @@ def assert_alike(one, other, name=''):
 
 def assert_same_runs(one, other):
   for a, b in zip(one, other, strict=True):
-    assert_alike(runs.outputs(a.workdir), runs.outputs(b.workdir), a.workdir.name)
+    found = runs.outputs(b.workdir)
+    assert found['result'].pop('replicas') == 3
+    assert_alike(runs.outputs(a.workdir), found, a.workdir.name)
     assert_alike(runs.lines(a.workdir, 'audit.jsonl'), runs.lines(b.workdir, 'audit.jsonl'), a.workdir.name)
 
 
@@ -202,7 +205,8 @@ def test_a_run_that_stops_early_or_diverges_disturbs_no_other_and_the_next_takes
   assert results[3]['epochs'] == 2 and [results[i]['epochs'] for i in (0, 1, 4)] == [3, 3, 3]
   assert_same_runs(alone, [found[i] for i in (0, 1, 4)])
   assert set(programs) == {1, 2, 3} and programs.count(3) >= 9
-  assert runs.read_json(found[0].workdir / 'environment.json')['replicas'] == 3
+  by_itself = runs.read_json(alone[0].workdir / 'result.json') | {'strategy': 'alone'}
+  assert 'which share their seconds: 3' in str(report.table([results[0], by_itself], ('strategy',)))
   programs.clear()
   assert [isinstance(r, dict) for r in launch.launch(found[:2], engine=launch.SideBySide(3))] == [True, True]
   assert not programs  # finished runs are kept

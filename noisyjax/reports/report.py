@@ -149,6 +149,7 @@ NOT_EQUAL = (
   ('epochs', 'epochs', ('epochs', 'phases', 'stop')),
   ('passes', 'passes (budget)', ('epochs', 'phases', 'stop', 'batch_size', 'steps_per_epoch', 'data', 'rows')),
   ('device', 'device', ()),
+  ('replicas', 'runs at once, which share their seconds', ()),
 )
 
 

@@ -93,8 +93,9 @@ class SideBySide:
       log.info('%s: a static field differs from those of all other runs; each trains by itself.', listed(single))
     with interrupt.watched():
       for kind in kinds:
-        steps = {job.workdir.name: self._steps(job, load) for job in kind}
-        found |= together.side_by_side(steps, self.replicas, vmap)
+        most = min(self.replicas, len(kind))
+        steps = {job.workdir.name: _steps(job, load, most) for job in kind}
+        found |= together.side_by_side(steps, most, vmap)
         for outcome in found.values():
           if isinstance(outcome, interrupt.Stopped):
             raise outcome
@@ -110,19 +111,6 @@ class SideBySide:
     for job in jobs:
       kinds.setdefault(compiled_alike.key(job.plan, ROWS), []).append(job)
     return list(kinds.values())
-
-  def _steps(self, job: Job, load: run.Load) -> Steps[Outcome | interrupt.Stopped]:
-    """Executes a run; after a signal, returns it when the state is saved, so that the others save theirs, too."""
-    try:
-      interrupt.check(f'{job.workdir}', 'before it began; the same command goes on.')
-      log.info('%s begins.', job.workdir.name)
-      outcome: Outcome | None = None
-      with _recorded(job) as failed:
-        outcome = yield from job.steps(load, self.replicas)
-      standing.settle(job.workdir)
-      return failed[0] if outcome is None else outcome
-    except interrupt.Stopped as stopped:
-      return stopped
 
 
 def launch(jobs: Sequence[Job], load: run.Load | None = None, engine: Engine | None = None) -> list[Outcome]:
@@ -141,6 +129,20 @@ def executed(job: Job, load: run.Load) -> Outcome:
   with _recorded(job) as failed:
     return job.execute(load)
   return failed[0]
+
+
+def _steps(job: Job, load: run.Load, replicas: int) -> Steps[Outcome | interrupt.Stopped]:
+  """Executes a run; after a signal, returns it when the state is saved, so that the others save theirs, too."""
+  try:
+    interrupt.check(f'{job.workdir}', 'before it began; the same command goes on.')
+    log.info('%s begins.', job.workdir.name)
+    outcome: Outcome | None = None
+    with _recorded(job) as failed:
+      outcome = yield from job.steps(load, replicas)
+    standing.settle(job.workdir)
+    return failed[0] if outcome is None else outcome
+  except interrupt.Stopped as stopped:
+    return stopped
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ def fit(plan: Plan, folder: Path, prepared: Prepared, audit: Audit, replicas: in
     folder: folder of the run.
     prepared: data of the run.
     audit: data that score the run.
-    replicas: number of runs that train side by side, for messages.
+    replicas: most runs that train side by side: recorded, because the seconds are then those of all of them.
 
   Returns:
     The content of result.json, see `result.summarized`.
@@ -72,6 +72,8 @@ def fit(plan: Plan, folder: Path, prepared: Prepared, audit: Audit, replicas: in
     'parameters': sum(a.size for a in jax.tree.leaves(state.params['net'])),
     'best_epoch': int(state.control.best_epoch) if prepared.validation is not None else None,
   }
+  if replicas > 1:
+    extra['replicas'] = replicas
   if pretrained := result.pretrained_weights(plan):
     extra['pretrained'] = [dataclasses.asdict(weights) for weights in pretrained]
   table, selected = samples.dynamics_table(state, phase.rows), 'best' if best else 'last'

@@ -535,7 +535,7 @@ def test_a_file_of_predict_is_read_if_it_has_probabilities(tmp_path, caplog):
   (tmp_path / 'p.csv').write_text('\n'.join(['image,label,confidence,cat,label (class)', *lines]))
   found = own_probs.read(tmp_path / 'p.csv')
   assert found.classes == ('cat', 'label') and found.images == ['c', 'a', 'b']
-  assert 'On images that a run trained on it repeats their labels' in caplog.text
+  assert 'For images that the run trained on, it agrees with wrong labels, too' in caplog.text
   np.testing.assert_array_equal(found.values, PROBABILITIES)
   (tmp_path / 'p.csv').write_text('image,label,confidence\na.png,cat,0.9\nb.png,dog,0.8\n')
   with pytest.raises(UserError, match=r'holds no probabilities; expected a column of .* `predict --probs` writes'):

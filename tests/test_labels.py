@@ -198,7 +198,7 @@ def test_a_near_name_is_hinted():
     (('-', 'N/A', 'a'), "classes '-' (4 images), 'N/A' (4 images) read like"),
     (('?', 'n/a', 'a'), "if they mean that, set --config.data.unlabeled='undefined,?,n/a'"),
     (('test', 'train', 'val'), 'parts of the data set'),
-    (('cat', 'cat|dog', 'dog'), "called 'cat|dog': if these are several labels an image"),
+    (('cat', 'cat|dog', 'dog'), "called 'cat|dog': if these are several labels of an image"),
   ],
 )
 def test_names_that_look_like_slips_are_noted(classes, text):

@@ -86,7 +86,7 @@ def class_notes(labels: np.ndarray, classes: Sequence[str], unlabeled: str) -> l
     )
   if several := [name for name in classes if re.search(r'[;|]', name)]:
     notes.append(
-      f'Classes are called {listed(map(repr, several))}: if these are several labels an image, expected one.'
+      f'Classes are called {listed(map(repr, several))}: if these are several labels of an image, expected one.'
     )
   if parts := [name for name in classes if name.casefold() in _PARTS]:
     notes.append(f'Classes are called {listed(parts)}: are these parts of the data set, and no classes?')

@@ -101,7 +101,11 @@ def _of_table(where: str, found: table.Table) -> Probs:
     raise UserError(f'{where}: has no rows; expected one per image.')
   header = header or [str(i) for i in range(len(rows[0]))]
   if header[:3] == list(_PREDICTED):  # a file of predict: its probabilities follow
-    log.warning('%s: is of `predict`. On images that a run trained on it repeats their labels, wrong ones too.', where)
+    log.warning(
+      '%s: was written by `predict`. For images that the run trained on, it agrees with wrong labels, too; expected '
+      'images that it did not see.',
+      where,
+    )
     header = [header[0], *(name.removesuffix(' (class)') for name in header[3:])]
     rows = [[row[0], *row[3:]] for row in rows]
   names = [i for i, name in enumerate(header) if label_file.names_images(name) and not _are_shares(rows, i)]

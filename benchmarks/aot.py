@@ -78,8 +78,9 @@ temporaries, and the part of the chip's memory that both take; collective operat
 operations of convolutions and matrix products with factors that are not in bfloat16; transfers to or from the host,
 and arrays in float64. "ms" is the largest of operations / peak, traffic / bandwidth and bytes sent / bandwidth of one
 link, and what it is bound by; the last column is the part of the peak at that time. CUDA's compiler does not count:
-there, operations are those of convolutions and matrix products, and traffic and time are not known. Batches and chunks
-have {batch} rows over all chips, at 224 pixels {batch_224}."""
+there, operations are those of convolutions and matrix products, and traffic and time are not known. What a call of 16
+steps does once counts as if each step did it: on TPUs, 0.77 GB of traffic that copy the images of 32 pixels to another
+layout. Batches and chunks have {batch} rows over all chips, at 224 pixels {batch_224}."""
 BATCH = {32: 512, 224: 256}  # rows of a batch or chunk, by the side of the images
 STUDIED = ('naive', 'divide_mix', 'fixmatch', 'sop')
 ALONE, EIGHT, TRILLIUM, HOSTS = TOPOLOGIES = 'v5e:1x1', 'v5e:2x4', 'v6e:2x4', 'v5e:8x8'

@@ -554,7 +554,7 @@ def test_a_dry_run_counts_the_runs_and_another_command_refuses_a_loop(npz, monke
   assert text.startswith('one run') and '16 runs in its rounds' in text and '4 runs on versions' in text
   assert '2 controls as long as 17 runs' in text and f'about {progress.duration(2 * 54 * 10)} for 2 loops' in text
   commands = text.partition('The first round:\n2 processes on this machine, 2 at once:\n')[2].splitlines()
-  assert [line.partition(' work --workdir=')[2].count('W/round=0/fold=') for line in commands] == [2, 2]
+  assert [line.partition(' work --workdir=')[2].count('W/loop=0/round=0/fold=') for line in commands] == [2, 2]
   with pytest.raises(UserError, match='has a block loop, which only the command loop reads'):
     plan_of(config(npz))
 

@@ -29,12 +29,12 @@ def run(values: FlagValues) -> None:
   from noisyjax.runs.engines import engine
 
   place, config, workdir = engine.load(values.engine), needed(values, 'config'), values.workdir
+  if values.loops < 1:
+    raise UserError(f'--loops: found {values.loops}; expected 1 or more.')
   if values.dry_run:
     say(dry_run.text(config, workdir or 'W', values.loops, timed=values.dry_run == 'timed', engine=place))
     return
   needed(values, 'workdir')
-  if values.loops < 1:
-    raise UserError(f'--loops: found {values.loops}; expected 1 or more.')
   if values.loops > 1 and (values.reject or values.beside):
     raise UserError(
       '--loops: --reject and --beside are of one loop; expected its folder as --workdir, without --loops.'

@@ -40,7 +40,7 @@ def text(config: ConfigDict, workdir: str, loops: int = 1, timed: bool = False, 
     f'time: about {progress.duration(loops * each * one.seconds)} for {what}, compilation and analysis apart',
   ]
   if engine is not None and not isinstance(engine, Here):
-    plan, folder = plan_of(recipe), Path(workdir) / 'round=0'
+    plan, folder = plan_of(recipe), Path(workdir) / ('' if loops == 1 else 'loop=0') / 'round=0'
     jobs = [Job(plan, folder / name) for _, _, name in round_.members(settings)]
     lines += ['', 'The first round:', engine.text(jobs)]
   return '\n'.join(lines)

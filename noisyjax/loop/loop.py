@@ -110,7 +110,7 @@ def _why_end(ground: Ground, number: int, done: list[Record]) -> str:
   """Returns why no further round begins; '' if one does."""
   settings = ground.settings
   if number > settings.rounds:
-    return f'loop.rounds={settings.rounds}, beside round 0'
+    return f'all rounds are done (loop.rounds={settings.rounds}, and round 0)'
   if settings.passes and sum(record['passes'] for record in done) >= settings.passes:
     return f'{settings.passes:,} passes are used up (loop.passes)'
   if done and settings.patience and len(done) - 1 - done.index(round_.best(done)) >= settings.patience:

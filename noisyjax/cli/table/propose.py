@@ -77,7 +77,8 @@ def _of_rule(values: FlagValues, table: store.Table, folder: Path) -> int:
   say(*apply.told(outcome))
   if outcome.entry['estimate'] is None:
     say(
-      'to estimate it: analyze --folds=5, which judges rows that the run trained on; --frozen=given, given labels too'
+      'to estimate it: use an analysis made with --folds=5, which also predicts rows that the run trained on, or '
+      '--frozen=given, which also counts labels that people gave'
     )
   return len(outcome.proposed)
 

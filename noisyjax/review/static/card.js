@@ -6,7 +6,7 @@ import { read } from './server.js';
 
 export class Card {
   constructor(root, model) {
-    Object.assign(this, { root, model, asked: 0 });
+    Object.assign(this, { root, model, asked: 0, row: null });
     this.large = h('div', { class: 'large' });
     this.title = h('h2', { class: 'name' });
     for (const name of ['facts', 'details', 'tables']) this[name] = h('div', {});

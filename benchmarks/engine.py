@@ -154,7 +154,7 @@ def scorer():
 def products(jaxpr) -> float:
   """Returns the operations of all convolutions and matrix products, in inner jaxprs too.
 
-  Counted here because the compiler's own count is to be had on CPUs alone; like that one, it leaves out what padding
+  Counted here because the compiler's own count is available on CPUs alone; like that one, it leaves out what padding
   and dilation multiply by zero. A scan's are counted as often as it runs, those of any other loop once.
   """
   return sum((operations for operations, _ in each_product(jaxpr)), 0.0)

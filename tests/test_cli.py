@@ -62,6 +62,8 @@ MISTAKES = {
   ),
   'flag of a command without any': (['strategies', '--workdir=w'], 'found --workdir, which it does not take; it takes'),
   'value of a switch turned off': (['train', '--norerun=1'], '--norerun=1 does not take an argument'),
+  'word for a dry run': (['sweep', '--dry_run=foo'], "--dry_run: found 'foo', expected true, false or timed."),
+  'no replica': (['kfold', '--replicas=0'], "--replicas: found '0', expected a positive integer."),
   'folder for a switch': (['predict', '--probs=p.npy'], "--probs: found 'p.npy', expected true or false."),
   'text for a number': (['kfold', '--folds=x'], "--folds: found 'x', expected a whole number such as 5."),
   'number of many digits': (['kfold', f'--folds={"9" * 5000}'], "--folds: found '99999"),

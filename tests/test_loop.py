@@ -314,15 +314,15 @@ def test_a_person_decides_and_the_same_call_goes_on(npz, tmp_path):
   path.write_text('\n'.join(lines[:4]) + '\n')
   with pytest.raises(round_.Waits):
     loop(c, folder)
-  assert len(path.read_text().splitlines()) == 4, 'what a person struck out was written again'
+  assert len(path.read_text().splitlines()) == 4, 'what a person deleted was written again'
   command('table', 'decide', f'--table={table}', f'--from={path}', '--author=anna')
   with pytest.raises(round_.Waits, match='round 2'):
     loop(c, folder)
-  struck = proposed(folder / 'round=1' / 'proposals.json') - proposed(path)
+  deleted = proposed(folder / 'round=1' / 'proposals.json') - proposed(path)
   later = proposed(folder / 'round=2' / 'proposals.csv')
   entry = formats.read_json(formats.LOOP, folder / 'round=2' / 'rules.json')['rules'][0]
-  assert len(struck) == 17 and len(later) == 40 and not later & struck
-  assert 0 < entry['rejected'] <= 17, 'some of what a person struck out would be proposed again'
+  assert len(deleted) == 17 and len(later) == 40 and not later & deleted
+  assert 0 < entry['rejected'] <= 17, 'some of what a person deleted would be proposed again'
   ended = loop(c, folder, reject=True)
   assert len(ended.done) == 2 and ended.why == 'every proposal was rejected'
   *_, last = journal.read(table / 'journal.jsonl')

@@ -1,4 +1,4 @@
-"""table propose --rule: what a rule would do becomes a file, a person strikes rows out, the journal has the rule."""
+"""table propose --rule: what a rule would do becomes a file, a person deletes rows, the journal has the rule."""
 
 import csv
 import dataclasses
@@ -43,7 +43,7 @@ def renewed(table, winner: int) -> None:
   evidence_.write(table.folder.parent / 'evidence.parquet', found, table.rows)
 
 
-def test_a_struck_out_row_is_rejected_and_the_manifest_has_the_rule(table, capsys):
+def test_a_deleted_row_is_rejected_and_the_manifest_has_the_rule(table, capsys):
   found = propose(table, '--frozen=given')
   assert [row['file'] for row in found] == [f'{i}.png' for i in (0, 4, 8, 12, 16, 20, 24, 28)]
   assert {(row['action'], row['label'], row['author']) for row in found} == {('label', 'dog', 'rule:promote')}

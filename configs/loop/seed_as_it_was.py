@@ -7,7 +7,8 @@ The errors, each as the seed made it, and said in the record of every run:
 * "undefined" is an eleventh class; rows that the networks doubt are sent back to it and train as such.
 * In-sample evidence: one network trains on all rows and judges the rows it trained on (`in_sample` in each rule).
 * Selection on the rows that score it: epochs and versions are chosen by the validation rows, and the accuracy on these
-  same rows is what is claimed ("frozen labels right"). The test rows, which the seed did not have, show the difference.
+  same rows is what is claimed ("frozen labels predicted"). The test rows, which the seed did not have, show the
+  difference.
 
 Where the seed had a person, a simulated one answers from the true labels. What the seed changed along with the labels
 (epochs, learning rate, augmentation) stays as it is. Not to be ranked with anything. `seed_fixed.py` stands beside it.

@@ -12,9 +12,9 @@ promote at a calibrated precision what the next networks are sure of. Rows [4500
 labels. The control spends the passes of the whole loop on version 0.
 
 Not run at this size yet: `--dry_run` estimates 20 hours for a loop on two cores shared with other jobs. Cut down (6,000
-rows, 1,500 of them verified, 16 pixels, a quarter of the width, 384 steps), the frozen labels right rise from 40.7 to
-49.9 % and the test rows from 42.1 to 52.0 % (benchmarks/README.md): confident learning takes labels back; networks that
-weak never reach the precision for relabeling or promotion.
+rows, 1,500 of them verified, 16 pixels, a quarter of the width, 384 steps), the frozen labels that are
+predicted rise from 40.7 to 49.9 % and the test rows from 42.1 to 52.0 % (benchmarks/README.md): confident learning
+takes labels back; networks that weak never reach the precision for relabeling or promotion.
 """
 
 from configs.loop import common

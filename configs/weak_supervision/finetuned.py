@@ -2,7 +2,7 @@
 
   python launch.py train --config=configs/weak_supervision/finetuned.py --workdir=runs/finetuned
 
-Results say that the network is pretrained; they stand in tables of their own. Images are enlarged to 96 pixels inside
+Results say that the network is pretrained; they have tables of their own. Images are enlarged to 96 pixels inside
 the network. The method is that of `best_cpu.py`, clean-subset correction with the given labels, in two phases: all
 layers are trained on the verified rows, and then on all rows with soft labels p(true | image, given). Layers far from
 the output learn more slowly (`optim.layer_decay`), and batch norm keeps ImageNet's running statistics, which batches of

@@ -2,7 +2,7 @@
 
   python launch.py train --config=configs/weak_supervision/pretrained.py --workdir=runs/pretrained
 
-The network was trained on ImageNet-1k, which results say; they stand in tables of their own. The 50,000 images are
+The network was trained on ImageNet-1k, which results say; they have tables of their own. The 50,000 images are
 enlarged to 160 pixels and pass through it once; the features are kept in the cache. The method is that of
 `best_cpu.py`, clean-subset correction with the given labels: a network is trained on the verified rows, and then on all
 rows with soft labels p(true | image, given). The epoch is selected on 1,000 verified validation rows.

@@ -86,6 +86,8 @@ def define_rerun(values: FlagValues) -> None:
 class _Timed(flags.BooleanParser):
   """Parses a boolean flag that also accepts the value "timed"."""
 
+  syntactic_help = 'true, false or timed'
+
   def parse(self, argument: Any) -> Any:
     return argument if argument == 'timed' else super().parse(argument)
 

@@ -140,7 +140,8 @@ def _illegal(text: str, values: FlagValues) -> str:
   if not found:
     return text
   flag = values[found[1]]
-  expected = {'int': 'a whole number such as 5', 'float': 'a number such as 0.5', 'bool': 'true or false'}
+  switch = flag.parser.syntactic_help or 'true or false'
+  expected = {'int': 'a whole number such as 5', 'float': 'a number such as 0.5', 'bool': switch}
   said = f'expected {expected[flag.flag_type()]}' if flag.flag_type() in expected else found[3]
   if flag.flag_type() == 'int' and re.fullmatch(r'[+-]?\d+', found[2]):  # out of its range
     said = f'expected {flag.parser.syntactic_help}'

@@ -101,7 +101,7 @@ def _journaled(table: store.Table, number: int) -> set[Any]:
 
 
 def for_person(table: store.Table, found: Asked, folder: Path, root: str) -> int:
-  """Writes proposals.csv, .json and .png, for a person to fill in or to strike out; returns the number of rows."""
+  """Writes proposals.csv, .json and .png, for a person to fill in or to delete; returns the number of rows."""
   place, action, label, score, reason, rule = [], [], [], [], [], []
   for outcome, mine in zip(found.outcomes, found.heard):
     kept = outcome.proposed.at(mine)

@@ -22,7 +22,7 @@ class Read(NamedTuple):
   Attributes:
     by: author → decisions.
     rejected: (author, rule) → rows that stay as they are, and what the rule proposed for each. Such a row has the
-      action `keep`, or was struck out of the file; the JSON file of the same name says what was proposed.
+      action `keep`, or was deleted from the file; the JSON file of the same name says what was proposed.
     open: how many rows are not decided: without an action, or to be curated without a label.
     entries: author → what the rule says of its proposals, for the journal; from the same JSON file.
   """
@@ -34,7 +34,7 @@ class Read(NamedTuple):
 
 
 def write(path: Path, rows: Rows, places: Sequence[int], columns: Mapping[str, Sequence[str]]) -> None:
-  """Writes rows to decide on, for a person to fill in or to strike out; `columns` fills some of COLUMNS."""
+  """Writes rows to decide on, for a person to fill in or to delete; `columns` fills some of COLUMNS."""
   lines = [list(COLUMNS)]
   for i, place in enumerate(places):
     own = {'id': rows.id[place], 'file': rows.name[place]} | {name: values[i] for name, values in columns.items()}
@@ -48,7 +48,7 @@ def read(path: str, table: store.Table, author: str) -> Read:
   Args:
     path: of the file.
     table: that the decisions are about.
-    author: of the rows that name none, and of those that were struck out.
+    author: of the rows that name none, and of those that were deleted.
 
   Raises:
     UserError: naming the first row that is wrong: an unknown image, action, label or author, a decision that is not
@@ -86,7 +86,7 @@ def read(path: str, table: store.Table, author: str) -> Read:
     row = {name: '' if value is None else str(value).strip() for name, value in zip(header, values)}
     if not row['action'] or (row['action'] == 'curate' and not row.get('label')):
       undecided += 1
-      proposed.pop(names.known(_image(row)), None)  # it is there: not struck out
+      proposed.pop(names.known(_image(row)), None)  # it is there: not deleted
       continue
     try:
       who, decision = _decision(row, names, author)
@@ -102,7 +102,7 @@ def read(path: str, table: store.Table, author: str) -> Read:
       by.setdefault(who, []).append(decision)
   for id in proposed:
     if id not in seen and table.rows.places([id])[0] >= 0:
-      reject(author, Decision(id, 'keep', reason=f'struck out of {file.name}'))
+      reject(author, Decision(id, 'keep', reason=f'deleted from {file.name}'))
   return Read(by, rejected, undecided, entries)
 
 

@@ -32,7 +32,7 @@ def propose(
   """Writes what a rule would do, the surest first.
 
   What a person rejected is not proposed again. `table decide --from=proposals.csv` journals the rows that are left with
-  the rule's entry, and those that were struck out as rejected; it reads proposals.json for both.
+  the rule's entry, and those that were deleted as rejected; it reads proposals.json for both.
 
   Args:
     table: that the proposals are about.

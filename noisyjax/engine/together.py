@@ -85,7 +85,7 @@ def side_by_side(runs: Mapping[str, Steps[T]], most: int, vmap: bool) -> dict[st
 
   Args:
     runs: name → the run, not yet begun.
-    most: number of runs at once.
+    most: maximum number of runs at once.
     vmap: whether alike calls are stacked and mapped, as suits GPUs and TPUs; otherwise the steps of the runs follow one
       another in the program, as suits CPUs.
 

@@ -78,7 +78,7 @@ class SideBySide:
   """Trains several runs at once in this process, in one compiled program where their shapes are equal.
 
   Attributes:
-    replicas: most runs at once, 2 or more.
+    replicas: maximum number of runs at once, 2 or more.
     vmap: whether their steps are mapped, see `together.side_by_side`; None: on GPUs and TPUs.
   """
 

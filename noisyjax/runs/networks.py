@@ -24,7 +24,7 @@ def fit(plan: Plan, folder: Path, prepared: Prepared, audit: Audit, replicas: in
     folder: folder of the run.
     prepared: data of the run.
     audit: data that score the run.
-    replicas: most runs that train side by side: recorded, because the seconds are then those of all of them.
+    replicas: maximum number of runs that train side by side; recorded, because they share their seconds.
 
   Returns:
     The content of result.json, see `result.summarized`.

@@ -77,7 +77,7 @@ def steps(
     rerun: see `run`.
     load: see `run`.
     page: see `run`.
-    replicas: most runs that train side by side, to record.
+    replicas: maximum number of runs that train side by side, to record.
 
   Returns:
     The content of result.json.

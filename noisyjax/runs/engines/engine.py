@@ -19,10 +19,10 @@ def load(text: str, replicas: int = 1) -> Engine:
 
   Args:
     text: path of the file, and values of the arguments of its get_engine() after a colon.
-    replicas: most runs that train side by side in this process.
+    replicas: maximum number of runs that train side by side in this process.
 
   Raises:
-    UserError: there is no such file, it has no such argument, executing it fails, or `replicas` is more than 1.
+    UserError: there is no such file, it has no such argument, executing it fails, or `replicas` is above 1 beside it.
   """
   if not text:
     return Here() if replicas == 1 else SideBySide(replicas)

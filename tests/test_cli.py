@@ -40,7 +40,7 @@ MISTAKES = {
   'missing images': (['predict', '--workdir={dir}/w'], '--images: missing; expected a folder or zip of images'),
   'no such recipe': (
     ['train', '--config', 'configs/digit.py'],
-    "there is no file 'configs/digit.py', and noisyjax ships no recipe of that name. Similar names: digits",
+    "there is no file 'configs/digit.py', and noisyjax ships none of that name. Similar names: digits",
   ),
   'unknown flag': (
     ['train', '--work=w'],

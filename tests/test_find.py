@@ -338,11 +338,13 @@ def test_a_dry_run_says_what_an_engine_would_start_and_writes_nothing(folder, tm
   kept = []
   monkeypatch.setattr(dry_run, 'estimated', lambda config, _: kept.append(config) or dry_run.Estimated('', 60.0))
   where = [f'--images={folder / "images"}', f'--labels={folder / "labels.csv"}', f'--workdir={tmp_path / "w"}']
-  command('find', *where, '--folds=3', '--dry_run', '--engine=processes:at_once=3')
+  true = f'--truth={folder / "truth.csv"}'
+  command('find', *where, true, '--folds=3', '--dry_run', '--engine=processes:at_once=3')
   said = capsys.readouterr().out
   assert said.startswith('3 processes on this machine, 3 at once:\n') and said.count('/w/folds/fold=') == 3
   assert 'time: 3:00 ' in said and 'divided by the places: 1:00' in said and not list(tmp_path.iterdir())
   assert float(kept[0].data.val) == pytest.approx(1 / 3)  # a fold trains on the other two
+  assert kept[0].data.truth.endswith('truth.csv')
   np.save(tmp_path / 'probs.npy', np.full((48, 2), 0.5))
   with pytest.raises(UserError, match='with --probs nothing is trained'):
     command('find', *where, '--dry_run', f'--probs={tmp_path / "probs.npy"}')

@@ -37,7 +37,7 @@ def test_a_name_is_a_shipped_recipe_unless_there_is_a_file_of_that_name(tmp_path
     ('elr', '', 'Similar names: recipes/elr,'),
     ('x' * 5000, '', 'There are: base'),
     ('dropout', 'sweeps', 'Similar names: model_2_dropout'),
-    ('digits', 'nowhere', 'and noisyjax ships no recipe of that name'),
+    ('digits', 'nowhere', 'and noisyjax ships none of that name'),
   ],
 )
 def test_a_name_of_nothing_is_a_users_mistake_with_near_names(name, below, near):

@@ -186,7 +186,7 @@ def planned(config: ConfigDict, folds: int, folder: str | Path) -> list[Job]:
   if folds < 2:
     raise UserError(f'folds: found {folds}, expected 2 or more.')
   own = config.copy_and_resolve_references()
-  own.data.val, own.data.truth = f'{1 / folds}', ''
+  own.data.val = f'{1 / folds}'
   plan = plan_of(own)
   return [Job(plan, Path(folder) / FOLDS / f'fold={i}') for i in range(folds)]
 

@@ -52,6 +52,7 @@ def run(values: FlagValues) -> None:
       needed(values, 'images'),
       values.labels,
       features=values.features,
+      truth=values.truth,
       config=values.config,
       skip_bad=values.skip_bad,
       image_column=values.image_column,

@@ -59,7 +59,7 @@ def located(name: str, flag: str, below: str = '') -> Path:
   near += [ends.get(n, n) for n in difflib.get_close_matches(short, [*known, *ends], n=_NEAR, cutoff=0.5)]
   near = list(dict.fromkeys(near))
   hint = f'Similar names: {", ".join(near)}.' if near else f'There are: {", ".join(known[:_NEAR])}, ….'
-  raise UserError(f'{flag}: there is no file {name!r}, and noisyjax ships no recipe of that name. {hint}')
+  raise UserError(f'{flag}: there is no file {name!r}, and noisyjax ships none of that name. {hint}')
 
 
 @contextlib.contextmanager

@@ -198,6 +198,9 @@ def test_a_run_that_stops_early_or_diverges_disturbs_no_other_and_the_next_takes
   programs.clear()
   assert [isinstance(r, dict) for r in launch.launch(found[:2], engine=launch.SideBySide(3))] == [True, True]
   assert not programs  # finished runs are kept
+  (found[1].workdir / 'result.json').unlink()
+  kept, again = launch.launch(found[:2], engine=launch.SideBySide(3))
+  assert kept['replicas'] == 3 and 'replicas' not in again  # alone this time
 
 
 def test_runs_at_different_epochs_go_on_together(npz, tmp_path, alone, monkeypatch, programs):

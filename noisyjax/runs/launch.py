@@ -93,7 +93,8 @@ class SideBySide:
       log.info('%s: a static field differs from those of all other runs; each trains by itself.', listed(single))
     with interrupt.watched():
       for kind in kinds:
-        most = min(self.replicas, len(kind))
+        left = sum(job.rerun or not (job.workdir / 'result.json').exists() for job in kind)
+        most = min(self.replicas, max(1, left))  # finished runs share no seconds with those that train
         steps = {job.workdir.name: _steps(job, load, most) for job in kind}
         found |= together.side_by_side(steps, most, vmap)
         for outcome in found.values():

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from noisyjax.system.errors import UserError
+from noisyjax.system.errors import UserError, listed
 
-_NEAR = 10  # maximum number of names in a message
+_NEAR = 10  # maximum number of similar names in a message
 
 
 def root() -> Path:
@@ -58,7 +58,7 @@ def located(name: str, flag: str, below: str = '') -> Path:
   near = [ends[short]] if short in ends else []
   near += [ends.get(n, n) for n in difflib.get_close_matches(short, [*known, *ends], n=_NEAR, cutoff=0.5)]
   near = list(dict.fromkeys(near))
-  hint = f'Similar names: {", ".join(near)}.' if near else f'There are: {", ".join(known[:_NEAR])}, ….'
+  hint = f'Similar names: {", ".join(near)}.' if near else f'There are: {listed(known)}.'
   raise UserError(f'{flag}: there is no file {name!r}, and noisyjax ships none of that name. {hint}')
 
 

@@ -15,6 +15,8 @@ from noisyjax.system import plugins, processes, storage
 from noisyjax.system.errors import UserError
 
 SETTINGS = {'ema': 0.9, 'stop__patience': 2, 'data__trusted': 0.0, 'eval_batch_size': 38}
+# AUM would keep one row of so small a data set: its gradient is 0 but for rounding, which Adam divides by its own size.
+OWN = {'aum': {'strategy__aum__percentile': 1.0}}
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +64,7 @@ def differences(one, many):
 def compared(tmp_path, names):
   """Runs strategies in two processes and in this one; returns strategy → differences above 1e-5."""
   data = runs.npz(tmp_path / 'data.npz')
-  settings = {name: SETTINGS | {'strategy__name': name, 'epochs': 2} for name in names}
+  settings = {name: SETTINGS | {'strategy__name': name, 'epochs': 2} | OWN.get(name, {}) for name in names}
   children = several.start([(tmp_path / name, settings[name]) for name in names])
   for name in names:
     run.run(runs.recipe(data, **settings[name]), tmp_path / f'{name}_alone', page=False)
@@ -80,7 +82,7 @@ def test_two_processes_train_as_one_does(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize('part', range(4))
 def test_every_strategy_trains_in_two_processes_as_in_one(tmp_path, part):
-  names = plugins.names(STRATEGIES)[part::4]
+  names = plugins.names(STRATEGIES, 'Strategy')[part::4]
   assert compared(tmp_path, names) == {name: {} for name in names}
 
 

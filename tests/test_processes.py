@@ -166,7 +166,7 @@ DIED = 'has died or lost its connection; the same command goes on from the last 
   'what, codes, texts',
   [
     ('end', (0, 0), ('', '')),
-    ('kill1', (processes.GO_ON, -9), (f'error: process 1 of 2 {DIED}', '')),
+    ('kill1', (processes.GO_ON, -9), (DIED, '')),  # it may be a failed exchange that shows it, which names no process
     ('kill0', (-9, processes.GO_ON), ('', DIED)),
     ('term1', (143, 143), ('run: stopped by SIGTERM at step 2', '')),
     ('mistake1', (2, 2), ('', 'process 1: error: found a mistake')),

@@ -13,7 +13,7 @@ export class Blind {
     this.image = h('div', { class: 'large' });
     this.told = h('div', { class: 'told', role: 'status' });
     this.agreement = h('div', { class: 'agreement' });
-    const intro = 'What is it? Set the class by its key. Label, file name and suggestion are shown after your decision; some images come again.';
+    const intro = `What is it? Set the class by its key. ${model.head.curates ? 'S' : 'Label, file name and suggestion are shown after your decision; s'}ome images come again.`;
     root.append(h('p', {}, intro), this.image, this.told, this.agreement);
     model.addEventListener('focus', () => !root.hidden && model.focus !== this.at && this.back());
     model.addEventListener('rows', () => {

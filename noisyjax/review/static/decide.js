@@ -102,7 +102,7 @@ export class Decider {
     const body = list.slice(0, 30).map(([pair, n]) => h('tr', {}, h('td', {}, pair), h('td', {}, n.toLocaleString('en'))));
     const sample = taken.slice(0, 20).map((i) => picture(model.picture(i), model.labelText(i)));
     return dialog(
-      `${rowsOf(taken.length - same)} will change${same ? `; ${rowsOf(same)} keep this label and count as checked` : ''}`,
+      `${rowsOf(taken.length - same)} will change${same ? `; ${rowsOf(same)} keep this label` : ''}`,
       [
         h('p', {}, `Selected by: ${words}.`, left ? ` ${rowsOf(left)} left out: no suggestion or no label there.` : ''),
         note,

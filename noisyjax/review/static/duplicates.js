@@ -5,7 +5,7 @@ import { ofClass } from './colours.js';
 import { NONE } from './model.js';
 
 const STEP = 40; // groups that are drawn at first, and added by "more"
-const KINDS = ['the same pixels', 'the same picture at another size or compression', 'nearly the same embedding'];
+const KINDS = ['the same pixels', 'perhaps the same picture at another size or compression', 'nearly the same embedding'];
 const SHOW = { all: 'all', conflicts: 'labels differ', crosses: 'a copy validates or tests' };
 
 export class Duplicates {

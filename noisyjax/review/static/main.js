@@ -212,7 +212,7 @@ async function start() {
   }
 
   function drawHead() {
-    byId('title').textContent = `${model.head.table}@${model.version.slice(0, 12)}`;
+    byId('title').textContent = `${model.head.table}@${model.version.slice(0, 12)} · ${model.head.author.replace('person:', '')}`;
     document.title = `${model.head.table}: review`;
     const chosen = model.selectedCount;
     byId('counts').textContent = `${rows(model.n)} · ${model.view.length.toLocaleString('en')} in the filters${chosen ? ` · ${chosen.toLocaleString('en')} selected` : ''} · ${model.pending.toLocaleString('en')} ${model.pending === 1 ? 'decision' : 'decisions'} not committed`;

@@ -10,7 +10,6 @@ from ml_collections import ConfigDict
 
 from noisyjax.analysis import issue_state, quality
 from noisyjax.analysis.issues import LabelIssues, find_label_issues
-from noisyjax.config.check import plan_of
 from noisyjax.config.override import override
 from noisyjax.data import dataset, files, on_table, packed, probs as own_probs
 from noisyjax.data.sources import folders
@@ -18,7 +17,6 @@ from noisyjax.data.thumbnail import thumbnails
 from noisyjax.reports import html
 from noisyjax.runs import in_memory, launch, presence
 from noisyjax.runs.fold import Place
-from noisyjax.runs.job import Job
 from noisyjax.system import lock, storage
 from noisyjax.system.errors import UserError, listed
 from noisyjax.system.log import log
@@ -173,22 +171,6 @@ def config_of(
   if not own.data.size and own.data.fit == 'exact':
     own.data.fit = 'crop'
   return own
-
-
-def planned(config: ConfigDict, folds: int, folder: str | Path) -> list[Job]:
-  """Returns runs like those of the folds, for an estimate: the rows that a fold predicts validate in them.
-
-  Args:
-    config: as `config_of` returns it.
-    folds: number of folds.
-    folder: folder of the results.
-  """
-  if folds < 2:
-    raise UserError(f'folds: found {folds}, expected 2 or more.')
-  own = config.copy_and_resolve_references()
-  own.data.val = f'{1 / folds}'
-  plan = plan_of(own)
-  return [Job(plan, Path(folder) / FOLDS / f'fold={i}') for i in range(folds)]
 
 
 def _judged(data: dataset.Dataset, config: ConfigDict, with_test: bool) -> dataset.Dataset:

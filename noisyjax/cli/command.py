@@ -107,7 +107,9 @@ def define_engine(values: FlagValues) -> None:
 
 def define_replicas(values: FlagValues) -> None:
   """Defines --replicas, how many runs train side by side."""
-  text = 'Trains up to this many runs at once in this process, in one compiled program where their shapes are equal.'
+  text = (
+    'Trains up to this many runs side by side in this process; on GPUs and TPUs in one program if shapes are equal.'
+  )
   flags.DEFINE_integer('replicas', 1, text, lower_bound=1, flag_values=values)
 
 

@@ -58,7 +58,11 @@ def run(values: FlagValues) -> None:
       image_column=values.image_column,
       label_column=values.label_column,
     )
-    say(estimate.text(place, file_issues.planned(own, values.folds, folder), timed=values.dry_run == 'timed'))
+    say(
+      estimate.text(
+        place, estimate.of_folds(own, values.folds, folder / file_issues.FOLDS), timed=values.dry_run == 'timed'
+      )
+    )
     return
   found, audit = file_issues.find_files(
     needed(values, 'images'),

@@ -33,7 +33,7 @@ def run(values: FlagValues) -> None:
   place = engine.load(values.engine, values.replicas)
   config, workdir = needed(values, 'config'), needed(values, 'workdir')
   if values.dry_run:
-    say(estimate.text(place, kfold.planned(config, values.folds, workdir), timed=values.dry_run == 'timed'))
+    say(estimate.text(place, estimate.of_folds(config, values.folds, workdir), timed=values.dry_run == 'timed'))
     return
   say(kfold.kfold(config, values.folds, workdir, values.rerun, place)[1], end='')
 

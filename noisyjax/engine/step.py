@@ -258,62 +258,49 @@ def one_step(
     The next state, and metrics: name → float32 [2] (sum, count).
   """
   with placement.traced_for(spec.mesh):
-    found = _one_step(spec, strategy, hyper, state, walks, images, keys)
-  return placement.settled(spec.mesh, found)
+    batch, visits = batches(spec, strategy, hyper, state, walks, images, keys)
+    partial = state.tick / hyper.steps
+    elapsed = state.phase_epoch + partial
+    step_key = jax.random.fold_in(keys.step, state.step)
+
+    o = hyper.optimizer
+    lr = optim.learning_rate(o.schedule, o.lr, hyper.schedule, elapsed, hyper.epochs, state.control.lr_scale)
+
+    def objective(params: PyTree) -> tuple[Array, tuple[Out, PyTree, int]]:
+      ctx = Ctx(step_key, state.phase_epoch, hyper.epochs, elapsed / hyper.epochs, spec.classes, spec.net, state, lr)
+      loss, out = strategy.loss(params, state, batch, ctx)
+      return loss, (out, ctx.stats, ctx.passes)
+
+    (loss, (out, stats, passes)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+    params, opt, stats, ema = _update(spec, strategy, hyper, state, grads, lr, stats, out.active)
+    name = next(iter(strategy.streams))
+    main = batch[name]
+    record = state.dynamics
+    if out.logits is not None and 'label' in main:
+      rows = (main['index'], visits[name], main['weight'], main['label'])
+      seen = (jax.lax.stop_gradient(out.logits), out.metrics.get('chosen'))
+      record = placement.apart(_record)(record, *rows, *seen)
+    extra = state.extra
+    if out.extra is not None:  # cast to the old dtypes: a weakly typed array would trace the next step again
+      extra = jax.tree.map(lambda old, new: jnp.asarray(new, old.dtype), extra, out.extra)
+    bad = jnp.where((state.bad_step < 0) & ~jnp.isfinite(loss), state.step, state.bad_step)
+    new = state.replace(
+      step=state.step + 1,
+      tick=state.tick + 1,
+      params=params,
+      opt=opt,
+      stats=stats,
+      ema=ema,
+      dynamics=record,
+      bad_step=bad,
+      extra=extra,
+    )
+    counted = (visits[name] == 0) & (main['weight'] > 0)  # [B] or [M, B]
+    metrics = _metrics(out, main, counted, lr, loss, passes)
+  return placement.settled(spec.mesh, (new, metrics))
 
 
-def _one_step(
-  spec: Spec,
-  strategy: Strategy,
-  hyper: Hyper,
-  state: TrainState,
-  walks: dict[str, walk.Walk] | None,
-  images: Array | Gathered,
-  keys: Keys,
-) -> tuple[TrainState, dict[str, Array]]:
-  """Runs one training step, in the context of `placement.traced_for`; arguments and results are those of `one_step`."""
-  batch, visits = batches(spec, strategy, hyper, state, walks, images, keys)
-  partial = state.tick / hyper.steps
-  elapsed = state.phase_epoch + partial
-  step_key = jax.random.fold_in(keys.step, state.step)
-
-  o = hyper.optimizer
-  lr = optim.learning_rate(o.schedule, o.lr, hyper.schedule, elapsed, hyper.epochs, state.control.lr_scale)
-
-  def objective(params: PyTree) -> tuple[Array, tuple[Out, PyTree, int]]:
-    ctx = Ctx(step_key, state.phase_epoch, hyper.epochs, elapsed / hyper.epochs, spec.classes, spec.net, state, lr)
-    loss, out = strategy.loss(params, state, batch, ctx)
-    return loss, (out, ctx.stats, ctx.passes)
-
-  (loss, (out, stats, passes)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
-  params, opt, stats, ema = _update(spec, strategy, hyper, state, grads, lr, stats, out.active)
-  name = next(iter(strategy.streams))
-  main = batch[name]
-  record = state.dynamics
-  if out.logits is not None and 'label' in main:
-    rows = (main['index'], visits[name], main['weight'], main['label'])
-    seen = (jax.lax.stop_gradient(out.logits), out.metrics.get('chosen'))
-    record = placement.apart(_record)(record, *rows, *seen)
-  extra = state.extra
-  if out.extra is not None:  # cast to the old dtypes: a weakly typed array would trace the next step again
-    extra = jax.tree.map(lambda old, new: jnp.asarray(new, old.dtype), extra, out.extra)
-  bad = jnp.where((state.bad_step < 0) & ~jnp.isfinite(loss), state.step, state.bad_step)
-  new = state.replace(
-    step=state.step + 1,
-    tick=state.tick + 1,
-    params=params,
-    opt=opt,
-    stats=stats,
-    ema=ema,
-    dynamics=record,
-    bad_step=bad,
-    extra=extra,
-  )
-  counted = (visits[name] == 0) & (main['weight'] > 0)  # [B] or [M, B]
-  return new, _metrics(out, main, counted, lr, loss, passes)
-
-
-def steps(
+def _many_steps(
   spec: Spec,
   strategy: Strategy,
   hyper: Hyper,
@@ -323,13 +310,11 @@ def steps(
   keys: Keys,
   count: int,
 ) -> tuple[TrainState, dict[str, Array]]:
-  """Runs `count` steps in one call, several by `lax.scan`.
+  """Runs `count` steps in one call by `lax.scan`.
 
   This reduces launch overhead on GPU and TPU. Do not use it on CPU, where convolutions inside a loop are slow. The
-  arrays of `Gathered` have a leading axis of `count` steps if that is more than 1.
+  arrays of `Gathered` have a leading axis of `count` steps.
   """
-  if count == 1:
-    return one_step(spec, strategy, hyper, state, walks, images, keys)
   each = images if isinstance(images, Gathered) else None
   one = lambda s, batch: one_step(spec, strategy, hyper, s, walks, images if batch is None else batch, keys)
   state, sums = jax.lax.scan(one, state, each, length=count)
@@ -337,5 +322,5 @@ def steps(
 
 
 train_step = jax.jit(one_step, static_argnames='spec', donate_argnames='state')
-train_steps = jax.jit(steps, static_argnames=('spec', 'count'), donate_argnames='state')
+train_steps = jax.jit(_many_steps, static_argnames=('spec', 'count'), donate_argnames='state')
 add = jax.jit(lambda a, b: jax.tree.map(jnp.add, a, b))

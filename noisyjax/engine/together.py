@@ -1,4 +1,4 @@
-"""Several runs at once: calls of their compiled steps that look alike are made in one program.
+"""Several runs at once: on GPUs and TPUs, calls of their compiled steps that look alike are made in one program.
 
 A run is a generator (`train.steps`): it yields the `Call` that it needs next and receives its `Outcome`. `alone` makes
 the calls of one run. `side_by_side` makes those of several: each keeps its own state, epochs and hooks, and only the
@@ -26,7 +26,7 @@ T = TypeVar('T')
 
 
 class Call(NamedTuple):
-  """The arguments of a call of the compiled step, see `step.steps`.
+  """The arguments of a call of the compiled step, see `step.one_step`.
 
   Attributes:
     spec: static values of the phase.
@@ -86,8 +86,8 @@ def side_by_side(runs: Mapping[str, Steps[T]], most: int, vmap: bool) -> dict[st
   Args:
     runs: name → the run, not yet begun.
     most: maximum number of runs at once.
-    vmap: whether alike calls are stacked and mapped, as suits GPUs and TPUs; otherwise the steps of the runs follow one
-      another in the program, as suits CPUs.
+    vmap: whether alike calls are stacked and mapped, as suits GPUs and TPUs; otherwise each run calls its
+      own step in turn, as suits CPUs.
 
   Returns:
     name → what the run returned. An error of one run ends all; a run that should not do so returns it.
@@ -162,22 +162,13 @@ def _parted(names: list[str], full: int) -> list[list[str]]:
 
 
 def _made(calls: Sequence[Call], vmap: bool) -> Sequence[Outcome]:
-  """Makes calls of one kind and count in one program."""
+  """Makes calls of one kind and count: with `vmap` in one program, otherwise one after another."""
   first = calls[0]
-  if len(calls) == 1:
-    return [first.made()]
+  if len(calls) == 1 or not vmap:
+    return [call.made() for call in calls]
   states = tuple(call.state for call in calls)
   others = tuple((call.strategy, call.hyper, call.walks, call.images, call.keys) for call in calls)
-  return (_mapped if vmap else _unrolled)(first.spec, states, others, first.count)
-
-
-@functools.partial(jax.jit, static_argnames=('spec', 'count'), donate_argnames='states')
-def _unrolled(spec: Spec, states: tuple[TrainState, ...], others: tuple[Any, ...], count: int) -> tuple[Outcome, ...]:
-  """Runs `count` steps of each run, one run after another."""
-  outcomes = []
-  for state, (strategy, hyper, walks, images, keys) in zip(states, others):
-    outcomes.append(step.steps(spec, strategy, hyper, state, walks, images, keys, count))
-  return tuple(outcomes)
+  return _mapped(first.spec, states, others, first.count)
 
 
 @functools.partial(jax.jit, static_argnames=('spec', 'count'), donate_argnames='states')

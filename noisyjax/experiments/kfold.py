@@ -59,15 +59,6 @@ def kfold(
     return concluded('kfold', 'folds', jobs, results, lambda done: table(done, root, watched))
 
 
-def planned(config: ConfigDict, k: int, workdir: str) -> list[Job]:
-  """Returns runs like those of the folds, for an estimate: their rows validate by a fraction, as no file names them."""
-  if k < 2:
-    raise UserError(f'folds: found {k}, expected 2 or more.')
-  config = _own(config)
-  config.data.val = f'{1 / k}'
-  return [Job(plan_of(config), Path(workdir) / f'fold={i}') for i in range(k)]
-
-
 def _own(config: ConfigDict) -> ConfigDict:
   """Returns the checked config of all folds, with a placeholder for the rows that validate."""
   config = config.copy_and_resolve_references()

@@ -75,7 +75,7 @@ class Here:
 
 @dataclasses.dataclass(frozen=True)
 class SideBySide:
-  """Trains several runs at once in this process, in one compiled program where their shapes are equal.
+  """Trains several runs at once in this process, with `vmap` in one compiled program where their shapes are equal.
 
   Attributes:
     replicas: maximum number of runs at once, 2 or more.

@@ -1,11 +1,16 @@
 """What an engine would start, as text, and how long it would take."""
 
 from collections.abc import Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict
 
 from noisyjax.config import compiled_alike
+from noisyjax.config.check import plan_of
 from noisyjax.runs import dry_run, launch
 from noisyjax.runs.job import Job
 from noisyjax.system import progress
+from noisyjax.system.errors import UserError
 
 
 def text(engine: launch.Engine, jobs: Sequence[Job], timed: bool = False) -> str:
@@ -32,6 +37,25 @@ def text(engine: launch.Engine, jobs: Sequence[Job], timed: bool = False) -> str
       dry_run.WROTE,
     ]
   )
+
+
+def of_folds(config: ConfigDict, folds: int, folder: str | Path) -> list[Job]:
+  """Returns runs like those of folds, for an estimate: a fraction of the rows validates in each.
+
+  Args:
+    config: config of all folds.
+    folds: number of folds.
+    folder: folder of the folds.
+
+  Raises:
+    UserError: the config is invalid, or there are too few folds.
+  """
+  if folds < 2:
+    raise UserError(f'folds: found {folds}, expected 2 or more.')
+  config = config.copy_and_resolve_references()
+  config.data.val = f'{1 / folds}'
+  plan = plan_of(config)
+  return [Job(plan, Path(folder) / f'fold={i}') for i in range(folds)]
 
 
 def width(engine: launch.Engine, jobs: Sequence[Job]) -> int:

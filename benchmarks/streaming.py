@@ -96,6 +96,7 @@ def generated(folder: Path, rows: int, side: int) -> None:
     'files': False,
     'classes': [str(c) for c in range(CLASSES)],
     'notes': [],
+    'labels': {name: storage.sha256(folder / name) for name in (packed.ROWS, packed.AUDIT)},
   }
   formats.write_json(formats.PACK, folder / packed.FACTS, facts)
 

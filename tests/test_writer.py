@@ -10,6 +10,7 @@ import types
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
 from noisyjax.data import cache, label_file
 from noisyjax.system import lock, storage
@@ -187,6 +188,42 @@ def test_a_damaged_parquet_file_is_named(tmp_path):
   (tmp_path / 's.parquet').write_bytes(data[: len(data) // 2])
   with pytest.raises(UserError, match=r's\.parquet: not a readable Parquet file'):
     storage.read_parquet(tmp_path / 's.parquet')
+
+
+def test_a_table_of_many_blocks_reads_back_whole_and_a_failed_one_keeps_the_old_file(tmp_path):
+  count, path = 40_000, tmp_path / 's.parquet'
+  values = np.random.default_rng(0).random((count, 3)).astype(np.float32)
+  columns = {
+    'row': np.arange(count),
+    'name': np.char.add('image ', np.arange(count).astype(str)),
+    'text': np.array([f'{i:064d}' for i in range(count)], np.dtypes.StringDType()),
+    'probs': values,
+    'nan': np.where(np.arange(count) < count // 2, np.nan, 1.0),
+  }
+  assert len(storage.blocks_of(count)) > 2
+  storage.write_parquet(path, columns, {'of': 'a test'})
+  back, notes = storage.read_parquet(path)
+  assert notes == {'of': 'a test'} and list(back) == list(columns)
+  for name, column in columns.items():
+    assert_array_equal(back[name], column.astype('U64') if name == 'text' else column)
+    assert name == 'text' or back[name].dtype.kind == column.dtype.kind
+
+  def failing():
+    yield {'row': np.arange(3)}
+    raise OSError(28, 'No space left on device')
+
+  with pytest.raises(UserError, match=r's\.parquet: cannot write this file: No space left'):
+    storage.write_parquet_blocks(path, failing())
+  assert_array_equal(storage.read_parquet(path, ['row'])[0]['row'], columns['row'])
+  assert [file.name for file in tmp_path.iterdir()] == ['s.parquet']
+
+
+def test_a_table_without_rows_keeps_its_columns(tmp_path):
+  storage.write_parquet(
+    tmp_path / 's.parquet', {'row': np.arange(0), 'probs': np.empty((0, 2)), 'name': np.empty(0, 'U3')}
+  )
+  back, _ = storage.read_parquet(tmp_path / 's.parquet')
+  assert {k: v.shape for k, v in back.items()} == {'row': (0,), 'probs': (0, 2), 'name': (0,)}
 
 
 def test_tensorboard_without_its_package_names_it(tmp_path, monkeypatch):

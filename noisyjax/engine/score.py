@@ -62,9 +62,10 @@ def score_rows(
 
 
 @functools.partial(jax.jit, static_argnames='net')
-def _predict_chunk(net: Net, strategy: Strategy, params: PyTree, stats: PyTree, images: Array) -> tuple[Array, Array]:
+def _predict_chunk(net: Net, strategy: Strategy, params: PyTree, stats: PyTree, images: Array) -> tuple[Array, ...]:
   logits, _ = net.look(params, stats, images)
-  return strategy.probs(logits), strategy.probs(logits[:1])
+  asked = (logits, logits[:1]) if len(logits) > 1 else (logits,)  # one network is its own vote
+  return tuple(strategy.probs(one) for one in asked)
 
 
 @functools.partial(jax.jit, static_argnames='net')
@@ -89,7 +90,8 @@ def predict(
     Probabilities of the vote of all networks, and of the first network alone; each float32 [n, C].
   """
   call = functools.partial(_predict_chunk, net, strategy, snapshot.params, snapshot.stats)
-  return _chunked(call, images, chunk, placement.mesh_of(snapshot))
+  found = _chunked(call, images, chunk, placement.mesh_of(snapshot))
+  return found[0], found[-1]
 
 
 def embed(
@@ -109,13 +111,14 @@ def embed(
     float32 [n, M * F].
   """
   call = functools.partial(_embed_chunk, net, strategy, snapshot.params, snapshot.stats)
-  return _chunked(call, images, chunk, placement.mesh_of(snapshot))
+  probs, features = _chunked(call, images, chunk, placement.mesh_of(snapshot))
+  return probs, features
 
 
 def _chunked(
-  call: Callable[[Any], tuple[Array, Array]], images: Images | Any, chunk: int, mesh: Mesh | None
-) -> tuple[np.ndarray, np.ndarray]:
-  """Returns both results of a function of images, called in chunks of one shape.
+  call: Callable[[Any], tuple[Array, ...]], images: Images | Any, chunk: int, mesh: Mesh | None
+) -> list[np.ndarray]:
+  """Returns the results of a function of images, called in chunks of one shape.
 
   Args:
     call: function of a chunk of images.
@@ -127,7 +130,7 @@ def _chunked(
   total, out, ahead = len(images), [], None
   chunk = placement.divisible(mesh, min(chunk, total) or 1)
 
-  def keep(start: int, found: tuple[Array, Array]) -> None:
+  def keep(start: int, found: tuple[Array, ...]) -> None:
     """Copies the results of a chunk: thousands of small arrays of the device would fragment the memory."""
     found = placement.whole(found)
     if not out:
@@ -143,5 +146,4 @@ def _chunked(
     ahead = now
   if ahead:
     keep(*ahead)
-  one, other = out
-  return one, other
+  return out

@@ -268,8 +268,9 @@ def _detection_section(detection: Mapping[str, Any] | None) -> str:
 
 def _lookup(rows: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
   """Returns the value of each wanted row, -1 if it has none."""
-  found = dict(zip(rows.tolist(), values.tolist()))
-  return np.array([found.get(row, -1) for row in wanted.tolist()], int)
+  order = np.argsort(rows)
+  place = order[np.searchsorted(rows, wanted, sorter=order).clip(max=len(rows) - 1)]
+  return np.where(rows[place] == wanted, values[place], -1)
 
 
 def _section(title: str, body: str, folded: bool = False) -> str:

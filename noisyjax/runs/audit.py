@@ -191,24 +191,23 @@ class Auditor:
 
   def _write_rows(self, probs: np.ndarray | None, train_probs: np.ndarray) -> None:
     """Writes audit.parquet: the training and test rows with a known true label, and their predictions."""
-    p, truth = self._prepared, self._audit.truth
-    rows, votes, splits = p.rows, train_probs, np.full(len(p.rows), 'train')
-    true = truth[rows]
+    p = self._prepared
+    parts = [('train', p.rows, self._truth, train_probs)]
     if probs is not None and self._audit.test is not None:
-      rows = np.concatenate([rows, self._audit.test_rows])
-      votes = np.concatenate([votes, probs])
-      splits = np.concatenate([splits, np.full(len(probs), 'test')])
-      true = np.concatenate([true, self._audit.test[1]])
-    keep = true >= 0
-    if keep.any():
-      columns = {
-        'row': rows,
-        'id': p.data.ids[rows],
-        'name': p.data.names[rows],
-        'split': splits,
-        'true': true,
-        'predicted': votes.argmax(1).astype(np.int32),
-        'confidence': votes.max(1),
+      parts.append(('test', self._audit.test_rows, self._audit.test[1], probs))
+    kept = [(name, np.flatnonzero(true >= 0), rows, true, votes) for name, rows, true, votes in parts]
+    blocks = (
+      {
+        'row': rows[here],
+        'id': p.data.ids[rows[here]],
+        'name': p.data.names[rows[here]],
+        'split': np.full(len(here), name),
+        'true': true[here],
+        'predicted': votes[here].argmax(1).astype(np.int32),
+        'confidence': votes[here].max(1),
       }
-      kept = {k: v[keep] for k, v in columns.items()}
-      storage.write_parquet(self._folder / 'audit.parquet', kept, formats.stamped(formats.RUN, {}))
+      for name, keep, rows, true, votes in kept
+      for here in (keep[block] for block in storage.blocks_of(len(keep)))
+    )
+    if any(len(keep) for _, keep, *_ in kept):
+      storage.write_parquet_blocks(self._folder / 'audit.parquet', blocks, formats.stamped(formats.RUN, {}))

@@ -30,8 +30,7 @@ from noisyjax.engine.spec import run_keys
 from noisyjax.engine.state import TrainState
 from noisyjax.models.protocol import is_trained
 from noisyjax.reports import formatting
-from noisyjax.runs import result
-from noisyjax.system import progress
+from noisyjax.system import memory, progress
 
 EFFICIENCY = 0.7  # FLOP/s of a training step, as a fraction of those of a product of two large matrices
 CALL = 2e-3  # overhead of a step in seconds; with small images it is most of the step's time
@@ -69,10 +68,12 @@ class Estimated(NamedTuple):
   Attributes:
     text: the plan.
     seconds: estimated duration, without compilation; 0 for a model that is fitted at once.
+    passes: images through a network, see `_Cost`.
   """
 
   text: str
   seconds: float
+  passes: float
 
 
 def estimated(config: ConfigDict, timed: bool = False) -> Estimated:
@@ -91,7 +92,7 @@ def estimated(config: ConfigDict, timed: bool = False) -> Estimated:
   prepared, audit = prepare(config, extract=features.blank)
   lines = [*_config(plan), _rows(prepared, audit), *(f'data: {note}' for note in prepared.notes)]
   if not is_trained(find_model(config.model.name)):
-    return Estimated('\n'.join([*lines, f'model.name: {config.model.name!r} is fitted at once.', WROTE]), 0.0)
+    return Estimated('\n'.join([*lines, f'model.name: {config.model.name!r} is fitted at once.', WROTE]), 0.0, 0.0)
   phases = plan.engine_phases(prepared.train)
   if not timed:  # XLA does not count the operations of foreign calls (oneDNN)
     phases = [dataclasses.replace(p, spec=dataclasses.replace(p.spec, net=p.spec.net.plain)) for p in phases]
@@ -113,7 +114,7 @@ def estimated(config: ConfigDict, timed: bool = False) -> Estimated:
     f'time: about {progress.duration(seconds)} on {jax.devices()[0].device_kind}, compilation apart ({how})',
   ]
   lines.append(_memory(max(costs, key=lambda c: c.bytes), prepared.train.images))
-  return Estimated('\n'.join([*lines, WROTE]), seconds)
+  return Estimated('\n'.join([*lines, WROTE]), seconds, sum(c.passes for c in costs))
 
 
 def _config(plan: Plan) -> list[str]:
@@ -186,7 +187,7 @@ def _memory(most: _Cost, images: Images) -> str:
   parts = f'images {mb(pixels)}, state {mb(most.state)}, a step up to {mb(work)}'
   if jax.default_backend() != 'cpu':
     return f'memory: about {mb(most.bytes)} on the device ({parts})'
-  held = result.peak_memory()
+  held = memory.peak()
   return f'memory: about {mb(held + most.bytes)} ({parts}, beside {mb(held)} of the program and the data set)'
 
 

@@ -1,7 +1,5 @@
 """The content of result.json, and model.json."""
 
-import resource
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from noisyjax.models.weights import class_names
 from noisyjax.models.weights.pretrained import Weights
 from noisyjax.runs import identity, samples
 from noisyjax.runs.audit import Auditor
-from noisyjax.system import formats, processes, storage
+from noisyjax.system import formats, memory, processes, storage
 from noisyjax.system.errors import listed
 
 
@@ -69,6 +67,7 @@ def summarized(
     dynamics: name → [N], columns of the training rows, see `samples.dynamics_table`.
     since: first phase whose epochs may be selected.
   """
+  memory.release()
   config, data = plan.config, prepared.train
   train_probs = predict(data.images)
   val_probs = predict(prepared.validation[0]) if prepared.validation is not None else None
@@ -90,7 +89,7 @@ def summarized(
     'seed': config.seed,
     **extra,
     'seconds': seconds,
-    'peak_memory_mb': round(peak_memory() / 2**20),
+    'peak_memory_mb': round(memory.peak() / 2**20),
     'peak_device_memory_mb': round(_device_peak() / 2**20) or None,
     'device': jax.devices()[0].device_kind,
     'knowledge': knowledge(plan, prepared),
@@ -100,12 +99,6 @@ def summarized(
     'data': {k: v for k, v in prepared.record.items() if k != 'noise'},
     'audit': Auditor(folder, audit, prepared).result(metrics, test_probs, train_probs, val_probs, dynamics),
   }
-
-
-def peak_memory() -> int:
-  """Returns the peak memory of this process in bytes."""
-  unit = 1 if sys.platform == 'darwin' else 1024
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _device_peak() -> int:

@@ -21,7 +21,7 @@ from noisyjax.models.protocol import is_trained
 from noisyjax.reports import report
 from noisyjax.runs import classic, identity, networks, presence
 from noisyjax.runs.result import knowledge
-from noisyjax.system import formats, lock, processes, storage, version
+from noisyjax.system import formats, lock, memory, processes, storage, version
 from noisyjax.system.log import log
 
 Load = Callable[[ConfigDict], tuple[Prepared, Audit]]
@@ -112,6 +112,7 @@ def steps(
 
 def _trained(plan: Plan, folder: Path, prepared: Prepared, audit: Audit, environment: dict, page: bool) -> Steps[dict]:
   """Executes a run that is not finished, from the beginning or from its last checkpoint, and returns its result."""
+  memory.release()
   for note in prepared.notes:
     log.info('data: %s', note)
   if told := knowledge(plan, prepared):
@@ -130,6 +131,7 @@ def _trained(plan: Plan, folder: Path, prepared: Prepared, audit: Audit, environ
   result |= {'code': version.code(environment), 'files': _digests(folder)}
   formats.write_json(formats.RUN, folder / 'result.json', result)
   if page and storage.writes():
+    memory.release()
     report.write_report(folder)
   processes.barrier('read the result')
   return formats.read_json(formats.RUN, folder / 'result.json')

@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from noisyjax.data.dataset import Dataset
 from noisyjax.data.prepare import Prepared
 from noisyjax.engine.state import TrainState
 from noisyjax.estimate import scoring
@@ -27,17 +28,28 @@ def write(
     val_probs: probabilities of the validation rows, [n_val, C], or None.
     dynamics: name → [N], more columns; validation rows get -1 or NaN.
   """
-  data = prepared.data
-  rows = np.concatenate([prepared.rows, prepared.val_rows])
-  probs = train_probs if val_probs is None else np.concatenate([train_probs, val_probs])
-  held = len(prepared.val_rows)
+  parts = [('train', prepared.rows, train_probs, dynamics)]
+  if val_probs is not None:
+    unseen = {k: np.full(len(val_probs), -1 if v.dtype.kind == 'i' else np.nan, v.dtype) for k, v in dynamics.items()}
+    parts.append(('val', prepared.val_rows, val_probs, unseen))
+  blocks = (
+    _columns(prepared.data, name, rows[block], probs[block]) | {k: v[block] for k, v in more.items()}
+    for name, rows, probs, more in parts
+    for block in storage.blocks_of(len(rows))
+  )
+  notes = formats.stamped(formats.RUN, {'fingerprint': prepared.record['fingerprint']})
+  storage.write_parquet_blocks(folder / 'samples.parquet', blocks, notes)
+
+
+def _columns(data: Dataset, part: str, rows: np.ndarray, probs: np.ndarray) -> dict[str, np.ndarray]:
+  """Returns the columns of some rows of one part: what is known of them, and their prediction."""
   given = data.given[rows]
   own = np.take_along_axis(probs, np.maximum(given, 0)[:, None], 1)[:, 0]
-  columns = {
+  return {
     'row': rows,
     'id': data.ids[rows],
     'name': data.names[rows],
-    'split': np.concatenate([np.full(len(prepared.rows), 'train'), np.full(held, 'val')]),
+    'split': np.full(len(rows), part),
     'given': given,
     'verified': data.verified[rows],
     'predicted': probs.argmax(1).astype(np.int32),
@@ -46,11 +58,6 @@ def write(
     'margin': scoring.margin(probs, given).astype(np.float32),
     'probs': np.asarray(probs, np.float32),  # [n, C]
   }
-  for name, values in dynamics.items():
-    unseen = np.full(held, -1 if values.dtype.kind == 'i' else np.nan, values.dtype)
-    columns[name] = np.concatenate([values, unseen])
-  notes = formats.stamped(formats.RUN, {'fingerprint': prepared.record['fingerprint']})
-  storage.write_parquet(folder / 'samples.parquet', columns, notes)
 
 
 def dynamics_table(state: TrainState, rows: np.ndarray) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ import csv
 import hashlib
 import importlib
 import io
+import itertools
 import json
 import math
 import os
@@ -22,7 +23,7 @@ import sys
 import uuid
 from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -46,14 +47,13 @@ def _writing(path: Path) -> Iterator[None]:
     raise UserError(f'{path}: cannot write this file: {why}.') from error
 
 
-def write_bytes(path: str | os.PathLike, data: bytes | memoryview) -> None:
-  """Writes `data` to `path` atomically: if it fails, the file keeps its old content.
+@contextlib.contextmanager
+def _replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
+  """Opens a temporary file that takes the place of `path` when the block ends; if it fails, `path` stays as it was.
 
   Raises:
     UserError: the folder is missing or read-only, the disk is full, or the path exists and is not a regular file.
   """
-  if not writes():
-    return
   path = Path(path)
   with _writing(path):
     path = Path(os.path.realpath(path))  # writes the target of a link and keeps the link
@@ -62,7 +62,7 @@ def write_bytes(path: str | os.PathLike, data: bytes | memoryview) -> None:
     part = path.with_name(f'.{path.name}.{uuid.uuid4().hex}.part')
     try:
       with part.open('xb') as file:
-        file.write(data)
+        yield file
         file.flush()
         os.fsync(file.fileno())
       part.replace(path)
@@ -70,6 +70,18 @@ def write_bytes(path: str | os.PathLike, data: bytes | memoryview) -> None:
       with contextlib.suppress(OSError):
         part.unlink()
       raise
+
+
+def write_bytes(path: str | os.PathLike, data: bytes | memoryview) -> None:
+  """Writes `data` to `path` atomically: if it fails, the file keeps its old content.
+
+  Raises:
+    UserError: the folder is missing or read-only, the disk is full, or the path exists and is not a regular file.
+  """
+  if not writes():
+    return
+  with _replacing(path) as file:
+    file.write(data)
 
 
 def make_folder(path: str | os.PathLike) -> None:
@@ -155,6 +167,28 @@ def write_parquet(
     columns: arrays `[N]` or `[N, K]` by name.
     metadata: values by name, stored as JSON in the schema.
   """
+  columns = {name: np.asarray(values) for name, values in columns.items()}
+  count = len(next(iter(columns.values())))
+  blocks = ({name: values[part] for name, values in columns.items()} for part in blocks_of(count))
+  write_parquet_blocks(path, blocks, metadata)
+
+
+def blocks_of(count: int) -> list[slice]:
+  """Returns the blocks in which `count` rows are written, at least one: a table without rows has its columns, too."""
+  size = 2**14
+  return [slice(start, min(start + size, count)) for start in range(0, max(count, 1), size)]
+
+
+def write_parquet_blocks(
+  path: str | os.PathLike, blocks: Iterable[Mapping[str, np.ndarray]], metadata: Mapping[str, Any] | None = None
+) -> None:
+  """Writes a Parquet table as `write_parquet` does, of which only one block is in memory at a time.
+
+  Args:
+    path: path of the file.
+    blocks: columns of some rows each, at least one block; all have the same names and types.
+    metadata: values by name, stored as JSON in the schema.
+  """
   import pyarrow as pa
   import pyarrow.parquet as pq
 
@@ -163,11 +197,15 @@ def write_parquet(
       return pa.array(values)
     return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), values.shape[1])
 
-  table = pa.table({name: column(np.asarray(values)) for name, values in columns.items()})
+  if not writes():
+    return
+  tables = (pa.table({name: column(values) for name, values in block.items()}) for block in blocks)
+  first = next(tables)
   notes = {name: json.dumps(_plain(value), allow_nan=False) for name, value in (metadata or {}).items()}
-  buffer = io.BytesIO()
-  pq.write_table(table.replace_schema_metadata(notes or None), buffer, write_page_checksum=True)
-  write_bytes(path, buffer.getbuffer())
+  schema = first.schema.with_metadata(notes or None)
+  with _replacing(path) as file, pq.ParquetWriter(file, schema, write_page_checksum=True) as writer:
+    for table in itertools.chain([first], tables):
+      writer.write_table(table.cast(schema))
 
 
 def read_text(path: str | os.PathLike) -> str:
@@ -217,20 +255,26 @@ def read_parquet(
     # Without threads of Arrow's: one that still starts when a short command ends aborts the process.
     with _opened(path) as content:  # not its whole content: a table of a million rows has 200 MB
       file = pq.ParquetFile(content, page_checksum_verification=True, pre_buffer=False)
-      wanted = [name for name in file.schema_arrow.names if names is None or name in names]
-      table = file.read(wanted, use_threads=False)
-    columns = {}
-    for name in table.column_names:
-      found, kind = table[name].combine_chunks(), table[name].type
-      if pa.types.is_fixed_size_list(kind):
-        columns[name] = found.flatten().to_numpy(zero_copy_only=False).reshape(len(found), kind.list_size)
-        continue
-      column = found.to_numpy(zero_copy_only=False)
-      columns[name] = column.astype(str) if pa.types.is_string(kind) else column
-    notes = {k.decode(): json.loads(v) for k, v in (table.schema.metadata or {}).items() if not k.startswith(b'ARROW:')}
+      schema = file.schema_arrow
+      wanted = [name for name in schema.names if names is None or name in names]
+      columns = {name: _column(file.read([name], use_threads=False)[name]) for name in wanted}
+    notes = {k.decode(): json.loads(v) for k, v in (schema.metadata or {}).items() if not k.startswith(b'ARROW:')}
   except (pa.ArrowException, *reading.DAMAGE) as error:
     raise UserError(f'{path}: not a readable Parquet file: {reading.reason(error)}.') from error
   return columns, notes
+
+
+def _column(found: Any) -> np.ndarray:
+  """Returns a column of a Parquet file as an array `[N]` or `[N, K]`. Texts are converted in parts, to save memory."""
+  import pyarrow as pa
+
+  kind = found.type
+  if pa.types.is_fixed_size_list(kind):
+    return found.combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(found), kind.list_size)
+  if not pa.types.is_string(kind):
+    return found.to_numpy()
+  parts = [part.to_numpy(zero_copy_only=False).astype(str) for part in found.chunks]
+  return np.concatenate(parts) if parts else np.empty(0, str)
 
 
 class JsonLines:

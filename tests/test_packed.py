@@ -18,11 +18,11 @@ from PIL import Image
 import runs
 from noisyjax.analysis import analyze, file_issues, issues
 from noisyjax.config.defaults import get_config
-from noisyjax.data import dataset, decode, origin, pack, packed, prepare, row_ids
+from noisyjax.data import dataset, decode, jpeg, origin, pack, packed, prepare, row_ids
 from noisyjax.data.moments import moments
 from noisyjax.loop import first_version
 from noisyjax.runs import dry_run, predict, predict_files
-from noisyjax.system import storage
+from noisyjax.system import reading, storage
 from noisyjax.system.errors import UserError
 from noisyjax.tables import store
 
@@ -127,10 +127,10 @@ def test_a_jpeg_pack_is_near_the_pixels_and_its_data_have_another_fingerprint(ph
   config = config_of('folders', photos, size=16, fit='crop', test='', val='')
   for form in packed.FORMS:
     pack.pack(config, tmp_path / form, form=form)
-  raw, jpeg = (dataset.load(config_of('packed', tmp_path / form))[0] for form in packed.FORMS)
-  same = (np.asarray(raw.images).astype(int) - np.asarray(jpeg.images)).ravel()
+  raw, lossy = (dataset.load(config_of('packed', tmp_path / form))[0] for form in packed.FORMS)
+  same = (np.asarray(raw.images).astype(int) - np.asarray(lossy.images)).ravel()
   assert 0 < np.abs(same).mean() < 12
-  assert raw.ids.tolist() == jpeg.ids.tolist()
+  assert raw.ids.tolist() == lossy.ids.tolist()
   marks = set()
   for path in (photos, tmp_path / 'raw', tmp_path / 'jpeg'):
     run = get_config()
@@ -138,6 +138,30 @@ def test_a_jpeg_pack_is_near_the_pixels_and_its_data_have_another_fingerprint(ph
     run.data.path = str(path)
     marks.add(prepare.prepare(run)[0].record['fingerprint'])
   assert len(marks) == 3
+
+
+def test_both_decoders_read_a_jpeg_pack_and_their_data_are_told_apart(photos, tmp_path, monkeypatch):
+  pytest.importorskip('simplejpeg')
+  pack.pack(config_of('folders', photos, size=16, fit='crop', test='', val=''), tmp_path / 'pack', form='jpeg')
+  load = lambda: dataset.load(config_of('packed', tmp_path / 'pack'))[0]
+  fast = load()
+  fast_pixels = np.asarray(fast.images).astype(int)
+  assert ', simplejpeg 1' in fast.pixels
+  monkeypatch.setattr(jpeg, '_simplejpeg', lambda: None)
+  plain = load()
+  assert fast.pixels != plain.pixels and 'simplejpeg' not in plain.pixels
+  assert np.abs(fast_pixels - np.asarray(plain.images)).max() <= 2  # libjpeg-turbo of two versions
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_jpeg_files_keep_channels_and_damage_is_an_error(channels, monkeypatch):
+  image = np.random.default_rng(0).integers(0, 256, (9, 14, channels), np.uint8)
+  content = jpeg.encoded(image)
+  for decoder in (jpeg._simplejpeg, lambda: None):
+    monkeypatch.setattr(jpeg, '_simplejpeg', decoder)
+    assert jpeg.decoded(content, channels).shape == image.shape
+    with pytest.raises(reading.DAMAGE):
+      jpeg.decoded(content[: len(content) // 2], channels)
 
 
 def test_unreadable_images_are_left_out_or_refused(photos, tmp_path):

@@ -7,7 +7,6 @@ cuts `pixels.bin` to the end of the last block and decodes the remaining images 
 
 import dataclasses
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -19,9 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tqdm
 from ml_collections import ConfigDict
-from PIL import Image
 
-from noisyjax.data import dataset, decode, packed
+from noisyjax.data import dataset, decode, jpeg, packed
 from noisyjax.data.decode import One
 from noisyjax.system import formats, lock, progress, storage
 from noisyjax.system.errors import UserError, check_choice
@@ -29,7 +27,6 @@ from noisyjax.system.log import log
 
 BLOCK = 2**24  # bytes of pixels per block of the journal, at most; and
 BLOCK_ROWS = 1000  # images per block, at most
-QUALITY = 95  # of JPEG files
 # Fields of `config.data` that determine the content of a pack.
 SHAPING = (
   'source',
@@ -229,11 +226,7 @@ class Writer:
     image = result.image
     pixels = image.reshape(-1, image.shape[-1]).astype(np.uint32)
     sums = [pixels.sum(0, np.int64).tolist(), (pixels * pixels).sum(0, np.int64).tolist()]
-    content = image.tobytes()
-    if self._form == 'jpeg':
-      file = io.BytesIO()
-      Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, 'JPEG', quality=QUALITY)
-      content = file.getvalue()
+    content = jpeg.encoded(image) if self._form == 'jpeg' else image.tobytes()
     return _Item(result, content, int(image.min()), int(image.max()), sums)
 
   def _checked(self, names: Sequence[str], i: int, item: '_Item') -> '_Item':

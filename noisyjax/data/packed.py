@@ -14,15 +14,14 @@ error instead of the signal SIGBUS.
 """
 
 import dataclasses
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from noisyjax.data import jpeg
 from noisyjax.system import formats, reading, storage
 from noisyjax.system.errors import UserError
 
@@ -101,9 +100,8 @@ class PackedImages:
 
   def _jpeg(self, offset: int, length: int) -> np.ndarray:
     content = self.blob.content(offset, length)
-    hint = f'The image at byte {offset:,} is damaged; pack the data again.'
-    with reading.reading(self.blob.path, 'a pack', hint), Image.open(io.BytesIO(content), formats=('JPEG',)) as image:
-      return np.asarray(image).reshape(self.each)
+    with reading.reading(self.blob.path, 'a pack', f'The image at byte {offset:,} is damaged; pack the data again.'):
+      return jpeg.decoded(content, self.each[2]).reshape(self.each)
 
   def select(self, rows: np.ndarray) -> 'PackedImages':
     return dataclasses.replace(self, offset=self.offset[rows], length=self.length[rows], row=self.row[rows])

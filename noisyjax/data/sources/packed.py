@@ -7,7 +7,7 @@ parts and the classes as they were packed; `data.table` gives it other labels.
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax.data import dataset, decode, packed
+from noisyjax.data import dataset, jpeg, packed
 from noisyjax.system import reading, storage
 from noisyjax.system.errors import UserError, listed
 
@@ -33,7 +33,7 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   columns = packed.columns(folder, ('id', 'name', 'given', 'verified', 'part'))
   part = lambda name: columns['part'] == packed.PARTS.index(name)
   height, width, channels = found['shape']
-  decoders = [found['decoder'], *([decode.decoder()] if found['form'] == 'jpeg' else [])]  # JPEG is decoded twice
+  decoders = [found['decoder'], *([jpeg.decoder()] if found['form'] == 'jpeg' else [])]  # JPEG is decoded twice
   made = dataset.Dataset(
     images=packed.images(folder, found),
     given=columns['given'],

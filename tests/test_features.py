@@ -22,6 +22,7 @@ from noisyjax.engine.augment.features import feature_view
 from noisyjax.engine.augment.strength import Strength
 from noisyjax.engine.net import Net
 from noisyjax.models import linear
+from noisyjax.models.layers import standardise
 from noisyjax.models.resnet import ResNet
 from noisyjax.models.weights import pretrained
 from noisyjax.runs import dry_run, in_memory, predict, predict_files
@@ -394,3 +395,13 @@ def test_find_and_the_classifier_learn_from_features(weights, tmp_path):
   classifier = NoisyClassifier(features=weights, epochs=2).fit(images, bright)
   assert classifier.told_ == ('pretrained: net.npz',) and NoisyClassifier(epochs=1).fit(images, bright).told_ == ()
   assert classifier.shape_ == (8, 8, 3) and (classifier.predict(images) == bright).all()
+
+
+def test_features_are_standardised_by_the_moments_of_float64():
+  rows = np.random.default_rng(0).standard_normal((5000, 96)).astype(np.float32)
+  rows = (rows * np.linspace(0.01, 5, 96, dtype=np.float32) + 1000).astype(np.float32)  # the mean is far from zero
+  rows[:, 7] = 3.0
+  found = standardise.standardised({'batch_stats': {}}, rows)['batch_stats']['standardise']
+  exact = rows.astype(np.float64)
+  np.testing.assert_allclose(found['mean'], exact.mean(0), rtol=1e-7)
+  np.testing.assert_allclose(found['deviation'], np.maximum(exact.std(0), 1e-3), rtol=1e-6)

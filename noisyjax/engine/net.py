@@ -52,7 +52,10 @@ class Net:
     if self.size and images.shape[-3:-1] != (self.size, self.size):
       shape = (*images.shape[:-3], self.size, self.size, images.shape[-1])
       images = jax.image.resize(images.astype(jnp.float32), shape, 'cubic').clip(0, 255)
-    return (images.astype(jnp.float32) - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+    images = images.astype(jnp.float32)
+    images -= np.asarray(self.mean, np.float32)  # in place, of a NumPy array: all features at once take much memory
+    images /= np.asarray(self.std, np.float32)
+    return images
 
   def _each(self, call: Callable[..., PyTree], *stacked: PyTree) -> PyTree:
     if not self.unroll:

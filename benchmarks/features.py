@@ -153,7 +153,7 @@ def leaderboard() -> None:
   load, started = launch.remembering(), time.time()
   for method in METHODS.value or PLANS:
     folders = [workdir / method.replace(' ', '_') / f'seed={seed}' for seed in range(SEEDS.value)]
-    results = [run.run(config_of(method, size, s), folder, load=load) for s, folder in enumerate(folders)]
+    results = [run.run(config_of(method, size, s), folder, load=load, page=False) for s, folder in enumerate(folders)]
     rows.append(row(method, results))
     keep = ('seed', 'epochs', 'passes', 'seconds', 'audit', 'validation', 'knowledge', 'peak_memory_mb', 'device')
     record['runs'] += [{'method': method} | {k: r[k] for k in keep} for r in results]

@@ -21,7 +21,7 @@ from noisyjax.data.training import TrainData
 from noisyjax.engine.augment.features import feature_view
 from noisyjax.engine.augment.strength import Strength
 from noisyjax.engine.net import Net
-from noisyjax.models import linear
+from noisyjax.models import linear, mlp, small_cnn
 from noisyjax.models.layers import standardise
 from noisyjax.models.resnet import ResNet
 from noisyjax.models.weights import pretrained
@@ -405,3 +405,10 @@ def test_features_are_standardised_by_the_moments_of_float64():
   exact = rows.astype(np.float64)
   np.testing.assert_allclose(found['mean'], exact.mean(0), rtol=1e-7)
   np.testing.assert_allclose(found['deviation'], np.maximum(exact.std(0), 1e-3), rtol=1e-6)
+
+
+def test_a_million_rows_of_features_are_not_all_looked_at():
+  looks = lambda model, shape: Net(model, (0.0,), (1.0,)).shown(shape)
+  assert looks(mlp.Model(2), (1, 1, 1280)) == 52_428
+  assert looks(mlp.Model(2), (4, 1, 1280)) == 13_107  # four views a row
+  assert looks(small_cnn.Model(2), (32, 32, 3)) == 8192  # images are limited by their pixels

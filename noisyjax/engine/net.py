@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ from noisyjax.models.protocol import Calibrated
 from noisyjax.models.weights import pretrained
 
 PIXELS = 2**23  # of the images that `calibrate` gets, such as 8,192 of 32 x 32: 100 MB as float32 with 3 channels
+VALUES = 2**26  # of the features that `calibrate` gets, such as 52,428 rows of 1,280: 256 MB as float32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,9 +78,10 @@ class Net:
   def shown(self, shape: tuple[int, ...]) -> int:
     """Returns the number of images of shape [H, W, C] to pass to `init`.
 
-    It is 2, or as many as PIXELS allows if the model has a layer that is computed from pixels (`calibrate`).
+    It is 2, or as many as PIXELS and VALUES allow if the model has a layer that is computed from pixels (`calibrate`).
     """
-    return max(2, PIXELS // (shape[0] * shape[1])) if isinstance(self.model, Calibrated) else 2
+    most = min(PIXELS // (shape[0] * shape[1]), VALUES // math.prod(shape))
+    return max(2, most) if isinstance(self.model, Calibrated) else 2
 
   def init(self, key: Array, images: np.ndarray) -> tuple[PyTree, PyTree]:
     """Initialises the networks, each with its own key.

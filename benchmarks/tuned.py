@@ -1,0 +1,215 @@
+"""Ten methods on human labels, each tuned equally by noisy validation, at the passes of cross-entropy's 40 epochs.
+
+  python benchmarks/tuned.py --workdir=runs/tuned --conv=amx --minutes=60
+
+Data, network and optimizer are those of `leaderboard.py` (the recipe's `-short-held` form on the first 10,000 rows of
+CIFAR-10N worse). A method has three settings (TRIALS; the first is the published one), each trained with seed 0. The
+one with the best accuracy on the noisy validation labels gets the other seeds. A method whose epoch costs k times as
+many passes as cross-entropy's trains for 40 / k epochs, with its plan, warm-ups and ramps scaled. Neither test images
+nor true labels choose anything.
+
+The sweep may be cut at any time and may take several days: each call goes on where the last one ended, for --minutes.
+Writes tuned.json, tuned.md and tuned.png (a panel of curves for each method) in --out after each run.
+"""
+
+import importlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import leaderboard
+import numpy as np
+import program
+from absl import flags
+
+from noisyjax.config.override import override
+from noisyjax.reports.formatting import markdown, spread
+from noisyjax.runs import dry_run, run
+from noisyjax.system import storage
+
+SETTINGS = flags.DEFINE_integer('settings', 3, 'Settings tried of each method, the first ones of TRIALS.')
+MINUTES = flags.DEFINE_float('minutes', 0.0, 'No run begins after so many minutes; 0: all are finished.')
+
+# Settings of the number that matters most; the first one is the recipe's, which is the published one.
+TRIALS: dict[str, tuple[dict[str, Any], ...]] = {
+  'naive': ({}, {'optim.lr': 0.05}, {'optim.lr': 0.2}),
+  'gce': ({}, {'strategy.gce.q': 0.5}, {'strategy.gce.q': 0.3}),
+  'elr': ({}, {'strategy.elr.strength': 1.0}, {'strategy.elr.strength': 7.0, 'strategy.elr.beta': 0.9}),
+  'sop': ({}, {'strategy.sop.lr_u': 1.0}, {'strategy.sop.lr_u': 1.0, 'strategy.sop.lr_v': 100.0}),
+  'loss_filter': ({}, {'strategy.loss_filter.warmup': 3.0}, {'strategy.loss_filter.warmup': 12.0}),
+  'co_teaching': ({}, {'strategy.co_teaching.ramp': 5.0}, {'strategy.co_teaching.ramp': 10.0}),
+  'divide_mix': ({}, {'strategy.divide_mix.lambda_u': 25.0}, {'strategy.divide_mix.threshold': 0.6}),
+  'fixmatch': ({}, {'strategy.fixmatch.threshold': 0.8}, {'strategy.fixmatch.threshold': 0.7}),
+  'clean_correction': (
+    {},
+    {'strategy.clean_correction.confidence': 0.8},
+    {'strategy.clean_correction.confidence': 0.99},
+  ),
+  'glc': ({}, {'optim.lr': 0.05}, {'optim.lr': 0.2}),
+}
+NOISE, EPOCHS, SEEDS = 'worse', 40, 3
+HEAD = (
+  'method',
+  'setting chosen',
+  'noisy validation, best',
+  'last',
+  'mean of last 10',
+  'best by validation',
+  'best by test (oracle)',
+  'n',
+  'epochs',
+  'passes / CE',
+  'seconds',
+  'told',
+)
+
+
+class Method:
+  """The runs of one method.
+
+  Attributes:
+    name: its recipe.
+    epochs: epochs that cost as many passes as cross-entropy's 40.
+  """
+
+  def __init__(self, name: str, unit: float) -> None:
+    self.name = name
+    config = leaderboard.config_of(name, NOISE, EPOCHS, 0)
+    self.epochs = max(round(EPOCHS * unit / dry_run.estimated(config).passes), 1)
+    self.settings = TRIALS[name][: SETTINGS.value]
+
+  def folder(self, setting: int, seed: int) -> Path:
+    return Path(leaderboard.WORKDIR.value) / self.name / f'setting={setting}' / f'seed={seed}'
+
+  def train(self, setting: int, seed: int) -> None:
+    config = leaderboard.config_of(self.name, NOISE, self.epochs, seed)
+    override(config, self.settings[setting], 'the trial')
+    run.run(config, self.folder(setting, seed), page=False)
+
+  def result(self, setting: int, seed: int) -> dict | None:
+    path = self.folder(setting, seed) / 'result.json'
+    return json.loads(path.read_text()) if path.exists() else None
+
+  def chosen(self) -> int | None:
+    """Returns the setting with the best noisy validation of seed 0; None: not all were tried yet."""
+    found = [self.result(i, 0) for i in range(len(self.settings))]
+    done = [r['validation']['best'] for r in found if r is not None]
+    return int(np.argmax(done)) if len(done) == len(self.settings) else None
+
+  def missing(self) -> Iterator[tuple[int, int]]:
+    """Yields the runs that are still to be trained: (setting, seed)."""
+    for setting in range(len(self.settings)):
+      if self.result(setting, 0) is None:
+        yield setting, 0
+    if (chosen := self.chosen()) is not None:
+      yield from ((chosen, seed) for seed in range(1, SEEDS) if self.result(chosen, seed) is None)
+
+  def results(self) -> list[dict]:
+    """Returns the finished runs of the chosen setting."""
+    chosen = self.chosen()
+    found = [] if chosen is None else [self.result(chosen, seed) for seed in range(SEEDS)]
+    return [r for r in found if r is not None]
+
+
+def row(method: Method, unit: float) -> list[str]:
+  results, chosen = method.results(), method.chosen()
+  assert chosen is not None
+  found = lambda name: spread([r['audit'].get(name) for r in results])
+  return [
+    method.name,
+    ', '.join(f'{k.split(".")[-1]} = {v:g}' for k, v in method.settings[chosen].items()) or 'as published',
+    spread([r['validation']['best'] for r in results]),
+    *(found(name) for name in leaderboard.ACCURACIES),
+    str(len(results)),
+    str(results[0]['epochs']),
+    f'{np.mean([r["passes"] for r in results]) / unit:.2f}',
+    spread([r['seconds'] for r in results], 1, 0),
+    ', '.join(results[0]['knowledge']) or 'nothing',
+  ]
+
+
+def accuracies(method: Method) -> tuple[np.ndarray, np.ndarray]:
+  """Returns the accuracy on the test images after each epoch, [seeds, epochs], and the share of the budget by then."""
+  chosen, out = method.chosen(), []
+  for seed in range(len(method.results())):
+    lines = storage.read_lines(method.folder(chosen or 0, seed) / 'audit.jsonl')
+    out.append([100 * line['test_accuracy'] for line in lines])
+  return np.array(out), np.linspace(0, 1, len(out[0]) + 1)[1:]
+
+
+def draw(methods: list[Method], path: Path) -> None:
+  """Draws a panel for each method: its accuracy on the test images by the share of the passes; dashed: the first's."""
+  import matplotlib
+
+  matplotlib.use('agg')
+  from matplotlib import pyplot
+
+  across = 5
+  down = -(-len(methods) // across)
+  figure, axes = pyplot.subplots(down, across, figsize=(13, 2.7 * down), sharex=True, sharey=True, squeeze=False)
+  for axis in axes.flat[len(methods) :]:
+    axis.set_visible(False)
+  for axis, method in zip(axes.flat, methods):
+    for one, style in ((methods[0], {'color': '0.6', 'ls': '--'}), (method, {'color': 'C0'})):
+      curves, share = accuracies(one)
+      axis.plot(share, curves.mean(0), **style, label=one.name)
+      axis.fill_between(share, curves.min(0), curves.max(0), color=style['color'], alpha=0.2, lw=0)
+    axis.set_title(method.name, fontsize=10)
+    axis.grid(alpha=0.3)
+  figure.supxlabel('share of the passes', fontsize=10)
+  figure.supylabel('accuracy on test images, %', fontsize=10)
+  figure.tight_layout()
+  figure.savefig(path, dpi=110)
+  pyplot.close(figure)
+
+
+def write(methods: list[Method], unit: float) -> str:
+  """Writes the table, the record and the curves of what is there, and returns the table."""
+  folder = Path(leaderboard.OUT.value or leaderboard.WORKDIR.value)
+  storage.make_folder(folder)
+  there = [m for m in methods if m.results()]
+  if not there:
+    return ''
+  mean = lambda m: float(np.mean([r['audit']['best_by_validation'] for r in m.results()]))
+  table = markdown(HEAD, [row(m, unit) for m in sorted(there, key=lambda m: -mean(m))])
+  runs = [
+    {'method': m.name, 'setting': m.settings[i], 'seed': seed, 'epochs': r['epochs'], 'passes': r['passes']}
+    | {name: r['audit'].get(name) for name in leaderboard.ACCURACIES}
+    | {'validation': r['validation']['best'], 'seconds': r['seconds'], 'told': r['knowledge']}
+    for m in methods
+    for i in range(len(m.settings))
+    for seed in range(SEEDS)
+    if (r := m.result(i, seed)) is not None
+  ]
+  storage.write_text(folder / 'tuned.md', table + '\n')
+  storage.write_text(folder / 'tuned.json', json.dumps(program.record() | {'runs': runs}, indent=1) + '\n')
+  if there[0] is methods[0]:
+    draw(there, folder / 'tuned.png')
+  return table
+
+
+def main() -> None:
+  began, names = time.monotonic(), leaderboard.METHODS.value or list(TRIALS)
+  for name in names:
+    importlib.import_module(f'configs.recipes.{name}')
+  unit = dry_run.estimated(leaderboard.config_of('naive', NOISE, EPOCHS, 0)).passes
+  methods = [Method(name, unit) for name in names]
+  total = len(methods) * (SETTINGS.value + SEEDS - 1)
+  while left := [(m, *next(m.missing())) for m in methods if next(m.missing(), None)]:
+    if MINUTES.value and time.monotonic() - began > 60 * MINUTES.value:
+      break
+    # The method with the fewest finished runs comes next, so that a table that was cut says something about each.
+    done = lambda m: sum(m.result(i, s) is not None for i in range(len(m.settings)) for s in range(SEEDS))
+    method, setting, seed = min(left, key=lambda item: done(item[0]))
+    print(
+      f'{sum(map(done, methods))} of {total} runs: {method.name} {method.settings[setting]} seed {seed}', flush=True
+    )
+    method.train(setting, seed)
+    write(methods, unit)
+  print(write(methods, unit))
+
+
+if __name__ == '__main__':
+  program.run(main)

@@ -40,7 +40,7 @@ RERUN = flags.DEFINE_bool('rerun', False, 'Measures again what is in the record.
 CHILD = flags.DEFINE_string('child', '', 'Internal: the pack that this process trains on.')
 CLASSES = 10
 NETWORKS = {  # name: (model, side, batch, rows in the pack, steps a block)
-  'small_cnn': ('small_cnn', 64, 128, 2000, 4),
+  'small_cnn': ('small_cnn', 64, 32, 2000, 4),
   'resnet18': ('resnet18', 224, 8, 200, 2),
 }
 TINY = '''"""One dense layer on 8 x 8 of the pixels: what a network costs is out of the way."""

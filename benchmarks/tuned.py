@@ -26,7 +26,7 @@ from absl import flags
 
 from noisyjax.config.override import override
 from noisyjax.reports.formatting import markdown, spread
-from noisyjax.runs import dry_run, run
+from noisyjax.runs import dry_run, launch, run
 from noisyjax.system import storage
 
 SETTINGS = flags.DEFINE_integer('settings', 3, 'Settings tried of each method, the first ones of TRIALS.')
@@ -83,10 +83,10 @@ class Method:
   def folder(self, setting: int, seed: int) -> Path:
     return Path(leaderboard.WORKDIR.value) / self.name / f'setting={setting}' / f'seed={seed}'
 
-  def train(self, setting: int, seed: int) -> None:
+  def train(self, setting: int, seed: int, load: run.Load) -> None:
     config = leaderboard.config_of(self.name, NOISE, self.epochs, seed)
     override(config, self.settings[setting], 'the trial')
-    run.run(config, self.folder(setting, seed), page=False)
+    run.run(config, self.folder(setting, seed), load=load, page=False)
 
   def result(self, setting: int, seed: int) -> dict | None:
     path = self.folder(setting, seed) / 'result.json'
@@ -196,7 +196,7 @@ def main() -> None:
     importlib.import_module(f'configs.recipes.{name}')
   unit = dry_run.estimated(leaderboard.config_of('naive', NOISE, EPOCHS, 0)).passes
   methods = [Method(name, unit) for name in names]
-  total = len(methods) * (SETTINGS.value + SEEDS - 1)
+  load, total = launch.remembering(), len(methods) * (SETTINGS.value + SEEDS - 1)
   while left := [(m, *next(m.missing())) for m in methods if next(m.missing(), None)]:
     if MINUTES.value and time.monotonic() - began > 60 * MINUTES.value:
       break
@@ -206,7 +206,7 @@ def main() -> None:
     print(
       f'{sum(map(done, methods))} of {total} runs: {method.name} {method.settings[setting]} seed {seed}', flush=True
     )
-    method.train(setting, seed)
+    method.train(setting, seed, load)
     write(methods, unit)
   print(write(methods, unit))
 

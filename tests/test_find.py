@@ -7,6 +7,7 @@ import zipfile
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -245,6 +246,27 @@ KINDS = {
   'uint8': LABELS.astype(np.uint8),
   'with none': [None, *LABELS.tolist()[1:]],
 }
+
+
+def test_rows_of_pandas_in_another_order_are_refused():
+  labels, probs = pd.Series(['a', 'b', 'a']), pd.DataFrame(np.eye(2)[[0, 1, 0]], columns=['a', 'b'])
+  with pytest.raises(UserError, match=r'probs: has the index of labels in another order; .*probs.loc\[labels.index\]'):
+    issues.find_label_issues(labels=labels, probs=probs[::-1])
+  assert not issues.find_label_issues(labels=labels[::-1], probs=probs[::-1]).flagged.any()
+  assert not issues.find_label_issues(labels=labels.set_axis([7, 8, 9]), probs=probs).flagged.any()
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    ({'labels': 'labels.csv'}, "labels: found 'labels.csv'; expected one label per image. `find --labels` reads"),
+    ({'classes': {'a', 'b'}}, 'classes: is a set; expected a list of names, in the order of the columns'),
+    ({'classes': 'a,b'}, 'classes: is a str; expected a list of names'),
+  ],
+)
+def test_labels_and_classes_are_lists(arguments, message):
+  with pytest.raises(UserError, match=message):
+    issues.find_label_issues(**{'labels': ['a', 'b'], 'probs': np.eye(2), **arguments})
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -606,6 +628,7 @@ def test_mistakes_on_the_command_line(folder, tmp_path):
       ['find', labels],
       ['find', images, labels, f'--probs={tmp_path / "no.npy"}'],
       ['find', images, f'--labels={tmp_path / "labels.csv"}'],
+      ['find', images, '--labels=labels.csv', '--config.data.unlabeled=x'],
     ],
     cwd=tmp_path,
   )
@@ -613,7 +636,8 @@ def test_mistakes_on_the_command_line(folder, tmp_path):
     '--labels: missing; expected a label file',
     '--images: missing; expected a folder',
     'cannot be read as',
-    'data.labels: there is no file',
+    '--labels: there is no file',
+    "--labels: there is no file 'labels.csv'",
   )
   for (code, out, err), text in zip(found, expected):
     assert code == 2 and not out and text in err and 'Traceback' not in err

@@ -55,6 +55,15 @@ FILES = {
   'old mac.csv': CSV.replace('\n', '\r'),
   'quoted.csv': '"image","label"\n' + rows('"{}","{}"'),
   'quoted after a space.csv': '"image", "label"\n' + rows('"{}", "{}"') + '  \n',
+  'single quotes.csv': "'image','label'\n" + rows("'{}','{}'"),
+  'ids without header.txt': ''.join(f'{a[:-4]} {b}\n' for a, b in zip(NAMES, LABELS)),
+  'ids and header.txt': 'id  label\n' + ''.join(f'{a[:-4]}  {b}\n' for a, b in zip(NAMES, LABELS)),
+  'label and path.txt': ''.join(f'{b}   photos/{a}\n' for a, b in zip(NAMES, LABELS)),
+  'ids beside the files.csv': 'id,photo_name,label\n'
+  + ''.join(f'{5 - i},{a},{b}\n' for i, (a, b) in enumerate(zip(NAMES, LABELS))),
+  'pandas series.csv': ',0\n' + rows('{},{}', range(6)),
+  'pandas series with a name.csv': ',animal\n' + rows('{},{}', range(6)),
+  'true labels beside.csv': 'image,true_label,label\n' + rows('{},owl,{}'),
   'reversed.csv': 'label,image\n' + ''.join(f'{b},{a}\n' for a, b in zip(NAMES, LABELS)),
   'no header.csv': rows('{},{}'),
   'no header, label first.csv': rows('{1},{0}'),
@@ -81,6 +90,10 @@ FILES = {
   + ''.join(
     f'{a},' + ','.join(str(float(b == c)) for c in ('cat', 'dog', 'owl')) + '\n' for a, b in zip(NAMES, LABELS)
   ),
+  'one-hot of a spreadsheet.csv': 'image,cat,dog,owl\n'
+  + ''.join(
+    f'{a},' + ','.join(str(b == c).upper() for c in ('cat', 'dog', 'owl')) + '\n' for a, b in zip(NAMES, LABELS)
+  ),
   'label studio.csv': 'annotation_id,annotator,choice,created_at,id,image,lead_time\n'
   + ''.join(
     f'{i},1,{b},2024-02-08T10:00:00Z,{i},/data/upload/3/{i:08x}-{NAMES[i]},2.5\n' for i, b in enumerate(LABELS)
@@ -95,6 +108,18 @@ FILES = {
   'columns.json': json.dumps({'image': NAMES, 'label': LABELS}),
   'pairs.json': json.dumps(dict(zip(NAMES, LABELS))),
   'labels.json': json.dumps(LABELS),
+  'lists of pairs.json': json.dumps(list(zip(NAMES, LABELS))),
+  'dataset of stylegan.json': json.dumps({'labels': list(zip(NAMES, LABELS))}),
+  'records under a key.json': json.dumps({'data': [{'file_name': a, 'label': b} for a, b in zip(NAMES, LABELS)]}),
+  'lists by image.json': json.dumps({a: [b] for a, b in zip(NAMES, LABELS)}),
+  'pandas, split.json': json.dumps(
+    {'columns': ['image', 'label'], 'index': [0] * 6, 'data': [list(pair) for pair in zip(NAMES, LABELS)]}
+  ),
+  'pandas, table.json': json.dumps(
+    {'schema': {'fields': []}, 'data': [{'image': a, 'label': b} for a, b in zip(NAMES, LABELS)]}
+  ),
+  'ids.json': json.dumps({a[:-4]: {'label': b} for a, b in zip(NAMES, LABELS)}),
+  'pandas.json': json.dumps({'image': dict(enumerate(NAMES)), 'label': dict(enumerate(LABELS))}),
   'labels.parquet': table(image=NAMES, label=LABELS),
   'hugging face.parquet': table(image=[{'path': a, 'bytes': b''} for a in NAMES], label=LABELS),
   'issues.csv': 'file,given,suggested,score,flagged\n' + rows('{},{},owl,0.5,1'),
@@ -154,8 +179,37 @@ def test_columns_may_be_named(tmp_path):
   ):
     labels_in(tmp_path / 'a.csv', content, label_column='kind')
   content = 'a,b,c\n' + rows('{},x,{}')
-  with pytest.raises(UserError, match=r'which of its columns is the label\? They are a, b, c;.*--label_column=NAME'):
+  with pytest.raises(
+    UserError, match=r'of its columns is the label\? They are a, b, c;.*--config.data.label_column=NAME'
+  ):
     labels_in(tmp_path / 'a.csv', content, image_column='a')
+
+
+KINDS = 'image,label,true_label,x\n' + ''.join(f'{a},{b},owl,1\n' for a, b in zip(NAMES, LABELS))
+
+
+def test_one_file_may_hold_given_and_true_labels(tmp_path):
+  assert labels_in(tmp_path / 'a.csv', KINDS) == LABELS
+  assert labels_in(tmp_path / 'a.csv', KINDS, kind='truth') == ['owl'] * 6
+  assert labels_in(tmp_path / 'a.csv', KINDS, kind='verified') == ['owl'] * 6
+  assert labels_in(tmp_path / 'a.csv', KINDS, kind='truth', label_column='label') == ['owl'] * 6
+  named = KINDS.replace('label,', 'noisy,', 1)
+  assert labels_in(tmp_path / 'a.csv', named, label_column='noisy') == LABELS
+  assert labels_in(tmp_path / 'a.csv', named, kind='truth', label_column='noisy') == ['owl'] * 6
+  assert labels_in(tmp_path / 'a.csv', CSV, kind='truth', label_column='noisy') == LABELS  # a file of its own
+  np.savez(tmp_path / 'a.npz', labels=LABELS, true_labels=[0] * 6, gt=['owl'] * 6)
+  assert label_file.read_column(tmp_path / 'a.npz').labels == LABELS
+  assert label_file.read_column(tmp_path / 'a.npz', kind='truth').labels == ['owl'] * 6
+  np.savez(tmp_path / 'a.npz', labels=LABELS[::-1], filenames=NAMES[::-1])
+  assert match.aligned(label_file.read_column(tmp_path / 'a.npz'), NAMES, '').labels == LABELS
+  with pytest.raises(UserError, match=r'which of its columns is the label\? They are image, noisy, true'):
+    labels_in(tmp_path / 'a.csv', 'image,noisy,true\n' + rows('{},1,0'))  # no one-hot columns, either
+
+
+def test_a_column_of_parts_is_noted(tmp_path):
+  (tmp_path / 'a.csv').write_text('image,label,split\na.png,x,train\nb.png,y,train\nc.png,y,Test\n')
+  (note,) = label_file.read_column(tmp_path / 'a.csv').notes
+  assert "its column 'split' (train 2, test 1) is not read" in note and 'data.test=@FILE' in note
 
 
 def test_a_list_of_numbers_is_read_with_or_without_header(tmp_path):
@@ -241,6 +295,9 @@ def zipped(name: str) -> bytes:
     ('a.csv', 'image,label\n,x\n', 'row 2 names no image'),
     ('a.npy', b'\x93NUMPY', 'cannot be read as a plain array'),
     ('a.csv', 'image,a,b\nx.png,1,1\n', r'row 2 has 2 ones'),
+    ('a.parquet', table(image=[b'\x89PNG' * 99], label=['x']), 'holds .*, which is not UTF-8'),
+    ('a.csv', 'image,label\n' + 'x' * 9999 + ',cat\n', r'none of its 1 rows .*x…x+. \(9999 characters\)'),
+    ('a.csv', 'id,label\n' + rows('{},{}', range(1, 7)), 'rows are numbered 1 to 6, the images 0 to 5: do these'),
   ],
 )
 def test_what_cannot_be_read_says_what_to_do(tmp_path, name, content, message):
@@ -352,6 +409,16 @@ def test_what_was_not_regarded_is_said():
     (note,) = aligned([image], [name], notes=True)
     assert f"1 rows match an image ignoring {what}, such as '{image}' for '{name}'" in note
   assert aligned(['a.png'], ['a.png'], notes=True) == ()
+
+
+def test_rows_of_another_folder_are_noted_and_label_no_image_that_has_a_row_of_its_own():
+  images, names = ['train/1.png', 'train/2.png', 'test/1.png'], ['1.png', '2.png']
+  column = label_file.Column('a.csv', ['x', 'y', 'z'], ['row 2', 'row 3', 'row 4'], images)
+  found = match.aligned(column, names, 'data/train')
+  assert found.labels == ['x', 'y'] and '1 of 3 rows names an image that is not in data/train' in found.notes[0]
+  (note,) = match.aligned(column.take([2]), names, 'data/train').notes
+  assert "1 rows match an image ignoring the folders before it, such as 'test/1.png' for '1.png'" in note
+  assert match.aligned(column.take([0, 1]), names, 'data/train.zip').notes == ()
 
 
 def test_repeats_are_noted_and_conflicts_refused():

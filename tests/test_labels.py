@@ -182,6 +182,18 @@ def test_a_number_of_5000_digits_is_a_name_like_any_other():
   assert labels.class_names([column(['3', long])], NONE) == ('3', long)
 
 
+def test_a_decimal_comma_is_that_of_a_whole_number():
+  given = column_of(['10,0', '2,0', '1,00'], 'given')
+  assert labels.class_names([given], '') == ('1', '2', '10')
+  assert labels.indices(column_of([2, 1], 'truth'), ('1', '2', '10'), '').tolist() == [1, 0]
+  assert labels.indices(given, ('1', '2', '10'), '').tolist() == [2, 1, 0]
+
+
+def test_a_name_among_numbers_that_reads_like_no_label_says_how_to_say_so():
+  with pytest.raises(UserError, match=r"If 'NA' means that there is no label, set data.unlabeled=undefined,NA\."):
+    labels.class_names([column_of(['1', 'NA', '2'], 'given')], 'undefined')
+
+
 def test_a_near_name_is_hinted():
   with pytest.raises(UserError, match=r"row 1 \(from 0\): 'dgo'; .*did you mean 'dog'"):
     labels.indices(column(['cat', 'dgo']), ('cat', 'dog'), NONE)

@@ -52,6 +52,36 @@ def test_mixed_sizes_paths_and_pil_images_are_cropped_to_the_median_side(tmp_pat
   assert objects.images_of([Image.fromarray(i) for i in pictures(3, 200)])[0].shape == (3, 64, 64, 3)
 
 
+def test_the_images_of_a_table_are_its_column_of_images(tmp_path):
+  Image.fromarray(pictures(1, 12)[0]).save(tmp_path / 'a.png')
+  paths = [str(tmp_path / 'a.png')] * 3
+  tables = (
+    pd.DataFrame({'where': paths}),
+    pd.DataFrame({'id': [7, 8, 9], 'file': paths, 'features': [0, 1, 2]}),
+    pd.DataFrame({'where': paths}).to_numpy(),
+    {'file_name': paths, 'label': [0, 1, 0]},
+  )
+  for table in tables:
+    assert objects.images_of(table)[0].shape == (3, 12, 12, 3)
+  with pytest.raises(UserError, match=r'found shape \(3, 49\).*reshape'):
+    objects.images_of(pd.DataFrame(np.zeros((3, 49), int)))
+  with pytest.raises(UserError, match=r"is a dictionary of data sets, 'train', 'test'; expected one of them"):
+    objects.columns_of({'train': tables[0], 'test': tables[0]}, None)
+
+
+def test_columns_are_found_by_preference_and_true_labels_are_not_given():
+  table = pd.DataFrame({'id': [1, 2], 'true_label': [0, 0], 'image': ['a', 'b'], 'label': [0, 1]})
+  images, labels, _ = objects.columns_of(table, None)
+  assert list(images) == ['a', 'b'] and list(labels) == [0, 1]
+
+
+def test_a_folder_whose_order_is_ambiguous_is_noted(tmp_path):
+  for name in ('2.png', '10.png'):
+    Image.fromarray(pictures(1, 12)[0]).save(tmp_path / name)
+  (note,) = objects.images_of(tmp_path)[1]
+  assert "in the order of their names as text; sorting the images as text or by number differs (position 0: '10" in note
+
+
 @pytest.mark.parametrize('images', [None, 5, object(), int])
 def test_what_holds_no_images_is_named(images):
   with pytest.raises(UserError, match=r'X: is of type \w+; expected a list or array of images'):

@@ -36,6 +36,13 @@ def test_the_order_of_columns_is_spelled_out():
   assert '--classes=b,c,d,e,a' in found
 
 
+def test_an_order_of_names_with_spaces_and_commas_can_be_pasted():
+  classes, labels = ('a b', 'c, d', 'e'), np.arange(60) % 3
+  found = plausible.doubt((labels + 1) % 3, labels, classes, 'probs', '--classes')
+  assert """if that is it: --classes='"c, d",e,a b'.""" in found
+  assert "classes=['c, d', 'e', 'a b']" in plausible.doubt((labels + 1) % 3, labels, classes, 'probs', 'classes')
+
+
 def test_one_class_for_all_is_no_order():
   assert "All of these are 'a'." in plausible.doubt(TRUE, TRUE * 0, CLASSES, 'probs')
 

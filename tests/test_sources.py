@@ -788,6 +788,7 @@ def test_letters_are_one_letter_however_they_are_written(tmp_path):
   data, _ = load(path=root / 'photos', labels=root / 'labels.csv')
   assert data.classes == (one, 'tea') and sorted(data.given.tolist()) == [0, 0, 1]
   root = tree(tmp_path / 'tree', [f'{two}/1.png', 'tea/2.png'])
+  assert load(source='folders', path=root, classes=('tea', two))[0].classes == ('tea', one)
   (tmp_path / 'truth.csv').write_text(f'image,label\n{one}/1.png,{two}\n{two}x/2.png,tea\n')
   assert load(source='folders', path=root, truth=tmp_path / 'truth.csv')[1].tolist() == [0, -1]
 
@@ -839,6 +840,43 @@ def test_classes_called_train_and_test_hold_images(tmp_path):
 def test_folders_that_only_wrap_are_seen_through(tmp_path):
   root = tree(tmp_path / 't', ['a/b/c/cat/1.png', 'a/b/c/dog/2.png'])
   assert load(source='folders', path=root)[0].classes == ('cat', 'dog')
+
+
+def test_folders_that_hold_the_same_folders_are_doubted(tmp_path):
+  root = tree(tmp_path / 't', [f'{part}/{name}/1.png' for part in ('fold1', 'fold2') for name in ('cat', 'dog')])
+  data, _ = load(source='folders', path=root)
+  assert data.classes == ('fold1', 'fold2')
+  assert any('the classes are its folders fold1, fold2, and in each are cat, dog' in note for note in data.notes)
+  root = tree(tmp_path / 'u', ['cat/2001/1.png', 'cat/2002/1.png', 'dog/2001/1.png'])
+  assert not any('in each are' in note for note in load(source='folders', path=root)[0].notes)
+
+
+def test_a_header_above_verified_labels_shifts_no_label(tmp_path):
+  root = named(tmp_path, {'0.png': 'dog', '1.png': 'cat', '2.png': 'dog', '3.png': 'cat'})
+  (root / 'verified.txt').write_text('checked\ndog\ncat\n')
+  fields = {'path': root / 'photos', 'labels': root / 'labels.csv', 'verified': root / 'verified.txt'}
+  with pytest.raises(UserError, match=r"row 1: 'checked'; expected a label as in the other rows\. If it is a header"):
+    load(**fields)
+  (root / 'verified.txt').write_text('label\ndog\ncat\n')
+  assert load(**fields)[0].verified.tolist() == [1, 0, -1, -1]
+
+
+def test_given_and_true_labels_of_one_file(tmp_path, caplog):
+  root = named(tmp_path, {'0.png': 'dog', '1.png': 'cat', '2.png': 'dog'})
+  (root / 'all.csv').write_text('image,label,true_label\n0.png,dog,cat\n1.png,cat,cat\n2.png,dog,dog\n')
+  data, truth = load(path=root / 'photos', labels=root / 'all.csv', truth=root / 'all.csv')
+  assert data.given.tolist() == [1, 0, 1] and truth.tolist() == [0, 0, 1]
+  assert any("'image' and 'true_label' are read" in record.message for record in caplog.records)
+
+
+def test_a_label_file_in_the_archive_of_the_images_is_named(tmp_path):
+  root = named(tmp_path, {'0.png': 'dog', '1.png': 'cat'})
+  with zipfile.ZipFile(tmp_path / 'all.zip', 'w') as archive:
+    for path in sorted(root.rglob('*')):
+      archive.write(path, path.relative_to(root))
+  (root / 'labels.csv').unlink()
+  with pytest.raises(UserError, match=r"data.labels: 'labels.csv' lies in the archive .*all.zip as 'labels.csv'"):
+    load(path=tmp_path / 'all.zip', labels='labels.csv')
 
 
 def test_empty_class_folders_are_noted(tmp_path):

@@ -376,6 +376,9 @@ def test_folds_of_few_rows_bring_no_warning_of_scikit_learn(recwarn):
     '0\n2',
     '\ufeff0\r\n2\r\n',
     'photos\\a1.png\n"c3.png"\n',
+    'image,label\na1.png,x\nc3.png,y\n',
+    'label;file;x\nx;a1.png;1\ny;c3.png;0\n',
+    '[{"file_name": "a1.png", "label": 1}, {"file_name": "c3.png", "label": 2}]',
   ],
 )
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-16'])
@@ -383,6 +386,28 @@ def test_rows_are_named_by_number_or_image(tmp_path, content, encoding):
   (tmp_path / 'rows.txt').write_bytes(content.encode(encoding))
   rows = parse('data.val', f'@{tmp_path / "rows.txt"}', np.array(['x', 'y', 'z']), ['a1.png', 'b2.png', 'c3.png'])
   assert rows.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+  'array', [np.array([0, 2]), np.array([2, 0], np.uint8), np.array([True, False, True]), np.array(['a1', 'c3.png'])]
+)
+def test_rows_in_an_array(tmp_path, array):
+  np.save(tmp_path / 'rows.npy', array)
+  rows = parse('data.val', f'@{tmp_path / "rows.npy"}', np.array(['x', 'y', 'z']), ['a1.png', 'b2.png', 'c3.png'])
+  assert rows.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize('array', [np.array([True, False]), np.zeros((3, 2), int), np.array([0.5])])
+def test_arrays_that_name_no_rows(tmp_path, array):
+  np.save(tmp_path / 'rows.npy', array)
+  with pytest.raises(UserError, match=r'data.val: .*rows.npy: is an array .*; expected row numbers, names, or bool'):
+    parse('data.val', f'@{tmp_path / "rows.npy"}', np.array(['x', 'y', 'z']))
+
+
+def test_a_mask_of_zeros_and_ones_is_no_list_of_rows(tmp_path):
+  (tmp_path / 'rows.txt').write_text('0\n1\n1\n0\n')
+  with pytest.raises(UserError, match=r'its 4 lines are 0 or 1: a mask\?'):
+    parse('data.val', f'@{tmp_path / "rows.txt"}', np.array(list('wxyz')))
 
 
 def test_a_number_with_zeros_is_a_name_and_an_unknown_name_is_listed(tmp_path):

@@ -125,13 +125,13 @@ def finished(path: Path, inputs: Mapping[str, Any]) -> bool:
   if not path.with_suffix('.json').exists():
     return False
   there = summary(path)
-  lines = [
-    f'{name}: {there.get(name)} → {inputs[name]}'
-    for name in inputs
-    if name != 'code' and there.get(name) != inputs[name]
-  ]
-  if lines:
-    raise identity.stale(path, 'is an analysis with other settings or of another checkpoint', lines)
+  flat = lambda found: {**found, **(found.get('settings') or {}), 'settings': None, 'code': None}
+  old, new = flat(there), flat(inputs)
+  if lines := [f'{name}: {old.get(name)!r} → {new[name]!r}' for name in new if old.get(name) != new[name]]:
+    raise identity.Stale(
+      f'{path}: is finished, but with other settings or of another checkpoint (there → here: {"; ".join(lines)}). The '
+      'same command with --rerun replaces it, and makes all its columns anew.'
+    )
   for name, digest in there['files'].items():
     if not (path.parent / name).exists() or storage.sha256(path.parent / name) != digest:
       raise identity.stale(path.parent / name, 'was removed, changed or damaged after it was written')

@@ -180,11 +180,16 @@ def find_label_issues(
     classes = declared or None if classes is None else classes
   if labels is None:
     raise UserError('labels: missing; expected one label per image.')
+  if isinstance(labels, str | Path):
+    raise UserError(f'labels: found {str(labels)!r}; expected one label per image. `find --labels` reads label files.')
+  if isinstance(classes, str | set | frozenset | Mapping):
+    raise UserError(f'classes: is a {type(classes).__name__}; expected a list of names, in the order of the columns.')
   if images is not None and (probs is None or features):
     size = features_.extractor(features, where='features').weights.size if features else 0
     images, read = objects.images_of(images, size)
     for note in read:
       log.warning('%s', note)
+  _check_index(labels, probs)
   column = column_of(labels, 'labels')
   count = len(column.labels)
   if images is not None and not isinstance(images, str | Path) and len(images) != count:
@@ -238,6 +243,15 @@ def find_label_issues(
     more,
     told,
   )
+
+
+def _check_index(labels: Any, probs: Any) -> None:
+  """Refuses labels and probabilities of pandas whose rows are the same in another order: they are taken by place."""
+  indices: list[Any] = [getattr(values, 'index', None) for values in (labels, probs)]
+  if not all(hasattr(index, 'sort_values') for index in indices) or indices[0].equals(indices[1]):
+    return
+  if indices[0].sort_values().equals(indices[1].sort_values()):
+    raise UserError('probs: has the index of labels in another order; expected its order, probs.loc[labels.index].')
 
 
 @functools.partial(jax.jit, static_argnames=('kind', 'score'))

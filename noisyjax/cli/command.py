@@ -1,6 +1,7 @@
 """The definition of a command: name, usage, flags and function; and flags that several commands share."""
 
 import contextlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ class Command:
     word: Whether a word may follow the name.
     resumes: Whether the same command continues its work after an interruption.
     compiles: Whether it uses JAX, whose import takes a second.
+    recipe: Function that returns the recipe whose fields --config.field=value sets where there is no --config, given
+      the parsed flags; None: --config is needed.
   """
 
   name: str
@@ -37,6 +40,7 @@ class Command:
   word: bool = False
   resumes: bool = False
   compiles: bool = True
+  recipe: Callable[[FlagValues], Any] | None = None
 
   def __str__(self) -> str:
     return f'{self.name} {self.usage}'.rstrip() + f': {self.summary}'
@@ -124,6 +128,25 @@ def define_image_files(values: FlagValues, text: str = 'Folder or zip file of im
   define_images(values, text)
   flags.DEFINE_string('image_column', '', 'Column of the label file with the image names.', flag_values=values)
   flags.DEFINE_string('label_column', '', 'Column of the label file with the labels.', flag_values=values)
+
+
+_FLAGS = {  # field of the data → the flag of a command that reads images, by which the user sets it
+  'path': 'images',
+  'labels': 'labels',
+  'truth': 'truth',
+  'skip_bad': 'skip_bad',
+  'image_column': 'image_column',
+  'label_column': 'label_column',
+  'features': 'features',
+}
+
+
+def in_flags(text: str, values: FlagValues) -> str:
+  """Returns a message in which the fields that the user set by other flags are called by these."""
+  if 'images' not in values or not values['images'].value:
+    return text
+  fields = '|'.join(field for field, flag in _FLAGS.items() if flag in values)
+  return re.sub(rf'(?:--config\.|\b)data\.({fields})\b', lambda found: f'--{_FLAGS[found[1]]}', text)
 
 
 EXPECTED = {'config': 'a recipe such as configs/digits.py', 'images': 'a folder or zip of images'}

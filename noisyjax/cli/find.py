@@ -4,6 +4,7 @@ from pathlib import Path
 
 from absl import flags
 from absl.flags import FlagValues
+from ml_collections import ConfigDict
 
 from noisyjax.cli.command import (
   Command,
@@ -88,10 +89,18 @@ def run(values: FlagValues) -> None:
     say(folder / name)
 
 
+def _recipe(values: FlagValues) -> ConfigDict:
+  """Returns the recipe of `find` without --config."""
+  from noisyjax.runs import in_memory
+
+  return in_memory.probe() if values.features else in_memory.recipe()
+
+
 COMMAND = Command(
   'find',
   '--images=FOLDER|ZIP [--labels=CSV] [--workdir=W] [--probs=NPY] [--truth=CSV] [--engine=E] [--dry_run]',
   'finds labels that may be wrong',
   declare,
   run,
+  recipe=_recipe,
 )

@@ -28,6 +28,7 @@ from noisyjax.cli import (
   train,
   work,
 )
+from noisyjax.cli.command import in_flags
 from noisyjax.cli.parse import Call, parse
 from noisyjax.system import version
 from noisyjax.system.errors import UserError, of_machine
@@ -99,7 +100,7 @@ def guarded(call: Call) -> None:
     start(call)
     sys.stdout.flush()
   except UserError as error:
-    _fail(error)
+    _fail(UserError(in_flags(str(error), call.flags)))
   except Stopped as error:
     log.info('%s', error)
     sys.exit(128 + error.signal)

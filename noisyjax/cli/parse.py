@@ -68,6 +68,8 @@ def parse(arguments: Sequence[str], commands: Sequence[Command]) -> Call:
     raise UserError(f'{command.name}: found {words[-1]!r} beside the command; expected {expected}.')
   if fields:
     parser: Any = values['config'].parser  # a `Recipe`, which knows the folder of the file
+    if values['config'].value is None and command.recipe is not None:
+      values['config'].value = command.recipe(values)
     override(needed(values, 'config'), fields, '--config', beside=parser.folder)
   flags.FLAGS.mark_as_parsed()
   return Call(command, values, words)

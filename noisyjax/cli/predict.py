@@ -6,6 +6,7 @@ from absl import flags
 from absl.flags import FlagValues
 
 from noisyjax.cli.command import Command, define_image_files, define_workdir, folders, needed
+from noisyjax.system.errors import UserError
 from noisyjax.system.log import say
 
 
@@ -26,11 +27,14 @@ def run(values: FlagValues) -> None:
   from noisyjax.system import storage
 
   images, workdirs = needed(values, 'images'), folders(needed(values, 'workdir'))
+  course, out = values.format == 'course', Path(values.out or Path(workdirs[0]) / 'label_prediction.csv')
+  if out.is_dir():
+    raise UserError(f'--out: {out} is a folder; expected a file.')
   members = library.load_all(workdirs)
+  storage.make_folder(out.parent)  # rather than fail when all is computed
   if values.ensemble:
     members.append(library.ensemble(members))
   found = files.predict_files(members, images, values.labels, values.skip_bad, values.image_column, values.label_column)
-  course, out = values.format == 'course', Path(values.out or Path(workdirs[0]) / 'label_prediction.csv')
   storage.write_text(out, files.course_csv(found) if course else files.to_csv(found, values.probs))
   say(files.counts(found))
   if found.truth is not None:

@@ -17,7 +17,7 @@ from noisyjax.system.errors import LISTED, UserError, shortened
 
 _SHOWN = 5  # maximum number of wrong rows in a message
 _INVISIBLE = '\u200b\u200c\u200d\u200e\u200f\u202a\u202c\u2060\ufeff'  # of no width; copied along with a text
-_INTEGER = re.compile(r'([+-]?)0*(\d+)(?:\.0*)?', re.ASCII)
+_INTEGER = re.compile(r'([+-]?)0*(\d+)(?:\.0*|,00?)?', re.ASCII)  # ",0" as a spreadsheet writes it
 _FLOAT = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?', re.ASCII | re.IGNORECASE)
 
 

@@ -353,9 +353,7 @@ def plausible(images: np.ndarray, where: str) -> list[str]:
   ]
 
 
-def check_bad(
-  bad: Sequence[str], skip_bad: bool, where: str, skip: str = 'data.skip_bad=True (find: --skip_bad)'
-) -> list[str]:
+def check_bad(bad: Sequence[str], skip_bad: bool, where: str, skip: str = 'data.skip_bad=True') -> list[str]:
   """Returns a note on the bad images that were left out; none if there are none.
 
   Args:

@@ -11,71 +11,24 @@ python row at row t of TFDS (CIFAR-10: 16399, 1680, 47917, …). Hence `labels_t
 """
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from noisyjax.data import files, pickled, table
+from noisyjax.data import column_names, files, pickled, table
 from noisyjax.data.column import Column, column_of, label_text, number, one_hot, plain
+from noisyjax.data.column_names import key
+from noisyjax.data.label_notes import PARTS
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError, listed
 
-# Column names in lower case without spaces and dashes, in order of preference.
-IMAGES = (
-  'image',
-  'imagepath',
-  'imagefile',
-  'imagefilename',
-  'imagename',
-  'img',
-  'imgpath',
-  'imgname',
-  'imgfile',
-  'filename',
-  'file',
-  'filepath',
-  'path',
-  'imageid',
-  'imgid',
-  'imageindex',
-  'photo',
-  'picture',
-  'url',
-  'id',
-  'name',
-)
-LABELS = (
-  'label',
-  'labels',
-  'class',
-  'classname',
-  'classlabel',
-  'category',
-  'categoryname',
-  'target',
-  'choice',
-  'labelname',
-  'given',
-  'givenlabel',
-  'noisylabel',
-  'y',
-  'classid',
-  'labelid',
-  'categoryid',
-  'targets',
-  'classes',
-  'truth',
-  'true',
-  'truelabel',
-  'cleanlabel',
-)
 _NAMES_IMAGE = re.compile(rf'({"|".join(map(re.escape, files.SUFFIXES))})\b', re.IGNORECASE)
-_INDEX = ('', 'index', 'unnamed0')  # names of the column of row numbers that pandas writes
 
 
-def read_column(path: str | Path, image_column: str = '', label_column: str = '') -> Column:
+def read_column(path: str | Path, image_column: str = '', label_column: str = '', kind: str = 'labels') -> Column:
   """Reads a label file as text, without interpreting the labels.
 
   Args:
@@ -83,7 +36,9 @@ def read_column(path: str | Path, image_column: str = '', label_column: str = ''
       (separated by , ; tab or |, with or without header); lines "path label"; JSON (records, exports of Label Studio);
       JSON Lines; or Parquet.
     image_column: name of the column that names the image; '' = found by its name or content.
-    label_column: name of the column that holds the label; '' = found by its name or content.
+    label_column: name of the column that holds the label; '' = found by its name or content. Verified and true labels
+      are in it if the file has it and no column whose name says that they are.
+    kind: a key of `column_names.OF_KIND`: the labels that are asked for, of a file that holds several.
 
   Raises:
     UserError: the file cannot be read, or the columns cannot be identified.
@@ -92,42 +47,57 @@ def read_column(path: str | Path, image_column: str = '', label_column: str = ''
   with reading.reading(path, 'labels', ''), path.open('rb') as file:
     start = file.read(6)
   if pickled.is_pickled(path):
-    return _chosen(pickled.read(path, 'labels, or a dictionary of them'), str(path), label_column)
+    return _chosen(pickled.read(path, 'labels, or a dictionary of them'), str(path), label_column, kind)
   if path.suffix.lower() in ('.npy', '.npz') or start == b'\x93NUMPY':
-    return _read_array(path, label_column)
+    return _read_array(path, label_column, kind)
   found = table.read(path)
-  column = _column(str(path), found, image_column, label_column)
+  column = _column(str(path), found, image_column, label_column, kind)
   if not column.labels:
     raise UserError(f'{path}: has a header and no rows; expected a label for each image.')
   return column._replace(notes=(*found.notes, *column.notes))
 
 
-def _read_array(path: Path, name: str) -> Column:
+def _read_array(path: Path, name: str, kind: str) -> Column:
   """Reads the labels in an .npy or .npz file; `name` is the array of an .npz, or ''."""
   if not path.stat().st_size:
     raise UserError(f'{path}: is empty (0 bytes); was it downloaded to its end?')
   with reading.reading(path, 'a plain array'):
     found = np.load(path, allow_pickle=False)
     if not isinstance(found, np.lib.npyio.NpzFile):
-      return _chosen(found, str(path), name)
+      return _chosen(found, str(path), name, kind)
     with found:
-      return _chosen(dict(found), str(path), name)
+      return _chosen(dict(found), str(path), name, kind)
 
 
-def _chosen(found: Any, where: str, name: str) -> Column:
+def _chosen(found: Any, where: str, name: str, kind: str) -> Column:
   """Returns the labels in an object: the object itself, or of a dictionary its only entry or the named one."""
   if not isinstance(found, dict):
     return column_of(found, where)
-  entries = {str(key): value for key, value in found.items()}
-  key = name or (next(iter(entries)) if len(entries) == 1 else 'labels')
-  if key not in entries:
+  entries = {str(entry): value for entry, value in found.items()}
+  usual = column_names.preferred(entries, column_names.OF_KIND[kind])
+  one = _asked(name, entries, kind) or (next(iter(entries)) if len(entries) == 1 else next(iter(usual), 'labels'))
+  if one not in entries:
     fields = 'data.label_column, or noise.column for noise.path'
     said = f', and no {name!r}' if name else ''
     raise UserError(f'{where}: holds {listed(entries) or "nothing"}{said}; name one of them ({fields}).')
-  return column_of(entries[key], f'{where}: {key}')
+  column, names = column_of(entries[one], f'{where}: {one}'), (*column_names.IMAGES, *column_names.PLURAL)
+  for name in column_names.preferred(entries, names):
+    images = np.asarray(entries[name])
+    if images.dtype.kind in 'US' and images.shape == (len(column.labels),):
+      texts = [label_text(image, where, '') or '' for image in images.tolist()]
+      return column._replace(images=texts)
+  return column
 
 
-def _column(where: str, found: table.Table, image_column: str, label_column: str) -> Column:
+def _asked(name: str, names: Iterable[str], kind: str) -> str:
+  """Returns the column `name` that the user asked for; '' if another one is known to hold labels of this kind."""
+  names = list(names)
+  own = column_names.OF_KIND[kind][: -len(column_names.LABELS)]  # () for given labels
+  there = key(name) in map(key, names)
+  return name if kind == 'labels' or (there and not column_names.preferred(names, own)) else ''
+
+
+def _column(where: str, found: table.Table, image_column: str, label_column: str, kind: str) -> Column:
   """Finds the columns of images and labels in a table and returns them as a `Column`."""
   header, rows, places, notes = found.header, found.rows, found.places, ()
   if header is None and rows and _is_header(rows, image_column, label_column):
@@ -135,11 +105,13 @@ def _column(where: str, found: table.Table, image_column: str, label_column: str
   if header is None:
     image, label = _by_content(where, rows)
   else:
-    image, label = _by_name(where, header, rows, image_column, label_column)
-    keys = [_key(name) for name in header]
-    if not (image_column and label_column) and sum(key in IMAGES or key in LABELS for key in keys) > 2:
+    image, label = _by_name(where, header, rows, image_column, _asked(label_column, header, kind), kind)
+    known = sum(key(name) in (*column_names.IMAGES, *column_names.GIVEN) for name in header)
+    if not (image_column and label_column) and known > 2:
       shown = ' and '.join(repr(header[i]) for i in (image, label) if isinstance(i, int))
       notes = (f'{where}: of its columns {listed(header)}, {shown} are read.',)
+    if kind == 'labels':
+      notes += tuple(_part_notes(where, header, rows, [image, label]))
   images = None if image is None else [_image(where, row[image], place) for row, place in zip(rows, places)]
   if isinstance(label, list):
     column = _one_hot(where, [(header or ())[i] for i in label], [[row[i] for i in label] for row in rows], places)
@@ -148,31 +120,32 @@ def _column(where: str, found: table.Table, image_column: str, label_column: str
   return column._replace(images=images, notes=notes)
 
 
-def names_images(name: str) -> bool:
-  """Returns whether a column of this name holds names of images."""
-  return _key(name) in IMAGES
-
-
-def names_labels(name: str) -> bool:
-  """Returns whether a column of this name holds labels."""
-  return _key(name) in LABELS
-
-
-def _key(name: str) -> str:
-  """Returns a column name in lower case, without spaces and punctuation."""
-  return re.sub(r'[\s_.:-]+', '', name.casefold())
+def _part_notes(where: str, header: list[str], rows: list[list[Any]], read: list) -> Iterator[str]:
+  """Yields a note for a column that says which rows are test rows, but which is not read."""
+  text = lambda cell: str(cell).casefold()
+  for i, name in enumerate(header):
+    counts = Counter(text(row[i]) for row in rows) if rows and text(rows[0][i]) in PARTS and i not in read else {}
+    if len(counts) > 1 and {*counts} <= {*PARTS}:
+      shown = ', '.join(f'{part} {count}' for part, count in counts.items())
+      yield (
+        f'{where}: its column {name!r} ({shown}) is not read, so all its rows may train; name those that must not '
+        'in a file, data.test=@FILE.'
+      )
 
 
 def _is_header(rows: list[list[Any]], *wanted: str) -> bool:
   """Returns whether the first row is a header."""
   first, below = [str(cell or '') for cell in rows[0]], rows[1:]
-  if {_key(cell) for cell in first} & {_key(name) for name in wanted if name}:
+  if {key(cell) for cell in first} & {key(name) for name in wanted if name}:
     return True
+  if len(first) > 1 and key(first[0]) in column_names.INDEX and _counts([row[0] for row in below]):
+    return True  # above row numbers
   if _pictures(first):
     return False
   if len(first) == 1 and len(below) > 1 and not _is_number(first[0]) and all(_is_number(row[0]) for row in below):
     return True  # text above numbers
-  known = [i for i, cell in enumerate(first) if _key(cell) in (*IMAGES, *LABELS)]  # if it repeats below, it is a label
+  names = (*column_names.IMAGES, *column_names.GIVEN)
+  known = [i for i, cell in enumerate(first) if key(cell) in names]  # if it repeats below, it is a label
   return (
     any(all(row[i] != first[i] for row in below) for i in known)
     or _pictures([cell for row in below for cell in row]) > 0
@@ -211,7 +184,7 @@ def _by_content(where: str, rows: list[list[Any]]) -> tuple[int | None, int]:
 
 
 def _by_name(
-  where: str, header: list[str], rows: list[list[Any]], image_column: str, label_column: str
+  where: str, header: list[str], rows: list[list[Any]], image_column: str, label_column: str, kind: str
 ) -> tuple[int | None, int | list[int]]:
   """Returns the indices of the image and label columns in a file with header.
 
@@ -219,11 +192,15 @@ def _by_name(
     The image column, or None if rows follow the order of the images; and the label column, or the columns of one-hot
     labels.
   """
-  keys = [_key(name) for name in header]
-  image = _named(where, header, image_column, 'image') if image_column else _first(where, header, IMAGES)
-  label = _named(where, header, label_column, 'label') if label_column else _first(where, header, LABELS)
+  keys = [key(name) for name in header]
+  image = _named(where, header, image_column, 'image') if image_column else _first(where, header, column_names.IMAGES)
+  usual = column_names.OF_KIND[kind]
+  label = _named(where, header, label_column, 'label') if label_column else _first(where, header, usual)
   pictures = [_pictures([row[i] for row in rows]) for i in range(len(header))]
-  counted = [key in _INDEX and _counts([row[i] for row in rows]) for i, key in enumerate(keys)]
+  files_ = [i for i in range(len(header)) if i != label and pictures[i] > len(rows) / 2]
+  if image is not None and not image_column and not pictures[image] and files_:
+    image = files_[0]  # file names are clearer than an id
+  counted = [name in column_names.INDEX and _counts([row[i] for row in rows]) for i, name in enumerate(keys)]
   rest = [i for i in range(len(header)) if i not in (image, label) and not counted[i]]
   if image is None and label is not None:
     named = [i for i in rest if pictures[i] > len(rows) / 2]
@@ -231,14 +208,14 @@ def _by_name(
     if image is None and rest:
       raise _unclear(where, header, 'the image', 'image_column')
   elif label is None:
-    if image is None and len(header) == 1:
-      return None, 0
+    if image is None and len(rest) == 1 and (len(header) == 1 or any(counted)):
+      return None, rest[0]
     if image is None and len(rest) == 2:
       image = max(rest, key=lambda i: pictures[i])
       rest = [i for i in rest if i != image]
     if len(rest) == 1 and image is not None:
       label = rest[0]
-    elif image is not None and len(rest) > 1 and all(_is_bit(row[i]) for row in rows for i in rest):
+    elif image is not None and len(rest) > 1 and _are_classes(header, rows, rest):
       label = rest
     else:
       raise _unclear(where, header, 'the label', 'label_column')
@@ -254,7 +231,7 @@ def _counts(cells: list[Any]) -> bool:
 def _named(where: str, header: list[str], name: str, kind: str) -> int:
   """Returns the index of the column that the user named; raises UserError unless there is exactly one."""
   at = [i for i, found in enumerate(header) if found == name]
-  at = at or [i for i, found in enumerate(header) if _key(found) == _key(name)]
+  at = at or [i for i, found in enumerate(header) if key(found) == key(name)]
   if len(at) != 1:
     raise UserError(
       f'{where}: has {len(at) or "no"} columns {name!r} (data.{kind}_column); its columns are {listed(header)}.'
@@ -264,8 +241,8 @@ def _named(where: str, header: list[str], name: str, kind: str) -> int:
 
 def _first(where: str, header: list[str], known: Sequence[str]) -> int | None:
   """Returns the index of the first known name in the header; None if there is none."""
-  keys = [_key(name) for name in header]
-  found = next((key for key in known if key in keys), None)
+  keys = [key(name) for name in header]
+  found = next((name for name in known if name in keys), None)
   if found is not None and keys.count(found) > 1:
     raise UserError(f'{where}: row 1 has {keys.count(found)} columns {found!r}; expected one.')
   return None if found is None else keys.index(found)
@@ -275,24 +252,34 @@ def _unclear(where: str, header: list[str], what: str, field: str) -> UserError:
   """Returns the error for a table in which a column cannot be identified."""
   return UserError(
     f'{where}: which of its columns is {what}? They are {listed(header)}; call two of them image and label, or '
-    f'say --config.data.{field}=NAME (find, predict: --{field}=NAME).'
+    f'say --config.data.{field}=NAME.'
   )
 
 
-def _is_bit(cell: Any) -> bool:
-  """Returns whether a cell is 0, 1, true or false."""
-  return (number(str(cell)) if not isinstance(cell, bool) else '1') in ('0', '1')
+def _are_classes(header: list[str], rows: list[list[Any]], columns: list[int]) -> bool:
+  """Returns whether columns may be one-hot: their cells are 0 or 1, and no column is one of true labels."""
+  if any(key(header[i]) in column_names.TRUTHS for i in columns):
+    return False
+  return all(_bit(row[i]) is not None for row in rows for i in columns)
+
+
+def _bit(cell: Any) -> str | None:
+  """Returns '0' or '1' for a cell 0, 1, true or false; None for others."""
+  text = {'false': '0', 'true': '1'}.get(str(cell).lower()) or number(str(cell))
+  return text if text in ('0', '1') else None
 
 
 def _one_hot(where: str, names: list[str], rows: list[list[Any]], places: list[str]) -> Column:
   """Returns the labels in one-hot columns, which are named as the classes."""
-  bits = np.array([[float(cell) for cell in row] for row in rows]).reshape(len(rows), len(names))
+  bits = np.array([[float(_bit(cell) or 'nan') for cell in row] for row in rows]).reshape(len(rows), len(names))
   return one_hot(bits, where, places, [plain(name) for name in names])
 
 
 def _image(where: str, value: Any, place: str) -> str:
   """Returns the image that a row names; Parquet files of Hugging Face store it as {'path': …, 'bytes': …}."""
   value = value.get('path') if isinstance(value, dict) else value
+  if isinstance(value, bytes):
+    value = label_text(value, where, place)  # the bytes of an image are not UTF-8
   if value is None or value == '':
     raise UserError(f'{where}: {place} names no image; expected its file name.')
   return plain(f'{value:.0f}' if isinstance(value, float) and value.is_integer() else str(value))

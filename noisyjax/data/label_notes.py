@@ -8,25 +8,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from noisyjax.data.column import Column, number
-from noisyjax.data.labels import NAN, words
+from noisyjax.data.labels import NAN, NO_LABEL, words
 from noisyjax.system.errors import LISTED, listed
 
-_NO_LABEL = (
-  'unlabeled',
-  'unlabelled',
-  'undefined',
-  'unknown',
-  'none',
-  'null',
-  'na',
-  'n/a',
-  '?',
-  '-',
-  'unsure',
-  'no label',
-  'nolabel',
-)
-_PARTS = ('train', 'training', 'test', 'testing', 'val', 'valid', 'validation')
+PARTS = ('train', 'training', 'test', 'testing', 'val', 'valid', 'validation')  # of a data set
 
 
 def missing_note(column: Column, unlabeled: str, apart: Iterable[int] = ()) -> list[str]:
@@ -75,7 +60,7 @@ def class_notes(labels: np.ndarray, classes: Sequence[str], unlabeled: str) -> l
   near = lambda name: any(
     difflib.SequenceMatcher(None, name.casefold(), word.casefold()).ratio() > 0.84 for word in words(unlabeled)
   )
-  blank = [i for i, name in enumerate(classes) if near(name) or name.casefold() in (*_NO_LABEL, *NAN)]
+  blank = [i for i, name in enumerate(classes) if near(name) or name.casefold() in (*NO_LABEL, *NAN)]
   if blank:
     found = listed(f'{classes[i]!r} ({counts[i]} images)' for i in blank)
     which, reads, mean = ('class', 'reads', 'it means') if len(blank) == 1 else ('classes', 'read', 'they mean')
@@ -88,7 +73,7 @@ def class_notes(labels: np.ndarray, classes: Sequence[str], unlabeled: str) -> l
     notes.append(
       f'Classes are called {listed(map(repr, several))}: if these are several labels of an image, expected one.'
     )
-  if parts := [name for name in classes if name.casefold() in _PARTS]:
+  if parts := [name for name in classes if name.casefold() in PARTS]:
     notes.append(f'Classes are called {listed(parts)}: are these parts of the data set, and no classes?')
   ones = [name for name, count in zip(classes, counts) if count == 1]
   if len(ones) >= LISTED and 2 * len(ones) > len(classes):

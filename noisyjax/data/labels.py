@@ -5,6 +5,7 @@ All columns of a run are interpreted together: "3.0" in one file and "3" in anot
 """
 
 import difflib
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,6 +15,21 @@ from noisyjax.data.column import Column, is_decimal, label_text, number, plain
 from noisyjax.system.errors import UserError, listed, shortened
 
 NAN = ('nan', '<na>')  # missing numbers as NumPy and pandas write them
+NO_LABEL = (  # names that often mean "no label"
+  'unlabeled',
+  'unlabelled',
+  'undefined',
+  'unknown',
+  'none',
+  'null',
+  'na',
+  'n/a',
+  '?',
+  '-',
+  'unsure',
+  'no label',
+  'nolabel',
+)
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -59,10 +75,13 @@ def class_names(columns: Iterable[Column], unlabeled: str, wanted: Sequence[Any]
   if names and numbers:
     name, value = names[0], next(iter(numbers))
     (a, i), (b, j) = first[name], first[value]
+    blank = next((name for name in names if name.casefold() in NO_LABEL), '')
+    none = ','.join(filter(None, [unlabeled, blank]))
+    hint = f' If {blank!r} means that there is no label, set data.unlabeled={shlex.quote(none)}.' if blank else ''
     raise UserError(
       f'{a.where}: {a.places[i]} is the name {shortened(name)!r}, and {b.where}: {b.places[j]} the number '
       f'{shortened(value)!r}; expected names or numbers, not both. If both are names of classes, list all names in '
-      'data.classes; if the numbers are places in a list of names, list these there.'
+      f'data.classes; if the numbers are places in a list of names, list these there.{hint}'
     )
   return in_order(set(numbers.values()) if numbers else names)
 

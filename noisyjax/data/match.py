@@ -15,6 +15,7 @@ import numpy as np
 
 from noisyjax.data import files
 from noisyjax.data.column import Column, number, plain
+from noisyjax.system import reading
 from noisyjax.system.errors import UserError, listed
 
 NO_ROW = 'no row'  # the place of an image without a row
@@ -98,14 +99,20 @@ def _path(image: str) -> str:
   return '/'.join(part for part in text.split('/') if part not in ('', '.', '..'))
 
 
-def rows_of(column: Column, names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
+def rows_of(column: Column, names: Sequence[str], root: str | Path = '') -> tuple[list[int], tuple[str, ...]]:
   """Returns the index of each row's image in `names` (-1 = there is no such image), and notes for the user.
+
+  Args:
+    column: labels with the images that they name.
+    names: names of the images.
+    root: folder or archive of the images. Of two rows for one image, that in another folder is of another image.
 
   Raises:
     UserError: a row matches several images, or two rows have different labels for one image.
   """
-  table, rows, loose = Names(names), [], {}
-  for image, place in zip(column.images or (), column.places):
+  table, rows, loose, foreign = Names(names), [], {}, {}
+  here = {'', *map(str.casefold, (Path(root).name, Path(root).stem))}
+  for row, (image, place) in enumerate(zip(column.images or (), column.places)):
     found, what = table.find(image)
     if len(found) > 1:
       fits = [table.names[i] for i in found]
@@ -114,8 +121,14 @@ def rows_of(column: Column, names: Sequence[str]) -> tuple[list[int], tuple[str,
       where = f'is in {len(fits)} folders: {listed(folders)}' if many else f'may be {listed(fits)}'
       raise UserError(f'{column.where}: {place}: {image!r} {where}; expected its path, such as {fits[0]!r}.')
     rows.append(found[0] if found else -1)
+    if found and _above(image, table.names[found[0]]).casefold() not in here:
+      foreign[row] = found[0]
     if what:
       loose.setdefault(what, []).append((image, table.names[found[0]]))
+  if own := {i for row, i in enumerate(rows) if row not in foreign} & {*foreign.values()}:
+    rows = [-1 if row in foreign and i in own else i for row, i in enumerate(rows)]
+  elif foreign:
+    loose['the folders before it'] = [((column.images or ())[row], table.names[i]) for row, i in foreign.items()]
   notes = [
     f'{column.where}: {len(pairs)} rows match an image ignoring {what}, such as {pairs[0][0]!r} for {pairs[0][1]!r}.'
     for what, pairs in loose.items()
@@ -135,6 +148,12 @@ def rows_of(column: Column, names: Sequence[str]) -> tuple[list[int], tuple[str,
   return rows, tuple(notes)
 
 
+def _above(image: str, name: str) -> str:
+  """Returns the folder above the image `name` in the path by which a row names it; '' if the path has none."""
+  parts = _path(image).split('/')
+  return parts[-name.count('/') - 2] if len(parts) > name.count('/') + 1 else ''
+
+
 def aligned(column: Column, names: Sequence[str], root: str | Path, part: bool = False) -> Column:
   """Returns a column with one label per image, in the order of `names`.
 
@@ -152,7 +171,8 @@ def aligned(column: Column, names: Sequence[str], root: str | Path, part: bool =
   """
   if column.images is None:
     return _in_order(column, names, root, part)
-  rows, notes = rows_of(column, names)
+  rows, notes = rows_of(column, names, root)
+  _check_numbers(column, rows, names)
   place = {i: row for row, i in reversed(list(enumerate(rows))) if i >= 0}
   if not place:
     raise _none_fits(column, names, root)
@@ -164,6 +184,25 @@ def aligned(column: Column, names: Sequence[str], root: str | Path, part: bool =
     list(names),
     (*column.notes, *notes),
   )
+
+
+def _check_numbers(column: Column, rows: Sequence[int], names: Sequence[str]) -> None:
+  """Refuses rows numbered from 0 for images numbered from 1, or the other way round.
+
+  All but one of them match, but the number of a row is rather its place than the name of its image.
+  """
+  count = len(names)
+  if len(rows) != count or rows.count(-1) != 1 or len({*rows}) != count:
+    return
+  starts = []
+  for images in (column.images or (), map(_stem, names)):
+    found = {number(PurePosixPath(image).name) for image in images}
+    starts += [start for start in (0, 1) if found == {*map(str, range(start, start + count))}]
+  if sorted(starts) == [0, 1]:
+    raise UserError(
+      f'{column.where}: its rows are numbered {starts[0]} to {starts[0] + count - 1}, the images {starts[1]} to '
+      f'{starts[1] + count - 1}: do these numbers name the images? Expected their file names, such as {names[0]!r}.'
+    )
 
 
 def without_row(column: Column) -> list[int]:
@@ -191,7 +230,8 @@ def _in_order(column: Column, names: Sequence[str], root: str | Path, part: bool
 
 def _near(image: str, names: Sequence[str]) -> str:
   """Returns ' Did you mean …?' with the most similar image name; '' if there is none."""
-  near = difflib.get_close_matches(_path(image), names[:2000], n=1, cutoff=0.7)
+  path = _path(image)[-300:]  # the time grows with the square of the length
+  near = difflib.get_close_matches(path, names[:2000], n=1, cutoff=0.7)
   return f' Did you mean {near[0]!r}?' if near else ''
 
 
@@ -200,7 +240,7 @@ def _none_fits(column: Column, names: Sequence[str], root: str | Path) -> UserEr
   images = column.images or ['']
   return UserError(
     f'{column.where}: none of its {len(images)} rows names an image in {root}: {column.places[0]} names '
-    f'{images[0]!r}, the images are called {", ".join(map(repr, names[:3]))}, …{_near(images[0], names)}'
+    f'{reading.short(images[0])!r}, the images are called {", ".join(map(repr, names[:3]))}, …{_near(images[0], names)}'
   )
 
 
@@ -213,7 +253,7 @@ def _strangers(column: Column, rows: Sequence[int], names: Sequence[str], root: 
   name = 'names an image that is' if len(missing) == 1 else 'name images that are'
   return [
     f'{column.where}: {len(missing)} of {len(rows)} rows {name} not in {root}; the first is '
-    f'{column.places[missing[0]]}: {image!r}.{_near(image, names)}'
+    f'{column.places[missing[0]]}: {reading.short(image)!r}.{_near(image, names)}'
   ]
 
 
@@ -232,6 +272,15 @@ def check_order(column: Column, names: Sequence[str]) -> None:
   Raises:
     UserError: two orders differ; the message names the first difference.
   """
+  if found := other_order(names):
+    raise UserError(
+      f"{column.where}: its rows name no images, and {found}. Give it a header 'image,label' and the name of the "
+      'image in each row.'
+    )
+
+
+def other_order(names: Sequence[str]) -> str:
+  """Returns how another usual order of the names differs from theirs, as text, and where; '' if none does."""
   parts = lambda name: tuple(name.split('/'))
   orders = {
     'by number': lambda name: [_valued(part) for part in re.split(r'(\d+)', name)],
@@ -243,7 +292,5 @@ def check_order(column: Column, names: Sequence[str]) -> None:
     other = sorted(names, key=key)
     if other != list(names):
       i = next(i for i, (a, b) in enumerate(zip(names, other)) if a != b)
-      raise UserError(
-        f'{column.where}: its rows name no images, and sorting the images as text or {what} differs (position {i}: '
-        f"{names[i]!r} or {other[i]!r}). Give it a header 'image,label' and the name of the image in each row."
-      )
+      return f'sorting the images as text or {what} differs (position {i}: {names[i]!r} or {other[i]!r})'
+  return ''

@@ -1,12 +1,12 @@
 """Images and labels from Python objects: arrays, paths, PIL images, data frames and Hugging Face data sets."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from noisyjax.data import decode, files, label_file, origin, pixels
+from noisyjax.data import column_names, decode, files, match, origin, pixels
 from noisyjax.system.errors import UserError, listed
 
 
@@ -16,7 +16,7 @@ def images_of(images: Any, size: int = 0, channels: int = 3, where: str = 'image
   Args:
     images: an array of images of one size, or the `Images` of a pack, which are kept; the path of a folder, zip or tar
       (its images are sorted by name); or an iterable of paths, PIL images or arrays of mixed sizes, which are cropped
-      to squares.
+      to squares; or a table with a column of these.
     size: side of the squares in pixels; 0: the median short side, at most `origin.LARGEST`.
     channels: channels of cropped images, 3 or 1.
     where: name of the images in messages.
@@ -24,15 +24,21 @@ def images_of(images: Any, size: int = 0, channels: int = 3, where: str = 'image
   Raises:
     UserError: images cannot be read, or their values or shapes are wrong.
   """
+  if is_table(images):
+    images = _image_column(images)
   if isinstance(images, str | Path):
     with files.open_images(images) as found:
       decoded = found.decoded(size or origin.usual_side(found, 'crop'), 'crop', channels)
       decode.check_bad(decoded.bad, False, str(images), 'a list of the paths of the others')
-      return decoded.images, found.notes
+      other = match.other_order(found.names)
+      order = f'{images}: the images are taken in the order of their names as text; {other}.'
+      return decoded.images, (*found.notes, *([order] if other else []))
   if not getattr(images, 'resident', True) or (
     hasattr(images, '__array__') and np.asarray(images).dtype.kind not in 'OUST'  # not an array of paths
   ):
     return pixels.normalised(images, where)
+  if hasattr(images, '__array__') and np.asarray(images).ndim == 2 and np.shape(images)[1] == 1:
+    images = np.asarray(images)[:, 0]  # a column of paths
   try:
     items = list(images)
   except TypeError:
@@ -49,8 +55,10 @@ def images_of(images: Any, size: int = 0, channels: int = 3, where: str = 'image
 
 
 def is_table(values: Any) -> bool:
-  """Returns whether `values` has named columns: a data frame, a pyarrow table or a Hugging Face data set."""
-  return hasattr(values, 'column_names') or (hasattr(values, 'columns') and not callable(values.columns))
+  """Returns whether `values` has named columns: a data frame, pyarrow table, Hugging Face data set or dictionary."""
+  if isinstance(values, Mapping) or hasattr(values, 'column_names'):
+    return True
+  return hasattr(values, 'columns') and not callable(values.columns)
 
 
 def columns_of(table: Any, labels: Any) -> tuple[Any, Any, tuple[str, ...]]:
@@ -66,12 +74,10 @@ def columns_of(table: Any, labels: Any) -> tuple[Any, Any, tuple[str, ...]]:
   Raises:
     UserError: the image or label column cannot be identified; the message lists the columns.
   """
-  names = list(map(str, getattr(table, 'column_names', None) or table.columns))
-  features = getattr(table, 'features', None) or {}
-  pictures = [name for name in names if type(features.get(name)).__name__ == 'Image']
-  image = _first(pictures or names, label_file.names_images if not pictures else bool, 'image', names)
+  names, features = _names(table), _features(table)
+  image = _first(_pictures(table), 'image', names)
   if labels is None:
-    labels = _first(names, label_file.names_labels, 'label', names)
+    labels = _first(column_names.preferred(names, column_names.GIVEN), 'label', names)
   declared = ()
   if isinstance(labels, str):
     if labels not in names:
@@ -81,14 +87,44 @@ def columns_of(table: Any, labels: Any) -> tuple[Any, Any, tuple[str, ...]]:
   return _column(table, image), labels, declared
 
 
-def _first(names: Sequence[str], fits: Callable[[str], Any], what: str, all_names: Sequence[str]) -> str:
-  """Returns the first name that fits; raises UserError if there is none."""
-  found = next((name for name in names if fits(name)), None)
-  if found is None:
+def _names(table: Any) -> list[str]:
+  """Returns the names of the columns of a table; raises UserError for a dictionary of data sets."""
+  if isinstance(table, Mapping) and any(map(is_table, table.values())):
+    parts = listed(map(repr, table))
+    raise UserError(f'images: is a dictionary of data sets, {parts}; expected one of them, such as images["train"].')
+  names = list(table) if isinstance(table, Mapping) else getattr(table, 'column_names', None) or table.columns
+  return list(map(str, names))
+
+
+def _features(table: Any) -> Mapping[str, Any]:
+  """Returns the types that a Hugging Face data set declares for its columns; {} for other tables."""
+  found = None if isinstance(table, Mapping) else getattr(table, 'features', None)
+  return found if isinstance(found, Mapping) else {}  # of a data frame, it may be a column
+
+
+def _pictures(table: Any) -> list[str]:
+  """Returns the names of the columns that hold images, the preferred one first."""
+  names, features = _names(table), _features(table)
+  declared = [name for name in names if type(features.get(name)).__name__ == 'Image']
+  return declared or column_names.preferred(names, column_names.IMAGES)
+
+
+def _image_column(table: Any) -> Any:
+  """Returns the images of a table: the column of them, or its only one; a table of numbers is a table of pixels."""
+  names = _names(table)
+  found = _pictures(table) or (names if len(names) == 1 else [])
+  if not found and hasattr(table, '__array__') and (pixels_ := np.asarray(table)).dtype.kind in 'biuf':
+    return pixels_
+  return _column(table, _first(found, 'image', names))
+
+
+def _first(names: Sequence[str], what: str, all_names: Sequence[str]) -> str:
+  """Returns the first name; raises UserError if there is none."""
+  if not names:
     raise UserError(
       f'images: cannot tell which column holds the {what}; the columns are {listed(all_names)}. Pass the column itself.'
     )
-  return found
+  return names[0]
 
 
 def _column(table: Any, name: str) -> Any:

@@ -1,5 +1,6 @@
 """Warns if two sets of labels disagree so often that label noise is an unlikely cause, and names a likely cause."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -55,7 +56,9 @@ def _orders(labels: np.ndarray, other: np.ndarray, classes: Sequence[str], optio
   agree = counts[np.arange(C), best].sum() / len(labels)
   order = [classes[c] for c in best]
   if option:
-    yield agree, f'Column order? As {listed(order)}, {agree:.0%} agree; if that is it: {option}={",".join(order)}.'
+    quoted = ','.join(f'"{name}"' if ',' in name else name for name in order)
+    flag = shlex.quote(quoted) if option.startswith('--') else repr(order)
+    yield agree, f'Column order? As {listed(order)}, {agree:.0%} agree; if that is it: {option}={flag}.'
   else:
     moved = listed(f'{new} for {old}' for new, old in zip(order, classes) if new != old)
     yield agree, f'Another order of the classes? With {moved}, {agree:.0%} agree.'

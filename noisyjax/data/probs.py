@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from noisyjax.data import label_file, match, table
+from noisyjax.data import column_names, match, table
 from noisyjax.data.column import Column, label_text, number, plain
 from noisyjax.data.labels import class_names
 from noisyjax.system import reading
@@ -108,14 +108,15 @@ def _of_table(where: str, found: table.Table) -> Probs:
     )
     header = [header[0], *(name.removesuffix(' (class)') for name in header[3:])]
     rows = [[row[0], *row[3:]] for row in rows]
-  names = [i for i, name in enumerate(header) if label_file.names_images(name) and not _are_shares(rows, i)]
+  names = [i for i, name in enumerate(header) if column_names.names_images(name) and not _are_shares(rows, i)]
   text = [i for i, cell in enumerate(rows[0]) if i in names or _value(cell) is None]
   if len(text) > 1:
     raise UserError(
       f'{where}: the columns {listed(header[i] for i in text)} hold no probabilities; expected one column that names '
       'the image, and a column of probabilities for each class.'
     )
-  index = [i for i, name in enumerate(header) if not name and i not in text]  # the row numbers that pandas writes
+  rest = [i for i, name in enumerate(header) if column_names.key(name) in column_names.INDEX and i not in text]
+  index = [i for i in rest if not header[i] or not _are_shares(rows, i)]  # row numbers, as pandas writes them
   columns = [i for i in range(len(header)) if i not in (*text, *index)]
   if index and not text:
     _check_ascending(where, [_value(row[index[0]]) for row in rows], places)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from noisyjax.data import label_file, match, table
+from noisyjax.data import column_names, match, table
 from noisyjax.data.column import plain
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError
@@ -60,18 +60,47 @@ def _range(field: str, text: str, n: int) -> np.ndarray:
   return np.arange(start, stop, dtype=np.int64)
 
 
+def _lines(field: str, file: Path, count: int) -> list[str]:
+  """Returns the lines of a file of rows; of an .npy file, its entries, or where a bool mask [count] is True."""
+  with reading.reading(f'{field}: {file}', 'a list of rows', ''):
+    data = file.read_bytes()
+    if not data.startswith(b'\x93NUMPY'):
+      return _image_cells(file) or table.decoded(file, data).splitlines()
+    found = np.load(file, allow_pickle=False)
+  if found.dtype == bool and found.shape == (count,):
+    found = np.flatnonzero(found)
+  if found.ndim != 1 or found.dtype.kind not in 'iuU':
+    raise UserError(
+      f'{field}: {file}: is an array {found.dtype} of shape {found.shape}; expected row numbers, names, or bool '
+      f'({count},).'
+    )
+  return list(map(str, found.tolist()))
+
+
+def _image_cells(file: Path) -> list[str]:
+  """Returns the images that a table names, such as a CSV file with the header image,label; [] if it is none."""
+  try:
+    found = table.read(file)
+  except UserError:
+    return []
+  header, rows = (found.header, found.rows) if found.header else ([str(c) for c in found.rows[0]], found.rows[1:])
+  named = column_names.preferred(header, column_names.IMAGES)
+  if len(header) == 1 or not named:
+    return []
+  return [str(row[header.index(named[0])]) for row in rows]
+
+
 def _read_rows(field: str, file: Path, ids: np.ndarray, names: Sequence[str] | np.ndarray) -> np.ndarray:
-  """Reads row numbers, sample ids or image names from a text file, one per line.
+  """Reads row numbers, sample ids or image names from a text file, one per line, or from an .npy file.
 
   Empty lines, a header and comments starting with '#' are skipped.
   """
-  with reading.reading(f'{field}: {file}', 'a list of rows', ''):
-    lines = table.decoded(file, file.read_bytes()).splitlines()
+  lines = _lines(field, file, len(ids))
   place, found = {str(name): row for row, name in enumerate(ids)}, match.Names(names)
   rows, bad = [], []
   for number, line in enumerate(lines, 1):
     word = plain(line.partition('#')[0]).strip('"')
-    if not word or (not rows and not bad and (word.lower() == 'row' or label_file.names_images(word))):
+    if not word or (not rows and not bad and (word.lower() == 'row' or column_names.names_images(word))):
       continue
     if word not in place and (not word.isdecimal() or str(int(word[:18])) != word):  # 00012 is a name, 12 a row number
       fits = found.find(plain(line).strip('"'))[0] or found.find(word)[0]
@@ -86,8 +115,10 @@ def _read_rows(field: str, file: Path, ids: np.ndarray, names: Sequence[str] | n
     more = f' and {len(bad) - 5} more' if len(bad) > 5 else ''
     raise UserError(
       f'{field}: {file}: {"; ".join(bad[:5])}{more}; expected row numbers 0..{len(ids) - 1}, sample ids, or names of '
-      f'images such as {names[0]!r}.'
+      f'images such as {str(names[0])!r}.'
     )
+  if len(rows) == len(ids) > 2 and {*rows} <= {0, 1}:
+    raise UserError(f'{field}: {file}: its {len(rows)} lines are 0 or 1: a mask? Expected the numbers of the rows.')
   if not rows:
     raise UserError(f'{field}: {file}: names no rows.')
   return np.unique(np.array(rows, np.int64))

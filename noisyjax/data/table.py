@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from noisyjax.data import files
 from noisyjax.data.column import plain
+from noisyjax.data.column_names import GIVEN, names_images, preferred
 from noisyjax.system import reading, storage
 from noisyjax.system.errors import UserError, shortened
 
@@ -141,12 +142,15 @@ def _csv(path: Path, text: str, expected: str) -> Table:
   text = re.sub(r'(?m)^ +(?=\r?$)', '', text)  # a line of spaces is blank, and no empty cell
   try:
     if separator == ' ':
-      lines = text.splitlines()
+      lines, pairs = text.splitlines(), _are_pairs(text)
       head = next((i for i, line in enumerate(lines) if line.strip()), 0)
-      parsed = [line.split() if i == head and _is_head(line) else _path_label(line) for i, line in enumerate(lines)]
+      words = lambda i, line: line.split() if pairs or (i == head and _is_head(line)) else _path_label(line)
+      parsed = [words(i, line) for i, line in enumerate(lines)]
       parsed = [row if any(row) else [] for row in parsed]
     else:
-      parsed = list(csv.reader(io.StringIO(text, newline=''), delimiter=separator, skipinitialspace=True))
+      quote = "'" if _in_single_quotes(text, separator) else '"'
+      lines = io.StringIO(text, newline='')
+      parsed = list(csv.reader(lines, delimiter=separator, quotechar=quote, skipinitialspace=True))
   except csv.Error as error:
     raise UserError(f'{path}: cannot be read as CSV ({error}).') from error
   rows = [
@@ -169,6 +173,13 @@ def _csv(path: Path, text: str, expected: str) -> Table:
       wanted = f'{width} fields {like}' if width > 1 else "one label, or a header 'image,label' in row 1"
       raise UserError(f'{path}: {place}: {separator.join(cells)[:200]!r}; expected {wanted}.')
   return Table(None, [[cell or None for cell in cells[:width]] for cells, _ in kept], [p for _, p in kept], notes)
+
+
+def _in_single_quotes(text: str, separator: str) -> bool:
+  """Returns whether all cells are in single quotes, as in 'a.png','cat'."""
+  cell = "\\s*'[^']*'\\s*"
+  line = re.compile(f'{cell}(?:{re.escape(separator)}{cell})+')
+  return '"' not in text and all(line.fullmatch(row) for row in text.splitlines()[:_SAMPLE] if row.strip())
 
 
 def _check_quotes(path: Path, text: str, separator: str, first: int) -> None:
@@ -203,7 +214,7 @@ def _width(rows: list[list[str]]) -> int:
 
 
 def _separator(text: str) -> str:
-  """Returns the separator for which most rows have the same number of fields (2 or more); ' ' for "path label"."""
+  """Returns the separator for which most rows have the same number of fields (2 or more); ' ' for two words a line."""
   lines = [line for line in text.splitlines() if line.strip()][:_SAMPLE]
   if all(_path_label(line)[1:] for line in lines[len(lines) > 1 and _is_head(lines[0]) :]):
     return ' '
@@ -213,7 +224,15 @@ def _separator(text: str) -> str:
       widths = Counter(len(row) for row in csv.reader(lines, delimiter=separator, skipinitialspace=True) if row)
       width, count = max(widths.items(), key=lambda item: item[1])
       share[separator] = count / len(lines) if width > 1 else 0.0
-  return max(share, key=share.__getitem__)
+  return max(share, key=share.__getitem__) if any(share.values()) or not _are_pairs(text) else ' '
+
+
+def _are_pairs(text: str) -> bool:
+  """Returns whether all lines are two words, an image and a label: the first never repeats, or the second is a path."""
+  words = [line.split() for line in text.splitlines() if line.strip()]
+  if len(words) < 3 or '"' in text or any(len(row) != 2 for row in words):
+    return False
+  return len({row[0] for row in words}) == len(words) or all(_is_image(row[1]) for row in words)
 
 
 def _is_head(line: str) -> bool:
@@ -269,7 +288,11 @@ def _json(path: Path, text: str) -> Table | None:
   except RecursionError as error:
     raise UserError(f'{path}: is nested too deeply; expected a list of records.') from error
   if isinstance(found, dict):
-    records = _records(path, found)
+    inner = next(iter(found.values())) if len(found) == 1 else None
+    of_rows = isinstance(inner, list) and inner and all(isinstance(row, dict) or _is_pair(row) for row in inner)
+    records = inner if of_rows else _records(path, found)
+  if records and all(map(_is_pair, records)):
+    return Table(None, [[*pair] for pair in records], [f'entry {i} (from 0)' for i in range(len(records))])
   if records and not any(isinstance(record, dict | list) for record in records):  # a list of labels
     return Table(None, [[value] for value in records], [f'entry {i} (from 0)' for i in range(len(records))])
   if not records or not all(isinstance(record, dict) for record in records):
@@ -295,6 +318,17 @@ def _records(path: Path, found: dict) -> list[dict]:
   """Returns the records in a JSON object."""
   if 'annotations' in found and 'images' in found:
     raise UserError(f'{path}: is a COCO file of objects in images; expected one label per image.')
+  if found and all(_is_image(key) and isinstance(values, list) for key, values in found.items()):
+    return [{'image': name, 'label': values} for name, values in found.items()]
+  if isinstance(rows := found.get('data'), list) and rows and isinstance(rows[0], dict):
+    return rows  # pandas: orient='table'
+  if rows and isinstance(found.get('columns'), list):
+    return [dict(zip(found['columns'], row)) for row in rows if isinstance(row, list)]  # orient='split'
+  columns = list(found.values())
+  if all(isinstance(c, dict) and preferred(c, GIVEN) for c in columns):
+    return [{'image': name, **value} for name, value in found.items()]
+  if any(map(names_images, found)) and all(isinstance(c, dict) and c.keys() == columns[0].keys() for c in columns):
+    return [{name: found[name][row] for name in found} for row in columns[0]]  # as pandas writes a data frame
   if found and all(isinstance(values, list) for values in found.values()):
     if all(isinstance(value, str) and _is_image(value) for values in found.values() for value in values):
       return [{'image': name, 'label': label} for label, names in found.items() for name in names]
@@ -313,6 +347,11 @@ def _records(path: Path, found: dict) -> list[dict]:
 def _is_image(name: str) -> bool:
   """Returns whether a text ends with the suffix of an image file."""
   return name.lower().endswith(files.SUFFIXES)
+
+
+def _is_pair(row: Any) -> bool:
+  """Returns whether an entry of a list is [image, label]."""
+  return isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) and not isinstance(row[1], dict | list)
 
 
 def _tasks(record: dict) -> list[dict]:

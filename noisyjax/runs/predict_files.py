@@ -97,7 +97,7 @@ def predict_files(
         log.warning('%s: was trained on %d of these %d images: their score says little.', name, known, len(names))
       probs[name], classes[name] = p._probs(decoded.images), p.classes
     if labels:
-      column = match.aligned(label_file.read_column(labels, image_column, label_column), found.names, images)
+      column = match.aligned(_column(labels, image_column, label_column), found.names, images)
       truth = _truth(column, labels, predictors, decoded.good, probs, notes)
   for note in notes:
     log.warning(note)
@@ -123,7 +123,7 @@ def _predict_pack(
       log.warning('%s: was trained on %d of these %d images: their score says little.', name, known, len(names))
     probs[name], classes[name] = p._probs(pixels), p.classes
   if labels:
-    column = match.aligned(label_file.read_column(labels, image_column, label_column), names, path)
+    column = match.aligned(_column(labels, image_column, label_column), names, path)
     truth = _truth(column, labels, predictors, np.arange(len(names)), probs, notes)
   for note in notes:
     log.warning(note)
@@ -142,11 +142,16 @@ def _predict_features(
     name = _free(p.name, probs)
     probs[name], classes[name] = p.probs(rows), p.classes
   if labels:
-    column = feature_files.aligned(label_file.read_column(labels, image_column, label_column), columns, Path(path))
+    column = feature_files.aligned(_column(labels, image_column, label_column), columns, Path(path))
     truth = _truth(column, labels, predictors, np.arange(len(names)), probs, notes)
   for note in notes:
     log.warning(note)
   return Predicted(dict(enumerate(names)), probs, classes, truth)
+
+
+def _column(labels: str, image_column: str, label_column: str) -> Column:
+  """Returns the labels to score against: of a file with several kinds of them, the true ones, unless one is named."""
+  return label_file.read_column(labels, image_column, label_column, 'labels' if label_column else 'truth')
 
 
 def _truth(

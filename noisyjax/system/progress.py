@@ -40,10 +40,11 @@ class Clock:
   def left(self, units: float) -> str:
     """Returns text such as "2:10 left" for the remaining `units`, "" if there are none or nothing has been timed.
 
-    The first unit includes compilation and is ignored as soon as there is another one.
+    The first unit includes compilation and is ignored as soon as there is another one; until then it is a bound.
     """
     known = self._units[1:] or self._units
-    return f'{duration(units * sum(known) / len(known))} left' if units > 0 and known else ''
+    bound = 'at most ' if len(self._units) == 1 else ''
+    return f'{bound}{duration(units * sum(known) / len(known))} left' if units > 0 and known else ''
 
 
 def duration(seconds: float) -> str:

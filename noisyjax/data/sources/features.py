@@ -45,7 +45,7 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
     if key in columns and there:
       notes.append(f'data.{field}: {config[field]} is ignored: {path.name} has {key} of its own.')
     elif key not in columns and (there or (config[field] and (not complete or key == 'true'))):
-      found = label_file.read_column(beside, config.image_column, config.label_column)
+      found = label_file.read_column(beside, config.image_column, config.label_column, field)
       columns[key] = feature_files.aligned(found, arrays, path)
   if 'labels' not in columns:
     raise UserError(f'{path}: has no labels; expected a column labels in it, or data.labels.')

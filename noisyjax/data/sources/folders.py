@@ -62,7 +62,7 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   published.refuse_known(root)
   with files.open_images(root) as found:
     placed = place(found)
-    wanted = tuple(map(str, config.classes))
+    wanted = tuple(plain(str(name)) for name in config.classes)
     _check_wanted(root, placed.classes, wanted, config.unlabeled)
     size = config.size or origin.usual_side(found, config.fit)
     decoded = found.take(placed.names).decoded(size, config.fit, config.channels, config.cache)
@@ -75,7 +75,8 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   number = {name: c for c, name in enumerate(classes)} | dict.fromkeys(none, -1)
   truth = np.full(len(names), -1, np.int32)
   if config.truth:
-    column = label_file.read_column(config.truth, config.image_column, config.label_column)
+    kind = 'labels' if config.label_column else 'truth'
+    column = label_file.read_column(config.truth, config.image_column, config.label_column, kind)
     if column.images is None:
       raise UserError(
         f"{config.truth}: names no images; data.truth of a class-folder tree needs the header 'image,label'."
@@ -170,10 +171,30 @@ def place(found: files.ImageFiles) -> Placed:
     notes.append(f'{found.root.name}: its folders are parts of the data set: {", ".join(uses)}.')
   for part, count in flat.items():
     notes.append(f'{found.root.name}: {count} images in {part} lie in no class folder and are not used.')
+  if top in bases:
+    notes += _nested(found.root.name, tree, tree.full(top))
   empty = sorted({_last(f) for base in bases for f in tree.folders[base] if f not in tree.filled} - {*classes})
   if empty:
     notes.append(f'{found.root.name}: {len(empty)} folder(s) without images are left out: {listed(empty)}.')
   return Placed(tuple(names), classes, kinds, notes)
+
+
+def _nested(root: str, tree: '_Tree', folders: Sequence[str]) -> list[str]:
+  """Returns a note if all class folders have the same folders, which may be the classes: set1/cat, set2/cat, ….
+
+  Args:
+    root: name of the tree.
+    tree: the tree.
+    folders: its class folders.
+  """
+  inner = {frozenset(map(_last, tree.full(folder))) for folder in folders}
+  below = sorted(inner.pop()) if len(inner) == 1 else []
+  if len(folders) < 2 or len(below) < 2:
+    return []
+  return [
+    f'{root}: the classes are its folders {listed(map(_last, folders))}, and in each are {listed(below)}: if those are '
+    'the classes, give one of these folders, or call these train, val and test.'
+  ]
 
 
 class _Tree:

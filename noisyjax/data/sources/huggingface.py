@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax.data import dataset, label_file, records
+from noisyjax.data import column_names, dataset, records
 from noisyjax.data.table import class_labels
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError, listed
@@ -106,9 +106,9 @@ def _columns(schema: Any, config: ConfigDict, path: Path) -> tuple[str, str]:
   if b'huggingface' in (schema.metadata or {}):
     declared = json.loads(schema.metadata[b'huggingface']).get('info', {}).get('features', {})
   of_type = lambda kind: [name for name, found in declared.items() if found.get('_type') == kind]
-  usual = lambda fits: [name for name in schema.names if fits(name)]
-  images = [config.image_column] if config.image_column else of_type('Image') + usual(label_file.names_images)
-  labels = [config.label_column] if config.label_column else of_type('ClassLabel') + usual(label_file.names_labels)
+  usual = lambda known: column_names.preferred(schema.names, known)
+  images = [config.image_column] if config.image_column else of_type('Image') + usual(column_names.IMAGES)
+  labels = [config.label_column] if config.label_column else of_type('ClassLabel') + usual(column_names.GIVEN)
   for what, names in (('image', images), ('label', labels)):
     if not names or names[0] not in schema.names:
       asked = f' {names[0]!r}' if names else ''

@@ -18,13 +18,14 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax.data import dataset, decode, files, home, label_file, match, origin
+from noisyjax.data import archive, dataset, decode, files, home, label_file, match, origin
 from noisyjax.data.column import Column
 from noisyjax.data.label_notes import position_note
 from noisyjax.data.labels import class_names, indices
 from noisyjax.data.unlisted import left_out
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError
+from noisyjax.system.log import log
 
 
 def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
@@ -43,11 +44,12 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   with files.open_images(root) as found:
     read = {
       field: label_file.read_column(
-        _label_path(field, config[field], base, root), config.image_column, config.label_column
+        _label_path(field, config[field], base, root), config.image_column, config.label_column, field
       )
       for field in ('labels', 'verified', 'truth')
       if config[field]
     }
+    _check_header(read, config)
     names, missing = _expected(found.names, read)
     columns = {field: match.aligned(c, names, root, part=field == 'verified') for field, c in read.items()}
     classes, labels = _labels(columns, config)
@@ -62,6 +64,9 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   good_names = [found.names[i] for i in decoded.good]
   rows = np.array([position[name] for name in good_names], np.int64)  # label rows of the remaining images
   none = np.full(len(names), -1, np.int32)
+  for note in _notes({'truth': columns['truth']} if 'truth' in columns else {}, classes):
+    log.warning('%s', note)  # logged only, because no output of a run may depend on the truth
+  legal = {field: column for field, column in columns.items() if field != 'truth'}
   made = dataset.make(
     decoded.images,
     labels.get('labels', none)[rows],
@@ -69,10 +74,29 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
     verified=labels.get('verified', none)[rows],
     names=good_names,
     digests=decoded.digests,
-    notes=[*found.notes, *decoded.notes, *bad, *_notes(columns, classes), *notes],
+    notes=[*found.notes, *decoded.notes, *bad, *_notes(legal, classes), *notes],
     root=root,
   )
   return made, labels.get('truth', none)[rows]
+
+
+def _check_header(columns: dict[str, Column], config: ConfigDict) -> None:
+  """Refuses verified labels in the order of the images whose first is probably a header: all others are given, too.
+
+  The other columns cover all images, so that a header in them makes one label too many.
+
+  Raises:
+    UserError: the first verified label occurs nowhere else.
+  """
+  if not {'labels', 'verified'} <= columns.keys() or columns['verified'].images is not None or config.classes:
+    return
+  verified = columns['verified']
+  parts = columns['labels'], verified.take([0]), verified.take(range(1, len(verified.labels)))
+  given, first, rest = ({*class_names([column], config.unlabeled)} for column in parts)
+  if first and rest and rest <= given and not first & given:
+    raise verified.error(
+      [0], "a label as in the other rows. If it is a header, change it to 'label'; if a class, list all in data.classes"
+    )
 
 
 def _labels(columns: dict[str, Column], config: ConfigDict) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
@@ -85,9 +109,8 @@ def _labels(columns: dict[str, Column], config: ConfigDict) -> tuple[tuple[str, 
 
 
 def _notes(columns: dict[str, Column], classes: Sequence[str]) -> list[str]:
-  """Returns notes for the user on how given and verified labels were read."""
-  legal = [column for field, column in columns.items() if field != 'truth']
-  return [note for column in legal for note in (*column.notes, *position_note(column, classes))]
+  """Returns notes for the user on how labels were read."""
+  return [note for column in columns.values() for note in (*column.notes, *position_note(column, classes))]
 
 
 def locate(path: str | Path) -> tuple[Path, Path]:
@@ -108,6 +131,13 @@ def _label_path(field: str, value: str, base: Path, root: Path) -> Path:
   for candidate in candidates:
     if reading.kind(candidate):
       return candidate
+  if reading.kind(root) == 'file':
+    with archive.open_archive(root) as packed:
+      if inside := [name for name in packed.files if f'/{name}'.endswith(f'/{path.name}')]:
+        raise UserError(
+          f'data.{field}: {value!r} lies in the archive {root} as {inside[0]!r}; only images are read from it. Take '
+          'the file out and put it beside the archive.'
+        )
   near = next(filter(None, map(reading.near, candidates)), '')
   where = 'here' if base.resolve() == Path.cwd() else f'in {base} or here'
   raise UserError(

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax.data import dataset, files, label_file, records
+from noisyjax.data import column_names, dataset, files, records
 from noisyjax.data.packed import Blob
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError
@@ -88,6 +88,6 @@ def _label(sample: dict[str, Any], config: ConfigDict, where: str) -> str | None
   if text is None and '.json' in sample:
     with reading.reading(where, 'JSON', ''):
       entries = json.loads(sample['.json'])
-      names = [config.label_column] if config.label_column else [n for n in entries if label_file.names_labels(n)]
+      names = [config.label_column] if config.label_column else column_names.preferred(entries, column_names.GIVEN)
       text = next((str(entries[name]) for name in names if entries.get(name) is not None), None)
   return text or None

@@ -56,7 +56,7 @@ def labels_of(data: dataset.Dataset, truth: np.ndarray) -> dict[str, tuple]:
 
 def cifar10(root: Path, protocol: int = 2) -> Path:
   """Five batches of three images and a test batch of two; image i is `pixels(i)`, of class i modulo 10."""
-  root.mkdir()
+  root.mkdir(parents=True)
   for batch in range(6):
     rows = range(3 * batch, 3 * batch + (2 if batch == 5 else 3))
     content = {
@@ -212,7 +212,7 @@ def test_a_hostile_label_file_is_refused_by_name_and_runs_nothing(tmp_path):
 
 def idx(path: Path, array: np.ndarray) -> None:
   data = struct.pack(f'>BBBB{array.ndim}I', 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
-  path.parent.mkdir(exist_ok=True)
+  path.parent.mkdir(parents=True, exist_ok=True)
   path.write_bytes(gzip.compress(data) if path.suffix == '.gz' else data)
 
 
@@ -238,7 +238,8 @@ def test_idx_that_is_not_whole(tmp_path):
   for content, said in (
     (whole[:-1], r'has 149 numbers or more for the shape \(5, 6, 5\)'),
     (whole + b'x', 'has 151 numbers or more'),
-    (b'\x1f\x8b' + whole, 'it begins with 1f8b0000 instead of 00000803'),
+    (b'\0' + whole, 'it begins with 00000008 instead of 00000803'),
+    (gzip.compress(whole)[:-9], 'Compressed file ended'),
     (whole[:10], 'cannot be read as IDX'),
   ):
     (root / 'train-images-idx3-ubyte').write_bytes(content)
@@ -322,7 +323,7 @@ def test_clothing1m_with_its_lists_in_a_folder_and_other_names(tmp_path):
   with pytest.raises(UserError, match=r"noisy_label_kv.txt: row 2: 'images/1/1.jpg 14'; expected .* label in 0..13"):
     load('clothing1m', root)
   (root / 'annotations' / 'clean_val_key_list.txt').unlink()
-  (root / 'annotations' / 'noisy_label_kv.txt').write_text('images/0/0.jpg 3\n')
+  lines(root / 'annotations' / 'noisy_label_kv.txt', *(f'images/{i}/{i}.jpg 3' for i in (0, 1, 4)))
   with pytest.raises(UserError, match=r"annotations: has no file 'clean_val_key_list.txt' \(category_names_eng.txt"):
     load('clothing1m', root)
 
@@ -416,30 +417,178 @@ def test_food101n(tmp_path):
   test = {'food-101/images/sushi/7.jpg': [1, -1, 1, 'test']}
   both = load('food101n', tmp_path / 'f')
   assert labels_of(*both) == {f'Food-101N_release/{name}': row for name, row in want.items()} | test
-  lines(root / 'meta/verified_train.tsv', 'header', 'apple_pie/a.jpg 1')
+  lines(root / 'meta/verified_train.tsv', 'class_name/key', 'apple_pie/a.jpg 1')
   with pytest.raises(UserError, match=r"verified_train.tsv: row 2: 'apple_pie/a.jpg 1'; expected a path, a tab"):
     load('food101n', root)
   food101n(root)
-  lines(root / 'meta/imagelist.tsv', 'header', 'pizza/a.jpg')
-  with pytest.raises(UserError, match=r"imagelist.tsv: row 2: 'pizza/a.jpg'; .*a class of apple_pie, sushi"):
+  lines(root / 'meta/imagelist.tsv', 'class_name/key', 'apple_pie/a.jpg', 'sushi/d.jpg', 'pizza/a.jpg')
+  with pytest.raises(UserError, match=r"imagelist.tsv: row 4: 'pizza/a.jpg'; .*a class of apple_pie, sushi"):
+    load('food101n', root)
+
+
+# Copies that differ from what is published, as downloads do.
+
+MAKE = {
+  'animal10n': animal10n,
+  'clothing1m': clothing1m,
+  'webvision': webvision,
+  'cnwl': cnwl,
+  'food101n': food101n,
+  'cifar': cifar10,
+  'idx': mnist,
+}
+NAMES = {'webvision': 'mini', 'cnwl': 'red_noise_nl_0.4'}
+
+
+def content(source: str, path: Path) -> tuple:
+  """Returns rows, labels, parts and classes, with the names without the folders around the data set."""
+  data, truth = load(source, path, name=NAMES.get(source, ''))
+  return labels_of(data, truth), data.classes, data.fingerprint
+
+
+@pytest.mark.parametrize('source', MAKE)
+def test_folders_around_a_data_set_and_files_beside_it_change_nothing(tmp_path, source):
+  """Unpacking leaves folders and readmes; Windows leaves its line ends, editors a mark or no last line end."""
+  want = content(source, MAKE[source](tmp_path / source))
+  root = MAKE[source](tmp_path / 'outer' / 'inner' / source)
+  for place in (root, root.parent, tmp_path / 'outer'):
+    (place / 'README.md').write_text('Read me.')
+    (place / 'readme.html').write_text('<p>')
+    (place / '.DS_Store').write_bytes(b'\0')
+    (place / '__MACOSX').mkdir()
+  lists = [path for path in root.rglob('*') if path.suffix in ('.txt', '.tsv') or path.parent.name == 'split']
+  for path in lists:
+    path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes().replace(b'\n', b'\r\n').rstrip())
+  assert content(source, root) == want
+  assert content(source, tmp_path / 'outer') == want
+  with pytest.raises(UserError, match=rf'published data set {source}, .*data.path={tmp_path}/outer'):
+    load('folders', tmp_path / 'outer')
+
+
+def test_animal10n_in_a_tar_or_deeper_in_a_zip_is_no_tree_of_two_classes(tmp_path):
+  root = animal10n(tmp_path / 'a')
+  want = content('animal10n', root)[0]
+  with tarfile.open(tmp_path / 'a.tar.gz', 'w:gz') as archive:
+    archive.add(root, 'raw')
+  with zipfile.ZipFile(tmp_path / 'a.zip', 'w') as archive:
+    archive.writestr('__MACOSX/x', '')
+    archive.writestr('readme.txt', '')
+    for path in root.rglob('*.jpg'):
+      archive.write(path, f'data/raw/{path.relative_to(root)}')
+  for name in ('a.tar.gz', 'a.zip'):
+    found = content('animal10n', tmp_path / name)[0]
+    assert {key.removeprefix('raw/'): row for key, row in found.items()} == want
+    with pytest.raises(UserError, match=r'data\.source=animal10n'):
+      load('folders', tmp_path / name)
+
+
+def test_suffixes_in_capitals(tmp_path):
+  root = animal10n(tmp_path / 'a')
+  (root / 'training/0_1.jpg').rename(root / 'training/0_1.JPG')
+  assert labels_of(*load('animal10n', root))['training/0_1.JPG'] == [0, -1, -1, 'train']
+
+
+def test_an_archive_of_two_data_sets_is_not_mixed(tmp_path):
+  for number, name in enumerate(('MNIST', 'FashionMNIST')):
+    root = mnist(tmp_path / name)
+    idx(root / 'train-labels-idx1-ubyte', np.full(5, number, np.uint8))
+  with zipfile.ZipFile(tmp_path / 'both.zip', 'w') as archive:
+    for path in [*(tmp_path / 'MNIST').iterdir(), *(tmp_path / 'FashionMNIST').iterdir()]:
+      archive.write(path, path.relative_to(tmp_path))
+  with pytest.raises(UserError, match=r'both.zip: has .*MNIST/train-images-idx3-ubyte.*expected one data set'):
+    load('idx', tmp_path / 'both.zip')
+  root = cifar10(tmp_path / 'c')
+  (root / 'train').write_bytes(b'')
+  with pytest.raises(UserError, match=r'has CIFAR-10 and CIFAR-100; expected one data set'):
+    load('cifar', root)
+
+
+@pytest.mark.parametrize('end', ['', '.gz'])
+def test_the_content_says_whether_idx_is_compressed(tmp_path, end):
+  root = mnist(tmp_path / 'mnist', end=end)
+  want = content('idx', root)
+  for path in root.iterdir():
+    path.write_bytes(gzip.decompress(path.read_bytes()) if end else gzip.compress(path.read_bytes()))
+  assert content('idx', root) == want
+
+
+@pytest.mark.parametrize('protocol', [0, 2])
+def test_cifar_written_again_with_bytes_as_keys_and_arrays_as_labels(tmp_path, protocol):
+  root = cifar10(tmp_path / 'c')
+  want = content('cifar', root)
+  for path in root.iterdir():
+    batch = pickle.loads(path.read_bytes())
+    again = {key.encode(): np.array(value) if key == 'labels' else value for key, value in batch.items()}
+    again |= {key: [text.encode() for text in again[key]] for key in (b'label_names', b'filenames') if key in again}
+    path.write_bytes(pickle.dumps(again, protocol))
+  assert content('cifar', root) == want
+
+
+def test_labels_beyond_the_classes_are_refused(tmp_path):
+  root = cifar10(tmp_path / 'c')
+  batch = pickle.loads((root / 'test_batch').read_bytes())
+  (root / 'test_batch').write_bytes(pickle.dumps(batch | {'labels': [3, 10]}))
+  with pytest.raises(UserError, match='10'):
+    load('cifar', root)
+
+
+def torch_before_1_6(path: Path, made: dict, protocol: int) -> Path:
+  """Writes a dictionary of lists as PyTorch did before 1.6: pickles one after the other."""
+  system = {'protocol_version': 1001, 'little_endian': True, 'type_sizes': {'short': 2, 'int': 4, 'long': 4}}
+  path.write_bytes(b''.join(pickle.dumps(part, protocol) for part in (0x1950A86A20F9469CFC6C, 1001, system, made, [])))
+  return path
+
+
+@pytest.mark.parametrize('protocol', [2, 3, 4, 5])
+def test_cifar10n_as_other_versions_of_pytorch_write_it(tmp_path, protocol):
+  plain = {key: value.tolist() for key, value in HUMAN.items()}
+  old = torch_before_1_6(tmp_path / 'old.pt', plain, protocol)
+  new = tmp_path / 'CIFAR-10_human.PT'
+  with zipfile.ZipFile(new, 'w') as archive:
+    archive.writestr('CIFAR-10_human/data.pkl', pickle.dumps(HUMAN, protocol))
+    for name, text in {'.format_version': '1', '.storage_alignment': '64', 'byteorder': 'little'}.items():
+      archive.writestr(f'CIFAR-10_human/{name}', text)
+    archive.writestr('CIFAR-10_human/version', '3\n')
+    archive.writestr('CIFAR-10_human/.data/serialization_id', '0' * 40)
+  for file in (old, new):
+    assert label_file.read_labels(file, name='worse_label').tolist() == WORSE
+
+
+def test_lists_with_tabs(tmp_path):
+  root = webvision(tmp_path / 'w')
+  want = content('webvision', root)
+  path = root / 'info/train_filelist_google.txt'
+  path.write_text(''.join('\t'.join(line.rsplit(' ', 1)) + '\n' for line in path.read_text().splitlines()))
+  assert content('webvision', root) == want
+
+
+@pytest.mark.parametrize('part, file', [('noisy_train', 'noisy'), ('clean_val', 'clean'), ('clean_test', 'clean')])
+def test_a_listed_image_of_clothing1m_without_its_label_is_named(tmp_path, part, file):
+  """As once silently, without a label, where the lists and the labels wrote paths differently."""
+  root = clothing1m(tmp_path / 'c')
+  lines(root / f'{part}_key_list.txt', 'images/9/9.jpg')
+  with pytest.raises(UserError, match=rf"{file}_label_kv.txt: has no label of 'images/9/9.jpg', which {part}_key_list"):
+    load('clothing1m', root)
+
+
+def test_food101n_without_headers_keeps_its_first_rows(tmp_path):
+  root = food101n(tmp_path / 'f')
+  want = content('food101n', root)
+  for name in ('classes.txt', 'imagelist.tsv', 'verified_train.tsv', 'verified_val.tsv'):
+    path = root / 'meta' / name
+    path.write_text(path.read_text().partition('\n')[2])
+  assert content('food101n', root) == want
+  lines(root / 'meta/verified_train.tsv', 'images/apple_pie/a.jpg\t1')
+  with pytest.raises(UserError, match=r"verified_train.tsv names no image of imagelist.tsv: 'images/apple_pie/a.jpg'"):
     load('food101n', root)
 
 
 # What is not read as folders of classes.
 
 
-@pytest.mark.parametrize('source', ['animal10n', 'clothing1m', 'webvision', 'cnwl', 'food101n', 'cifar', 'idx'])
+@pytest.mark.parametrize('source', MAKE)
 def test_folders_name_the_source_of_a_published_layout(tmp_path, source):
-  make = {
-    'animal10n': animal10n,
-    'clothing1m': clothing1m,
-    'webvision': webvision,
-    'cnwl': cnwl,
-    'food101n': food101n,
-    'cifar': cifar10,
-    'idx': mnist,
-  }
-  root = make[source](tmp_path / 'd')
+  root = MAKE[source](tmp_path / 'd')
   with pytest.raises(UserError, match=rf'published data set {source}, .*data.source={source} and data.path={root}\.'):
     load('folders', root)
 

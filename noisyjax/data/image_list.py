@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax.data import dataset, decode, files, origin
+from noisyjax.data import dataset, decode, files, origin, published
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError
 
@@ -30,8 +30,12 @@ class Row(NamedTuple):
   part: str = 'train'
 
 
-def folder(config: ConfigDict) -> Path:
-  """Returns the folder `config.path`.
+def folder(config: ConfigDict, marks: published.Marks) -> Path:
+  """Returns the folder of the data set, which is `config.path` or alone in it.
+
+  Args:
+    config: `config.data`.
+    marks: its layout.
 
   Raises:
     UserError: there is no such folder.
@@ -39,7 +43,7 @@ def folder(config: ConfigDict) -> Path:
   path = reading.path_of(config.path, 'data.path')
   if reading.kind(path) != 'folder':
     raise UserError(f'data.path: there is no folder {str(path)!r}.{reading.near(path)} Expected an unpacked data set.')
-  return path
+  return published.top(path, marks)
 
 
 def load(

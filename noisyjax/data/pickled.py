@@ -4,6 +4,7 @@ There are three kinds: pickles, PyTorch files, and .npy files of objects, which 
 what is admitted.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from noisyjax.models.weights import torch_file
 from noisyjax.system import pickles, reading
 
 _NPY = b'\x93NUMPY'
-_LEGACY = b'\x80\x02\x8a\x0a\x6c\xfc\x9c'  # the magic number of PyTorch before 1.6
+# The magic number of PyTorch before 1.6, as pickles of protocol 2 and later begin with it.
+_LEGACY = re.compile(rb'\x80[\x02-\x05](?:\x95.{8})?\x8a\x0a\x6c\xfc\x9c', re.DOTALL)
 
 
 def is_pickled(path: Path) -> bool:
@@ -38,7 +40,7 @@ def read(path: Path, expected: str) -> Any:
   """
   with pickles.reading(path, 'a pickle', expected):
     data = path.read_bytes()
-    if data.startswith((b'PK', _LEGACY)):
+    if data.startswith(b'PK') or _LEGACY.match(data):
       return torch_file.read(path, expected)
     if not data.startswith(_NPY):
       return pickles.load(data)

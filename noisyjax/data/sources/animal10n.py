@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax.data import dataset, image_list
+from noisyjax.data import dataset, image_list, published
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError
 
@@ -41,7 +41,8 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   Raises:
     UserError: an image is not named as described, or is unreadable and `config.skip_bad` is off.
   """
-  return image_list.load(reading.path_of(config.path, 'data.path'), _rows, CLASSES, config)
+  root = published.top(reading.path_of(config.path, 'data.path'), MARKS)
+  return image_list.load(root, _rows, CLASSES, config)
 
 
 def _rows(names: Sequence[str]) -> list[image_list.Row]:
@@ -49,7 +50,9 @@ def _rows(names: Sequence[str]) -> list[image_list.Row]:
   for name in names:
     found = _NAME.fullmatch(name)
     if not found:
-      raise UserError(f'data.path: the image {name!r} is not one of ANIMAL-10N; expected such as training/0_7.jpg.')
+      raise UserError(
+        f'data.path: the image {name!r} is not one of ANIMAL-10N; expected such as training/0_7.jpg. Move it elsewhere.'
+      )
     label, test = int(found[2]), found[1] == 'testing'
     rows.append(image_list.Row(name, label, true=label if test else -1, part='test' if test else 'train'))
   return rows

@@ -48,9 +48,12 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   Raises:
     UserError: files are missing, damaged or contain anything but arrays, lists and text.
   """
-  path = reading.path_of(config.path, 'data.path')
+  path = published.top(reading.path_of(config.path, 'data.path'), MARKS)
   with published.members(path) as found:
-    version = next((v for v in _VERSIONS if v.train[0] in found), _VERSIONS[0])
+    there = [v for v in _VERSIONS if v.train[0] in found]
+    if len(there) > 1:
+      raise UserError(f'{path}: has CIFAR-10 and CIFAR-100; expected one data set. Give the folder of one of them.')
+    version = (*there, _VERSIONS[0])[0]
     wanted = (*version.train, version.test, version.meta)
     if missing := [name for name in wanted if name not in found]:
       raise UserError(

@@ -24,6 +24,7 @@ from ml_collections import ConfigDict
 
 from noisyjax.data import dataset, image_list, published
 from noisyjax.system import reading
+from noisyjax.system.errors import UserError
 
 MARKS = (('noisy_label_kv.txt', 'clean_label_kv.txt'), ('annotations/noisy_label_kv.txt',))
 CLASSES = (
@@ -54,7 +55,7 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   Raises:
     UserError: a list is missing or malformed, or images are missing or unreadable and `config.skip_bad` is off.
   """
-  root = image_list.folder(config)
+  root = image_list.folder(config, MARKS)
   base = root / 'annotations' if reading.kind(root / 'annotations' / 'noisy_label_kv.txt') else root
   names = 'category_names_eng.txt'
   classes = [line.strip() for line in published.text_of(base, names)] if reading.kind(base / names) else CLASSES
@@ -66,7 +67,11 @@ def _rows(base: Path, images: Sequence[str], classes: int) -> list[image_list.Ro
   clean = published.pairs(base, 'clean_label_kv.txt', classes)
   parts: dict[str, str] = {}
   for name, part in _LISTS.items():  # a later part takes precedence, so that no test image is trained on
-    parts |= dict.fromkeys((line.strip() for line in published.text_of(base, f'{name}_key_list.txt')), part)
+    keys = [line.strip() for line in published.text_of(base, f'{name}_key_list.txt')]
+    file, labels = ('noisy_label_kv.txt', noisy) if name == 'noisy_train' else ('clean_label_kv.txt', clean)
+    if lost := next((key for key in keys if key not in labels), ''):
+      raise UserError(f'{base / file}: has no label of {lost!r}, which {name}_key_list.txt lists; expected one.')
+    parts |= dict.fromkeys(keys, part)
   there = set(images)
   short = not any(key in there for key in parts)  # some unpack the folders 0 to 9 without the folder images
   rows = []

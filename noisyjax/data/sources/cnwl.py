@@ -35,7 +35,7 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   Raises:
     UserError: a list is missing or malformed, or images are missing or unreadable and `config.skip_bad` is off.
   """
-  root = image_list.folder(config)
+  root = image_list.folder(config, MARKS)
   split = root / 'split'
   lists = [path.name for path in split.glob('*_noise_nl_*')] if reading.kind(split) == 'folder' else []
   check_choice('data.name', config.name, lists or ['red_noise_nl_0.4'])

@@ -61,6 +61,8 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   root = reading.path_of(config.path, 'data.path')
   published.refuse_known(root)
   with files.open_images(root) as found:
+    if reading.kind(root) == 'file':  # a tar tells its files only now
+      published.refuse_known(root, found.names)
     placed = place(found)
     wanted = tuple(plain(str(name)) for name in config.classes)
     _check_wanted(root, placed.classes, wanted, config.unlabeled)

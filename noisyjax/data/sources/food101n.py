@@ -40,10 +40,10 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   Raises:
     UserError: a list is missing or malformed, or images are missing or unreadable and `config.skip_bad` is off.
   """
-  root = image_list.folder(config)
+  root = image_list.folder(config, MARKS)
   base = root / 'Food-101N_release' if reading.kind(root / 'Food-101N_release') else root
   classes = [line.strip() for line in published.text_of(base / 'meta', 'classes.txt')]
-  classes = classes[1:] if classes[0] == 'class_name' else classes
+  classes = classes[_headed(classes) :]
   return image_list.load(root, lambda _: _rows(root, base, classes), classes, config)
 
 
@@ -51,9 +51,15 @@ def _rows(root: Path, base: Path, classes: list[str]) -> list[image_list.Row]:
   meta, number = base / 'meta', {name: c for c, name in enumerate(classes)}
   checked = {part: _checked(meta, f'verified_{part}.tsv') for part in ('train', 'val')}
   folder = '' if base == root else f'{base.name}/'
-  rows = []
-  for row, line in enumerate(published.text_of(meta, 'imagelist.tsv')[1:], 2):
-    key = line.strip()
+  rows, keys = [], [line.strip() for line in published.text_of(meta, 'imagelist.tsv')]
+  for part, found in checked.items():
+    if found and not found.keys() & set(keys):
+      raise UserError(
+        f'{meta}: verified_{part}.tsv names no image of imagelist.tsv: {next(iter(found))!r} is not among '
+        f'{listed(keys)}. Expected the same paths in both.'
+      )
+  start = _headed(keys)
+  for row, key in enumerate(keys[start:], start + 1):
     label = _label(number, key, meta / 'imagelist.tsv', row)
     right = {part: found.get(key) is True for part, found in checked.items()}
     verified = label if any(right.values()) else -1
@@ -66,6 +72,11 @@ def _rows(root: Path, base: Path, classes: list[str]) -> list[image_list.Row]:
   return rows
 
 
+def _headed(lines: list[str]) -> int:
+  """Returns the number of lines of the header: 1, or 0 in a copy without it."""
+  return int(lines[:1] != [] and lines[0].startswith('class_name'))
+
+
 def _label(number: dict[str, int], key: str, path: Path, row: int) -> int:
   """Returns the class of a path "apple_pie/a.jpg"."""
   name = key.partition('/')[0]
@@ -76,8 +87,9 @@ def _label(number: dict[str, int], key: str, path: Path, row: int) -> int:
 
 def _checked(meta: Path, name: str) -> dict[str, bool]:
   """Returns whether the class of each checked image is right."""
-  found = {}
-  for row, line in enumerate(published.text_of(meta, name)[1:], 2):
+  found, lines = {}, published.text_of(meta, name)
+  start = _headed(lines)
+  for row, line in enumerate(lines[start:], start + 1):
     key, _, mark = line.strip().rpartition('\t')
     if mark not in ('0', '1'):
       raise UserError(f'{meta / name}: row {row}: {line!r}; expected a path, a tab, and 0 or 1.')

@@ -3,7 +3,8 @@
 Documented at http://yann.lecun.com/exdb/mnist, "FILE FORMATS FOR THE MNIST DATABASE": two zero bytes, the type (8 =
 unsigned byte), the number of dimensions, each dimension as a big-endian 32-bit integer, then the numbers. The folder
 `config.path` holds `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
-`t10k-labels-idx1-ubyte`, with or without `.gz`; some copies write `.idx3-ubyte` for `-idx3-ubyte`.
+`t10k-labels-idx1-ubyte`, with or without `.gz`; some copies write `.idx3-ubyte` for `-idx3-ubyte`. The content says
+whether a file is compressed, because some browsers unpack it and keep `.gz` in its name.
 
 Rows are those of `train` and then those of `t10k`, which `Dataset.test` marks. Classes are called 0 to 9 unless
 `config.classes` names them.
@@ -36,7 +37,7 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   Raises:
     UserError: files are missing, damaged or do not fit one another.
   """
-  path = reading.path_of(config.path, 'data.path')
+  path = published.top(reading.path_of(config.path, 'data.path'), MARKS)
   with published.members(path) as found:
     parts = [_part(path, found, part) for part in ('train', 't10k')]
   images, labels = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
@@ -69,8 +70,9 @@ def _array(path: Path, found: Mapping[str, Callable[[], bytes]], name: str, rank
     )
   where = f'{path}/{form}'
   with reading.reading(where, 'IDX'):
-    file: io.BufferedIOBase = io.BytesIO(found[form]())
-    file = gzip.GzipFile(fileobj=file) if form.endswith('.gz') else file
+    data = found[form]()
+    file: io.BufferedIOBase = io.BytesIO(data)
+    file = gzip.GzipFile(fileobj=file) if data.startswith(b'\x1f\x8b') else file
     head = file.read(4 + 4 * rank)
     if head[:4] != bytes([0, 0, 8, rank]) or len(head) < 4 + 4 * rank:
       raise ValueError(f'it begins with {head[:4].hex()} instead of 000008{rank:02x}')

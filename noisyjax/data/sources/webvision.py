@@ -36,7 +36,7 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   Raises:
     UserError: a list is missing or malformed, or images are missing or unreadable and `config.skip_bad` is off.
   """
-  root = image_list.folder(config)
+  root = image_list.folder(config, MARKS)
   name, classes = LISTS[check_choice('data.name', config.name, LISTS)]
   names = [str(c) for c in range(classes)]
   if reading.kind(root / 'info' / 'synsets.txt'):  # lines "n01440764 tench, Tinca tinca"

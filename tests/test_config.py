@@ -54,6 +54,25 @@ def test_a_file_of_an_older_version_is_read_with_the_defaults_of_the_fields_that
   }
 
 
+def test_fields_of_another_version_are_named_and_ignored_but_for_those_of_the_network(caplog):
+  config = runs.recipe(phases=(('naive', 2, {'optim.lr': 0.1}),))
+  written = json.loads(json.dumps(resolved(Plan.of(config))))
+  other = json.loads(json.dumps(written))
+  other |= {'gone': 1, 'lost': {'a': 2}}
+  other['augment']['gone'] = other['strategy']['naive']['gone'] = 3
+  other['phases'][0][2] |= {'optim.gone': 4, 'strategy.naive.gone': 5}
+  back = restored(other, 'w/config.json')
+  assert not difference(written, json.loads(json.dumps(resolved(Plan.of(back)))))
+  said, _, fields = caplog.messages[-1].partition(' are ignored: ')
+  assert said == 'w/config.json: fields of another version of noisyjax'
+  assert set(fields[:-1].split(', ')) == {'gone', 'lost', 'augment.gone', 'strategy.naive.gone', 'optim.gone'}
+  for table in (other['model'], other['model'].setdefault(config.model.name, {})):
+    table['gone'] = 6
+    with pytest.raises(UserError, match=r'w/config.json: this version of noisyjax has no field model\.\S*gone'):
+      restored(other, 'w/config.json')
+    del table['gone']
+
+
 def test_a_config_is_not_that_of_a_file_that_lacks_a_field():
   """Even if the field has its default here: the older version may have done something else."""
   here = json.loads(json.dumps(resolved(Plan.of(runs.recipe()))))

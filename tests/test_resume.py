@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import runs
+from noisyjax.analysis import analyze
 from noisyjax.data.prepare import prepare
 from noisyjax.engine import step
 from noisyjax.runs import checkpoint, identity, recorder, run, selected
@@ -153,6 +154,26 @@ def test_a_run_from_before_a_field_predicts_on_but_is_not_gone_on_with(data, tmp
   found = selected.load(folder)
   assert prepare(found.plan.config)[0].record['fingerprint'] == result['data']['fingerprint']
   assert found.look(np.zeros((2, 8, 8, 1), np.uint8))[0].shape == (2, 3)
+
+
+def test_a_run_with_a_field_that_was_removed_is_read_on_but_not_gone_on_with(data, tmp_path, monkeypatch, caplog):
+  config, folder, plain = runs.recipe(data), tmp_path / 'w', identity.plain
+
+  def another(plan):
+    written = plain(plan)
+    written['optim']['gone'] = written['augment']['gone'] = written['strategy']['naive']['gone'] = 7
+    return written
+
+  with monkeypatch.context() as patched:
+    patched.setattr(identity, 'plain', another)
+    run.run(config, folder)
+  with pytest.raises(UserError, match=r'augment\.gone: 7 → no such field\n  optim\.gone: 7 → no such field'):
+    run.run(config, folder)
+  found = selected.load(folder)
+  assert 'augment.gone' in caplog.text and 'optim.gone' in caplog.text
+  assert found.look(np.zeros((2, 8, 8, 1), np.uint8))[0].shape == (2, 3)
+  assert found.plan.engine_phases(prepare(found.plan.config)[0].train)  # `analyze --folds` trains it anew
+  assert analyze.analyze(folder).exists()
 
 
 def wait_for(process, path) -> bool:

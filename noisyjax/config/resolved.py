@@ -1,6 +1,6 @@
 """Configs as plain data for JSON files, and the difference between two of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -11,6 +11,8 @@ from noisyjax.config.plan import Plan
 from noisyjax.config.plugin_fields import MODELS, OPS, PLUGINS, SOURCES, STRATEGIES
 from noisyjax.engine.augment import ops
 from noisyjax.system import plugins
+from noisyjax.system.errors import UserError, listed
+from noisyjax.system.log import log
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -39,14 +41,18 @@ def resolved(plan: Plan) -> dict:
   return out
 
 
-def restored(values: dict) -> ConfigDict:
+def restored(values: dict, where: object = 'config.json') -> ConfigDict:
   """Returns the config that `resolved` turned into plain data, after a round trip through JSON.
 
   Lists become tuples. Tables of unused strategies and models get their defaults, and so do fields that the file of an
-  older version lacks.
+  older version lacks. Fields that only another version has are left out, and a warning names them.
+
+  Args:
+    values: the plain data.
+    where: the file, for messages.
 
   Raises:
-    UserError: the file of a plug-in is missing or has changed.
+    UserError: the file of a plug-in is missing or has changed, or a model has a field that only another version has.
   """
   values = dict(values)
   attributes = dict(PLUGINS.values())
@@ -61,9 +67,32 @@ def restored(values: dict) -> ConfigDict:
       return {k: tuples(v) for k, v in value.items()}
     return tuple(map(tuples, value)) if isinstance(value, list) else value
 
-  config = ConfigDict(tuples(values))
-  _fill(config, get_config().unlock())
+  config, defaults = ConfigDict(tuples(values)), get_config().unlock()
+  gone = list(_without(config, defaults))
+  if shape := [field for field in gone if field.startswith('model.')]:
+    raise UserError(
+      f'{where}: this version of noisyjax has no field {listed(shape)}, without which the network may be another one. '
+      'Use the version that wrote the run.'
+    )
+  _fill(config, defaults)
+  known = flat(config)
+  for _, _, fields in config.phases:
+    gone += [field for field in fields if field not in known]
+  if gone:
+    log.warning('%s: fields of another version of noisyjax are ignored: %s.', where, listed(dict.fromkeys(gone)))
+  keep = lambda fields: {field: value for field, value in fields.items() if field in known}
+  config.phases = tuple((name, epochs, keep(fields)) for name, epochs, fields in config.phases)
   return config
+
+
+def _without(config: ConfigDict, defaults: ConfigDict, table: str = '') -> Iterator[str]:
+  """Removes the fields that `defaults` lacks, and yields their dotted names. Tables of plug-ins remain."""
+  for name, value in list(config.items()):
+    if name in defaults and isinstance(value, ConfigDict):
+      yield from _without(value, defaults[name], f'{table}{name}.')
+    elif name not in defaults and not (table and isinstance(value, ConfigDict)):
+      del config[name]
+      yield f'{table}{name}'
 
 
 def _fill(config: ConfigDict, defaults: ConfigDict) -> None:

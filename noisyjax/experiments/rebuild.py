@@ -16,6 +16,7 @@ def rebuild(workdir: str | Path) -> Table | str:
   paths = collection.finished(workdir)
   if not paths or not all(re.fullmatch(r'fold=\d+', path.name) for path in paths):
     return collection.write(workdir)
-  config = restored(formats.read_json(formats.RUN, paths[0] / 'config.json'))
+  file = paths[0] / 'config.json'
+  config = restored(formats.read_json(formats.RUN, file), file)
   results = {path.name: formats.read_json(formats.RUN, path / 'result.json') for path in paths}
   return kfold.table(results, workdir, Plan.of(config).watches_validation)

@@ -27,7 +27,7 @@ def read(folder: Path) -> Job:
     UserError: there is no order, a plug-in has changed, or JSON cannot hold a value of the config.
   """
   values = formats.read_json(formats.RUN, folder / ORDER)
-  plan = plan_of(restored(values['config']))
+  plan = plan_of(restored(values['config'], folder / ORDER))
   here = json.loads(storage.json_text(identity.plain(plan)))
   if lines := difference(values['config'], here):
     raise UserError(f'{folder / ORDER}: the config here is not the one that was ordered: {"; ".join(lines)}.')

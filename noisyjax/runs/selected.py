@@ -82,7 +82,7 @@ def load(folder: Path, select: str = '') -> Selected:
   settings, facts, result = (
     formats.read_json(formats.RUN, folder / name) for name in ('config.json', 'model.json', 'result.json')
   )
-  plan = Plan.of(restored(settings))
+  plan = Plan.of(restored(settings, folder / 'config.json'))
   config = plan.last.config  # the networks depend on the overrides of the last phase
   strategy = build_strategy(config, facts['strategy'])
   if config.model.conv not in conv.kinds():  # auto, or a kind that this machine lacks; the parameters are the same

@@ -48,6 +48,7 @@ def test_a_full_recipe_has_the_official_views(name, form):
   weak, strong = VIEWS.get(name, (CROP, None))
   if (name, form) == ('active_passive', 'c100-sym50'):
     weak = (*CROP, 'rotate')
+    assert augment.rotation == 20.0
   assert augment.weak == weak
   assert strong is None or augment.strong == strong
   assert {field: augment[field] for field in STRENGTHS} == STRENGTHS | ({'pad': 2} if name == 'l2rw' else {})

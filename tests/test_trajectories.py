@@ -107,6 +107,7 @@ SWITCHES = {
   'jocor': {'official': False},
   'fixmatch': {'together': False},
   'meta_weight_net': {'reuse': True},
+  'promix': {'fmix': False},
 }
 
 
@@ -115,3 +116,10 @@ def test_a_switch_that_is_off_is_noticed(name):
   strategy, official, fields = CASES[name]
   with pytest.raises(AssertionError):
     compare(dataclasses.replace(strategy, **SWITCHES[name]), official, **fields)
+
+
+def test_a_renewed_head_that_is_trained_on_is_noticed():
+  """What `frozen` of PES (semi) does is a field of the optimizer."""
+  strategy, official, fields = CASES['pes_semi']
+  with pytest.raises(AssertionError):
+    compare(strategy, official, **fields | {'optimizer': SGD})

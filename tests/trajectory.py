@@ -105,7 +105,7 @@ def compare(strategy, official, data=DATA, double=False, after=None, sure=1.0, *
     ]
     lr, decay = fields.get('lr', LR), fields.get('decay', DECAY)
     optimizer = phase.hyper.optimizer
-    held = ('kernel', 'bias') if optimizer.freeze else ()  # the head's
+    held = getattr(official, 'held', ())
     trained = lambda net: [p for name, p in net.named_parameters() if name not in held]
     momentum = float(optimizer.momentum)
     make = lambda net: torch.optim.SGD(trained(net), lr=lr, momentum=momentum, weight_decay=decay)
@@ -170,6 +170,7 @@ def matches(state, reference, networks, tolerance):
   mine = [of_networks(t, networks) for t in (state.params['net'], state.stats)]
   want = list(zip(*(net.arrays() for net in reference.run.networks), strict=True))
   own = getattr(reference, 'own', {})
+  assert set(own) == set(state.params['own']), 'learnables that the reference lacks'
   scale = max(np.abs(a).max() for a in jax.tree.leaves(mine[0]))
   trees = [(mine[0], list(want[0])), (mine[1], list(want[1]))]
   trees += [({k: np.asarray(state.params['own'][k]) for k in own}, {k: v.detach().numpy() for k, v in own.items()})]

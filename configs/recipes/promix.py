@@ -42,6 +42,8 @@ def get_config(form: str = 'worse'):
     own.tau, own.warmup, own.debias, own.debias_guess = 0.95, 30, 0.5, 0.5
   c.model.name = 'resnet18'
   c.epochs, c.batch_size = 600, 256
+  if not common.short(form):
+    own.expand = 250 / (c.epochs - own.warmup)  # the last 250 epochs
   common.sgd(c, 0.05)
   c.schedule.name, c.schedule.final = 'cosine', 1e-3
   c.augment.weak = ('flip', 'crop')

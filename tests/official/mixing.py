@@ -194,6 +194,8 @@ class Confident(Mixing):
   without augmentation.
   """
 
+  held = ('kernel', 'bias')  # parameters that the optimizer does not hold
+
   def epoch(self, number):
     super().epoch(number)
     labels = self.run.labels.numpy()

@@ -26,7 +26,7 @@ from playwright.sync_api import Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from noisyjax.system import storage
+from noisyjax.system import parquet
 from noisyjax.tables import rows, store
 
 ROWS = flags.DEFINE_integer('rows', 50_000, 'Rows of the table.')
@@ -74,7 +74,7 @@ def made(folder: Path, count: int) -> None:
     'map_x': spot[:, 0].astype(np.float32),
     'map_y': spot[:, 1].astype(np.float32),
   }
-  storage.write_parquet(folder / 'run' / 'analysis' / 'best.parquet', columns)
+  parquet.write(folder / 'run' / 'analysis' / 'best.parquet', columns)
 
 
 def measured(page: Page, script: str, act, *argument: str) -> float:

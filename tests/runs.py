@@ -22,7 +22,7 @@ from configs import digits  # noqa: E402
 from noisyjax.config.flat import flat  # noqa: E402
 from noisyjax.config.override import override  # noqa: E402
 from noisyjax.runs import run  # noqa: E402
-from noisyjax.system import formats, storage  # noqa: E402
+from noisyjax.system import formats, parquet, storage  # noqa: E402
 
 CLASSES = ('ant', 'bee', 'cat')
 TRAIN, VAL, TEST = 96, 32, 40  # rows of the npz, in this order
@@ -98,7 +98,7 @@ def outputs(folder) -> dict:
   result = formats.read_json(formats.RUN, Path(folder) / 'result.json')
   for field in ('audit', 'files', 'seconds', 'peak_memory_mb'):
     del result[field]
-  columns, notes = storage.read_parquet(Path(folder) / 'samples.parquet')
+  columns, notes = parquet.read(Path(folder) / 'samples.parquet')
   return (
     {'metrics': lines(folder), 'result': result, 'notes': notes}
     | {f'samples {k}': v for k, v in columns.items()}

@@ -12,7 +12,7 @@ from noisyjax.analysis import analysis_file, analyze, noise_estimate, predicted
 from noisyjax.estimate import confident
 from noisyjax.loop import first_version
 from noisyjax.runs import identity, predict, selected
-from noisyjax.system import formats, storage
+from noisyjax.system import formats, parquet
 from noisyjax.system.errors import UserError
 from noisyjax.tables import rows
 from noisyjax.tables.decisions import Decision
@@ -63,7 +63,7 @@ def test_the_networks_are_those_that_the_run_reports(run, analysis):
 def test_one_row_for_each_training_and_validation_row_and_none_of_the_test_part(run, analysis):
   assert analysis['row'].tolist() == list(range(128))
   assert analysis['split'].tolist() == ['train'] * 96 + ['val'] * 32
-  there, _ = storage.read_parquet(run / 'samples.parquet')
+  there, _ = parquet.read(run / 'samples.parquet')
   np.testing.assert_array_equal(analysis['digest'], there['id'])
   text = (run / 'analysis' / 'best.json').read_text()
   assert 'true' not in analysis.columns and '"accuracy' not in text and 'test' not in json.loads(text)['rows']
@@ -84,7 +84,7 @@ def test_what_needs_a_label_is_null_without_one(analysis):
 
 
 def test_dynamics_are_those_of_the_visits(run, analysis):
-  there, _ = storage.read_parquet(run / 'samples.parquet')
+  there, _ = parquet.read(run / 'samples.parquet')
   seen = there['count'] > 0
   assert analysis['visits'][seen].tolist() == [4] * seen.sum()  # epochs
   np.testing.assert_array_equal(analysis['aum'][seen], there['mean_margin'][seen].astype(np.float32))

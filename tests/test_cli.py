@@ -15,7 +15,7 @@ from noisyjax.cli.command import Command, folders
 from noisyjax.cli.parse import Call, named, parse
 from noisyjax.engine import step
 from noisyjax.experiments import grid, kfold, sweep
-from noisyjax.system import commands, log, storage
+from noisyjax.system import commands, log, parquet
 from noisyjax.system.errors import UserError
 
 
@@ -369,7 +369,7 @@ def test_folds_validate_each_training_row_once_and_report_their_mean(data, tmp_p
   results, table = kfold.kfold(runs.recipe(data, data__train='0:128', data__val='0.3'), 4, str(tmp_path))
   held = []
   for i, result in enumerate(results):
-    samples, _ = storage.read_parquet(tmp_path / f'fold={i}/samples.parquet')
+    samples, _ = parquet.read(tmp_path / f'fold={i}/samples.parquet')
     own = samples['row'][samples['split'] == 'val']
     assert result['data']['rows'] == {
       'train': 128 - len(own),

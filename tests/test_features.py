@@ -27,7 +27,7 @@ from noisyjax.models.resnet import ResNet
 from noisyjax.models.weights import pretrained
 from noisyjax.runs import dry_run, in_memory, predict, predict_files
 from noisyjax.runs.classifier import NoisyClassifier
-from noisyjax.system import plugins, storage
+from noisyjax.system import parquet, plugins, storage
 from noisyjax.system.errors import UserError
 
 MEAN, STD = (10.0, 20.0, 30.0), (40.0, 50.0, 60.0)
@@ -275,7 +275,7 @@ def test_a_run_computes_features_says_so_and_predicts_images(weights, tmp_path, 
   assert result['knowledge'] == ['pretrained: net.npz'] and result['pretrained'][0]['size'] == 16
   predictor = predict.load(tmp_path / 'run')
   assert predictor.shape == (8, 8, 3)
-  samples = storage.read_parquet(tmp_path / 'run' / 'samples.parquet')[0]
+  samples = parquet.read(tmp_path / 'run' / 'samples.parquet')[0]
   assert_array_equal(predictor(images[samples['row']]), samples['predicted'])
   np.save(tmp_path / 'f.npy', np.zeros((2, 64)))
   with pytest.raises(UserError, match=r'f\.npy is a file of features, and run predicts from images'):
@@ -303,7 +303,7 @@ def test_a_file_of_features_is_a_source(tmp_path, monkeypatch, caplog):
   assert 'told: ImageNet-1k has classes of these names: chihuahua; pretrained: ImageNet-1k.' in caplog.text
 
   predictor = predict.load(tmp_path / 'run')
-  kept = storage.read_parquet(tmp_path / 'run' / 'samples.parquet')[0]
+  kept = parquet.read(tmp_path / 'run' / 'samples.parquet')[0]
   expected = kept['predicted']
   assert_array_equal(predictor(values[kept['row'], :1]), expected)  # [n, V, 1, F]
   assert_array_equal(predictor(values[kept['row'], 0, 0]), expected)  # [n, F]

@@ -25,7 +25,7 @@ from noisyjax.engine.state import Snapshot
 from noisyjax.estimate import confident, scoring
 from noisyjax.reports import pages
 from noisyjax.runs import dry_run, in_memory
-from noisyjax.system import storage
+from noisyjax.system import parquet
 from noisyjax.system.errors import UserError
 
 COUNT = 400
@@ -529,7 +529,7 @@ def test_probabilities_may_bring_the_order_of_their_columns(folder, tmp_path, fo
     path, options = tmp_path / 'p.npy', {'classes': classes}
     np.save(path, swapped)
   elif form == 'parquet':
-    storage.write_parquet(path, dict(zip(classes, swapped.T)) | {'image': np.array(names)})
+    parquet.write(path, dict(zip(classes, swapped.T)) | {'image': np.array(names)})
   else:
     order = np.random.default_rng(0).permutation(48) if form == 'named csv' else np.arange(48)
     with path.open('w', newline='') as file:
@@ -651,7 +651,7 @@ def test_a_run_scores_detection_in_sample_held_out_and_by_decision(tmp_path, mon
   overrides = {'strategy__name': 'loss_filter', 'strategy__loss_filter__warmup': 1.0}
   result = runs.fit(runs.recipe(path, **overrides), tmp_path / 'w', monkeypatch)
   found = result['audit']['detection']
-  samples, _ = storage.read_parquet(tmp_path / 'w/samples.parquet')
+  samples, _ = parquet.read(tmp_path / 'w/samples.parquet')
   true, given = runs.arrays()['true'][:128], samples['given']
   held, train = samples['split'] == 'val', (samples['split'] == 'train') & (samples['verified'] < 0)
   for name, values in (('mean_loss', samples['mean_loss']), ('mean_margin', -samples['mean_margin'])):

@@ -29,7 +29,7 @@ from noisyjax.reports.tables import Table
 from noisyjax.rules import evidence as evidences
 from noisyjax.runs import dry_run, predict
 from noisyjax.runs.engines import engine
-from noisyjax.system import formats, lock, progress, storage
+from noisyjax.system import formats, lock, parquet, progress, storage
 from noisyjax.system.errors import UserError
 from noisyjax.tables import journal, store, verify, versions
 from noisyjax.tables.decisions import Decision
@@ -97,7 +97,7 @@ def outputs(folder) -> dict:
   entries = [entry for entry, _ in journal.read(table / 'journal.jsonl')] if (table / 'journal.jsonl').exists() else []
   return {
     'records': records(folder),
-    'evidence': [storage.read_parquet(p)[0] for p in sorted(folder.glob('round=*/evidence.parquet'))],
+    'evidence': [parquet.read(p)[0] for p in sorted(folder.glob('round=*/evidence.parquet'))],
     'decisions': [(e['author'], e['branch'], e['decisions']) for e in entries],
     'versions': versions.names(table),
     'weights': {f'{p.parent.relative_to(folder)}': runs.weights(p.parent) for p in folder.glob('*/*/result.json')},
@@ -195,7 +195,7 @@ def test_the_truth_and_the_test_rows_change_nothing_but_the_audit(whole, tmp_pat
   def known(place):  # by name: ids of test rows, and with them the order of the rows and all names of versions, differ
     out = []
     for path in sorted(place.glob('round=*/evidence.parquet')):
-      columns, notes = storage.read_parquet(path)
+      columns, notes = parquet.read(path)
       rows = versions.read(place / 'table', notes['version']).rows
       keep = rows.split == TRAIN
       order = np.argsort(rows.name[keep])
@@ -610,7 +610,7 @@ def test_a_copy_of_a_labeled_row_is_judged_by_the_networks_of_its_fold_alone(tmp
     probs[:, fold] = 0.8
     folder = tmp_path / f'{fold}'
     folder.mkdir()
-    storage.write_parquet(folder / 'samples.parquet', {'row': np.arange(128), 'probs': probs}, {})
+    parquet.write(folder / 'samples.parquet', {'row': np.arange(128), 'probs': probs}, {})
     judges.append(Judge(folder, f'{fold}', fold, 0, {}))
     probs[:, fold] = 0.1
   with pytest.MonkeyPatch.context() as patch:

@@ -22,7 +22,7 @@ from noisyjax.data import dataset, decode, jpeg, origin, pack, packed, prepare, 
 from noisyjax.data.moments import moments
 from noisyjax.loop import first_version
 from noisyjax.runs import dry_run, predict, predict_files
-from noisyjax.system import reading, storage
+from noisyjax.system import parquet, reading, storage
 from noisyjax.system.errors import UserError
 from noisyjax.tables import store
 
@@ -371,7 +371,7 @@ def test_a_run_on_a_pack_is_analyzed_predicted_with_and_tabled_without_all_image
   found = {}
   for name, config in (('plain', plain), ('ours', ours)):
     runs.fit(config, tmp_path / name)
-    columns, _ = storage.read_parquet(analyze.analyze(tmp_path / name))
+    columns, _ = parquet.read(analyze.analyze(tmp_path / name))
     table = first_version.of_config(config, tmp_path / f'table {name}', 'person:me')
     found[name] = columns, store.opened(f'{tmp_path / f"table {name}"}@latest').rows.id.tolist(), table.facts['classes']
   (a, *ids_a), (b, *ids_b) = found.values()
@@ -382,7 +382,7 @@ def test_a_run_on_a_pack_is_analyzed_predicted_with_and_tabled_without_all_image
   predicted = predict_files.predict_files([predict.load(tmp_path / 'ours')], ours.data.path)
   probs = next(iter(predicted.probs.values()))
   rows = slice(0, runs.TRAIN)
-  assert_array_equal(probs[rows], storage.read_parquet(tmp_path / 'ours' / 'samples.parquet')[0]['probs'][rows])
+  assert_array_equal(probs[rows], parquet.read(tmp_path / 'ours' / 'samples.parquet')[0]['probs'][rows])
   assert list(predicted.names.values()) == [str(i) for i in range(len(probs))]
 
 

@@ -11,7 +11,7 @@ import several
 import runs
 from noisyjax.config.plugin_fields import STRATEGIES
 from noisyjax.runs import run
-from noisyjax.system import plugins, processes, storage
+from noisyjax.system import parquet, plugins, processes, storage
 from noisyjax.system.errors import UserError
 
 SETTINGS = {'ema': 0.9, 'stop__patience': 2, 'data__trusted': 0.0, 'eval_batch_size': 38}
@@ -43,7 +43,7 @@ def finished(children, seconds=600):
 
 def differences(one, many):
   """Returns name → the largest difference between two runs, of what they trained and of their logs."""
-  tables = [storage.read_parquet(folder / 'samples.parquet')[0] for folder in (one, many)]
+  tables = [parquet.read(folder / 'samples.parquet')[0] for folder in (one, many)]
   found = {}
   for name in tables[0]:
     a, b = (table[name] for table in tables)

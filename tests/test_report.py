@@ -14,7 +14,7 @@ from PIL import Image
 from noisyjax.estimate import scoring
 from noisyjax.reports import collection, formatting, pages, record, report
 from noisyjax.reports.pictures import axes, calibration, comparison, curves, matrix, style
-from noisyjax.system import storage
+from noisyjax.system import parquet, storage
 from noisyjax.system.errors import UserError
 
 
@@ -60,7 +60,7 @@ def fake_run(folder, strategy='co_teaching', seed=0, epochs=30, top=0.9, classes
   split = np.where(np.arange(n) < 240, 'train', np.where(np.arange(n) < 280, 'val', 'test'))
   seen = split != 'test'
   row, label = np.arange(n), np.where(seen, given, -1)
-  storage.write_parquet(
+  parquet.write(
     folder / 'samples.parquet',
     {'row': row[seen], 'id': row[seen].astype(str), 'split': split[seen], 'given': given[seen]}
     | {'verified': np.full(seen.sum(), -1), 'label': label[seen], 'predicted': predicted[seen]}
@@ -69,7 +69,7 @@ def fake_run(folder, strategy='co_teaching', seed=0, epochs=30, top=0.9, classes
   summary = scoring.epoch_summary(list(val) if validation else [None] * epochs, list(test))
   if audit:
     columns = {'row': row, 'split': split, 'true': truth, 'predicted': predicted, 'confidence': confidence}
-    storage.write_parquet(folder / 'audit.parquet', columns)
+    parquet.write(folder / 'audit.parquet', columns)
     per_class = scoring.report(truth[~seen], predicted[~seen], classes)[1]
   storage.write_json(
     folder / 'result.json',
@@ -112,11 +112,11 @@ def fake_run(folder, strategy='co_teaching', seed=0, epochs=30, top=0.9, classes
 def without_class(folder, c):
   """Takes a class out of all rows of a run's tables: no label and no prediction has it."""
   for name in ('samples.parquet', 'audit.parquet'):
-    columns, notes = storage.read_parquet(folder / name)
+    columns, notes = parquet.read(folder / name)
     keep = np.ones(len(columns['row']), bool)
     for field in ('given', 'true', 'predicted'):
       keep &= columns.get(field, np.zeros(len(keep))) != c
-    storage.write_parquet(folder / name, {k: v[keep] for k, v in columns.items()}, notes)
+    parquet.write(folder / name, {k: v[keep] for k, v in columns.items()}, notes)
   return folder
 
 
@@ -218,10 +218,10 @@ def test_a_cell_of_the_matrix_holds_rows_and_percent(tmp_path, monkeypatch):
 
 def test_calibration_shows_the_rows_of_each_bin(tmp_path, monkeypatch):
   folder = fake_run(tmp_path / 'run', audit=False)
-  columns, _ = storage.read_parquet(folder / 'samples.parquet')
+  columns, _ = parquet.read(folder / 'samples.parquet')
   held = columns['split'] == 'val'
   columns['confidence'] = np.where(np.arange(len(held)) % 2, 0.95, 0.55).astype(np.float32)
-  storage.write_parquet(folder / 'samples.parquet', columns)
+  parquet.write(folder / 'samples.parquet', columns)
   figure = figure_of(monkeypatch, calibration.draw, record.read(folder))
   assert [t.get_text() for t in figure.axes[1].texts] == ['20', '20'] and held.sum() == 40
   assert 'given labels' in figure.axes[0].get_title(loc='left')
@@ -231,7 +231,7 @@ def test_calibration_shows_the_rows_of_each_bin(tmp_path, monkeypatch):
   points = figure.axes[0].get_lines()[1].get_xydata()
   np.testing.assert_allclose(points, [[0.55, right[~sure].mean()], [0.95, right[sure].mean()]], atol=1e-6)
   del columns['confidence']  # a run of old
-  storage.write_parquet(folder / 'samples.parquet', columns)
+  parquet.write(folder / 'samples.parquet', columns)
   assert calibration.draw(record.read(folder)) is None and report.write_report(folder).exists()
 
 
@@ -336,7 +336,7 @@ def test_the_page_is_self_contained_escaped_and_complete(tmp_path):
 
 def test_the_noise_table_counts_given_against_true_labels_of_the_rows_trained_on(tmp_path):
   folder = fake_run(tmp_path / 'run')
-  samples, truth = (storage.read_parquet(folder / name)[0] for name in ('samples.parquet', 'audit.parquet'))
+  samples, truth = (parquet.read(folder / name)[0] for name in ('samples.parquet', 'audit.parquet'))
   wrong = (samples['given'] != truth['true'][:280]).mean()
   assert f'280 rows, {100 * wrong:.2f} % of the given labels are wrong' in report.write_report(folder).read_text()
 

@@ -29,7 +29,7 @@ from noisyjax.review.ledger import Ledger
 from noisyjax.review.thumbnails import Thumbnails
 from noisyjax.review.training import Trainings
 from noisyjax.rules import evidence as rules
-from noisyjax.system import formats, storage
+from noisyjax.system import formats, parquet, storage
 from noisyjax.system.errors import UserError
 from noisyjax.tables import store
 from noisyjax.tables.decisions import Decision
@@ -69,7 +69,7 @@ def photos(tmp_path, monkeypatch):
     'probs': np.eye(3, dtype=np.float32)[(rows.label + 1) % 3],
   }
   (tmp_path / 'run').mkdir()
-  storage.write_parquet(tmp_path / 'run' / 'samples.parquet', columns)
+  parquet.write(tmp_path / 'run' / 'samples.parquet', columns)
   return tmp_path
 
 
@@ -223,7 +223,7 @@ def test_the_card_shows_probabilities_and_the_nearest_rows_that_train(photos):
   rows = store.Table(photos / 't').rows
   (photos / 'run' / 'analysis').mkdir()
   order = np.arange(len(rows))[::-1]  # of the file
-  storage.write_parquet(photos / 'run' / 'analysis' / 'best.parquet', {'id': rows.id[order].astype('U64')})
+  parquet.write(photos / 'run' / 'analysis' / 'best.parquet', {'id': rows.id[order].astype('U64')})
   probs = np.random.default_rng(0).dirichlet(np.ones(3), len(rows)).astype(np.float32)
   np.save(photos / 'run' / 'analysis' / 'best.oof.npy', probs)
   np.save(
@@ -647,7 +647,7 @@ def _files(folder):
   (folder / 'run' / 'metrics.jsonl').write_text('{"epoch": 1, "loss": 2.5}\n{"epoch": 2, "loss": 1.5}\n')
   (folder / 'run' / 'analysis').mkdir()
   columns = {'id': rows.id.astype('U64'), 'oof_loss': np.arange(len(rows), dtype=np.float32)}
-  storage.write_parquet(folder / 'run' / 'analysis' / 'best.parquet', columns)
+  parquet.write(folder / 'run' / 'analysis' / 'best.parquet', columns)
   np.save(folder / 'run' / 'analysis' / 'best.oof.npy', np.ones((len(rows), 3), np.float32) / 3)
   np.save(folder / 'run' / 'analysis' / 'best.neighbours.npy', np.zeros((len(rows), 2), np.int32))
   settings.write('t', {'views': {'a': '#label=0'}, 'keys': {'drop': 'q'}})
@@ -707,9 +707,9 @@ def test_a_row_of_proposals_with_more_or_fewer_cells_is_named(proposed, cells):
 
 
 def test_predictions_of_other_classes_are_refused(photos):
-  columns = storage.read_parquet(photos / 'run' / 'samples.parquet')[0]
+  columns = parquet.read(photos / 'run' / 'samples.parquet')[0]
   columns['predicted'] = columns['predicted'] + 7
-  storage.write_parquet(photos / 'run' / 'samples.parquet', columns)
+  parquet.write(photos / 'run' / 'samples.parquet', columns)
   with pytest.raises(UserError, match='predicted: found class 9; expected 0 to 2'):
     Page(photos)
 

@@ -23,7 +23,7 @@ from PIL import Image
 from noisyjax.loop import rule_proposals
 from noisyjax.rules import rule
 from noisyjax.rules.evidence import Evidence
-from noisyjax.system import formats, storage
+from noisyjax.system import formats, parquet
 from noisyjax.tables import rows, store
 from noisyjax.tables.decisions import Decision
 from noisyjax.tables.rows import VAL
@@ -88,7 +88,7 @@ def digits(tmp_path_factory):
     'duplicate_kind': np.where(np.arange(count) < 99, 'hash', ''),
     'duplicate_crosses': np.arange(count) < 3,
   }
-  storage.write_parquet(folder / 'run' / 'analysis' / 'best.parquet', columns)
+  parquet.write(folder / 'run' / 'analysis' / 'best.parquet', columns)
   np.save(folder / 'run' / 'analysis' / 'best.oof.npy', probs.astype(np.float32))
   np.save(folder / 'run' / 'analysis' / 'best.neighbours.npy', near[:, :8].astype(np.int32))
   made = store.Table(folder / 'table')

@@ -16,7 +16,7 @@ from noisyjax.config.plan import Plan
 from noisyjax.data import prepare
 from noisyjax.engine import dynamics, step
 from noisyjax.runs import checkpoint, networks, recorder, result as results, run, samples
-from noisyjax.system import formats, lock, storage
+from noisyjax.system import formats, lock, parquet, storage
 from noisyjax.system.errors import UserError
 
 FILES = (
@@ -130,7 +130,7 @@ def test_metrics_lines_hold_what_is_promised_and_samples_one_row_an_image(finish
     assert (line['epoch'], line['phase_epoch'], line['step']) == (number, number, 3 * number)
     assert {'phase', 'strategy', 'loss', 'accuracy', 'lr', 'val_loss', 'val_accuracy', *runs.TIMES} <= line.keys()
     assert not any('test' in key or 'true' in key for key in line)
-  samples, notes = storage.read_parquet(folder / 'samples.parquet')
+  samples, notes = parquet.read(folder / 'samples.parquet')
   arrays = np.load(data)
   assert samples['row'].tolist() == list(range(128)) and samples['split'].tolist() == ['train'] * 96 + ['val'] * 32
   np.testing.assert_array_equal(samples['given'], arrays['labels'][:128])
@@ -139,14 +139,14 @@ def test_metrics_lines_hold_what_is_promised_and_samples_one_row_an_image(finish
   assert 'true' not in samples and notes['fingerprint']
   assert (samples['count'][:96] == 3).all()  # each row once an epoch
   assert np.isfinite(samples['mean_margin'][:96]).all() and np.isnan(samples['mean_margin'][96:]).all()
-  audit, _ = storage.read_parquet(folder / 'audit.parquet')
+  audit, _ = parquet.read(folder / 'audit.parquet')
   np.testing.assert_array_equal(audit['true'], np.append(arrays['true'][:96], arrays['true'][128:]))
 
 
 def test_predictions_in_samples_are_those_of_the_weights_the_run_stands_for(finished, data):
   folder, _ = finished
   probs = noisyjax.load(folder).probs(np.load(data)['images'][:128])
-  samples, _ = storage.read_parquet(folder / 'samples.parquet')
+  samples, _ = parquet.read(folder / 'samples.parquet')
   np.testing.assert_array_equal(samples['predicted'], probs.argmax(1))
   np.testing.assert_allclose(samples['confidence'], probs.max(1), rtol=1e-5)
 
@@ -194,7 +194,7 @@ def test_the_histogram_model_goes_through_the_same_files(data, tmp_path, request
   assert result['model'] == 'histogram' and result['epochs'] == 1
   assert result['audit']['selected'] == result['audit']['last']
   predictor = noisyjax.load(tmp_path / 'w')
-  samples, _ = storage.read_parquet(tmp_path / 'w/samples.parquet')
+  samples, _ = parquet.read(tmp_path / 'w/samples.parquet')
   np.testing.assert_array_equal(predictor(np.load(data)['images'][:128]), samples['predicted'])
 
 

@@ -10,7 +10,7 @@ import runs
 from noisyjax.data import prepare
 from noisyjax.models import histogram
 from noisyjax.runs import predict_files
-from noisyjax.system import storage
+from noisyjax.system import parquet
 from noisyjax.system.errors import UserError
 
 CORRECTION = {'strategy__name': 'clean_correction', 'batch_size': 24, 'epochs': 4}
@@ -34,7 +34,7 @@ def test_a_run_is_evaluated_with_its_own_networks(data, tmp_path):
     result = runs.fit(runs.recipe(data, **overrides), tmp_path / name)
     predicted[name] = noisyjax.load(tmp_path / name)(images)
     assert (predicted[name] == true)[128:].mean() == pytest.approx(result['audit']['selected'])
-    samples, _ = storage.read_parquet(tmp_path / name / 'samples.parquet')
+    samples, _ = parquet.read(tmp_path / name / 'samples.parquet')
     np.testing.assert_array_equal(samples['predicted'], predicted[name][:128])
   assert (predicted['model_I'] != predicted['model_II']).any()
   members = [noisyjax.load(tmp_path / name) for name in predicted]
@@ -51,7 +51,7 @@ def test_a_run_is_asked_on_the_pixels_it_was_trained_on(data, tmp_path):
   # The seed's error: trained on 0..255, its functions divided by 255 before they asked the model.
   runs.fit(runs.recipe(data), tmp_path / 'w')
   predictor, images = noisyjax.load(tmp_path / 'w'), runs.arrays()['images']
-  samples, _ = storage.read_parquet(tmp_path / 'w/samples.parquet')
+  samples, _ = parquet.read(tmp_path / 'w/samples.parquet')
   np.testing.assert_array_equal(predictor(images[:128]), samples['predicted'])
   np.testing.assert_array_equal(predictor(images[:128].astype(np.float32)), samples['predicted'])
   with pytest.raises(UserError, match='they seem to be divided by 255'):
@@ -81,7 +81,7 @@ def test_accuracy_is_measured_on_labels_that_no_model_made(data, tmp_path):
   # The seed's error: Model II's "65 %" was measured on a part of the labels that its own corrector had written.
   result = runs.fit(runs.recipe(data, **CORRECTION), tmp_path / 'w')
   arrays = runs.arrays()
-  samples, _ = storage.read_parquet(tmp_path / 'w/samples.parquet')
+  samples, _ = parquet.read(tmp_path / 'w/samples.parquet')
   train = samples['split'] == 'train'
   assert (samples['label'] != samples['given'])[train].any()  # the corrector did write labels …
   held = ~train

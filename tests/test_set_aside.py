@@ -9,7 +9,7 @@ from noisyjax.config.override import override
 from noisyjax.data.prepare import prepare
 from noisyjax.data.training import Status
 from noisyjax.loop import first_version
-from noisyjax.system import storage
+from noisyjax.system import parquet
 from noisyjax.system.errors import UserError
 from small_tables import ANNA
 
@@ -42,7 +42,7 @@ def test_held_rows_reach_neither_parameters_nor_the_prediction_of_others(tmp_pat
   assert one['data']['rows']['held'] == len(held) and other['data']['rows']['unlabeled'] == 0
   for name, value in runs.weights(tmp_path / 'run0').items():
     np.testing.assert_array_equal(value, runs.weights(tmp_path / 'run1')[name], name)
-  probs = [storage.read_parquet(tmp_path / f'run{i}' / 'samples.parquet')[0]['probs'] for i in range(2)]
+  probs = [parquet.read(tmp_path / f'run{i}' / 'samples.parquet')[0]['probs'] for i in range(2)]
   np.testing.assert_array_equal(*probs)
   seen = images.copy()
   seen[held] = seen[held][:, ::-1]
@@ -64,7 +64,7 @@ def test_a_run_on_other_held_rows_is_another_run(tmp_path, rows_file, monkeypatc
 
 def test_samples_hold_the_probabilities_of_the_selected_networks(tmp_path, monkeypatch):
   runs.fit(runs.recipe(runs.npz(tmp_path / 'data.npz')), tmp_path / 'run', monkeypatch)
-  columns, _ = storage.read_parquet(tmp_path / 'run' / 'samples.parquet')
+  columns, _ = parquet.read(tmp_path / 'run' / 'samples.parquet')
   assert columns['probs'].shape == (runs.TRAIN + runs.VAL, 3) and columns['probs'].dtype == np.float32
   np.testing.assert_array_equal(columns['probs'].argmax(1), columns['predicted'])
   np.testing.assert_array_equal(columns['probs'].max(1), columns['confidence'])

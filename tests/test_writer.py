@@ -13,7 +13,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from noisyjax.data import cache, label_file
-from noisyjax.system import lock, storage
+from noisyjax.system import lock, parquet, storage
 from noisyjax.system.errors import UserError
 
 
@@ -173,8 +173,8 @@ def test_parquet_round_trip(tmp_path):
     'chosen': np.array([True, False, True]),
   }
   notes = {'fingerprint': 'f00', 'classes': ('a', 'b'), 'rate': 0.1}
-  storage.write_parquet(tmp_path / 's.parquet', columns, notes)
-  back, read_notes = storage.read_parquet(tmp_path / 's.parquet')
+  parquet.write(tmp_path / 's.parquet', columns, notes)
+  back, read_notes = parquet.read(tmp_path / 's.parquet')
   assert list(back) == list(columns)
   for name, column in columns.items():
     np.testing.assert_array_equal(back[name], column)
@@ -183,11 +183,11 @@ def test_parquet_round_trip(tmp_path):
 
 
 def test_a_damaged_parquet_file_is_named(tmp_path):
-  storage.write_parquet(tmp_path / 's.parquet', {'row': np.arange(100)})
+  parquet.write(tmp_path / 's.parquet', {'row': np.arange(100)})
   data = (tmp_path / 's.parquet').read_bytes()
   (tmp_path / 's.parquet').write_bytes(data[: len(data) // 2])
   with pytest.raises(UserError, match=r's\.parquet: not a readable Parquet file'):
-    storage.read_parquet(tmp_path / 's.parquet')
+    parquet.read(tmp_path / 's.parquet')
 
 
 def test_a_table_of_many_blocks_reads_back_whole_and_a_failed_one_keeps_the_old_file(tmp_path):
@@ -200,9 +200,9 @@ def test_a_table_of_many_blocks_reads_back_whole_and_a_failed_one_keeps_the_old_
     'probs': values,
     'nan': np.where(np.arange(count) < count // 2, np.nan, 1.0),
   }
-  assert len(storage.blocks_of(count)) > 2
-  storage.write_parquet(path, columns, {'of': 'a test'})
-  back, notes = storage.read_parquet(path)
+  assert len(parquet.blocks_of(count)) > 2
+  parquet.write(path, columns, {'of': 'a test'})
+  back, notes = parquet.read(path)
   assert notes == {'of': 'a test'} and list(back) == list(columns)
   for name, column in columns.items():
     assert_array_equal(back[name], column.astype('U64') if name == 'text' else column)
@@ -213,16 +213,14 @@ def test_a_table_of_many_blocks_reads_back_whole_and_a_failed_one_keeps_the_old_
     raise OSError(28, 'No space left on device')
 
   with pytest.raises(UserError, match=r's\.parquet: cannot write this file: No space left'):
-    storage.write_parquet_blocks(path, failing())
-  assert_array_equal(storage.read_parquet(path, ['row'])[0]['row'], columns['row'])
+    parquet.write_blocks(path, failing())
+  assert_array_equal(parquet.read(path, ['row'])[0]['row'], columns['row'])
   assert [file.name for file in tmp_path.iterdir()] == ['s.parquet']
 
 
 def test_a_table_without_rows_keeps_its_columns(tmp_path):
-  storage.write_parquet(
-    tmp_path / 's.parquet', {'row': np.arange(0), 'probs': np.empty((0, 2)), 'name': np.empty(0, 'U3')}
-  )
-  back, _ = storage.read_parquet(tmp_path / 's.parquet')
+  parquet.write(tmp_path / 's.parquet', {'row': np.arange(0), 'probs': np.empty((0, 2)), 'name': np.empty(0, 'U3')})
+  back, _ = parquet.read(tmp_path / 's.parquet')
   assert {k: v.shape for k, v in back.items()} == {'row': (0,), 'probs': (0, 2), 'name': (0,)}
 
 
@@ -294,7 +292,7 @@ def test_only_the_first_process_writes(tmp_path, monkeypatch, process):
   before = {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()}
   monkeypatch.setattr('jax.process_index', lambda: process)
   storage.write_json(tmp_path / 'a.json', {})
-  storage.write_parquet(tmp_path / 'a.parquet', {'row': np.arange(3)})
+  parquet.write(tmp_path / 'a.parquet', {'row': np.arange(3)})
   storage.make_folder(tmp_path / 'folder')
   storage.JsonLines(log).append({'epoch': 3})
   kept = storage.truncate(log, 1)

@@ -36,7 +36,7 @@ from noisyjax.data.prepare import Prepared
 from noisyjax.data.training import Status
 from noisyjax.estimate import confident
 from noisyjax.runs import identity, selected
-from noisyjax.system import formats, lock, storage, version
+from noisyjax.system import formats, lock, parquet, storage, version
 from noisyjax.system.errors import UserError, check_choice
 from noisyjax.system.log import log
 from noisyjax.tables import store
@@ -251,7 +251,7 @@ def _looked(run: selected.Selected, images: list[Any]) -> tuple[np.ndarray, np.n
 
 def _dynamics(folder: Path, rows: np.ndarray) -> dict[str, np.ma.MaskedArray]:
   """Returns the training dynamics that samples.parquet holds."""
-  there, _ = storage.read_parquet(folder / 'samples.parquet')
+  there, _ = parquet.read(folder / 'samples.parquet')
   if not np.array_equal(there['row'], rows):
     raise UserError(f'{folder / "samples.parquet"}: has other rows than the run; train it anew.')
   if 'count' not in there:

@@ -18,7 +18,7 @@ from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import difference, resolved
 from noisyjax.data.dataset import Dataset
 from noisyjax.runs import identity
-from noisyjax.system import formats, storage, version
+from noisyjax.system import formats, parquet, storage, version
 from noisyjax.system.log import log
 
 RESULTS = ('issues.csv', 'issues.html', 'probs.npy', 'find.parquet')
@@ -79,7 +79,7 @@ def end(folder: Path, here: Mapping[str, Any], probs: np.ndarray, data: Dataset,
     told: what the probabilities come from beside the labels, see `LabelIssues.told`.
   """
   storage.write_bytes(folder / 'probs.npy', _npy(probs))
-  storage.write_parquet(folder / 'find.parquet', _rows(data), formats.stamped(formats.FIND, {}))
+  parquet.write(folder / 'find.parquet', _rows(data), formats.stamped(formats.FIND, {}))
   done = {'finished': True, **here, 'told': list(told), 'sha256': hashlib.sha256(_npy(probs)).hexdigest()}
   formats.write_json(formats.FIND, folder / 'find.json', done)
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from noisyjax.data import jpeg
-from noisyjax.system import formats, reading, storage
+from noisyjax.system import formats, parquet, reading
 from noisyjax.system.errors import UserError
 
 FACTS, PIXELS, ROWS, AUDIT, JOURNAL = 'pack.json', 'pixels.bin', 'rows.parquet', 'audit.parquet', 'journal.jsonl'
@@ -179,4 +179,4 @@ def columns(folder: Path, names: Sequence[str], file: str = ROWS) -> dict[str, n
 
 def write_columns(folder: Path, values: dict[str, np.ndarray], file: str = ROWS) -> None:
   """Writes a pack's Parquet file."""
-  storage.write_parquet(folder / file, values)
+  parquet.write(folder / file, values)

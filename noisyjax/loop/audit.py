@@ -12,7 +12,7 @@ from noisyjax.loop import compare, round as round_
 from noisyjax.loop.finish import Final
 from noisyjax.loop.ground import Ground
 from noisyjax.loop.round import Record
-from noisyjax.system import formats, storage
+from noisyjax.system import formats, parquet
 from noisyjax.tables import versions
 from noisyjax.tables.rows import LABELED, TRAIN, UNLABELED, Rows
 
@@ -92,7 +92,7 @@ def _truth(ground: Ground, finals: Sequence[Final]) -> np.ndarray | None:
   paths = [folder / 'audit.parquet' for final in finals for folder in final.folders]
   if not (there := [path for path in paths if path.exists()]):
     return None
-  columns, _ = storage.read_parquet(there[0])
+  columns, _ = parquet.read(there[0])
   out = np.full(len(ground.first.rows), -1, np.int32)
   out[ground.place_of[columns['row']]] = columns['true']
   return out
@@ -115,7 +115,7 @@ def _paired(ground: Ground, old: Final, new: Final) -> dict[str, Any] | None:
       path = folder / 'audit.parquet'
       if not path.exists():
         return None
-      columns, _ = storage.read_parquet(path)
+      columns, _ = parquet.read(path)
       test = columns['split'] == 'test'
       if not test.any():
         return None

@@ -8,7 +8,7 @@ import numpy as np
 
 from noisyjax.rules.evidence import Evidence
 from noisyjax.runs import checkpoint
-from noisyjax.system import storage
+from noisyjax.system import parquet
 from noisyjax.tables.rows import LABELED, TRAIN, UNLABELED, VAL
 from noisyjax.tables.versions import Version
 
@@ -107,7 +107,7 @@ def _copied(version: Version, alike_of: np.ndarray) -> np.ndarray:
 
 def _predictions(folder: Path, place_of: np.ndarray, count: int, classes: int) -> np.ndarray:
   """Returns what the selected network of a run predicts, float32 [N, C] in the order of the table; NaN elsewhere."""
-  columns, _ = storage.read_parquet(folder / 'samples.parquet')
+  columns, _ = parquet.read(folder / 'samples.parquet')
   out = np.full((count, classes), np.nan, np.float32)
   place = place_of[columns['row']]
   out[place[place >= 0]] = columns['probs'][place >= 0]

@@ -19,7 +19,7 @@ from noisyjax.reports import formatting, html, pages
 from noisyjax.reports.pictures import matrix, places as map_picture, rounds
 from noisyjax.reports.tables import Spread, Table
 from noisyjax.rules import evidence as evidences
-from noisyjax.system import storage
+from noisyjax.system import parquet, storage
 from noisyjax.tables import versions
 from noisyjax.tables.rows import LABELED, TRAIN, UNLABELED
 from noisyjax.tables.versions import SHORT
@@ -265,7 +265,7 @@ def _confusions(ground: Ground, chosen: Record, finals: Sequence[Final]) -> str:
   folder = next((final.folders[0] for final in finals if final.name == f'version={chosen["round"]}'), None)
   if folder is None or not (path := folder / 'audit.parquet').exists():
     return ''
-  columns, _ = storage.read_parquet(path)
+  columns, _ = parquet.read(path)
   test = columns['split'] == 'test'
   classes = ground.first.classes
   counts = scoring.confusion(columns['true'][test], columns['predicted'][test], len(classes))

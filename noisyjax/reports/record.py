@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from noisyjax.system import formats, storage
+from noisyjax.system import formats, parquet, storage
 from noisyjax.system.errors import UserError
 
 # The columns that reports show; ids, names and probabilities of a million rows would take half a gigabyte.
@@ -92,13 +92,13 @@ class Record:
   @cached_property
   def samples(self) -> dict[str, np.ndarray]:
     """The table of training and validation rows, name → column [N], of SHOWN."""
-    return storage.read_parquet(self._intact('samples.parquet'), SHOWN)[0]
+    return parquet.read(self._intact('samples.parquet'), SHOWN)[0]
 
   @cached_property
   def truth(self) -> dict[str, np.ndarray] | None:
     """The table of rows with a known truth, name → column [N], of SHOWN; None if there is none."""
     path = self._intact('audit.parquet')
-    return storage.read_parquet(path, SHOWN)[0] if path.exists() else None
+    return parquet.read(path, SHOWN)[0] if path.exists() else None
 
   def _intact(self, name: str) -> Path:
     """Returns the path of a file, after checking its sha256 if result.json records one."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from noisyjax.review import proposals, round_evidence
-from noisyjax.system import formats, reading, storage
+from noisyjax.system import formats, parquet, reading
 from noisyjax.system.errors import UserError
 from noisyjax.tables import edits, store, versions
 from noisyjax.tables.rows import Rows
@@ -104,7 +104,7 @@ def read(workdirs: Sequence[Path], table: store.Table, places: np.ndarray) -> li
 
 def _columns(path: Path, source: str, rows: Rows, places: np.ndarray) -> Iterator[Column]:
   """Yields the columns of a file that are numbers or classes and known for some row of the table."""
-  found = storage.read_parquet(path)[0]
+  found = parquet.read(path)[0]
   at = where(found, rows)[places]  # [n], row of the file; -1 = none
   if not (at >= 0).any():
     return

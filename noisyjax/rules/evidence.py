@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from noisyjax.system import formats, storage
+from noisyjax.system import formats, parquet
 from noisyjax.system.errors import UserError, listed
 from noisyjax.tables.rows import Rows
 from noisyjax.tables.versions import SHORT
@@ -102,7 +102,7 @@ def write(path: Path, evidence: Evidence, rows: Rows) -> None:
   probs = {f'{_PROBS}{k}': evidence.probs[:, k] for k in range(evidence.probs.shape[1])}
   notes = {'version': evidence.version, 'in_sample': evidence.in_sample, 'told': dict(evidence.told)}
   columns = {'id': rows.id, **probs, 'agree': evidence.agree, **evidence.columns}
-  storage.write_parquet(path, columns, formats.stamped(formats.LABEL_TABLE, notes))
+  parquet.write(path, columns, formats.stamped(formats.LABEL_TABLE, notes))
 
 
 def read(path: Path, rows: Rows) -> Evidence:
@@ -115,7 +115,7 @@ def read(path: Path, rows: Rows) -> Evidence:
   Raises:
     UserError: the file is missing, damaged, no evidence, or about other rows.
   """
-  columns, notes = storage.read_parquet(path)
+  columns, notes = parquet.read(path)
   notes = formats.read(formats.LABEL_TABLE, notes, path)
   if 'id' not in columns or f'{_PROBS}1' not in columns or 'agree' not in columns or 'version' not in notes:
     raise UserError(

@@ -13,7 +13,7 @@ import numpy as np
 
 from noisyjax.data.prepare import Audit, Prepared
 from noisyjax.estimate import scoring
-from noisyjax.system import formats, storage
+from noisyjax.system import formats, parquet, storage
 
 # Images uint8 [n, H, W, C] → probabilities [n, C] of the vote, and those of the first network alone or None.
 Predict = Callable[[Any], tuple[np.ndarray, np.ndarray | None]]
@@ -207,7 +207,7 @@ class Auditor:
         'confidence': votes[here].max(1),
       }
       for name, keep, rows, true, votes in kept
-      for here in (keep[block] for block in storage.blocks_of(len(keep)))
+      for here in (keep[block] for block in parquet.blocks_of(len(keep)))
     )
     if any(len(keep) for _, keep, *_ in kept):
-      storage.write_parquet_blocks(self._folder / 'audit.parquet', blocks, formats.stamped(formats.RUN, {}))
+      parquet.write_blocks(self._folder / 'audit.parquet', blocks, formats.stamped(formats.RUN, {}))

@@ -11,7 +11,7 @@ import numpy as np
 from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import difference, resolved
 from noisyjax.data.prepare import Audit, Prepared
-from noisyjax.system import formats, storage
+from noisyjax.system import formats, parquet
 from noisyjax.system.errors import UserError, listed
 
 Columns = Mapping[str, np.ndarray]
@@ -156,7 +156,7 @@ def _scored_on(folder: Path, there: Mapping[str, Any], prepared: Prepared, audit
 def table(path: Path) -> Columns | None:
   """Returns a table of rows; None if it cannot be read, in which case messages lack the counts."""
   try:
-    return storage.read_parquet(path)[0]
+    return parquet.read(path)[0]
   except UserError:
     return None
 

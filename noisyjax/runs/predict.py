@@ -14,7 +14,7 @@ from noisyjax.data import features, origin as origins, pixels
 from noisyjax.data.origin import Origin
 from noisyjax.engine import score
 from noisyjax.runs import selected
-from noisyjax.system import storage
+from noisyjax.system import parquet
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
 
@@ -53,7 +53,7 @@ class Predictor:
     path = self.folder and self.folder / 'samples.parquet'
     if not path or not path.exists():
       return 0
-    columns, _ = storage.read_parquet(path)
+    columns, _ = parquet.read(path)
     own = {str(name).partition('-')[0] for name in columns['id'][columns['split'] == 'train']}  # "-1": copy
     return sum(digest in own for digest in map(str, digests))
 

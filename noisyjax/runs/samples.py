@@ -9,7 +9,7 @@ from noisyjax.data.dataset import Dataset
 from noisyjax.data.prepare import Prepared
 from noisyjax.engine.state import TrainState
 from noisyjax.estimate import scoring
-from noisyjax.system import formats, storage
+from noisyjax.system import formats, parquet
 
 
 def write(
@@ -35,10 +35,10 @@ def write(
   blocks = (
     _columns(prepared.data, name, rows[block], probs[block]) | {k: v[block] for k, v in more.items()}
     for name, rows, probs, more in parts
-    for block in storage.blocks_of(len(rows))
+    for block in parquet.blocks_of(len(rows))
   )
   notes = formats.stamped(formats.RUN, {'fingerprint': prepared.record['fingerprint']})
-  storage.write_parquet_blocks(folder / 'samples.parquet', blocks, notes)
+  parquet.write_blocks(folder / 'samples.parquet', blocks, notes)
 
 
 def _columns(data: Dataset, part: str, rows: np.ndarray, probs: np.ndarray) -> dict[str, np.ndarray]:

@@ -13,7 +13,6 @@ import csv
 import hashlib
 import importlib
 import io
-import itertools
 import json
 import math
 import os
@@ -21,7 +20,7 @@ import re
 import shutil
 import sys
 import uuid
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -48,7 +47,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
+def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
   """Opens a temporary file that takes the place of `path` when the block ends; if it fails, `path` stays as it was.
 
   Raises:
@@ -80,7 +79,7 @@ def write_bytes(path: str | os.PathLike, data: bytes | memoryview) -> None:
   """
   if not writes():
     return
-  with _replacing(path) as file:
+  with replacing(path) as file:
     file.write(data)
 
 
@@ -157,55 +156,9 @@ def json_text(value: Any) -> str:
   return json.dumps(_plain(value), allow_nan=False, indent=2) + '\n'
 
 
-def write_parquet(
-  path: str | os.PathLike, columns: Mapping[str, np.ndarray], metadata: Mapping[str, Any] | None = None
-) -> None:
-  """Writes a Parquet table atomically; raises like `write_bytes`.
-
-  Args:
-    path: path of the file.
-    columns: arrays `[N]` or `[N, K]` by name.
-    metadata: values by name, stored as JSON in the schema.
-  """
-  columns = {name: np.asarray(values) for name, values in columns.items()}
-  count = len(next(iter(columns.values())))
-  blocks = ({name: values[part] for name, values in columns.items()} for part in blocks_of(count))
-  write_parquet_blocks(path, blocks, metadata)
-
-
-def blocks_of(count: int) -> list[slice]:
-  """Returns the blocks in which `count` rows are written, at least one: a table without rows has its columns, too."""
-  size = 2**14
-  return [slice(start, min(start + size, count)) for start in range(0, max(count, 1), size)]
-
-
-def write_parquet_blocks(
-  path: str | os.PathLike, blocks: Iterable[Mapping[str, np.ndarray]], metadata: Mapping[str, Any] | None = None
-) -> None:
-  """Writes a Parquet table as `write_parquet` does, of which only one block is in memory at a time.
-
-  Args:
-    path: path of the file.
-    blocks: columns of some rows each, at least one block; all have the same names and types.
-    metadata: values by name, stored as JSON in the schema.
-  """
-  import pyarrow as pa
-  import pyarrow.parquet as pq
-
-  def column(values: np.ndarray) -> Any:
-    if values.ndim < 2:
-      return pa.array(values)
-    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).reshape(-1)), values.shape[1])
-
-  if not writes():
-    return
-  tables = (pa.table({name: column(values) for name, values in block.items()}) for block in blocks)
-  first = next(tables)
-  notes = {name: json.dumps(_plain(value), allow_nan=False) for name, value in (metadata or {}).items()}
-  schema = first.schema.with_metadata(notes or None)
-  with _replacing(path) as file, pq.ParquetWriter(file, schema, write_page_checksum=True) as writer:
-    for table in itertools.chain([first], tables):
-      writer.write_table(table.cast(schema))
+def json_line(value: Any) -> str:
+  """Returns JSON in one line, otherwise as `json_text`."""
+  return json.dumps(_plain(value), allow_nan=False)
 
 
 def read_text(path: str | os.PathLike) -> str:
@@ -236,47 +189,6 @@ def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
     return dict(arrays)
 
 
-def read_parquet(
-  path: str | os.PathLike, names: Container[str] | None = None
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-  """Returns the columns `[N]` or `[N, K]` and the metadata that `write_parquet` stored.
-
-  Args:
-    path: path of the file.
-    names: names of the columns to read, those that the file has; None = all.
-
-  Raises:
-    UserError: the file is missing or damaged.
-  """
-  import pyarrow as pa
-  import pyarrow.parquet as pq
-
-  try:
-    # Without threads of Arrow's: one that still starts when a short command ends aborts the process.
-    with _opened(path) as content:  # not its whole content: a table of a million rows has 200 MB
-      file = pq.ParquetFile(content, page_checksum_verification=True, pre_buffer=False)
-      schema = file.schema_arrow
-      wanted = [name for name in schema.names if names is None or name in names]
-      columns = {name: _column(file.read([name], use_threads=False)[name]) for name in wanted}
-    notes = {k.decode(): json.loads(v) for k, v in (schema.metadata or {}).items() if not k.startswith(b'ARROW:')}
-  except (pa.ArrowException, *reading.DAMAGE) as error:
-    raise UserError(f'{path}: not a readable Parquet file: {reading.reason(error)}.') from error
-  return columns, notes
-
-
-def _column(found: Any) -> np.ndarray:
-  """Returns a column of a Parquet file as an array `[N]` or `[N, K]`. Texts are converted in parts, to save memory."""
-  import pyarrow as pa
-
-  kind = found.type
-  if pa.types.is_fixed_size_list(kind):
-    return found.combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(found), kind.list_size)
-  if not pa.types.is_string(kind):
-    return found.to_numpy()
-  parts = [part.to_numpy(zero_copy_only=False).astype(str) for part in found.chunks]
-  return np.concatenate(parts) if parts else np.empty(0, str)
-
-
 class JsonLines:
   """A log with one JSON record per line, such as `metrics.jsonl` and `audit.jsonl`.
 
@@ -292,7 +204,7 @@ class JsonLines:
 
   def append(self, record: Mapping[str, Any]) -> None:
     """Appends one record and syncs the file, so that a later checkpoint may rely on it. Raises like `write_bytes`."""
-    line = json.dumps(_plain(record), allow_nan=False).encode() + b'\n'
+    line = json_line(record).encode() + b'\n'
     if not writes():
       return
     with _writing(self.path), self.path.open('ab') as file:
@@ -382,13 +294,13 @@ def _plain(value: Any) -> Any:
 def read_bytes(path: str | os.PathLike) -> bytes:
   """Reads a file; raises UserError if it cannot be read."""
   try:
-    with _opened(path) as file:
+    with opened(path) as file:
       return file.read()
   except OSError as error:
     raise UserError(f'{path}: cannot read this file: {error.strerror or error}.') from error
 
 
-def _opened(path: str | os.PathLike) -> io.BufferedReader:
+def opened(path: str | os.PathLike) -> io.BufferedReader:
   """Opens a file to read; raises UserError if it cannot be opened."""
   if reading.kind(path) == 'device':
     raise UserError(f'{path}: is a pipe or device; expected a file.')
@@ -401,7 +313,7 @@ def _opened(path: str | os.PathLike) -> io.BufferedReader:
 def sha256(path: str | os.PathLike) -> str:
   """Returns the sha256 (hex) of the content of a file; raises like `read_bytes`."""
   try:
-    with _opened(path) as file:
+    with opened(path) as file:
       return hashlib.file_digest(file, 'sha256').hexdigest()
   except OSError as error:
     raise UserError(f'{path}: cannot read this file: {error.strerror or error}.') from error

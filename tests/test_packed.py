@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import io
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from noisyjax.config.defaults import get_config
 from noisyjax.data import dataset, decode, jpeg, origin, pack, packed, prepare, row_ids
 from noisyjax.data.moments import moments
 from noisyjax.loop import first_version
+from noisyjax.reports import inspect
 from noisyjax.runs import dry_run, predict, predict_files
 from noisyjax.system import parquet, reading, storage
 from noisyjax.system.errors import UserError
@@ -100,6 +102,14 @@ def test_a_pack_of_files_gives_what_the_files_give(photos, tmp_path):
     assert_array_equal(*pair)
   assert (found['decoder'], found['filter']) == (decode.decoder(), 'bicubic')
   assert not (tmp_path / 'pack' / packed.JOURNAL).exists()
+
+
+def test_a_pack_is_inspected(photos, tmp_path, monkeypatch):
+  monkeypatch.setattr('noisyjax.reports.inspect.GRID', (1, 2))
+  pack.pack(config_of('folders', photos, fit='crop'), tmp_path / 'pack', size=16)
+  config = get_config()
+  config.data.source, config.data.path = 'packed', str(tmp_path / 'pack')
+  assert 'images       16 x 16 x 3, uint8' in inspect.inspect_config(config, tmp_path / 'look')
 
 
 def test_the_recipe_of_a_pack_reads_it_where_its_path_leads_to_it(photos, tmp_path):
@@ -346,6 +356,19 @@ def test_webdataset_shards(photos, tmp_path):
   (tmp_path / 'w' / 'bad.tar').write_bytes(gzip.compress((tmp_path / 'w' / 'val' / '0.tar').read_bytes()))
   with pytest.raises(UserError, match=r'bad\.tar: cannot be read as an uncompressed tar'):
     dataset.load(config)
+
+
+def test_few_of_many_shards_are_open_at_once(photos, tmp_path, monkeypatch):
+  for i in range(40):
+    tar(tmp_path / f'{i:02d}.tar', **{'0.jpg': (photos / 'ant' / '01.jpg').read_bytes(), '0.cls': str(i % 2).encode()})
+  monkeypatch.setattr(packed, 'OPEN', 4)
+  soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+  resource.setrlimit(resource.RLIMIT_NOFILE, (max(int(path.name) for path in Path('/dev/fd').iterdir()) + 20, hard))
+  try:
+    data, _ = dataset.load(config_of('webdataset', tmp_path, size=16, fit='crop'))
+  finally:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+  assert data.given.tolist() == [0, 1] * 20
 
 
 def test_a_data_set_of_hugging_face_on_disk(photos, tmp_path):

@@ -249,9 +249,13 @@ def _looked(run: selected.Selected, images: list[Any]) -> tuple[np.ndarray, np.n
   return np.concatenate(probs), None if run.net is None else np.concatenate(embeddings)
 
 
+# The columns of samples.parquet that say how a row was learned.
+DYNAMICS = ('row', 'count', 'mean_margin', 'forgotten', 'mean_confidence', 'learned', 'std_confidence')
+
+
 def _dynamics(folder: Path, rows: np.ndarray) -> dict[str, np.ma.MaskedArray]:
   """Returns the training dynamics that samples.parquet holds."""
-  there, _ = parquet.read(folder / 'samples.parquet')
+  there, _ = parquet.read(folder / 'samples.parquet', DYNAMICS)
   if not np.array_equal(there['row'], rows):
     raise UserError(f'{folder / "samples.parquet"}: has other rows than the run; train it anew.')
   if 'count' not in there:

@@ -6,7 +6,6 @@ so that large photos are as fast as small ones and blur is judged at the scale a
 size is compared with the median on a logarithmic scale.
 """
 
-import concurrent.futures
 import os
 from collections.abc import Mapping
 
@@ -44,10 +43,10 @@ def issues(data: Dataset) -> dict[str, np.ndarray]:
   copies = np.zeros(len(data.ids), bool)
   for group in conflicting_duplicates(data):
     copies[list(group.rows)] = True
-  rows = range(len(data.ids))
-  with originals(data) as read, decode.quiet(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    found = pool.map(lambda row: measure(read(row)), rows)
-    facts = list(tqdm(found, 'look', len(rows), unit=' images', disable=None, delay=1))
+  count, threads = len(data.ids), os.cpu_count() or 1
+  with originals(data) as read, decode.quiet():
+    found = decode.ahead(lambda row: measure(read(row)), range(count), 4 * threads, threads)
+    facts = list(tqdm(found, 'look', count, unit=' images', disable=None, delay=1))
   return judge(np.array(facts, np.float32)) | {'copies differ': copies}
 
 

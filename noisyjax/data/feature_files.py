@@ -145,8 +145,8 @@ def _columns(path: Path) -> dict[str, np.ndarray]:
   if suffix == '.parquet':
     import pyarrow.parquet as pq  # half a second
 
-    with reading.reading(path, 'Parquet'):
-      table = pq.ParquetFile(path).read()
+    with reading.reading(path, 'Parquet'), pq.ParquetFile(path, pre_buffer=False) as file:
+      table = file.read(use_threads=False)
       return {name: table[name].to_numpy() for name in table.column_names}
   with reading.reading(path, 'an .npz or .npy of features'):
     found = np.load(path, allow_pickle=False)

@@ -89,15 +89,19 @@ def extract(images: Images | np.ndarray, by: Extractor, use_cache: bool = True) 
   images = as_images(images)
   if images.shape[-1] not in (1, 3):
     raise UserError(f'features: images have {images.shape[-1]} channels; expected 3 (color) or 1 (gray).')
-  count, blocks, start, said = len(images), [], time.monotonic(), progress.Lines()
+  count, start, said = len(images), time.monotonic(), progress.Lines()
+  out = np.empty(0, np.float16)
   for first in range(0, count, BLOCK):
     block = np.asarray(images.take(np.arange(first, min(first + BLOCK, count))))
     block = np.broadcast_to(block, (*block.shape[:-1], 3))
-    blocks.append(_cached(block, by, use_cache))
+    found = _cached(block, by, use_cache)
+    if not first:
+      out = np.empty((count, *found.shape[1:]), found.dtype)
     done = first + len(block)
+    out[first:done] = found
     left = (time.monotonic() - start) / done * (count - done)
     said.say(f'features: {done} of {count} images', f'{progress.duration(left)} left' if left else '')
-  return np.concatenate(blocks)
+  return out
 
 
 def blank(images: Images | np.ndarray, by: Extractor, use_cache: bool = False) -> np.ndarray:

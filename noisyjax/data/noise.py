@@ -29,8 +29,8 @@ leave some as they are.
 Row i always uses the i-th triple of uniform numbers of one generator, which depends on `noise.seed` only. Therefore the
 noise does not depend on the split or the training seed. If rows are drawn independently, it does not depend on the
 labels of other rows either, and the first n rows get the same noise with and without the others; for other subsets,
-inject noise before taking the subset. A row that a class-conditional
-kind makes wrong at one rate is wrong, with the same label, at every higher rate.
+inject noise before taking the subset. A row that a class-conditional kind makes wrong at one rate is wrong, with the
+same label, at every higher rate.
 """
 
 import math
@@ -205,7 +205,7 @@ def _flip(labels: np.ndarray, T: np.ndarray, uniform: np.ndarray) -> tuple[np.nd
   flip = 1 - np.diagonal(T)  # [C]
   off = T * (1 - np.eye(len(T)))
   off = off / np.maximum(off.sum(1, keepdims=True), np.finfo(float).tiny)
-  target = _draw(off[true], uniform[rows, 1])
+  target = _drawn(off, true, uniform[rows, 1])
   noisy[rows] = np.where(uniform[rows, 0] < flip[true], target, true)
   return noisy, float(flip[true].mean()) if len(rows) else 0.0
 
@@ -224,8 +224,14 @@ def _counted(labels: np.ndarray, T: np.ndarray, rate: float, uniform: np.ndarray
   drawn = np.concatenate(first)
   eye = np.eye(len(T))
   anew = np.clip(eye + (T - eye) / rate, 0, 1)  # the distribution of a drawn row's label
-  noisy[drawn] = _draw(anew[labels[drawn]], uniform[drawn, 1])
+  noisy[drawn] = _drawn(anew, labels[drawn], uniform[drawn, 1])
   return noisy
+
+
+def _drawn(T: np.ndarray, true: np.ndarray, uniform: np.ndarray, chunk: int = 2**14) -> np.ndarray:
+  """Draws a class from the row of T [C, C] of each class in `true` [B], in parts: [B, C] may be larger than memory."""
+  parts = np.split(np.arange(len(true)), range(chunk, len(true), chunk))
+  return np.concatenate([_draw(T[true[part]], uniform[part]) for part in parts])
 
 
 def _draw(probs: np.ndarray, uniform: np.ndarray) -> np.ndarray:

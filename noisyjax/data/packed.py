@@ -28,6 +28,7 @@ from noisyjax.system.errors import UserError
 FACTS, PIXELS, ROWS, AUDIT, JOURNAL = 'pack.json', 'pixels.bin', 'rows.parquet', 'audit.parquet', 'journal.jsonl'
 FORMS = ('raw', 'jpeg')
 PARTS = ('train', 'val', 'test')  # numbers of the parts in rows.parquet
+OPEN = 64  # files that a data set of many files keeps open
 TEXT = np.dtypes.StringDType()  # 64 characters take 80 bytes, of which `str` would take 256
 
 

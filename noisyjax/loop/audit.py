@@ -92,7 +92,7 @@ def _truth(ground: Ground, finals: Sequence[Final]) -> np.ndarray | None:
   paths = [folder / 'audit.parquet' for final in finals for folder in final.folders]
   if not (there := [path for path in paths if path.exists()]):
     return None
-  columns, _ = parquet.read(there[0])
+  columns, _ = parquet.read(there[0], ('row', 'true'))
   out = np.full(len(ground.first.rows), -1, np.int32)
   out[ground.place_of[columns['row']]] = columns['true']
   return out
@@ -115,7 +115,7 @@ def _paired(ground: Ground, old: Final, new: Final) -> dict[str, Any] | None:
       path = folder / 'audit.parquet'
       if not path.exists():
         return None
-      columns, _ = parquet.read(path)
+      columns, _ = parquet.read(path, ('split', 'predicted', 'true'))
       test = columns['split'] == 'test'
       if not test.any():
         return None

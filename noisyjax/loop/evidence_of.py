@@ -107,7 +107,7 @@ def _copied(version: Version, alike_of: np.ndarray) -> np.ndarray:
 
 def _predictions(folder: Path, place_of: np.ndarray, count: int, classes: int) -> np.ndarray:
   """Returns what the selected network of a run predicts, float32 [N, C] in the order of the table; NaN elsewhere."""
-  columns, _ = parquet.read(folder / 'samples.parquet')
+  columns, _ = parquet.read(folder / 'samples.parquet', ('row', 'probs'))
   out = np.full((count, classes), np.nan, np.float32)
   place = place_of[columns['row']]
   out[place[place >= 0]] = columns['probs'][place >= 0]

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from noisyjax.data import prepare
 from noisyjax.data.dataset import Dataset, Duplicates, conflicting_duplicates, duplicates
+from noisyjax.data.images import as_images
 from noisyjax.data.moments import moments
 from noisyjax.data.split import Split
 from noisyjax.data.thumbnail import thumbnails
@@ -132,7 +133,7 @@ def _overview(dataset: Dataset, truth: np.ndarray) -> str:
   lines = [
     f'rows         {N}',
     f'classes      {len(dataset.classes)}: {", ".join(map(one_line, dataset.classes))}',
-    f'images       {H} x {W} x {channels}, {dataset.images.dtype}',
+    f'images       {H} x {W} x {channels}, {as_images(dataset.images).take(np.arange(1)).dtype}',
     f'mean         {" ".join(f"{m:.1f}" for m in mean)} (by channel, 0..255)',
     f'std          {" ".join(f"{s:.1f}" for s in np.sqrt(np.maximum(variance, 0)))}',
     f'fingerprint  {dataset.fingerprint}',

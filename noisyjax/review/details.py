@@ -57,14 +57,14 @@ def read(workdirs: Sequence[Path], table: store.Table) -> list[Details]:
       beside = {kind: path.with_suffix(f'.{kind}.npy') for kind in ('oof', 'probs', 'neighbours')}
       kind = 'oof' if beside['oof'].exists() else 'probs'
       if beside[kind].exists():
-        rows = evidence.where(columns := parquet.read(path)[0], table.rows)
-        count = len(next(iter(columns.values())))
+        rows = evidence.where(keys := parquet.read(path, evidence.KEYS)[0], table.rows)
+        count = len(next(iter(keys.values()), ()))
         near = _array(beside['neighbours'], count, 'iu') if beside['neighbours'].exists() else None
         basis = evidence.OUT_OF_FOLD if kind == 'oof' else evidence.IN_SAMPLE
         out.append(_made(name, basis, rows, _array(beside[kind], count, 'f'), near))
     path = workdir / 'samples.parquet'
     if path.exists() and not any(each.source == name for each in out):
-      samples = parquet.read(path)[0]
+      samples = parquet.read(path, (*evidence.KEYS, 'probs'))[0]
       if 'probs' in samples:
         rows = evidence.where(samples, table.rows)
         if samples['probs'].ndim != 2:

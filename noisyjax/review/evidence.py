@@ -17,8 +17,8 @@ from noisyjax.tables import edits, store, versions
 from noisyjax.tables.rows import Rows
 
 IN_SAMPLE, OUT_OF_FOLD, EMBEDDING = 'in-sample', 'out-of-fold', 'embedding'
-_KEYS = ('id', 'digest', 'name')  # columns that say which row of a file is which row of the table
-_LEFT_OUT = {'row', 'split', 'given', 'given_label', 'verified', 'status', 'weight', 'in_sample', 'fold', *_KEYS}
+KEYS = ('id', 'digest', 'name')  # columns that say which row of a file is which row of the table
+_LEFT_OUT = {'row', 'split', 'given', 'given_label', 'verified', 'status', 'weight', 'in_sample', 'fold', *KEYS}
 _TRUTH = {'true', 'truth', 'true_label'}  # no file here should hold them; if one does, they are not shown
 _CLASSES = ('predicted', 'second', 'suggested', 'label', 'oof_predicted', 'oof_second', 'knn_label')
 _OUT_OF_FOLD = ('oof_', 'quality_', 'issue_')
@@ -152,7 +152,7 @@ def _basis(name: str, trained: bool) -> str:
 
 def where(found: dict[str, np.ndarray], rows: Rows) -> np.ndarray:
   """Returns the row of a file for each row of the table, int64 [N]; -1 = none."""
-  for theirs in _KEYS:
+  for theirs in KEYS:
     for ours in (rows.id, rows.digest, rows.name):
       if theirs in found:
         row_of = {key: i for i, key in enumerate(found[theirs].tolist()) if key}

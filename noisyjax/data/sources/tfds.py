@@ -151,17 +151,17 @@ def _examples(builder: Any, part: str, image_key: str) -> tuple[int, Callable[[i
         return source[row]
 
     return len(source), example
-  records = []
+  records, opened = [], functools.lru_cache(packed.OPEN)(packed.Blob)
   for path in map(Path, builder.info.splits[part].filepaths):
-    blob, end, place = packed.Blob(path), path.stat().st_size, 0
+    end, place = path.stat().st_size, 0
     while place < end:
-      (length,) = struct.unpack('<Q4x', blob.content(place, 12))
-      records.append((blob, place + 12, length))
+      (length,) = struct.unpack('<Q4x', opened(path).content(place, 12))
+      records.append((path, place + 12, length))
       place += 12 + length + 4
   feature = builder.info.features
 
   def record(row: int) -> dict:
-    blob, offset, length = records[row]
-    return feature.deserialize_example_np(blob.content(offset, length), decoders=encoded)
+    path, offset, length = records[row]
+    return feature.deserialize_example_np(opened(path).content(offset, length), decoders=encoded)
 
   return len(records), record

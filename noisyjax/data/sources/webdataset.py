@@ -9,6 +9,7 @@ Rows are the samples in the order of the shards' names and, in a shard, of the f
 shard: `imagenet-val-000003.tar` and `val/000003.tar` are validation rows. Shards must not be compressed.
 """
 
+import functools
 import hashlib
 import json
 import tarfile
@@ -18,8 +19,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax.data import column_names, dataset, files, records
-from noisyjax.data.packed import Blob
+from noisyjax.data import column_names, dataset, files, packed, records
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError
 
@@ -40,21 +40,22 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   found, places, stamps = [], [], []
   for shard in shards:
     name = shard.relative_to(path).as_posix() if shard != path else shard.name
-    blob, stat = Blob(shard), shard.stat()
+    stat = shard.stat()
     stamps.append(f'{name} {stat.st_size} {stat.st_mtime_ns}')
     for key, sample in _samples(shard).items():
       if 'image' in sample:
         found.append(records.Record(f'{name}/{key}', _label(sample, config, f'{shard}: {key}'), records.part_of(name)))
-        places.append((blob, *sample['image']))
+        places.append((shard, *sample['image']))
   if not found:
     raise UserError(
       f'data.path: {path}: {len(shards)} shards (*.tar) hold no image; expected samples 0001.jpg, 0001.cls.'
     )
   stamp = hashlib.sha256('\n'.join(stamps).encode()).hexdigest()
+  opened = functools.lru_cache(packed.OPEN)(packed.Blob)
 
   def read(i: int) -> bytes:
-    blob, offset, size = places[i]
-    return blob.content(offset, size)
+    shard, offset, size = places[i]
+    return opened(shard).content(offset, size)
 
   return records.load(str(path), found, read, (), stamp, config)
 

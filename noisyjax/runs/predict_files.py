@@ -1,6 +1,7 @@
 """Predictions for the images of a folder or archive: CSV, counts per class, and a report if labels are known."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,12 +73,24 @@ def predict_files(
       )
     if not p.takes_features and feature_files.is_one(images):
       raise UserError(f'--images: {images} is a file of features, and {p.name} predicts from images; expected those.')
-  if feature_files.is_one(images):
-    return _predict_features(predictors, images, labels, image_column, label_column)
-  if packed.is_pack(images):
-    return _predict_pack(predictors, images, labels, image_column, label_column)
-  probs, classes, truth, names, notes = {}, {}, None, {}, []
-  with files.open_images(images) as found:
+  kind = 'labels' if label_column else 'truth'  # of a file with several kinds of labels: the true ones
+  column = label_file.read_column(labels, image_column, label_column, kind) if labels else None
+  predicted = _of_features if feature_files.is_one(images) else _of_pack if packed.is_pack(images) else _of_files
+  names, probs, column, notes = predicted(predictors, images, column, skip_bad)
+  truth = None if column is None else _truth(column, labels, predictors, np.array([*names]), probs, notes)
+  for note in notes:
+    log.warning(note)
+  return Predicted(names, probs, dict(zip(probs, (p.classes for p in predictors))), truth)
+
+
+# Names of the images by index, probabilities by run, labels in the order of the images, and notes.
+_Found = tuple[dict[int, str], dict[str, np.ndarray], Column | None, list[str]]
+
+
+def _of_files(predictors: list[Predictor], path: str, column: Column | None, skip_bad: bool) -> _Found:
+  """Predicts the images of a folder, zip or tar."""
+  probs, names, notes = {}, {}, []
+  with files.open_images(path) as found:
     asked = origins.of_files(found, found.names)
     for p in predictors:
       size, fit = p.fitting
@@ -85,32 +98,26 @@ def predict_files(
       if decoded.images.shape[1:] != p.shape:
         height, width = decoded.images.shape[1:3]
         raise UserError(
-          f'{p.name}: takes images of {p.shape[1]}x{p.shape[0]} alone, those of {images} are {width}x{height}; only '
+          f'{p.name}: takes images of {p.shape[1]}x{p.shape[0]} alone, those of {path} are {width}x{height}; only '
           'squares are fitted.'
         )
-      notes = [*found.notes, *decoded.notes, *check_bad(decoded.bad, skip_bad, str(images), '--skip_bad')]
+      notes = [*found.notes, *decoded.notes, *check_bad(decoded.bad, skip_bad, path, '--skip_bad')]
       names = {int(i): found.names[i] for i in decoded.good}
       if p.name != 'ensemble':
         p.tell(asked)
       name = _free(p.name, probs)
-      if labels and (known := p.trained_on(decoded.digests)):
-        log.warning('%s: was trained on %d of these %d images: their score says little.', name, known, len(names))
-      probs[name], classes[name] = p._probs(decoded.images), p.classes
-    if labels:
-      column = match.aligned(_column(labels, image_column, label_column), found.names, images)
-      truth = _truth(column, labels, predictors, decoded.good, probs, notes)
-  for note in notes:
-    log.warning(note)
-  return Predicted(names, probs, classes, truth)
+      if column is not None:
+        _warn_of_trained(p, name, decoded.digests)
+      probs[name] = p._probs(decoded.images)
+    return names, probs, column and match.aligned(column, found.names, path), notes
 
 
-def _predict_pack(
-  predictors: list[Predictor], path: str, labels: str, image_column: str, label_column: str
-) -> Predicted:
-  """Predicts the images of a pack, which must have the size that the runs take. See `predict_files`."""
+def _of_pack(predictors: list[Predictor], path: str, column: Column | None, skip_bad: bool) -> _Found:
+  """Predicts the images of a pack, which must have the size that the runs take."""
+  del skip_bad  # packing has left them out
   folder = Path(path)
   pixels, rows = packed.images(folder, packed.facts(folder)), packed.columns(folder, ('id', 'name'))
-  names, probs, classes, truth, notes = rows['name'].tolist(), {}, {}, None, []
+  names, probs = rows['name'].tolist(), {}
   for p in predictors:
     if pixels.shape[1:] != p.shape:
       height, width, channels = pixels.each
@@ -119,39 +126,28 @@ def _predict_pack(
         f'{width}x{height}x{channels}. Pack them by --size={p.shape[0]}.'
       )
     name = _free(p.name, probs)
-    if labels and (known := p.trained_on(id[:64] for id in rows['id'].tolist())):
-      log.warning('%s: was trained on %d of these %d images: their score says little.', name, known, len(names))
-    probs[name], classes[name] = p._probs(pixels), p.classes
-  if labels:
-    column = match.aligned(_column(labels, image_column, label_column), names, path)
-    truth = _truth(column, labels, predictors, np.arange(len(names)), probs, notes)
-  for note in notes:
-    log.warning(note)
-  return Predicted(dict(enumerate(names)), probs, classes, truth)
+    if column is not None:
+      _warn_of_trained(p, name, [id[:64] for id in rows['id'].tolist()])
+    probs[name] = p._probs(pixels)
+  return dict(enumerate(names)), probs, column and match.aligned(column, names, path), []
 
 
-def _predict_features(
-  predictors: list[Predictor], path: str, labels: str, image_column: str, label_column: str
-) -> Predicted:
-  """Predicts the rows of a file of features; a row without a name is named by its index. See `predict_files`."""
+def _of_features(predictors: list[Predictor], path: str, column: Column | None, skip_bad: bool) -> _Found:
+  """Predicts the rows of a file of features; a row without a name is named by its index."""
+  del skip_bad
   columns = feature_files.read(Path(path))
   rows = columns['features']
   names = [str(name) for name in columns.get('names', range(len(rows)))]
-  probs, classes, truth, notes = {}, {}, None, []
+  probs = {}
   for p in predictors:
-    name = _free(p.name, probs)
-    probs[name], classes[name] = p.probs(rows), p.classes
-  if labels:
-    column = feature_files.aligned(_column(labels, image_column, label_column), columns, Path(path))
-    truth = _truth(column, labels, predictors, np.arange(len(names)), probs, notes)
-  for note in notes:
-    log.warning(note)
-  return Predicted(dict(enumerate(names)), probs, classes, truth)
+    probs[_free(p.name, probs)] = p.probs(rows)
+  return dict(enumerate(names)), probs, column and feature_files.aligned(column, columns, Path(path)), []
 
 
-def _column(labels: str, image_column: str, label_column: str) -> Column:
-  """Returns the labels to score against: of a file with several kinds of them, the true ones, unless one is named."""
-  return label_file.read_column(labels, image_column, label_column, 'labels' if label_column else 'truth')
+def _warn_of_trained(predictor: Predictor, name: str, digests: Sequence[str] | np.ndarray) -> None:
+  """Warns of images that the run was trained on."""
+  if known := predictor.trained_on(digests):
+    log.warning('%s: was trained on %d of these %d images: their score says little.', name, known, len(digests))
 
 
 def _truth(

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from noisyjax.estimate import scoring
-from noisyjax.reports import collection, formatting, pages, record, report
+from noisyjax.estimate.interval import wilson
+from noisyjax.reports import collection, pages, record, report
 from noisyjax.reports.pictures import axes, calibration, comparison, curves, matrix, style
 from noisyjax.system import parquet, storage
 from noisyjax.system.errors import UserError
@@ -243,7 +244,7 @@ def test_without_test_rows_the_page_scores_the_classes_on_validation(tmp_path):
   own = scoring.report(run.samples['given'][held], run.samples['predicted'][held], run.classes)[1]
   assert 'validation accuracy, best epoch' in text and 'same epoch' not in text
   assert 'Validation rows (given labels)' in text and f'{100 * own["cat"]["recall"]:.2f} %' in text
-  low, high = formatting.wilson(run.result['validation']['best'], 40)
+  low, high = wilson(run.result['validation']['best'] * 40, 40)
   assert f'[{100 * low:.2f}, {100 * high:.2f}]' in text and 'audit' not in text.split('Per class')[1].split('Calib')[0]
 
 

@@ -8,8 +8,8 @@ from noisyjax.config.check import plan_of
 from noisyjax.config.plan import Plan
 from noisyjax.config.resolved import resolved
 from noisyjax.data import prepare
+from noisyjax.estimate.interval import wilson
 from noisyjax.experiments import grid, kfold, rebuild, sweep
-from noisyjax.reports import formatting
 from noisyjax.runs import launch, run
 from noisyjax.system import storage
 from noisyjax.system.errors import Diverged, UserError
@@ -202,7 +202,7 @@ def test_folds_are_rebuilt_as_folds_with_the_interval_of_their_rows(tmp_path):
     validation = {'labels': 'given', 'rows': rows, 'last': last, 'best': last}
     storage.write_json(folder / 'result.json', result | {'validation': validation})
   text = str(rebuild.rebuild(tmp_path))
-  low, high = formatting.wilson(0.6, 81)
+  low, high = wilson(0.6 * 81, 81)
   assert f'60.00 ± 14.14 (2) [{100 * low:.2f}, {100 * high:.2f}]' in row_of(text, 'mean ± std (2)')
   assert (tmp_path / 'table.csv').exists() and (tmp_path / 'table.tex').exists()
 

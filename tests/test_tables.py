@@ -6,7 +6,7 @@ import io
 import pytest
 from scipy import stats
 
-from noisyjax.reports import formatting, report, tables
+from noisyjax.reports import report, tables
 from noisyjax.reports.tables import Spread, Table
 
 TABLE = Table(
@@ -53,12 +53,6 @@ def test_latex_is_escaped_and_of_booktabs():
     r'\end{tabular}',
   ]
   assert tables.latex('a\x1b[31m\nb') == 'a {[}31m b'  # a row that begins with [ would be read as a length
-
-
-@pytest.mark.parametrize(('right', 'rows'), [(0, 5), (5, 5), (33, 40), (899, 1000), (1, 3)])
-def test_the_interval_is_wilsons(right, rows):
-  there = stats.binomtest(right, rows).proportion_ci(0.95, 'wilson')
-  assert formatting.wilson(right / rows, rows) == pytest.approx((there.low, there.high), abs=1e-4)
 
 
 def run(seed=0, strategy='naive', rows=40, last=0.75, test=None, **fields):

@@ -9,7 +9,7 @@ from noisyjax.config.check import checked, plan_of
 from noisyjax.data import prepare, split
 from noisyjax.experiments.outcome import concluded
 from noisyjax.reports import collection, formatting, report
-from noisyjax.reports.tables import Spread, Table
+from noisyjax.reports.tables import Spread, Table, spread
 from noisyjax.runs import identity, launch, presence, run
 from noisyjax.runs.job import Job
 from noisyjax.system import interrupt, lock, storage
@@ -141,9 +141,4 @@ def table(results: dict[str, dict], workdir: str | Path, watched: bool) -> Table
 
 def _accuracy(folds: list[dict], name: str) -> Spread | None:
   """Returns the mean accuracy over folds in percent, with the confidence interval of a share of all their rows."""
-  found = formatting.mean_std([v[name] for v in folds])
-  if found is None:
-    return None
-  mean, std = found
-  low, high = formatting.wilson(mean, sum(v['rows'] for v in folds))
-  return Spread(100 * mean, None if std is None else 100 * std, len(folds), (100 * low, 100 * high))
+  return spread([v[name] for v in folds], sum(v['rows'] for v in folds))

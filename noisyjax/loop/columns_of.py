@@ -54,9 +54,7 @@ def columns_of(ground: Ground, version: Version, predicted: np.ndarray) -> Mappi
 
 def _points(ground: Ground, used: np.ndarray) -> np.ndarray:
   """Returns the features or pixels of the rows, float32 [n, F]."""
-  row_of = np.full(len(ground.first.rows), -1)
-  row_of[ground.place_of[ground.place_of >= 0]] = np.flatnonzero(ground.place_of >= 0)
-  images, config = as_images(ground.loaded[0].images), ground.recipe.data
+  images, row_of, config = as_images(ground.loaded[0].images), ground.row_of, ground.recipe.data
   if config.features:
     found = np.asarray(features.extract(images, features.extractor(config.features, config.views), config.cache))
     return found[row_of[used], 0].reshape(len(used), -1).astype(np.float32)

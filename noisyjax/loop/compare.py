@@ -6,7 +6,7 @@ import numpy as np
 import scipy.stats
 
 from noisyjax.data import split
-from noisyjax.reports import formatting
+from noisyjax.estimate.interval import wilson
 from noisyjax.tables.rows import TRAIN, VAL, Rows
 
 DRAWS = 2000  # of the bootstrap
@@ -46,8 +46,9 @@ class Score(NamedTuple):
 
   def told(self) -> dict[str, Any]:
     """Returns the score for JSON, with a 95 % interval (Wilson) of the accuracy."""
-    low, high = formatting.wilson(self.accuracy, len(self.right)) if len(self.right) else (0.0, 1.0)
-    found = {'rows': len(self.right), 'accuracy': self.accuracy, 'interval': [low, high], 'loss': self.loss}
+    rows = len(self.right)
+    interval = [float(end) for end in wilson(self.accuracy * rows, rows)]
+    found = {'rows': rows, 'accuracy': self.accuracy, 'interval': interval, 'loss': self.loss}
     return {**found, 'seeds': self.seeds}
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from noisyjax.loop import annotator, proposals
+from noisyjax.loop.ground import AUTHOR
 from noisyjax.rules import apply
 from noisyjax.rules.evidence import Evidence
 from noisyjax.rules.rule import ASK, Base
@@ -15,8 +16,6 @@ from noisyjax.tables import rejections, store
 from noisyjax.tables.decisions import Decision
 from noisyjax.tables.rejections import Rejected
 from noisyjax.tables.versions import Version
-
-AUTHOR = 'rule:loop'  # who commits
 
 
 class Asked(NamedTuple):

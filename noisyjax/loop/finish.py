@@ -20,8 +20,8 @@ from noisyjax.engine import passes
 from noisyjax.loop import annotator, round as round_
 from noisyjax.loop.ground import Ground
 from noisyjax.loop.round import Record
-from noisyjax.reports import collection, formatting
-from noisyjax.reports.tables import Cell, Spread, Table
+from noisyjax.reports import collection
+from noisyjax.reports.tables import Cell, Spread, Table, spread
 from noisyjax.runs import launch
 from noisyjax.runs.job import Job
 from noisyjax.system.errors import Diverged, UserError
@@ -134,7 +134,6 @@ def table(ground: Ground, done: Sequence[Record], finals: Sequence[Final]) -> Ta
   for final in finals or [Final(f'version={r["round"]}', r['round'], '', [], []) for r in done]:
     record = of_round[final.round]
     version = final.name.startswith('version=')
-    share = lambda values, rows=0: _spread(values, rows)
     audits = [result['audit'] for result in final.results]
     rows = audits[0]['test_rows'] if audits else 0
     lines.append(
@@ -143,10 +142,10 @@ def table(ground: Ground, done: Sequence[Record], finals: Sequence[Final]) -> Ta
         final.about,
         f'{record["labeled"]:,}',
         _frozen(record) if version else None,
-        share([audit.get('last') for audit in audits], rows),
-        share([balanced(result) for result in final.results]),
-        share([audit.get('mean_last_10') for audit in audits]),
-        share([audit.get('oracle') for audit in audits]),
+        spread((audit.get('last') for audit in audits), rows),
+        spread(map(balanced, final.results)),
+        spread(audit.get('mean_last_10') for audit in audits),
+        spread(audit.get('oracle') for audit in audits),
         f'{np.mean([result["passes"] for result in final.results]):,.0f}' if final.results else None,
       )
     )
@@ -169,19 +168,7 @@ def table(ground: Ground, done: Sequence[Record], finals: Sequence[Final]) -> Ta
 
 def _frozen(record: Record) -> Spread:
   score = record['score']
-  found = formatting.mean_std(score['seeds'])
-  std = None if found is None or found[1] is None else 100 * found[1]
-  low, high = score['interval']
-  return Spread(100 * score['accuracy'], std, len(score['seeds']), (100 * low, 100 * high))
-
-
-def _spread(values: Sequence[float | None], rows: int) -> Spread | None:
-  found = formatting.mean_std(values)
-  if found is None:
-    return None
-  mean, std = found
-  interval = None
-  if rows:
-    low, high = formatting.wilson(mean, rows)
-    interval = (100 * low, 100 * high)
-  return Spread(100 * mean, None if std is None else 100 * std, len(values), interval)
+  """Returns the accuracy of the mean of the seeds, with the spread over the seeds."""
+  found, (low, high) = spread(score['seeds']), score['interval']
+  std, n = (found.std, found.n) if found else (None, 0)
+  return Spread(100 * score['accuracy'], std, n, (100 * low, 100 * high))

@@ -22,7 +22,7 @@ from noisyjax.system import formats, storage
 from noisyjax.tables import store, versions
 from noisyjax.tables.versions import Version
 
-AUTHOR = 'rule:loop'
+AUTHOR = 'rule:loop'  # who makes and commits versions
 # Settings that say only when a loop ends and how it is scored: the same loop may go on with others.
 LATER = ('rounds', 'patience', 'passes', 'final', 'controls', 'axes', 'scored')
 
@@ -67,6 +67,14 @@ class Ground:
   def places(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The arguments fold_of, place_of and alike_of of `evidence_of.gathered`."""
     return self.fold_of, self.place_of, self.alike_of
+
+  @property
+  def row_of(self) -> np.ndarray:
+    """Row of the source of each row of the table, int64 [N]; -1 = none: the inverse of `place_of`."""
+    out = np.full(len(self.first.rows), -1)
+    there = np.flatnonzero(self.place_of >= 0)
+    out[self.place_of[there]] = there
+    return out
 
   @property
   def load(self) -> run.Load:

@@ -11,7 +11,8 @@ import numpy as np
 from noisyjax.data.images import as_images
 from noisyjax.data.split import rng
 from noisyjax.estimate import confident, scoring, transition
-from noisyjax.loop import montage, places, round as round_
+from noisyjax.estimate.interval import wilson
+from noisyjax.loop import places, round as round_, sheet
 from noisyjax.loop.finish import Final
 from noisyjax.loop.ground import Ground
 from noisyjax.loop.round import Record
@@ -24,8 +25,8 @@ from noisyjax.tables import versions
 from noisyjax.tables.rows import LABELED, TRAIN, UNLABELED
 from noisyjax.tables.versions import SHORT
 
-PICTURES = 36  # of a montage
-PAIRS = 10  # confusion pairs that are listed
+PICTURES = 36  # of a contact sheet
+CHANGES = 10  # kinds of changes of a version that are listed
 
 
 def write(
@@ -48,27 +49,23 @@ def write(
     table: table of the final runs.
     beside: folder of another loop; '': none.
   """
-  chosen = round_.best(done)
+  chosen, graph = round_.best(done), rounds.draw(_points(done, finals))
   title = f'Loop on {ground.recipe.data.source}: {len(done)} versions of {len(ground.first.rows):,} labels'
   sections = [
-    _section('Result', _table(table) + _told(ground, done)),
+    pages.section('Result', _table(table) + _told(ground, done)),
     _beside(beside) if beside else '',
-    _section('Versions', html.image(rounds.draw(_points(done, finals)), 'Accuracy of each version') + _rounds(done)),
-    _section('Rules', _rules(ground, done)),
-    _section(f'Labels of the chosen version {pages.AUDIT_TAG}', _labels(audit, chosen)) if audit else '',
-    _section(f'Against version 0 and the controls {pages.AUDIT_TAG}', _against(audit)) if audit else '',
-    _section('What each rule changed', _montages(ground, done)),
+    pages.section('Versions', html.image(graph, 'Accuracy of each version') + _rounds(done)),
+    pages.section('Rules', _rules(ground, done)),
+    pages.section(f'Labels of the chosen version {pages.AUDIT_TAG}', _labels(audit, chosen)) if audit else '',
+    pages.section(f'Against version 0 and the controls {pages.AUDIT_TAG}', _against(audit)) if audit else '',
+    pages.section('What each rule changed', _montages(ground, done)),
     _map(ground, chosen, finals),
     _confusions(ground, chosen, finals),
     _transition(ground, done, audit),
-    _section('Settings', _pairs({k: v for k, v in vars(ground.settings).items()})),
+    pages.section('Settings', pages.pairs(vars(ground.settings))),
   ]
   body = f'<h1>{escape(title)}</h1><p class="faint">The loop ended: {escape(why)}.</p>{"".join(sections)}'
   storage.write_text(ground.folder / 'report.html', html.page(title, body, pages.CSS))
-
-
-def _section(title: str, body: str) -> str:
-  return f'<section><h2>{title}</h2>{body}</section>\n'
 
 
 def _rows(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -76,10 +73,6 @@ def _rows(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
   cells = lambda line, tag: ''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in line)
   body = ''.join(f'<tr>{cells(line, "td")}</tr>' for line in lines)
   return f'<table><tr>{cells(head, "th")}</tr>{body}</table>'
-
-
-def _pairs(values: dict[str, Any]) -> str:
-  return _rows(('', ''), [(name, formatting.text(value)) for name, value in values.items()])
 
 
 def _table(table: Table) -> str:
@@ -103,7 +96,7 @@ def _beside(folder: str) -> str:
   lines = [[cell.strip() for cell in line.strip('|').split('|')] for line in text.splitlines() if line.startswith('|')]
   notes = [line for line in text.splitlines() if line and not line.startswith('|')]
   body = _rows(lines[0], lines[2:]) + ''.join(f'<p class="faint">{escape(note)}</p>' for note in notes)
-  return _section(f'Beside it: {escape(folder)}', body)
+  return pages.section(f'Beside it: {escape(folder)}', body)
 
 
 def _points(done: Sequence[Record], finals: Sequence[Final]) -> list[rounds.Point]:
@@ -116,7 +109,9 @@ def _points(done: Sequence[Record], finals: Sequence[Final]) -> list[rounds.Poin
       if values := [audit[name] for audit in found if audit.get(name) is not None]:
         test[name] = float(np.mean(values))
     if 'last' in test:
-      interval = formatting.wilson(test['last'], found[0]['test_rows'])
+      rows = found[0]['test_rows']
+      low, high = wilson(test['last'] * rows, rows)
+      interval = (float(low), float(high))
     score = record['score']
     out.append(
       rounds.Point(
@@ -139,13 +134,13 @@ def _rounds(done: Sequence[Record]) -> str:
   lines = []
   for record in done:
     score, against = record['score'], record['against_parent']
-    changes = ', '.join(f'{c["rows"]:,} {c["action"]} {c["from"]} > {c["to"]}' for c in record['changes'][:PAIRS])
+    changes = ', '.join(f'{c["rows"]:,} {c["action"]} {c["from"]} > {c["to"]}' for c in record['changes'][:CHANGES])
     lines.append(
       (
         f'{record["round"]}',
         record['version'][:SHORT],
         f'{record["parent"][:SHORT]} (round {record["parent_round"]})' if record['parent'] else '-',
-        changes + (', …' if len(record['changes']) > PAIRS else '') or '-',
+        changes + (', …' if len(record['changes']) > CHANGES else '') or '-',
         f'{formatting.percent(score["accuracy"])} {_interval(score["interval"])}',
         formatting.spread(score['seeds']),
         _gain(against) if against else '-',
@@ -228,8 +223,7 @@ def _against(audit: dict[str, Any]) -> str:
 
 def _montages(ground: Ground, done: Sequence[Record]) -> str:
   """Returns pictures of what each author changed in each round: a random part."""
-  images, row_of = as_images(ground.loaded[0].images), np.full(len(ground.first.rows), -1)
-  row_of[ground.place_of[ground.place_of >= 0]] = np.flatnonzero(ground.place_of >= 0)
+  images, row_of = as_images(ground.loaded[0].images), ground.row_of
   out, names = [], [*ground.first.classes, '-']
   for record in done[1:]:
     edits = versions.read_edits(ground.table, record['version'])
@@ -238,10 +232,10 @@ def _montages(ground: Ground, done: Sequence[Record]) -> str:
     for author in sorted(set(edits.by.tolist())):
       mine = np.flatnonzero(edits.by == author)
       some = np.sort(rng(record['round'], f'montage {author}').permutation(mine)[:PICTURES])
-      captions = [f'{names[old.label[p]]}>{names[k]}' for p, k in zip(place[some], edits.label[some])]
+      captions = [[f'{names[old.label[p]]}>{names[k]}'] for p, k in zip(place[some], edits.label[some])]
       shown = np.asarray(images.take(row_of[place[some]]))
       text = f'Round {record["round"]}, {author}: {len(some)} of {len(mine):,} changes'
-      out.append(f'<p>{escape(text)}</p>' + html.image(montage.draw(shown, captions), text))
+      out.append(f'<p>{escape(text)}</p>' + html.image(sheet.draw(shown, captions, 56, 12), text))
   return ''.join(out) or '<p>Nothing was changed.</p>'
 
 
@@ -257,7 +251,7 @@ def _map(ground: Ground, chosen: Record, finals: Sequence[Final]) -> str:
     f'{len(found.labels):,} of {found.of:,} training rows by the first two principal components of the last layer '
     f'before the classes, of the network {run.relative_to(ground.folder)}. Colors are labels of the chosen version.'
   )
-  return _section('Map', html.image(png, 'Map of the training rows') + f'<p class="faint">{escape(text)}</p>')
+  return pages.section('Map', html.image(png, 'Map of the training rows') + f'<p class="faint">{escape(text)}</p>')
 
 
 def _confusions(ground: Ground, chosen: Record, finals: Sequence[Final]) -> str:
@@ -265,16 +259,13 @@ def _confusions(ground: Ground, chosen: Record, finals: Sequence[Final]) -> str:
   folder = next((final.folders[0] for final in finals if final.name == f'version={chosen["round"]}'), None)
   if folder is None or not (path := folder / 'audit.parquet').exists():
     return ''
-  columns, _ = parquet.read(path)
+  columns, _ = parquet.read(path, ('split', 'predicted', 'true'))
   test = columns['split'] == 'test'
   classes = ground.first.classes
   counts = scoring.confusion(columns['true'][test], columns['predicted'][test], len(classes))
   png = matrix.draw(counts, classes, 'Test rows, chosen version, seed 0 (audit)', 'true label', 'predicted label')
-  wrong = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
-  order = [divmod(int(i), len(counts)) for i in np.argsort(-wrong, axis=None, kind='stable')[:PAIRS]]
-  lines = [(classes[i], classes[j], f'{wrong[i, j]:,}') for i, j in order if wrong[i, j]]
-  listed = _rows(('true', 'predicted', 'rows'), lines) if lines else ''
-  return _section(f'Confusion pairs {pages.AUDIT_TAG}', html.image(png, 'Confusion matrix') + listed)
+  listed = pages.largest(counts, classes, 'true', 'predicted')
+  return pages.section(f'Confusion pairs {pages.AUDIT_TAG}', html.image(png, 'Confusion matrix') + listed)
 
 
 def _transition(ground: Ground, done: Sequence[Record], audit: dict[str, Any]) -> str:
@@ -295,7 +286,7 @@ def _transition(ground: Ground, done: Sequence[Record], audit: dict[str, Any]) -
   if planted:
     body += _matrix('planted (audit)', np.asarray(planted), ground.first.classes)
     body += f'<p>Mean absolute difference: {np.abs(estimated - np.asarray(planted)).mean():.3f}</p>'
-  return _section('Transition matrix of version 0', body)
+  return pages.section('Transition matrix of version 0', body)
 
 
 def _matrix(title: str, values: np.ndarray, classes: Sequence[str]) -> str:

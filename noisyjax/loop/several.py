@@ -10,7 +10,7 @@ from noisyjax.loop import round as round_
 from noisyjax.loop.finish import Final, balanced
 from noisyjax.loop.loop import Ended, loop
 from noisyjax.reports import collection, formatting
-from noisyjax.reports.tables import Cell, Spread, Table
+from noisyjax.reports.tables import Cell, Table, spread
 from noisyjax.runs import launch
 
 
@@ -37,10 +37,10 @@ def table(ended: Sequence[Ended]) -> Table:
     finals = [lines[name] for lines in each]
     last = [_last(final) for final in finals]
     gain = [None if a is None or b is None else a - b for a, b in zip(last, start)]
-    row = [name, _spread(last), _spread([_mean(map(balanced, final.results)) for final in finals]), _spread(gain)]
+    row = [name, spread(last), spread(_mean(map(balanced, final.results)) for final in finals), spread(gain)]
     labels = [_labels(one) for one in ended] if name == 'chosen version' else []
     least = [_least(of['precision'] for of in found['classes'].values()) for found in labels]
-    rows.append((*row, _spread([found['promoted'] for found in labels]), _spread(least)))
+    rows.append((*row, spread(found['promoted'] for found in labels), spread(least)))
   notes = [f'mean ± sample standard deviation over {len(ended)} loops; a number of a loop is the mean of its seeds.']
   notes += dict.fromkeys(note for one in ended for note in one.table.notes[1:])  # what they were told, and the like
   notes += [f'loop={i} ended after {len(one.done)} rounds: {one.why}.' for i, one in enumerate(ended)]
@@ -73,8 +73,3 @@ def _last(final: Final) -> float | None:
 def _mean(values: Iterable[float | None]) -> float | None:
   found = formatting.mean_std(values)
   return found and found[0]
-
-
-def _spread(values: Sequence[float | None]) -> Spread | None:
-  found = formatting.mean_std(values)
-  return found and Spread(100 * found[0], None if found[1] is None else 100 * found[1], len(values))

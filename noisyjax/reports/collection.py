@@ -1,7 +1,6 @@
 """A folder of runs, such as that of a sweep: one table and the pictures of all finished runs."""
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,9 +40,8 @@ def finished(folder: str | Path) -> list[Path]:
   """Returns the finished runs in a folder: those of the sweep in its order, then others by name ("2" before "10")."""
   folder = Path(folder)
   found = {path.parent.name: path.parent for path in folder.glob('*/result.json')}
-  by_number = lambda name: [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', name)]
   known = [name for name in _remembered(folder)['runs'] if name in found]
-  return [found[name] for name in (*known, *sorted(found.keys() - set(known), key=by_number))]
+  return [found[name] for name in (*known, *sorted(found.keys() - set(known), key=formatting.by_number))]
 
 
 def short(field: str) -> str:

@@ -1,7 +1,7 @@
 """Formats values for tables and pages."""
 
 import json
-import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -37,19 +37,9 @@ def spread(values: Iterable[float | None], scale: float = 100.0, digits: int = 1
   return ' ± '.join(f'{scale * v:.{digits}f}' for v in found if v is not None)
 
 
-def wilson(share: float, rows: int, z: float = 1.96) -> tuple[float, float]:
-  """Returns Wilson's confidence interval of a proportion (95 % for z = 1.96).
-
-  Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference"; unlike ± z·σ, it lies within 0–1.
-
-  Args:
-    share: observed proportion.
-    rows: number of rows it was observed on.
-    z: quantile of the standard normal distribution.
-  """
-  middle = (share + z**2 / (2 * rows)) / (1 + z**2 / rows)
-  half = z / (1 + z**2 / rows) * math.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2))
-  return max(0.0, middle - half), min(1.0, middle + half)
+def by_number(name: str) -> list[tuple[int, str]]:
+  """Returns a key that sorts names by the numbers in them: "2" before "10"."""
+  return [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', name)]
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

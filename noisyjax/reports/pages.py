@@ -8,6 +8,7 @@ import numpy as np
 
 from noisyjax.config.flat import flat
 from noisyjax.estimate import scoring
+from noisyjax.estimate.interval import wilson
 from noisyjax.reports import formatting, html
 from noisyjax.reports.record import Record, nested
 
@@ -41,19 +42,19 @@ def page(record: Record, curves: bytes, confusion: bytes, calibration: bytes | N
   tag = ' ' + AUDIT_TAG if record.scored.part == 'test' else ''
   title = f'{result.get("strategy")} · {result.get("model")} · {data.get("source")}'
   sections = [
-    _section('Test accuracy ' + AUDIT_TAG, _result_table(result)),
-    _section('Validation', _validation_table(result)),
-    _section('What the method was told', _told_list(result)),
-    _section('Curves', html.image(curves, 'Curves over epochs')),
-    _section('Confusion matrix' + tag, html.image(confusion, 'Confusion matrix') + _confusions(record)),
-    _section('Per class' + tag, _class_table(record)),
-    _section('Calibration' + tag, html.image(calibration, 'Calibration') + SURE) if calibration else '',
+    section('Test accuracy ' + AUDIT_TAG, _result_table(result)),
+    section('Validation', _validation_table(result)),
+    section('What the method was told', _told_list(result)),
+    section('Curves', html.image(curves, 'Curves over epochs')),
+    section('Confusion matrix' + tag, html.image(confusion, 'Confusion matrix') + _confusions(record)),
+    section('Per class' + tag, _class_table(record)),
+    section('Calibration' + tag, html.image(calibration, 'Calibration') + SURE) if calibration else '',
     _noise_section(record),
     _detection_section(nested(result, 'audit.detection')),
-    _section('Budget', _pairs({k: result.get(k) for k in BUDGET})),
-    _section('Data', _pairs(flat({'data': data, 'noise': noise}))),
-    _section('Config', _pairs(formatting.exact(record.config)), folded=True),
-    _section('Environment', _pairs(formatting.exact(record.environment)), folded=True),
+    section('Budget', pairs({k: result.get(k) for k in BUDGET})),
+    section('Data', pairs(flat({'data': data, 'noise': noise}))),
+    section('Config', pairs(formatting.exact(record.config)), folded=True),
+    section('Environment', pairs(formatting.exact(record.environment)), folded=True),
   ]
   body = (
     f'<h1>{escape(title)}</h1>'
@@ -145,7 +146,7 @@ def _validation_table(result: Mapping[str, Any]) -> str:
     'best epoch': _with_interval(validation, 'best') + ' (selected on the same rows: optimistic)',
     'number of the best epoch': result.get('best_epoch'),
   }
-  return _pairs(shown) + '<p class="faint">In brackets: 95 % confidence interval (Wilson) for this number of rows.</p>'
+  return pairs(shown) + '<p class="faint">In brackets: 95 % confidence interval (Wilson) for this number of rows.</p>'
 
 
 def _with_interval(validation: Mapping[str, Any], which: str) -> str:
@@ -153,7 +154,7 @@ def _with_interval(validation: Mapping[str, Any], which: str) -> str:
   value = validation.get(which)
   if value is None or not np.isfinite(value):
     return '-'
-  low, high = formatting.wilson(value, validation['rows'])
+  low, high = wilson(value * validation['rows'], validation['rows'])
   return f'{formatting.percent(value)} [{100 * low:.2f}, {100 * high:.2f}]'
 
 
@@ -174,7 +175,7 @@ def _confusions(record: Record) -> str:
   """Returns the most frequent confusions of labels and predictions."""
   rows = record.scored
   counts = scoring.confusion(rows.labels, rows.predicted, len(record.classes))
-  return _largest(counts, record.classes, rows.kind, 'predicted')
+  return largest(counts, record.classes, rows.kind, 'predicted')
 
 
 def _class_table(record: Record) -> str:
@@ -214,8 +215,8 @@ def _noise_section(record: Record) -> str:
       f'<p class="faint">Injected: {escape(formatting.text(nested(record.result, "noise.kind")))}, requested rate '
     )
     text += f'{formatting.percent(requested)}, realised {formatting.percent(realised)}.</p>'
-  shown = _matrix(counts, record.classes, kind) if n <= MATRIX else _largest(counts, record.classes, kind, 'given')
-  return _section(f'Noise: given against {kind} labels{tag}', text + shown)
+  shown = _matrix(counts, record.classes, kind) if n <= MATRIX else largest(counts, record.classes, kind, 'given')
+  return section(f'Noise: given against {kind} labels{tag}', text + shown)
 
 
 MATRIX = 20  # maximum number of classes of a matrix as a table
@@ -237,7 +238,7 @@ def _matrix(counts: np.ndarray, classes: Sequence[str], kind: str) -> str:
   return f'<p>Rows: {kind} label. Columns: given label.</p><table><tr><th></th>{head}</tr>{body}</table>'
 
 
-def _largest(counts: np.ndarray, classes: Sequence[str], down: str, across: str) -> str:
+def largest(counts: np.ndarray, classes: Sequence[str], down: str, across: str) -> str:
   """Returns a table of the most frequent confusions, with class names.
 
   Args:
@@ -263,7 +264,7 @@ def _detection_section(detection: Mapping[str, Any] | None) -> str:
   if not detection:
     return ''
   rows = flat({name.replace('_', ' '): scores for name, scores in detection.items()})
-  return _section('Finding wrong labels ' + AUDIT_TAG, _pairs({k.replace('.', ': '): v for k, v in rows.items()}))
+  return section('Finding wrong labels ' + AUDIT_TAG, pairs({k.replace('.', ': '): v for k, v in rows.items()}))
 
 
 def _lookup(rows: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -273,14 +274,14 @@ def _lookup(rows: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndar
   return np.where(rows[place] == wanted, values[place], -1)
 
 
-def _section(title: str, body: str, folded: bool = False) -> str:
+def section(title: str, body: str, folded: bool = False) -> str:
   """Returns a section of the page; a folded one shows only its title until it is opened."""
   if folded:
     return f'<section><details><summary>{title}</summary>{body}</details></section>\n'
   return f'<section><h2>{title}</h2>{body}</section>\n'
 
 
-def _pairs(values: Mapping[str, Any]) -> str:
+def pairs(values: Mapping[str, Any]) -> str:
   """Returns a table with a row for each name and value."""
   rows = (
     f'<tr><th>{escape(str(k))}</th><td>{escape(formatting.text(formatting.rounded(v)))}</td></tr>'

@@ -5,7 +5,6 @@ drawn dotted or in the audit colors, and is labeled "audit". Numbers that are se
 "oracle".
 """
 
-import dataclasses
 import functools
 import json
 import os
@@ -13,13 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from noisyjax.config.flat import flat
 from noisyjax.reports import formatting, pages
 from noisyjax.reports.pictures import calibration, curves, matrix
 from noisyjax.reports.record import nested, read
-from noisyjax.reports.tables import Cell, Spread, Table
+from noisyjax.reports.tables import Cell, Spread, Table, spread
 from noisyjax.system import storage, version
 
 
@@ -246,26 +243,15 @@ def _notes(groups: list[tuple[tuple, list]], by: Sequence[str], swept: Sequence[
   return notes
 
 
-def _spread(
-  members: Sequence[Mapping], field: str, scale: float = 100, digits: int = 2, mark: str = ''
-) -> Spread | None:
-  """Returns mean and standard deviation of a field of the results; None if no run has it."""
-  known = [v for v in (nested(r, field) for r in members) if v is not None and np.isfinite(v)]
-  found = formatting.mean_std(known)
-  if found is None:
-    return None
-  mean, std = found
-  return Spread(scale * mean, None if std is None else scale * std, len(known), None, digits, mark)
+def _spread(members: Sequence[Mapping], field: str, **form: Any) -> Spread | None:
+  """Returns mean and standard deviation of a field of the results; None if no run has it. Arguments: see `spread`."""
+  return spread((nested(r, field) for r in members), **form)
 
 
 def _validated(members: Sequence[Mapping], field: str) -> Spread | None:
   """Returns a validation accuracy with its interval: that of the mean over seeds, for the rows of one run."""
-  found, rows = _spread(members, f'validation.{field}'), [nested(r, 'validation.rows') for r in members]
-  rows = [n for n in rows if n]
-  if found is None or not rows:
-    return found
-  low, high = formatting.wilson(found.mean / 100, min(rows))
-  return dataclasses.replace(found, interval=(100 * low, 100 * high))
+  rows = [n for r in members if (n := nested(r, 'validation.rows'))]
+  return _spread(members, f'validation.{field}', rows=min(rows, default=0))
 
 
 def _validated_on(members: Sequence[Mapping]) -> str:

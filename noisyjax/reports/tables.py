@@ -2,8 +2,11 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import numpy as np
+
+from noisyjax.estimate.interval import wilson
 from noisyjax.reports import formatting
 from noisyjax.system import storage
 
@@ -34,6 +37,29 @@ class Spread:
     out = form(self.mean) + (f' {plus_minus} {form(self.std)}' if self.std is not None else '') + f' ({self.n})'
     out += f' [{form(self.interval[0])}, {form(self.interval[1])}]' if self.interval else ''
     return out + (f' {self.mark}' if self.mark else '')
+
+
+def spread(
+  values: Iterable[float | None], rows: int = 0, scale: float = 100.0, digits: int = 2, mark: str = ''
+) -> Spread | None:
+  """Returns mean and standard deviation of the finite values, one of each run; None if there are none.
+
+  Args:
+    values: the values; None = unknown.
+    rows: on how many rows a share was counted; the mean gets the 95 % interval (Wilson) of this number. 0 = none.
+    scale: factor on the values; 100 for percent.
+    digits: number of digits after the decimal point.
+    mark: text after the number.
+  """
+  known = [float(v) for v in values if v is not None and np.isfinite(v)]
+  if (found := formatting.mean_std(known)) is None:
+    return None
+  mean, std = found
+  interval = None
+  if rows:
+    low, high = wilson(mean * rows, rows)
+    interval = (scale * float(low), scale * float(high))
+  return Spread(scale * mean, None if std is None else scale * std, len(known), interval, digits, mark)
 
 
 Cell = str | Spread | None  # None = not known

@@ -14,25 +14,9 @@ from typing import Any
 import numpy as np
 import scipy.optimize
 
-Z = 1.959963984540054  # 95 %
+from noisyjax.estimate.interval import wilson
+
 RIDGE = 0.1  # pulls q towards the shares among frozen rows; squared, it stands beside the eigenvalues of AᵀA
-
-
-def wilson(right: np.ndarray | float, count: np.ndarray | float, z: float = Z) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the lower and upper bound of a share, [..]; 0 and 1 for a count of 0.
-
-  Args:
-    right: how often, [..]; fractions are allowed.
-    count: of how many, [..].
-    z: quantile of the normal distribution.
-  """
-  right, count = np.asarray(right, np.float64), np.asarray(count, np.float64)
-  n = np.maximum(count, 1e-12)
-  share = right / n
-  middle, half = share + z**2 / (2 * n), z * np.sqrt(np.maximum(share * (1 - share), 0) / n + z**2 / (4 * n**2))
-  scale = 1 + z**2 / n
-  low, high = (middle - half) / scale, (middle + half) / scale
-  return np.where(count > 0, np.clip(low, 0, 1), 0.0), np.where(count > 0, np.clip(high, 0, 1), 1.0)
 
 
 def lower(right: np.ndarray, weight: np.ndarray) -> np.ndarray:

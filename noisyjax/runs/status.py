@@ -1,12 +1,11 @@
 """The states of the runs in a folder, read from their folders: finished, running, waiting or failed."""
 
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from noisyjax.reports.formatting import markdown
+from noisyjax.reports.formatting import by_number, markdown
 from noisyjax.runs import presence, standing
 from noisyjax.system import formats, progress, reading, storage
 from noisyjax.system.errors import UserError, one_line
@@ -48,7 +47,10 @@ def rows(folder: Path) -> list[Row]:
 
 def text(folder: Path) -> str:
   """Returns a table of the runs that are not finished, and the number of runs in each state."""
-  found = rows(folder)
+  return _text(folder, rows(folder))
+
+
+def _text(folder: Path, found: list[Row]) -> str:
   lines = [f'{sum(row.state == state for row in found)} {state}' for state in STATES]
   left = [row for state in STATES[:3] for row in found if row.state == state]
   driver = presence.of(folder)
@@ -61,8 +63,9 @@ def text(folder: Path) -> str:
 def watched(folder: Path) -> Iterator[str]:
   """Yields the text every few seconds, until nothing runs or waits for a process that is there to start it."""
   while True:
-    yield text(folder)
-    states = {row.state for row in rows(folder)}
+    found = rows(folder)
+    yield _text(folder, found)
+    states = {row.state for row in found}
     if 'running' not in states and (presence.of(folder) is None or 'waiting' not in states):
       return
     time.sleep(EVERY)
@@ -74,9 +77,8 @@ def runs(folder: Path) -> list[Path]:
     return [folder]
   listed = formats.read_json(formats.SWEEP, folder / 'sweep.json')['runs'] if (folder / 'sweep.json').exists() else []
   found = {path.parent for name in (*TRACES, presence.NAME) for path in below(folder, name) if _is_run(path.parent)}
-  by_number = lambda path: [(int(p), '') if p.isdigit() else (-1, p) for p in re.split(r'(\d+)', str(path))]
   first = [folder / name for name in listed]
-  return [*first, *sorted(found - {*first}, key=by_number)]
+  return [*first, *sorted(found - {*first}, key=lambda path: by_number(str(path)))]
 
 
 def below(folder: Path, name: str) -> list[Path]:

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from noisyjax.estimate import scoring
-from noisyjax.reports import formatting
+from noisyjax.estimate.interval import wilson
 from noisyjax.reports.pictures import style
 from noisyjax.reports.record import Record
 
@@ -30,8 +30,8 @@ def draw(record: Record) -> bytes | None:
     figure = Figure(figsize=(6, 5.6), layout='constrained')
     top, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1))
     top.plot([0, 1], [0, 1], color=style.FAINT, linewidth=1, linestyle=(0, (4, 2)), label='perfect calibration')
-    interval = np.array([formatting.wilson(found.accuracy[i], found.rows[i]) for i in some]).T  # [2, bins]
-    whiskers = np.abs(interval - found.accuracy[some])
+    accuracy, count = found.accuracy[some], found.rows[some]
+    whiskers = np.abs(np.array(wilson(accuracy * count, count)) - accuracy)  # [2, bins]
     top.errorbar(
       found.confidence[some],
       found.accuracy[some],

@@ -6,7 +6,6 @@ so that large photos are as fast as small ones and blur is judged at the scale a
 size is compared with the median on a logarithmic scale.
 """
 
-import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,6 +15,7 @@ from tqdm import tqdm
 from noisyjax.data import decode
 from noisyjax.data.dataset import Dataset, conflicting_duplicates
 from noisyjax.data.thumbnail import originals
+from noisyjax.system import threads
 
 SIDE = 128  # pixels
 BLURRY = 50  # measured on photos of 96 px: at least 118; at most 35 after a Gaussian blur of 2 px
@@ -43,9 +43,9 @@ def issues(data: Dataset) -> dict[str, np.ndarray]:
   copies = np.zeros(len(data.ids), bool)
   for group in conflicting_duplicates(data):
     copies[list(group.rows)] = True
-  count, threads = len(data.ids), os.cpu_count() or 1
+  count = len(data.ids)
   with originals(data) as read, decode.quiet():
-    found = decode.ahead(lambda row: measure(read(row)), range(count), 4 * threads, threads)
+    found = threads.ahead(lambda row: measure(read(row)), range(count))
     facts = list(tqdm(found, 'look', count, unit=' images', disable=None, delay=1))
   return judge(np.array(facts, np.float32)) | {'copies differ': copies}
 

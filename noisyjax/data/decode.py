@@ -5,18 +5,15 @@ transparent images are composed over white. Resizing keeps the aspect ratio: `cr
 rest, `pad` shows the whole image on black, `exact` refuses images of another size.
 """
 
-import collections
-import concurrent.futures
 import contextlib
 import contextvars
 import functools
 import hashlib
 import io
 import logging
-import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -24,6 +21,7 @@ import PIL
 import tqdm
 from PIL import Image, ImageOps, features
 
+from noisyjax.system import threads
 from noisyjax.system.errors import LISTED, UserError, check_choice
 
 FITS = ('exact', 'crop', 'pad')
@@ -105,21 +103,6 @@ def stored_by(store: Store) -> Iterator[None]:
 def decoder() -> str:
   """Returns the names and versions of what decodes images: other versions may return other pixels."""
   return f'Pillow {PIL.__version__}, libjpeg-turbo {features.version("libjpeg_turbo")}'
-
-
-def ahead(function: Callable[[Any], Any], items: Iterable[Any], count: int, threads: int) -> Iterator[Any]:
-  """Yields `function(item)` of each item in order; threads compute at most `count` results ahead of the reader."""
-  pool = concurrent.futures.ThreadPoolExecutor(threads)
-  waiting: collections.deque[concurrent.futures.Future] = collections.deque()
-  try:
-    for item in items:
-      waiting.append(pool.submit(function, item))
-      if len(waiting) > count:
-        yield waiting.popleft().result()
-    while waiting:
-      yield waiting.popleft().result()
-  finally:
-    pool.shutdown(cancel_futures=True)  # after Ctrl-C, do not compute the remaining results
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -327,8 +310,7 @@ def _in_memory(
   names: Sequence[str], one: Callable[[int], One | str], stamp: str, size: int
 ) -> tuple[np.ndarray, list[One | str]]:
   """Returns all images as one array, see `Store`; they must have one size, which is `size` unless that is 0."""
-  threads = os.cpu_count() or 1  # Pillow releases the interpreter lock while decoding
-  found = ahead(one, range(len(names)), 4 * threads, threads)
+  found = threads.ahead(one, range(len(names)))
   # The progress bar appears on terminals only, and after one second.
   results = list(tqdm.tqdm(found, 'decode', len(names), unit=' images', disable=None, delay=1))
   good = [i for i, result in enumerate(results) if isinstance(result, One)]

@@ -1,13 +1,13 @@
 """`Images`, the interface of everything that reads images by row number, independent of where the pixels are stored."""
 
 import dataclasses
-import os
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
 
 from noisyjax.data import decode
+from noisyjax.system import threads
 
 CHUNK = 1000  # images per chunk; float64 copies for pixel statistics take eight times their bytes
 
@@ -92,8 +92,7 @@ def in_turn(images: Images, parts: Iterable[np.ndarray]) -> Iterator[Any]:
   if images.resident:
     yield from map(images.take, parts)
   else:
-    threads = os.cpu_count() or 1
-    yield from decode.ahead(images.take, parts, threads, threads)
+    yield from threads.ahead(images.take, parts, threads.COUNT)
 
 
 def first_of_same(images: Images) -> np.ndarray:

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from noisyjax.data import dataset, decode, jpeg, packed
 from noisyjax.data.decode import One
-from noisyjax.system import formats, lock, progress, storage
+from noisyjax.system import formats, lock, progress, storage, threads
 from noisyjax.system.errors import UserError, check_choice
 from noisyjax.system.log import log
 
@@ -168,8 +168,8 @@ class Writer:
     start, begun = len(written.results), time.monotonic()
     if start:
       log.info('%s: continues after %d of %d images.', self._folder, start, len(names))
-    threads, said = os.cpu_count() or 1, progress.Lines()
-    found = decode.ahead(lambda i: self._encoded(one(i)), range(start, len(names)), 4 * threads, threads)
+    said = progress.Lines()
+    found = threads.ahead(lambda i: self._encoded(one(i)), range(start, len(names)))
     bar = tqdm.tqdm(found, 'pack', len(names), initial=start, unit=' images', disable=None, delay=1)
     try:
       with self._pixels.open('ab') as pixels:

@@ -7,7 +7,6 @@ device or from the host. The step's results depend on row numbers and pixels, no
 import contextlib
 import functools
 import math
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,10 +17,10 @@ from flax import struct
 from jax import Array
 from jax.sharding import Mesh
 
-from noisyjax.data import decode
 from noisyjax.data.images import Images
 from noisyjax.engine import placement, walk
 from noisyjax.engine.strategy import Strategy
+from noisyjax.system import threads
 
 MOST = 8  # calls whose images are gathered ahead, at most; and
 BYTES = 2**27  # their bytes, at most, unless one call takes more
@@ -122,4 +121,4 @@ def ahead(
 
   rows = sum(view.ratio for view in strategy.streams.values()) * strategy.networks * batch_size
   size = rows * math.prod(images.shape[1:]) * max((count for _, count in calls), default=1)
-  yield from decode.ahead(gathered, calls, max(1, min(MOST, BYTES // size)), os.cpu_count() or 1)
+  yield from threads.ahead(gathered, calls, max(1, min(MOST, BYTES // size)))

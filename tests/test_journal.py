@@ -12,7 +12,7 @@ import pytest
 
 from noisyjax.system import storage
 from noisyjax.system.errors import UserError
-from noisyjax.tables import journal, store, verify, versions
+from noisyjax.tables import journal, refs, store, verify, versions
 from small_tables import ANNA, BOB, RULE, made, says
 
 
@@ -80,7 +80,7 @@ def test_authors_who_disagree_are_named_until_it_is_resolved(tmp_path):
     UserError, match=r'1 rows are decided differently .* 1\.png \(person:anna, person:bob\).*--prefer'
   ):
     table.commit('m', ANNA)
-  assert len(table.pending()) == 3 and len(store.branches(tmp_path)) == 1
+  assert len(table.pending()) == 3 and len(refs.branches(tmp_path)) == 1
   with pytest.raises(UserError, match='decided differently'):
     table.commit('m', ANNA, prefer='person:carl')
   table.commit('m', ANNA, prefer=BOB)

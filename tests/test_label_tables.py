@@ -13,7 +13,7 @@ import pytest
 
 from noisyjax.system import storage
 from noisyjax.system.errors import UserError
-from noisyjax.tables import compare, edits, rows, store, verify, versions
+from noisyjax.tables import compare, edits, refs, rows, store, verify, versions
 from noisyjax.tables.decisions import ACTIONS, Decision, act, state_of
 from small_tables import ANNA, BOB, CLASSES, RULE, made, says, some
 
@@ -165,7 +165,7 @@ def test_a_diff_tells_who_changed_a_row_and_why(tmp_path):
 
 def test_a_merge_takes_what_one_side_changed_and_names_what_both_did(tmp_path):
   table = made(tmp_path)
-  store.make_branch(tmp_path, 'bob', table.version.name)
+  refs.make_branch(tmp_path, 'bob', table.version.name)
   bobs = store.Table(tmp_path, 'bob')
   table.decide(ANNA, [says(table, 1, 'drop'), says(table, 2, 'label', 'eel'), says(table, 3, 'hold')])
   table.commit('mine', ANNA)
@@ -186,21 +186,21 @@ def test_a_merge_takes_what_one_side_changed_and_names_what_both_did(tmp_path):
   bobs.decide(BOB, [says(bobs, 7, 'drop')])
   bobs.commit('later', BOB)
   assert table.merge('bob', 'again', ANNA).manifest['edits'] == 1  # what was merged before is no news
-  store.make_branch(tmp_path, 'ours', before.name)
+  refs.make_branch(tmp_path, 'ours', before.name)
   ours = store.Table(tmp_path, 'ours')
   assert ours.merge('bob', 'both', ANNA, prefer='ours').rows.label[2] == before.rows.label[2]
 
 
 def test_a_merge_compares_with_the_last_version_that_both_sides_come_from(tmp_path):
   table = made(tmp_path)
-  store.make_branch(tmp_path, 'short', table.version.name)
+  refs.make_branch(tmp_path, 'short', table.version.name)
 
   def commit(branch, place, action):
     branch.decide(ANNA, [says(branch, place, action)])
     branch.commit(action, ANNA)
 
   commit(table, 1, 'drop')
-  store.make_branch(tmp_path, 'bob', table.version.name)
+  refs.make_branch(tmp_path, 'bob', table.version.name)
   commit(table, 1, 'restore')
   commit(table, 2, 'hold')
   commit(store.Table(tmp_path, 'short'), 7, 'drop')
@@ -214,7 +214,7 @@ def test_a_merge_compares_with_the_last_version_that_both_sides_come_from(tmp_pa
 def merged(tmp_path):
   """A table whose branch bob was merged into main and no longer has a name; its second parent, of a rule."""
   table = made(tmp_path)
-  store.make_branch(tmp_path, 'bob', table.version.name)
+  refs.make_branch(tmp_path, 'bob', table.version.name)
   bobs = store.Table(tmp_path, 'bob')
   bobs.decide(RULE, [says(bobs, 5, 'drop')])
   bobs.commit('a rule', RULE)
@@ -243,7 +243,7 @@ def test_a_merged_version_whose_edits_were_changed_is_named(merged):
 
 def test_a_version_that_was_merged_is_never_written_again(merged):
   folder, second = merged
-  store.make_branch(folder, 'again', store.facts(folder)['first'])
+  refs.make_branch(folder, 'again', refs.facts(folder)['first'])
   again, path = store.Table(folder, 'again'), folder / 'versions' / second / 'manifest.json'
   before = path.read_text()
   again.decide(ANNA, [says(again, 5, 'drop')])
@@ -255,30 +255,30 @@ def test_branches_part_and_a_revert_is_a_version_of_its_own(tmp_path):
   first = table.version
   table.decide(ANNA, [says(table, 1, 'drop')])
   second = table.commit('one', ANNA)
-  store.make_branch(tmp_path, 'try', first.name[:8])
+  refs.make_branch(tmp_path, 'try', first.name[:8])
   other = store.Table(tmp_path, 'try')
   other.decide(ANNA, [says(other, 2, 'drop')])
   other.commit('two', ANNA)
-  assert store.branches(tmp_path) == {'main': second.name, 'try': other.version.name}
+  assert refs.branches(tmp_path) == {'main': second.name, 'try': other.version.name}
   assert len(table.pending()) == 0
   back = table.replace(first.rows, 'revert', 'it did not help', ANNA)
   assert back.manifest['parents'] == [second.name] and back.name != first.name
   assert rows.digest(back.rows) == rows.digest(first.rows)
-  assert list(store.ancestors(tmp_path, back.name)) == [back.name, second.name, first.name]
+  assert list(refs.ancestors(tmp_path, back.name)) == [back.name, second.name, first.name]
   assert sum('holds' in line for line in verify.verify(tmp_path)) == 4
 
 
 def test_latest_is_only_meant_by_name(tmp_path):
   table = made(tmp_path / 't')
   at = f'{tmp_path / "t"}'
-  assert store.opened(f'{at}@latest').name == table.version.name == store.opened(f'{at}@{table.version.name[:6]}').name
-  assert store.opened(f'{at}@main').name == table.version.name
+  assert refs.opened(f'{at}@latest').name == table.version.name == refs.opened(f'{at}@{table.version.name[:6]}').name
+  assert refs.opened(f'{at}@main').name == table.version.name
   with pytest.raises(UserError, match=f'names no version; expected .*@{table.version.name[:12]} or .*@latest'):
-    store.opened(at)
+    refs.opened(at)
   with pytest.raises(UserError, match=r"no version begins with '12345'.*main"):
-    store.opened(f'{at}@12345')
+    refs.opened(f'{at}@12345')
   with pytest.raises(UserError, match='is no label table'):
-    store.opened(f'{tmp_path}@latest')
+    refs.opened(f'{tmp_path}@latest')
 
 
 def tampered(path, old: bytes, new: bytes) -> None:

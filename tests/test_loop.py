@@ -31,7 +31,7 @@ from noisyjax.runs import dry_run, predict
 from noisyjax.runs.engines import engine
 from noisyjax.system import formats, lock, parquet, progress, storage
 from noisyjax.system.errors import UserError
-from noisyjax.tables import journal, store, verify, versions
+from noisyjax.tables import journal, refs, store, verify, versions
 from noisyjax.tables.decisions import Decision
 from noisyjax.tables.rows import LABELED, TEST, TRAIN, UNLABELED, VAL
 
@@ -272,7 +272,7 @@ def test_a_version_that_does_not_help_is_kept_and_the_next_round_starts_from_the
   first, second, third = ended.done
   assert not second['helped'] and second['branch'] == 'main'
   assert third['parent'] == first['version'] and third['branch'] == 'round-2'
-  assert store.branches(tmp_path / 'w' / 'table') == {'main': second['version'], 'round-2': third['version']}
+  assert refs.branches(tmp_path / 'w' / 'table') == {'main': second['version'], 'round-2': third['version']}
   assert list(verify.verify(tmp_path / 'w' / 'table'))
 
 

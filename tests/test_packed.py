@@ -26,7 +26,7 @@ from noisyjax.reports import inspect
 from noisyjax.runs import dry_run, predict, predict_files
 from noisyjax.system import parquet, reading, storage
 from noisyjax.system.errors import UserError
-from noisyjax.tables import store
+from noisyjax.tables import refs
 
 FILES = 12  # in each of two class folders
 # Packs `sys.argv[1]` in `sys.argv[2]`, and dies by SIGKILL when the image of row `sys.argv[3]` is read.
@@ -396,7 +396,7 @@ def test_a_run_on_a_pack_is_analyzed_predicted_with_and_tabled_without_all_image
     runs.fit(config, tmp_path / name)
     columns, _ = parquet.read(analyze.analyze(tmp_path / name))
     table = first_version.of_config(config, tmp_path / f'table {name}', 'person:me')
-    found[name] = columns, store.opened(f'{tmp_path / f"table {name}"}@latest').rows.id.tolist(), table.facts['classes']
+    found[name] = columns, refs.opened(f'{tmp_path / f"table {name}"}@latest').rows.id.tolist(), table.facts['classes']
   (a, *ids_a), (b, *ids_b) = found.values()
   assert ids_a == ids_b
   for name in a:

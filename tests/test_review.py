@@ -31,7 +31,7 @@ from noisyjax.review.training import Trainings
 from noisyjax.rules import evidence as rules
 from noisyjax.system import formats, parquet, storage
 from noisyjax.system.errors import UserError
-from noisyjax.tables import store
+from noisyjax.tables import refs, store
 from noisyjax.tables.decisions import Decision
 from noisyjax.tables.rows import TEST, TRAIN, VAL
 
@@ -463,7 +463,7 @@ def test_going_back_makes_a_new_version_and_evidence_of_an_older_one_is_called_s
 
 def test_the_versions_of_all_branches_are_listed_each_before_those_it_comes_from(photos):
   folder = photos / 't'
-  store.make_branch(folder, 'other', 'main')
+  refs.make_branch(folder, 'other', 'main')
   made = [store.Table(folder).version.name]
   for branch, row in (('main', 0), ('other', 1), ('other', 2)):
     table = store.Table(folder, branch)
@@ -559,7 +559,7 @@ def test_curated_rows_show_nothing_to_lean_on_and_validate_from_the_next_version
 def test_after_a_rule_changed_labels_nothing_is_curated(photos, branch):
   main = store.Table(photos / 't')
   if branch != 'main':
-    store.make_branch(photos / 't', branch, main.version.name)
+    refs.make_branch(photos / 't', branch, main.version.name)
   table = store.Table(photos / 't', branch)
   id = str(table.rows.id[np.flatnonzero(table.rows.split == TRAIN)[0]])
   table.decide('rule:doubt', [Decision(id, 'drop')], rule='doubt')

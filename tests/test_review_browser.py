@@ -24,7 +24,7 @@ from noisyjax.loop import rule_proposals
 from noisyjax.rules import rule
 from noisyjax.rules.evidence import Evidence
 from noisyjax.system import formats, parquet
-from noisyjax.tables import rows, store
+from noisyjax.tables import refs, rows, store
 from noisyjax.tables.decisions import Decision
 from noisyjax.tables.rows import VAL
 
@@ -559,7 +559,7 @@ def test_versions_go_back_and_a_view_becomes_one_file(review, saved, tmp_path):
   page.get_by_role('button', name='Go back', exact=True).click()
   page.locator('#saved', has_text='Back to').wait_for()
   versions = store.Table(review.folder / 'table')
-  assert (versions.rows.label == store.opened(f'{review.folder / "table"}@{first}').rows.label).all()
+  assert (versions.rows.label == refs.opened(f'{review.folder / "table"}@{first}').rows.label).all()
   assert versions.version.manifest['message'] == f'back to {first[:12]}'
   page.keyboard.press('x')
   with page.expect_download() as found:
@@ -615,7 +615,7 @@ def test_versions_are_a_graph_of_branches_and_merges(review):
 
   names['first'] = store.Table(folder).version.name[:12]
   for branch in ('second-look', 'sevens'):
-    store.make_branch(folder, branch, 'main')
+    refs.make_branch(folder, branch, 'main')
   commit('main', 'main', 3, 'the first page')
   commit('look', 'second-look', 5, 'a second look')
   commit('more', 'second-look', 6, 'a second look, page two')
@@ -654,7 +654,7 @@ def test_versions_are_a_graph_of_branches_and_merges(review):
   page.get_by_role('button', name='Go back', exact=True).click()
   page.locator('#saved', has_text='Back to').wait_for()
   table = store.Table(folder)
-  assert (table.rows.label == store.opened(f'{folder}@sevens').rows.label).all()
+  assert (table.rows.label == refs.opened(f'{folder}@sevens').rows.label).all()
 
 
 def test_rows_are_curated_blind_and_then_validate(others, digits, tmp_path, saved):
@@ -776,7 +776,7 @@ def test_a_person_makes_version_1_of_a_loop_by_keys_and_the_loop_goes_on(chromiu
   ours = ['benchmarks/by_keys.py', f'--loop={tmp_path / "loop"}', f'--truth={tmp_path / "truth.csv"}', '--looks=10']
   subprocess.run([sys.executable, *ours], check=True, cwd=ROOT, env=env | {'PYTHONPATH': str(ROOT)})
   table = store.Table(tmp_path / 'loop' / 'table')
-  before = store.opened(f'{table.folder}@{table.version.manifest["parents"][0]}').rows
+  before = refs.opened(f'{table.folder}@{table.version.manifest["parents"][0]}').rows
   true = truth[table.rows.name.astype(int)]
   right = lambda found: int(((found.label == true) & (found.split == 0)).sum())
   assert right(table.rows) >= right(before) + 20

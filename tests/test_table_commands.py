@@ -13,7 +13,7 @@ from noisyjax.config.defaults import get_config
 from noisyjax.config.override import override
 from noisyjax.data import prepare
 from noisyjax.system.errors import UserError
-from noisyjax.tables import rows, store
+from noisyjax.tables import refs, rows, store
 
 
 def command(*arguments) -> None:
@@ -76,7 +76,7 @@ def test_a_table_from_init_to_revert(photos, capsys):
   assert len(list(csv.DictReader((photos / 'diff.csv').open()))) == 3
   command('table', 'revert', where, '--version=other', '--author=anna')
   assert store.Table(photos / 't').version.manifest['status']['labeled'] == 8
-  assert len(list(store.ancestors(photos / 't', store.branches(photos / 't')['main']))) == 3
+  assert len(list(refs.ancestors(photos / 't', refs.branches(photos / 't')['main']))) == 3
 
 
 def test_images_that_join_the_data_set_join_the_table(photos, capsys):
@@ -193,7 +193,7 @@ def test_a_table_without_a_version_says_how_to_name_one(photos):
     with pytest.raises(
       UserError, match=rf'names no version; expected {photos / "t"}@[0-9a-f]{{12}} or {photos / "t"}@lat'
     ):
-      store.opened(text)
+      refs.opened(text)
 
 
 def test_undo_takes_back_and_redoes(photos, capsys):

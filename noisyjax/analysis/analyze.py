@@ -39,7 +39,7 @@ from noisyjax.runs import identity, selected
 from noisyjax.system import formats, lock, parquet, storage, version
 from noisyjax.system.errors import UserError, check_choice
 from noisyjax.system.log import log
-from noisyjax.tables import store
+from noisyjax.tables import refs
 
 SCORES = ('self_confidence', 'normalized_margin', 'confidence_weighted_entropy')
 
@@ -227,7 +227,7 @@ def _rows(prepared: Prepared, table: str = '') -> dict[str, np.ndarray]:
   )
   ids = row_ids.row_ids(data)[rows]
   if table:
-    named = store.opened(table).rows
+    named = refs.opened(table).rows
     ids = named.id[named.places_named(ids, data.names[rows])]
   words = np.array([status.name.lower() for status in Status])
   return {

@@ -17,7 +17,7 @@ from noisyjax.data.dataset import Dataset
 from noisyjax.data.row_ids import row_ids
 from noisyjax.data.row_spec import parse
 from noisyjax.system.errors import UserError, listed
-from noisyjax.tables import store
+from noisyjax.tables import refs
 from noisyjax.tables.rows import LABELED, TEST, TRAIN, VAL, Rows
 
 NONE = -1  # the part of a row that takes no part
@@ -52,7 +52,7 @@ def placed(data: Dataset, config: ConfigDict) -> Placed:
     UserError: the version does not exist, the table has other images or classes, or a validation row has no label of
       the kind that scores it.
   """
-  found = store.opened(config.table)
+  found = refs.opened(config.table)
   rows, places = found.rows, places_of(found.rows, data)
   there = places >= 0
   if gone := len(rows) - int(there.sum()):

@@ -12,7 +12,7 @@ from noisyjax.data.images import Images, as_images
 from noisyjax.data.origin import Origin, of_rows
 from noisyjax.data.training import Status, TrainData
 from noisyjax.system.log import log
-from noisyjax.tables import store
+from noisyjax.tables import refs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +118,7 @@ def prepare(
     'classes': list(data.classes),
     'noise': told,
     **({'pixels': data.pixels} if data.pixels else {}),
-    **({'table': {'folder': str(store.parsed(config.data.table)[0]), 'version': version}} if version else {}),
+    **({'table': {'folder': str(refs.parsed(config.data.table)[0]), 'version': version}} if version else {}),
   }
   prepared = Prepared(
     train=train,

@@ -12,7 +12,7 @@ from noisyjax.rules import apply
 from noisyjax.rules.evidence import Evidence
 from noisyjax.rules.rule import ASK, Base
 from noisyjax.system.errors import UserError
-from noisyjax.tables import rejections, store
+from noisyjax.tables import refs, rejections, store
 from noisyjax.tables.decisions import Decision
 from noisyjax.tables.rejections import Rejected
 from noisyjax.tables.versions import Version
@@ -141,7 +141,7 @@ def committed(table: store.Table, parent: str, number: int, facts: Mapping[str, 
   try:
     return table.commit(f'round {number}', AUTHOR, **facts)
   except UserError:
-    if store.read_branch(table.folder, table.branch)['version'] == parent:
+    if refs.read_branch(table.folder, table.branch)['version'] == parent:
       raise
     raise UserError(
       f'{table.folder}: another writer committed to {table.branch} meanwhile; run the same command again.'

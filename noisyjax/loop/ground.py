@@ -19,7 +19,7 @@ from noisyjax.loop import compare, first_version, folds
 from noisyjax.loop.settings import Settings
 from noisyjax.runs import identity, launch, run
 from noisyjax.system import formats, storage
-from noisyjax.tables import store, versions
+from noisyjax.tables import refs, versions
 from noisyjax.tables.versions import Version
 
 AUTHOR = 'rule:loop'  # who makes and commits versions
@@ -110,7 +110,7 @@ def of(recipe: ConfigDict, settings: Settings, folder: Path, engine: launch.Engi
   loaded = prepare.load(recipe)
   if not (folder / 'table' / 'table.json').exists():
     first_version.of_config(recipe, folder / 'table', AUTHOR, loaded)
-  first = versions.read(folder / 'table', store.facts(folder / 'table')['first'])
+  first = versions.read(folder / 'table', refs.facts(folder / 'table')['first'])
   place_of = on_table.places_of(first.rows, loaded[0])
   placed = on_table.placed(loaded[0], _named(recipe, f'{folder / "table"}@{first.name}').data)
   digests = loaded[0].ids.astype('U64')  # a digest has 64 characters; the name may follow it

@@ -23,7 +23,7 @@ from noisyjax.runs.job import Job
 from noisyjax.system import formats, storage
 from noisyjax.system.commands import command
 from noisyjax.system.errors import UserError
-from noisyjax.tables import rejections, store, versions
+from noisyjax.tables import refs, rejections, store, versions
 from noisyjax.tables.rows import LABELED, TEST, TRAIN
 from noisyjax.tables.versions import Version
 
@@ -57,7 +57,7 @@ def rank(record: Record) -> tuple[float, float]:
 
 def first(ground: Ground) -> Record:
   """Trains and scores version 0."""
-  return _scored(ground, 0, ground.first, {'branch': store.MAIN, 'parent': '', 'rules': []}, None)
+  return _scored(ground, 0, ground.first, {'branch': refs.MAIN, 'parent': '', 'rules': []}, None)
 
 
 def later(ground: Ground, number: int, done: Sequence[Record], reject: bool = False) -> Record:
@@ -74,8 +74,8 @@ def later(ground: Ground, number: int, done: Sequence[Record], reject: bool = Fa
   """
   folder, parent = place(ground, number), done[-1] if ground.settings.forward else best(done)
   branch = done[-1]['branch'] if parent is done[-1] else f'round-{number}'
-  if branch not in store.branches(ground.table):
-    store.make_branch(ground.table, branch, parent['version'])
+  if branch not in refs.branches(ground.table):
+    refs.make_branch(ground.table, branch, parent['version'])
   table = store.Table(ground.table, branch)
   entries = folder / 'rules.json'
   if table.version.name == parent['version']:

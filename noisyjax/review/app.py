@@ -30,7 +30,7 @@ from noisyjax.review.training import Trainings
 from noisyjax.system.commands import command
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
-from noisyjax.tables import store
+from noisyjax.tables import refs
 
 _MEDIA = {'html': 'text/html', 'css': 'text/css', 'js': 'text/javascript', 'svg': 'image/svg+xml'}
 
@@ -125,7 +125,7 @@ def made(
   def train(content: Mapping[str, Any]) -> dict[str, Any]:
     if ledger.read_only:
       raise UserError('this page only reads: it was opened with --read_only.')
-    trainings.start(store.resolve(ledger.table.folder, str(content.get('on', ''))))
+    trainings.start(refs.resolve(ledger.table.folder, str(content.get('on', ''))))
     return {}
 
   answers: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {

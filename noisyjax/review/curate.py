@@ -6,7 +6,7 @@ import numpy as np
 
 from noisyjax.loop import proposals
 from noisyjax.system.errors import UserError
-from noisyjax.tables import store, versions
+from noisyjax.tables import refs, store, versions
 from noisyjax.tables.decisions import Decision
 from noisyjax.tables.rows import TRAIN, VAL
 from noisyjax.tables.versions import SHORT
@@ -26,7 +26,7 @@ def places(table: store.Table, count: int) -> np.ndarray:
 
 
 def _check(folder: Path, name: str) -> None:
-  for version in reversed(store.lineage(folder, [name])):
+  for version in reversed(refs.lineage(folder, [name])):
     manifest = versions.read_manifest(folder, version)
     if manifest.get('rules') or 'round' in manifest:
       raise UserError(

@@ -10,7 +10,7 @@ import numpy as np
 from noisyjax.review import curate, version_graph
 from noisyjax.review.undo_stack import Stacks
 from noisyjax.system.errors import UserError
-from noisyjax.tables import compare, edits as edits_, history, store, versions
+from noisyjax.tables import compare, edits as edits_, history, refs, store, versions
 from noisyjax.tables.decisions import Decision
 from noisyjax.tables.rows import TRAIN, VAL, Rows
 
@@ -65,7 +65,7 @@ class Ledger:
   def refresh(self) -> None:
     """Reads what other pages and commands recorded."""
     with self._lock:
-      if store.read_branch(self._table.folder, self._table.branch)['version'] != self._table.version.name:
+      if refs.read_branch(self._table.folder, self._table.branch)['version'] != self._table.version.name:
         self._table = store.Table(self._table.folder, self._table.branch)
       self._table.pending()
 
@@ -130,7 +130,7 @@ class Ledger:
       if by:
         facts['accepted_by'] = self.author
       if since != self._table.version.name:
-        since = store.resolve(self._table.folder, since)
+        since = refs.resolve(self._table.folder, since)
       self._table.decide(by or self.author, made, since, **facts)
 
   def undo(self) -> list[int]:
@@ -153,7 +153,7 @@ class Ledger:
     with self._lock:
       self._may_write()
       self.refresh()
-      old = versions.read(self._table.folder, store.resolve(self._table.folder, version))
+      old = versions.read(self._table.folder, refs.resolve(self._table.folder, version))
       message = f'back to {old.name[: versions.SHORT]}'
       return self._table.replace(old.rows, 'revert', message, self.author, reverted_to=old.name).name
 
@@ -176,7 +176,7 @@ class Ledger:
   def difference(self, old: str, new: str) -> dict[str, Any]:
     """Returns how two versions differ: the number of training rows, counts, and the first rows with their reasons."""
     folder = self._table.folder
-    was, now = (versions.read(folder, store.resolve(folder, name)) for name in (old, new))
+    was, now = (versions.read(folder, refs.resolve(folder, name)) for name in (old, new))
     found = compare.diff(was, now)
     ours = (was.rows.split[found.places] == TRAIN) & (now.rows.split[found.places] == TRAIN)
     found = found._replace(places=found.places[ours], kinds=found.kinds[ours])

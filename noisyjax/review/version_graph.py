@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from noisyjax.tables import store, versions
+from noisyjax.tables import refs, versions
 
 _TOLD = ('version', 'parents', 'message', 'author', 'time', 'status', 'changes')
 
@@ -19,7 +19,7 @@ def listed(folder: Path) -> list[dict[str, Any]]:
   Raises:
     UserError: a version is missing or damaged.
   """
-  tips = store.branches(folder)
+  tips = refs.branches(folder)
   found: dict[str, dict[str, Any]] = {}
   waiting = list(tips.values())
   while waiting:

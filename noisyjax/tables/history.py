@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from noisyjax.system.errors import UserError, listed
-from noisyjax.tables import store, versions
+from noisyjax.tables import refs, versions
 from noisyjax.tables.compare import shown
 from noisyjax.tables.rows import SPLITS, UNLABELED
 from noisyjax.tables.versions import SHORT, Version
@@ -37,7 +37,7 @@ def of_row(folder: Path, version: Version, row: str) -> Iterator[str]:
 def of_place(folder: Path, version: Version, place: int) -> Iterator[str]:
   """Yields the lines of `of_row` that follow its first, for the row at a place."""
   rows, id = version.rows, version.rows.id[place]
-  names = list(store.ancestors(folder, version.name))
+  names = list(refs.ancestors(folder, version.name))
   while True:
     at = rows.version[place]
     by, reason, evidence = (getattr(rows, name)[place] for name in ('by', 'reason', 'evidence'))

@@ -6,27 +6,20 @@ DIR/branches/BRANCH.json  the current version of a branch, and the end of the jo
 DIR/journal.jsonl         all decisions, in order of time
 """
 
-import os
-import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from noisyjax.system import formats, lock, storage
 from noisyjax.system.errors import UserError, listed
-from noisyjax.tables import edits as edits_, journal, merge, pending, versions
+from noisyjax.tables import edits as edits_, journal, merge, pending, refs, versions
 from noisyjax.tables.decisions import Decision, act, check_author, check_text
 from noisyjax.tables.edits import Edits
 from noisyjax.tables.rows import Rows, check
 from noisyjax.tables.versions import SHORT, Version
-
-MAIN = 'main'
-LATEST = 'latest'  # the newest version of MAIN, where it is asked for by this name
-_BRANCH = re.compile(r'[A-Za-z][A-Za-z0-9_.-]{0,99}')
-_WAIT = 10.0  # seconds that a writer waits for another
 
 
 def create(folder: str | Path, rows: Rows, classes: Sequence[str], author: str, source: Mapping[str, Any]) -> 'Table':
@@ -51,7 +44,7 @@ def create(folder: str | Path, rows: Rows, classes: Sequence[str], author: str, 
     facts = {'message': 'as the source gives it', 'author': author, 'time': _now(), 'rules': []}
     made = versions.write(folder, rows, None, None, classes, facts)
     storage.make_folder(folder / 'branches')
-    _write_branch(folder, MAIN, {'version': made.name, 'journal': 0, 'last': journal.FIRST})
+    refs.write_branch(folder, refs.MAIN, {'version': made.name, 'journal': 0, 'last': journal.FIRST})
     content = {'classes': list(classes), 'source': dict(source), 'first': made.name}
     formats.write_json(formats.LABEL_TABLE, folder / 'table.json', content)
     versions.sync(folder)
@@ -83,10 +76,10 @@ class Table:
     version: version of the branch when it was opened or last committed to.
   """
 
-  def __init__(self, folder: str | Path, branch: str = MAIN) -> None:
+  def __init__(self, folder: str | Path, branch: str = refs.MAIN) -> None:
     self.folder, self.branch = Path(folder), branch
-    self.facts = facts(self.folder)
-    self._ref = read_branch(self.folder, branch)
+    self.facts = refs.facts(self.folder)
+    self._ref = refs.read_branch(self.folder, branch)
     self.version = versions.read(self.folder, self._ref['version'])
     self._pending = pending.Pending(self._ref['journal'], self._ref['last'])
 
@@ -105,7 +98,7 @@ class Table:
   @property
   def flags(self) -> list[str]:
     """The flags with which a command works on this branch."""
-    return [f'--table={self.folder}', *([] if self.branch == MAIN else [f'--branch={self.branch}'])]
+    return [f'--table={self.folder}', *([] if self.branch == refs.MAIN else [f'--branch={self.branch}'])]
 
   def pending(self) -> pending.Pending:
     """Returns the decisions of this branch that are not committed, including those that others appended."""
@@ -194,8 +187,8 @@ class Table:
 
     def change() -> Change:
       self._check_settled()
-      theirs = read_branch(self.folder, branch)['version']
-      base = _common(self.folder, self.version.name, theirs)
+      theirs = refs.read_branch(self.folder, branch)['version']
+      base = refs.common(self.folder, self.version.name, theirs)
       if base in (None, theirs):
         raise UserError(f'{self.folder}: nothing to merge: {self.branch} has all that {branch} has.')
       read = lambda name: versions.read(self.folder, name).rows
@@ -215,7 +208,7 @@ class Table:
     if not message.strip():
       raise UserError('message: is empty; expected why these labels change, in words.')
     with self._held():
-      if (now := read_branch(self.folder, self.branch)['version']) != self.version.name:
+      if (now := refs.read_branch(self.folder, self.branch)['version']) != self.version.name:
         raise UserError(
           f'{self.folder}: the branch {self.branch} moved from {self.version.name[:SHORT]} to {now[:SHORT]} since it '
           'was opened; nothing is lost: the decisions are in the journal. Look at the new version, then commit again.'
@@ -223,7 +216,7 @@ class Table:
       versions.sweep(self.folder)
       made = self._made(change(), {'message': message, 'author': author, 'time': _now(), **facts})
       self._ref = {'version': made.name, 'journal': self._pending.end, 'last': self._pending.last}
-      _write_branch(self.folder, self.branch, self._ref)
+      refs.write_branch(self.folder, self.branch, self._ref)
       self.version = made
       self._pending = pending.Pending(self._ref['journal'], self._ref['last'])
     return made
@@ -236,7 +229,7 @@ class Table:
     before = edits_.grown(self.rows, added) if added else self.rows
     rows = edits_.apply(before, edits, len(self.classes))
     name = versions.name_of(rows, self.classes, [self.version.name, *([other] if other else [])])
-    if name in versions.names(self.folder) and name in lineage(self.folder, branches(self.folder).values()):
+    if name in versions.names(self.folder) and name in refs.lineage(self.folder, refs.branches(self.folder).values()):
       return versions.read(self.folder, name)
     facts = {**facts, 'rules': rules}
     return versions.write(self.folder, rows, edits, self.version, self.classes, facts, added, other)
@@ -263,7 +256,7 @@ class Table:
     """Reads the branch again and returns its version; raises UserError if a row of `ids` changed after `since`."""
     self._refresh()
     if since and since != self.version.name:
-      old = versions.read(self.folder, resolve(self.folder, since)).rows
+      old = versions.read(self.folder, refs.resolve(self.folder, since)).rows
       places = edits_.changed(old, self.rows)  # of rows that joined since, too
       if both := sorted(ids & set(self.rows.id[places].tolist())):
         shown = listed(self.rows.name[self.rows.places(both)].tolist())
@@ -271,7 +264,7 @@ class Table:
     return self.version.name
 
   def _refresh(self) -> None:
-    ref = read_branch(self.folder, self.branch)
+    ref = refs.read_branch(self.folder, self.branch)
     if ref != self._ref:
       version = versions.read(self.folder, ref['version'])
       if len(version.rows) != len(self.rows):
@@ -281,128 +274,7 @@ class Table:
     self.pending()
 
   def _held(self) -> AbstractContextManager[None]:
-    return lock.waited(self.folder, seconds=_WAIT)
-
-
-def facts(folder: Path) -> dict[str, Any]:
-  """Returns the content of table.json; raises UserError if the folder is not a table."""
-  if not (folder / 'table.json').exists():
-    raise UserError(f'{folder}: is no label table; expected a folder made by `table init`.')
-  return formats.read_json(formats.LABEL_TABLE, folder / 'table.json')
-
-
-def branches(folder: Path) -> dict[str, str]:
-  """Returns branch → version."""
-  paths = sorted((folder / 'branches').glob('*.json'))
-  return {path.stem: formats.read_json(formats.LABEL_TABLE, path)['version'] for path in paths}
-
-
-def read_branch(folder: Path, branch: str) -> dict[str, Any]:
-  path = folder / 'branches' / f'{branch}.json'
-  if not _BRANCH.fullmatch(branch) or not path.exists():
-    raise UserError(f'{folder}: has no branch {branch!r}; expected one of {", ".join(branches(folder)) or "none"}.')
-  return formats.read_json(formats.LABEL_TABLE, path)
-
-
-def _write_branch(folder: Path, branch: str, ref: Mapping[str, Any]) -> None:
-  formats.write_json(formats.LABEL_TABLE, folder / 'branches' / f'{branch}.json', ref)
-  versions.sync(folder / 'branches')
-
-
-def make_branch(folder: str | Path, branch: str, at: str) -> None:
-  """Creates a branch that starts at a version.
-
-  Raises:
-    UserError: the name is taken or invalid, or there is no such version.
-  """
-  folder = Path(folder)
-  if not _BRANCH.fullmatch(branch) or branch == LATEST:
-    raise UserError(f'branch: found {branch!r}; expected letters, digits, "_", "-" and ".", and not {LATEST!r}.')
-  with lock.waited(folder, seconds=_WAIT):
-    if (folder / 'branches' / f'{branch}.json').exists():
-      raise UserError(f'{folder}: has a branch {branch!r} already; expected another name.')
-    version = resolve(folder, at)
-    end, last = 0, journal.FIRST
-    for entry, end in journal.read(folder / 'journal.jsonl'):  # noqa: B007
-      last = entry['hash']
-    _write_branch(folder, branch, {'version': version, 'journal': end, 'last': last})
-
-
-def resolve(folder: Path, ref: str) -> str:
-  """Returns the name of a version by its first characters (4 or more), "latest", or the name of a branch.
-
-  Raises:
-    UserError: no version matches, or several do.
-  """
-  known = branches(folder)
-  if ref == LATEST and MAIN in known:
-    return known[MAIN]
-  if ref in known:
-    return known[ref]
-  found = [name for name in versions.names(folder) if name.startswith(ref)] if len(ref) >= 4 else []
-  if len(found) != 1:
-    what = f'{len(found)} versions begin' if found else 'no version begins'
-    recent = listed(f'{branch} ({name[:SHORT]})' for branch, name in known.items())
-    raise UserError(
-      f'{folder}: {what} with {ref!r}; expected 4 or more characters of a version, or a branch: {recent}.'
-    )
-  return found[0]
-
-
-def ancestors(folder: Path, version: str) -> Iterator[str]:
-  """Yields a version, its first parent, that one's, and so on; raises UserError if one is missing."""
-  while version:
-    yield version
-    version = next(iter(versions.read_manifest(folder, version)['parents']), '')
-
-
-def lineage(folder: Path, heads: Iterable[str]) -> list[str]:
-  """Returns some versions and all that they come from, merged ones too: each once, parents before their children.
-
-  Raises:
-    UserError: a version is missing, or is named as its own ancestor.
-  """
-  done: dict[str, None] = {}  # a set that keeps the order
-  for head in heads:
-    path = dict.fromkeys([head] if head not in done else [])  # the versions from the head to the one looked at
-    while path:
-      name = next(reversed(path))
-      parent = next((name for name in versions.read_manifest(folder, name)['parents'] if name not in done), None)
-      if parent is None:
-        done[name] = path.pop(name)
-      elif parent in path:
-        raise UserError(f'{folder}: version {parent[:SHORT]} comes from itself; a manifest was changed.')
-      else:
-        path[parent] = None
-  return list(done)
-
-
-def _common(folder: Path, one: str, two: str) -> str | None:
-  """Returns the version that two versions come from and from which no other such version comes; None: there is none."""
-  known = set(lineage(folder, [two]))
-  common = [name for name in reversed(lineage(folder, [one])) if name in known]
-  earlier = {parent for name in common for parent in versions.read_manifest(folder, name)['parents']}
-  return next((name for name in common if name not in earlier), None)
-
-
-def parsed(text: str) -> tuple[Path, str]:
-  """Returns folder and version of "DIR@VERSION"; '' for "DIR"."""
-  folder, _, ref = text.rpartition('@')
-  return (Path(folder), ref) if folder and os.path.sep not in ref else (Path(text), '')
-
-
-def opened(text: str) -> Version:
-  """Returns the version that "DIR@VERSION" names; it may also be "latest" or a branch.
-
-  Raises:
-    UserError: no version is given, or it cannot be read.
-  """
-  folder, ref = parsed(text)
-  facts(folder)
-  if not ref:
-    newest = branches(folder).get(MAIN, 'VERSION')[:SHORT]
-    raise UserError(f'{text}: names no version; expected {folder}@{newest} or {folder}@{LATEST}.')
-  return versions.read(folder, resolve(folder, ref))
+    return lock.waited(self.folder, seconds=refs.WAIT)
 
 
 def _now() -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from noisyjax.system.errors import UserError
-from noisyjax.tables import edits as edits_, journal, rows, store, versions
+from noisyjax.tables import edits as edits_, journal, refs, rows, versions
 from noisyjax.tables.versions import SHORT, Version
 
 
@@ -14,20 +14,20 @@ def verify(folder: Path) -> Iterator[str]:
   Raises:
     UserError: a part is damaged, changed or missing; the message names the file, version, row or line.
   """
-  facts = store.facts(folder)
-  branches = store.branches(folder)
+  facts = refs.facts(folder)
+  branches = refs.branches(folder)
   if not branches:
-    raise UserError(f'{folder}: has no branch; expected the file branches/{store.MAIN}.json.')
+    raise UserError(f'{folder}: has no branch; expected the file branches/{refs.MAIN}.json.')
   entries, ends = 0, {0: journal.FIRST}
   for entry, end in journal.read(folder / 'journal.jsonl'):
     entries, ends[end] = entries + 1, entry['hash']
   yield f'journal: {entries} entries, each follows the one before it'
   for branch in branches:
-    ref = store.read_branch(folder, branch)
+    ref = refs.read_branch(folder, branch)
     if ends.get(ref['journal']) != ref['last']:
       raise UserError(f'{folder}: the journal is not the one that branch {branch} has taken in; lines were replaced.')
   old: Version | None = None
-  for name in store.lineage(folder, branches.values()):
+  for name in refs.lineage(folder, branches.values()):
     parents = versions.read_manifest(folder, name)['parents']
     if not parents and name != facts['first']:
       raise UserError(

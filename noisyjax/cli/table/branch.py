@@ -15,13 +15,13 @@ def declare(values: FlagValues) -> None:
 
 
 def run(values: FlagValues) -> None:
-  from noisyjax.tables import store
+  from noisyjax.tables import refs
 
   if not values['name'].value:
     raise UserError('--name: missing; expected the name of the new branch.')
   folder, ref = shared.place(values)
-  store.make_branch(folder, values['name'].value, ref or store.LATEST)
-  say(f'{folder}: {values["name"].value} begins at {store.branches(folder)[values["name"].value][:12]}')
+  refs.make_branch(folder, values['name'].value, ref or refs.LATEST)
+  say(f'{folder}: {values["name"].value} begins at {refs.branches(folder)[values["name"].value][:12]}')
 
 
 COMMAND = Command(

@@ -20,7 +20,7 @@ def declare(values: FlagValues) -> None:
 def run(values: FlagValues) -> None:
   from noisyjax.system import storage
   from noisyjax.system.errors import UserError
-  from noisyjax.tables import compare, store, versions
+  from noisyjax.tables import compare, refs, store, versions
 
   folder, new = shared.place(values)[0], shared.version(values)
   since = values.since or next(iter(new.manifest['parents']), '')
@@ -30,7 +30,7 @@ def run(values: FlagValues) -> None:
       f'{folder}: the first version has no parent; expected --since=VERSION, or a later version.'
       + (f' {waiting:,} decisions are not committed: table commit makes a version of them.' if waiting else '')
     )
-  old = versions.read(folder, store.resolve(folder, since))
+  old = versions.read(folder, refs.resolve(folder, since))
   found = compare.diff(old, new)
   rows = list(compare.told(found, old, new))
   say(f'{old.name[: versions.SHORT]} > {new.name[: versions.SHORT]}: {len(rows):,} rows differ')

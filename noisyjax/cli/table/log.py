@@ -14,15 +14,15 @@ def declare(values: FlagValues) -> None:
 
 
 def run(values: FlagValues) -> None:
-  from noisyjax.tables import store, versions
+  from noisyjax.tables import refs, store, versions
 
   folder = shared.folder(values)
-  store.facts(folder)
-  head = store.read_branch(folder, values.branch)['version']
+  refs.facts(folder)
+  head = refs.read_branch(folder, values.branch)['version']
   marks: dict[str, list[str]] = {}
-  for branch, name in store.branches(folder).items():
+  for branch, name in refs.branches(folder).items():
     marks.setdefault(name, []).append(branch)
-  for name in store.ancestors(folder, head):
+  for name in refs.ancestors(folder, head):
     manifest = versions.read_manifest(folder, name)
     counts = ', '.join(f'{count:,} {word}' for word, count in manifest['status'].items() if count)
     at = f' [{", ".join(marks[name])}]' if name in marks else ''

@@ -18,12 +18,12 @@ def declare(values: FlagValues) -> None:
 
 
 def run(values: FlagValues) -> None:
-  from noisyjax.tables import store, versions
+  from noisyjax.tables import refs, versions
 
   if not values['version'].value:
     raise UserError('--version: missing; expected a version that `table log` lists.')
   table = shared.opened(values)
-  old = versions.read(table.folder, store.resolve(table.folder, values['version'].value))
+  old = versions.read(table.folder, refs.resolve(table.folder, values['version'].value))
   message = values.message or f'back to {old.name[: versions.SHORT]}'
   say(shared.told(table.replace(old.rows, 'revert', message, shared.author(values), reverted_to=old.name).manifest))
 

@@ -10,7 +10,7 @@ from absl.flags import FlagValues
 
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
-from noisyjax.tables import store
+from noisyjax.tables import refs, store
 from noisyjax.tables.decisions import check_author
 from noisyjax.tables.versions import SHORT, Version
 
@@ -20,7 +20,7 @@ def define_table(values: FlagValues) -> None:
 
 
 def define_branch(values: FlagValues) -> None:
-  flags.DEFINE_string('branch', store.MAIN, 'Branch to work on.', flag_values=values)
+  flags.DEFINE_string('branch', refs.MAIN, 'Branch to work on.', flag_values=values)
 
 
 def define_author(values: FlagValues) -> None:
@@ -63,7 +63,7 @@ def place(values: FlagValues) -> tuple[Path, str]:
   """Returns the folder and the version of --table; '' = no version is given."""
   if not values['table'].value:
     raise UserError('--table: missing; expected the folder of a label table, such as tables/photos.')
-  return store.parsed(values['table'].value)
+  return refs.parsed(values['table'].value)
 
 
 def folder(values: FlagValues) -> Path:
@@ -82,7 +82,7 @@ def opened(values: FlagValues) -> store.Table:
 def version(values: FlagValues) -> Version:
   """Returns the version of --table; by default, the newest one of the branch main."""
   found, ref = place(values)
-  return store.opened(f'{found}@{ref or store.LATEST}')
+  return refs.opened(f'{found}@{ref or refs.LATEST}')
 
 
 def told(manifest: Mapping[str, Any]) -> str:

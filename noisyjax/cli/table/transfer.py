@@ -22,11 +22,11 @@ def declare_export(values: FlagValues) -> None:
 
 def export(values: FlagValues) -> None:
   from noisyjax.loop import transfer
-  from noisyjax.tables import store
+  from noisyjax.tables import refs
 
   if not values.out:
     raise UserError('--out: missing; expected a new file, or a new folder for imagefolder and hf.')
-  root = values.images or store.facts(shared.place(values)[0])['source'].get('images', '')
+  root = values.images or refs.facts(shared.place(values)[0])['source'].get('images', '')
   say(transfer.export(shared.version(values), values.to, Path(values.out), root))
 
 

@@ -18,7 +18,6 @@ analysis is finished or absent:
 """
 
 import dataclasses
-import io
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -100,7 +99,7 @@ def analyze(workdir: str | Path, settings: Settings = Settings(), select: str = 
     for old in path.parent.glob(f'{run.select}.*'):
       storage.remove(old)
     for name, array in arrays.items():
-      storage.write_bytes(path.with_suffix(f'.{name}.npy'), _npy(array))
+      storage.write_bytes(path.with_suffix(f'.{name}.npy'), storage.npy(array))
     analysis_file.write(path, columns, here)
     files = {p.name: storage.sha256(p) for p in sorted(path.parent.glob(f'{run.select}.*'))}
     formats.write_json(formats.ANALYSIS, path.with_suffix('.json'), inputs | summary | {'files': files})
@@ -342,9 +341,3 @@ def _start(table: str, ids: np.ndarray) -> np.ndarray | None:
   rows = np.array([place.get(id, -1) for id in ids.tolist()])
   found = np.stack([earlier['map_x'], earlier['map_y']], 1)[rows]
   return np.where(rows[:, None] >= 0, found, np.nan).astype(np.float32)
-
-
-def _npy(array: np.ndarray) -> bytes:
-  buffer = io.BytesIO()
-  np.save(buffer, array)
-  return buffer.getvalue()

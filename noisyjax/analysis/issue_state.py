@@ -78,9 +78,10 @@ def end(folder: Path, here: Mapping[str, Any], probs: np.ndarray, data: Dataset,
     data: the data set.
     told: what the probabilities come from beside the labels, see `LabelIssues.told`.
   """
-  storage.write_bytes(folder / 'probs.npy', _npy(probs))
+  content = storage.npy(probs)
+  storage.write_bytes(folder / 'probs.npy', content)
   parquet.write(folder / 'find.parquet', _rows(data), formats.stamped(formats.FIND, {}))
-  done = {'finished': True, **here, 'told': list(told), 'sha256': hashlib.sha256(_npy(probs)).hexdigest()}
+  done = {'finished': True, **here, 'told': list(told), 'sha256': hashlib.sha256(content).hexdigest()}
   formats.write_json(formats.FIND, folder / 'find.json', done)
 
 
@@ -124,10 +125,3 @@ def _rows(data: Dataset) -> dict[str, np.ndarray]:
   """Returns the columns of find.parquet."""
   names = np.array([*map(str, data.classes), ''])  # index -1 (unlabeled) is the last entry
   return {'row': np.arange(len(data.ids)), 'name': data.names, 'id': data.ids, 'given': names[data.given]}
-
-
-def _npy(array: np.ndarray) -> bytes:
-  """Returns the content of an .npy file."""
-  buffer = io.BytesIO()
-  np.save(buffer, array)
-  return buffer.getvalue()

@@ -4,7 +4,6 @@ A file that is written holds `features` float16 [N, F] (or [N, V, F] with views)
 them: `model`, `weights` (sha256) and `trained_on`.
 """
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,18 +50,11 @@ def write(
     decode.check_bad(decoded.bad, skip_bad, str(images))
     names = [found.names[i] for i in decoded.good]
   rows = extract(decoded.images, by, use_cache)[:, :, 0]  # [N, V, F]
-  buffer = io.BytesIO()
-  np.savez(
-    buffer,
-    features=rows if views else rows[:, 0],
-    ids=dataset.unique_ids(decoded.digests),
-    names=np.array(names),
-    model=np.array(by.name),
-    weights=np.array(by.weights.sha256),
-    trained_on=np.array(by.weights.data),
-  )
-  storage.write_bytes(out, buffer.getvalue())
-  return rows.shape if views else rows[:, 0].shape
+  rows = rows if views else rows[:, 0]
+  texts = {'model': by.name, 'weights': by.weights.sha256, 'trained_on': by.weights.data}
+  columns = {'features': rows, 'ids': dataset.unique_ids(decoded.digests), 'names': np.array(names)}
+  storage.write_npz(out, columns | {name: np.array(text) for name, text in texts.items()})
+  return rows.shape
 
 
 def read(path: Path) -> dict[str, np.ndarray]:

@@ -1,7 +1,6 @@
 """Training rows on disk, so that another process can train on them: pixels.bin, rows.npz and rows.json in a folder."""
 
 import hashlib
-import io
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +31,7 @@ def write(folder: Path, data: TrainData) -> str:
     content = pixels.data.cast('B')
     storage.write_bytes(folder / PIXELS, content)
     facts |= {'shape': pixels.shape, 'dtype': pixels.dtype.str, 'pixels': hashlib.sha256(content).hexdigest()}
-  buffer = io.BytesIO()
-  np.savez(buffer, **columns)
-  storage.write_bytes(folder / ROWS, buffer.getvalue())
+  storage.write_npz(folder / ROWS, columns)
   facts['columns'] = {name: hashlib.sha256(values.tobytes()).hexdigest() for name, values in columns.items()}
   formats.write_json(formats.FIND, folder / FACTS, facts)
   return formats.digest(facts)

@@ -140,9 +140,7 @@ class Thumbnails:
         with part.open('xb') as file:
           shutil.copyfileobj(self._part, file)
         part.replace(self._blob)
-      index = io.BytesIO()
-      np.save(index, np.array(rows, np.int64).reshape(-1, 3))
-      storage.write_bytes(self._index, index.getvalue())
+      storage.write_bytes(self._index, storage.npy(np.array(rows, np.int64).reshape(-1, 3)))
 
 
 def _known(index: Path, end: int) -> dict[int, tuple[int, int]]:

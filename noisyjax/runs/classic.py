@@ -1,11 +1,9 @@
 """Runs of classic estimators, which one call fits. See `models.protocol.Fitted`."""
 
 import dataclasses
-import io
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -96,10 +94,8 @@ def save_weights(path: Path, state: dict[str, np.ndarray], facts: dict) -> None:
     state: arrays by name.
     facts: what the weights belong to, JSON-ready; sealed with the arrays.
   """
-  buffer = io.BytesIO()
-  arrays: dict[str, Any] = {'seal': np.array(json.dumps(seal.sealed(formats.WEIGHTS, state, facts))), **state}
-  np.savez(buffer, **arrays)
-  storage.write_bytes(path, buffer.getvalue())
+  sealed = np.array(json.dumps(seal.sealed(formats.WEIGHTS, state, facts)))
+  storage.write_npz(path, {'seal': sealed, **state})
 
 
 def load_weights(path: Path) -> tuple[dict[str, np.ndarray], dict]:

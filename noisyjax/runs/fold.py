@@ -53,9 +53,7 @@ class Fold(Job):
       data = training_files.read(self.workdir.parent)
       held = np.array(about['rows'])
       probs = held_out(self.plan, data, held, about['chunk'], _Watch(self.workdir))
-      buffer = io.BytesIO()
-      np.save(buffer, probs)
-      content = buffer.getvalue()
+      content = storage.npy(probs)
       storage.write_bytes(self.workdir / PROBS, content)
       result = {'inputs': about['inputs'], 'sha256': hashlib.sha256(content).hexdigest()}
       formats.write_json(formats.RUN, self.workdir / 'result.json', result)

@@ -83,6 +83,21 @@ def write_bytes(path: str | os.PathLike, data: bytes | memoryview) -> None:
     file.write(data)
 
 
+def npy(array: np.ndarray) -> memoryview:
+  """Returns the content of an .npy file."""
+  buffer = io.BytesIO()
+  np.save(buffer, array)
+  return buffer.getbuffer()
+
+
+def write_npz(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+  """Writes arrays by name as an .npz file atomically; raises like `write_bytes`."""
+  if not writes():
+    return
+  with replacing(path) as file:
+    np.savez(file, allow_pickle=False, **arrays)
+
+
 def make_folder(path: str | os.PathLike) -> None:
   """Creates a folder and its parents if they are missing.
 

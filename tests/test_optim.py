@@ -179,7 +179,7 @@ def test_every_number_is_traced(name):
   }
   results = []
   for change in ({}, *({k: v} for k, v in numbers.items())):
-    optimizer = Optimizer.build(
+    optimizer = Optimizer(
       name=name, **({'lr': 0.2, 'decay': 0.01, 'clip': 2.0, 'blocks': ('conv', 'norm', 'head')} | change)
     )
     new, _ = update(optimizer, grads, optimizer.init(params), params)

@@ -167,7 +167,7 @@ def _engine_phase(planned: PlannedPhase, data: TrainData, devices: int, first: b
   size, freeze = weights.size if weights else 0, c.model.freeze_stats
   net = Net(model, mean, std, method.networks, not c.model.vmap, size, weights, freeze)
   o, s = c.optim, c.schedule
-  optimizer = optim.Optimizer.build(
+  optimizer = optim.Optimizer(
     name=o.name,
     schedule=s.name,
     lr=o.lr,

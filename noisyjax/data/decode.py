@@ -353,7 +353,8 @@ def check_bad(bad: Sequence[str], skip_bad: bool, where: str, skip: str = 'data.
     more = '; …' if len(bad) > LISTED else ''
     return [f'{where}: left out {len(bad)} bad image(s): {"; ".join(bad[:LISTED])}{more}.']
   raise UserError(
-    f'{where}: {len(bad)} image(s) missing or unreadable. Mend them, or set {skip} to go on without them:' + _lines(bad)
+    f'{where}: {len(bad)} image(s) missing or unreadable. Replace them, or set {skip} to go on without them:'
+    + _lines(bad)
   )
 
 

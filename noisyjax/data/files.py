@@ -73,12 +73,12 @@ class ImageFiles:
       return made._asdict() | texts | {'digests': made.digests.astype('S64')}
 
     identity = (str(self.root.resolve()), size, fit, channels)
-    arrays = cache.cached(identity, self.stamp, make, use_cache, self._as_bad)
+    arrays = cache.cached(identity, self.stamp, make, use_cache, self._still_bad)
     texts = {key: tuple(arrays[key].tolist()) for key in ('bad', 'notes')}
     fields: dict[str, Any] = arrays | texts | {'digests': arrays['digests'].astype('U64')}
     return decode.Decoded(**fields)
 
-  def _as_bad(self, arrays: dict[str, np.ndarray]) -> bool:
+  def _still_bad(self, arrays: dict[str, np.ndarray]) -> bool:
     """Returns whether images that were unreadable still are, because a drive may have been unavailable then."""
     bad = set(range(len(self.names))) - set(arrays['good'].tolist())
     return not any(decode.readable(lambda i=i: self.read(self.names[i])) for i in bad)

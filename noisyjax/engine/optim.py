@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import struct
 from jax import Array
@@ -69,12 +68,6 @@ class Optimizer:
   def __post_init__(self) -> None:
     if self.clips is None:
       object.__setattr__(self, 'clips', bool(self.clip > 0))
-
-  @classmethod
-  def build(cls, **values: Any) -> 'Optimizer':
-    """Returns an optimizer with its floats cast to float32, so that a new value does not trace the step again."""
-    made = cls(**values)
-    return jax.tree.map(np.float32, made)
 
   def _direction(self) -> optax.GradientTransformation:
     if self.name == 'sgd':

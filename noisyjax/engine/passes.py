@@ -88,7 +88,7 @@ def step_passes(strategy: Strategy) -> float:
   given, even = np.arange(ROWS, dtype=np.int32) % CLASSES, np.arange(ROWS) % 2 == 0
   images = rng.integers(0, 256, (ROWS, 8, 8, 1), np.uint8)
   data = TrainData(images, given, np.where(even, given, -1).astype(np.int32), CLASSES)
-  hyper = step.Hyper.build(optim.Optimizer.build())
+  hyper = step.Hyper.build(optim.Optimizer())
   net = Net(small_cnn.Model(CLASSES + strategy.extra_classes, widths=(4,)), (127.5,), (64.0,), strategy.networks)
   spec = step.Spec(net, CLASSES, BATCH, tuple((view, ()) for view in ('weak', 'strong', 'none')))
   phase = Phase('cost', strategy, spec, hyper, 1, np.ones(ROWS, bool))

@@ -2,8 +2,8 @@
 
 The threshold t_j is the mean of p_j over the rows labeled j. A row is counted in C[given, j] for the class j whose
 threshold it reaches. The rows of C, the confident joint, are scaled to the label counts; C / N is then the joint
-distribution of given and true labels. Seven filters turn it
-into flags, and four scores rate each label (0 bad, 1 good).
+distribution of given and true labels. Seven filters turn it into flags, and four scores rate each label (0 bad, 1
+good).
 
 All functions agree with cleanlab 2.9 and run under jit. Rows of matrices are given classes, columns are true classes.
 As in cleanlab, a row that reaches several thresholds counts for its argmax over all classes; eq. 1 of the paper takes

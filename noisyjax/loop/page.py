@@ -187,7 +187,7 @@ def _rules(ground: Ground, done: Sequence[Record]) -> str:
 
 
 def _decided(ground: Ground, record: Record, entry: dict[str, Any]) -> int:
-  """Returns how many proposals of a rule were heard or, where a person decides, changed a row for its reason."""
+  """Returns how many proposals of a rule counted or, where a person decides, changed a row for its reason."""
   if ground.settings.decide != 'person':
     return entry['heard']
   return int((versions.read_edits(ground.table, record['version']).reason == entry['rule']).sum())

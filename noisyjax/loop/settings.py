@@ -24,7 +24,7 @@ class Settings:
       0: one network trains on all rows, and judges rows that it trained on (in-sample).
     seeds: networks of each fold.
     rules: the rules of each round after the first, ((name, {parameter: value}), …); the last entry stands for all later
-      rounds. Of two rules that decide on one row, the earlier one is heard.
+      rounds. If two rules propose for one row, the earlier one counts.
     decide: who decides. automatic: the rules. person: the loop writes the proposals and waits. simulated: the rules,
       and where they ask a person, one who answers from the true labels.
     forward: whether a round starts from the last version even if it did not help; otherwise from the best one.

@@ -187,6 +187,8 @@ def made(
 
 
 def _named(write: Callable[[Request], Any], name: str) -> Callable[[Request], Any]:
+  """Returns a handler whose request names what is written, as if its path did."""
+
   async def named(request: Request) -> Response:
     request.path_params['what'] = name
     return await write(request)

@@ -1,6 +1,6 @@
 """Ends the runs in a folder: first the process that starts others, then those that are still at work.
 
-They get a SIGTERM and save their states, so that the command that started them goes on where they were.
+They get a SIGTERM and save their states: the command that started them, given again, continues them.
 """
 
 import contextlib

@@ -177,7 +177,8 @@ class Checkpoints:
       return state, record
     if damaged:
       raise UserError(
-        f'{self.folder}: none of the checkpoints {damaged} can be read; mend that, or remove the folder to start anew.'
+        f'{self.folder}: none of the checkpoints {damaged} can be read; restore one, or remove the folder to train '
+        'from the beginning.'
       )
     return None
 

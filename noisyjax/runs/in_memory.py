@@ -71,11 +71,9 @@ class Silent:
 
   def begin(self, phase: Phase, position: train.Position, state: TrainState) -> None:
     """Does nothing."""
-    pass
 
   def step(self, phase: Phase, position: train.Position, state: TrainState, count: int, tick: int) -> None:
     """Does nothing."""
-    pass
 
   def epoch(self, phase: Phase, position: train.Position, state: TrainState, record: dict[str, Any]) -> None:
     """Raises Diverged if the loss of a step was not finite."""

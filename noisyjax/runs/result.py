@@ -109,8 +109,8 @@ def _device_peak() -> int:
 def knowledge(plan: Plan, prepared: Prepared) -> list[str]:
   """Returns what the method was told beyond the given labels: rows verified, noise rate, verified validation labels.
 
-  What its strategies need, what its phases read, what the config says its numbers were chosen by (`told`), and what
-  its networks or features were trained on before, with those of the classes that they have learnt there.
+  That is: what its strategies need, what its phases read, what the config says that its values were chosen by
+  (`told`), and what data its networks or features were pretrained on, with the classes that those data share with ours.
   """
   told = set(plan.config.told)
   told |= pretraining(

@@ -1,4 +1,4 @@
-"""An exclusive lock on a folder, so that only one of `train`, `sweep`, `kfold`, `find`, `inspect` and `report` uses it.
+"""An exclusive lock on a folder, so that only one command at a time writes to it.
 
 The lock is a kernel lock (flock) on an empty file named "lock". The kernel releases it when the process ends, even
 after a kill. The file is opened without following links, and is never truncated or written: an existing file of that

@@ -92,8 +92,8 @@ class Cluster:
     make: returns the config of Parsl, a new one at each call: its executor can be started only once, and a loop opens
       the pool in each round. Its `run_dir` is set.
     scheduler: name of the scheduler, see `cancel.COMMANDS`.
-    script: returns what a block is asked for with, from the provider and the command that starts its workers; None:
-      not shown.
+    script: returns the text of the request for a block of workers, from the provider and the command that starts the
+      workers; None: a dry run shows none.
   """
 
   def __init__(

@@ -1,4 +1,4 @@
-"""What a scheduler is asked for a block with, as text: nothing is submitted."""
+"""The requests that ask a scheduler for workers, as text for a dry run: a job of Slurm, a pod of Kubernetes."""
 
 import tempfile
 from pathlib import Path

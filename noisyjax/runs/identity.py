@@ -87,26 +87,31 @@ def parts(prepared: Prepared) -> dict[str, str]:
   """Returns a digest of each part of the training and validation data: name of the part → digest."""
   data, rows = prepared.data, np.concatenate([prepared.rows, prepared.val_rows])
   digest = lambda *values: hashlib.sha256(repr(values).encode()).hexdigest()[:16]
-  images = _of_texts(data.ids[rows])
+  images = _of_texts(data.ids, rows)
   return {
     'images': digest(images, data.pixels) if data.pixels else images,
     'given labels': digest(data.given[rows].tolist()),
     'verified labels': digest(data.verified[rows].tolist()),
     'classes': digest(data.classes),
-    'splits': _of_texts(data.ids[prepared.rows], data.ids[prepared.val_rows]),
+    'splits': _of_texts(data.ids, prepared.rows, prepared.val_rows),
   }
 
 
-def _of_texts(*columns: np.ndarray) -> str:
-  """Returns a digest of columns of texts: that of the `repr` of a tuple of lists, which would take much memory."""
+def _of_texts(texts: np.ndarray, *parts: np.ndarray) -> str:
+  """Returns a digest of the texts of some rows: of the `repr` of a tuple of lists, which would take much memory.
+
+  Args:
+    texts: text [N].
+    *parts: row numbers, int [n] each; a list for each of them.
+  """
   found = hashlib.sha256(b'(')
-  for number, column in enumerate(columns):
+  for number, rows in enumerate(parts):
     found.update(b', [' if number else b'[')
-    for start in range(0, len(column), 2**16):
-      text = repr(column[start : start + 2**16].tolist())[1:-1]
+    for start in range(0, len(rows), 2**16):
+      text = repr(texts[rows[start : start + 2**16]].tolist())[1:-1]
       found.update((', ' * bool(start) + text).encode())
     found.update(b']')
-  found.update(b',)' if len(columns) == 1 else b')')
+  found.update(b',)' if len(parts) == 1 else b')')
   return found.hexdigest()[:16]
 
 

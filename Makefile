@@ -2,7 +2,7 @@
 PYTHON ?= $(firstword $(foreach p,python3.12 python3.11 python3.13 python3,$(shell $(p) --version >/dev/null 2>&1 && echo $(p))))
 BIN := .venv/bin
 
-.PHONY: demo docs fuzz lint loop notebook review test test-browser test-differential test-slow test-slurm test-wheel venv
+.PHONY: demo docs fuzz lint loop notebook review test test-browser test-differential test-slow test-slurm test-wheel
 
 # The main job on scikit-learn's digits: four methods on the same noisy labels, one table, one picture.
 demo: .venv/installed
@@ -80,8 +80,6 @@ docs: .venv/installed-docs
 # The notebook, from its first cell to its last; its outputs stay as they are in the file. A cell that fails, fails this.
 notebook: .venv/installed-docs
 	PYTHONPATH=$(CURDIR) $(BIN)/jupyter execute examples/quickstart.ipynb
-
-venv: .venv/installed
 
 .venv/installed: requirements.txt
 	$(if $(PYTHON),,$(error noisyjax needs Python 3.11, 3.12 or 3.13; there is none: make PYTHON=/path/to/python3.12))

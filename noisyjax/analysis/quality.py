@@ -46,8 +46,9 @@ def issues(data: Dataset) -> dict[str, np.ndarray]:
   count = len(data.ids)
   with originals(data) as read, decode.quiet():
     found = threads.ahead(lambda row: measure(read(row)), range(count))
-    facts = list(tqdm(found, 'look', count, unit=' images', disable=None, delay=1))
-  return judge(np.array(facts, np.float32)) | {'copies differ': copies}
+    bar = tqdm(found, 'look', count, unit=' images', disable=None, delay=1)
+    facts = np.fromiter(bar, np.dtype((np.float32, len(FACTS))), count)
+  return judge(facts) | {'copies differ': copies}
 
 
 def measure(image: np.ndarray) -> np.ndarray:

@@ -46,16 +46,22 @@ def test_images_that_look_equal_share_a_fold_where_their_hashes_tell_images_apar
   assert copies(out_of_fold.out_of_fold(np.stack(images), np.arange(40) % 2, ['a', 'b'])) == [(3, 30), (4, 31)]
 
 
-@pytest.mark.parametrize('radius', [0, 1, 3])
-def test_hash_pairs_connect_what_all_pairs_connect(radius, monkeypatch):
-  monkeypatch.setattr(duplicates, 'BLOCK', 500)  # blocks of a few rows
+@pytest.mark.parametrize('radius', [0, 1, 2, 3])
+@pytest.mark.parametrize('spread', [False, True])
+def test_hash_pairs_connect_what_all_pairs_connect(radius, spread):
   rng = np.random.default_rng(radius)
   hashes = rng.integers(0, 2**6, 80, np.uint64) << np.uint64(37)  # many are near, many are equal
+  if spread:
+    hashes = np.repeat(rng.integers(0, 2**64, 20, np.uint64), 4)
+    for row, count in enumerate(rng.integers(0, 4, 80)):
+      hashes[row] ^= np.bitwise_or.reduce(np.uint64(1) << rng.integers(0, 64, count, np.uint64), initial=np.uint64(0))
   near = [
     p for p in itertools.combinations(range(80), 2) if (int(hashes[p[0]]) ^ int(hashes[p[1]])).bit_count() <= radius
   ]
   expected = duplicates.grouped(80, {'hash': np.array(near, np.int64).reshape(-1, 2)})
-  found = duplicates.grouped(80, {'hash': duplicates.hash_pairs(hashes, radius)})
+  pairs = duplicates.hash_pairs(hashes, radius)
+  assert {tuple(sorted(pair)) for pair in pairs.tolist()} <= set(near)
+  found = duplicates.grouped(80, {'hash': pairs})
   np.testing.assert_array_equal(found.group, expected.group)
   assert (found.group >= 0).any()
 

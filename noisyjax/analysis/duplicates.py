@@ -9,6 +9,7 @@ embedding   neighbours much closer than the k-th neighbour of either: another cu
             is local, since classes differ in density and a trained network draws each class together as a whole.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -25,7 +26,6 @@ SMALLEST = 24  # pixels; gray copies of smaller images hold too little to tell t
 CLOSE = 0.05  # of the distance to the k-th neighbour
 FOLDED = 32  # pixels; of smaller images, only exact copies must share a fold
 CROWD = 0.1  # of all rows: hashes that put more than these into one group do not tell the images apart
-BLOCK = 2**24  # pairs of hashes compared at once
 
 
 class Duplicates(NamedTuple):
@@ -109,13 +109,32 @@ def hash_pairs(hashes: np.ndarray, radius: int = RADIUS) -> np.ndarray:
     radius: Number of bits.
   """
   different, first = np.unique(hashes, return_index=True)
-  found, step = [exact_pairs(hashes)], max(1, BLOCK // max(len(different), 1))
-  for start in range(0, len(different), step):
-    bits = np.bitwise_count(different[start : start + step, None] ^ different[start:])
-    left, right = np.nonzero(bits <= radius)
-    pairs = np.stack([left, right], 1)[left < right] + start
-    found.append(first[pairs])
-  return np.concatenate(found)
+  return np.concatenate([exact_pairs(hashes), first[_near(different, radius)]])
+
+
+def _near(hashes: np.ndarray, radius: int) -> np.ndarray:
+  """Returns the pairs of hashes that differ in at most `radius` bits, int64 [P, 2], each once.
+
+  If the 64 bits are cut into `radius` + 2 parts, such hashes agree in two parts at least. So for any two parts, only
+  hashes that agree in both are compared.
+
+  Args:
+    hashes: uint64 [N], all different.
+    radius: number of bits.
+  """
+  found = [np.zeros((0, 2), np.int64)]
+  parts = [sum(1 << int(bit) for bit in bits) for bits in np.array_split(np.arange(64), radius + 2)]
+  for one, two in itertools.combinations(parts, 2):
+    key = hashes & np.uint64(one | two)
+    order = np.argsort(key, kind='stable')
+    end = np.searchsorted(key[order], key[order], side='right')  # [N], of the hashes of the same key
+    left, step = np.arange(len(hashes)), 1
+    while len(left := left[left + step < end[left]]):
+      pairs = np.stack([order[left], order[left + step]], 1)
+      bits = np.bitwise_count(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]])
+      found.append(pairs[bits <= radius])
+      step += 1
+  return np.unique(np.concatenate(found), axis=0)
 
 
 def embedding_pairs(index: np.ndarray, distance: np.ndarray, close: float = CLOSE) -> np.ndarray:

@@ -117,7 +117,7 @@ def test_images_that_join_the_data_set_join_the_table(photos, capsys):
     config.data.table = f'{photos / "t"}@{version}'
     assert len(prepare.prepare(config)[0].rows) == count
   next((photos / 't' / 'versions' / table.version.name).glob('added.parquet')).write_bytes(b'')
-  with pytest.raises(UserError, match=r'added\.parquet: is damaged'):
+  with pytest.raises(UserError, match=r'added\.parquet: not a readable Parquet file'):
     command('table', 'verify', where)
 
 

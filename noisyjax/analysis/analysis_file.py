@@ -1,7 +1,6 @@
 """Writes and reads the table of an analysis; its columns are those of `analysis.columns`."""
 
 import dataclasses
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from noisyjax.analysis.columns import COLUMNS
-from noisyjax.system import formats, reading, storage
+from noisyjax.system import formats, parquet
 from noisyjax.system.errors import UserError, listed
 
 TYPES = {'int64': pa.int64(), 'int32': pa.int32(), 'float32': pa.float32(), 'bool': pa.bool_(), 'str': pa.string()}
@@ -87,9 +85,7 @@ def write(path: Path, columns: Mapping[str, Any], notes: Mapping[str, Any]) -> N
     cast = np.array(list(map(str, values.tolist())), str) if text else values.astype(column.dtype)
     out[name] = pa.array(cast, kind, mask=null)
   metadata = {name: json.dumps(value) for name, value in formats.stamped(formats.ANALYSIS, notes).items()}
-  buffer = io.BytesIO()
-  pq.write_table(pa.table(out).replace_schema_metadata(metadata), buffer, compression='zstd', write_page_checksum=True)
-  storage.write_bytes(path, buffer.getvalue())
+  parquet.write_table(path, pa.table(out).replace_schema_metadata(metadata))
 
 
 def read(path: str | Path) -> Analysis:
@@ -102,13 +98,8 @@ def read(path: str | Path) -> Analysis:
     UserError: The file is missing, damaged or of another format.
   """
   path = Path(path)
-  data = io.BytesIO(storage.read_bytes(path))
-  try:
-    # Without threads of Arrow's: one that still starts when a short command ends aborts the process.
-    table = pq.ParquetFile(data, page_checksum_verification=True, pre_buffer=False).read(use_threads=False)
-    notes = {k.decode(): json.loads(v) for k, v in (table.schema.metadata or {}).items() if not k.startswith(b'ARROW:')}
-  except (pa.ArrowException, *reading.DAMAGE) as error:
-    raise UserError(f'{path}: not a readable Parquet file: {reading.reason(error)}.') from error
+  with parquet.opened(path) as file:
+    table, notes = file.read(use_threads=False), parquet.notes(file.schema_arrow)
   notes = formats.read(formats.ANALYSIS, notes, path)
   if tuple(table.column_names) != tuple(COLUMNS):
     odd = sorted(set(table.column_names) ^ COLUMNS.keys())

@@ -162,10 +162,8 @@ def sum_columns(channels: int) -> tuple[list[str], list[str]]:
 def columns(folder: Path, names: Sequence[str], file: str = ROWS) -> dict[str, np.ndarray]:
   """Returns columns of a pack's Parquet file by name; texts as `TEXT`. They are read in parts, to save memory."""
   import pyarrow as pa
-  import pyarrow.parquet as pq
 
-  path = folder / file
-  with reading.reading(path, 'Parquet'), pq.ParquetFile(path, pre_buffer=False) as found:
+  with parquet.opened(folder / file) as found:
     schema, count = found.schema_arrow, found.metadata.num_rows
     text = {name: pa.types.is_string(schema.field(name).type) for name in names}
     kind = {name: TEXT if text[name] else schema.field(name).type.to_pandas_dtype() for name in names}

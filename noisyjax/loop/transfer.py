@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from noisyjax.data import files
 from noisyjax.loop import own_csv
-from noisyjax.system import reading, storage
+from noisyjax.system import parquet, reading, storage
 from noisyjax.system.errors import UserError, check_choice
 from noisyjax.tables import outside, rows as rows_
 from noisyjax.tables.decisions import Decision
@@ -216,13 +215,11 @@ def _read_metadata(path: Path) -> dict[str, list[Any]]:
 
 def _read_parquet(path: Path, classes: Sequence[str]) -> dict[str, list[Any]]:
   """Reads all columns but images; labels that are numbers, as `datasets` stores them, are class names again."""
-  try:
-    file = pq.ParquetFile(pa.BufferReader(storage.read_bytes(path)), pre_buffer=False)
-    wanted = [name for name in file.schema_arrow.names if name in rows_.COLUMNS]
+  with parquet.opened(path) as file:
+    schema = file.schema_arrow
+    wanted = [name for name in schema.names if name in rows_.COLUMNS]
     found = {name: file.read([name], use_threads=False)[name].to_pylist() for name in wanted}
-  except (pa.ArrowException, *reading.DAMAGE) as error:
-    raise UserError(f'{path}: cannot be read as Parquet ({reading.reason(error)}).') from error
-  if pa.types.is_integer(file.schema_arrow.field('label').type if 'label' in wanted else pa.string()):
+  if pa.types.is_integer(schema.field('label').type if 'label' in wanted else pa.string()):
     names = [*classes, NO_LABEL]
     found['label'] = [
       names[label] if label is not None and -1 <= label < len(classes) else label for label in found['label']

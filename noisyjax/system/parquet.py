@@ -3,10 +3,11 @@
 Tables are written in blocks of rows, and read a column at a time.
 """
 
+import contextlib
 import itertools
 import json
 import os
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,21 @@ def blocks_of(count: int) -> list[slice]:
   return [slice(start, min(start + size, count)) for start in range(0, max(count, 1), size)]
 
 
+def write_table(path: str | os.PathLike, table: Any, **options: Any) -> None:
+  """Writes a table of Arrow, compressed by zstd, atomically; raises like `storage.write_bytes`.
+
+  Args:
+    path: path of the file.
+    table: the table.
+    **options: further arguments of `pyarrow.parquet.write_table`.
+  """
+  import pyarrow.parquet as pq
+
+  if storage.writes():
+    with storage.replacing(path) as file:
+      pq.write_table(table, file, compression='zstd', write_page_checksum=True, **options)
+
+
 def write_blocks(
   path: str | os.PathLike, blocks: Iterable[Mapping[str, np.ndarray]], metadata: Mapping[str, Any] | None = None
 ) -> None:
@@ -59,8 +75,8 @@ def write_blocks(
     return
   tables = (pa.table({name: column(values) for name, values in block.items()}) for block in blocks)
   first = next(tables)
-  notes = {name: storage.json_line(value) for name, value in (metadata or {}).items()}
-  schema = first.schema.with_metadata(notes or None)
+  texts = {name: storage.json_line(value) for name, value in (metadata or {}).items()}
+  schema = first.schema.with_metadata(texts or None)
   with storage.replacing(path) as file, pq.ParquetWriter(file, schema, write_page_checksum=True) as writer:
     for table in itertools.chain([first], tables):
       writer.write_table(table.cast(schema))
@@ -76,20 +92,35 @@ def read(path: str | os.PathLike, names: Container[str] | None = None) -> tuple[
   Raises:
     UserError: the file is missing or damaged.
   """
+  with opened(path) as file:
+    schema = file.schema_arrow
+    wanted = [name for name in schema.names if names is None or name in names]
+    columns = {name: _column(file.read([name], use_threads=False)[name]) for name in wanted}
+    return columns, notes(schema)
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike) -> Iterator[Any]:
+  """Opens a table as a `pyarrow.parquet.ParquetFile`, whose content is not read as a whole.
+
+  Read it with `use_threads=False`: a thread of Arrow's that still starts when a short command ends aborts the process.
+
+  Raises:
+    UserError: the file is missing, or its content is damaged, whenever within the block that shows.
+  """
   import pyarrow as pa
   import pyarrow.parquet as pq
 
   try:
-    # Without threads of Arrow's: one that still starts when a short command ends aborts the process.
-    with storage.opened(path) as content:  # not its whole content: a table of a million rows has 200 MB
-      file = pq.ParquetFile(content, page_checksum_verification=True, pre_buffer=False)
-      schema = file.schema_arrow
-      wanted = [name for name in schema.names if names is None or name in names]
-      columns = {name: _column(file.read([name], use_threads=False)[name]) for name in wanted}
-    notes = {k.decode(): json.loads(v) for k, v in (schema.metadata or {}).items() if not k.startswith(b'ARROW:')}
+    with storage.opened(path) as content:
+      yield pq.ParquetFile(content, page_checksum_verification=True, pre_buffer=False)
   except (pa.ArrowException, *reading.DAMAGE) as error:
     raise UserError(f'{path}: not a readable Parquet file: {reading.reason(error)}.') from error
-  return columns, notes
+
+
+def notes(schema: Any) -> dict[str, Any]:
+  """Returns the metadata of a schema of Arrow, values by name."""
+  return {k.decode(): json.loads(v) for k, v in (schema.metadata or {}).items() if not k.startswith(b'ARROW:')}
 
 
 def _column(found: Any) -> np.ndarray:

@@ -7,16 +7,14 @@ row may still feed streams that are declared unlabeled. *Dropped* and *held* row
 
 import dataclasses
 import hashlib
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from noisyjax.system import reading, storage
+from noisyjax.system import parquet
 from noisyjax.system.errors import UserError
 from noisyjax.tables.status import Status
 
@@ -220,10 +218,8 @@ def to_arrow(rows: Any, columns: Sequence[str] = COLUMNS) -> pa.Table:
 
 def write(path: Path, table: pa.Table) -> None:
   """Writes an Arrow table as Parquet, as a whole; raises UserError as `storage.write_bytes` does."""
-  buffer = io.BytesIO()
   plain = [name for name in table.column_names if name not in ('id', 'digest', 'name')]  # all different
-  pq.write_table(table, buffer, compression='zstd', use_dictionary=plain, write_page_checksum=True)
-  storage.write_bytes(path, buffer.getvalue())
+  parquet.write_table(path, table, use_dictionary=plain)
 
 
 def read(path: Path, columns: Sequence[str] = COLUMNS) -> dict[str, np.ndarray]:
@@ -232,10 +228,7 @@ def read(path: Path, columns: Sequence[str] = COLUMNS) -> dict[str, np.ndarray]:
   Raises:
     UserError: Naming the file that is missing, damaged, or lacks a column.
   """
-  try:
-    data = pa.BufferReader(storage.read_bytes(path))
-    # Without threads of Arrow's: one that still starts when a short command ends aborts the process.
-    file = pq.ParquetFile(data, page_checksum_verification=True, pre_buffer=False)
+  with parquet.opened(path) as file:
     out = {}
     for name in columns:  # one at a time: less is in memory twice
       out[name] = file.read([name], use_threads=False)[name].combine_chunks().to_numpy(zero_copy_only=False)
@@ -243,6 +236,4 @@ def read(path: Path, columns: Sequence[str] = COLUMNS) -> dict[str, np.ndarray]:
       if name in out:
         place = {word: code for code, word in enumerate(words)}
         out[name] = np.array([place[word] for word in out[name].tolist()], np.int8)
-  except (pa.ArrowException, *reading.DAMAGE) as error:
-    raise UserError(f'{path}: is damaged, it cannot be read as Parquet ({reading.reason(error)}).') from error
   return out

@@ -12,7 +12,7 @@ import numpy as np
 from noisyjax.data import dataset, decode, files, match
 from noisyjax.data.column import Column, label_text, number
 from noisyjax.data.features import extract, extractor
-from noisyjax.system import reading, storage
+from noisyjax.system import parquet, reading, storage
 from noisyjax.system.errors import UserError, listed
 
 KEYS = ('features', 'embeddings', 'embedding', 'x', 'X')  # under which files keep features, in order of preference
@@ -135,9 +135,7 @@ def aligned(column: Column, columns: Mapping[str, np.ndarray], path: Path) -> Co
 def _columns(path: Path) -> dict[str, np.ndarray]:
   suffix = path.suffix.lower()
   if suffix == '.parquet':
-    import pyarrow.parquet as pq  # half a second
-
-    with reading.reading(path, 'Parquet'), pq.ParquetFile(path, pre_buffer=False) as file:
+    with parquet.opened(path) as file:
       table = file.read(use_threads=False)
       return {name: table[name].to_numpy() for name in table.column_names}
   with reading.reading(path, 'an .npz or .npy of features'):

@@ -108,7 +108,7 @@ def test_a_pack_is_inspected(photos, tmp_path, monkeypatch):
   monkeypatch.setattr('noisyjax.reports.inspect.GRID', (1, 2))
   pack.pack(config_of('folders', photos, fit='crop'), tmp_path / 'pack', size=16)
   config = get_config()
-  config.data.source, config.data.path = 'packed', str(tmp_path / 'pack')
+  config.data.source, config.data.path, config.data.test = 'packed', str(tmp_path / 'pack'), ''
   assert 'images       16 x 16 x 3, uint8' in inspect.inspect_config(config, tmp_path / 'look')
 
 

@@ -363,7 +363,9 @@ def test_few_of_many_shards_are_open_at_once(photos, tmp_path, monkeypatch):
     tar(tmp_path / f'{i:02d}.tar', **{'0.jpg': (photos / 'ant' / '01.jpg').read_bytes(), '0.cls': str(i % 2).encode()})
   monkeypatch.setattr(packed, 'OPEN', 4)
   soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-  resource.setrlimit(resource.RLIMIT_NOFILE, (max(int(path.name) for path in Path('/dev/fd').iterdir()) + 20, hard))
+  taken = {int(path.name) for path in Path('/dev/fd').iterdir()}
+  free = [number for number in range(4096) if number not in taken]
+  resource.setrlimit(resource.RLIMIT_NOFILE, (free[20], hard))
   try:
     data, _ = dataset.load(config_of('webdataset', tmp_path, size=16, fit='crop'))
   finally:

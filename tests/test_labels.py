@@ -194,6 +194,12 @@ def test_a_name_among_numbers_that_reads_like_no_label_says_how_to_say_so():
     labels.class_names([column_of(['1', 'NA', '2'], 'given')], 'undefined')
 
 
+def test_a_name_among_positions_is_the_one_that_is_named():
+  message = r"row 2 \(from 0\): 'NA'; expected .* \(if 'NA' means that, set data.unlabeled=undefined,NA\)\."
+  with pytest.raises(UserError, match=rf'^truth: {message}$'):
+    labels.indices(column_of(['0', '1', 'NA', '0'], 'truth'), ('cat', 'dog'), 'undefined')
+
+
 def test_a_near_name_is_hinted():
   with pytest.raises(UserError, match=r"row 1 \(from 0\): 'dgo'; .*did you mean 'dog'"):
     labels.indices(column(['cat', 'dgo']), ('cat', 'dog'), NONE)

@@ -76,14 +76,18 @@ def class_names(columns: Iterable[Column], unlabeled: str, wanted: Sequence[Any]
     name, value = names[0], next(iter(numbers))
     (a, i), (b, j) = first[name], first[value]
     blank = next((name for name in names if name.casefold() in NO_LABEL), '')
-    none = ','.join(filter(None, [unlabeled, blank]))
-    hint = f' If {blank!r} means that there is no label, set data.unlabeled={shlex.quote(none)}.' if blank else ''
+    hint = f' If {blank!r} means that there is no label, set data.unlabeled={_also(unlabeled, blank)}.' if blank else ''
     raise UserError(
       f'{a.where}: {a.places[i]} is the name {shortened(name)!r}, and {b.where}: {b.places[j]} the number '
       f'{shortened(value)!r}; expected names or numbers, not both. If both are names of classes, list all names in '
       f'data.classes; if the numbers are places in a list of names, list these there.{hint}'
     )
   return in_order(set(numbers.values()) if numbers else names)
+
+
+def _also(unlabeled: str, name: str) -> str:
+  """Returns the value of `data.unlabeled` with another name, quoted for a shell."""
+  return shlex.quote(','.join(filter(None, [unlabeled, name])))
 
 
 def _declared(wanted: Sequence[Any], unlabeled: str) -> tuple[str, ...]:
@@ -132,6 +136,8 @@ def indices(column: Column, classes: Sequence[str], unlabeled: str) -> np.ndarra
       positions: dict[str | None, int] = {str(c): c for c in range(len(classes))}
       known |= {text: positions.get(number(text)) for text in texts if known[text] is None}
   if wrong := [row for row, text in enumerate(column.labels) if known[text] is None]:
+    if not valued and not texts & set(names):  # positions, were it not for the names among them
+      wrong = [row for row in wrong if number(column.labels[row] or '') is None] or wrong
     raise column.error(wrong, _expected(column, wrong, known, classes, unlabeled))
   return np.array([known[text] for text in column.labels], np.int32)
 
@@ -141,6 +147,8 @@ def _expected(column: Column, wrong: list[int], known: dict, classes: Sequence[s
   text = column.labels[wrong[0]] or ''
   expected = f'a class of {listed(classes)}, or {unlabeled or "nothing"!r} or -1 where there is no label'
   if number(text) is None:
+    if text.casefold() in NO_LABEL:
+      return f'{expected} (if {text!r} means that, set data.unlabeled={_also(unlabeled, text)})'
     near = difflib.get_close_matches(text, [*classes, unlabeled], n=1)
     return expected + (f' (did you mean {near[0]!r}?)' if near else '')
   if any(map(number, classes)):

@@ -68,10 +68,12 @@ class Estimated(NamedTuple):
   Attributes:
     text: the plan.
     seconds: estimated duration, without compilation; 0 for a model that is fitted at once.
+    passes: images through a network, see `_Cost`; `benchmarks/tuned.py` gives methods equal ones.
   """
 
   text: str
   seconds: float
+  passes: float
 
 
 def estimated(config: ConfigDict, timed: bool = False) -> Estimated:
@@ -90,7 +92,7 @@ def estimated(config: ConfigDict, timed: bool = False) -> Estimated:
   prepared, audit = prepare(config, extract=features.blank)
   lines = [*_config(plan), _rows(prepared, audit), *(f'data: {note}' for note in prepared.notes)]
   if not is_trained(find_model(config.model.name)):
-    return Estimated('\n'.join([*lines, f'model.name: {config.model.name!r} is fitted at once.', WROTE]), 0.0)
+    return Estimated('\n'.join([*lines, f'model.name: {config.model.name!r} is fitted at once.', WROTE]), 0.0, 0.0)
   phases = plan.engine_phases(prepared.train)
   if not timed:  # XLA does not count the operations of foreign calls (oneDNN)
     phases = [dataclasses.replace(p, spec=dataclasses.replace(p.spec, net=p.spec.net.plain)) for p in phases]
@@ -112,7 +114,7 @@ def estimated(config: ConfigDict, timed: bool = False) -> Estimated:
     f'time: about {progress.duration(seconds)} on {jax.devices()[0].device_kind}, compilation apart ({how})',
   ]
   lines.append(_memory(max(costs, key=lambda c: c.bytes), prepared.train.images))
-  return Estimated('\n'.join([*lines, WROTE]), seconds)
+  return Estimated('\n'.join([*lines, WROTE]), seconds, sum(c.passes for c in costs))
 
 
 def _config(plan: Plan) -> list[str]:

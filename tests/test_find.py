@@ -299,7 +299,7 @@ def test_the_order_of_columns_is_said_and_a_wrong_one_is_noticed(caplog):
   names = np.array(['zebra', 'ant', 'bee'])[LABELS]
   issues.find_label_issues(labels=names, probs=np.eye(3)[LABELS])
   assert 'the order ant, bee, zebra is assumed (classes=… sets another)' in caplog.text
-  assert 'Column order? As zebra, ant, bee, 100% agree; if that is it: classes=zebra,ant,bee.' in caplog.text
+  assert "Column order? As zebra, ant, bee, 100% agree; if that is it: classes=['zebra', 'ant', 'bee']." in caplog.text
 
 
 def test_a_rare_class_goes_on_with_a_note(monkeypatch, caplog):
@@ -358,7 +358,7 @@ def folder(tmp_path_factory):
 
 def test_a_dry_run_says_what_an_engine_would_start_and_writes_nothing(folder, tmp_path, monkeypatch, capsys):
   kept = []
-  monkeypatch.setattr(dry_run, 'estimated', lambda config, _: kept.append(config) or dry_run.Estimated('', 60.0))
+  monkeypatch.setattr(dry_run, 'estimated', lambda config, _: kept.append(config) or dry_run.Estimated('', 60.0, 0.0))
   where = [f'--images={folder / "images"}', f'--labels={folder / "labels.csv"}', f'--workdir={tmp_path / "w"}']
   true = f'--truth={folder / "truth.csv"}'
   command('find', *where, true, '--folds=3', '--dry_run', '--engine=processes:at_once=3')

@@ -63,8 +63,9 @@ def food101n(root: Path) -> None:
     photo(root / 'food-101' / 'images' / key(label, i), label, i)
   lines(base / 'meta' / 'classes.txt', 'class_name', *dishes)
   lines(base / 'meta' / 'imagelist.tsv', 'class_name/key', *(key(*r) for part in ('train', 'val') for r in rows(part)))
-  lines(base / 'meta' / 'verified_train.tsv', 'header')
-  lines(base / 'meta' / 'verified_val.tsv', 'header', *(f'{key(*row)}\t1' for row in rows('val')))
+  header = 'class_name/key\tverification_label'
+  lines(base / 'meta' / 'verified_train.tsv', header)
+  lines(base / 'meta' / 'verified_val.tsv', header, *(f'{key(*row)}\t1' for row in rows('val')))
   lines(root / 'food-101' / 'meta' / 'test.txt', *(key(*row).removesuffix('.jpg') for row in rows('test')))
 
 

@@ -543,7 +543,7 @@ def test_a_class_that_gained_no_label_has_no_precision():
 
 
 def test_a_dry_run_counts_the_runs_and_another_command_refuses_a_loop(npz, monkeypatch):
-  monkeypatch.setattr(dry_run, 'estimated', lambda *_: dry_run.Estimated('one run', 10.0))
+  monkeypatch.setattr(dry_run, 'estimated', lambda *_: dry_run.Estimated('one run', 10.0, 0.0))
   text = loop_dry_run.text(
     config(npz, rounds=3, folds=2, seeds=2, final=2, scored='ends'),
     'W',

@@ -39,9 +39,9 @@ BLOCKS = flags.DEFINE_integer('blocks', 7, 'Blocks of steps of each kind, of thr
 RERUN = flags.DEFINE_bool('rerun', False, 'Measures again what is in the record.')
 CHILD = flags.DEFINE_string('child', '', 'Internal: the pack that this process trains on.')
 CLASSES = 10
-NETWORKS = {  # name: (model, side, batch, rows in the pack, steps a block)
-  'small_cnn': ('small_cnn', 64, 32, 2000, 4),
-  'resnet18': ('resnet18', 224, 8, 200, 2),
+NETWORKS = {  # name: (model, its fields, side, batch, rows in the pack, steps a block)
+  'small_cnn': ('small_cnn', {}, 64, 32, 2000, 4),
+  'resnet18': ('resnet18', {'model.resnet18.stem': 'imagenet'}, 224, 16, 200, 2),
 }
 TINY = '''"""One dense layer on 8 x 8 of the pixels: what a network costs is out of the way."""
 
@@ -208,14 +208,14 @@ class Trainer:
 
 
 def throughput(name: str) -> dict:
-  model, side, batch, rows, steps = NETWORKS[name]
+  model, own, side, batch, rows, steps = NETWORKS[name]
   folder, images = Path(SCRATCH.value) / name, photos(rows, side)
   labels = np.random.default_rng(1).integers(0, CLASSES, rows).astype(np.int32)
   shutil.rmtree(folder, ignore_errors=True)
   try:
     kinds = {'memory': images} | {form: written(folder / form, images, form) for form in packed.FORMS}
     size = {form: kinds[form].length.mean() for form in packed.FORMS}
-    fields = {'model.name': model, 'batch_size': batch, 'augment.weak': ('crop', 'flip')}
+    fields = {'model.name': model, 'batch_size': batch, 'augment.weak': ('crop', 'flip')} | own
     fields |= {'model.mean': (127.0,) * 3, 'model.std': (64.0,) * 3}  # these packs have no rows.parquet
     trainers = {kind: Trainer(fields, found, labels) for kind, found in kinds.items()}
     found = [{kind: one.block(steps) for kind, one in trainers.items()} for _ in range(BLOCKS.value + 1)]

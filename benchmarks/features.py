@@ -70,6 +70,7 @@ PLANS = {
   'gce': ('gce', False, 8, {}),
   'sce': ('sce', False, 8, {}),
   'elr': ('elr', False, 8, {}),
+  'bootstrap': ('bootstrap', False, 8, {'beta': 0.95}),
   'forward': ('forward', False, 8, {}),
   'co_teaching': ('co_teaching', False, 8, {'forget': 0.6}),
   'sop': ('sop', False, 8, {}),

@@ -29,7 +29,6 @@ from noisyjax.reports.formatting import markdown, spread
 from noisyjax.runs import dry_run, launch, run
 from noisyjax.system import storage
 
-SETTINGS = flags.DEFINE_integer('settings', 3, 'Settings tried of each method, the first ones of TRIALS.')
 MINUTES = flags.DEFINE_float('minutes', 0.0, 'No run begins after so many minutes; 0: all are finished.')
 
 # Settings of the number that matters most; the first one is the recipe's, which is the published one.
@@ -78,7 +77,7 @@ class Method:
     self.name = name
     config = leaderboard.config_of(name, NOISE, EPOCHS, 0)
     self.epochs = max(round(EPOCHS * unit / dry_run.estimated(config).passes), 1)
-    self.settings = TRIALS[name][: SETTINGS.value]
+    self.settings = TRIALS[name]
 
   def folder(self, setting: int, seed: int) -> Path:
     return Path(leaderboard.WORKDIR.value) / self.name / f'setting={setting}' / f'seed={seed}'
@@ -196,7 +195,7 @@ def main() -> None:
     importlib.import_module(f'configs.recipes.{name}')
   unit = dry_run.estimated(leaderboard.config_of('naive', NOISE, EPOCHS, 0)).passes
   methods = [Method(name, unit) for name in names]
-  load, total = launch.remembering(), len(methods) * (SETTINGS.value + SEEDS - 1)
+  load, total = launch.remembering(), sum(len(m.settings) + SEEDS - 1 for m in methods)
   while left := [(m, *next(m.missing())) for m in methods if next(m.missing(), None)]:
     if MINUTES.value and time.monotonic() - began > 60 * MINUTES.value:
       break

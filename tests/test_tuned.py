@@ -14,7 +14,6 @@ def tuned(monkeypatch, tmp_path):
   import tuned
 
   monkeypatch.setattr(leaderboard, 'WORKDIR', type('Flag', (), {'value': str(tmp_path)}))
-  monkeypatch.setattr(tuned, 'SETTINGS', type('Flag', (), {'value': 3}))
   return tuned
 
 

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from sklearn.preprocessing import StandardScaler
 
 _LEAST = 1e-3  # minimum standard deviation, so that nearly constant features are not amplified
 _BLOCK = 512  # rows; a block of 1,280 features in float64 has 5 MB
@@ -49,16 +50,9 @@ def standardised(variables: dict[str, Any], features: jax.Array | np.ndarray) ->
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Returns the mean and the standard deviation of each column, float64 [F].
 
-  A float32 sum over many rows is inexact on CPUs, and all rows at once in float64 would need twice their memory: blocks
-  are merged as in Chan, Golub and LeVeque 1979.
+  A float32 sum over many rows is inexact on CPUs, and all rows at once in float64 would need twice their memory.
   """
-  count, mean, squares = 0, np.zeros(values.shape[1]), np.zeros(values.shape[1])
+  scaler = StandardScaler()
   for start in range(0, len(values), _BLOCK):
-    block = values[start : start + _BLOCK].astype(np.float64)
-    own = block.mean(0)
-    block -= own
-    total, apart = count + len(block), own - mean
-    squares += np.einsum('nf,nf->f', block, block) + apart**2 * (count * len(block) / total)
-    mean += apart * (len(block) / total)
-    count = total
-  return mean, np.sqrt(squares / count)
+    scaler.partial_fit(values[start : start + _BLOCK].astype(np.float64))
+  return scaler.mean_, np.sqrt(scaler.var_)

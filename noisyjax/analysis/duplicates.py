@@ -18,6 +18,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from noisyjax.data import decode
 from noisyjax.data.images import Images, chunks
 from noisyjax.system.log import log
 
@@ -162,7 +163,7 @@ def dhash(images: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _dhash(image: np.ndarray) -> int:
-  picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert('L')
+  picture = decode.picture(image).convert('L')
   gray = np.asarray(picture.resize((9, 8), Image.Resampling.BOX if min(picture.size) >= 9 else None), np.uint8)
   return int.from_bytes(np.packbits(gray[:, :-1] < gray[:, 1:]).tobytes(), 'big')
 

@@ -61,7 +61,7 @@ def measure(image: np.ndarray) -> np.ndarray:
     float32 [5]: width and height in pixels; 1st and 99th percentile of the brightness in 0–1; variance of the Laplacian
     of the gray image (values in 0–255).
   """
-  picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert('L')
+  picture = decode.picture(image).convert('L')
   picture.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
   share = np.cumsum(picture.histogram()) / (picture.width * picture.height)  # [256]
   darkest, brightest = np.searchsorted(share, (0.01, 0.99)) / 255

@@ -200,6 +200,11 @@ def digest(image: np.ndarray) -> str:
   return hashlib.sha256(f'{image.shape}'.encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
 
 
+def picture(image: np.ndarray) -> Image.Image:
+  """Returns an image, uint8 [H, W, 1 or 3], as a picture of Pillow, which holds gray pixels as [H, W]."""
+  return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
 def fit_image(image: np.ndarray, size: int, fit: str) -> np.ndarray:
   """Resizes an image, uint8 [H, W, C], to [size, size, C] without changing the aspect ratio.
 
@@ -215,12 +220,12 @@ def fit_image(image: np.ndarray, size: int, fit: str) -> np.ndarray:
     height, width, _ = image.shape
   scale = size / (min(height, width) if fit == 'crop' else max(height, width))
   shape = max(1, round(width * scale)), max(1, round(height * scale))
-  picture = Image.fromarray(image[..., 0] if channels == 1 else image)
+  resized = picture(image)
   if shape != (width, height):
-    picture = picture.resize(shape, Image.Resampling.BICUBIC)
+    resized = resized.resize(shape, Image.Resampling.BICUBIC)
   # Pillow fills the part of a crop box outside the image with black, so the same call crops and pads.
   left, top = (shape[0] - size) // 2, (shape[1] - size) // 2
-  return np.asarray(picture.crop((left, top, left + size, top + size))).reshape(size, size, channels)
+  return np.asarray(resized.crop((left, top, left + size, top + size))).reshape(size, size, channels)
 
 
 def fit_images(images: np.ndarray, size: int, fit: str, names: Sequence[str] | np.ndarray) -> np.ndarray:

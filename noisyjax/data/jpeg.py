@@ -15,7 +15,7 @@ QUALITY = 95
 def encoded(image: np.ndarray) -> bytes:
   """Returns an image, uint8 [H, W, 1 or 3], as a JPEG file."""
   file = io.BytesIO()
-  Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, 'JPEG', quality=QUALITY)
+  decode.picture(image).save(file, 'JPEG', quality=QUALITY)
   return file.getvalue()
 
 

@@ -48,6 +48,6 @@ def thumbnails(data: Dataset, rows: Sequence[int] | np.ndarray, side: int) -> It
 
 def _small(image: np.ndarray, side: int) -> Image.Image:
   """Returns a picture of an image, shrunk so that its longer side has at most `side` pixels."""
-  picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+  picture = decode.picture(image)
   picture.thumbnail((side, side), Image.Resampling.BICUBIC)  # never enlarges
   return picture

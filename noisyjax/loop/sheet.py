@@ -30,7 +30,7 @@ def draw(images: Iterable[np.ndarray], captions: Sequence[Sequence[str]], side: 
   pen = ImageDraw.Draw(page)
   for i, (array, lines) in enumerate(zip(images, captions)):
     x, y = (i % across) * wide + 4, (i // across) * high
-    picture = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array).convert('RGB')
+    picture = decode.picture(array).convert('RGB')
     scale = side / max(picture.size)
     kind = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.BICUBIC
     picture = picture.resize([max(1, round(scale * length)) for length in picture.size], kind)

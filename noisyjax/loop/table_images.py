@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image
 
 from noisyjax.data import cache, decode, files
 from noisyjax.system.errors import UserError
@@ -80,7 +79,7 @@ class _Arrays:
       raise UserError(f'row {place}: its image is not in the source of the table.')
     image = self._images.take(np.array([row]))[0]
     file = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, 'PNG')
+    decode.picture(image).save(file, 'PNG')
     return file.getvalue()
 
 

@@ -11,7 +11,6 @@ import os
 import shutil
 import tempfile
 import threading
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -135,11 +134,9 @@ class Thumbnails:
     if self._part:
       with self._lock:
         rows = [(place, *at) for place, at in self._at.items()]
-        part = self._blob.with_name(f'.{self._blob.name}.{uuid.uuid4().hex}.part')
         self._part.seek(0)
-        with part.open('xb') as file:
+        with storage.replacing(self._blob) as file:
           shutil.copyfileobj(self._part, file)
-        part.replace(self._blob)
       storage.write_bytes(self._index, storage.npy(np.array(rows, np.int64).reshape(-1, 3)))
 
 
@@ -163,7 +160,8 @@ def _small(content: bytes) -> bytes:
 
 
 def _encoded(pixels: np.ndarray, form: str, side: int) -> bytes:
-  picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+  """Returns pixels, uint8 [H, W, 3], as an image file, with at most `side` pixels a side; 0 = at their own size."""
+  picture = Image.fromarray(pixels)
   if side:
     picture.thumbnail((side, side), Image.Resampling.BICUBIC)
   file = io.BytesIO()

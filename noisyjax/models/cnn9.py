@@ -16,11 +16,9 @@ import jax.numpy as jnp
 
 from noisyjax.models.layers.conv import Conv
 from noisyjax.models.layers.dropout import Dropout
+from noisyjax.models.layers.initial import torch_init
 from noisyjax.models.layers.pool import max_pool_2x2
 from noisyjax.system.errors import UserError
-
-# PyTorch's default for weights of convolutions and linear layers: uniform in ±1 / sqrt(fan_in).
-torch_init = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
 
 
 class Model(nn.Module):

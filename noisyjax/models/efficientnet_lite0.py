@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from noisyjax.models.layers.conv import Conv
 from noisyjax.models.layers.depthwise import Depthwise
 from noisyjax.models.layers.dropout import Dropout
+from noisyjax.models.layers.initial import he_normal
 from noisyjax.models.weights.pretrained import Input, Published
 
 # Per stage: blocks, size of the depthwise kernel, stride of the first block, expansion ratio, output channels.
@@ -27,7 +28,6 @@ STAGES = (
   (4, 5, 2, 6, 192),
   (1, 3, 1, 6, 320),
 )
-he_normal = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
 
 
 class Model(nn.Module):

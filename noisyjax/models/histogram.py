@@ -12,6 +12,7 @@ import warnings
 from typing import ClassVar
 
 import numpy as np
+import scipy.special
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
@@ -69,9 +70,8 @@ class Model:
     scores = histograms(images, self.bins) @ state['coef'].T + state['intercept']  # [N, K]
     if len(state['coef']) == 1:  # two classes: the only score is the log odds of the second class
       scores = np.concatenate([np.zeros_like(scores), scores], axis=1)
-    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
     probs = np.zeros((len(images), self.classes))
-    probs[:, state['classes']] = scores / scores.sum(axis=1, keepdims=True)
+    probs[:, state['classes']] = scipy.special.softmax(scores, axis=1)
     return probs
 
 

@@ -22,12 +22,11 @@ import jax
 import jax.numpy as jnp
 
 from noisyjax.models.layers.conv import Conv
+from noisyjax.models.layers.initial import he_normal, torch_init
 from noisyjax.models.weights.pretrained import Input
 from noisyjax.system.errors import check_choice
 
-# PyTorch's default for convolutions and linear layers: uniform in ±1 / sqrt(fan_in).
-torch_init = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
-INITS = {'he': nn.initializers.variance_scaling(2.0, 'fan_out', 'normal'), 'torch': torch_init}
+INITS = {'he': he_normal, 'torch': torch_init}
 
 Layer = Callable[[jax.Array], jax.Array]
 

@@ -46,7 +46,7 @@ from noisyjax.data import home
 from noisyjax.data.images import as_images
 from noisyjax.data.label_file import read_rows
 from noisyjax.data.labels import indices
-from noisyjax.estimate.pairs import count_pairs
+from noisyjax.estimate.pairs import count_pairs, shares
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError, check_choice
 
@@ -175,8 +175,7 @@ def transition(config: Any, C: int) -> tuple[np.ndarray, str]:
 
 def realised_matrix(true: np.ndarray, given: np.ndarray, C: int) -> np.ndarray:
   """Returns the share of each true class (row) with each given label (column), float64 [C, C]."""
-  counts = count_pairs(true, given, C)
-  return counts / np.maximum(counts.sum(1, keepdims=True), 1)
+  return shares(count_pairs(true, given, C))
 
 
 def _rng(seed: int, *name: str | int) -> np.random.Generator:

@@ -25,3 +25,20 @@ def count_pairs(rows: Any, columns: Any, classes: int) -> Any:
     cell = jnp.where((rows >= 0) & (columns >= 0), rows * classes + columns, size)  # `size`: a pair that is left out
     counts = jnp.bincount(cell, length=size + 1)[:-1]
   return counts.reshape(classes, classes)
+
+
+def shares(counts: np.ndarray) -> np.ndarray:
+  """Returns counts [C, C] as float64, each row divided by its sum; a row without counts stays 0."""
+  return counts / np.maximum(counts.sum(1, keepdims=True), 1)
+
+
+def confusions(counts: np.ndarray, most: int) -> list[tuple[int, int, int]]:
+  """Returns row, column and count of the largest counts off the diagonal, at most `most`, largest first.
+
+  Args:
+    counts: int [C, C].
+    most: the maximum number of confusions; those with count 0 are left out.
+  """
+  off = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
+  order = np.argsort(-off, axis=None, kind='stable')[:most]
+  return [(*divmod(int(i), len(off)), int(off.flat[i])) for i in order if off.flat[i]]

@@ -167,8 +167,8 @@ def table(ground: Ground, done: Sequence[Record], finals: Sequence[Final]) -> Ta
 
 
 def _frozen(record: Record) -> Spread:
-  score = record['score']
   """Returns the accuracy of the mean of the seeds, with the spread over the seeds."""
+  score = record['score']
   found, (low, high) = spread(score['seeds']), score['interval']
   std, n = (found.std, found.n) if found else (None, 0)
   return Spread(100 * score['accuracy'], std, n, (100 * low, 100 * high))

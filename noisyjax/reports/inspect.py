@@ -15,6 +15,7 @@ from noisyjax.data.images import as_images
 from noisyjax.data.moments import moments
 from noisyjax.data.split import Split
 from noisyjax.data.thumbnail import thumbnails
+from noisyjax.estimate import pairs
 from noisyjax.estimate.scoring import confusion
 from noisyjax.reports.pictures import matrix, style
 from noisyjax.system import lock, storage
@@ -199,13 +200,11 @@ def _disagreement(dataset: Dataset, counts: np.ndarray) -> str:
     lines += ['rows (verified label down, given label across)']
     lines += _table([['', *short], *([names[i], *counts[i]] for i in range(C))])
     lines += ['', 'share of the verified class']
-    shares = _normalised(counts)
+    shares = pairs.shares(counts)
     lines += _table([['', *short], *([names[i], *(f'{share:.3f}' for share in shares[i])] for i in range(C))])
   else:
-    off = counts * (1 - np.eye(C, dtype=np.int64))
-    worst = [divmod(int(i), C) for i in np.argsort(-off, axis=None, kind='stable')[:LISTED] if off.flat[i]]
     lines += ['most frequent confusions (verified -> given, rows)']
-    lines += [f'{names[i]} -> {names[j]}  {off[i, j]}' for i, j in worst]
+    lines += [f'{names[i]} -> {names[j]}  {count}' for i, j, count in pairs.confusions(counts, LISTED)]
   return _section(title, lines)
 
 
@@ -216,11 +215,6 @@ def _listed(groups: list[Duplicates], text: Callable[[Duplicates, int], str]) ->
     rows = [text(group, i) for i in range(len(group.rows))]
     lines.append('  ' + ', '.join(rows[:LISTED]) + (f' and {len(rows) - LISTED} more' if len(rows) > LISTED else ''))
   return lines + ([f'  and {len(groups) - LISTED} more'] if len(groups) > LISTED else [])
-
-
-def _normalised(counts: np.ndarray) -> np.ndarray:
-  """Returns counts [C, C], each row divided by its sum."""
-  return counts / np.maximum(counts.sum(1, keepdims=True), 1)
 
 
 def _spread(rows: np.ndarray, count: int) -> np.ndarray:

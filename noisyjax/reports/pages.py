@@ -9,6 +9,7 @@ import numpy as np
 from noisyjax.config.flat import flat
 from noisyjax.estimate import scoring
 from noisyjax.estimate.interval import wilson
+from noisyjax.estimate.pairs import confusions, shares
 from noisyjax.reports import formatting, html
 from noisyjax.reports.record import Record, nested
 
@@ -224,7 +225,7 @@ MATRIX = 20  # maximum number of classes of a matrix as a table
 
 def _matrix(counts: np.ndarray, classes: Sequence[str], kind: str) -> str:
   """Returns a matrix of counts [C, C] as a table; darker cells have a larger fraction of their row."""
-  share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+  share = shares(counts)
   head = ''.join(f'<th class="n">{escape(name)}</th>' for name in classes)
   body = ''
   for i, name in enumerate(classes):
@@ -247,10 +248,7 @@ def largest(counts: np.ndarray, classes: Sequence[str], down: str, across: str) 
     down: kind of the labels of the rows of `counts`.
     across: kind of the labels of its columns.
   """
-  counts = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
-  order = np.argsort(-counts, axis=None, kind='stable')[:LISTED]
-  found = [(*divmod(int(i), len(counts)), int(counts.flat[i])) for i in order if counts.flat[i]]
-  if not found:
+  if not (found := confusions(counts, LISTED)):
     return ''
   body = ''.join(
     f'<tr><td>{escape(classes[i])}</td><td>{escape(classes[j])}</td><td class="n">{n:,}</td></tr>' for i, j, n in found

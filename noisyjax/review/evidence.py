@@ -163,12 +163,16 @@ def where(found: dict[str, np.ndarray], rows: Rows) -> np.ndarray:
 
 
 def _version(workdir: Path) -> str:
+  """Returns the version of the table that a run trained on; '' = not known."""
   path = workdir / 'result.json'
   if not path.exists():
     return ''
   with reading.reading(path, 'the result of a run'):
     data: dict[str, Any] = formats.read_json(formats.RUN, path).get('data') or {}
-    return '' + (data.get('table') or {}).get('version', '')
+    version = (data.get('table') or {}).get('version', '')
+    if not isinstance(version, str):
+      raise TypeError(f'data.table.version is {version!r}, no text')
+  return version
 
 
 def stale(table: store.Table, version: str) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 import scipy.optimize
 
 from noisyjax.estimate.interval import wilson
+from noisyjax.estimate.pairs import count_pairs
 
 RIDGE = 0.1  # pulls q towards the shares among frozen rows; squared, it stands beside the eigenvalues of AᵀA
 
@@ -64,9 +65,7 @@ def weights(predicted: np.ndarray, truth: np.ndarray, others: np.ndarray, classe
     others: int [P], predictions on the other rows, -1 = unknown.
     classes: number of classes C.
   """
-  seen = predicted >= 0
-  counts = np.zeros((classes, classes))  # [predicted, true]
-  np.add.at(counts, (predicted[seen], truth[seen]), 1)
+  counts = count_pairs(predicted, truth, classes).astype(np.float64)  # [predicted, true]
   frozen = counts.sum(0)
   met = np.bincount(others[others >= 0], minlength=classes).astype(np.float64)
   if not frozen.any() or not met.any():

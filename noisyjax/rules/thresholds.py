@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import scipy.optimize
+import scipy.special
 
 from noisyjax.rules import precision
 from noisyjax.rules.evidence import Evidence
@@ -27,9 +28,7 @@ def temperature(probs: np.ndarray, truth: np.ndarray) -> float:
   logs = np.log(np.maximum(np.asarray(probs, np.float64), 1e-12))
 
   def loss(log_t: float) -> float:
-    scaled = logs / np.exp(log_t)
-    scaled -= scaled.max(1, keepdims=True)
-    return float(np.mean(np.log(np.exp(scaled).sum(1)) - scaled[np.arange(len(truth)), truth]))
+    return -float(scipy.special.log_softmax(logs / np.exp(log_t), 1)[np.arange(len(truth)), truth].mean())
 
   found = scipy.optimize.minimize_scalar(loss, bounds=(np.log(COLD), np.log(HOT)), method='bounded')
   return float(np.exp(found.x))
@@ -38,8 +37,7 @@ def temperature(probs: np.ndarray, truth: np.ndarray) -> float:
 def scaled(evidence: Evidence, heat: float) -> Evidence:
   """Returns evidence whose probabilities are softmax(log p / temperature)."""
   logs = np.log(np.maximum(evidence.probs.astype(np.float64), 1e-12)) / heat
-  powers = np.exp(logs - logs.max(1, keepdims=True))
-  return dataclasses.replace(evidence, probs=(powers / powers.sum(1, keepdims=True)).astype(np.float32))
+  return dataclasses.replace(evidence, probs=scipy.special.softmax(logs, 1).astype(np.float32))
 
 
 def quantiles(rule: Base, group: np.ndarray, score: np.ndarray, groups: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from noisyjax.estimate import scoring
+from noisyjax.estimate import pairs, scoring
 from noisyjax.reports.pictures import style
 from noisyjax.reports.record import Record
 
@@ -30,7 +30,7 @@ def draw(counts: np.ndarray, classes: Sequence[str], title: str, ylabel: str, xl
     xlabel: name of the labels of the columns.
   """
   n = len(classes)
-  share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+  share = pairs.shares(counts)
   with style.context():
     size = min(max(4.4, 2.4 + 0.6 * n), 13)
     figure = Figure(figsize=(size + 0.8, size), layout='constrained')

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from noisyjax.estimate import rank
 from noisyjax.strategies.shared import semi
 
 
@@ -70,5 +71,4 @@ def mask(key: Array, height: int, width: int, decay: float = 3.0) -> tuple[Array
   share = jax.random.uniform(share_key)
   total = height * width
   count = jnp.where(jax.random.bernoulli(round_key), jnp.ceil(share * total), jnp.floor(share * total))
-  place = (-picture).argsort().argsort()
-  return share, (place < count).astype(jnp.float32).reshape(height, width)
+  return share, (rank.place(-picture) < count).astype(jnp.float32).reshape(height, width)

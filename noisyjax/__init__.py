@@ -10,12 +10,14 @@ if TYPE_CHECKING:
   from noisyjax.analysis.issues import find_label_issues
   from noisyjax.runs.classifier import NoisyClassifier
   from noisyjax.runs.predict import load
+  from noisyjax.system.errors import UserError
   from noisyjax.system.version import __version__
 
-__all__ = ['NoisyClassifier', '__version__', 'find_label_issues', 'load']
+__all__ = ['NoisyClassifier', 'UserError', '__version__', 'find_label_issues', 'load']
 
 _MODULES = {
   'NoisyClassifier': 'noisyjax.runs.classifier',
+  'UserError': 'noisyjax.system.errors',
   '__version__': 'noisyjax.system.version',
   'find_label_issues': 'noisyjax.analysis.issues',
   'load': 'noisyjax.runs.predict',

@@ -10,10 +10,10 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 
 import noisyjax
+from noisyjax import UserError
 from noisyjax.data import labels
 from noisyjax.data.column import column_of
 from noisyjax.runs import classifier
-from noisyjax.system.errors import UserError
 
 ROWS, SIDE = 60, 8
 QUICK = {

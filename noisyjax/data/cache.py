@@ -6,10 +6,8 @@ replaced, so that stale entries do not accumulate. The cache only saves time: a 
 failure to write one only logs a warning.
 """
 
-import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import numpy as np
 import PIL
 
 from noisyjax.system import formats, reading, storage
+from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
 
 
@@ -73,20 +72,9 @@ def _read(path: Path, stamp: str) -> dict[str, np.ndarray] | None:
 
 
 def _write(path: Path, stamp: str, arrays: dict[str, np.ndarray]) -> None:
-  """Writes an entry under a temporary name and renames it, so that readers never see a partial file."""
-  if not storage.writes():
-    return
-  part, written = '', False
+  """Writes an entry; if it cannot be written, logs a warning."""
   try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(suffix='.part', dir=path.parent)
-    with os.fdopen(handle, 'wb') as file:
-      np.savez(file, allow_pickle=False, stamp=np.array(stamp), **arrays)
-    Path(part).replace(path)
-    written = True
-  except OSError as error:
-    log.warning('The decoded images cannot be cached in %s (%s); the next run decodes again.', path.parent, error)
-  finally:  # also after Ctrl-C
-    if part and not written:
-      with contextlib.suppress(OSError):
-        Path(part).unlink()
+    storage.make_folder(path.parent)
+    storage.write_npz(path, {'stamp': np.array(stamp), **arrays})
+  except UserError as error:
+    log.warning('The decoded images cannot be cached; the next run decodes again. %s', error)

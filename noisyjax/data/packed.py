@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from noisyjax.data import jpeg
-from noisyjax.system import formats, parquet, reading
+from noisyjax.system import formats, parquet, reading, storage
 from noisyjax.system.errors import UserError
 
 FACTS, PIXELS, ROWS, AUDIT, JOURNAL = 'pack.json', 'pixels.bin', 'rows.parquet', 'audit.parquet', 'journal.jsonl'
@@ -37,10 +37,7 @@ class Blob:
 
   def __init__(self, path: Path) -> None:
     self.path = path
-    try:
-      self._file = path.open('rb', buffering=0)
-    except OSError as error:
-      raise UserError(f'{path}: cannot read this file: {error.strerror or error}.') from error
+    self._file = storage.opened(path)
 
   def read(self, into: memoryview, offset: int) -> None:
     """Fills `into` with the bytes from `offset` on; raises UserError if there are too few."""

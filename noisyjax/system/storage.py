@@ -308,28 +308,29 @@ def _plain(value: Any) -> Any:
 
 def read_bytes(path: str | os.PathLike) -> bytes:
   """Reads a file; raises UserError if it cannot be read."""
-  try:
-    with opened(path) as file:
-      return file.read()
-  except OSError as error:
-    raise UserError(f'{path}: cannot read this file: {error.strerror or error}.') from error
+  with _reading(path), opened(path) as file:
+    return file.read()
 
 
 def opened(path: str | os.PathLike) -> io.BufferedReader:
   """Opens a file to read; raises UserError if it cannot be opened."""
   if reading.kind(path) == 'device':
     raise UserError(f'{path}: is a pipe or device; expected a file.')
-  try:
+  with _reading(path):
     return Path(path).open('rb')
-  except OSError as error:
-    raise UserError(f'{path}: cannot read this file: {error.strerror or error}.') from error
 
 
 def sha256(path: str | os.PathLike) -> str:
   """Returns the sha256 (hex) of the content of a file; raises like `read_bytes`."""
+  with _reading(path), opened(path) as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+@contextlib.contextmanager
+def _reading(path: str | os.PathLike) -> Iterator[None]:
+  """Turns an OSError into a UserError that names the file."""
   try:
-    with opened(path) as file:
-      return hashlib.file_digest(file, 'sha256').hexdigest()
+    yield
   except OSError as error:
     raise UserError(f'{path}: cannot read this file: {error.strerror or error}.') from error
 

@@ -8,20 +8,14 @@ import ml_dtypes
 import numpy as np
 
 from noisyjax.models.weights import safetensors_file, torch_file
-from noisyjax.system import reading
+from noisyjax.system import reading, storage
 from noisyjax.system.errors import UserError, listed
-
-
-def _npz(path: Path) -> dict[str, np.ndarray]:
-  with reading.reading(path, 'an .npz'), np.load(path, allow_pickle=False) as file:
-    return {name: file[name] for name in file.files}
-
 
 FORMATS: dict[str, Callable[[Path], Any]] = {
   '.pth': torch_file.read,
   '.pt': torch_file.read,
   '.safetensors': safetensors_file.read,
-  '.npz': _npz,
+  '.npz': storage.read_npz,
 }
 _WRAPPERS = ('state_dict', 'model')  # keys under which training scripts store the weights
 _SKIPPED = 'num_batches_tracked'  # a counter of PyTorch's batch norm that is not needed

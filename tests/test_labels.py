@@ -217,12 +217,29 @@ def test_a_near_name_is_hinted():
     (('?', 'n/a', 'a'), "if they mean that, set --config.data.unlabeled='undefined,?,n/a'"),
     (('test', 'train', 'val'), 'parts of the data set'),
     (('cat', 'cat|dog', 'dog'), "called 'cat|dog': if these are several labels of an image"),
+    (('cat', 'cat, dog', 'dog'), "called 'cat, dog': if these are several labels of an image"),
+    (('cat', 'dog', 'dog/cat'), "called 'dog/cat': if these are several labels of an image"),
+    (('cat', 'cat dog', 'dog'), "called 'cat dog': if these are several labels of an image"),
+    (("['cat']", "['dog']", 'owl'), """called "['cat']", "['dog']": are these lists?"""),
+    (('a', 'b', '{"choices": ["a", "b"]}'), 'are these lists? Expected one label an image'),
   ],
 )
 def test_names_that_look_like_slips_are_noted(classes, text):
   found = class_notes(np.arange(12) % 3, classes, NONE)
   assert len(found) == 1 and text in found[0]
-  assert class_notes(np.arange(12) % 3, ('bread', 'naan', 'rice'), NONE) == []
+  for classes in (('bread', 'naan', 'rice'), ('crane, bird', 'hot dog', 'dog'), ('a/c', 'b&b', 'b')):
+    assert class_notes(np.arange(12) % 3, classes, NONE) == []
+
+
+@pytest.mark.parametrize('cell', ['#N/A', '#NV', '#REF!', '#NAME?', '#DIV/0!', '#ÜBERLAUF!', '########', 'Err:508'])
+@pytest.mark.parametrize('names', [('cat', 'dog'), ('0', '1')])
+def test_a_formula_that_failed_is_no_class(cell, names):
+  found = column([names[0], cell, names[1], cell])
+  with pytest.raises(UserError, match=rf"row 1 .*row 3 .*spreadsheet.*set data.unlabeled='?undefined,{cell[0]}"):
+    labels.class_names([found], NONE)
+  assert labels.class_names([found], f'undefined,{cell}') == names
+  assert labels.class_names([found], NONE, (*names, cell)) == (*names, cell)
+  assert labels.class_names([column(['#tag', '# 1', 'N/A', '#A'])], NONE) == ('# 1', '#A', '#tag', 'N/A')
 
 
 def test_a_class_an_image_is_noted_once():

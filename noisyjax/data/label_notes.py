@@ -69,10 +69,12 @@ def class_notes(labels: np.ndarray, classes: Sequence[str], unlabeled: str) -> l
       f'The {which} {found} {reads} like "no label", which is {unlabeled!r} here; if {mean} that, set '
       f'--config.data.unlabeled={shlex.quote(cure)}.'
     )
-  if several := [name for name in classes if re.search(r'[;|]', name)]:
+  if several := [name for name in classes if _several(name, classes)]:
     notes.append(
       f'Classes are called {listed(map(repr, several))}: if these are several labels of an image, expected one.'
     )
+  if bracketed := [name for name in classes if re.fullmatch(r'\[.*\]|\{.*\}', name)]:
+    notes.append(f'Classes are called {listed(map(repr, bracketed))}: are these lists? Expected one label an image.')
   if parts := [name for name in classes if name.casefold() in PARTS]:
     notes.append(f'Classes are called {listed(parts)}: are these parts of the data set, and no classes?')
   ones = [name for name, count in zip(classes, counts) if count == 1]
@@ -91,3 +93,10 @@ def class_notes(labels: np.ndarray, classes: Sequence[str], unlabeled: str) -> l
       'order.'
     )
   return notes
+
+
+def _several(name: str, classes: Sequence[str]) -> bool:
+  """Returns whether the name of a class may be several labels: `a;b`, or other classes as in `a, b`, `a/b`, `a b`."""
+  parts = lambda separator: {part.strip() for part in re.split(separator, name)}
+  joined = any(len(found) > 1 and found <= {*classes} for found in (parts('[,/&+]'), parts(r'\s+')))
+  return joined or re.search('[;|]', name) is not None

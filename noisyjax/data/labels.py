@@ -5,6 +5,7 @@ All columns of a run are interpreted together: "3.0" in one file and "3" in anot
 """
 
 import difflib
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -30,6 +31,8 @@ NO_LABEL = (  # names that often mean "no label"
   'no label',
   'nolabel',
 )
+# What a spreadsheet writes in place of the value of a formula: #N/A, #NV (German), #REF!, Err:508, ####.
+_FORMULA = re.compile(r'#N/?[AVD]|#[^\W\d_a-z]+(?:/0)?[!?]|#{3,}|Err:\d+')
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -61,7 +64,15 @@ def class_names(columns: Iterable[Column], unlabeled: str, wanted: Sequence[Any]
     for row, text in enumerate(column.labels):
       if text is not None:
         first.setdefault(text, (column, row))
-  texts = [text for text in first if not _means_none(text, unlabeled)]
+  texts = [text for text in first if not means_none(text, unlabeled)]
+  if failed := [text for text in texts if _FORMULA.fullmatch(text)]:
+    column, row = first[failed[0]]
+    rows = [i for i, text in enumerate(column.labels) if text in failed]
+    raise column.error(
+      rows,
+      f'a label: {failed[0]!r} is what a spreadsheet writes for a formula that failed. Correct it there; if it means '
+      f'that there is no label, set data.unlabeled={_also(unlabeled, failed[0])}',
+    )
   numbers = {text: found for text in texts if (found := number(text)) is not None}
   names = [text for text in texts if text not in numbers]
   if numbers and all(name.lower() in NAN for name in names):
@@ -96,7 +107,7 @@ def _declared(wanted: Sequence[Any], unlabeled: str) -> tuple[str, ...]:
   meant = [number(name) or name for name in names]
   if twice := [name for name, meaning in zip(names, meant) if meant.count(meaning) > 1]:
     raise UserError(f'data.classes: {listed(names)}: {twice[0]!r} comes twice; expected every name once.')
-  if blank := [name for name in names if _means_none(name, unlabeled)]:
+  if blank := [name for name in names if means_none(name, unlabeled)]:
     raise UserError(
       f'data.classes: {listed(names)}: {blank[0]!r} means no label (data.unlabeled={unlabeled!r}, and -1), so no class '
       'can be called so.'
@@ -109,7 +120,7 @@ def words(unlabeled: str) -> list[str]:
   return [plain(word) for word in unlabeled.split(',')]
 
 
-def _means_none(text: str, unlabeled: str) -> bool:
+def means_none(text: str, unlabeled: str) -> bool:
   """Returns whether a label means "unlabeled"."""
   value, none = number(text), words(unlabeled)
   return text in none or value == '-1' or (value is not None and value in map(number, none))
@@ -127,7 +138,7 @@ def indices(column: Column, classes: Sequence[str], unlabeled: str) -> np.ndarra
   names = {plain(name): c for c, name in enumerate(classes)}
   valued: dict[str | None, int] = {value: c for name, c in names.items() if (value := number(name)) is not None}
   texts = {text for text in column.labels if text is not None}
-  blank = {text for text in texts - set(names) if _means_none(text, unlabeled)}
+  blank = {text for text in texts - set(names) if means_none(text, unlabeled)}
   known: dict[str | None, int | None] = dict.fromkeys([None, *blank], -1)
   known |= {text: names.get(text, valued.get(number(text))) for text in texts - blank}
   if all(number(text) or text.lower() in NAN for text in texts - blank):

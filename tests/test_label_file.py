@@ -206,10 +206,24 @@ def test_one_file_may_hold_given_and_true_labels(tmp_path):
     labels_in(tmp_path / 'a.csv', 'image,noisy,true\n' + rows('{},1,0'))  # no one-hot columns, either
 
 
-def test_a_column_of_parts_is_noted(tmp_path):
-  (tmp_path / 'a.csv').write_text('image,label,split\na.png,x,train\nb.png,y,train\nc.png,y,Test\n')
+@pytest.mark.parametrize(
+  ('column', 'cells', 'shown'),
+  [
+    ('split', ('train', 'Test'), 'train 2, Test 1'),
+    ('Usage', ('Training', 'PublicTest'), 'Training 2, PublicTest 1'),
+    ('phase', ('train_set', 'dev'), 'train_set 2, dev 1'),
+    ('is_valid', ('False', 'True'), 'False 2, True 1'),
+    ('partition', ('0', '2'), '0 2, 2 1'),
+    ('is test', ('', 'x'), 'empty 2, x 1'),
+  ],
+)
+def test_a_column_of_parts_is_noted(tmp_path, column, cells, shown):
+  head = f'image,label,{column}\na.png,x,{cells[0]}\nb.png,y,{cells[0]}\nc.png,y,'
+  (tmp_path / 'a.csv').write_text(head + cells[1])
   (note,) = label_file.read_column(tmp_path / 'a.csv').notes
-  assert "its column 'split' (train 2, test 1) is not read" in note and 'data.test=@FILE' in note
+  assert f'its column {column!r} ({shown}) is not read' in note and 'data.test=@FILE' in note
+  (tmp_path / 'a.csv').write_text(head + cells[0])
+  assert label_file.read_column(tmp_path / 'a.csv').notes == ()  # one part alone
 
 
 def test_a_list_of_numbers_is_read_with_or_without_header(tmp_path):

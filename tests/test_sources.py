@@ -802,6 +802,9 @@ def test_letters_are_one_letter_however_they_are_written(tmp_path):
     ('seg_train/seg_train', 'seg_val', 'seg_test/seg_test'),
     ('photos/archive/train', 'photos/archive/val', 'photos/archive/test'),
     ('train_set', 'images_val', 'test-images'),
+    ('train', 'dev', 'eval'),
+    ('Training', 'Development', 'hold-out'),
+    ('train_split', 'val_split', 'PublicTest'),
   ],
 )
 def test_parts_of_a_data_set_are_not_classes(tmp_path, train, val, test):

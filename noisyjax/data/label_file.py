@@ -18,12 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from noisyjax.data import column_names, files, pickled, table
+from noisyjax.data import column_names, files, part_names, pickled, table
 from noisyjax.data.column import Column, column_of, label_text, number, one_hot, plain
 from noisyjax.data.column_names import key
-from noisyjax.data.label_notes import PARTS
 from noisyjax.system import reading
-from noisyjax.system.errors import UserError, listed
+from noisyjax.system.errors import LISTED, UserError, listed
 
 _NAMES_IMAGE = re.compile(rf'({"|".join(map(re.escape, files.SUFFIXES))})\b', re.IGNORECASE)
 
@@ -122,10 +121,11 @@ def _column(where: str, found: table.Table, image_column: str, label_column: str
 
 def _part_notes(where: str, header: list[str], rows: list[list[Any]], read: list) -> Iterator[str]:
   """Yields a note for a column that says which rows are test rows, but which is not read."""
-  text = lambda cell: str(cell).casefold()
   for i, name in enumerate(header):
-    counts = Counter(text(row[i]) for row in rows) if rows and text(rows[0][i]) in PARTS and i not in read else {}
-    if len(counts) > 1 and {*counts} <= {*PARTS}:
+    known = key(name) in part_names.COLUMNS
+    likely = rows and i not in read and (known or part_names.part_of(str(rows[0][i])))
+    counts = Counter('empty' if row[i] is None else str(row[i]) for row in rows) if likely else {}
+    if 1 < len(counts) <= LISTED and (known or all(map(part_names.part_of, counts))):
       shown = ', '.join(f'{part} {count}' for part, count in counts.items())
       yield (
         f'{where}: its column {name!r} ({shown}) is not read, so all its rows may train; name those that must not '

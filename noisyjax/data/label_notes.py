@@ -9,9 +9,8 @@ import numpy as np
 
 from noisyjax.data.column import Column, number
 from noisyjax.data.labels import NAN, NO_LABEL, words
+from noisyjax.data.part_names import part_of
 from noisyjax.system.errors import LISTED, listed
-
-PARTS = ('train', 'training', 'test', 'testing', 'val', 'valid', 'validation')  # of a data set
 
 
 def missing_note(column: Column, unlabeled: str, apart: Iterable[int] = ()) -> list[str]:
@@ -75,7 +74,7 @@ def class_notes(labels: np.ndarray, classes: Sequence[str], unlabeled: str) -> l
     )
   if bracketed := [name for name in classes if re.fullmatch(r'\[.*\]|\{.*\}', name)]:
     notes.append(f'Classes are called {listed(map(repr, bracketed))}: are these lists? Expected one label an image.')
-  if parts := [name for name in classes if name.casefold() in PARTS]:
+  if parts := [name for name in classes if part_of(name)]:
     notes.append(f'Classes are called {listed(parts)}: are these parts of the data set, and no classes?')
   ones = [name for name, count in zip(classes, counts) if count == 1]
   if len(ones) >= LISTED and 2 * len(ones) > len(classes):

@@ -7,7 +7,6 @@ the data set. Folders that only contain another folder (`seg_train/seg_train/cat
 images are left out.
 """
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -18,14 +17,10 @@ from ml_collections import ConfigDict
 
 from noisyjax.data import dataset, decode, files, label_file, labels, match, origin, published
 from noisyjax.data.column import plain
+from noisyjax.data.part_names import part_of
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError, listed
 
-_PART = re.compile(
-  r'(?:(?:seg|images?|imgs?|data|dataset)[ _-]?)?(train|test|val|pred)(?:ing|id|idation|iction)?'
-  r'(?:[ _-]?(?:set|data|images?|imgs?))?',
-  re.IGNORECASE,
-)
 _USE = {'train': 'trains', 'val': 'validates', 'test': 'tests'}
 
 
@@ -106,12 +101,6 @@ def _unread(root: Path, config: ConfigDict) -> list[str]:
     for field in ('labels', 'verified')
     if config[field] and there(reading.path_of(config[field], f'data.{field}'))
   ]
-
-
-def part_of(folder: str) -> str:
-  """Returns the part of a data set that a folder name denotes: train, val, test or pred; '' for other names."""
-  found = _PART.fullmatch(folder)
-  return found[1].lower() if found else ''
 
 
 def has_classes(found: files.ImageFiles) -> bool:

@@ -182,7 +182,16 @@ def test_a_run_from_before_the_formats_is_read(path, tmp_path):
   refused(lambda: run.run(config, folder), 'given labels: 1 of 128 rows differ')
 
 
-@pytest.mark.parametrize('change', ['number', 'key', 'type'])
+def test_a_file_of_another_program_lacks_a_field_by_name(path, tmp_path):
+  config, folder = recipe(path), tmp_path / 'w'
+  run.run(config, folder)
+  storage.write_json(folder / 'result.json', {'accuracy': 0.9})
+  for call in (lambda: run.run(config, folder), lambda: noisyjax.load(folder), lambda: report.compare([folder])):
+    with pytest.raises(UserError, match=r"result\.json: has no field '\w+'; expected a file that noisyjax wrote"):
+      call()
+
+
+@pytest.mark.parametrize('change', ['number', 'key', 'type', 'seal'])
 @pytest.mark.parametrize('name', ['config.json', 'environment.json', 'result.json', 'model.json'])
 def test_a_json_file_that_is_not_what_was_written_is_refused(path, tmp_path, name, change):
   config, folder = recipe(path), tmp_path / 'w'
@@ -193,8 +202,10 @@ def test_a_json_file_that_is_not_what_was_written_is_refused(path, tmp_path, nam
     content = json.loads(re.sub('[1-8]', '9', json.dumps(content | {'format': None}))) | {'format': content['format']}
   elif change == 'key':
     del content[key]
-  else:
+  elif change == 'type':
     content[key] = 10**40
+  else:
+    del content['seal'], content[key]
   storage.write_json(folder / name, content)
   readers = {'environment.json': lambda: run.run(config, folder), 'model.json': lambda: noisyjax.load(folder)}
   with pytest.raises(UserError, match=rf'{name}: the file was damaged or edited after it was written'):

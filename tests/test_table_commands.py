@@ -12,6 +12,7 @@ from noisyjax.cli.parse import parse
 from noisyjax.config.defaults import get_config
 from noisyjax.config.override import override
 from noisyjax.data import prepare
+from noisyjax.system import formats
 from noisyjax.system.errors import UserError
 from noisyjax.tables import refs, rows, store
 
@@ -278,14 +279,14 @@ def test_each_command_tells_the_next_one(photos, capsys, branch):
 @pytest.mark.parametrize(
   ('beside', 'header', 'message'),
   [
-    ('{"format": 1, "proposed": [["x"]]}', 'file,action,label', r'd\.json: cannot be read as what was proposed'),
-    ('{"format": 1, "rules": 3}', 'file,action,label', r'd\.json: cannot be read as what was proposed'),
-    ('', 'file,action,label,action', "has 2 columns 'action'; expected one"),
+    ({'proposed': [['x']]}, 'file,action,label', r'd\.json: cannot be read as what was proposed'),
+    ({'rules': 3}, 'file,action,label', r'd\.json: cannot be read as what was proposed'),
+    ({}, 'file,action,label,action', "has 2 columns 'action'; expected one"),
   ],
 )
 def test_an_odd_file_of_decisions_is_named(photos, beside, header, message):
   if beside:
-    (photos / 'd.json').write_text(beside)
+    formats.write_json(formats.LABEL_TABLE, photos / 'd.json', beside)
   with pytest.raises(UserError, match=message):
     decided(photos, '00.png,label,dog' + ',keep' * (header.count('action') - 1), header=header)
   assert not len(store.Table(photos / 't').pending())

@@ -82,7 +82,7 @@ def write_json(kind: str, path: Path, value: Mapping[str, Any]) -> None:
 def read_json(kind: str, path: Path) -> dict[str, Any]:
   """Reads a JSON file and returns its content without format number and seal.
 
-  The seal is checked if there is one; files of older versions have none.
+  Only files of format 0 have no seal. Of these, reading a field that is missing raises a UserError, too.
 
   Raises:
     UserError: the file is missing, damaged or edited, or has a format that this version cannot read.
@@ -90,12 +90,26 @@ def read_json(kind: str, path: Path) -> dict[str, Any]:
   content = storage.read_json(path)
   found = read(kind, content, path)
   seal = found.pop('seal', None)
-  if seal is not None and seal != digest({k: v for k, v in content.items() if k != 'seal'}):
+  if seal is None and 'format' not in content:
+    return _Unsealed(found, path)
+  if seal != digest({k: v for k, v in content.items() if k != 'seal'}):
+    why = 'it has no seal (sha256)' if seal is None else 'its content does not match its seal (sha256)'
     raise UserError(
-      f'{path}: the file was damaged or edited after it was written: its content does not match its seal (sha256). '
-      'Restore the original file, or use another folder.'
+      f'{path}: the file was damaged or edited after it was written: {why}. Restore the original file, or use another '
+      'folder.'
     )
   return found
+
+
+class _Unsealed(dict[str, Any]):
+  """The content of a file without a seal: of format 0, or of another program that uses the same name."""
+
+  def __init__(self, content: Mapping[str, Any], path: Path) -> None:
+    super().__init__(content)
+    self._path = path
+
+  def __missing__(self, name: str) -> Any:
+    raise UserError(f'{self._path}: has no field {name!r}; expected a file that noisyjax wrote.')
 
 
 def digest(value: Any) -> str:

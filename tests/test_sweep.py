@@ -195,12 +195,34 @@ def test_a_run_is_of_the_plan_it_is_given(tmp_path):
   assert result['epochs'] == 1 and result == run.run(config, tmp_path / 'run')
 
 
+def fold(folder, held, last=0.5, source='f00', **fields):
+  """Writes the files of a finished fold that holds out some rows."""
+  result = finish(runs.recipe(data__val=f'@{folder}/held.txt', **fields), folder, 0.5)
+  result['audit']['source'] = source
+  validation = {'labels': 'given', 'rows': len(held), 'last': last, 'best': last}
+  storage.write_json(folder / 'result.json', result | {'validation': validation})
+  storage.write_text(folder / 'held.txt', ''.join(f'{row}\n' for row in held))
+
+
+@pytest.mark.parametrize(
+  ('other', 'said'),
+  [
+    ({'held': range(39, 80)}, 'holds out 1 rows that fold=0 holds out, too'),  # a copy, or of another division
+    ({'epochs': 7}, r'has another config \(epochs: 3 → 7\)'),  # kfold --rerun was killed between two folds
+    ({'source': 'bee'}, 'is of other data'),
+  ],
+)
+def test_folds_of_two_cross_validations_share_no_mean(tmp_path, other, said):
+  fold(tmp_path / 'fold=0', range(40))
+  fold(tmp_path / 'fold=1', **{'held': range(40, 81)} | other)
+  with pytest.raises(UserError, match=rf'fold=1: {said}; expected the folds of one cross-validation'):
+    rebuild.rebuild(tmp_path)
+  assert not (tmp_path / 'table.md').exists()
+
+
 def test_folds_are_rebuilt_as_folds_with_the_interval_of_their_rows(tmp_path):
-  for i, (last, rows) in enumerate(((0.5, 40), (0.7, 41))):
-    folder = tmp_path / f'fold={i}'
-    result = finish(runs.recipe(data__val=f'@{folder}/held.txt'), folder, 0.5)
-    validation = {'labels': 'given', 'rows': rows, 'last': last, 'best': last}
-    storage.write_json(folder / 'result.json', result | {'validation': validation})
+  fold(tmp_path / 'fold=0', range(40), 0.5)
+  fold(tmp_path / 'fold=1', range(40, 81), 0.7)
   text = str(rebuild.rebuild(tmp_path))
   low, high = wilson(0.6 * 81, 81)
   assert f'60.00 ± 14.14 (2) [{100 * low:.2f}, {100 * high:.2f}]' in row_of(text, 'mean ± std (2)')

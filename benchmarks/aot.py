@@ -4,7 +4,7 @@
   PYTHONPATH=.libtpu python benchmarks/aot.py
 
 Writes results/aot.json after each program, and aot.md. A program that the record holds is not compiled again, so that a
-second call goes on where the first ended; --again compiles those of --only anew. A program takes one to three minutes
+second call goes on where the first ended; --again compiles those of --only again. A program takes one to three minutes
 of a processor. Nothing runs. The seconds of a step are an estimate from compiled code: the largest of operations /
 peak, bytes of memory traffic / bandwidth, and bytes sent / bandwidth of one link (a ring over it in one direction). The
 bodies of loops count once: that of the loop over the steps of a call as it should, others (sorting, rejection) too few
@@ -70,7 +70,7 @@ COLUMNS = (
   'ms',
   'of the peak',
 )
-EXPLAINED = """Every figure is **an estimate from compiled code, not a measurement**: no TPU or GPU was at hand.
+EXPLAINED = """Every figure is **an estimate from compiled code, not a measurement**: no TPU or GPU was available.
 
 `python benchmarks/aot.py` has compiled {have} of {all} programs (jax {jax}, libtpu {libtpu}). All figures are for one
 chip and one step, or one chunk of rows: operations and memory traffic as the compiler counts them; arguments,

@@ -3,7 +3,7 @@
   python benchmarks/flipped_photos.py --seeds=3 --out=benchmarks/results
 
 The data are chihuahua_muffin ($NOISYJAX_DATA/chihuahua_muffin, or --data): 100 photos of each kind are labeled; 20 % of
-these labels, drawn anew for each seed, are flipped. All methods train linear layers on features of EfficientNet-Lite0
+these labels, drawn for each seed, are flipped. All methods train linear layers on features of EfficientNet-Lite0
 (pretrained on ImageNet-1k, whose classes include Chihuahua). A method is chosen by its out-of-fold accuracy on the
 flipped labels (5 folds, no true label); the true labels of the 1,382 other photos and of the 240 test photos score
 what was chosen, after that. scikit-learn's logistic regression (C = 1 and 0.001, standardized features) stands beside.

@@ -4,7 +4,7 @@
   python benchmarks/photos.py --methods=naive,fixmatch --seeds=1 --set=epochs=20 --set=data.size=48
 
 The data are chihuahua_muffin ($NOISYJAX_DATA/chihuahua_muffin, or --data): 100 photos of each kind are labeled, and of
-the others 1,242 are chihuahuas and 140 muffins, which no method is told. A fifth of the labels validates, drawn anew
+the others 1,242 are chihuahuas and 140 muffins, which no method is told. A fifth of the labels validates, drawn
 for each seed; 240 test photos are scored by the audit alone. Methods share the network, the optimizer and the steps of
 `configs/photos.py` (which is `naive`) and differ in what METHODS says; passes and minutes are in the table.
 

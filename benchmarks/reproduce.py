@@ -2,7 +2,7 @@
 
   python benchmarks/reproduce.py --method=elr --workdir=runs/reproduce
 
-For whoever has a GPU: the full network on all 50,000 rows. CIFAR-10 and the labels are read as they are published, from
+Needs a GPU: the full network on all 50,000 rows. CIFAR-10 and the labels are read as they are published, from
 $NOISYJAX_DATA/cifar-10-batches-py and $NOISYJAX_DATA/CIFAR-10_human.pt. The run is the whole recipe, which is stopped
 after epoch 10, so that its schedule is that of all epochs; the same command goes on where it was stopped, and the
 command that it prints trains the rest. --dry_run prints it and trains nothing. --set=optim.lr=0.01 changes a field.

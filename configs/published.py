@@ -7,7 +7,7 @@ set; where it has no validation part, 5 % of the training rows, with their given
 cropped to squares of 64 pixels, the size at which ANIMAL-10N is published; papers use 224 for the larger sets, from
 pretrained weights. Other methods: `--config.strategy.name=elr`, or the fields of a recipe of `configs/recipes/`.
 
-Nothing was measured here: of these data sets, none but CIFAR-10 was at hand.
+Nothing was measured here: of these data sets, only CIFAR-10 was available.
 """
 
 from configs import base

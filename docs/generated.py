@@ -123,6 +123,6 @@ def _dedented(block: str) -> str:
 
 
 def escaped(text: str) -> str:
-  """Returns text in which Markdown's marks mean nothing, but for `code` and *emphasis*."""
+  """Returns text in which Markdown's marks are escaped, except `code` and *emphasis*."""
   parts = re.split(r'(`[^`]*`)', text)
   return ''.join(part if i % 2 else re.sub(r'([\\_<>\[\]|$])', r'\\\1', part) for i, part in enumerate(parts))

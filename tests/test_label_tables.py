@@ -237,7 +237,7 @@ def test_versions_that_were_merged_are_verified_too_and_each_once(merged):
 def test_a_merged_version_whose_edits_were_changed_is_named(merged):
   folder, second = merged
   rewrite(folder / 'versions' / second / 'edits.parquet', 'reason', lambda values: ['other', *values[1:]])
-  with pytest.raises(UserError, match=f'the edits of version {second[:12]} do not make it of its parent'):
+  with pytest.raises(UserError, match=f'the edits of version {second[:12]} do not turn its parent into it'):
     list(verify.verify(folder))
 
 
@@ -311,7 +311,7 @@ def test_a_removed_journal_line_is_noticed(tmp_path):
   (tmp_path / 'journal.jsonl').write_bytes(lines[0])
   with pytest.raises(UserError, match='lines that were committed are missing'):
     store.Table(tmp_path).pending()
-  with pytest.raises(UserError, match='not the one that branch main has taken in'):
+  with pytest.raises(UserError, match='not the one that branch main was committed with'):
     list(verify.verify(tmp_path))
 
 
@@ -328,7 +328,7 @@ def rewrite(path, column: str, change) -> None:
   [
     ('rows.parquet', 'weight', 'rows.parquet: was changed: its rows are not those'),
     ('rows.parquet', 'reason', 'rows.parquet: was changed: who changed its rows, or why'),
-    ('edits.parquet', 'reason', 'the edits of version .* do not make it of its parent'),
+    ('edits.parquet', 'reason', 'the edits of version .* do not turn its parent into it'),
   ],
 )
 def test_a_changed_snapshot_is_named(tmp_path, file, column, message):

@@ -1,4 +1,4 @@
-"""Clothing1M with DivideMix at its official settings. Never run here: the data set was not at hand.
+"""Clothing1M with DivideMix at its official settings. Never run here: the data set was not available.
 
   python launch.py pack --config=configs/large/clothing1m.py --config.data.path=clothing1m --out=clothing1m_224
   python launch.py train --config=configs/large/clothing1m.py --config.data.path=clothing1m_224 \

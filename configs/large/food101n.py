@@ -1,4 +1,4 @@
-"""Food-101N with cross-entropy on its given labels. Never run here: the data set was not at hand.
+"""Food-101N with cross-entropy on its given labels. Never run here: the data set was not available.
 
   python launch.py pack --config=configs/large/food101n.py --config.data.path=food --out=food_224
   python launch.py train --config=configs/large/food101n.py --config.data.path=food_224 \

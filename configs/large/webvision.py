@@ -1,4 +1,4 @@
-"""WebVision-mini, the first 50 classes of Google's images, with DivideMix. Never run here: the data were not at hand.
+"""WebVision-mini, the first 50 classes of Google's images, with DivideMix. Never run here: the data were not available.
 
   python launch.py pack --config=configs/large/webvision.py --config.data.path=webvision --out=webvision_224
   python launch.py train --config=configs/large/webvision.py --config.data.path=webvision_224 --workdir=runs/webvision

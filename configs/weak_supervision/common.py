@@ -51,7 +51,7 @@ def keras(c):
 
 
 def corrected(c, first: int, then: int, lr: float = 0.1):
-  """Sets clean-subset correction with the given labels: soft labels p(true | image, given), anew at every epoch.
+  """Sets clean-subset correction with the given labels: soft labels p(true | image, given), new at every epoch.
 
   Args:
     c: config, changed in place.

@@ -21,12 +21,12 @@ class Analysis:
   """An analysis, read from its Parquet file.
 
   Attributes:
-    columns: Name → values [n]. Nulls are NaN in floats, −1 in integers, False in bools and '' in strings; which values
+    columns: name → values [n]. Nulls are NaN in floats, −1 in integers, False in bools and '' in strings; which values
       are null is in `known`.
-    known: Name → bool [n], False where the column is null.
-    notes: What the file says of itself: `run` (id of the run), `checkpoint` ("best" or "last"), `checkpoint_sha256`,
+    known: name → bool [n], False where the column is null.
+    notes: what the file says of itself: `run` (id of the run), `checkpoint` ("best" or "last"), `checkpoint_sha256`,
       `data` (fingerprint of the run's data), `table` (version of the label table, or ''), `classes` (names).
-    path: Where it was read from.
+    path: where it was read from.
   """
 
   columns: dict[str, np.ndarray]
@@ -46,7 +46,7 @@ class Analysis:
     """Raises UserError if a column is unknown, or null in every row.
 
     Args:
-      names: Names of columns.
+      names: names of columns.
     """
     if unknown := [name for name in names if name not in COLUMNS]:
       raise UserError(f'{self.path}: there is no column {unknown[0]!r}; expected one of: {listed(COLUMNS)}.')
@@ -61,9 +61,9 @@ def write(path: Path, columns: Mapping[str, Any], notes: Mapping[str, Any]) -> N
   """Writes the table atomically.
 
   Args:
-    path: The Parquet file.
-    columns: Name → values [n], or a masked array, whose masked values become null, as NaN does. Missing ones are null.
-    notes: What `Analysis.notes` holds, JSON-ready.
+    path: the Parquet file.
+    columns: name → values [n], or a masked array, whose masked values become null, as NaN does. Missing ones are null.
+    notes: what `Analysis.notes` holds, JSON-ready.
 
   Raises:
     ValueError: A column is unknown, of another length, or null where `COLUMNS` does not allow it.
@@ -92,7 +92,7 @@ def read(path: str | Path) -> Analysis:
   """Reads an analysis.
 
   Args:
-    path: The Parquet file, RUN/analysis/<checkpoint>.parquet.
+    path: the Parquet file, RUN/analysis/<checkpoint>.parquet.
 
   Raises:
     UserError: The file is missing, damaged or of another format.

@@ -48,10 +48,10 @@ class Settings:
   """What is asked for beside the columns that are always made.
 
   Attributes:
-    folds: Folds of the out-of-fold probabilities; 0: none.
-    map: A key of `map2d.MAPS`; '': PCA alone.
-    map_start: Table of an earlier analysis on whose map the points begin; ''.
-    seed: Seed of clusters and map.
+    folds: folds of the out-of-fold probabilities; 0: none.
+    map: a key of `map2d.MAPS`; '': PCA alone.
+    map_start: table of an earlier analysis on whose map the points begin; ''.
+    seed: seed of clusters and map.
   """
 
   folds: int = 0
@@ -64,10 +64,10 @@ def analyze(workdir: str | Path, settings: Settings = Settings(), select: str = 
   """Analyzes a finished run, and returns the path of the table; a finished analysis is kept.
 
   Args:
-    workdir: Folder of the run.
-    settings: What is asked for.
-    select: Epoch of the checkpoint, "best" (by validation) or "last"; '': the one that the run reports.
-    rerun: Whether an analysis with other settings, or of another checkpoint, or by other code is replaced.
+    workdir: folder of the run.
+    settings: what is asked for.
+    select: epoch of the checkpoint, "best" (by validation) or "last"; '': the one that the run reports.
+    rerun: whether an analysis with other settings, or of another checkpoint, or by other code is replaced.
 
   Raises:
     Stale: There is an analysis with other settings or of another checkpoint, and `rerun` is False.
@@ -115,8 +115,8 @@ def finished(path: Path, inputs: Mapping[str, Any]) -> bool:
   """Returns whether the analysis at `path` is finished, and of these inputs.
 
   Args:
-    path: Its table.
-    inputs: What the summary should hold.
+    path: its table.
+    inputs: what the summary should hold.
 
   Raises:
     Stale: It is finished and of other inputs, or its files were changed.
@@ -129,13 +129,13 @@ def finished(path: Path, inputs: Mapping[str, Any]) -> bool:
   if lines := [f'{name}: {old.get(name)!r} → {new[name]!r}' for name in new if old.get(name) != new[name]]:
     raise identity.Stale(
       f'{path}: is finished, but with other settings or of another checkpoint (there → here: {"; ".join(lines)}). The '
-      'same command with --rerun replaces it, and makes all its columns anew.'
+      'same command with --rerun replaces it, and computes all its columns again.'
     )
   for name, digest in there['files'].items():
     if not (path.parent / name).exists() or storage.sha256(path.parent / name) != digest:
       raise identity.stale(path.parent / name, 'was removed, changed or damaged after it was written')
   if there['code'] != inputs['code']:
-    log.warning('%s: was made by other code (%s); --rerun makes it anew.', path, there['code'])
+    log.warning('%s: was made by other code (%s); --rerun makes it again.', path, there['code'])
   return True
 
 
@@ -148,7 +148,7 @@ def _made(
     config.data.table = f'{table["folder"]}@{table["version"]}'
   prepared = prepare.prepare(config)[0]  # the second part are test rows and true labels
   if prepared.record['fingerprint'] != run.result['data']['fingerprint']:
-    raise UserError(f'{folder}: the data are not those that the run was trained on; restore them, or train anew.')
+    raise UserError(f'{folder}: the data are not those that the run was trained on; restore them, or train again.')
   say = lambda what: log.info('analyze: %s.', what)
   say(f'predictions of {len(prepared.rows):,} training and {len(prepared.val_rows):,} validation rows')
   images = [prepared.train.images, *([prepared.validation[0]] if prepared.validation else [])]
@@ -215,8 +215,8 @@ def _rows(prepared: Prepared, table: str = '') -> dict[str, np.ndarray]:
   """Returns the columns that say which row it is, and which labels it has; a row of a table has its id there.
 
   Args:
-    prepared: The data of the run.
-    table: Version of a label table, DIR@VERSION; '': the run has none.
+    prepared: the data of the run.
+    table: version of a label table, DIR@VERSION; '': the run has none.
   """
   data, train = prepared.data, prepared.train
   rows = np.concatenate([prepared.rows, prepared.val_rows])
@@ -256,7 +256,7 @@ def _dynamics(folder: Path, rows: np.ndarray) -> dict[str, np.ma.MaskedArray]:
   """Returns the training dynamics that samples.parquet holds."""
   there, _ = parquet.read(folder / 'samples.parquet', DYNAMICS)
   if not np.array_equal(there['row'], rows):
-    raise UserError(f'{folder / "samples.parquet"}: has other rows than the run; train it anew.')
+    raise UserError(f'{folder / "samples.parquet"}: has other rows than the run; train it again.')
   if 'count' not in there:
     return {}
   unseen = there['count'] <= 0
@@ -291,9 +291,9 @@ def _in_sample(run: selected.Selected, prepared: Prepared, copies: np.ndarray) -
   An unlabeled row counts as trained on if any method of the run has a stream that needs no labels, or sets targets.
 
   Args:
-    run: The run.
-    prepared: Its data.
-    copies: Rows of the pairs of equal images [P, 2].
+    run: the run.
+    prepared: its data.
+    copies: rows of the pairs of equal images [P, 2].
   """
   unlabeled = run.net is not None and run.plan.uses_unlabeled
   train = prepared.train

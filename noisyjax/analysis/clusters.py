@@ -18,8 +18,8 @@ def kmeans(embeddings: np.ndarray, clusters: int, seed: int = 0) -> np.ndarray:
 
   Args:
     embeddings: [N, F].
-    clusters: Number of clusters, at most N.
-    seed: Seed of the first centers.
+    clusters: number of clusters, at most N.
+    seed: seed of the first centers.
   """
   found = KMeans(clusters, n_init=4, random_state=seed).fit(_reduced(embeddings))
   return by_size(found.labels_)
@@ -30,7 +30,7 @@ def density(embeddings: np.ndarray, smallest: int = 0) -> np.ndarray:
 
   Args:
     embeddings: [N, F].
-    smallest: Least rows of a cluster; 0: a hundredth of the rows, from 5 to 100.
+    smallest: least rows of a cluster; 0: a hundredth of the rows, from 5 to 100.
   """
   smallest = smallest or min(max(5, len(embeddings) // 100), 100)
   if len(embeddings) <= smallest:

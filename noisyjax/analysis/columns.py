@@ -28,9 +28,9 @@ class Column(NamedTuple):
   """A column.
 
   Attributes:
-    dtype: Its type: int64, int32, float32, bool or str.
-    meaning: What it holds, with its unit.
-    null: Where it is null; '' = nowhere.
+    dtype: its type: int64, int32, float32, bool or str.
+    meaning: what it holds, with its unit.
+    null: where it is null; '' = nowhere.
   """
 
   dtype: str

@@ -49,8 +49,8 @@ def grouped(count: int, pairs: Mapping[str, np.ndarray]) -> Duplicates:
   """Returns the groups that pairs form.
 
   Args:
-    count: Number of rows.
-    pairs: Kind → rows of its pairs, int [P, 2]; the closest kind first.
+    count: number of rows.
+    pairs: kind → rows of its pairs, int [P, 2]; the closest kind first.
   """
   rows = np.concatenate([np.zeros((0, 2), np.int64), *pairs.values()])
   graph = coo_array((np.ones(len(rows), bool), (rows[:, 0], rows[:, 1])), (count, count))
@@ -107,7 +107,7 @@ def hash_pairs(hashes: np.ndarray, radius: int = RADIUS) -> np.ndarray:
 
   Args:
     hashes: uint64 [N].
-    radius: Number of bits.
+    radius: number of bits.
   """
   different, first = np.unique(hashes, return_index=True)
   return np.concatenate([exact_pairs(hashes), first[_near(different, radius)]])
@@ -143,8 +143,8 @@ def embedding_pairs(index: np.ndarray, distance: np.ndarray, close: float = CLOS
 
   Args:
     index: int [N, k], neighbours of each row, the nearest first.
-    distance: Their distances [N, k].
-    close: Pairs are closer than this fraction of the distance to the k-th neighbour, of both rows.
+    distance: their distances [N, k].
+    close: pairs are closer than this fraction of the distance to the k-th neighbour, of both rows.
   """
   far = distance[:, -1]
   rows, places = np.nonzero(distance < close * np.minimum(far[:, None], far[index]))
@@ -157,7 +157,7 @@ def dhash(images: Iterable[np.ndarray]) -> np.ndarray:
   A bit says whether a pixel of the gray copy of 9 x 8 pixels is darker than its right neighbour.
 
   Args:
-    images: Images, uint8 [H, W, C] with C = 1 or 3.
+    images: images, uint8 [H, W, C] with C = 1 or 3.
   """
   return np.array([_dhash(image) for image in images], np.uint64)
 
@@ -183,7 +183,7 @@ def crossing(group: np.ndarray, split: np.ndarray) -> np.ndarray:
 
   Args:
     group: int [N]; −1 = no group.
-    split: The split of each row [N].
+    split: the split of each row [N].
   """
   return _differ(group, np.unique(split, return_inverse=True)[1], np.ones(len(group), bool))
 

@@ -68,7 +68,7 @@ def find_files(
     label_column: column of the label file with the labels; '' = it is detected.
     with_test: whether labels of test rows, which the source or the table declares, are learned and checked, too.
     engine: executes the folds, as units of work in the subfolder "folds", until all have finished: the same call after
-      an interruption adopts the finished ones. None = in this process, where an interrupted call begins anew.
+      an interruption adopts the finished ones. None = in this process, where an interrupted call starts over.
 
   Returns:
     The issues, and the scores of their audit or None.

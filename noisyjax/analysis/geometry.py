@@ -39,9 +39,9 @@ def duplicate_columns(found: Duplicates, given: np.ndarray, split: np.ndarray) -
   """Returns the columns of near duplicates.
 
   Args:
-    found: Their groups.
+    found: their groups.
     given: int [N]; −1 = unlabeled.
-    split: The split of each row [N].
+    split: the split of each row [N].
   """
   alone = found.group < 0
   return {
@@ -57,8 +57,8 @@ def cluster_columns(embeddings: np.ndarray, classes: int, seed: int) -> dict[str
 
   Args:
     embeddings: [N, F].
-    classes: Number of classes.
-    seed: Seed of k-means.
+    classes: number of classes.
+    seed: seed of k-means.
   """
   dense = clusters.density(embeddings)
   return {
@@ -74,9 +74,9 @@ def map_columns(
 
   Args:
     embeddings: [N, F].
-    kind: A key of `map2d.MAPS`; '' = PCA alone.
-    seed: Seed of the map.
-    start: Where its points begin [N, 2], see `map2d.placed`; None: the principal components.
+    kind: a key of `map2d.MAPS`; '' = PCA alone.
+    seed: seed of the map.
+    start: where its points begin [N, 2], see `map2d.placed`; None: the principal components.
   """
   flat = map2d.pca(embeddings)
   found = {'pca_x': flat[:, 0], 'pca_y': flat[:, 1]}

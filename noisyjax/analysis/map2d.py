@@ -27,7 +27,7 @@ def principal(embeddings: np.ndarray, dimensions: int = 2) -> np.ndarray:
 
   Args:
     embeddings: [N, F].
-    dimensions: Number of components.
+    dimensions: number of components.
   """
   points = np.asarray(embeddings, np.float64)
   points = points - points.mean(0)
@@ -58,9 +58,9 @@ def placed(
 
   Args:
     embeddings: [N, F].
-    kind: A key of MAPS.
-    seed: Seed of the pairs.
-    start: Where the points begin, [N, 2], such as the map of an earlier version, so that points stay about where they
+    kind: a key of MAPS.
+    seed: seed of the pairs.
+    start: where the points begin, [N, 2], such as the map of an earlier version, so that points stay about where they
       were; NaN where a row was not on it. None: the principal components.
 
   Returns:

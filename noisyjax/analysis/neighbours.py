@@ -38,8 +38,8 @@ def euclidean(points: np.ndarray, k: int = 10) -> Neighbours:
   """Returns the nearest neighbours by Euclidean distance.
 
   Args:
-    points: Finite numbers [N, F].
-    k: Neighbours of each point, from 1 to N − 1.
+    points: finite numbers [N, F].
+    k: neighbours of each point, from 1 to N − 1.
 
   Raises:
     ValueError: `points` or `k` are not so.
@@ -64,8 +64,8 @@ def cosine(points: np.ndarray, k: int = 10) -> Neighbours:
   """Returns the nearest neighbours by cosine distance, 1 − x·y / (|x| |y|), which is 1 to and from a point 0.
 
   Args:
-    points: Finite numbers [N, F].
-    k: Neighbours of each point, from 1 to N − 1.
+    points: finite numbers [N, F].
+    k: neighbours of each point, from 1 to N − 1.
 
   Raises:
     ValueError: `points` or `k` are not so.
@@ -108,10 +108,10 @@ def _search(
     points: float [N, F], to tell equal points.
     near: float32 [N, F].
     half: float32 [N]. near[i] · near[j] − half[j] decreases with the distance of i and j.
-    exact: Distances of points.
+    exact: distances of points.
     score: (rows [n], distances [n]) → what near[i] · near[j] − half[j] is at that distance, [n].
     size: (rows [n], distances [n]) → largest |near[i]| |near[j]| + |half[j]| up to that distance, [n].
-    k: Number of neighbours.
+    k: number of neighbours.
   """
   count, width = near.shape
   block, wide = min(count, max(1, SCORES // count)), min(k + SLACK, count - 1)
@@ -155,9 +155,9 @@ def _best(near: Array, half: Array, first: Array, block: int, wide: int) -> tupl
   Args:
     near: float32 [N, F].
     half: float32 [N].
-    first: First row of the block.
-    block: Number of rows.
-    wide: Number of scores of each row.
+    first: first row of the block.
+    block: number of rows.
+    wide: number of scores of each row.
   """
   rows = jax.lax.dynamic_slice_in_dim(near, first, block)
   scores = jnp.matmul(rows, near.T, precision=jax.lax.Precision.HIGHEST) - half  # [block, N]

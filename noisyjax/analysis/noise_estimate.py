@@ -24,7 +24,7 @@ def estimated(probs: np.ndarray, given: np.ndarray, verified: np.ndarray) -> dic
   """Returns the estimates, JSON-ready.
 
   Args:
-    probs: Out-of-fold probabilities [N, C].
+    probs: out-of-fold probabilities [N, C].
     given: int [N]; −1 = unlabeled.
     verified: int [N]; −1 = not verified.
 

@@ -9,7 +9,7 @@ def outlier_scores(distance: np.ndarray, labels: np.ndarray) -> np.ndarray:
   1 is usual, 2 twice as far as usual. Where the median is 0, a row at distance 0 has 1, and any other infinity.
 
   Args:
-    distance: Distances to the k nearest neighbours [N, k].
+    distance: distances to the k nearest neighbours [N, k].
     labels: int [N], the class of each row, such as its label or else its prediction; −1 is a class of its own.
   """
   mean = distance.mean(1, dtype=np.float64)

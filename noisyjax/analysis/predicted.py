@@ -13,7 +13,7 @@ def columns(probs: np.ndarray, given: np.ndarray, prefix: str = '') -> dict[str,
   Args:
     probs: [N, C]; rows of NaN have no probabilities, and null columns.
     given: int [N]; −1 = unlabeled.
-    prefix: Put before each name, such as "oof_".
+    prefix: put before each name, such as "oof_".
   """
   known = np.isfinite(probs.sum(1))
   safe = np.where(known[:, None], probs, 1 / probs.shape[1]).astype(np.float64)

@@ -20,15 +20,15 @@ class Command:
   """A command of the program.
 
   Attributes:
-    name: One or more words, separated by spaces.
-    usage: Arguments after the name, as the help shows them.
-    summary: What the command does, in one line.
-    declare: Function that defines the flags of the command in a `FlagValues`.
-    run: Function that runs the command, given the parsed flags and, if `word` is set, the word after the name.
-    word: Whether a word may follow the name.
-    resumes: Whether the same command continues its work after an interruption.
-    compiles: Whether it uses JAX, whose import takes a second.
-    recipe: Function that returns the recipe whose fields --config.field=value sets where there is no --config, given
+    name: one or more words, separated by spaces.
+    usage: arguments after the name, as the help shows them.
+    summary: what the command does, in one line.
+    declare: function that defines the flags of the command in a `FlagValues`.
+    run: function that runs the command, given the parsed flags and, if `word` is set, the word after the name.
+    word: whether a word may follow the name.
+    resumes: whether the same command continues its work after an interruption.
+    compiles: whether it uses JAX, whose import takes a second.
+    recipe: function that returns the recipe whose fields --config.field=value sets where there is no --config, given
       the parsed flags; None: --config is needed.
   """
 
@@ -56,7 +56,7 @@ class Recipe(flags.ArgumentParser):
   """Parses the value of --config into a ConfigDict.
 
   Attributes:
-    folder: Folder of the recipe that was read last; None before the first.
+    folder: folder of the recipe that was read last; None before the first.
   """
 
   folder: Path | None = None

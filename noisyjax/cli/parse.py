@@ -18,9 +18,9 @@ class Call(NamedTuple):
   """A parsed command line.
 
   Attributes:
-    command: The command.
-    flags: Parsed flags of the command and of absl.
-    words: Arguments after the name that are not flags.
+    command: the command.
+    flags: parsed flags of the command and of absl.
+    words: arguments after the name that are not flags.
   """
 
   command: Command
@@ -32,8 +32,8 @@ def parse(arguments: Sequence[str], commands: Sequence[Command]) -> Call:
   """Parses a command line.
 
   Args:
-    arguments: Arguments after the name of the program.
-    commands: All commands.
+    arguments: arguments after the name of the program.
+    commands: all commands.
 
   Returns:
     The parsed command line; the recipe of --config is loaded and its fields are set.
@@ -85,8 +85,8 @@ def named(arguments: Sequence[str], commands: Sequence[Command]) -> tuple[Comman
   """Finds the command that a command line names, by its first words or, after flags, by the first matching words.
 
   Args:
-    arguments: Arguments after the name of the program.
-    commands: All commands.
+    arguments: arguments after the name of the program.
+    commands: all commands.
 
   Returns:
     The command with the longest matching name, and the arguments without that name.
@@ -122,10 +122,10 @@ def _refusal(command: Command, flag: str, own: FlagValues, value: Any = '') -> s
   """Returns the error message for a flag that the command does not have.
 
   Args:
-    command: The command.
-    flag: Name of the flag.
-    own: Flags of the command.
-    value: Value of a field of the config, which the command may take under a flag that is a part of the field's name.
+    command: the command.
+    flag: name of the flag.
+    own: flags of the command.
+    value: value of a field of the config, which the command may take under a flag that is a part of the field's name.
   """
   names = sorted(own)
   expected = f'its flags are {", ".join(f"--{name}" for name in names)}' if names else 'it takes no flag'

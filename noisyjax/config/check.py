@@ -54,40 +54,51 @@ def plan_of(config: ConfigDict) -> Plan:
         f'phases: model {own.model.name!r} is fitted at once, without gradient descent, and cannot be used in a phase; '
         'expected a neural network.'
       )
-    _check_values(own)
-    find_weights(own)
-    if own.data.features and not getattr(find_model(own.model.name), 'takes_features', False):
-      raise UserError(
-        f'model.name: {own.model.name!r} takes images; with data.features={own.data.features}, expected linear or mlp.'
-      )
-    check_choice('optim.name', own.optim.name, optim.OPTIMIZERS)
-    if own.optim.layer_decay < 1 and not hasattr(find_model(own.model.name), 'order'):
-      ordered = [name for name in plugins.names(MODELS, 'Model') if hasattr(find_model(name), 'order')]
-      raise UserError(
-        f'optim.layer_decay: {own.optim.layer_decay} needs an order of blocks, which model {own.model.name!r} does not '
-        f'define; expected 1, or one of the models {listed(ordered)}.'
-      )
-    check_choice('schedule.name', own.schedule.name, optim.SCHEDULES)
-    check_choice('rows', own.rows, ROWS)
-    if own.mixup and build_strategy(own, name).mix is None:
-      raise UserError(f'mixup: {own.mixup} contradicts strategy {name!r}, for which mixup is not defined; expected 0.')
-    if own.schedule.name == 'plateau' and not own.data.val:
-      raise UserError(
-        "schedule.name: 'plateau' needs validation rows, and data.val is empty; expected such as data.val='0.1'."
-      )
-    if own.stop.patience and not own.data.val:
-      raise UserError(
-        f'stop.patience: {own.stop.patience} needs validation rows, and data.val is empty; expected stop.patience=0 or '
-        "validation rows such as data.val='0.1'."
-      )
-    for field in ('reset', 'freeze'):
-      try:
-        re.compile(own[field])
-      except re.error as error:
-        raise UserError(f'{field}: {own[field]!r} is not a regular expression: {error}.') from None
-    for view in ('weak', 'strong'):
-      check_ops(f'augment.{view}', own.augment[view])
-    check_strength('augment', strength_of(own))
+    _check_phase(own, name)
+  _check_run(config)
+  return plan
+
+
+def _check_phase(own: ConfigDict, name: str) -> None:
+  """Raises UserError if the fields of one phase, which trains with strategy `name`, contradict one another."""
+  _check_values(own)
+  find_weights(own)
+  if own.data.features and not getattr(find_model(own.model.name), 'takes_features', False):
+    raise UserError(
+      f'model.name: {own.model.name!r} takes images; with data.features={own.data.features}, expected linear or mlp.'
+    )
+  check_choice('optim.name', own.optim.name, optim.OPTIMIZERS)
+  if own.optim.layer_decay < 1 and not hasattr(find_model(own.model.name), 'order'):
+    ordered = [name for name in plugins.names(MODELS, 'Model') if hasattr(find_model(name), 'order')]
+    raise UserError(
+      f'optim.layer_decay: {own.optim.layer_decay} needs an order of blocks, which model {own.model.name!r} does not '
+      f'define; expected 1, or one of the models {listed(ordered)}.'
+    )
+  check_choice('schedule.name', own.schedule.name, optim.SCHEDULES)
+  check_choice('rows', own.rows, ROWS)
+  if own.mixup and build_strategy(own, name).mix is None:
+    raise UserError(f'mixup: {own.mixup} contradicts strategy {name!r}, for which mixup is not defined; expected 0.')
+  if own.schedule.name == 'plateau' and not own.data.val:
+    raise UserError(
+      "schedule.name: 'plateau' needs validation rows, and data.val is empty; expected such as data.val='0.1'."
+    )
+  if own.stop.patience and not own.data.val:
+    raise UserError(
+      f'stop.patience: {own.stop.patience} needs validation rows, and data.val is empty; expected stop.patience=0 or '
+      "validation rows such as data.val='0.1'."
+    )
+  for field in ('reset', 'freeze'):
+    try:
+      re.compile(own[field])
+    except re.error as error:
+      raise UserError(f'{field}: {own[field]!r} is not a regular expression: {error}.') from None
+  for view in ('weak', 'strong'):
+    check_ops(f'augment.{view}', own.augment[view])
+  check_strength('augment', strength_of(own))
+
+
+def _check_run(config: ConfigDict) -> None:
+  """Raises UserError if fields of the whole run contradict one another."""
   check_choice('model.conv', config.model.conv, ('auto', *conv.KINDS))
   if config.data.features:
     features.extractor(config.data.features)
@@ -107,7 +118,6 @@ def plan_of(config: ConfigDict) -> Plan:
       f'model.name: {config.model.name!r} is fitted at once to the given labels of all rows, without gradient descent; '
       "expected strategy.name='naive', rows='all' and no phases, labels or mixup."
     )
-  return plan
 
 
 def complete(config: ConfigDict, where: str) -> None:

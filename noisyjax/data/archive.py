@@ -47,7 +47,7 @@ class Archive(NamedTuple):
 
 
 class _Entry(NamedTuple):
-  """An entry of an archive, with its name as it is stored."""
+  """An entry of an archive."""
 
   name: str  # as it is stored
   kind: str  # file, folder or other

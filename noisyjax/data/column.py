@@ -25,11 +25,11 @@ class Column(NamedTuple):
   """The labels of one file or argument as text, with the place of each for messages.
 
   Attributes:
-    where: The file or argument.
+    where: the file or argument.
     labels: [N], text; None = no label.
     places: [N], 'row 3' (a table's row, counted from 1) or 'row 2 (from 0)' (an array's index).
     images: [N], the image each row names; None: rows follow the order of the images.
-    notes: Sentences about how the labels were read.
+    notes: sentences about how the labels were read.
   """
 
   where: str

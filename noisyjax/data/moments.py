@@ -11,7 +11,7 @@ def moments(images: Images | np.ndarray, rows: np.ndarray | None = None) -> tupl
 
   Args:
     images: of N rows, or an array of them, uint8 [N, H, W, C].
-    rows: The images that count, int [n]; None: all.
+    rows: the images that count, int [n]; None: all.
 
   Returns:
     float64 [C] and float64 [C], of values in 0..255.

@@ -155,7 +155,7 @@ def transition(config: Any, C: int) -> tuple[np.ndarray, str]:
     )
   if config.kind == 'symmetric_inclusive':
     return (1 - r) * eye + r / C, (
-      f'Symmetric, inclusive: with probability {r:g} a label is drawn anew from all {C} classes, its own among them; '
+      f'Symmetric, inclusive: with probability {r:g} a label is redrawn from all {C} classes, its own among them; '
       f'{r * (1 - 1 / C):.4g} become wrong.'
     )
   if config.kind == 'pair':
@@ -222,8 +222,8 @@ def _counted(labels: np.ndarray, T: np.ndarray, rate: float, uniform: np.ndarray
   first = [g[np.argsort(uniform[g, 0], kind='stable')][: math.floor(rate * len(g) + 1e-9)] for g in groups]
   drawn = np.concatenate(first)
   eye = np.eye(len(T))
-  anew = np.clip(eye + (T - eye) / rate, 0, 1)  # the distribution of a drawn row's label
-  noisy[drawn] = _drawn(anew, labels[drawn], uniform[drawn, 1])
+  redrawn = np.clip(eye + (T - eye) / rate, 0, 1)  # the distribution of a drawn row's label
+  noisy[drawn] = _drawn(redrawn, labels[drawn], uniform[drawn, 1])
   return noisy
 
 

@@ -10,9 +10,9 @@ def count_pairs(rows: Any, columns: Any, classes: int) -> Any:
   """Counts the pairs of two columns of labels.
 
   Args:
-    rows: Labels, int [N]; negative = none. Such pairs are left out.
-    columns: Labels, int [N]; negative = none.
-    classes: The number of classes C.
+    rows: labels, int [N]; negative = none. Such pairs are left out.
+    columns: labels, int [N]; negative = none.
+    classes: the number of classes C.
 
   Returns:
     int [C, C]: the number of each pair. NumPy arrays are counted by NumPy; other arrays by JAX, also within jit.

@@ -107,7 +107,7 @@ def _rows(data: Dataset, ids: np.ndarray, used: np.ndarray, split: np.ndarray) -
 
 
 def of_files(images: str, labels: str, folder: str | Path, author: str, fields: Mapping[str, Any]) -> store.Table:
-  """Makes a table of image files: all rows train, but for those that class folders declare their own val and test.
+  """Makes a table of image files: all rows train, except those that class folders declare their own val and test.
 
   Args:
     images: a folder, zip or tar.

@@ -36,6 +36,7 @@ class Waits(Exception):
 
 
 def place(ground: Ground, number: int) -> Path:
+  """Returns the folder of a round."""
   return ground.folder / f'round={number}'
 
 
@@ -52,6 +53,7 @@ def best(done: Sequence[Record]) -> Record:
 
 
 def rank(record: Record) -> tuple[float, float]:
+  """Returns the accuracy on frozen labels and the negative loss, by which versions are compared."""
   return record['score']['accuracy'], -record['score']['loss']
 
 

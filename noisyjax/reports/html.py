@@ -14,7 +14,7 @@ def page(title: str, body: str, css: str = '') -> str:
   """Returns a page.
 
   Args:
-    title: Title of the page, not escaped.
+    title: title of the page, not escaped.
     body: HTML of the page.
     css: CSS rules in addition to those of all pages.
   """
@@ -29,10 +29,10 @@ def image(content: bytes, text: str, kind: str = 'png', attributes: str = '') ->
   """Returns an embedded image.
 
   Args:
-    content: Content of the image file.
-    text: Alternative text, not escaped.
-    kind: Type of the file, png or jpeg.
-    attributes: Further HTML attributes, such as ' class=pixels'.
+    content: content of the image file.
+    text: alternative text, not escaped.
+    kind: type of the file, png or jpeg.
+    attributes: further HTML attributes, such as ' class=pixels'.
   """
   encoded = base64.b64encode(content).decode()
   return f'<img alt="{escape(text)}"{attributes} src="data:image/{kind};base64,{encoded}">'

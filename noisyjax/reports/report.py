@@ -119,7 +119,7 @@ def with_data(rows: list[dict], runs: Sequence[tuple[Mapping, Mapping]]) -> tupl
   for field, key in (
     ('data.fingerprint', _data_of),
     ('audit.fingerprint', _data_of),
-    ('audit.source', functools.partial(_data_of, but=drawn, groups=('data.',))),
+    ('audit.source', functools.partial(_data_of, without=drawn, groups=('data.',))),
   ):
     seen: dict[str, set] = {}
     for result, settings in runs:
@@ -185,10 +185,10 @@ def table(results: Sequence[Mapping[str, Any]], by: Sequence[str], swept: Iterab
 
 
 def _data_of(
-  settings: Mapping[str, Any], but: tuple[str, ...] = (), groups: tuple[str, ...] = ('data.', 'noise.')
+  settings: Mapping[str, Any], without: tuple[str, ...] = (), groups: tuple[str, ...] = ('data.', 'noise.')
 ) -> str:
-  """Returns the fields of a flat config in these groups, except those in `but`, as text."""
-  return json.dumps({k: v for k, v in settings.items() if k.startswith(groups) and k not in but}, sort_keys=True)
+  """Returns the fields of a flat config in these groups, except those in `without`, as text."""
+  return json.dumps({k: v for k, v in settings.items() if k.startswith(groups) and k not in without}, sort_keys=True)
 
 
 def _marked(groups: list[tuple[tuple, list]]) -> tuple[list[tuple[tuple, list]], list[str]]:

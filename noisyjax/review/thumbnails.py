@@ -93,7 +93,7 @@ class Thumbnails:
 
   @contextlib.contextmanager
   def paused(self) -> Iterator[None]:
-    """Lets the background thread wait until the block ends, so that it takes no time of whoever waits for an answer.
+    """Lets the background thread wait until the block ends, so that it does not delay an answer.
 
     All blocks are of one thread, that of the server's requests.
     """

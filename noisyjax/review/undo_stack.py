@@ -11,7 +11,7 @@ class Stacks:
   """What an author can undo and redo of the entries of a branch that are not committed.
 
   Attributes:
-    undo: hashes of the entries that undo takes back, the next one last; the values say nothing.
+    undo: hashes of the entries that undo takes back, the next one last; the values are not used.
     redo: hashes of the entries that redo takes back, likewise.
   """
 

@@ -183,7 +183,7 @@ def _judged(
     met = rule.met(rows, mine)
     if met is None:
       break
-    if (labeled := met.label[mine] >= 0).any():  # a row without a label is none that a rule about labels meets
+    if (labeled := met.label[mine] >= 0).any():  # a rule about labels does not apply to rows without one
       mine = mine[labeled]
     asked, status = asked + len(mine), int(met.status[mine[0]])
     wrong = wrong or bool((met.label[mine] != truth[mine]).any())

@@ -1,6 +1,6 @@
 """The precision of a rule, estimated on frozen labels, with a Wilson interval (Wilson 1927).
 
-Frozen rows seldom have the classes in the shares in which the other rows have them: a set of 100 dogs and 100 muffins
+Frozen rows rarely have the classes in the shares in which the other rows have them: a set of 100 dogs and 100 muffins
 overrates how often "muffin" is right among rows of which nine in ten are dogs. So each frozen row counts by its class:
 the share of the class among the other rows over that among the frozen ones. These shares are estimated from the
 predictions (label shift; Lipton et al. 2018, "Detecting and Correcting for Label Shift with Black Box Predictors",

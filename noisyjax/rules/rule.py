@@ -95,6 +95,7 @@ class Base:
 
   @property
   def name(self) -> str:
+    """The name of the rule's file."""
     return type(self).__module__.rpartition('.')[2]
 
   @property

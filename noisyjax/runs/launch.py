@@ -148,7 +148,7 @@ def _steps(job: Job, load: run.Load, replicas: int) -> Steps[Outcome | interrupt
 
 @contextlib.contextmanager
 def _recorded(job: Job) -> Iterator[list[UserError]]:
-  """Records in the folder of a run the error with which the block fails, and gives a list that the error comes to."""
+  """Yields a list that receives the error with which the block fails; records it in the folder of the run, too."""
   failed: list[UserError] = []
   standing.forget_failure(job.workdir)
   try:

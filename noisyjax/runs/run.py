@@ -167,7 +167,7 @@ def _believed(folder: Path, result: dict, changed: list[str], page: bool) -> dic
   """
   log.info('%s: already finished.', folder)
   if changed:
-    log.warning('%s: was run by other code (%s); --rerun runs it anew.', folder, '; '.join(changed))
+    log.warning('%s: was run by other code (%s); --rerun runs it again.', folder, '; '.join(changed))
   # The report is missing if the process was killed between result.json and the report.
   if page and storage.writes() and not (folder / 'report.html').exists():
     report.write_report(folder)

@@ -51,4 +51,5 @@ def failure(folder: Path) -> Failure | None:
 
 
 def forget_failure(folder: Path) -> None:
+  """Removes the record of a failure, before the run is tried again."""
   storage.remove(folder / FAILED)

@@ -23,7 +23,7 @@ from noisyjax.strategies.shared import meta
 
 
 class Strategy(meta.Reweighting):
-  """Networks whose example weights are computed anew for each batch.
+  """Networks whose example weights are computed for each batch.
 
   Attributes:
     reuse: whether verified rows are also trained on, with their given labels.

@@ -14,11 +14,11 @@ class State(NamedTuple):
   """The part of a row that edits change; see `Rows` for the meaning of each field.
 
   Attributes:
-    split: An index into SPLITS.
-    status: An index into STATUSES.
-    label: A class, or -1.
-    verified: A class, or -1.
-    weight: A number of 0 or more.
+    split: an index into SPLITS.
+    status: an index into STATUSES.
+    label: a class, or -1.
+    verified: a class, or -1.
+    weight: a number of 0 or more.
   """
 
   split: int
@@ -69,10 +69,12 @@ def check_author(author: str) -> str:
 
 
 def is_person(author: str) -> bool:
+  """Returns whether an author is a person and not a rule."""
   return author.startswith('person:')
 
 
 def state_of(rows: Rows, place: int) -> State:
+  """Returns the state of the row at an index."""
   return State(
     int(rows.split[place]),
     int(rows.status[place]),

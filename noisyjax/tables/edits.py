@@ -40,8 +40,8 @@ class Edits:
     verified: verified label after the edit.
     weight: weight after the edit.
     by: who decided.
-    reason: In words.
-    evidence: Such as a score.
+    reason: free text.
+    evidence: text, such as a score.
   """
 
   id: np.ndarray

@@ -50,11 +50,11 @@ def imported(version: Version, found: Mapping[str, Sequence[Any]], where: str) -
   Args:
     version: the version that they are to follow.
     found: columns `id`, `split`, `status`, `label`, `verified` and `weight`, as `columns` returns them; others are not
-      looked at, but for `given_label`, which must not differ. Rows that are not among them stay as they are.
+      read, except `given_label`, which must not differ. Rows that are not among them stay as they are.
     where: what messages call the file.
 
   Raises:
-    UserError: a column is missing; an id is unknown or named twice; a value is none that the column may hold; a row
+    UserError: a column is missing; an id is unknown or named twice; a value is not one that the column may hold; a row
       breaks the invariant; a test row would change.
   """
   if missing := [name for name in ('id', *STATE) if name not in found]:

@@ -20,19 +20,19 @@ def said(action: str, label: str) -> str:
   return f'{action} {label}'.strip()
 
 
-def read(folder: Path, but: Collection[str] = ()) -> Rejected:
+def read(folder: Path, ignored: Collection[str] = ()) -> Rejected:
   """Returns the proposals that were rejected, on any branch.
 
-  A later decision about a row leaves only rejections of a label: of a row that changed, the others say nothing.
+  A later decision about a row leaves only rejections of a label: the others do not apply to a row that changed.
 
   Args:
     folder: folder of the table.
-    but: hashes of journal entries that do not count.
+    ignored: hashes of journal entries that do not count.
 
   Raises:
     UserError: the journal was changed.
   """
-  entries = [entry for entry, _ in journal.read(folder / 'journal.jsonl') if entry['hash'] not in but]
+  entries = [entry for entry, _ in journal.read(folder / 'journal.jsonl') if entry['hash'] not in ignored]
   undone, out = taken_back(entries), {}
   for entry in entries:
     if entry['kind'] != 'decide' or entry['hash'] in undone:

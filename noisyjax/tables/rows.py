@@ -119,7 +119,7 @@ def first(
     ids: N different ids.
     names: N names.
     given: int [N], -1 = unlabeled.
-    classes: Names of the classes.
+    classes: names of the classes.
     verified: int [N], -1 = unchecked; None: nobody checked any. It is the label of a row without a given one.
     split: int [N], indices into SPLITS; None: all train.
     digests: N digests of decoded pixels; None: not known.
@@ -161,9 +161,9 @@ def check(rows: Rows, classes: int, places: np.ndarray | slice = slice(None)) ->
   """Looks whether rows keep the invariant.
 
   Args:
-    rows: The rows.
-    classes: Number of classes.
-    places: The rows to look at; all by default.
+    rows: the rows.
+    classes: number of classes.
+    places: the rows to look at; all by default.
 
   Raises:
     UserError: Naming the first row that breaks it, and how.

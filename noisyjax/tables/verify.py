@@ -25,7 +25,9 @@ def verify(folder: Path) -> Iterator[str]:
   for branch in branches:
     ref = refs.read_branch(folder, branch)
     if ends.get(ref['journal']) != ref['last']:
-      raise UserError(f'{folder}: the journal is not the one that branch {branch} has taken in; lines were replaced.')
+      raise UserError(
+        f'{folder}: the journal is not the one that branch {branch} was committed with; lines were replaced.'
+      )
   old: Version | None = None
   for name in refs.lineage(folder, branches.values()):
     parents = versions.read_manifest(folder, name)['parents']
@@ -54,5 +56,7 @@ def version(folder: Path, name: str, old: Version | None) -> Version:
     replayed = edits_.apply(before, edits, len(new.classes), name)
     same = rows.digest(replayed, rows.COLUMNS) == new.manifest['content']
     if not same or len(edits) != new.manifest['edits']:
-      raise UserError(f'{folder}: the edits of version {name[:SHORT]} do not make it of its parent: they were changed.')
+      raise UserError(
+        f'{folder}: the edits of version {name[:SHORT]} do not turn its parent into it: they were changed.'
+      )
   return new

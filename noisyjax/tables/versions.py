@@ -46,6 +46,7 @@ class Version(NamedTuple):
 
 
 def name_of(rows: Rows, classes: Sequence[str], parents: Sequence[str]) -> str:
+  """Returns the name of a version, the sha256 (hex) of its classes, parents and rows."""
   content = {'classes': list(classes), 'parents': list(parents), 'rows': rows_.digest(rows)}
   return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -68,7 +69,7 @@ def write(
     edits: the edits of the parent; None for the first version.
     old: the parent; None for the first version.
     classes: names of the classes.
-    facts: Message, author, time and such, for the manifest.
+    facts: message, author, time and such, for the manifest.
     added: rows that the parent lacks; None: there are none.
     other: second parent, of a merge; '': none.
 

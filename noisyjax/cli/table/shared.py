@@ -42,8 +42,8 @@ def author(values: FlagValues, tell: bool = True) -> str:
   """Returns the author of --author, such as "person:NAME"; the login name if it is empty.
 
   Args:
-    values: Parsed flags.
-    tell: Whether the log says so if it is the login name.
+    values: parsed flags.
+    tell: whether the log says so if it is the login name.
 
   Raises:
     UserError: --author is empty, and the system knows no name.

@@ -165,7 +165,7 @@ export class Model extends EventTarget {
     return Boolean(f.text || sets || f.ranges.size || f.regions.length);
   }
 
-  /** Returns a function row → whether it passes the filters, but for the range of `except`. */
+  /** Returns a function row → whether it passes the filters other than the range of `except`. */
   passes(except = '') {
     const { rule } = this;
     const { text, labels, suggested, statuses, decided, issues, ranges, regions } = this.filter;

@@ -196,7 +196,7 @@ def last_line(path: Path) -> str:
 
 
 def _finished(jobs: Sequence[Job], load: run.Load) -> dict[Path, Outcome]:
-  """Returns the results of the finished runs, by folder; of those that may be run anew, none.
+  """Returns the results of the finished runs, by folder; of those that may be run again, none.
 
   Raises:
     Stale: a folder holds a run with another config or other data.

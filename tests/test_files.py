@@ -6,6 +6,7 @@ import struct
 import sys
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,27 @@ def zipped(path: Path, entries: dict[str, bytes]) -> Path:
     for name, data in entries.items():
       info = zipfile.ZipInfo('x')
       info.filename = name  # as it is: ZipInfo would mend some
+      packed.writestr(info, data)
+  return path
+
+
+class Raw(zipfile.ZipInfo):
+  raw = b''
+
+  def _encodeFilenameFlags(self):
+    return self.raw, 0
+
+
+def unflagged(path: Path, entries: dict[str, bytes], code: str = 'utf-8', beside: bool = False) -> Path:
+  """Writes a zip with names in `code` and no flag for UTF-8; with `beside` they are in an extra field in UTF-8, too."""
+  with zipfile.ZipFile(path, 'w') as packed:
+    for name, data in entries.items():
+      info = Raw(name)
+      info.raw = raw = name.encode(code, 'replace')
+      field = b'\1' + struct.pack('<I', zlib.crc32(raw)) + name.encode()
+      info.extra = (
+        struct.pack('<HH', 0x9999, 2) + b'xy' + struct.pack('<HH', 0x7075, len(field)) + field if beside else b''
+      )
       packed.writestr(info, data)
   return path
 
@@ -119,14 +141,21 @@ def test_links_and_devices_are_left_out(tmp_path):
 
 
 def test_utf8_names_without_the_flag_that_says_so(tmp_path):
-  path = zipped(tmp_path / 'd.zip', {'caf\u00e9_1.png': encoded(1)})
-  data = bytearray(path.read_bytes())
-  for magic, offset in ((b'PK\x03\x04', 7), (b'PK\x01\x02', 9)):
-    data[data.find(magic) + offset] &= ~0x08
-  path.write_bytes(data)
+  path = unflagged(tmp_path / 'd.zip', {'caf\u00e9_1.png': encoded(1)})
   with zipfile.ZipFile(path) as packed:
     assert packed.namelist() != ['caf\u00e9_1.png']
-  assert seen(path)[0] == ('caf\u00e9_1.png',)
+  assert seen(path) == (('caf\u00e9_1.png',), ())
+
+
+def test_names_in_another_code_page_are_noted_unless_the_zip_holds_them_in_utf8_too(tmp_path):
+  names = ['\u4e8c\u5de1_1.png', 'a/\u8bb8_2.png']
+  path = unflagged(tmp_path / 'd.zip', {name: encoded(i) for i, name in enumerate(names, 1)}, 'gbk')
+  found, notes = seen(path)
+  assert len(found) == 2 and not set(found) & set(names)
+  assert notes[0].startswith(f'd.zip: 2 names are not in UTF-8 and are read in code page 437, such as {found[1]!r}')
+  for raw in ('gbk', 'ascii'):  # as WinRAR and Info-ZIP write
+    path = unflagged(tmp_path / 'e.zip', {name: encoded(i) for i, name in enumerate(names, 1)}, raw, beside=True)
+    assert seen(path) == (tuple(sorted(names)), ())
 
 
 def patched(path: Path, local: int, central: int, change) -> Path:

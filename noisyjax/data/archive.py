@@ -11,10 +11,12 @@ import io
 import lzma
 import re
 import stat
+import struct
 import tarfile
 import tempfile
 import threading
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -54,6 +56,7 @@ class _Entry(NamedTuple):
   size: int
   stamp: str
   source: Any  # ZipInfo or TarInfo
+  guessed: bool = False  # whether the encoding of the name is not known
 
 
 # The entries of an archive, and what opens one of them.
@@ -109,6 +112,11 @@ def _listed(path: Path, entries: list[_Entry], read: Callable[[_Entry], IO[bytes
     notes.append(f'{path.name}: left out {len(outside)} entries that lead out of it, such as {outside[0]!r}.')
   if other:
     notes.append(f'{path.name}: left out {other} links or devices.')
+  if guessed := [entry.name for entry in entries if entry.guessed]:
+    notes.append(
+      f'{path.name}: {len(guessed)} names are not in UTF-8 and are read in code page 437, such as {guessed[0]!r}; if '
+      'that is wrong, unpack it with the program that packed it and give the folder.'
+    )
   if twice:
     notes.append(f'{path.name}: {len(twice)} names come twice, such as {twice[0]!r}; the last entry counts.')
 
@@ -137,20 +145,34 @@ def _open_zip(path: Path, head: bytes, stack: contextlib.ExitStack) -> _Opened:
     raise UserError(
       f'{path}: {len(unknown)} of {len(infos)} entries are compressed by {method}, which is not supported. {UNPACK}'
     )
-  entries = [
-    _Entry(_zip_name(info), _zip_kind(info), info.file_size, f'{info.file_size} {info.CRC}', info) for info in infos
-  ]
-  return entries, lambda entry: archive.open(entry.source)
+  return list(map(_zip_entry, infos)), lambda entry: archive.open(entry.source)
 
 
-def _zip_name(info: zipfile.ZipInfo) -> str:
-  """Returns the name of an entry, in UTF-8 even if the flag for it is missing, in which case Python assumes cp437."""
-  if info.flag_bits & 0x800:
-    return info.filename
+def _zip_entry(info: zipfile.ZipInfo) -> _Entry:
+  """Returns an entry of a zip."""
+  name, guessed = _zip_name(info)
+  return _Entry(name, _zip_kind(info), info.file_size, f'{info.file_size} {info.CRC}', info, guessed)
+
+
+def _zip_name(info: zipfile.ZipInfo) -> tuple[str, bool]:
+  """Returns the name of an entry, and whether it is not in UTF-8: then Python takes it for one in code page 437."""
+  raw = info.orig_filename.encode('utf-8' if info.flag_bits & 0x800 else 'cp437')
+  beside = _field(info.extra, 0x7075)  # of Info-ZIP and WinRAR: a version, the checksum of `raw`, the name in UTF-8
   try:
-    return info.filename.encode('cp437').decode()
-  except UnicodeError:
-    return info.filename
+    name = (beside[5:] if beside[1:5] == struct.pack('<I', zlib.crc32(raw)) else raw).decode()
+  except UnicodeDecodeError:
+    return info.filename, True
+  return (info.filename if name == info.orig_filename else name), False
+
+
+def _field(extra: bytes, number: int) -> bytes:
+  """Returns the content of an extra field of a zip's entry; b'' if there is none."""
+  while len(extra) >= 4:
+    own, size = struct.unpack('<HH', extra[:4])
+    if own == number:
+      return extra[4 : 4 + size]
+    extra = extra[4 + size :]
+  return b''
 
 
 def _zip_kind(info: zipfile.ZipInfo) -> str:

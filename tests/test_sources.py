@@ -840,6 +840,37 @@ def test_classes_called_train_and_test_hold_images(tmp_path):
   assert load(source='folders', path=root)[0].classes == ('car', 'test', 'train', 'trains')
 
 
+def test_parts_may_lie_in_the_class_folders(tmp_path):
+  names = [f'pets/{kind}/{part}/1.png' for kind in ('cat', 'dog') for part in ('train', 'valid', 'test')]
+  data, _ = load(source='folders', path=tree(tmp_path / 't', [*names, 'pets/undefined/train/x.png']))
+  assert data.classes == ('cat', 'dog') and data.given.tolist() == [0] * 3 + [1] * 3 + [-1]
+  assert data.names[data.test].tolist() == [names[2], names[5]] and data.names[data.val].tolist() == [
+    names[1],
+    names[4],
+  ]
+  assert data.notes == (
+    't: its class folders hold the parts of the data set: 3 images train, 2 images validate, 2 images test.',
+  )
+  for other in ('pets/cat/1.png', 'pets/cat/more/1.png'):  # then they are only folders in a class
+    data, _ = load(source='folders', path=tree(tmp_path / other.replace('/', ' '), [*names, other]))
+    assert data.classes == ('cat', 'dog') and not data.test.any()
+
+
+def test_the_folder_minus_one_is_unlabeled(tmp_path):
+  root = tree(tmp_path / 't', ['-1/1.png', '0/1.png', '1/1.png'])
+  data, _ = load(source='folders', path=root)
+  assert data.classes == ('0', '1') and data.given.tolist() == [-1, 0, 1]
+  assert load(source='folders', path=root, classes=('1', '0'))[0].given.tolist() == [-1, 1, 0]
+
+
+def test_class_folders_without_a_label_file_are_named_as_such(tmp_path):
+  root = tree(tmp_path / 't', ['cat/1.png', 'dog/1.png'])
+  with pytest.raises(UserError, match=r"no file 'labels.csv' .*in a folder for each class, set data.source=folders"):
+    load(path=root, labels='labels.csv')
+  with pytest.raises(UserError, match=r"Set data.labels='' if there is none"):
+    load(path=root / 'cat', labels='labels.csv')
+
+
 def test_folders_that_only_wrap_are_seen_through(tmp_path):
   root = tree(tmp_path / 't', ['a/b/c/cat/1.png', 'a/b/c/dog/2.png'])
   assert load(source='folders', path=root)[0].classes == ('cat', 'dog')
@@ -896,8 +927,8 @@ def test_a_folder_without_classes_says_what_to_do(tmp_path):
     load(source='folders', path=tree(tmp_path / 't', ['1.png', '2.png']))
 
 
-def test_what_a_mac_packs_beside_the_classes_is_no_class(tmp_path):
-  root = tree(tmp_path / 't', ['cat/1.png', 'dog/2.png', '__MACOSX/cat/._1.png'])
+def test_folders_of_a_system_beside_the_classes_are_no_classes(tmp_path):
+  root = tree(tmp_path / 't', ['cat/1.png', 'dog/2.png', '__MACOSX/cat/._1.png', '@eaDir/2.png', '#recycle/dog/3.png'])
   with zipfile.ZipFile(tmp_path / 't.zip', 'w') as archive:
     for path in sorted(root.rglob('*.png')):
       archive.write(path, path.relative_to(root).as_posix())

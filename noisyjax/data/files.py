@@ -35,6 +35,12 @@ SUFFIXES = (
   '.jp2',
 )
 HEIC = ('.heic', '.heif')
+SYSTEM = (
+  '__MACOSX',
+  '@eaDir',
+  '#recycle',
+  '$RECYCLE.BIN',
+)  # folders of a system's own: copies, thumbnails, the deleted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +96,8 @@ def open_images(path: str | Path) -> Iterator[ImageFiles]:
 
   Images are recognized by their suffix in upper or lower case, and files without suffix by their first bytes. A broken
   link with the suffix of an image counts as an image that cannot be read. Hidden files (`.DS_Store`, `._x.png`,
-  `__MACOSX/`) and other files are left out and counted in `notes`, which are also logged if an error ends the context.
-  If a single folder contains all images of a zip or tar, it is not part of the names.
+  those in a folder of SYSTEM) and other files are left out and counted in `notes`, which are also logged if an error
+  ends the context. If a single folder contains all images of a zip or tar, it is not part of the names.
 
   Raises:
     UserError: there is no such folder, zip or tar, or it contains no image.
@@ -171,7 +177,7 @@ def _walk(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, bool
 
 def _kind(name: str) -> str:
   """Returns 'image', 'heic', 'hidden', 'unnamed' (no suffix) or 'other', judged by the name of a file."""
-  if name.startswith('.') or '/.' in name or '__MACOSX' in name.split('/'):
+  if name.startswith('.') or '/.' in name or not {*SYSTEM}.isdisjoint(name.split('/')):
     return 'hidden'
   suffix = PurePosixPath(name).suffix.lower()
   return 'image' if suffix in SUFFIXES else 'heic' if suffix in HEIC else 'other' if suffix else 'unnamed'

@@ -3,8 +3,8 @@
 Images in a folder that `config.unlabeled` names are unlabeled. Class numbers follow the order of the class names, or of
 `config.classes`. A tree may have parts with class folders in each: `train/cat/1.jpg`, `val/cat/2.jpg`,
 `test/cat/3.jpg`, under their usual names (`Training`, `valid`, `seg_test`, …). They are the test and validation rows of
-the data set. Folders that only contain another folder (`seg_train/seg_train/cat`) are skipped; class folders without
-images are left out.
+the data set; so are those that lie in the class folders: `cat/train/1.jpg`, `cat/test/2.jpg`. Folders that only contain
+another folder (`seg_train/seg_train/cat`) are skipped; class folders without images are left out.
 """
 
 from collections import Counter, defaultdict
@@ -67,8 +67,8 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   folders = [placed.classes[i] for i in decoded.good]
   parts = np.array([placed.parts[i] for i in decoded.good])
   names = [placed.names[i] for i in decoded.good]
-  none = labels.words(config.unlabeled)
-  classes = wanted or labels.in_order({*folders} - {*none})
+  none = {folder for folder in folders if labels.means_none(folder, config.unlabeled)}
+  classes = wanted or labels.in_order({*folders} - none)
   number = {name: c for c, name in enumerate(classes)} | dict.fromkeys(none, -1)
   truth = np.full(len(names), -1, np.int32)
   if config.truth:
@@ -134,6 +134,7 @@ def place(found: files.ImageFiles) -> Placed:
     )
   else:
     bases = {tree.unwrapped(folder): part for folder, part in classed.items() if part != 'pred'}
+  inside = top in bases and tree.parts_inside(top)
   names, classes, kinds, flat = [], [], [], Counter()
   strays = set() if top in bases else set(tree.images[top])
   outside = sorted(strays)
@@ -143,7 +144,7 @@ def place(found: files.ImageFiles) -> Placed:
     if base is not None and len(below) > 1:
       names.append(name)
       classes.append(plain(below[0]))
-      kinds.append(bases[base])
+      kinds.append(part_of(below[1]) if inside else bases[base])
     elif base is not None:
       outside.append(name)
     elif name not in strays:  # the part has no class folders
@@ -160,9 +161,12 @@ def place(found: files.ImageFiles) -> Placed:
       f'{_last(f)} {use} ({count(f)} images)' for part, use in _USE.items() for f, p in classed.items() if p == part
     ]
     notes.append(f'{found.root.name}: its folders are parts of the data set: {", ".join(uses)}.')
+  if inside:
+    uses = [f'{kinds.count(part)} images {use[:-1]}' for part, use in _USE.items() if part in kinds]
+    notes.append(f'{found.root.name}: its class folders hold the parts of the data set: {", ".join(uses)}.')
   for part, count in flat.items():
     notes.append(f'{found.root.name}: {count} images in {part} lie in no class folder and are not used.')
-  if top in bases:
+  if top in bases and not inside:
     notes += _nested(found.root.name, tree, tree.full(top))
   empty = sorted({_last(f) for base in bases for f in tree.folders[base] if f not in tree.filled} - {*classes})
   if empty:
@@ -222,6 +226,12 @@ class _Tree:
     """Returns whether a part of a data set has class folders; a part test/test/1.jpg does not."""
     return any(not part_of(_last(f)) for f in self.full(self.unwrapped(folder)))
 
+  def parts_inside(self, top: str) -> bool:
+    """Returns whether the class folders in `top` hold folders train, val and test, train among them, and no others."""
+    classes = self.full(top)
+    parts = {part_of(_last(part)) for folder in classes for part in self.full(folder)}
+    return {'train'} < parts <= {*_USE} and not any(self.images[folder] for folder in classes)
+
 
 def _last(path: str) -> str:
   """Returns the last component of a path."""
@@ -230,7 +240,7 @@ def _last(path: str) -> str:
 
 def _check_wanted(root: Path, folders: Sequence[str], wanted: tuple[str, ...], unlabeled: str) -> None:
   """Raises UserError if a class folder is not in a non-empty `data.classes`."""
-  unknown = sorted({*folders} - {*wanted, *labels.words(unlabeled)}) if wanted else []
+  unknown = sorted(f for f in {*folders} - {*wanted} if not labels.means_none(f, unlabeled)) if wanted else []
   if unknown:
     raise UserError(
       f'{root}: the folder {unknown[0]!r} is not in data.classes; expected folders named {listed(wanted)}. Add it to '

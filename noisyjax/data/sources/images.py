@@ -22,6 +22,7 @@ from noisyjax.data import archive, dataset, decode, files, home, label_file, mat
 from noisyjax.data.column import Column
 from noisyjax.data.label_notes import position_note
 from noisyjax.data.labels import class_names, indices
+from noisyjax.data.sources import folders
 from noisyjax.data.unlisted import left_out
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError
@@ -44,7 +45,7 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   with files.open_images(root) as found:
     read = {
       field: label_file.read_column(
-        _label_path(field, config[field], base, root), config.image_column, config.label_column, field
+        _label_path(field, config[field], base, found), config.image_column, config.label_column, field
       )
       for field in ('labels', 'verified', 'truth')
       if config[field]
@@ -124,8 +125,9 @@ def locate(path: str | Path) -> tuple[Path, Path]:
   return (inner[0] if inner else path), path
 
 
-def _label_path(field: str, value: str, base: Path, root: Path) -> Path:
+def _label_path(field: str, value: str, base: Path, found: files.ImageFiles) -> Path:
   """Returns the path of a label file; raises UserError if there is none."""
+  root = found.root
   path = reading.path_of(value, f'data.{field}')
   candidates = (base / path, root / path, path)  # root: some data sets keep metadata.csv among the images
   for candidate in candidates:
@@ -140,9 +142,10 @@ def _label_path(field: str, value: str, base: Path, root: Path) -> Path:
         )
   near = next(filter(None, map(reading.near, candidates)), '')
   where = 'here' if base.resolve() == Path.cwd() else f'in {base} or here'
-  raise UserError(
-    f"data.{field}: there is no file {value!r} {where}.{near} Set data.{field}='' if there is none.{home.hint(base)}"
-  )
+  cure = f"Set data.{field}='' if there is none."
+  if field == 'labels' and folders.has_classes(found):
+    cure = 'If the images lie in a folder for each class, set data.source=folders.'
+  raise UserError(f'data.{field}: there is no file {value!r} {where}.{near} {cure}{home.hint(base)}')
 
 
 def _expected(names: Sequence[str], columns: dict[str, Column]) -> tuple[list[str], list[str]]:

@@ -280,8 +280,8 @@ def _transition(ground: Ground, done: Sequence[Record], audit: dict[str, Any]) -
   estimated = np.asarray(transition.from_joint(joint))
   text = (
     '<p>Rows: true class; columns: given label. Estimated by confident learning, which is biased upwards: hard rows '
+    'count as wrong labels.</p>'
   )
-  text += 'count as wrong labels.</p>'
   body = text + _matrix('estimated', estimated, ground.first.classes)
   if planted:
     body += _matrix('planted (audit)', np.asarray(planted), ground.first.classes)

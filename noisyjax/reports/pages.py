@@ -214,8 +214,8 @@ def _noise_section(record: Record) -> str:
   if requested is not None:
     text += (
       f'<p class="faint">Injected: {escape(formatting.text(nested(record.result, "noise.kind")))}, requested rate '
+      f'{formatting.percent(requested)}, realised {formatting.percent(realised)}.</p>'
     )
-    text += f'{formatting.percent(requested)}, realised {formatting.percent(realised)}.</p>'
   shown = _matrix(counts, record.classes, kind) if n <= MATRIX else largest(counts, record.classes, kind, 'given')
   return section(f'Noise: given against {kind} labels{tag}', text + shown)
 

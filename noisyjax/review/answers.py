@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from noisyjax.rules.precision import wilson
-from noisyjax.tables import journal, pending, store
+from noisyjax.tables import journal, pending, rejections, store
 from noisyjax.tables.decisions import is_person
 
 LISTED = 200  # rows on which two authors differ that the page lists
@@ -65,10 +65,11 @@ class Answers:
 
 
 def _answers(entry: dict[str, Any]) -> Iterator[Answer]:
+  """Yields the decisions of a journal entry, each with what a rule had proposed."""
   about = entry.get('proposal') or {}
   proposed = about.get('said') or [''] * len(entry['decisions'])
   for decision, said in zip(entry['decisions'], proposed):
-    what = f'{decision["action"]} {decision.get("label", "")}'.strip()
+    what = rejections.said(decision['action'], decision.get('label', ''))
     blind, repeat = bool(entry.get('blind')), bool(entry.get('repeat'))
     rule = about.get('rule', '') if said else ''
     yield Answer(entry['author'], decision['id'], what, rule, said, blind, repeat, entry.get('accepted_by', ''))

@@ -29,6 +29,11 @@ _HEADERS = {
 LARGEST = 64 * 2**20  # bytes of a request: a decision on a million rows
 
 
+def _is_local(host: str) -> bool:
+  """Returns whether a Host header, with or without a port, names this machine."""
+  return host in _LOCAL or host.rpartition(':')[0] in _LOCAL
+
+
 class Guard:
   """ASGI middleware that refuses what does not come from the page.
 
@@ -65,7 +70,7 @@ class Guard:
     """Returns the answer to a request that is refused, else None."""
     headers = Headers(scope=scope)
     host = headers.get('host', '')
-    if host.rpartition(':')[0] not in _LOCAL and host not in _LOCAL:
+    if not _is_local(host):
       return PlainTextResponse('Host: expected 127.0.0.1 or localhost.\n', 403)
     origin = headers.get('origin')
     writes = scope['method'] not in ('GET', 'HEAD')
@@ -82,8 +87,7 @@ class Guard:
 
   def _enters(self, scope: Scope) -> bool:
     """Returns whether a request opens the page with the right token and a host of this machine."""
-    host = Headers(scope=scope).get('host', '')
-    if scope['path'] != '/' or (host.rpartition(':')[0] not in _LOCAL and host not in _LOCAL):
+    if scope['path'] != '/' or not _is_local(Headers(scope=scope).get('host', '')):
       return False
     token = parse_qs(scope['query_string'].decode('latin-1')).get('token', [''])[0]
     return hmac.compare_digest(token.encode(), self.token.encode())

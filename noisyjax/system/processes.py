@@ -82,7 +82,8 @@ def join(coordinator: str = '', count: int = 0, index: int = -1, silence: float 
   if count and index >= count:
     raise UserError(f'--process: found {index}; expected a number from 0 to {count - 1}, below --processes.')
   if 'OMPI_COMM_WORLD_SIZE' in os.environ:  # of Open MPI 5, JAX recognises no coordinator
-    count, index = count or int(os.environ['OMPI_COMM_WORLD_SIZE']), _or(index, int(os.environ['OMPI_COMM_WORLD_RANK']))
+    count = count or int(os.environ['OMPI_COMM_WORLD_SIZE'])
+    index = int(os.environ['OMPI_COMM_WORLD_RANK']) if index < 0 else index
   # On CPUs, a collective operation holds a thread while it waits for its peers, and programs in flight overtake one
   # another: with few threads, or in another order than in the peers, the processes wait for one another forever.
   jax.config.update('jax_cpu_enable_async_dispatch', False)
@@ -113,10 +114,6 @@ def join(coordinator: str = '', count: int = 0, index: int = -1, silence: float 
   barrier('join')
   jax.block_until_ready(first(zeros))
   threading.Thread(target=_watch, args=(silence,), daemon=True).start()
-
-
-def _or(index: int, other: int) -> int:
-  return other if index < 0 else index
 
 
 def several() -> bool:

@@ -78,7 +78,7 @@ SUB_POLICIES = (
   (('translate_y', 0.7, 9), ('autocontrast', 0.9, 1)),
 )
 
-
+# The SSR code differs from `SUB_POLICIES` in two of them.
 SIGNED_SUB_POLICIES = tuple(
   {
     (('brightness', 0.9, 6), ('color', 0.2, 6)): (('brightness', 0.9, 6), ('color', 0.2, 8)),

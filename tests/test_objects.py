@@ -1,5 +1,7 @@
 """Images and labels from Python objects."""
 
+import enum
+import io
 import zipfile
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from PIL import Image
 
 from noisyjax.analysis import issues
-from noisyjax.data import objects
+from noisyjax.data import column, objects
 from noisyjax.system.errors import UserError
 
 
@@ -88,6 +90,84 @@ def test_what_holds_no_images_is_named(images):
     objects.images_of(images, where='X')
 
 
+class Torch:
+  """The part of torch's map-style data sets that is looked at; they need not raise IndexError after the last row."""
+
+  classes = ('owl', 'fox')
+
+  def __init__(self, rows):
+    self.rows = rows
+
+  def __len__(self):
+    return len(self.rows)
+
+  def __getitem__(self, i):
+    return self.rows[i % len(self.rows)]
+
+
+def test_data_sets_of_records_and_pairs_are_tables():
+  arrays, labels = pictures(), [0, 1, 0, 1, 1, 0]
+  pairs = list(zip(map(Image.fromarray, arrays), labels))
+  records = [{'image': image, 'label': label} for image, label in pairs]
+  for held in (pairs, zip(arrays, map(np.int64, labels)), records, Torch(pairs), Torch(records), iter(records)):
+    table = objects.tabled(held)
+    np.testing.assert_array_equal(objects.images_of(table, size=10)[0], arrays)
+    assert list(objects.columns_of(table, None)[1]) == labels
+  np.testing.assert_array_equal(objects.images_of(Torch(pairs), size=10)[0], arrays)
+  assert objects.columns_of(objects.tabled(Torch(pairs)), None, Torch.classes)[1:] == (
+    [Torch.classes[c] for c in labels],
+    Torch.classes,
+  )
+  with pytest.raises(UserError, match=r'images: row 0 \(from 0\) is a list of ndarray, ndarray; expected an image'):
+    objects.images_of([[arrays[:3], np.array(labels[:3])], [arrays[3:], np.array(labels[3:])]])  # batches of a loader
+  for other in (arrays, 'photos', None, int, [(1, 2, 3)], [{'bytes': b'', 'path': None}]):
+    assert objects.tabled(other) is other or objects.tabled(other) == other
+
+
+def test_open_files_and_buffers_are_images(tmp_path):
+  Image.fromarray(pictures(1)[0]).save(tmp_path / 'a.png')
+  data = (tmp_path / 'a.png').read_bytes()
+  items = [data, bytearray(data), memoryview(data), io.BytesIO(data), (tmp_path / 'a.png').open('rb')]
+  np.testing.assert_array_equal(objects.images_of(items, size=10)[0], np.repeat(pictures(1), 5, 0))
+
+
+def test_labels_that_number_declared_classes_are_their_names():
+  """As Hugging Face sorts folders 1, 2 and 10: the label 1 is class 10."""
+  names, given = ('1', '10', '2'), [0, 1, 2] * 6
+  probs = np.eye(3)[given] * 0.8 + 0.2 / 3
+  probs[4] = probs[0]
+  data = HuggingFace(img=[None] * 18, species=given)
+  data.features['species'] = type('ClassLabel', (), {'names': names})()
+  found = issues.find_label_issues(data, probs=probs, labels='species')
+  assert found.classes == names and found.row[found.flagged].tolist() == [4]
+  assert found.given[found.flagged].tolist() == [1]
+  columns = pd.DataFrame(probs[:, ::-1], columns=list(names[::-1]))  # named in another order
+  found = issues.find_label_issues(data, probs=columns, labels='species')
+  assert found.classes == names[::-1] and found.row[found.flagged].tolist() == [4]
+
+
+def test_a_categorical_column_declares_the_classes_and_their_order():
+  given = pd.Categorical(['owl', 'fox'] * 10, categories=['owl', 'fox', 'cat'])
+  probs = np.eye(3)[given.codes] * 0.8 + 0.2 / 3
+  probs[3] = probs[0]
+  for labels in (given, pd.Series(given)):
+    found = issues.find_label_issues(labels=labels, probs=probs)
+    assert found.classes == ('owl', 'fox', 'cat') and found.row[found.flagged].tolist() == [3]
+    assert found.given.tolist() == given.codes[found.row].tolist()
+  found = issues.find_label_issues(labels=given, probs=probs[:, :2] / probs[:, :2].sum(1, keepdims=True))
+  assert found.classes == ('owl', 'fox') and found.row[found.flagged].tolist() == [3]
+  found = issues.find_label_issues(labels=given, probs=probs, classes=['cat', 'fox', 'owl'])
+  assert found.classes == ('cat', 'fox', 'owl')  # what the user says is right
+  assert column.declared(pd.Series(['owl'])) == column.declared(['owl']) == ()
+
+
+def test_members_of_an_enum_are_their_text_or_name():
+  text, numbered = enum.Enum('Text', {'OWL': 'owl', 'FOX': 'fox'}), enum.Enum('Numbered', ['owl', 'fox'])
+  for kind in (text, numbered):
+    assert column.column_of([*kind, None], 'labels').labels == ['owl', 'fox', None]
+  assert column.column_of([*enum.IntEnum('Int', ['owl', 'fox'])], 'labels').labels == ['1', '2']
+
+
 def test_a_record_without_path_and_bytes_is_named():
   with pytest.raises(UserError, match=r"row 0 \(from 0\): a record of 'x'; expected 'bytes' or 'path'"):
     objects.images_of([{'x': 1}] * 3)
@@ -118,7 +198,7 @@ def test_tables_are_parted_by_the_names_of_their_columns(tmp_path):
   with pytest.raises(UserError, match='cannot tell which column holds the image; the columns are width'):
     objects.columns_of(frame[['width']], [0, 1])
   data = HuggingFace(id=[7, 8], img=['x', 'y'], species=[0, 1])
-  assert objects.columns_of(data, 'species') == (['x', 'y'], [0, 1], ('owl', 'fox'))
+  assert objects.columns_of(data, 'species') == (['x', 'y'], ['owl', 'fox'], ('owl', 'fox'))
   assert not objects.is_table(np.zeros(3)) and not objects.is_table([1]) and not objects.is_table(None)
 
 

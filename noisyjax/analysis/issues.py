@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from noisyjax.analysis import feature_columns
 from noisyjax.analysis.out_of_fold import out_of_fold
 from noisyjax.data import features as features_, labels as labels_, objects, pixels, plausible, probs as own_probs
-from noisyjax.data.column import column_of
+from noisyjax.data.column import column_of, declared
 from noisyjax.data.label_notes import missing_note, position_note
 from noisyjax.estimate import confident, scoring
 from noisyjax.runs import result
@@ -153,7 +153,7 @@ def find_label_issues(
   Args:
     images: [N, H, W, C] or [N, H, W], of any type that `data.pixels.normalised` accepts; the path of a folder, zip or
       tar; a list of paths, PIL images or arrays of any sizes; a data frame or Hugging Face data set with an image
-      column. Not needed if `probs` is given.
+      column; a torch data set of pairs (image, label). Not needed if `probs` is given.
     labels: class numbers or names [N], in any form that `data.column.column_of` accepts; None, NaN and -1 = unlabeled.
       For a data frame or data set: name of its label column; None = the column is detected by its name.
     probs: probabilities [N, C] of a model that was not trained on the row; nothing is trained then. The columns of a
@@ -166,8 +166,9 @@ def find_label_issues(
     seed: seed of training and folds; None = the seeds of the config.
     kind: filter that flags labels, a key of `noisyjax.estimate.confident.FILTERS`.
     score: score that ranks labels, a key of `noisyjax.estimate.confident.SCORES`.
-    classes: class names in the order of the columns of `probs`; None = the names of the data frame or of the labels
-      (numbers sorted by value, names as text), which a message says.
+    classes: class names in the order of the columns of `probs`; None = the names of the data frame, those that
+      the data set or a categorical column of labels declares, or those of the labels (numbers sorted by value, names as
+      text), which a message says.
     place: an engine that trains the folds, and a folder for their files; None = in this process.
 
   Raises:
@@ -175,9 +176,9 @@ def find_label_issues(
   """
   check_choice('kind', kind, confident.FILTERS)
   check_choice('score', score, confident.SCORES)
+  of_source, images, named = getattr(images, 'classes', ()), objects.tabled(images), ()
   if objects.is_table(images):
-    images, labels, declared = objects.columns_of(images, labels)
-    classes = declared or None if classes is None else classes
+    images, labels, named = objects.columns_of(images, labels, of_source)
   if labels is None:
     raise UserError('labels: missing; expected one label per image.')
   if isinstance(labels, str | Path):
@@ -194,8 +195,11 @@ def find_label_issues(
   count = len(column.labels)
   if images is not None and not isinstance(images, str | Path) and len(images) != count:
     raise UserError(f'labels: has {count} labels for {len(images)} images; expected one label per image.')
-  if probs is not None:
-    own = own_probs.probs_of(probs)
+  own = None if probs is None else own_probs.probs_of(probs)
+  if classes is None and (own is None or not own.classes):
+    classes = named or declared(labels, *(() if own is None else own.values.shape[-1:]))
+    classes = [name for name in classes if own is not None or not labels_.means_none(name, UNLABELED)]
+  if own is not None:
     if own.values.ndim == 2 and len(own.values) != count and images is None:
       raise UserError(
         f'labels: has {count} labels, and {own.where} has {len(own.values)} rows; expected one label per row.'
@@ -212,7 +216,7 @@ def find_label_issues(
     found = f'all labels are {names[carried[0]]!r}' if len(carried) else f'all {count} rows are unlabeled'
     raise UserError(f'labels: {found}; expected labels of two classes or more.')
   notes = [note, *position_note(column, names), *missing_note(column, UNLABELED)]
-  if probs is None:
+  if own is None:
     probs = out_of_fold(images, labels, names, folds, config, seed, features, place)
   else:
     notes.append(plausible.doubt(labels, probs.argmax(1), names, own.where, own.option))

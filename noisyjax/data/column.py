@@ -4,6 +4,7 @@ Cells remain text until all columns of a run have been read; then `labels.py` in
 (None, NaN, an empty field) means that the row is unlabeled.
 """
 
+import enum
 import math
 import re
 import unicodedata
@@ -77,7 +78,7 @@ def column_of(values: Any, where: str) -> Column:
   Args:
     values: a list; a NumPy, JAX or PyTorch array of integers, whole floats, bool, text, bytes or objects, [N], [N, 1]
       or one-hot [N, C]; a pandas or polars column; or a data frame with one column or one-hot columns. False and True
-      are 0 and 1; None and NaN mean unlabeled.
+      are 0 and 1; an Enum's member is its text, or else its name; None and NaN mean unlabeled.
     where: name of the labels in messages.
 
   Raises:
@@ -139,6 +140,8 @@ def label_text(value: Any, where: str, place: str) -> str | None:
   """Returns one label as text; None if it is missing."""
   if isinstance(value, np.generic):
     value = value.item()
+  if isinstance(value, enum.Enum) and not isinstance(value, int | str):
+    value = value.value if isinstance(value.value, str) else value.name
   if value is None or type(value).__name__ in ('NAType', 'NaTType') or (isinstance(value, float) and math.isnan(value)):
     return None
   if isinstance(value, bytes):
@@ -194,3 +197,18 @@ def one_hot(array: np.ndarray, where: str, rows: list[str], names: list[str] | N
   names = [str(c) for c in range(array.shape[1])] if names is None else names
   cells = [names[c] if ones else None for c, ones in zip(values.argmax(1).tolist(), values.sum(1).tolist())]
   return Column(where, cells, rows)
+
+
+def declared(values: Any, count: int = 0) -> tuple[str, ...]:
+  """Returns the classes that a categorical column of pandas or polars declares, in its order; () for other labels.
+
+  Args:
+    values: the labels.
+    count: of so many classes all are returned; otherwise those that occur, because a filtered frame keeps them all.
+  """
+  found = getattr(getattr(values, 'dtype', None), 'categories', None)
+  if not hasattr(found, 'to_list'):
+    return ()
+  names = [label_text(name, 'labels', 'a category') or '' for name in found.to_list()]
+  used = {*column_of(values, 'labels').labels}
+  return tuple(name for name in names if len(names) == count or name in used)

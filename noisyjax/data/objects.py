@@ -1,10 +1,12 @@
-"""Images and labels from Python objects: arrays, paths, PIL images, data frames and Hugging Face data sets."""
+"""Images and labels from Python objects: arrays, paths, PIL images, data frames, and data sets in Python."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from noisyjax.data import column_names, decode, files, match, origin, pixels
 from noisyjax.system.errors import UserError, listed
@@ -15,8 +17,8 @@ def images_of(images: Any, size: int = 0, channels: int = 3, where: str = 'image
 
   Args:
     images: an array of images of one size, or the `Images` of a pack, which are kept; the path of a folder, zip or tar
-      (its images are sorted by name); or an iterable of paths, PIL images or arrays of mixed sizes, which are cropped
-      to squares; or a table with a column of these.
+      (its images are sorted by name); or an iterable of paths, open files, bytes, PIL images or arrays of mixed sizes,
+      which are cropped to squares; or a table with a column of these, or the records or pairs of `tabled`.
     size: side of the squares in pixels; 0: the median short side, at most `origin.LARGEST`.
     channels: channels of cropped images, 3 or 1.
     where: name of the images in messages.
@@ -24,6 +26,7 @@ def images_of(images: Any, size: int = 0, channels: int = 3, where: str = 'image
   Raises:
     UserError: images cannot be read, or their values or shapes are wrong.
   """
+  images = tabled(images)
   if is_table(images):
     images = _image_column(images)
   if isinstance(images, str | Path):
@@ -45,13 +48,61 @@ def images_of(images: Any, size: int = 0, channels: int = 3, where: str = 'image
     raise UserError(
       f'{where}: is of type {type(images).__name__}; expected a list or array of images, or the path of a folder.'
     ) from None
-  shapes = {np.shape(item) if isinstance(item, np.ndarray | list | tuple) else None for item in items}
+  items = [_content(item) for item in items]
+  shapes = {_shape(item, f'{where}: row {i} (from 0)') for i, item in enumerate(items)}
   if len(shapes) == 1 and None not in shapes:
     return pixels.normalised(items, where)
   if not size:
     seen = origin.of(origin.some(items))
     size = min(origin.LARGEST, seen.sides[1]) if seen else origin.LARGEST
   return pixels.gathered(items, size, 'crop', channels, where)
+
+
+def _content(item: Any) -> Any:
+  """Returns the bytes of an open file or a buffer; other items as they are."""
+  if isinstance(item, io.IOBase):
+    return item.read()
+  return bytes(item) if isinstance(item, bytearray | memoryview) else item
+
+
+def _shape(item: Any, where: str) -> tuple[int, ...] | None:
+  """Returns the shape of an array or of nested lists; None for other items."""
+  if not isinstance(item, np.ndarray | list | tuple):
+    return None
+  try:
+    return np.shape(item)
+  except ValueError:
+    kinds = listed(type(part).__name__ for part in item)
+    raise UserError(f'{where} is a {type(item).__name__} of {kinds}; expected an image.') from None
+
+
+def tabled(values: Any) -> Any:
+  """Returns the records of a data set as a table; other values as they are, but an iterator as a list.
+
+  Records are dictionaries of the same keys, as Hugging Face's, or pairs (image, label), as data sets of torch and
+  TensorFlow have them. A data set that has a length and numbered rows is read by their numbers.
+  """
+  if isinstance(values, str | bytes | Path) or is_table(values) or hasattr(values, '__array__'):
+    return values
+  if not getattr(values, 'resident', True):
+    return values  # images of a pack
+  by_number = hasattr(values, '__len__') and not hasattr(values, '__iter__')
+  try:
+    items = [values[i] for i in range(len(values))] if by_number else list(values)
+  except TypeError:
+    return values  # a class, or what cannot be walked
+  kinds = {tuple(item) if isinstance(item, Mapping) else () for item in items}
+  keys = kinds.pop() if len(kinds) == 1 else ()
+  if 'bytes' not in keys and column_names.preferred(map(str, keys), column_names.IMAGES):
+    return {key: [item[key] for item in items] for key in items[0]}
+  if items and all(isinstance(item, tuple) and len(item) == 2 and _is_label(item[1]) for item in items):
+    return {'image': [item[0] for item in items], 'label': [item[1] for item in items]}
+  return items
+
+
+def _is_label(value: Any) -> bool:
+  """Returns whether a value is one label: text, a number or an array of one, None, …."""
+  return getattr(value, 'ndim', 0) == 0 and not isinstance(value, list | tuple | Mapping | Image.Image)
 
 
 def is_table(values: Any) -> bool:
@@ -61,15 +112,17 @@ def is_table(values: Any) -> bool:
   return hasattr(values, 'columns') and not callable(values.columns)
 
 
-def columns_of(table: Any, labels: Any) -> tuple[Any, Any, tuple[str, ...]]:
+def columns_of(table: Any, labels: Any, classes: Any = ()) -> tuple[Any, Any, tuple[str, ...]]:
   """Splits a table with an image column into images and labels.
 
   Args:
     table: a table, see `is_table`.
     labels: name of the label column; None finds it by its name; any other value is taken as the labels themselves.
+    classes: the names of the classes that its labels number, as torchvision's data sets have them; other values = ().
 
   Returns:
-    The images, the labels, and the class names that the table declares (Hugging Face's ClassLabel), or ().
+    The images, the labels, and the class names: those that the table declares (Hugging Face's ClassLabel), `classes`,
+    or (). Labels that number such classes are returned as their names.
 
   Raises:
     UserError: the image or label column cannot be identified; the message lists the columns.
@@ -82,8 +135,11 @@ def columns_of(table: Any, labels: Any) -> tuple[Any, Any, tuple[str, ...]]:
   if isinstance(labels, str):
     if labels not in names:
       raise UserError(f'labels: there is no column {labels!r}; expected one of {listed(names)}.')
-    declared = tuple(getattr(features.get(labels), 'names', None) or ())
+    declared = getattr(features.get(labels), 'names', None) or (classes if isinstance(classes, list | tuple) else ())
+    declared = tuple(map(str, declared))
     labels = _column(table, labels)
+    if declared:  # by name: the name of a class may be a number, and not its own
+      labels = [declared[c] if isinstance(c, int | np.integer) and 0 <= c < len(declared) else c for c in labels]
   return _column(table, image), labels, declared
 
 

@@ -73,7 +73,12 @@ def test_rows_get_their_fold_or_else_networks_that_did_not_see_them(table):
   assert_array_equal(found.probs[1:10], ASIDE[1:10])
   assert np.isnan(found.probs[11]).all()  # the test row
   assert found.columns['cluster'].tolist() == [-3, -2, -1, 0, -1, *range(2, 8), -1]
-  assert set(found.columns) == {'cluster'} and found.told['checkpoint_sha256'] == 'c'
+  assert set(found.columns) == {'cluster', 'duplicate_group'} and found.told['checkpoint_sha256'] == 'c'
+
+
+def test_an_analysis_that_found_no_duplicates_says_so(table):
+  found = of_analysis.read(table.folder.parent / 'best.parquet', table.version)
+  assert not len(apply.dry_run(rule.parsed('drop_duplicates'), found, table.rows, CLASSES).proposed)
 
 
 def test_without_folds_only_rows_that_were_not_trained_on_are_known_unless_asked_for(table):

@@ -57,7 +57,7 @@ def read(path: Path, version: Version, in_sample: bool = False) -> Evidence:
   columns = {}
   for name in MADE_BY:
     here = ~(learned & (name in BY_EMBEDDING))
-    if (found.known[name] & here).any():
+    if (found.known[name] & here).any() or name == 'duplicate_group':  # where it is null, there is no duplicate
       values = found.columns[name]
       columns[name] = np.full(count, np.nan if values.dtype.kind == 'f' else -1, values.dtype)
       columns[name][place[here]] = values[here]

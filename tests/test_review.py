@@ -583,7 +583,7 @@ def proposed(photos):
     'evidence': ['0.9', '0.8', '0.7', '0.6', '0.5'],
   }
   (photos / 'proposed').mkdir()
-  decisions_file.write(photos / 'proposed' / 'proposals.csv', rows, at, columns)
+  (photos / 'proposed' / 'proposals.csv').write_text(decisions_file.text(rows, at, columns))
   estimate = {'frozen': 9, 'proposed': 8, 'right': 6, 'precision': 0.75, 'low': 0.4, 'high': 0.9, 'classes': {}}
   entry = {'rule': 'doubt', 'params': {}, 'threshold': 0.5, 'estimate': estimate, 'stopped': [], 'in_sample': False}
   entry |= {'made_on': store.Table(photos / 't').version.name, 'counts': []}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from test_table_commands import command
 
+from noisyjax.loop import proposals
 from noisyjax.rules import evidence as evidence_
 from noisyjax.rules.evidence import Evidence
 from noisyjax.system.errors import UserError
@@ -140,3 +141,42 @@ def test_evidence_of_networks_that_saw_the_rows_is_refused(table):
   with pytest.raises(UserError, match='in-sample'):
     propose(table)
   assert propose(table, rule='promote:in_sample=true')
+
+
+def test_proposals_that_a_person_changed_are_kept_when_others_are_written(table, caplog):
+  where = table.folder.parent / 'w'
+  propose(table)
+  assert len(propose(table, rule='promote:threshold=0.95')) == 1  # nobody touched the first ones
+  text = (where / 'proposals.csv').read_text()
+  (where / 'proposals.csv').write_text(text.replace('dog', 'cat'))
+  for number in (1, 2):
+    propose(table)
+    assert sorted(path.name for path in where.glob('*.csv')) == [
+      *(f'proposals.{n + 1}.csv' for n in range(number)),
+      'proposals.csv',
+    ]
+    (where / 'proposals.csv').write_text('mine')
+  assert (where / 'proposals.1.csv').read_text() == text.replace('dog', 'cat')
+  assert 'was changed since it was written; it is kept as' in caplog.text
+  command('table', 'decide', f'--table={table.folder}', f'--from={where / "proposals.1.csv"}', '--author=anna')
+  assert len(store.Table(table.folder).pending()) == 1  # none of the others counts as rejected
+
+
+def test_labels_that_a_person_filled_in_outlive_another_draw(table):
+  where = table.folder.parent / 'w'
+  asked = ('table', 'curate', f'--table={table.folder}', f'--workdir={where}')
+  command(*asked, '--n=3')
+  filled = (where / 'curate.csv').read_text().replace('curate,,', 'curate,cat,')
+  (where / 'curate.csv').write_text(filled)
+  command(*asked, '--n=4')
+  assert (where / 'curate.1.csv').read_text() == filled
+  assert len((where / 'curate.csv').read_text().splitlines()) == 5
+
+
+def test_proposals_that_could_not_be_written_leave_none_that_would_be_rejected(table, monkeypatch):
+  propose(table, rule='promote:threshold=0.95')
+  with monkeypatch.context() as patch:  # the disk is full
+    patch.setattr(proposals.sheet, 'write', lambda *_: (_ for _ in ()).throw(UserError('disk full')))
+    with pytest.raises(UserError, match='disk full'):
+      propose(table)
+  assert not (table.folder.parent / 'w' / 'proposals.csv').exists()

@@ -33,13 +33,13 @@ class Read(NamedTuple):
   entries: dict[str, dict[str, Any]]
 
 
-def write(path: Path, rows: Rows, places: Sequence[int], columns: Mapping[str, Sequence[str]]) -> None:
-  """Writes rows to decide on, for a person to fill in or to delete; `columns` fills some of COLUMNS."""
+def text(rows: Rows, places: Sequence[int], columns: Mapping[str, Sequence[str]]) -> str:
+  """Returns a CSV of rows to decide on, for a person to fill in or to delete; `columns` fills some of COLUMNS."""
   lines = [list(COLUMNS)]
   for i, place in enumerate(places):
     own = {'id': rows.id[place], 'file': rows.name[place]} | {name: values[i] for name, values in columns.items()}
     lines.append([own.get(name, '') for name in COLUMNS])
-  storage.write_text(path, storage.csv_text(lines))
+  return storage.csv_text(lines)
 
 
 def read(path: str, table: store.Table, author: str) -> Read:

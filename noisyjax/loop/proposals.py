@@ -1,7 +1,10 @@
 """Rows put before a person, as a CSV to fill in and a contact sheet: labels that `find` doubts, and rows to curate."""
 
+import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,7 @@ from noisyjax.data import split
 from noisyjax.loop import decisions_file, own_csv, sheet
 from noisyjax.system import formats, reading, storage
 from noisyjax.system.errors import UserError, check_choice, listed
+from noisyjax.system.log import log
 from noisyjax.tables import rejections, store
 from noisyjax.tables.compare import shown
 from noisyjax.tables.rows import LABELED, TRAIN, Rows
@@ -147,7 +151,7 @@ def write_proposed(
   rules: Sequence[str],
   entries: Mapping[str, Any],
 ) -> None:
-  """Writes proposals.csv and .png as `write` does, and proposals.json: what was proposed, and by whom.
+  """Writes proposals.csv, .json and .png as `write` does; the JSON says what was proposed, and by whom.
 
   Args:
     table: see `write`.
@@ -159,13 +163,10 @@ def write_proposed(
     rules: "rule:NAME" of each row.
     entries: rule → what it says of itself, see `rules.apply.Outcome`.
   """
-  storage.make_folder(folder)
   said = [rejections.said(*proposal) for proposal in zip(columns['action'], columns['label'])]
   ids = table.rows.id[places].tolist()
   proposed = [each for each, action in zip(zip(ids, rules, said), columns['action']) if action]  # else it only asks
-  content = {'rules': dict(entries), 'proposed': proposed}
-  formats.write_json(formats.LABEL_TABLE, folder / 'proposals.json', content)
-  write(table, places, columns, captions, folder, 'proposals', root)
+  write(table, places, columns, captions, folder, 'proposals', root, {'rules': dict(entries), 'proposed': proposed})
 
 
 def write(
@@ -176,8 +177,11 @@ def write(
   folder: Path,
   name: str,
   root: str,
+  about: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-  """Writes rows to decide on as NAME.csv and, where the images are files, NAME.png.
+  """Writes rows to decide on as NAME.csv with NAME.json and, where the images are files, NAME.png.
+
+  A CSV of an earlier call that somebody changed since, and its JSON, are kept under a name with a number.
 
   Args:
     table: that the rows are of.
@@ -185,12 +189,33 @@ def write(
     columns: some of `decisions_file.COLUMNS`.
     captions: lines below the pictures.
     folder: where to.
-    name: of both files.
+    name: of the files.
     root: folder or zip of the images; '': the one that the table was made of.
+    about: what `decisions_file.read` finds in the JSON.
   """
   storage.make_folder(folder)
-  picture = folder / f'{name}.png'
+  path, picture = folder / f'{name}.csv', folder / f'{name}.png'
+  text = decisions_file.text(table.rows, places, columns)
+  _keep(path)
+  storage.remove(path)  # with the JSON of other proposals, all that it lacks would count as rejected
+  content = {**about, 'csv': hashlib.sha256(text.encode()).hexdigest()}
+  formats.write_json(formats.LABEL_TABLE, path.with_suffix('.json'), content)
   names = [str(table.rows.name[place]) for place in places]
   if not sheet.write(picture, root or table.facts['source'].get('images', ''), names, captions):
     storage.remove(picture)
-  decisions_file.write(folder / f'{name}.csv', table.rows, places, columns)  # last: a loop that finds it is done here
+  storage.write_text(path, text)  # last: a loop that finds it is done here
+
+
+def _keep(path: Path) -> None:
+  """Gives a CSV that is not as it was written, and the JSON beside it, another name: a person filled it in."""
+  beside = path.with_suffix('.json')
+  if not path.exists():
+    return
+  written = formats.read_json(formats.LABEL_TABLE, beside).get('csv') if beside.exists() else None
+  if storage.sha256(path) == written:
+    return
+  free = next(other for n in itertools.count(1) if not (other := path.with_suffix(f'.{n}.csv')).exists())
+  for file, other in ((beside, free.with_suffix('.json')), (path, free)):
+    if file.exists():
+      file.replace(other)
+  log.warning('%s: was changed since it was written; it is kept as %s.', path, free)

@@ -42,6 +42,11 @@ TASKS = [
   }
   for i, (a, b) in enumerate(zip(NAMES, LABELS))
 ]
+COCO = {
+  'images': [{'id': 100 + i, 'file_name': f'images/{a}'} for i, a in enumerate(NAMES)],
+  'annotations': [{'id': i, 'image_id': 105 - i, 'category_id': ord(LABELS[5 - i][0]) - 98} for i in range(6)],
+  'categories': [{'id': ord(name[0]) - 98, 'name': name} for name in ('owl', 'dog', 'cat')],
+}
 
 FILES = {
   'comma.csv': CSV,
@@ -100,6 +105,17 @@ FILES = {
   ),
   'label studio, local.csv': 'image,choice\n' + rows('/data/local-files/?d=photos/{},{}'),
   'label studio.json': json.dumps(TASKS),
+  'coco.json': json.dumps(COCO),
+  'coco, objects of one class.json': json.dumps(COCO | {'annotations': COCO['annotations'] * 2}),
+  'fiftyone.json': json.dumps(
+    {
+      'classes': ['owl', 'cat', 'dog'],
+      'labels': {a[:-4]: ['owl', 'cat', 'dog'].index(b) for a, b in zip(NAMES, LABELS)},
+    }
+  ),
+  'fiftyone, with confidence.json': json.dumps(
+    {'classes': ['cat', 'dog'], 'labels': {a: {'label': b, 'confidence': 0.5} for a, b in zip(NAMES, LABELS)}}
+  ),
   'label studio, minimal.json': json.dumps(
     [{'image': f'/data/upload/1/{i:08x}-{a}', 'id': i, 'choice': b} for i, (a, b) in enumerate(zip(NAMES, LABELS))]
   ),
@@ -257,6 +273,34 @@ def test_an_empty_cell_is_no_label_and_a_task_without_annotation_too(tmp_path):
   assert labels_in(tmp_path / 'a.json', json.dumps([*TASKS[:5], TASKS[5] | {'annotations': []}]))[5] is None
 
 
+def test_an_image_of_coco_without_annotation_is_unlabeled(tmp_path):
+  text = json.dumps(COCO | {'annotations': COCO['annotations'][1:]})
+  assert labels_in(tmp_path / 'a.json', text) == [*LABELS[:5], None]
+
+
+def test_of_several_questions_of_label_studio_one_is_chosen(tmp_path):
+  part = lambda name, choice: {'from_name': name, 'type': 'choices', 'value': {'choices': [choice]}}
+  tasks = [
+    task | {'annotations': [{'result': [part('animal', label), part('sharp', 'yes')]}]}
+    for task, label in zip(TASKS, LABELS)
+  ]
+  text = json.dumps([*tasks[:5], tasks[5] | {'annotations': []}])
+  assert labels_in(tmp_path / 'a.json', text, label_column='animal') == [*LABELS[:5], None]
+  with pytest.raises(UserError, match=r'which of its columns is the label\? They are image, animal, sharp;'):
+    labels_in(tmp_path / 'a.json', text)
+
+
+def test_names_of_uploads_to_label_studio_find_their_images():
+  names = ['a b (1).png', 'caf\u00e9, x.JPG', 'a_b_2.png', '[3].png']
+  rows = [
+    f'/data/upload/7/{i:08x}-{name}' for i, name in enumerate(['a_b_1.png', 'caf%C3%A9_x.JPG', 'a_b_2.png', '3.png'])
+  ]
+  assert aligned(rows, names) == ['0', '1', '2', '3']
+  assert aligned(['a_b_1.png', 'a_b_2.png'], names) == [None, None, '1', None]  # not of Label Studio
+  with pytest.raises(UserError, match=r'may be a b!.png, a b\+.png; expected its path'):
+    aligned(['/data/upload/7/01234567-a_b.png'], ['a b!.png', 'a b+.png', 'x.png'])
+
+
 def test_a_quoted_label_may_hold_line_breaks_and_quotes(tmp_path):
   text = 'image,label\na.png,"a\nb"\nb.png,"say ""x"""\nc.png,5" disk\n'
   assert labels_in(tmp_path / 'a.csv', text, ['a.png', 'b.png', 'c.png']) == ['a\nb', 'say "x"', '5" disk']
@@ -297,7 +341,18 @@ def zipped(name: str) -> bytes:
     ('a.csv', 'Image-batch,Worker1-id,Work-time-in-seconds\n00000 -- 00009,12,30\n', 'row 1 is .*3 columns, none'),
     ('a.csv', 'image,label,label\na.png,x,y\n', "row 1 has 2 columns 'label'"),
     ('a.jsonl', '{"file_name": "a.png", "label": "x"}\n{"file_name"\n', 'line 2 is not valid JSON'),
-    ('a.json', '{"images": [], "annotations": []}', 'is a COCO file'),
+    (
+      'a.json',
+      json.dumps(COCO | {'annotations': [*COCO['annotations'], {'image_id': 100, 'category_id': 2}]}),
+      r"COCO file of objects: 1 of 6 images have several classes, such as 'images/000.png' cat, dog; expected one",
+    ),
+    ('a.json', '{"images": [{"id": 1}], "annotations": []}', "COCO file in which 'file_name' is missing"),
+    ('a.json', json.dumps(COCO | {'annotations': [{'image_id': 7, 'category_id': 2}]}), 'COCO file in which 7 is mis'),
+    (
+      'a.json',
+      json.dumps([TASKS[0] | {'annotations': [{'result': [{'type': 'rectanglelabels', 'value': {'x': 1}}]}]}]),
+      'its annotations are rectanglelabels; expected choices',
+    ),
     ('a.json', '3', 'expected records such as'),
     ('a.json', '[' * 100_000, 'is nested too deeply|is not valid JSON'),
     (

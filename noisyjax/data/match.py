@@ -1,8 +1,8 @@
 """Matches the rows of a label file to images.
 
 A row names its image by a path, which may be longer or shorter than the name of the image. If no path matches exactly,
-case is ignored, then the suffix, then the prefix that Label Studio adds to uploads, then leading zeros of a number. A
-row that matches several images is an error.
+case is ignored, then the suffix, then the prefix that Label Studio adds to uploads, then leading zeros of a number, and
+then what Label Studio replaces in names of uploads. A row that matches several images is an error.
 """
 
 import difflib
@@ -19,6 +19,7 @@ from noisyjax.system import reading
 from noisyjax.system.errors import UserError, listed
 
 NO_ROW = 'no row'  # the place of an image without a row
+_PREFIX = re.compile(r'(^|/)[0-9a-f]{8}-(?=[^/]+$)')  # of Label Studio's uploads
 
 
 def _same(path: str) -> str:
@@ -33,7 +34,13 @@ def _stem(path: str) -> str:
 
 def _upload(path: str) -> str:
   """Returns the path in lower case, without suffix and without the prefix of a Label Studio upload."""
-  return re.sub(r'(^|/)[0-9a-f]{8}-(?=[^/]+$)', r'\1', _stem(path).casefold())
+  return _PREFIX.sub(r'\1', _stem(path).casefold())
+
+
+def _renamed(path: str) -> str:
+  """Returns the path as `_upload` does, with the characters that Label Studio replaces or leaves out of an upload."""
+  folder, slash, name = _upload(path).rpartition('/')
+  return folder + slash + re.sub(r'[^-\w.]', '', name.strip().replace(' ', '_'))
 
 
 def _number(path: str) -> str:
@@ -48,6 +55,7 @@ WAYS: tuple[tuple[Callable[[str], str], str], ...] = (
   (lambda path: _stem(path).casefold(), 'case and suffix'),
   (_upload, "case, suffix and the prefix of Label Studio's uploads"),
   (_number, 'case, suffix and the zeros before a number'),
+  (_renamed, 'case, suffix and what Label Studio changes in names of uploads'),
 )
 
 
@@ -66,6 +74,8 @@ class Names:
     """Returns the indices of the images that match `image`, and what the match ignored ('' = nothing)."""
     path = _path(image)
     for way, (key, what) in enumerate(WAYS):
+      if key is _renamed and not _PREFIX.search(path):
+        break  # "a (1)" is no "a_1" elsewhere
       if way == len(self._tables):
         self._tables.append(self._table(key))
       whole, tails = self._tables[way]

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from noisyjax.data import files
+from noisyjax.data import exports, files
 from noisyjax.data.column import plain
 from noisyjax.data.column_names import GIVEN, names_images, preferred
 from noisyjax.system import reading, storage
@@ -297,7 +297,7 @@ def _json(path: Path, text: str) -> Table | None:
     return Table(None, [[value] for value in records], [f'entry {i} (from 0)' for i in range(len(records))])
   if not records or not all(isinstance(record, dict) for record in records):
     raise UserError(f'{path}: expected records such as {{"image": "a.png", "label": "cat"}}.')
-  records = [flat for record in records for flat in _tasks(record)]
+  records = exports.tasks(path, records)
   header = list(dict.fromkeys(key for record in records for key in record))
   rows = [[record.get(key) for key in header] for record in records]
   return Table(header, rows, [f'record {i}' for i in range(1, len(rows) + 1)])
@@ -316,8 +316,8 @@ def _once(path: Path, pairs: list[tuple[str, Any]]) -> dict:
 
 def _records(path: Path, found: dict) -> list[dict]:
   """Returns the records in a JSON object."""
-  if 'annotations' in found and 'images' in found:
-    raise UserError(f'{path}: is a COCO file of objects in images; expected one label per image.')
+  if (records := exports.known(path, found)) is not None:
+    return records
   if found and all(_is_image(key) and isinstance(values, list) for key, values in found.items()):
     return [{'image': name, 'label': values} for name, values in found.items()]
   if isinstance(rows := found.get('data'), list) and rows and isinstance(rows[0], dict):
@@ -352,20 +352,3 @@ def _is_image(name: str) -> bool:
 def _is_pair(row: Any) -> bool:
   """Returns whether an entry of a list is [image, label]."""
   return isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) and not isinstance(row[1], dict | list)
-
-
-def _tasks(record: dict) -> list[dict]:
-  """Returns one row per annotation of a task in Label Studio's JSON export; other records are returned unchanged."""
-  if not isinstance(record.get('data'), dict):
-    return [record]
-  image = next((v for k, v in record['data'].items() if isinstance(v, str) and k.lower() in ('image', 'img')), None)
-  image = image or next((v for v in record['data'].values() if isinstance(v, str)), None)
-  done = [a for a in record.get('annotations') or () if isinstance(a, dict) and not a.get('was_cancelled')]
-  return [{'image': image, 'label': _choice(a)} for a in done] or [{'image': image, 'label': None}]
-
-
-def _choice(annotation: dict) -> Any:
-  """Returns the choices of an annotation of Label Studio: one, a list of several, or None."""
-  results = [r.get('value', {}).get('choices') for r in annotation.get('result') or () if isinstance(r, dict)]
-  chosen = [choice for choices in results if choices for choice in choices]
-  return chosen[0] if len(chosen) == 1 else chosen or None

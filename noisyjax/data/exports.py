@@ -1,0 +1,96 @@
+"""The JSON that labeling tools export, as records {'image': …, 'label': …}: COCO, FiftyOne, Label Studio.
+
+A record whose image has several labels holds their list, and one without a label None.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from noisyjax.system.errors import UserError, listed
+
+
+def known(path: Path, found: dict) -> list[dict] | None:
+  """Returns the records of a file of COCO or FiftyOne; None for other JSON objects."""
+  if isinstance(found.get('images'), list) and isinstance(found.get('annotations'), list):
+    return _coco(path, found)
+  if isinstance(found.get('classes'), list) and isinstance(found.get('labels'), dict):
+    names = found['classes']
+    values = {image: v.get('label') if isinstance(v, dict) else v for image, v in found['labels'].items()}
+    named = lambda v: names[v] if isinstance(v, int) and 0 <= v < len(names) else v
+    return [{'image': image, 'label': named(v)} for image, v in values.items()]
+  return None
+
+
+def _coco(path: Path, found: dict) -> list[dict]:
+  """Returns the records of images with annotations of categories, such as iNaturalist's, which need no boxes."""
+  try:
+    names = {category['id']: category.get('name', category['id']) for category in found.get('categories') or ()}
+    labels: dict[Any, list] = {image['id']: [] for image in found['images']}
+    for annotation in found['annotations']:
+      name = names.get(annotation['category_id'], annotation['category_id'])
+      if name not in labels[annotation['image_id']]:  # several objects of one class
+        labels[annotation['image_id']].append(name)
+    files = [(image['file_name'], labels[image['id']]) for image in found['images']]
+  except (KeyError, TypeError, AttributeError) as error:
+    raise UserError(
+      f'{path}: is a COCO file in which {error} is missing or no object; expected images with id and file_name, and '
+      'annotations with image_id and category_id.'
+    ) from error
+  if several := [(name, own) for name, own in files if len(own) > 1]:
+    raise UserError(
+      f'{path}: is a COCO file of objects: {len(several)} of {len(files)} images have several classes, such as '
+      f'{several[0][0]!r} {listed(several[0][1])}; expected one label per image.'
+    )
+  return [{'image': name, 'label': own[0] if own else None} for name, own in files]
+
+
+def tasks(path: Path, records: list[dict]) -> list[dict]:
+  """Returns one record per annotation of the tasks in Label Studio's JSON export; other records are as they are.
+
+  If annotations answer several questions, a record holds the answer to each under its name.
+
+  Raises:
+    UserError: the annotations are boxes, texts, …, and no choices.
+  """
+  if not any(isinstance(record.get('data'), dict) for record in records):
+    return records
+  parts = [part for record in records for done in _done(record) for part in done]
+  asked = {str(part.get('from_name')): None for part in parts if _choices(part)}
+  if parts and not asked:
+    kinds = {str(part.get('type')): None for part in parts}
+    raise UserError(f'{path}: its annotations are {listed(kinds)}; expected choices, one label per image.')
+  return [flat for record in records for flat in _task(record, list(asked) if len(asked) > 1 else [])]
+
+
+def _task(record: dict, asked: list[str]) -> Iterator[dict]:
+  """Yields the records of a task: for each annotation its choices, or those for each of the questions."""
+  data = record.get('data')
+  if not isinstance(data, dict):
+    yield record
+    return
+  image = next((v for k, v in data.items() if isinstance(v, str) and k.lower() in ('image', 'img')), None)
+  image = image or next((v for v in data.values() if isinstance(v, str)), None)
+  for done in _done(record) or [[]]:
+    if not asked:
+      yield {'image': image, 'label': _one([choice for part in done for choice in _choices(part)])}
+    else:
+      of = lambda name, done=done: [c for part in done if str(part.get('from_name')) == name for c in _choices(part)]
+      yield {'image': image} | {name: _one(of(name)) for name in asked}
+
+
+def _done(record: dict) -> list[list[dict]]:
+  """Returns the parts of each annotation of a task that was not cancelled."""
+  found = [a for a in record.get('annotations') or () if isinstance(a, dict) and not a.get('was_cancelled')]
+  return [[part for part in a.get('result') or () if isinstance(part, dict)] for a in found]
+
+
+def _choices(part: dict) -> list:
+  """Returns the choices in a part of an annotation."""
+  value = part.get('value')
+  return (value.get('choices') or []) if isinstance(value, dict) else []
+
+
+def _one(chosen: list) -> Any:
+  """Returns the only choice, a list of several, or None."""
+  return chosen[0] if len(chosen) == 1 else chosen or None

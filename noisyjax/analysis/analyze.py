@@ -28,6 +28,7 @@ import numpy as np
 
 from noisyjax.analysis import analysis_file, duplicates, geometry, noise_estimate, out_of_fold, predicted
 from noisyjax.analysis.map2d import MAPS, sha256
+from noisyjax.analysis.neighbours import Neighbours
 from noisyjax.data import prepare, row_ids, thumbnail
 from noisyjax.data.decode import quiet
 from noisyjax.data.images import as_images, chunks
@@ -149,8 +150,7 @@ def _made(
   prepared = prepare.prepare(config)[0]  # the second part are test rows and true labels
   if prepared.record['fingerprint'] != run.result['data']['fingerprint']:
     raise UserError(f'{folder}: the data are not those that the run was trained on; restore them, or train again.')
-  say = lambda what: log.info('analyze: %s.', what)
-  say(f'predictions of {len(prepared.rows):,} training and {len(prepared.val_rows):,} validation rows')
+  _say(f'predictions of {len(prepared.rows):,} training and {len(prepared.val_rows):,} validation rows')
   images = [prepared.train.images, *([prepared.validation[0]] if prepared.validation else [])]
   probs, embeddings = _looked(run, images)
   columns = _rows(prepared, config.data.table)
@@ -171,16 +171,9 @@ def _made(
       'dimensions': space.shape[1],
       'sha256': sha256(space),
     }
-    say('neighbours')
-    near, found = geometry.neighbour_columns(space, columns['given'], probs.argmax(1), columns['split'] == 'train')
+    found, near, mapped = _geometry(space, columns, probs.argmax(1), len(prepared.classes), settings)
     columns, arrays['neighbours'] = columns | found, near.index
     pairs['embedding'] = duplicates.embedding_pairs(*near)
-    say('clusters')
-    columns |= geometry.cluster_columns(space, len(prepared.classes), settings.seed)
-    say(f'map{" by " + settings.map if settings.map else ""}')
-    start = _start(settings.map_start, columns['id'])
-    found, mapped = geometry.map_columns(space, settings.map, settings.seed, start)
-    columns |= found
   else:
     mapped = None
   copies = duplicates.grouped(len(probs), pairs)
@@ -188,7 +181,7 @@ def _made(
   columns['in_sample'] = _in_sample(run, prepared, pairs['exact'])
   noise = None
   if settings.folds:
-    say(f'out-of-fold probabilities by {settings.folds} folds')
+    _say(f'out-of-fold probabilities by {settings.folds} folds')
     found, arrays['oof'], noise = _out_of_fold(run, prepared, copies, columns['given'], settings.folds)
     columns |= found
   several = copies.group >= 0
@@ -209,6 +202,32 @@ def _made(
     },
     arrays,
   )
+
+
+def _say(what: str) -> None:
+  log.info('analyze: %s.', what)
+
+
+def _geometry(
+  space: np.ndarray, columns: Mapping[str, np.ndarray], classified: np.ndarray, classes: int, settings: Settings
+) -> tuple[dict[str, np.ndarray], Neighbours, dict[str, Any] | None]:
+  """Returns the columns that come from where rows lie in a space, their neighbours, and how the map was made.
+
+  Args:
+    space: embeddings or features, float [N, F].
+    columns: id, given and split of each row.
+    classified: int [N], the predicted classes.
+    classes: number of classes.
+    settings: what is asked for.
+  """
+  _say('neighbours')
+  near, found = geometry.neighbour_columns(space, columns['given'], classified, columns['split'] == 'train')
+  _say('clusters')
+  found |= geometry.cluster_columns(space, classes, settings.seed)
+  _say(f'map{" by " + settings.map if settings.map else ""}')
+  start = _start(settings.map_start, columns['id'])
+  placed, mapped = geometry.map_columns(space, settings.map, settings.seed, start)
+  return found | placed, near, mapped
 
 
 def _rows(prepared: Prepared, table: str = '') -> dict[str, np.ndarray]:

@@ -147,6 +147,7 @@ def _mesh(count: int) -> jax.sharding.Mesh | None:
 
 
 def _engine_phase(planned: PlannedPhase, data: TrainData, devices: int, first: bool) -> Phase:
+  """Returns a phase as the engine trains it; raises UserError if it needs rows that the data do not have."""
   name, epochs, c = planned
   method = planned.method
   rows = ROWS[c.rows](data.given, data.verified) & data.used
@@ -166,23 +167,8 @@ def _engine_phase(planned: PlannedPhase, data: TrainData, devices: int, first: b
   mean, std = pixel_statistics(c, model, data, weights)
   size, freeze = weights.size if weights else 0, c.model.freeze_stats
   net = Net(model, mean, std, method.networks, not c.model.vmap, size, weights, freeze)
-  o, s = c.optim, c.schedule
-  optimizer = optim.Optimizer(
-    name=o.name,
-    schedule=s.name,
-    lr=o.lr,
-    decay=o.decay,
-    momentum=o.momentum,
-    nesterov=o.nesterov,
-    b1=o.b1,
-    b2=o.b2,
-    eps=o.eps,
-    clip=o.clip,
-    kernels_only=o.kernels_only,
-    freeze=c.freeze,
-    layer_decay=o.layer_decay,
-    blocks=model.order() if o.layer_decay < 1 else (),
-  )
+  s, blocks = c.schedule, model.order() if c.optim.layer_decay < 1 else ()
+  optimizer = optim.Optimizer(**c.optim, schedule=s.name, freeze=c.freeze, blocks=blocks)
   pipelines = (*((view, ops_of(c.augment[view], view, model)) for view in ('weak', 'strong')), ('none', ()))
   batch_size = _batch_size(c, name, method, rows, data, first)
   if c.devices and batch_size % devices:

@@ -47,27 +47,7 @@ def class_notes(labels: np.ndarray, classes: Sequence[str], unlabeled: str) -> l
     unlabeled: class name that means "unlabeled".
   """
   counts = np.bincount(labels[labels >= 0], minlength=len(classes))
-  notes, alike = [], {}
-  for name in classes:
-    alike.setdefault(re.sub(r'[\s_-]+', '', name.casefold()), []).append(name)
-  for group in alike.values():
-    if len(group) > 1:
-      notes.append(
-        f'The classes {" and ".join(map(repr, group[:LISTED]))} differ in case, spaces or dashes only: if they are one '
-        'class, write them alike in the label file.'
-      )
-  near = lambda name: any(
-    difflib.SequenceMatcher(None, name.casefold(), word.casefold()).ratio() > 0.84 for word in words(unlabeled)
-  )
-  blank = [i for i, name in enumerate(classes) if near(name) or name.casefold() in (*NO_LABEL, *NAN)]
-  if blank:
-    found = listed(f'{classes[i]!r} ({counts[i]} images)' for i in blank)
-    which, reads, mean = ('class', 'reads', 'it means') if len(blank) == 1 else ('classes', 'read', 'they mean')
-    cure = ','.join([*filter(None, [unlabeled]), *(classes[i] for i in blank)])
-    notes.append(
-      f'The {which} {found} {reads} like "no label", which is {unlabeled!r} here; if {mean} that, set '
-      f'--config.data.unlabeled={shlex.quote(cure)}.'
-    )
+  notes = [*_alike(classes), *_blank(classes, counts, unlabeled)]
   if several := [name for name in classes if _several(name, classes)]:
     notes.append(
       f'Classes are called {listed(map(repr, several))}: if these are several labels of an image, expected one.'
@@ -76,15 +56,7 @@ def class_notes(labels: np.ndarray, classes: Sequence[str], unlabeled: str) -> l
     notes.append(f'Classes are called {listed(map(repr, bracketed))}: are these lists? Expected one label an image.')
   if parts := [name for name in classes if part_of(name)]:
     notes.append(f'Classes are called {listed(parts)}: are these parts of the data set, and no classes?')
-  ones = [name for name, count in zip(classes, counts) if count == 1]
-  if len(ones) >= LISTED and 2 * len(ones) > len(classes):
-    notes.append(f'{len(ones)} of {len(classes)} classes have one image each: are the labels names of images?')
-  elif ones:
-    often = [name for name, count in zip(classes, counts) if count > 1]
-    near = difflib.get_close_matches(ones[0], often, n=1, cutoff=0.8)
-    meant = f' Is {ones[0]!r} meant to be {near[0]!r}?' if near else ''
-    each = 'each of the labels' if ones[1:] else 'the label'
-    notes.append(f'One image alone has {each} {listed(map(repr, ones))}.{meant}')
+  notes += _single(classes, counts)
   values = [number(name) for name in classes]
   if None not in values and values != [str(c) for c in range(len(classes))]:
     notes.append(
@@ -92,6 +64,50 @@ def class_notes(labels: np.ndarray, classes: Sequence[str], unlabeled: str) -> l
       'order.'
     )
   return notes
+
+
+def _alike(classes: Sequence[str]) -> list[str]:
+  """Returns a note for each group of classes that may be one class, spelled differently."""
+  alike: dict[str, list[str]] = {}
+  for name in classes:
+    alike.setdefault(re.sub(r'[\s_-]+', '', name.casefold()), []).append(name)
+  return [
+    f'The classes {" and ".join(map(repr, group[:LISTED]))} differ in case, spaces or dashes only: if they are one '
+    'class, write them alike in the label file.'
+    for group in alike.values()
+    if len(group) > 1
+  ]
+
+
+def _blank(classes: Sequence[str], counts: np.ndarray, unlabeled: str) -> list[str]:
+  """Returns a note on classes whose names read like "no label"."""
+  near = lambda name: any(
+    difflib.SequenceMatcher(None, name.casefold(), word.casefold()).ratio() > 0.84 for word in words(unlabeled)
+  )
+  blank = [i for i, name in enumerate(classes) if near(name) or name.casefold() in (*NO_LABEL, *NAN)]
+  if not blank:
+    return []
+  found = listed(f'{classes[i]!r} ({counts[i]} images)' for i in blank)
+  which, reads, mean = ('class', 'reads', 'it means') if len(blank) == 1 else ('classes', 'read', 'they mean')
+  cure = ','.join([*filter(None, [unlabeled]), *(classes[i] for i in blank)])
+  return [
+    f'The {which} {found} {reads} like "no label", which is {unlabeled!r} here; if {mean} that, set '
+    f'--config.data.unlabeled={shlex.quote(cure)}.'
+  ]
+
+
+def _single(classes: Sequence[str], counts: np.ndarray) -> list[str]:
+  """Returns a note on classes with one image."""
+  ones = [name for name, count in zip(classes, counts) if count == 1]
+  if len(ones) >= LISTED and 2 * len(ones) > len(classes):
+    return [f'{len(ones)} of {len(classes)} classes have one image each: are the labels names of images?']
+  if not ones:
+    return []
+  often = [name for name, count in zip(classes, counts) if count > 1]
+  near = difflib.get_close_matches(ones[0], often, n=1, cutoff=0.8)
+  meant = f' Is {ones[0]!r} meant to be {near[0]!r}?' if near else ''
+  each = 'each of the labels' if ones[1:] else 'the label'
+  return [f'One image alone has {each} {listed(map(repr, ones))}.{meant}']
 
 
 def _several(name: str, classes: Sequence[str]) -> bool:

@@ -99,6 +99,14 @@ FILES = {
   + ''.join(
     f'{a},' + ','.join(str(b == c).upper() for c in ('cat', 'dog', 'owl')) + '\n' for a, b in zip(NAMES, LABELS)
   ),
+  'marks of a spreadsheet.csv': 'image;cat;dog;owl\n'
+  + ''.join(
+    f'{a};' + ';'.join('x' if b == c else '' for c in ('cat', 'dog', 'owl')) + '\n' for a, b in zip(NAMES, LABELS)
+  ),
+  'yes and no.csv': 'image,cat,dog,owl\n'
+  + ''.join(
+    f'{a},' + ','.join('Yes' if b == c else 'No' for c in ('cat', 'dog', 'owl')) + '\n' for a, b in zip(NAMES, LABELS)
+  ),
   'label studio.csv': 'annotation_id,annotator,choice,created_at,id,image,lead_time\n'
   + ''.join(
     f'{i},1,{b},2024-02-08T10:00:00Z,{i},/data/upload/3/{i:08x}-{NAMES[i]},2.5\n' for i, b in enumerate(LABELS)
@@ -299,6 +307,13 @@ def test_names_of_uploads_to_label_studio_find_their_images():
   assert aligned(['a_b_1.png', 'a_b_2.png'], names) == [None, None, '1', None]  # not of Label Studio
   with pytest.raises(UserError, match=r'may be a b!.png, a b\+.png; expected its path'):
     aligned(['/data/upload/7/01234567-a_b.png'], ['a b!.png', 'a b+.png', 'x.png'])
+
+
+def test_columns_without_a_mark_are_no_classes(tmp_path):
+  with pytest.raises(UserError, match=r'which of its columns is the label\?'):
+    labels_in(tmp_path / 'a.csv', 'image,note,comment\n' + rows('{},,'))
+  content = 'image,cat,dog\n' + ''.join(f'{a},{"x" if i else ""},\n' for i, a in enumerate(NAMES))
+  assert labels_in(tmp_path / 'a.csv', content) == [None, *['cat'] * 5]
 
 
 def test_a_quoted_label_may_hold_line_breaks_and_quotes(tmp_path):

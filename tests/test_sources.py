@@ -869,6 +869,22 @@ def test_class_folders_without_a_label_file_are_named_as_such(tmp_path):
     load(path=root, labels='labels.csv')
   with pytest.raises(UserError, match=r"Set data.labels='' if there is none"):
     load(path=root / 'cat', labels='labels.csv')
+  (root / 'metadata.jsonl').write_text('{}')
+  with pytest.raises(UserError, match=r'The folder holds metadata.jsonl: name the one with the labels'):
+    load(path=root, labels='labels.csv')
+
+
+def test_rows_of_a_table_in_a_folder_of_the_images_are_of_that_folder(tmp_path):
+  """As Hugging Face has it: each part has a metadata.csv, and the same names may be in all."""
+  root = tree(tmp_path / 't', ['train/1.png', 'train/2.png', 'test/1.png', 'test/3.png'])
+  (root / 'train/metadata.csv').write_text('file_name,label\n1.png,cat\n2.png,dog\n3.png,cat\n')
+  data, _ = load(path=root, labels='train/metadata.csv')
+  assert data.names.tolist() == ['test/1.png', 'test/3.png', 'train/1.png', 'train/2.png']
+  assert data.given.tolist() == [-1, -1, 0, 1]  # the row of the missing train/3.png is not of test/3.png
+  assert any('1 of 3 rows names an image that is not in' in note for note in data.notes)
+  for whole in ('train/1.png,cat\ntrain/2.png,dog\n', '../train/1.png,cat\n2.png,dog\n'):
+    (root / 'train/metadata.csv').write_text('file_name,label\n' + whole)
+    assert load(path=root, labels='train/metadata.csv')[0].given.tolist() == [-1, -1, 0, 1]
 
 
 def test_folders_that_only_wrap_are_seen_through(tmp_path):

@@ -257,15 +257,17 @@ def _unclear(where: str, header: list[str], what: str, field: str) -> UserError:
 
 
 def _are_classes(header: list[str], rows: list[list[Any]], columns: list[int]) -> bool:
-  """Returns whether columns may be one-hot: their cells are 0 or 1, and no column is one of true labels."""
+  """Returns whether columns may be one-hot: cells are 0 or 1, or marked or empty, and none is one of true labels."""
   if any(key(header[i]) in column_names.TRUTHS for i in columns):
     return False
-  return all(_bit(row[i]) is not None for row in rows for i in columns)
+  bits = {_bit(row[i]) for row in rows for i in columns}
+  return None not in bits and '1' in bits
 
 
 def _bit(cell: Any) -> str | None:
-  """Returns '0' or '1' for a cell 0, 1, true or false; None for others."""
-  text = {'false': '0', 'true': '1'}.get(str(cell).lower()) or number(str(cell))
+  """Returns '0' or '1' for a cell 0, 1, false, true, no, yes, for an empty one and for a mark; None for others."""
+  text = '' if cell is None else str(cell).casefold()
+  text = '0' if text in ('', 'false', 'no') else '1' if text in ('true', 'yes', 'x', '✓', '✔') else number(text)
   return text if text in ('0', '1') else None
 
 

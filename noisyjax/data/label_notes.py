@@ -3,6 +3,7 @@
 import difflib
 import re
 import shlex
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -11,6 +12,8 @@ from noisyjax.data.column import Column, number
 from noisyjax.data.labels import NAN, NO_LABEL, words
 from noisyjax.data.part_names import part_of
 from noisyjax.system.errors import LISTED, listed
+
+_LOOKALIKE = str.maketrans('аеорсухі', 'aeopcyxi')  # Cyrillic
 
 
 def missing_note(column: Column, unlabeled: str, apart: Iterable[int] = ()) -> list[str]:
@@ -70,13 +73,17 @@ def _alike(classes: Sequence[str]) -> list[str]:
   """Returns a note for each group of classes that may be one class, spelled differently."""
   alike: dict[str, list[str]] = {}
   for name in classes:
-    alike.setdefault(re.sub(r'[\s_-]+', '', name.casefold()), []).append(name)
-  return [
-    f'The classes {" and ".join(map(repr, group[:LISTED]))} differ in case, spaces or dashes only: if they are one '
-    'class, write them alike in the label file.'
-    for group in alike.values()
-    if len(group) > 1
-  ]
+    alike.setdefault(_letters(name) or name, []).append(name)
+  notes = []
+  for group in alike.values():
+    if len(group) > 1 and not all(map(number, group)):
+      seen = {name.translate(_LOOKALIKE) for name in group}
+      shown = ' and '.join(map(repr if len(seen) == len(group) else ascii, group[:LISTED]))
+      notes.append(
+        f'The classes {shown} differ in case, spaces or marks only, or look alike: if they are one class, write them '
+        'alike in the label file.'
+      )
+  return notes
 
 
 def _blank(classes: Sequence[str], counts: np.ndarray, unlabeled: str) -> list[str]:
@@ -115,3 +122,8 @@ def _several(name: str, classes: Sequence[str]) -> bool:
   parts = lambda separator: {part.strip() for part in re.split(separator, name)}
   joined = any(len(found) > 1 and found <= {*classes} for found in (parts('[,/&+]'), parts(r'\s+')))
   return joined or re.search('[;|]', name) is not None
+
+
+def _letters(name: str) -> str:
+  """Returns the letters and digits of a name in lower case, full-width and Cyrillic ones as the Latin they resemble."""
+  return re.sub(r'[\W_]+', '', unicodedata.normalize('NFKC', name).casefold()).translate(_LOOKALIKE)

@@ -30,6 +30,23 @@ NO_LABEL = (  # names that often mean "no label"
   'unsure',
   'no label',
   'nolabel',
+  'not labeled',
+  'missing',
+  'nil',
+  'skip',
+  'skipped',
+  'todo',
+  'tbd',
+  'unclear',
+  'not sure',
+  "don't know",
+  'dont know',
+  'idk',
+  '--',
+  '–',
+  '—',
+  '??',
+  '???',
 )
 # What a spreadsheet writes in place of the value of a formula: #N/A, #NV (German), #REF!, Err:508, ####.
 _FORMULA = re.compile(r'#N/?[AVD]|#[^\W\d_a-z]+(?:/0)?[!?]|#{3,}|Err:\d+')

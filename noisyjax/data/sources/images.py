@@ -25,8 +25,10 @@ from noisyjax.data.labels import class_names, indices
 from noisyjax.data.sources import folders
 from noisyjax.data.unlisted import left_out
 from noisyjax.system import reading
-from noisyjax.system.errors import UserError
+from noisyjax.system.errors import UserError, listed
 from noisyjax.system.log import log
+
+TABLES = ('.csv', '.tsv', '.json', '.jsonl', '.parquet', '.npy')  # suffixes of what may be a label file
 
 
 def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
@@ -43,12 +45,10 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
     raise UserError('data.path is empty; expected a folder or zip of images.')
   root, base = locate(config.path)
   with files.open_images(root) as found:
+    paths = {f: _label_path(f, config[f], base, found) for f in ('labels', 'verified', 'truth') if config[f]}
     read = {
-      field: label_file.read_column(
-        _label_path(field, config[field], base, found), config.image_column, config.label_column, field
-      )
-      for field in ('labels', 'verified', 'truth')
-      if config[field]
+      field: _below(label_file.read_column(path, config.image_column, config.label_column, field), path, found)
+      for field, path in paths.items()
     }
     _check_header(read, config)
     names, missing = _expected(found.names, read)
@@ -125,6 +125,18 @@ def locate(path: str | Path) -> tuple[Path, Path]:
   return (inner[0] if inner else path), path
 
 
+def _below(column: Column, path: Path, found: files.ImageFiles) -> Column:
+  """Returns a column whose file lies beside images in a folder of the data with the path of that folder in the names.
+
+  So Hugging Face has it, `train/metadata.csv`. A row there is of no image of that name in another folder.
+  """
+  if not path.parent.resolve().is_relative_to(found.root.resolve()):
+    return column
+  folder = path.parent.resolve().relative_to(found.root.resolve())
+  below = [(folder / image).as_posix() for image in column.images or ()]
+  return column._replace(images=below) if not {*found.names}.isdisjoint(below) else column
+
+
 def _label_path(field: str, value: str, base: Path, found: files.ImageFiles) -> Path:
   """Returns the path of a label file; raises UserError if there is none."""
   root = found.root
@@ -143,8 +155,11 @@ def _label_path(field: str, value: str, base: Path, found: files.ImageFiles) -> 
   near = next(filter(None, map(reading.near, candidates)), '')
   where = 'here' if base.resolve() == Path.cwd() else f'in {base} or here'
   cure = f"Set data.{field}='' if there is none."
-  if field == 'labels' and folders.has_classes(found):
-    cure = 'If the images lie in a folder for each class, set data.source=folders.'
+  if field == 'labels':
+    if tables := sorted({path.name for path in base.iterdir() if path.suffix.lower() in TABLES}):
+      cure = f'The folder holds {listed(tables)}: name the one with the labels. {cure}'
+    elif folders.has_classes(found):
+      cure = 'If the images lie in a folder for each class, set data.source=folders.'
   raise UserError(f'data.{field}: there is no file {value!r} {where}.{near} {cure}{home.hint(base)}')
 
 

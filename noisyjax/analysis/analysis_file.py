@@ -66,8 +66,8 @@ def write(path: Path, columns: Mapping[str, Any], notes: Mapping[str, Any]) -> N
     notes: what `Analysis.notes` holds, JSON-ready.
 
   Raises:
-    ValueError: A column is unknown, of another length, or null where `COLUMNS` does not allow it.
-    UserError: The file cannot be written.
+    ValueError: a column is unknown, of another length, or null where `COLUMNS` does not allow it.
+    UserError: the file cannot be written.
   """
   if unknown := columns.keys() - COLUMNS.keys():
     raise ValueError(f'There is no column {min(unknown)!r}.')
@@ -95,7 +95,7 @@ def read(path: str | Path) -> Analysis:
     path: the Parquet file, RUN/analysis/<checkpoint>.parquet.
 
   Raises:
-    UserError: The file is missing, damaged or of another format.
+    UserError: the file is missing, damaged or of another format.
   """
   path = Path(path)
   with parquet.opened(path) as file:

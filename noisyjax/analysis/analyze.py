@@ -71,8 +71,8 @@ def analyze(workdir: str | Path, settings: Settings = Settings(), select: str = 
     rerun: whether an analysis with other settings, or of another checkpoint, or by other code is replaced.
 
   Raises:
-    Stale: There is an analysis with other settings or of another checkpoint, and `rerun` is False.
-    UserError: The run is not finished, its data have changed, or a setting is invalid.
+    Stale: there is an analysis with other settings or of another checkpoint, and `rerun` is False.
+    UserError: the run is not finished, its data have changed, or a setting is invalid.
   """
   folder = Path(workdir)
   if settings.map:
@@ -120,7 +120,7 @@ def finished(path: Path, inputs: Mapping[str, Any]) -> bool:
     inputs: what the summary should hold.
 
   Raises:
-    Stale: It is finished and of other inputs, or its files were changed.
+    Stale: it is finished and of other inputs, or its files were changed.
   """
   if not path.with_suffix('.json').exists():
     return False

@@ -67,7 +67,7 @@ def placed(
     float32 [N, 2]; and the method, its parameters and package, the seed, and the sha256 of embeddings and start.
 
   Raises:
-    UserError: There is no such map, or the package is not installed.
+    UserError: there is no such map, or the package is not installed.
   """
   check_choice('map', kind, MAPS)
   try:

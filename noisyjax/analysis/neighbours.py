@@ -42,7 +42,7 @@ def euclidean(points: np.ndarray, k: int = 10) -> Neighbours:
     k: neighbours of each point, from 1 to N − 1.
 
   Raises:
-    ValueError: `points` or `k` are not so.
+    ValueError: `points` or `k` are not as described.
   """
   points = _checked(points, k)
   near = (points - points.mean(0, dtype=np.float64)).astype(np.float32)  # small norms: small rounding errors
@@ -68,7 +68,7 @@ def cosine(points: np.ndarray, k: int = 10) -> Neighbours:
     k: neighbours of each point, from 1 to N − 1.
 
   Raises:
-    ValueError: `points` or `k` are not so.
+    ValueError: `points` or `k` are not as described.
   """
   points = _checked(points, k)
   norm = np.sqrt(np.einsum('nf,nf->n', points, points, dtype=np.float64))

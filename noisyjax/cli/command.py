@@ -156,7 +156,7 @@ def needed(values: FlagValues, name: str) -> Any:
   """Returns the value of a required flag.
 
   Raises:
-    UserError: The flag is missing or empty.
+    UserError: the flag is missing or empty.
   """
   if not values[name].value:
     raise UserError(f'--{name}: missing; expected {EXPECTED.get(name, "a folder such as runs/digits")}.')

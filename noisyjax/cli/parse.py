@@ -39,7 +39,7 @@ def parse(arguments: Sequence[str], commands: Sequence[Command]) -> Call:
     The parsed command line; the recipe of --config is loaded and its fields are set.
 
   Raises:
-    UserError: A command, flag or field is unknown, or a value is invalid.
+    UserError: a command, flag or field is unknown, or a value is invalid.
   """
   from noisyjax.config import recipe
   from noisyjax.config.override import override
@@ -92,7 +92,7 @@ def named(arguments: Sequence[str], commands: Sequence[Command]) -> tuple[Comman
     The command with the longest matching name, and the arguments without that name.
 
   Raises:
-    UserError: No command matches; the message names the most similar one.
+    UserError: no command matches; the message names the most similar one.
   """
   known = {tuple(command.name.split()): command for command in commands}
   longest = max(map(len, known))

@@ -95,7 +95,7 @@ def act(state: State, decision: Decision, author: str, given: int, classes: Sequ
     classes: names of the classes.
 
   Raises:
-    UserError: The action is unknown, its label or weight is missing, or the author may not edit this row.
+    UserError: the action is unknown, its label or weight is missing, or the author may not edit this row.
   """
   check_choice('action', decision.action, ACTIONS)
   if state.split == TEST:

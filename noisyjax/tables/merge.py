@@ -11,7 +11,7 @@ SIDES = ('', 'ours', 'theirs')
 
 
 def merged(base: Rows, ours: Rows, theirs: Rows, prefer: str = '') -> tuple[Edits, Rows | None]:
-  """Returns the edits of our rows that take in theirs, and the rows that joined on their side; None: there are none.
+  """Returns the edits that bring their changes into our rows, and the rows that they added; None: there are none.
 
   Args:
     base: rows of the version that both come from.

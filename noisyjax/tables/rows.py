@@ -125,7 +125,7 @@ def first(
     digests: N digests of decoded pixels; None: not known.
 
   Raises:
-    UserError: An id occurs twice, or a label is no class.
+    UserError: an id occurs twice, or a label is no class.
   """
   count = len(ids)
   given = np.asarray(given, np.int32)
@@ -158,7 +158,7 @@ def first(
 
 
 def check(rows: Rows, classes: int, places: np.ndarray | slice = slice(None)) -> None:
-  """Looks whether rows keep the invariant.
+  """Checks that rows keep the invariant.
 
   Args:
     rows: the rows.

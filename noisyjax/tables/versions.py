@@ -74,7 +74,7 @@ def write(
     other: second parent, of a merge; '': none.
 
   Raises:
-    UserError: A file cannot be written; nothing is left where a reader looks.
+    UserError: a file cannot be written; nothing is left where a reader looks.
   """
   parents = ([old.name] if old else []) + ([other] if other else [])
   name = name_of(rows, classes, parents)

@@ -119,21 +119,7 @@ def place(found: files.ImageFiles) -> Placed:
   top = tree.unwrapped('')
   parts = {folder: part_of(_last(folder)) for folder in tree.full(top)}
   classed = {folder: part for folder, part in parts.items() if part and tree.has_classes(folder)}
-  if not classed:  # a folder named test that holds images itself is a class of that name
-    bases = {top: ''}
-    if not tree.full(top):
-      raise UserError(
-        f'{found.root}: has no class folders: its {len(found.names)} images lie side by side. Expected a folder for '
-        'each class (cat/1.jpg). For images with a label file, set data.source=images.'
-      )
-  elif '' in parts.values() or 'train' not in classed.values():
-    first, all_ = _last(next(iter(classed))), listed(map(_last, parts))
-    raise UserError(
-      f'{found.root}: its folders are {all_}; expected a folder for each class, or folders train, val and test that '
-      f'contain the class folders, and no others. If {first!r} is a class, rename its folder.'
-    )
-  else:
-    bases = {tree.unwrapped(folder): part for folder, part in classed.items() if part != 'pred'}
+  bases = _bases(found, tree, top, parts, classed)
   inside = top in bases and tree.parts_inside(top)
   names, classes, kinds, flat = [], [], [], Counter()
   strays = set() if top in bases else set(tree.images[top])
@@ -172,6 +158,37 @@ def place(found: files.ImageFiles) -> Placed:
   if empty:
     notes.append(f'{found.root.name}: {len(empty)} folder(s) without images are left out: {listed(empty)}.')
   return Placed(tuple(names), classes, kinds, notes)
+
+
+def _bases(
+  found: files.ImageFiles, tree: '_Tree', top: str, parts: dict[str, str], classed: dict[str, str]
+) -> dict[str, str]:
+  """Returns the folders that hold class folders → the part of the data set that each is; '' = the tree has no parts.
+
+  Args:
+    found: the files.
+    tree: their folders.
+    top: the folder that holds the parts or class folders.
+    parts: its folders → the part that the name denotes, or ''.
+    classed: those that are parts and have class folders.
+
+  Raises:
+    UserError: there are no class folders, classes and parts are mixed, or no part is train.
+  """
+  if not classed:  # a folder named test that holds images itself is a class of that name
+    if not tree.full(top):
+      raise UserError(
+        f'{found.root}: has no class folders: its {len(found.names)} images lie side by side. Expected a folder for '
+        'each class (cat/1.jpg). For images with a label file, set data.source=images.'
+      )
+    return {top: ''}
+  if '' in parts.values() or 'train' not in classed.values():
+    first, all_ = _last(next(iter(classed))), listed(map(_last, parts))
+    raise UserError(
+      f'{found.root}: its folders are {all_}; expected a folder for each class, or folders train, val and test that '
+      f'contain the class folders, and no others. If {first!r} is a class, rename its folder.'
+    )
+  return {tree.unwrapped(folder): part for folder, part in classed.items() if part != 'pred'}
 
 
 def _nested(root: str, tree: '_Tree', folders: Sequence[str]) -> list[str]:

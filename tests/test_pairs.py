@@ -1,10 +1,10 @@
-"""Counts of label pairs and moments of pixels: NumPy, JAX and a loop agree."""
+"""Counts of label pairs, their shares and confusions, and moments of pixels: NumPy, JAX and a loop agree."""
 
 import jax
 import numpy as np
 
 from noisyjax.data import moments
-from noisyjax.estimate.pairs import count_pairs
+from noisyjax.estimate.pairs import confusions, count_pairs, shares
 
 
 def test_pairs_are_counted_alike_by_numpy_by_jax_and_within_jit():
@@ -29,3 +29,10 @@ def test_moments_are_those_of_all_pixels_or_of_the_rows(monkeypatch):
     pixels = (images if rows is None else images[rows]).reshape(-1, 3).astype(float)
     np.testing.assert_allclose(mean, pixels.mean(0))
     np.testing.assert_allclose(variance, pixels.var(0))
+
+
+def test_shares_are_of_rows_and_the_largest_confusions_come_first():
+  counts = np.array([[5, 1, 4], [0, 0, 0], [0, 4, 4]])
+  np.testing.assert_allclose(shares(counts), [[0.5, 0.1, 0.4], [0, 0, 0], [0, 0.5, 0.5]])
+  assert confusions(counts, 9) == [(0, 2, 4), (2, 1, 4), (0, 1, 1)]  # of equal ones the first
+  assert confusions(counts, 1) == [(0, 2, 4)] and counts[0, 0] == 5

@@ -1,8 +1,6 @@
 """Data sets of records, an encoded image with its label each, in a few large files: WebDataset and Hugging Face."""
 
-import re
 from collections.abc import Callable, Sequence
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +9,6 @@ from ml_collections import ConfigDict
 from noisyjax.data import dataset, decode, labels
 from noisyjax.data.column import Column
 from noisyjax.data.label_notes import position_note
-
-# The part of a data set in the name of a file, such as train-00000-of-00002.parquet or shards/imagenet-val-{0..9}.tar.
-_PART = re.compile(r'(?:^|[^a-z])(train|val|test)(?:ing|id|idation)?(?![a-z])', re.IGNORECASE)
 
 
 class Record(NamedTuple):
@@ -30,12 +25,6 @@ class Record(NamedTuple):
   part: str
 
 
-def part_of(name: str) -> str:
-  """Returns the part that the path of a file names, 'train', 'val' or 'test'; 'train' if it names none."""
-  found = _PART.findall(PurePosixPath(name).as_posix())
-  return found[-1].lower() if found else 'train'
-
-
 def load(
   where: str,
   records: Sequence[Record],
@@ -43,6 +32,7 @@ def load(
   classes: Sequence[str],
   stamp: str,
   config: ConfigDict,
+  notes: Sequence[str] = (),
 ) -> tuple[dataset.Dataset, np.ndarray]:
   """Decodes the images of records.
 
@@ -53,6 +43,7 @@ def load(
     classes: class names that the data set declares; () = those that occur. `config.classes` takes precedence.
     stamp: changes with the content.
     config: `config.data`: classes, unlabeled, size, fit, channels, skip_bad.
+    notes: notes for the user.
 
   Returns:
     The data set, and the true labels, int32 [N]; -1, because they are unknown.
@@ -75,6 +66,6 @@ def load(
     test=part == 'test',
     val=part == 'val',
     digests=decoded.digests,
-    notes=[*decoded.notes, *left_out, *position_note(column, classes)],
+    notes=[*notes, *decoded.notes, *left_out, *position_note(column, classes)],
   )
   return made, np.full(len(made.given), -1, np.int32)

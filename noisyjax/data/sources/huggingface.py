@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax.data import column_names, dataset, records
+from noisyjax.data import column_names, dataset, part_names, records
+from noisyjax.data.column import label_text
 from noisyjax.data.table import class_labels
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError, listed
@@ -43,13 +44,15 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   paths = sorted(p for p in inside if p.suffix in SUFFIXES and not p.name.startswith('cache-'))
   if not paths:
     raise UserError(f'data.path: {path} holds no file *.arrow or *.parquet; expected a data set of Hugging Face.')
-  found, groups, places, stamps, classes = [], [], [], [], ()
+  found, groups, places, stamps, notes, classes = [], [], [], [], {}, ()
   for file in paths:
     name, stat = file.relative_to(path).as_posix() if file != path else file.name, file.stat()
     stamps.append(f'{name} {stat.st_size} {stat.st_mtime_ns}')
     with reading.reading(file, 'Arrow or Parquet'):
       schema, parts, read = (_arrow if file.suffix == '.arrow' else _parquet)(file)
-      image, label = _columns(schema, config, file)
+      image, label, others = _columns(schema, config, file)
+      if others:
+        notes[f'Columns {listed([label, *others])} hold labels: {label} is read (data.label_column names another).'] = 0
       names = class_labels(schema).get(label, ())
       classes = classes or tuple(names)
       row = 0
@@ -57,8 +60,15 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
         labels = read(part, label).to_pylist()
         groups.append(functools.partial(read, part, image))
         for i, value in enumerate(labels):
-          text = None if value in (None, -1) else names[value] if names and isinstance(value, int) else str(value)
-          found.append(records.Record(f'{name}/{row + i}', text, records.part_of(name)))
+          text = label_text(value, str(file), f'row {row + i} (from 0)')
+          if names and isinstance(value, int) and value != -1:
+            if not 0 <= value < len(names):
+              raise UserError(
+                f'{file}: row {row + i} (from 0) has the label {value}; expected a number of a class, '
+                f'0..{len(names) - 1} for {listed(names)}, or -1.'
+              )
+            text = names[value]
+          found.append(records.Record(f'{name}/{row + i}', text, part_names.part_in(name)))
           places.append((len(groups) - 1, i))
         row += len(labels)
   cached = functools.lru_cache(maxsize=4)(lambda group: groups[group]())  # rows are decoded in order
@@ -69,7 +79,9 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
       return cached(group)
 
   stamp = hashlib.sha256('\n'.join(stamps).encode()).hexdigest()
-  return records.load(str(path), found, lambda i: _content(column(places[i][0])[places[i][1]]), classes, stamp, config)
+  return records.load(
+    str(path), found, lambda i: _content(column(places[i][0])[places[i][1]]), classes, stamp, config, [*notes]
+  )
 
 
 Read = Callable[[int, str], Any]  # (number of a part of a file, name of a column) → a pyarrow array
@@ -100,8 +112,8 @@ def _parquet(path: Path) -> tuple[Any, int, Read]:
     return file.schema_arrow, file.num_row_groups, read
 
 
-def _columns(schema: Any, config: ConfigDict, path: Path) -> tuple[str, str]:
-  """Returns the names of the columns of images and labels."""
+def _columns(schema: Any, config: ConfigDict, path: Path) -> tuple[str, str, list[str]]:
+  """Returns the names of the columns of images and labels, and of others that are declared to hold labels."""
   declared: dict[str, Any] = {}
   if b'huggingface' in (schema.metadata or {}):
     declared = json.loads(schema.metadata[b'huggingface']).get('info', {}).get('features', {})
@@ -115,7 +127,8 @@ def _columns(schema: Any, config: ConfigDict, path: Path) -> tuple[str, str]:
       raise UserError(
         f'{path}: has no {what} column{asked}; its columns are {listed(schema.names)}. Set data.{what}_column.'
       )
-  return images[0], labels[0]
+  others = [] if config.label_column else [name for name in of_type('ClassLabel') if name != labels[0]]
+  return images[0], labels[0], others
 
 
 def _content(cell: Any) -> bytes:

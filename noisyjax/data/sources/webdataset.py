@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax.data import column_names, dataset, files, packed, records
+from noisyjax.data import column_names, dataset, files, packed, part_names, records
+from noisyjax.data.column import label_text
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError
 
@@ -44,7 +45,9 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
     stamps.append(f'{name} {stat.st_size} {stat.st_mtime_ns}')
     for key, sample in _samples(shard).items():
       if 'image' in sample:
-        found.append(records.Record(f'{name}/{key}', _label(sample, config, f'{shard}: {key}'), records.part_of(name)))
+        found.append(
+          records.Record(f'{name}/{key}', _label(sample, config, f'{shard}: {key}'), part_names.part_in(name))
+        )
         places.append((shard, *sample['image']))
   if not found:
     raise UserError(
@@ -90,5 +93,5 @@ def _label(sample: dict[str, Any], config: ConfigDict, where: str) -> str | None
     with reading.reading(where, 'JSON', ''):
       entries = json.loads(sample['.json'])
       names = [config.label_column] if config.label_column else column_names.preferred(entries, column_names.GIVEN)
-      text = next((str(entries[name]) for name in names if entries.get(name) is not None), None)
+      text = next((label_text(entries[name], where, name) for name in names if entries.get(name) is not None), None)
   return text or None

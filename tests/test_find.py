@@ -609,11 +609,11 @@ def test_probabilities_in_shuffled_rows_are_refused(tmp_path):
     own_probs.read(tmp_path / 'p.csv')
 
 
-@pytest.mark.parametrize(('wanted', 'used'), [('exact', 'crop'), ('pad', 'pad')])
-def test_the_fit_of_a_config_is_kept_where_it_fits_any_image(folder, tmp_path, wanted, used):
+@pytest.mark.parametrize(('wanted', 'used', 'size'), [('exact', 'crop', 0), ('exact', 'crop', 5), ('pad', 'pad', 0)])
+def test_the_fit_of_a_config_is_kept_where_it_fits_any_image(folder, tmp_path, wanted, used, size):
   np.save(tmp_path / 'probs.npy', random_probs(np.arange(48) % 2, 2))
   config = in_memory.recipe()
-  config.data.fit = wanted
+  config.data.fit, config.data.size = wanted, size
   files = (str(folder / 'images'), str(folder / 'labels.csv'), tmp_path / 'w')
   file_issues.find_files(*files, probs=str(tmp_path / 'probs.npy'), config=config)
   assert runs.read_json(tmp_path / 'w/find.json')['config']['data']['fit'] == used

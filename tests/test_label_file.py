@@ -369,6 +369,16 @@ def zipped(name: str) -> bytes:
       'its annotations are rectanglelabels; expected choices',
     ),
     ('a.json', '3', 'expected records such as'),
+    (
+      'a.csv',
+      'Table 1\n' + CSV,
+      r"row 1: 'Table 1'; expected 2 fields as most rows have. If row 1, .* is a title, delete",
+    ),
+    (
+      'a.csv',
+      'Mine,,\nimage,label,note\n' + rows('{},{},'),
+      r"row 2: .*; expected 2 fields as most rows have. If row 1, 'Mine', is a title, delete it",
+    ),
     ('a.json', '[' * 100_000, 'is nested too deeply|is not valid JSON'),
     (
       'a.json',

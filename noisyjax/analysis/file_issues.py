@@ -168,7 +168,7 @@ def config_of(
         raise UserError(
           f'--labels: missing; expected a label file such as labels.csv, or a folder for each class in {images}.'
         )
-  if not own.data.size and own.data.fit == 'exact':
+  if own.data.fit == 'exact':
     own.data.fit = 'crop'
   return own
 

@@ -169,9 +169,11 @@ def _csv(path: Path, text: str, expected: str) -> Table:
   width = _width([cells for cells, _ in kept])
   for cells, place in kept:
     if len(cells) < width or any(cells[width:]):
-      like = 'as most rows have' if place == kept[0][1] else 'as in the first row'
+      title = width > 1 and not any(kept[0][0][1:])
+      like = 'as most rows have' if title or place == kept[0][1] else 'as in the first row'
+      hint = f' If {kept[0][1]}, {kept[0][0][0][:50]!r}, is a title, delete it.' if title else ''
       wanted = f'{width} fields {like}' if width > 1 else "one label, or a header 'image,label' in row 1"
-      raise UserError(f'{path}: {place}: {separator.join(cells)[:200]!r}; expected {wanted}.')
+      raise UserError(f'{path}: {place}: {separator.join(cells)[:200]!r}; expected {wanted}.{hint}')
   return Table(None, [[cell or None for cell in cells[:width]] for cells, _ in kept], [p for _, p in kept], notes)
 
 

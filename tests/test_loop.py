@@ -31,7 +31,7 @@ from noisyjax.runs import dry_run, predict
 from noisyjax.runs.engines import engine
 from noisyjax.system import formats, lock, parquet, progress, storage
 from noisyjax.system.errors import UserError
-from noisyjax.tables import journal, refs, store, verify, versions
+from noisyjax.tables import journal, refs, rows, store, verify, versions
 from noisyjax.tables.decisions import Decision
 from noisyjax.tables.rows import LABELED, TEST, TRAIN, UNLABELED, VAL
 
@@ -346,6 +346,17 @@ def test_a_person_may_commit_or_reject_all(npz, tmp_path):
   assert loop(c, tmp_path / 'commits').done[1]['version'] == made.name
   ended = loop(c, tmp_path / 'rejects', reject=True)
   assert len(ended.done) == 1 and ended.why == 'every proposal was rejected'
+
+
+def test_images_that_join_the_table_of_a_loop_are_refused_before_it_trains(npz, tmp_path):
+  c = config(npz, decide='person', rounds=1, controls=(), final=0)
+  with pytest.raises(round_.Waits):
+    loop(c, tmp_path / 'w')
+  table = store.Table(tmp_path / 'w' / 'table')
+  table.add(rows.first(['f' * 64], ['new'], np.array([-1]), table.classes), 'one more', 'person:anna')
+  with pytest.raises(UserError, match='1 images joined the branch main; a loop keeps the rows of its first version'):
+    loop(c, tmp_path / 'w')
+  assert not list((tmp_path / 'w' / 'round=1').glob('fold=*'))
 
 
 def test_rules_refuse_in_sample_evidence_unless_asked_by_name(npz, tmp_path):

@@ -73,12 +73,18 @@ def later(ground: Ground, number: int, done: Sequence[Record], reject: bool = Fa
 
   Raises:
     Waits: a person has to decide first.
+    UserError: images joined the table.
   """
   folder, parent = place(ground, number), done[-1] if ground.settings.forward else best(done)
   branch = done[-1]['branch'] if parent is done[-1] else f'round-{number}'
   if branch not in refs.branches(ground.table):
     refs.make_branch(ground.table, branch, parent['version'])
   table = store.Table(ground.table, branch)
+  if more := len(table.rows) - len(ground.first.rows):
+    raise UserError(
+      f'{ground.table}: {more:,} images joined the branch {branch}; a loop keeps the rows of its first version. Begin '
+      'another loop, in another folder, on the data set with these images.'
+    )
   entries = folder / 'rules.json'
   if table.version.name == parent['version']:
     evidence = _recorded(ground, parent, table.version)

@@ -169,6 +169,17 @@ def test_cancel_ends_every_job_that_a_killed_driver_left(sweep, monkeypatch):
   assert not left.exists()
 
 
+@pytest.mark.parametrize('content', ['', '{}', '[]', '{"format": 1, "diverged": 1, "message": []}'])
+def test_a_damaged_file_of_a_state_is_named(tmp_path, content):
+  for folder, name in (('seed=0', standing.FAILED), ('engine', cancel.JOBS)):
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / name).write_text(content)
+  (row,) = status.rows(tmp_path)
+  assert row.state == 'failed' and 'failed.json: ' in row.about
+  with pytest.raises(UserError, match=r'jobs\.json: '):
+    cancel.cancel(tmp_path)
+
+
 def test_a_pod_is_ended_in_its_namespace(sweep, monkeypatch):
   asked = []
   monkeypatch.setattr(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from noisyjax.runs import presence, status
 from noisyjax.runs.presence import Presence
-from noisyjax.system import storage
+from noisyjax.system import formats, storage
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
 
@@ -52,7 +52,7 @@ def cancel(folder: Path) -> str:
     if there := presence.of(path.parent):
       ended.append(_end(path.parent, there))
   for path in status.below(folder, f'engine/{JOBS}'):  # whose driver was killed
-    found = storage.read_json(path)
+    found = formats.read_json(formats.RUN, path)
     refusals = {job: _refusal(found['scheduler'], job) for job in found['jobs']}  # some may have ended long ago
     for job, refusal in refusals.items():
       said = f'cannot be ended: {refusal}' if refusal else 'is asked to end'

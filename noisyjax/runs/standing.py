@@ -7,7 +7,7 @@ W/failed.json   the run failed: why; removed when it starts again
 from pathlib import Path
 from typing import NamedTuple
 
-from noisyjax.system import storage
+from noisyjax.system import formats, storage
 from noisyjax.system.errors import Diverged, UserError
 
 ORDER, FAILED = 'order.json', 'failed.json'
@@ -41,13 +41,19 @@ class Failure(NamedTuple):
 def fail(folder: Path, error: UserError) -> None:
   """Records that the run in a folder failed."""
   storage.make_folder(folder)
-  storage.write_json(folder / FAILED, Failure(isinstance(error, Diverged), str(error))._asdict())
+  formats.write_json(formats.RUN, folder / FAILED, Failure(isinstance(error, Diverged), str(error))._asdict())
 
 
 def failure(folder: Path) -> Failure | None:
-  """Returns why the run in a folder failed; None if it did not."""
+  """Returns why the run in a folder failed; None if it did not. A damaged file is a failure that names the file."""
   path = folder / FAILED
-  return Failure(**storage.read_json(path)) if path.exists() else None
+  if not path.exists():
+    return None
+  try:
+    found = formats.read_json(formats.RUN, path)
+    return Failure(bool(found['diverged']), str(found['message']))
+  except UserError as error:
+    return Failure(False, str(error))
 
 
 def forget_failure(folder: Path) -> None:

@@ -25,7 +25,7 @@ from noisyjax.config import recipe_files
 from noisyjax.runs.cancel import JOBS
 from noisyjax.runs.engines import task
 from noisyjax.runs.engines.pool import Lost
-from noisyjax.system import storage
+from noisyjax.system import formats, storage
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
 
@@ -141,7 +141,7 @@ class Cluster:
     jobs = [self._name(job) for job in self._executor.blocks_to_job_id.values()]
     if jobs != self._jobs:
       self._jobs = jobs
-      storage.write_json(self._folder / JOBS, {'scheduler': self._scheduler, 'jobs': jobs})
+      formats.write_json(formats.RUN, self._folder / JOBS, {'scheduler': self._scheduler, 'jobs': jobs})
       log.info('%s jobs: %s', self._scheduler, ', '.join(jobs))
     if all(block in self._seen and self._seen[block] < 0 for block in states):
       return

@@ -1,6 +1,7 @@
 """What folders say of their runs, from the files alone; and how runs are ended."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -167,6 +168,17 @@ def test_cancel_ends_every_job_that_a_killed_driver_left(sweep, monkeypatch):
   forgotten.clear()
   cancel.cancel(sweep)
   assert not left.exists()
+
+
+def test_nobody_is_at_work_in_a_copy_of_a_folder(tmp_path):
+  """`cancel` of the copy would end the process that is at work in the original."""
+  (tmp_path / 'run').mkdir()
+  with presence.shown(tmp_path / 'run'):
+    shutil.copytree(tmp_path / 'run', tmp_path / 'copy')
+    (tmp_path / 'link').symlink_to(tmp_path / 'run')
+    assert presence.of(tmp_path / 'run') and presence.of(tmp_path / 'link')
+    assert presence.of(tmp_path / 'copy') is None
+    assert cancel.cancel(tmp_path / 'copy').endswith('nothing runs.')
 
 
 @pytest.mark.parametrize('content', ['', '{}', '[]', '{"format": 1, "diverged": 1, "message": []}'])

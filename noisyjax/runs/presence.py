@@ -32,6 +32,7 @@ class Presence(NamedTuple):
     born: start of the process in clock ticks since boot, so that a reused id is noticed; 0 = unknown.
     epochs: maximum number of epochs of the run; 0 for a folder of runs.
     jobs: scheduler → id of the job that the process belongs to.
+    folder: the folder on its machine, by which a copy of it is noticed; '' = unknown.
   """
 
   host: str
@@ -39,6 +40,7 @@ class Presence(NamedTuple):
   born: int
   epochs: int
   jobs: dict[str, str]
+  folder: str = ''
 
   @property
   def here(self) -> bool:
@@ -57,7 +59,8 @@ def shown(folder: Path, epochs: int = 0) -> Iterator[None]:
     return
   path, pid = folder / NAME, os.getpid()
   jobs = {name: os.environ[variable] for name, variable in JOBS.items() if variable in os.environ}
-  storage.write_json(path, Presence(socket.gethostname(), pid, _born(pid), epochs, jobs)._asdict())
+  here = str(folder.resolve())
+  storage.write_json(path, Presence(socket.gethostname(), pid, _born(pid), epochs, jobs, here)._asdict())
   done = threading.Event()
 
   def beat() -> None:
@@ -90,6 +93,8 @@ def of(folder: Path) -> Presence | None:
   if found is None:
     return None
   if found.here:
+    if found.folder not in ('', str(folder.resolve())):
+      return None  # the process is at work in the folder that this one is a copy of
     return found if found.born and _born(found.pid) == found.born else None
   try:
     age = time.time() - (folder / NAME).stat().st_mtime

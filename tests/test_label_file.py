@@ -481,6 +481,8 @@ def test_what_fits_two_images_fits_none():
     aligned(['0.png'], ['a/0.png', 'b/0.png'])
   with pytest.raises(UserError, match=r"row 2: '0' may be 0.jpg, 0.png; expected its path"):
     aligned(['0'], ['0.jpg', '0.png'])
+  with pytest.raises(UserError, match=r"row 2: '0' is the name of 2 rows; expected names that differ"):
+    aligned(['0'], ['0', '0'])
 
 
 def test_rows_that_fit_nothing_are_noted_unless_none_fits():

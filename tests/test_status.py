@@ -1,5 +1,6 @@
 """What folders say of their runs, from the files alone; and how runs are ended."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -179,6 +180,9 @@ def test_nobody_is_at_work_in_a_copy_of_a_folder(tmp_path):
     assert presence.of(tmp_path / 'run') and presence.of(tmp_path / 'link')
     assert presence.of(tmp_path / 'copy') is None
     assert cancel.cancel(tmp_path / 'copy').endswith('nothing runs.')
+    note = tmp_path / 'run' / presence.NAME  # as it is where a folder is mounted at two places
+    storage.write_json(note, json.loads(note.read_text()) | {'folder': str(tmp_path / 'link')})
+    assert presence.of(tmp_path / 'run')
 
 
 @pytest.mark.parametrize('content', ['', '{}', '[]', '{"format": 1, "diverged": 1, "message": []}'])

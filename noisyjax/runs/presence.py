@@ -93,7 +93,7 @@ def of(folder: Path) -> Presence | None:
   if found is None:
     return None
   if found.here:
-    if found.folder not in ('', str(folder.resolve())):
+    if found.folder and not _same(folder, found.folder):
       return None  # the process is at work in the folder that this one is a copy of
     return found if found.born and _born(found.pid) == found.born else None
   try:
@@ -101,6 +101,14 @@ def of(folder: Path) -> Presence | None:
   except OSError:
     return None
   return found if age < SILENT else None
+
+
+def _same(folder: Path, other: str) -> bool:
+  """Returns whether two paths lead to one folder, which may be mounted twice."""
+  try:
+    return folder.samefile(other)
+  except OSError:
+    return False
 
 
 def _born(pid: int) -> int:

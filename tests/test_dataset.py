@@ -76,7 +76,7 @@ def test_duplicates_and_their_conflicts():
   ('given', 'verified', 'message'),
   [
     ([-1, -1, -1], None, 'All 3 rows are unlabeled'),
-    ([1, 1, -1], None, "All labels are 'b': one class only"),
+    ([1, 1, -1], None, r"All labels are 'b': one class only, and 1 of 3 rows are unlabeled \(-1 means so, too\); exp"),
     ([0, 1, 3], None, r'given labels: row 2 \(from 0\) is 3; .*0..2'),
     ([0, 1, 2], [-1, -2, -1], r'verified labels: row 1 \(from 0\) is -2'),
   ],

@@ -861,6 +861,8 @@ def test_the_folder_minus_one_is_unlabeled(tmp_path):
   data, _ = load(source='folders', path=root)
   assert data.classes == ('0', '1') and data.given.tolist() == [-1, 0, 1]
   assert load(source='folders', path=root, classes=('1', '0'))[0].given.tolist() == [-1, 1, 0]
+  with pytest.raises(UserError, match=r"data.classes: -1, 0, 1: '-1' means no label"):
+    load(source='folders', path=root, classes=('-1', '0', '1'))
 
 
 def test_class_folders_without_a_label_file_are_named_as_such(tmp_path):

@@ -226,7 +226,11 @@ def validate(dataset: Dataset, truth: np.ndarray) -> list[str]:
   if not len(carried):
     raise UserError(f'All {count} rows are unlabeled; expected labels of at least two classes.')
   if len(carried) == 1:
-    raise UserError(f'All labels are {classes[carried[0]]!r}: one class only; expected labels of at least two classes.')
+    none = count - np.count_nonzero((dataset.given >= 0) | (dataset.verified >= 0))
+    rest = f', and {none} of {count} rows are unlabeled (-1 means so, too)' if none else ''
+    raise UserError(
+      f'All labels are {classes[carried[0]]!r}: one class only{rest}; expected labels of at least two classes.'
+    )
   empty = [name for c, name in enumerate(classes) if c not in carried]
   return [f'{len(empty)} of {len(classes)} classes have no row: {listed(empty)}.'] if empty else []
 

@@ -59,7 +59,7 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
     if reading.kind(root) == 'file':  # a tar tells its files only now
       published.refuse_known(root, found.names)
     placed = place(found)
-    wanted = tuple(plain(str(name)) for name in config.classes)
+    wanted = labels.class_names([], config.unlabeled, config.classes)
     _check_wanted(root, placed.classes, wanted, config.unlabeled)
     size = config.size or origin.usual_side(found, config.fit)
     decoded = found.take(placed.names).decoded(size, config.fit, config.channels, config.cache)

@@ -309,6 +309,21 @@ def test_names_of_uploads_to_label_studio_find_their_images():
     aligned(['/data/upload/7/01234567-a_b.png'], ['a b!.png', 'a b+.png', 'x.png'])
 
 
+@pytest.mark.parametrize('cells', [('yes', 'yes'), ('no', 'no'), ('No', '')])
+def test_columns_that_each_answer_yes_or_no_are_no_classes(tmp_path, cells):
+  content = 'image,defect,exclude\n' + ''.join(
+    f'{a},{"yes,no" if i else ",".join(cells)}\n' for i, a in enumerate(NAMES)
+  )
+  with pytest.raises(UserError, match=r'which of its columns is the label\? They are image, defect, exclude'):
+    labels_in(tmp_path / 'a.csv', content)
+  assert labels_in(tmp_path / 'a.csv', content, label_column='defect') == [cells[0], *['yes'] * 5]
+
+
+def test_columns_of_json_may_be_called_as_those_of_coco(tmp_path):
+  text = json.dumps({'images': NAMES, 'annotations': LABELS})
+  assert labels_in(tmp_path / 'a.json', text) == LABELS
+
+
 def test_columns_without_a_mark_are_no_classes(tmp_path):
   with pytest.raises(UserError, match=r'which of its columns is the label\?'):
     labels_in(tmp_path / 'a.csv', 'image,note,comment\n' + rows('{},,'))
@@ -362,6 +377,7 @@ def zipped(name: str) -> bytes:
       r"COCO file of objects: 1 of 6 images have several classes, such as 'images/000.png' cat, dog; expected one",
     ),
     ('a.json', '{"images": [{"id": 1}], "annotations": []}', "COCO file in which 'file_name' is missing"),
+    ('a.json', '{"images": [{"id": []}], "annotations": []}', r'COCO file that cannot be read \(.*\); expected images'),
     ('a.json', json.dumps(COCO | {'annotations': [{'image_id': 7, 'category_id': 2}]}), 'COCO file in which 7 is mis'),
     (
       'a.json',

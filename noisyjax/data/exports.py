@@ -12,7 +12,7 @@ from noisyjax.system.errors import UserError, listed
 
 def known(path: Path, found: dict) -> list[dict] | None:
   """Returns the records of a file of COCO or FiftyOne; None for other JSON objects."""
-  if isinstance(found.get('images'), list) and isinstance(found.get('annotations'), list):
+  if _of_records(found.get('images')) and _of_records(found.get('annotations')):
     return _coco(path, found)
   if isinstance(found.get('classes'), list) and isinstance(found.get('labels'), dict):
     names = found['classes']
@@ -20,6 +20,10 @@ def known(path: Path, found: dict) -> list[dict] | None:
     named = lambda v: names[v] if isinstance(v, int) and 0 <= v < len(names) else v
     return [{'image': image, 'label': named(v)} for image, v in values.items()]
   return None
+
+
+def _of_records(value: Any) -> bool:
+  return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
 
 
 def _coco(path: Path, found: dict) -> list[dict]:
@@ -33,9 +37,10 @@ def _coco(path: Path, found: dict) -> list[dict]:
         labels[annotation['image_id']].append(name)
     files = [(image['file_name'], labels[image['id']]) for image in found['images']]
   except (KeyError, TypeError, AttributeError) as error:
+    wrong = f'in which {error} is missing' if isinstance(error, KeyError) else f'that cannot be read ({error})'
     raise UserError(
-      f'{path}: is a COCO file in which {error} is missing or no object; expected images with id and file_name, and '
-      'annotations with image_id and category_id.'
+      f'{path}: is a COCO file {wrong}; expected images with id and file_name, and annotations with image_id and '
+      'category_id.'
     ) from error
   if several := [(name, own) for name, own in files if len(own) > 1]:
     raise UserError(

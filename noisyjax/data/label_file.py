@@ -257,11 +257,18 @@ def _unclear(where: str, header: list[str], what: str, field: str) -> UserError:
 
 
 def _are_classes(header: list[str], rows: list[list[Any]], columns: list[int]) -> bool:
-  """Returns whether columns may be one-hot: cells are 0 or 1, or marked or empty, and none is one of true labels."""
+  """Returns whether columns may be one-hot: cells are 0 or 1, or marked or empty, and none is one of true labels.
+
+  Of cells yes and no, a row has one yes: otherwise they answer questions of their own, such as blurry and checked.
+  """
   if any(key(header[i]) in column_names.TRUTHS for i in columns):
     return False
-  bits = {_bit(row[i]) for row in rows for i in columns}
-  return None not in bits and '1' in bits
+  bits = [[_bit(row[i]) for i in columns] for row in rows]
+  if any(None in own for own in bits) or not any('1' in own for own in bits):
+    return False
+  answered = any(str(row[i]).casefold() == 'no' for row in rows for i in columns)
+  filled = (own for own, row in zip(bits, rows) if any(row[i] is not None for i in columns))
+  return not answered or all(own.count('1') == 1 for own in filled)
 
 
 def _bit(cell: Any) -> str | None:

@@ -14,6 +14,9 @@ from noisyjax.data.part_names import part_of
 from noisyjax.system.errors import LISTED, listed
 
 _LOOKALIKE = str.maketrans('аеорсухі', 'aeopcyxi')  # Cyrillic
+# Spaces, quotes, stops, dashes before a letter: not where they part two numbers (1.5, 15), nor signs (A+, A-, <5, C#).
+_MARK = r'(?:[\s_.,;"\'`´‘’„“”«»\xad\u200b-\u200f\u2060\ufeff]|[-–—](?=\w))+'
+_MARKS = re.compile(rf'(?<!\d){_MARK}|{_MARK}(?!\d)')
 
 
 def missing_note(column: Column, unlabeled: str, apart: Iterable[int] = ()) -> list[str]:
@@ -51,7 +54,8 @@ def class_notes(labels: np.ndarray, classes: Sequence[str], unlabeled: str) -> l
   """
   counts = np.bincount(labels[labels >= 0], minlength=len(classes))
   notes = [*_alike(classes), *_blank(classes, counts, unlabeled)]
-  if several := [name for name in classes if _several(name, classes)]:
+  known = {*classes}
+  if several := [name for name in classes if _several(name, known)]:
     notes.append(
       f'Classes are called {listed(map(repr, several))}: if these are several labels of an image, expected one.'
     )
@@ -117,13 +121,13 @@ def _single(classes: Sequence[str], counts: np.ndarray) -> list[str]:
   return [f'One image alone has {each} {listed(map(repr, ones))}.{meant}']
 
 
-def _several(name: str, classes: Sequence[str]) -> bool:
+def _several(name: str, classes: set[str]) -> bool:
   """Returns whether the name of a class may be several labels: `a;b`, or other classes as in `a, b`, `a/b`, `a b`."""
   parts = lambda separator: {part.strip() for part in re.split(separator, name)}
-  joined = any(len(found) > 1 and found <= {*classes} for found in (parts('[,/&+]'), parts(r'\s+')))
+  joined = any(len(found) > 1 and found <= classes for found in (parts('[,/&+]'), parts(r'\s+')))
   return joined or re.search('[;|]', name) is not None
 
 
 def _letters(name: str) -> str:
-  """Returns the letters and digits of a name in lower case, full-width and Cyrillic ones as the Latin they resemble."""
-  return re.sub(r'[\W_]+', '', unicodedata.normalize('NFKC', name).casefold()).translate(_LOOKALIKE)
+  """Returns a name in lower case and without marks, full-width and Cyrillic letters as the Latin they resemble."""
+  return _MARKS.sub('', unicodedata.normalize('NFKC', name).casefold()).translate(_LOOKALIKE)

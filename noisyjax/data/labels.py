@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from noisyjax.data.column import Column, is_decimal, label_text, number, plain
+from noisyjax.data.column import Column, column_of, is_decimal, label_text, number, plain
 from noisyjax.system.errors import UserError, listed, shortened
 
 NAN = ('nan', '<na>')  # missing numbers as NumPy and pandas write them
@@ -31,7 +31,6 @@ NO_LABEL = (  # names that often mean "no label"
   'no label',
   'nolabel',
   'not labeled',
-  'missing',
   'nil',
   'skip',
   'skipped',
@@ -130,6 +129,23 @@ def _declared(wanted: Sequence[Any], unlabeled: str) -> tuple[str, ...]:
       'can be called so.'
     )
   return names
+
+
+def categories(values: Any, unlabeled: str, count: int = 0) -> tuple[str, ...]:
+  """Returns the classes that a categorical column of pandas or polars declares, in its order; () for other labels.
+
+  Args:
+    values: the labels.
+    unlabeled: class name that means "unlabeled"; it is left out, as -1 is.
+    count: of so many classes all are returned; otherwise those that occur, because a filtered frame keeps them all.
+  """
+  found = getattr(getattr(values, 'dtype', None), 'categories', None)
+  if not hasattr(found, 'to_list'):
+    return ()
+  texts = dict.fromkeys(label_text(name, 'labels', 'a category') or '' for name in found.to_list())
+  names = [text for text in texts if text and not means_none(text, unlabeled)]
+  used = {*column_of(values, 'labels').labels}
+  return tuple(name for name in names if len(names) == count or name in used)
 
 
 def words(unlabeled: str) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from noisyjax.analysis import issues
-from noisyjax.data import column, objects
+from noisyjax.data import column, labels, objects
 from noisyjax.system.errors import UserError
 
 
@@ -106,20 +106,21 @@ class Torch:
 
 
 def test_data_sets_of_records_and_pairs_are_tables():
-  arrays, labels = pictures(), [0, 1, 0, 1, 1, 0]
-  pairs = list(zip(map(Image.fromarray, arrays), labels))
+  arrays, given = pictures(), [0, 1, 0, 1, 1, 0]
+  pairs = list(zip(map(Image.fromarray, arrays), given))
   records = [{'image': image, 'label': label} for image, label in pairs]
-  for held in (pairs, zip(arrays, map(np.int64, labels)), records, Torch(pairs), Torch(records), iter(records)):
+  records[1] = dict(reversed(records[1].items()))  # the order of the keys does not matter
+  for held in (pairs, zip(arrays, map(np.int64, given)), records, Torch(pairs), Torch(records), iter(records)):
     table = objects.tabled(held)
     np.testing.assert_array_equal(objects.images_of(table, size=10)[0], arrays)
-    assert list(objects.columns_of(table, None)[1]) == labels
+    assert list(objects.columns_of(table, None)[1]) == given
   np.testing.assert_array_equal(objects.images_of(Torch(pairs), size=10)[0], arrays)
   assert objects.columns_of(objects.tabled(Torch(pairs)), None, Torch.classes)[1:] == (
-    [Torch.classes[c] for c in labels],
+    [Torch.classes[c] for c in given],
     Torch.classes,
   )
   with pytest.raises(UserError, match=r'images: row 0 \(from 0\) is a list of ndarray, ndarray; expected an image'):
-    objects.images_of([[arrays[:3], np.array(labels[:3])], [arrays[3:], np.array(labels[3:])]])  # batches of a loader
+    objects.images_of([[arrays[:3], np.array(given[:3])], [arrays[3:], np.array(given[3:])]])  # batches of a loader
   for other in (arrays, 'photos', None, int, [(1, 2, 3)], [{'bytes': b'', 'path': None}]):
     assert objects.tabled(other) is other or objects.tabled(other) == other
 
@@ -150,15 +151,23 @@ def test_a_categorical_column_declares_the_classes_and_their_order():
   given = pd.Categorical(['owl', 'fox'] * 10, categories=['owl', 'fox', 'cat'])
   probs = np.eye(3)[given.codes] * 0.8 + 0.2 / 3
   probs[3] = probs[0]
-  for labels in (given, pd.Series(given)):
-    found = issues.find_label_issues(labels=labels, probs=probs)
+  for own in (given, pd.Series(given)):
+    found = issues.find_label_issues(labels=own, probs=probs)
     assert found.classes == ('owl', 'fox', 'cat') and found.row[found.flagged].tolist() == [3]
     assert found.given.tolist() == given.codes[found.row].tolist()
   found = issues.find_label_issues(labels=given, probs=probs[:, :2] / probs[:, :2].sum(1, keepdims=True))
   assert found.classes == ('owl', 'fox') and found.row[found.flagged].tolist() == [3]
   found = issues.find_label_issues(labels=given, probs=probs, classes=['cat', 'fox', 'owl'])
   assert found.classes == ('cat', 'fox', 'owl')  # what the user says is right
-  assert column.declared(pd.Series(['owl'])) == column.declared(['owl']) == ()
+  assert labels.categories(pd.Series(['owl']), 'none') == labels.categories(['owl'], 'none') == ()
+
+
+@pytest.mark.parametrize('none', ['undefined', None])
+def test_a_category_that_means_unlabeled_is_no_class(none):
+  named, numbers = pd.Categorical(['owl', none, 'fox', 'fox '] * 5), pd.Categorical([0, -1, 1, 1] * 5)
+  probs = np.full((20, 2), 0.5)
+  assert issues.find_label_issues(labels=named, probs=probs).classes == ('fox', 'owl')
+  assert issues.find_label_issues(labels=numbers, probs=probs).classes == ('0', '1')
 
 
 def test_members_of_an_enum_are_their_text_or_name():

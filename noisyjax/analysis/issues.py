@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from noisyjax.analysis import feature_columns
 from noisyjax.analysis.out_of_fold import out_of_fold
 from noisyjax.data import features as features_, labels as labels_, objects, pixels, plausible, probs as own_probs
-from noisyjax.data.column import column_of, declared
+from noisyjax.data.column import column_of
 from noisyjax.data.label_notes import missing_note, position_note
 from noisyjax.estimate import confident, scoring
 from noisyjax.runs import result
@@ -197,7 +197,7 @@ def find_label_issues(
     raise UserError(f'labels: has {count} labels for {len(images)} images; expected one label per image.')
   own = None if probs is None else own_probs.probs_of(probs)
   if classes is None and (own is None or not own.classes):
-    classes = named or declared(labels, *(() if own is None else own.values.shape[-1:]))
+    classes = named or labels_.categories(labels, UNLABELED, *(() if own is None else own.values.shape[-1:]))
     classes = [name for name in classes if own is not None or not labels_.means_none(name, UNLABELED)]
   if own is not None:
     if own.values.ndim == 2 and len(own.values) != count and images is None:

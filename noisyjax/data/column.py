@@ -197,18 +197,3 @@ def one_hot(array: np.ndarray, where: str, rows: list[str], names: list[str] | N
   names = [str(c) for c in range(array.shape[1])] if names is None else names
   cells = [names[c] if ones else None for c, ones in zip(values.argmax(1).tolist(), values.sum(1).tolist())]
   return Column(where, cells, rows)
-
-
-def declared(values: Any, count: int = 0) -> tuple[str, ...]:
-  """Returns the classes that a categorical column of pandas or polars declares, in its order; () for other labels.
-
-  Args:
-    values: the labels.
-    count: of so many classes all are returned; otherwise those that occur, because a filtered frame keeps them all.
-  """
-  found = getattr(getattr(values, 'dtype', None), 'categories', None)
-  if not hasattr(found, 'to_list'):
-    return ()
-  names = [label_text(name, 'labels', 'a category') or '' for name in found.to_list()]
-  used = {*column_of(values, 'labels').labels}
-  return tuple(name for name in names if len(names) == count or name in used)

@@ -91,10 +91,10 @@ def tabled(values: Any) -> Any:
     items = [values[i] for i in range(len(values))] if by_number else list(values)
   except TypeError:
     return values  # a class, or what cannot be walked
-  kinds = {tuple(item) if isinstance(item, Mapping) else () for item in items}
-  keys = kinds.pop() if len(kinds) == 1 else ()
+  kinds = {frozenset(item) if isinstance(item, Mapping) else frozenset() for item in items}
+  keys = [*items[0]] if len(kinds) == 1 and kinds.pop() else []
   if 'bytes' not in keys and column_names.preferred(map(str, keys), column_names.IMAGES):
-    return {key: [item[key] for item in items] for key in items[0]}
+    return {key: [item[key] for item in items] for key in keys}
   if items and all(isinstance(item, tuple) and len(item) == 2 and _is_label(item[1]) for item in items):
     return {'image': [item[0] for item in items], 'label': [item[1] for item in items]}
   return items

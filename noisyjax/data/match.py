@@ -127,7 +127,9 @@ def rows_of(column: Column, names: Sequence[str], root: str | Path = '') -> tupl
     if len(found) > 1:
       fits = [table.names[i] for i in found]
       if len({*fits}) == 1:
-        raise UserError(f'{column.where}: {place}: {image!r} is the name of {len(fits)} rows; expected names that differ.')
+        raise UserError(
+          f'{column.where}: {place}: {image!r} is the name of {len(fits)} rows; expected names that differ.'
+        )
       folders = [str(PurePosixPath(name).parent) for name in fits]
       many = len({PurePosixPath(name).name for name in fits}) == 1
       where = f'is in {len(fits)} folders: {listed(folders)}' if many else f'may be {listed(fits)}'

@@ -196,6 +196,13 @@ def test_a_damaged_file_of_a_state_is_named(tmp_path, content):
     cancel.cancel(tmp_path)
 
 
+def test_a_failure_that_is_forgotten_while_it_is_read_is_none(tmp_path, monkeypatch):
+  standing.fail(tmp_path, UserError('no'))
+  removed = lambda kind, path: path.unlink() or storage.read_json(path)
+  monkeypatch.setattr(formats, 'read_json', removed)
+  assert standing.failure(tmp_path) is None
+
+
 def test_a_pod_is_ended_in_its_namespace(sweep, monkeypatch):
   asked = []
   monkeypatch.setattr(

@@ -53,7 +53,7 @@ def failure(folder: Path) -> Failure | None:
     found = formats.read_json(formats.RUN, path)
     return Failure(bool(found['diverged']), str(found['message']))
   except UserError as error:
-    return Failure(False, str(error))
+    return Failure(False, str(error)) if path.exists() else None  # None: it starts again meanwhile
 
 
 def forget_failure(folder: Path) -> None:

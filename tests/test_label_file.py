@@ -248,6 +248,8 @@ def test_a_column_of_parts_is_noted(tmp_path, column, cells, shown):
   assert f'its column {column!r} ({shown}) is not read' in note and 'data.test=@FILE' in note
   (tmp_path / 'a.csv').write_text(head + cells[0])
   assert label_file.read_column(tmp_path / 'a.csv').notes == ()  # one part alone
+  (tmp_path / 'a.csv').write_text('image,label,subset\na.png,x,A\nb.png,y,B\n')
+  assert label_file.read_column(tmp_path / 'a.csv').notes == ()  # no words of parts
 
 
 def test_a_list_of_numbers_is_read_with_or_without_header(tmp_path):
@@ -317,6 +319,11 @@ def test_columns_that_each_answer_yes_or_no_are_no_classes(tmp_path, cells):
   with pytest.raises(UserError, match=r'which of its columns is the label\? They are image, defect, exclude'):
     labels_in(tmp_path / 'a.csv', content)
   assert labels_in(tmp_path / 'a.csv', content, label_column='defect') == [cells[0], *['yes'] * 5]
+
+
+def test_an_image_without_a_label_in_row_1_is_no_title(tmp_path):
+  with pytest.raises(UserError, match=r"row 2: 'b.png,cat,x'; expected 2 fields as in the first row\.$"):
+    labels_in(tmp_path / 'a.csv', 'a.png,\nb.png,cat,x\nc.png,dog\nd.png,dog\n')
 
 
 def test_columns_of_json_may_be_called_as_those_of_coco(tmp_path):

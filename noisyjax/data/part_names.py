@@ -14,7 +14,7 @@ _PART = re.compile(
 )
 _INSIDE = re.compile(f'(?:^|[^a-z]){_WORD}(?![a-z])', re.IGNORECASE)
 # Names of columns that say which rows are of which part, as `column_names.key` has them.
-COLUMNS = ('split', 'subset', 'partition', 'datasplit', 'istrain', 'isvalid', 'isval', 'istest')
+COLUMNS = ('split', 'partition', 'datasplit', 'istrain', 'isvalid', 'isval', 'istest')
 
 
 def part_of(name: str) -> str:

@@ -169,7 +169,7 @@ def _csv(path: Path, text: str, expected: str) -> Table:
   width = _width([cells for cells, _ in kept])
   for cells, place in kept:
     if len(cells) < width or any(cells[width:]):
-      title = width > 1 and not any(kept[0][0][1:])
+      title = width > 1 and not any(kept[0][0][1:]) and not _is_image(kept[0][0][0])
       like = 'as most rows have' if title or place == kept[0][1] else 'as in the first row'
       hint = f' If {kept[0][1]}, {kept[0][0][0][:50]!r}, is a title, delete it.' if title else ''
       wanted = f'{width} fields {like}' if width > 1 else "one label, or a header 'image,label' in row 1"

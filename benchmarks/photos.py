@@ -42,6 +42,16 @@ METHODS = {
   'naive, strong views': STRONG,
   'pseudo_label': {'strategy.name': 'pseudo_label', 'epochs': 40, 'balance': True},
   'fixmatch': {'strategy.name': 'fixmatch'},
+  'fixmatch, 48 pixels, longer': {
+    'strategy.name': 'fixmatch',
+    'data.size': 48,
+    'model.small_cnn.widths': (32, 64, 128),
+    'augment.weak': ('resized_crop', 'flip', 'jitter'),
+    'augment.scale': (0.35, 1.0),
+    'balance': True,
+    'batch_size': 16,
+    'epochs': 120,
+  },
 }
 HEAD = (
   'method',

@@ -9,8 +9,8 @@ the fewest that show a precision of 85 % (95 % interval). Where the folder also 
 `--config.data.test=@FOLDER/test.txt --config.data.truth=truth.csv`; `benchmarks/photos.py` lays chihuahua_muffin out
 so.
 
-A row is promoted where five networks, none of which trained on it, agree, at a confidence that is calibrated, for each
-class, to a precision on the frozen labels: where one class is rare among the photos without a label, the same
+A row is promoted where all networks of a round, none of which trained on it, agree, at a confidence that is calibrated,
+for each class, to a precision on the frozen labels: where one class is rare among the photos without a label, the same
 confidence says less about it. A promoted row goes back where the networks change their mind. Batches walk the classes
 in turn.
 

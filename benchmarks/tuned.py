@@ -9,13 +9,14 @@ many passes as cross-entropy's trains for 40 / k epochs, with its plan, warm-ups
 nor true labels choose anything.
 
 The sweep may be cut at any time and may take several days: each call goes on where the last one ended, for --minutes.
-Writes tuned.json, tuned.md and tuned.png (a panel of curves for each method) in --out after each run.
+Writes tuned.json, tuned.md and tuned.png (a panel of curves for each method) in --out after each run. tuned.json holds
+what is needed of each finished run, so that the sweep goes on from it on another machine, too.
 """
 
 import importlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from noisyjax.config.override import override
 from noisyjax.reports.formatting import markdown, spread
 from noisyjax.runs import dry_run, launch, run
 from noisyjax.system import storage
+from noisyjax.system.errors import UserError
 
 MINUTES = flags.DEFINE_float('minutes', 0.0, 'No run begins after so many minutes; 0: all are finished.')
 
@@ -71,30 +73,36 @@ class Method:
   Attributes:
     name: its recipe.
     epochs: epochs that cost as many passes as cross-entropy's 40.
+    settings: the changes of each trial.
+    finished: what is kept of each finished run.
   """
 
-  def __init__(self, name: str, unit: float) -> None:
+  def __init__(self, name: str, epochs: int, finished: Iterable[dict]) -> None:
     self.name = name
-    config = leaderboard.config_of(name, NOISE, EPOCHS, 0)
-    self.epochs = max(round(EPOCHS * unit / dry_run.estimated(config).passes), 1)
+    self.epochs = epochs
     self.settings = TRIALS[name]
-
-  def folder(self, setting: int, seed: int) -> Path:
-    return Path(leaderboard.WORKDIR.value) / self.name / f'setting={setting}' / f'seed={seed}'
+    self.finished = [r for r in finished if r['method'] == name and r['setting'] in self.settings]
 
   def train(self, setting: int, seed: int, load: run.Load) -> None:
+    """Trains one network and keeps what the table and the curves need of it."""
     config = leaderboard.config_of(self.name, NOISE, self.epochs, seed)
     override(config, self.settings[setting], 'the trial')
-    run.run(config, self.folder(setting, seed), load=load, page=False)
+    folder = Path(leaderboard.WORKDIR.value) / self.name / f'setting={setting}' / f'seed={seed}'
+    result = run.run(config, folder, load=load, page=False)
+    curve = [round(100 * line['test_accuracy'], 2) for line in storage.read_lines(folder / 'audit.jsonl')]
+    kept = {name: result[name] for name in ('epochs', 'passes', 'seconds', 'knowledge')}
+    audit = {name: result['audit'].get(name) for name in leaderboard.ACCURACIES}
+    kept |= {'validation': result['validation']['best'], 'audit': audit, 'curve': curve}
+    self.finished.append({'method': self.name, 'setting': self.settings[setting], 'seed': seed} | kept)
 
   def result(self, setting: int, seed: int) -> dict | None:
-    path = self.folder(setting, seed) / 'result.json'
-    return json.loads(path.read_text()) if path.exists() else None
+    found = (r for r in self.finished if r['setting'] == self.settings[setting] and r['seed'] == seed)
+    return next(found, None)
 
   def chosen(self) -> int | None:
     """Returns the setting with the best noisy validation of seed 0; None: not all were tried yet."""
     found = [self.result(i, 0) for i in range(len(self.settings))]
-    done = [r['validation']['best'] for r in found if r is not None]
+    done = [r['validation'] for r in found if r is not None]
     return int(np.argmax(done)) if len(done) == len(self.settings) else None
 
   def missing(self) -> Iterator[tuple[int, int]]:
@@ -119,7 +127,7 @@ def row(method: Method, unit: float) -> list[str]:
   return [
     method.name,
     ', '.join(f'{k.split(".")[-1]} = {v:g}' for k, v in method.settings[chosen].items()) or 'as published',
-    spread([r['validation']['best'] for r in results]),
+    spread([r['validation'] for r in results]),
     *(found(name) for name in leaderboard.ACCURACIES),
     str(len(results)),
     str(results[0]['epochs']),
@@ -131,11 +139,8 @@ def row(method: Method, unit: float) -> list[str]:
 
 def accuracies(method: Method) -> tuple[np.ndarray, np.ndarray]:
   """Returns the accuracy on the test images after each epoch, [seeds, epochs], and the share of the budget by then."""
-  chosen, out = method.chosen(), []
-  for seed in range(len(method.results())):
-    lines = storage.read_lines(method.folder(chosen or 0, seed) / 'audit.jsonl')
-    out.append([100 * line['test_accuracy'] for line in lines])
-  return np.array(out), np.linspace(0, 1, len(out[0]) + 1)[1:]
+  out = np.array([r['curve'] for r in method.results()])
+  return out, np.linspace(0, 1, out.shape[1] + 1)[1:]
 
 
 def draw(methods: list[Method], path: Path) -> None:
@@ -164,50 +169,58 @@ def draw(methods: list[Method], path: Path) -> None:
   pyplot.close(figure)
 
 
-def write(methods: list[Method], unit: float) -> str:
+def write(methods: list[Method], unit: float, folder: Path) -> str:
   """Writes the table, the record and the curves of what is there, and returns the table."""
-  folder = Path(leaderboard.OUT.value or leaderboard.WORKDIR.value)
-  storage.make_folder(folder)
+  runs = [r for m in methods for r in m.finished]
+  storage.write_text(
+    folder / 'tuned.json', json.dumps(program.record() | {'protocol': protocol(), 'runs': runs}, indent=1) + '\n'
+  )
   there = [m for m in methods if m.results()]
   if not there:
     return ''
   mean = lambda m: float(np.mean([r['audit']['best_by_validation'] for r in m.results()]))
   table = markdown(HEAD, [row(m, unit) for m in sorted(there, key=lambda m: -mean(m))])
-  runs = [
-    {'method': m.name, 'setting': m.settings[i], 'seed': seed, 'epochs': r['epochs'], 'passes': r['passes']}
-    | {name: r['audit'].get(name) for name in leaderboard.ACCURACIES}
-    | {'validation': r['validation']['best'], 'seconds': r['seconds'], 'told': r['knowledge']}
-    for m in methods
-    for i in range(len(m.settings))
-    for seed in range(SEEDS)
-    if (r := m.result(i, seed)) is not None
-  ]
   storage.write_text(folder / 'tuned.md', table + '\n')
-  storage.write_text(folder / 'tuned.json', json.dumps(program.record() | {'runs': runs}, indent=1) + '\n')
   if there[0] is methods[0]:
     draw(there, folder / 'tuned.png')
   return table
 
 
+def protocol() -> dict:
+  """Returns what all runs of one record have in common."""
+  return {'rows': leaderboard.ROWS.value, 'widths': leaderboard.WIDTHS.value, 'conv': leaderboard.CONV.value}
+
+
+def read(folder: Path) -> list[dict]:
+  """Returns the finished runs of an earlier call. Raises UserError where they follow another protocol."""
+  path = folder / 'tuned.json'
+  record = json.loads(path.read_text()) if path.exists() else {'protocol': protocol(), 'runs': []}
+  if record['protocol'] != protocol():
+    raise UserError(f'{path}: holds runs of {record["protocol"]}; expected {protocol()}, or choose another --out.')
+  return record['runs']
+
+
 def main() -> None:
   began, names = time.monotonic(), leaderboard.METHODS.value or list(TRIALS)
-  for name in names:
+  for name in TRIALS:
     importlib.import_module(f'configs.recipes.{name}')
-  unit = dry_run.estimated(leaderboard.config_of('naive', NOISE, EPOCHS, 0)).passes
-  methods = [Method(name, unit) for name in names]
+  folder = Path(leaderboard.OUT.value or leaderboard.WORKDIR.value)
+  storage.make_folder(folder)
+  finished = read(folder)
+  passes = lambda name: dry_run.estimated(leaderboard.config_of(name, NOISE, EPOCHS, 0)).passes
+  unit = passes('naive')
+  methods = [Method(name, max(round(EPOCHS * unit / passes(name)), 1), finished) for name in TRIALS]
   load, total = launch.remembering(), sum(len(m.settings) + SEEDS - 1 for m in methods)
-  while left := [(m, *next(m.missing())) for m in methods if next(m.missing(), None)]:
+  while left := [(m, *next(m.missing())) for m in methods if m.name in names and next(m.missing(), None)]:
     if MINUTES.value and time.monotonic() - began > 60 * MINUTES.value:
       break
     # The method with the fewest finished runs comes next, so that a table that was cut says something about each.
-    done = lambda m: sum(m.result(i, s) is not None for i in range(len(m.settings)) for s in range(SEEDS))
-    method, setting, seed = min(left, key=lambda item: done(item[0]))
-    print(
-      f'{sum(map(done, methods))} of {total} runs: {method.name} {method.settings[setting]} seed {seed}', flush=True
-    )
+    method, setting, seed = min(left, key=lambda item: len(item[0].finished))
+    done = sum(len(m.finished) for m in methods)
+    print(f'{done} of {total} runs: {method.name} {method.settings[setting]} seed {seed}', flush=True)
     method.train(setting, seed, load)
-    write(methods, unit)
-  print(write(methods, unit))
+    write(methods, unit, folder)
+  print(write(methods, unit, folder))
 
 
 if __name__ == '__main__':

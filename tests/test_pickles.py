@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from noisyjax.system import pickles
+from noisyjax.system.errors import UserError
 
 # A batch of CIFAR as Python 2 and its NumPy wrote it: {'data': uint8 [[1, 254]], 'labels': [3], 'batch_label': 'b'}.
 PYTHON_2 = (
@@ -137,3 +138,10 @@ def test_nothing_is_imported_by_a_name():
   with pytest.raises(pickles.Refused, match='refers to antigravity'):
     pickles.load(b'\x80\x02cantigravity\nfly\n.')
   assert 'antigravity' not in sys.modules
+
+
+@pytest.mark.parametrize('body', [b'', b'\x80\x02}q.'])
+def test_a_pickle_that_is_cut_ends_too_early(body):
+  said = r'f.pt: cannot be read as a PyTorch file \(it ends too early\)'
+  with pytest.raises(UserError, match=said), pickles.reading('f.pt', 'a PyTorch file', 'weights'):
+    pickles.load(body)

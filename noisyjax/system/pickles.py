@@ -225,6 +225,5 @@ def reading(where: object, what: str, expected: str) -> Iterator[None]:
   except UserError:
     raise
   except Exception as error:  # a damaged pickle may raise any exception
-    raise UserError(
-      f'{where}: cannot be read as {what} ({type(error).__name__}: {error}). Check that the file is complete.'
-    ) from error
+    said = 'it ends too early' if isinstance(error, EOFError) else f'{type(error).__name__}: {error}'
+    raise UserError(f'{where}: cannot be read as {what} ({said}). Check that the file is complete.') from error

@@ -35,12 +35,8 @@ SUFFIXES = (
   '.jp2',
 )
 HEIC = ('.heic', '.heif')
-SYSTEM = (
-  '__MACOSX',
-  '@eaDir',
-  '#recycle',
-  '$RECYCLE.BIN',
-)  # folders of a system's own: copies, thumbnails, the deleted
+# Folders that operating systems and network storage make: metadata, thumbnails, deleted files.
+SYSTEM = ('__MACOSX', '@eaDir', '#recycle', '$RECYCLE.BIN')
 
 
 @dataclasses.dataclass(frozen=True)

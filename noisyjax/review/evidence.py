@@ -171,7 +171,7 @@ def _version(workdir: Path) -> str:
     data: dict[str, Any] = formats.read_json(formats.RUN, path).get('data') or {}
     version = (data.get('table') or {}).get('version', '')
     if not isinstance(version, str):
-      raise TypeError(f'data.table.version is {version!r}, no text')
+      raise TypeError(f'data.table.version is {version!r}; expected text')
   return version
 
 

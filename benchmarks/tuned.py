@@ -201,7 +201,7 @@ def read(folder: Path) -> list[dict]:
 
 
 def main() -> None:
-  began, names = time.monotonic(), leaderboard.METHODS.value or list(TRIALS)
+  names = leaderboard.METHODS.value or list(TRIALS)
   for name in TRIALS:
     importlib.import_module(f'configs.recipes.{name}')
   folder = Path(leaderboard.OUT.value or leaderboard.WORKDIR.value)
@@ -211,6 +211,7 @@ def main() -> None:
   unit = passes('naive')
   methods = [Method(name, max(round(EPOCHS * unit / passes(name)), 1), finished) for name in TRIALS]
   load, total = launch.remembering(), sum(len(m.settings) + SEEDS - 1 for m in methods)
+  began = time.monotonic()  # the passes of the methods took a minute
   while left := [(m, *next(m.missing())) for m in methods if m.name in names and next(m.missing(), None)]:
     if MINUTES.value and time.monotonic() - began > 60 * MINUTES.value:
       break

@@ -199,10 +199,16 @@ def others(chromium):
     each.end()
 
 
+def expect(found):
+  """Playwright's assertions, which wait: the page draws, and asks the server, later than a key is pressed."""
+  from playwright.sync_api import expect as waiting
+
+  return waiting(found)
+
+
 @pytest.fixture
 def saved():
   """Waits until a page says that a number of decisions is not committed, and that nothing waits to be saved."""
-  from playwright.sync_api import expect
 
   def wait(page, count):
     expect(page.locator('#counts')).to_contain_text(f' {count} decision')
@@ -259,7 +265,8 @@ def test_keys_are_dead_in_text_fields_lists_and_dialogs(review):
   page.keyboard.press('d')
   shot(page, 'keys')
   page.keyboard.press('Escape')
-  assert review.entries() == [] and page.locator('dialog[open]').count() == 0
+  expect(page.locator('dialog[open]')).to_have_count(0)
+  assert review.entries() == []
 
 
 def test_lasso_relabel_undo_reload_redo(review, saved):
@@ -290,10 +297,10 @@ def test_lasso_relabel_undo_reload_redo(review, saved):
   page.keyboard.press('z')
   saved(page, 0)
   shown = page.locator('#counts').inner_text()
-  page.wait_for_timeout(500)
+  page.wait_for_function("() => location.hash.includes('region') && !location.hash.includes('all=1')")
   page.reload()
   page.wait_for_selector('body[data-ready]', state='attached')
-  assert page.locator('#counts').inner_text() == shown  # the address holds the lasso
+  expect(page.locator('#counts')).to_have_text(shown)  # the address holds the lasso
   page.keyboard.press('Shift+Z')
   saved(page, count)
   assert [entry['kind'] for entry in review.entries()] == ['decide', 'undo', 'undo']
@@ -302,7 +309,7 @@ def test_lasso_relabel_undo_reload_redo(review, saved):
 def test_a_cell_of_the_matrix_and_its_suggestions(review, saved):
   page = review.open()
   page.locator('.near').nth(2).wait_for()  # the card's nearest rows and probabilities
-  assert page.locator('#card meter').count() == 5
+  expect(page.locator('#card meter')).to_have_count(5)
   page.keyboard.press('x')
   cells = page.locator('.matrix td:not(.same) button:enabled')
   counts = [int(text) for text in cells.all_inner_texts()]
@@ -327,7 +334,7 @@ def test_ranked_issues_accepted_confirmed_and_committed(review, saved):
   page = review.open()
   page.keyboard.press('i')
   page.locator('.line').first.wait_for()
-  assert 'oof_loss, highest first' in page.locator('#sort option:checked').inner_text()
+  expect(page.locator('#sort option:checked')).to_contain_text('oof_loss, highest first')
   labels = page.locator('.line').first.locator('.change').inner_text().split(' → ')
   page.locator('.line').nth(0).get_by_role('button', name='Accept').click()
   saved(page, 1)
@@ -345,13 +352,12 @@ def test_ranked_issues_accepted_confirmed_and_committed(review, saved):
   assert version.manifest['message'] == 'the two worst' and version.name[:12] in page.locator('pre').inner_text()
   page.keyboard.press('Escape')
   saved(page, 0)
-  assert page.locator('#title').inner_text() == f'table@{version.name[:12]} · anna'
+  expect(page.locator('#title')).to_have_text(f'table@{version.name[:12]} · anna')
   page.keyboard.press('z')  # undo never crosses a commit
   page.locator('#saved', has_text='nothing to undo').wait_for()
   page.keyboard.press('Control+Enter')
   page.get_by_role('button', name='Changes').click()
-  page.locator('.difference tr').nth(2).wait_for()  # the server is asked
-  assert page.locator('.difference tr').count() == 3
+  expect(page.locator('.difference tr')).to_have_count(3)
 
 
 def test_proposals_accepted_rejected_and_taken_over_above_a_line(review, saved):
@@ -359,10 +365,11 @@ def test_proposals_accepted_rejected_and_taken_over_above_a_line(review, saved):
   page.keyboard.press('p')
   rules = page.locator('.rules tr')
   rules.nth(2).wait_for()
-  assert 'of' in rules.nth(1).locator('td').nth(2).inner_text()  # the estimate, with its interval
+  expect(rules.nth(1).locator('td').nth(2)).to_contain_text('of')  # the estimate, with its interval
   page.get_by_role('button', name='relabel_high_loss', exact=True).click()
   page.locator('#words', has_text='proposed by relabel_high_loss').wait_for()
   lines = page.locator('#proposal-rows .line')
+  lines.nth(1).wait_for()
   proposed = [text.split(' → ')[1].strip() for text in lines.locator('.change').all_inner_texts()[:2]]
   names = lines.locator('.name').all_inner_texts()[:2]
   page.keyboard.press('a')
@@ -426,7 +433,8 @@ def test_duplicates_that_differ_get_one_label_or_one_is_kept(review, saved):
   page.keyboard.press('c')
   page.locator('.group').first.wait_for()
   page.get_by_label('groups').select_option('crosses')
-  assert page.locator('.group').count() == 1 and 'validates or tests' in page.locator('.group').inner_text()
+  expect(page.locator('.group')).to_have_count(1)
+  expect(page.locator('.group')).to_contain_text('validates or tests')
   page.get_by_label('groups').select_option('conflicts')
   group = page.locator('.group').first
   label = group.get_by_role('button', name='All are').first.inner_text().split()[-1]
@@ -465,7 +473,7 @@ def test_a_view_saved_by_name_and_a_changed_key_are_there_after_a_restart(review
   page = review.open()
   page.get_by_label('Saved views').select_option('doubtful threes')
   page.locator('#words', has_text='label 3').wait_for()
-  assert page.locator('#counts').inner_text() == shown
+  expect(page.locator('#counts')).to_have_text(shown)
   page.keyboard.press('d')
   page.locator('#panel-grid').focus()
   page.keyboard.press('q')
@@ -481,12 +489,12 @@ def test_a_second_tab_sees_the_decision(review, saved):
   saved(one, 1)
   two.bring_to_front()
   saved(two, 1)
-  assert two.locator('.tile.decided.away').count() == 1
+  expect(two.locator('.tile.decided.away')).to_have_count(1)
   two.keyboard.press('z')
   saved(two, 0)
   one.bring_to_front()
   saved(one, 0)
-  assert one.locator('.tile.decided').count() == 0
+  expect(one.locator('.tile.decided')).to_have_count(0)
 
 
 def test_a_killed_server_loses_nothing_that_was_acknowledged(review):
@@ -517,12 +525,12 @@ def test_filters_live_in_the_address(review):
   page.mouse.up()
   page.get_by_role('group', name='Label').locator('input[value="3"]').check()
   page.locator('#words', has_text='label 3; oof_confidence').wait_for()
-  page.wait_for_timeout(500)
+  page.wait_for_function("() => location.hash.includes('label=3') && location.hash.includes('range')")
   assert 'token' not in page.url
   shown = page.locator('#counts').inner_text()
   assert ' 400 in the filters' not in shown
   other = review.open(page.context, '#' + page.url.partition('#')[2])
-  assert other.locator('#counts').inner_text() == shown
+  expect(other.locator('#counts')).to_have_text(shown)
   page.get_by_role('button', name='Clear all filters').click()
   page.locator('#counts', has_text=' 400 in the filters').wait_for()
 
@@ -604,8 +612,6 @@ LOST = """async () => {
 
 
 def test_versions_are_a_graph_of_branches_and_merges(review):
-  from playwright.sync_api import expect
-
   folder, names = review.folder / 'table', {}
 
   def commit(name, branch, place, message):
@@ -667,9 +673,9 @@ def test_rows_are_curated_blind_and_then_validate(others, digits, tmp_path, save
     page.keyboard.press(str(truth[name]))
     page.locator('.told', has_text=name).wait_for()
   page.locator('#panel-blind', has_text='You decided all rows').wait_for()
+  saved(page, 23)  # the answer to the last decision would replace the message that follows
   page.keyboard.press('5')  # on nothing
   page.locator('#saved', has_text='No row in focus').wait_for()
-  saved(page, 23)
   page.keyboard.press('Control+Enter')
   page.get_by_role('button', name='Commit a new version').click()
   page.locator('pre', has_text='--config.data.table=').wait_for()
@@ -756,7 +762,8 @@ def test_read_only(others, digits, tmp_path):
   page.keyboard.press('d')
   page.keyboard.press('z')
   page.locator('#saved', has_text='--read_only').wait_for()
-  assert page.locator('#bar button:enabled').count() == 0 and review.entries() == []
+  expect(page.locator('#bar button:enabled')).to_have_count(0)
+  assert review.entries() == []
 
 
 def test_a_person_makes_version_1_of_a_loop_by_keys_and_the_loop_goes_on(chromium, tmp_path):

@@ -48,6 +48,13 @@ COCO = {
   'categories': [{'id': ord(name[0]) - 98, 'name': name} for name in ('owl', 'dog', 'cat')],
 }
 
+
+def via(attributes):
+  """Returns an export of VIA, whose keys are name and size of a file."""
+  files = zip(NAMES, attributes)
+  return {f'{a}12345': {'filename': a, 'size': 12345, 'regions': [], 'file_attributes': own} for a, own in files}
+
+
 FILES = {
   'comma.csv': CSV,
   'semicolon of Excel.csv': CSV.replace(',', ';').replace('\n', '\r\n').encode('utf-8-sig'),
@@ -124,6 +131,22 @@ FILES = {
   'fiftyone, with confidence.json': json.dumps(
     {'classes': ['cat', 'dog'], 'labels': {a: {'label': b, 'confidence': 0.5} for a, b in zip(NAMES, LABELS)}}
   ),
+  'mmpretrain.json': json.dumps(
+    {
+      'metainfo': {'classes': ['owl', 'cat', 'dog']},
+      'data_list': [{'img_path': a, 'gt_label': ['owl', 'cat', 'dog'].index(b)} for a, b in zip(NAMES, LABELS)],
+    }
+  ),
+  'via.json': json.dumps(via({'animal': b} for b in LABELS)),
+  'via, project and ticks.json': json.dumps(
+    {
+      '_via_settings': {'ui': {}},
+      '_via_img_metadata': via({'animal': {b: True, 'bat': False}} for b in LABELS),
+      '_via_attributes': {},
+    }
+  ),
+  'arrows.txt': rows('{} -> {}'),
+  'colons.txt': rows('{} : {}'),
   'label studio, minimal.json': json.dumps(
     [{'image': f'/data/upload/1/{i:08x}-{a}', 'id': i, 'choice': b} for i, (a, b) in enumerate(zip(NAMES, LABELS))]
   ),
@@ -391,6 +414,7 @@ def zipped(name: str) -> bytes:
       json.dumps([TASKS[0] | {'annotations': [{'result': [{'type': 'rectanglelabels', 'value': {'x': 1}}]}]}]),
       'its annotations are rectanglelabels; expected choices',
     ),
+    ('a.json', json.dumps(via({} for _ in NAMES)), 'a VIA file without file attributes'),
     ('a.json', '3', 'expected records such as'),
     (
       'a.csv',

@@ -1,9 +1,10 @@
-"""The JSON that labeling tools export, as records {'image': …, 'label': …}: COCO, FiftyOne, Label Studio.
+"""The JSON that labeling tools export, as records {'image': …, 'label': …}.
 
-A record whose image has several labels holds their list, and one without a label None.
+The tools are COCO, FiftyOne, MMPretrain, VIA (the VGG Image Annotator) and Label Studio. A record whose image has
+several labels holds their list, and one without a label None.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,25 @@ from noisyjax.system.errors import UserError, listed
 
 
 def known(path: Path, found: dict) -> list[dict] | None:
-  """Returns the records of a file of COCO or FiftyOne; None for other JSON objects."""
+  """Returns the records of a file of COCO, FiftyOne, MMPretrain or VIA; None for other JSON objects."""
   if _of_records(found.get('images')) and _of_records(found.get('annotations')):
     return _coco(path, found)
-  if isinstance(found.get('classes'), list) and isinstance(found.get('labels'), dict):
-    names = found['classes']
+  if isinstance(names := found.get('classes'), list) and isinstance(found.get('labels'), dict):
     values = {image: v.get('label') if isinstance(v, dict) else v for image, v in found['labels'].items()}
-    named = lambda v: names[v] if isinstance(v, int) and 0 <= v < len(names) else v
-    return [{'image': image, 'label': named(v)} for image, v in values.items()]
+    return [{'image': image, 'label': _named(names, v)} for image, v in values.items()]
+  if isinstance(about := found.get('metainfo'), dict) and _of_records(found.get('data_list')):
+    names = about.get('classes') or ()
+    return [{'image': row.get('img_path'), 'label': _named(names, row.get('gt_label'))} for row in found['data_list']]
+  inner = found.get('_via_img_metadata')
+  of_files = list((inner if isinstance(inner, dict) else found).values())
+  if of_files and all(isinstance(v, dict) and isinstance(v.get('file_attributes'), dict) for v in of_files):
+    return _via(path, of_files)
   return None
+
+
+def _named(names: Sequence[Any], value: Any) -> Any:
+  """Returns the name of a class number, and other labels as they are."""
+  return names[value] if isinstance(value, int) and 0 <= value < len(names) else value
 
 
 def _of_records(value: Any) -> bool:
@@ -48,6 +59,20 @@ def _coco(path: Path, found: dict) -> list[dict]:
       f'{several[0][0]!r} {listed(several[0][1])}; expected one label per image.'
     )
   return [{'image': name, 'label': own[0] if own else None} for name, own in files]
+
+
+def _via(path: Path, of_files: list[dict]) -> list[dict]:
+  """Returns the records of a project or export of VIA: the attributes of each file under their names."""
+  if not any(own['file_attributes'] for own in of_files):
+    raise UserError(
+      f'{path}: is a VIA file without file attributes, so that its classes, if any, are of regions; expected one '
+      'attribute per file that holds its label.'
+    )
+  # A box that may be ticked is {option: true}.
+  ticked = lambda value: _one([k for k, on in value.items() if on]) if isinstance(value, dict) else value
+  return [
+    {'image': own.get('filename')} | {k: ticked(v) for k, v in own['file_attributes'].items()} for own in of_files
+  ]
 
 
 def tasks(path: Path, records: list[dict]) -> list[dict]:

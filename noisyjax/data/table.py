@@ -243,8 +243,8 @@ def _is_head(line: str) -> bool:
 
 
 def _path_label(line: str) -> list[str]:
-  """Returns [path, label] for a line such as "images/0/a.jpg 3", otherwise [line]."""
-  found = re.fullmatch(r'\s*([^,;|\t"]*?\.(\w{2,5})) +([^,;|\t"]+)', line)
+  """Returns [path, label] for a line such as "images/0/a.jpg 3" or "a.jpg -> cat", otherwise [line]."""
+  found = re.fullmatch(r'\s*([^,;|\t"]*?\.(\w{2,5})) +(?:(?:[-=]?>|→|[-=:]) +)?([^,;|\t"]+)', line)
   return [found[1], found[3]] if found and f'.{found[2].lower()}' in files.SUFFIXES else [line]
 
 

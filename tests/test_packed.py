@@ -238,6 +238,11 @@ def test_a_pack_that_was_cut_short_or_edited_is_refused(photos, tmp_path):
   packed.write_columns(tmp_path / 'pack', {'true': np.roll(np.arange(len(truth), dtype=np.int32), 1)}, packed.AUDIT)
   with pytest.raises(UserError, match=r'audit\.parquet: is not the file that was packed'):
     dataset.load(config_of('packed', tmp_path / 'pack'))
+  with pytest.raises(UserError, match='is not the file that was packed'):  # where only images are asked for, too
+    packed.images(tmp_path / 'pack', packed.facts(tmp_path / 'pack'))
+  os.remove(tmp_path / 'pack' / packed.AUDIT)
+  with pytest.raises(UserError, match=r'audit\.parquet'):
+    dataset.load(config_of('packed', tmp_path / 'pack'))
   os.truncate(tmp_path / 'pack' / packed.PIXELS, 1000)
   with pytest.raises(UserError, match='ends at byte 1,000'):
     data.images.take(np.arange(2))

@@ -144,7 +144,17 @@ def facts(folder: Path) -> dict[str, Any]:
 
 
 def images(folder: Path, found: dict[str, Any]) -> PackedImages:
-  """Returns the images of a pack whose pack.json holds `found`."""
+  """Returns the images of a pack whose pack.json holds `found`.
+
+  Raises:
+    UserError: a file that names, labels or places the images was edited or damaged.
+  """
+  for name, written in found['labels'].items():
+    if storage.sha256(folder / name) != written:
+      raise UserError(
+        f'{folder / name}: is not the file that was packed. Copy the pack again, or pack the data again; other labels '
+        'belong in a label table (data.table).'
+      )
   place = columns(folder, ('offset', 'length'))
   height, width, channels = found['shape']
   each, rows = (height, width, channels), np.arange(found['rows'])

@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from noisyjax.data import dataset, jpeg, packed
-from noisyjax.system import reading, storage
+from noisyjax.system import reading
 from noisyjax.system.errors import UserError, listed
 
 
@@ -24,18 +24,13 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   folder = reading.path_of(config.path, 'data.path')
   found = packed.facts(folder)
   _check(config, found, str(folder))
-  for name, written in found['labels'].items():
-    if storage.sha256(folder / name) != written:
-      raise UserError(
-        f'{folder / name}: is not the file that was packed. Copy the pack again, or pack the data again; other labels '
-        'belong in a label table (data.table).'
-      )
+  images = packed.images(folder, found)
   columns = packed.columns(folder, ('id', 'name', 'given', 'verified', 'part'))
   part = lambda name: columns['part'] == packed.PARTS.index(name)
   height, width, channels = found['shape']
   decoders = [found['decoder'], *([jpeg.decoder()] if found['form'] == 'jpeg' else [])]  # JPEG is decoded twice
   made = dataset.Dataset(
-    images=packed.images(folder, found),
+    images=images,
     given=columns['given'],
     verified=columns['verified'],
     classes=tuple(found['classes']),

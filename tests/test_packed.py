@@ -240,7 +240,7 @@ def test_a_pack_that_was_cut_short_or_edited_is_refused(photos, tmp_path):
     dataset.load(config_of('packed', tmp_path / 'pack'))
   with pytest.raises(UserError, match='is not the file that was packed'):  # where only images are asked for, too
     packed.images(tmp_path / 'pack', packed.facts(tmp_path / 'pack'))
-  os.remove(tmp_path / 'pack' / packed.AUDIT)
+  (tmp_path / 'pack' / packed.AUDIT).unlink()
   with pytest.raises(UserError, match=r'audit\.parquet'):
     dataset.load(config_of('packed', tmp_path / 'pack'))
   os.truncate(tmp_path / 'pack' / packed.PIXELS, 1000)

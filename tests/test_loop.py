@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import re
 import shutil
 
 import numpy as np
@@ -177,6 +178,12 @@ def test_another_loop_in_the_folder_is_refused(whole, npz):
     loop(config(npz, folds=3), folder)
   with lock.held(folder), pytest.raises(lock.InUse, match='in use by'):
     loop(config(npz), folder)
+
+
+def test_a_loop_that_was_moved_says_so_at_once(whole, npz, tmp_path):
+  shutil.copytree(whole[0], tmp_path / 'moved')
+  with pytest.raises(UserError, match=f'holds a loop that began in {re.escape(str(whole[0]))}, .* move it back'):
+    loop(config(npz), tmp_path / 'moved')
 
 
 def test_the_truth_and_the_test_rows_change_nothing_but_the_audit(whole, tmp_path):

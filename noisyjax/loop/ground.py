@@ -133,15 +133,18 @@ def _named(recipe: ConfigDict, table: str) -> ConfigDict:
 
 
 def _check_same(folder: Path, plan: Plan, settings: Settings) -> None:
-  """Writes loop.json, or raises Stale if it is of another loop."""
+  """Writes loop.json, or raises Stale if it is of another loop, or of one that was moved."""
   whole = json.loads(json.dumps(dataclasses.asdict(settings)))
-  now = {**identity.plain(plan), 'loop': whole}
+  now = {**identity.plain(plan), 'loop': whole, 'folder': str(folder)}
   path = folder / 'loop.json'
   if path.exists():
     then = formats.read_json(formats.LOOP, path)
-    fixed = lambda config: {**config, 'loop': {k: v for k, v in config['loop'].items() if k not in LATER}}
+    fixed = lambda c: {**c, 'loop': {k: v for k, v in c['loop'].items() if k not in LATER}, 'folder': ''}
     if lines := difference(fixed(then), fixed(now)):
       raise identity.stale(folder, 'holds a loop of another config', lines, rerun=False)
+    if (began := then.get('folder', str(folder))) != str(folder):  # a record of an earlier version has none
+      why = f'holds a loop that began in {began}, where its runs look for the table and the folds: move it back'
+      raise identity.stale(folder, why, rerun=False)
     if then == now:
       return
   storage.make_folder(folder)

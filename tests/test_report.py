@@ -487,6 +487,15 @@ def test_pretrained_runs_and_others_share_no_table_and_no_picture(tmp_path):
   assert 'gce' in (tmp_path / 'table.csv').read_text()
 
 
+def test_a_copy_of_a_run_is_no_second_run(tmp_path, caplog):
+  fake_run(tmp_path / 'a')
+  alone = report.compare([tmp_path / 'a'])
+  shutil.copytree(tmp_path / 'a', tmp_path / 'b')
+  assert report.compare([tmp_path / 'a', tmp_path / 'b']) == alone
+  assert '(1)' in (text := collection.write(tmp_path)) and '(2)' not in text
+  assert 'b: is a copy of' in caplog.text
+
+
 def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(tmp_path):
   folders = [fake_run(tmp_path / f'{rate},{seed}', seed=seed) for rate in (0.1, 0.2) for seed in range(2)]
   for folder in folders:

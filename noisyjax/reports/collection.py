@@ -8,7 +8,7 @@ from typing import Any
 from noisyjax.config.flat import flat
 from noisyjax.reports import formatting, report
 from noisyjax.reports.pictures import axes, comparison
-from noisyjax.reports.record import Record, nested, read
+from noisyjax.reports.record import Record, nested, read_all
 from noisyjax.reports.tables import Table
 from noisyjax.system import formats, storage
 from noisyjax.system.errors import UserError
@@ -74,7 +74,7 @@ def write(folder: str | Path) -> str:
     raise UserError(
       f'{folder}: is not a finished run and contains none; expected a result.json there or one level below.'
     )
-  records = [read(path) for path in paths]
+  records = read_all(paths)
   parts = report.by_start([record.result for record in records])
   tables = {
     title: _write_part(folder, [records[i] for i in part], PRETRAINED if title == report.STARTS[1] else '')

@@ -1,5 +1,6 @@
 """Reads the files of a finished run, from which pictures, pages and tables are made."""
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 
 from noisyjax.system import formats, parquet, storage
 from noisyjax.system.errors import UserError
+from noisyjax.system.log import log
 
 # The columns that reports show; ids, names and probabilities of a million rows would take half a gigabyte.
 SHOWN = ('row', 'split', 'given', 'verified', 'true', 'predicted', 'confidence')
@@ -119,6 +121,20 @@ def read(workdir: str | os.PathLike) -> Record:
   if not (folder / 'result.json').exists():
     raise UserError(f'{folder}: is not a finished run; expected a result.json in it.')
   return Record(folder, *(formats.read_json(formats.RUN, folder / name) for name in ('config.json', 'result.json')))
+
+
+def read_all(workdirs: Iterable[str | os.PathLike]) -> list[Record]:
+  """Opens the folders of finished runs, and leaves out copies of a run, with a warning for each.
+
+  Raises:
+    UserError: a file is missing or damaged.
+  """
+  found: dict[str, Record] = {}
+  for record in map(read, workdirs):
+    first = found.setdefault(json.dumps([record.config, record.result], sort_keys=True), record)
+    if first is not record:  # two runs never take the same seconds
+      log.warning('%s: is a copy of %s, which counts once.', record.folder, first.folder)
+  return list(found.values())
 
 
 def history(log: Iterable[Mapping[str, Any]], field: str) -> tuple[list[int], list[float]]:

@@ -15,7 +15,7 @@ from typing import Any
 from noisyjax.config.flat import flat
 from noisyjax.reports import formatting, pages
 from noisyjax.reports.pictures import calibration, curves, matrix
-from noisyjax.reports.record import nested, read
+from noisyjax.reports.record import nested, read, read_all
 from noisyjax.reports.tables import Cell, Spread, Table, spread
 from noisyjax.system import storage, version
 
@@ -44,7 +44,7 @@ def compare(workdirs: Sequence[str | os.PathLike]) -> str:
 
   Runs that differ only in their seed share a row.
   """
-  records = [read(folder) for folder in dict.fromkeys(Path(w).resolve() for w in workdirs)]
+  records = read_all(dict.fromkeys(Path(w).resolve() for w in workdirs))
   runs = [(record.result, flat(record.config)) for record in records]
   return texts({title: _compared([runs[i] for i in part]) for title, part in by_start([r for r, _ in runs]).items()})
 

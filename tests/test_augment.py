@@ -639,3 +639,30 @@ def test_check_strength_casts_once():
   strength = check_strength('augment', {'rotation': 5, 'scale': [0.5, 1], 'pad': 3.0})
   assert type(strength.rotation) is float and strength.scale == (0.5, 1.0) and type(strength.pad) is float
   assert all(type(leaf) is float for leaf in jax.tree.leaves(strength))
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize(('height', 'width'), [(24, 31), (32, 32)])
+def test_what_tpus_compute_is_what_others_compute(name, height, width, monkeypatch):
+  images, keys = photos(8, height, width), row_keys(range(8))
+  run = lambda: np.asarray(ops.augment((name,), Strength(), keys, images))
+  others = run()
+  monkeypatch.setattr(jax.lax, 'platform_dependent', lambda *args, tpu, default: tpu(*args))
+  monkeypatch.setattr(geometry, 'ROOM', 31 * 31 * 3 * 7)  # a part of the lines at a time
+  np.testing.assert_allclose(run(), others, atol=2e-3)
+
+
+def test_tpus_look_nothing_up_pixel_by_pixel():
+  shape = jax.ShapeDtypeStruct((4, 32, 32, 3), jnp.float32)
+  turn = geometry.rotation(jnp.float32(20.0), 32, 32)
+  line = jnp.linspace(3.0, 20.0, 32)
+  found = {
+    'equalize': color.equalize,
+    'move': lambda image: geometry.move(image, turn, 0.0),
+    'warp': lambda image: geometry.warp(image, turn),
+    'box': lambda image: geometry.sample(image, line[:, None], line[None]),
+  }
+  for name, op in found.items():
+    for platform, there in (('tpu', False), ('cuda', True), ('cpu', True)):
+      text = jax.export.export(jax.jit(jax.vmap(op)), platforms=[platform])(shape).mlir_module()
+      assert ('stablehlo.gather' in text or 'stablehlo.scatter' in text) == there, (name, platform)

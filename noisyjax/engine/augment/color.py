@@ -73,15 +73,24 @@ def equalize(image: jax.Array) -> jax.Array:
   channels = image.shape[-1]
   value = jnp.clip(jnp.round(image), 0.0, 255.0)
   slot = value.astype(jnp.int32) + 256 * jnp.arange(channels)  # the histograms of the channels, concatenated
-  counts = jnp.zeros(256 * channels, jnp.int32).at[slot.ravel()].add(1, mode='promise_in_bounds')
-  counts = counts.reshape(channels, 256).astype(jnp.float32)  # exact: far fewer than 2^24 pixels
+  # TPUs count and look up one after another: there, each value is compared with all 256.
+  same = lambda: value.reshape(-1, channels)[..., None] == jnp.arange(256.0)  # [HW, C, 256]
+
+  def counted() -> jax.Array:
+    counts = jnp.zeros(256 * channels, jnp.int32).at[slot.ravel()].add(1, mode='promise_in_bounds')
+    return counts.reshape(channels, 256).astype(jnp.float32)  # exact: far fewer than 2^24 pixels
+
+  counts = jax.lax.platform_dependent(tpu=lambda: same().astype(jnp.float32).sum(0), default=counted)
   # A matmul, not a cumsum: XLA would fuse the cumsum into the look-up below and recompute it for every pixel.
   darker = jnp.matmul(counts, jnp.tri(256, k=-1).T, precision='highest')  # [C, 256]
   most = jnp.where(counts > 0, darker, 0.0).max(1, keepdims=True)  # [C, 1]
   step = jnp.floor((most + 0.5) / 255.0)  # 0.5 guards the floor against rounding errors of the quotient
   table = jnp.minimum(jnp.floor((darker + jnp.floor(step / 2.0) + 0.5) / jnp.maximum(step, 1.0)), 255.0)
   table = jnp.where(step > 0, table, jnp.arange(256.0))  # too few pixels or values: unchanged
-  return table.ravel().at[slot].get(mode='promise_in_bounds')
+  return jax.lax.platform_dependent(
+    tpu=lambda: jnp.where(same(), table, 0.0).sum(-1).reshape(image.shape),
+    default=lambda: table.ravel().at[slot].get(mode='promise_in_bounds'),
+  )
 
 
 def posterize(image: jax.Array, bits: jax.Array) -> jax.Array:

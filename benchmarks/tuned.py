@@ -142,13 +142,13 @@ def row(method: Method, unit: float) -> list[str]:
 
 
 def accuracies(method: Method) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the accuracy on the test images after each epoch, [seeds, epochs], and the share of the budget by then."""
+  """Returns the accuracy on the test images after each epoch, [seeds, epochs], and the share of the epochs by then."""
   out = np.array([r['curve'] for r in method.results()])
   return out, np.linspace(0, 1, out.shape[1] + 1)[1:]
 
 
 def draw(methods: list[Method], path: Path) -> None:
-  """Draws a panel for each method: its accuracy on the test images by the share of the passes; dashed: the first's."""
+  """Draws a panel for each method: its accuracy on the test images by the share of the epochs; dashed: the first's."""
   import matplotlib
 
   matplotlib.use('agg')
@@ -166,7 +166,7 @@ def draw(methods: list[Method], path: Path) -> None:
       axis.fill_between(share, curves.min(0), curves.max(0), color=style['color'], alpha=0.2, lw=0)
     axis.set_title(method.name, fontsize=10)
     axis.grid(alpha=0.3)
-  figure.supxlabel('share of the passes', fontsize=10)
+  figure.supxlabel('share of the epochs', fontsize=10)
   figure.supylabel('accuracy on test images, %', fontsize=10)
   figure.tight_layout()
   figure.savefig(path, dpi=110)

@@ -137,6 +137,9 @@ FILES = {
       'data_list': [{'img_path': a, 'gt_label': ['owl', 'cat', 'dog'].index(b)} for a, b in zip(NAMES, LABELS)],
     }
   ),
+  'mmpretrain, by name.json': json.dumps(
+    {'metainfo': {'classes': {}}, 'data_list': [{'img_path': a, 'gt_label': b} for a, b in zip(NAMES, LABELS)]}
+  ),
   'via.json': json.dumps(via({'animal': b} for b in LABELS)),
   'via, project and ticks.json': json.dumps(
     {

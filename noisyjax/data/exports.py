@@ -19,7 +19,7 @@ def known(path: Path, found: dict) -> list[dict] | None:
     values = {image: v.get('label') if isinstance(v, dict) else v for image, v in found['labels'].items()}
     return [{'image': image, 'label': _named(names, v)} for image, v in values.items()]
   if isinstance(about := found.get('metainfo'), dict) and _of_records(found.get('data_list')):
-    names = about.get('classes') or ()
+    names = about['classes'] if isinstance(about.get('classes'), list) else ()
     return [{'image': row.get('img_path'), 'label': _named(names, row.get('gt_label'))} for row in found['data_list']]
   inner = found.get('_via_img_metadata')
   of_files = list((inner if isinstance(inner, dict) else found).values())

@@ -73,7 +73,7 @@ def equalize(image: jax.Array) -> jax.Array:
   channels = image.shape[-1]
   value = jnp.clip(jnp.round(image), 0.0, 255.0)
   slot = value.astype(jnp.int32) + 256 * jnp.arange(channels)  # the histograms of the channels, concatenated
-  # TPUs count and look up one after another: there, each value is compared with all 256.
+  # TPUs count and look up one value after another: there, each value is compared with all 256.
   same = lambda: value.reshape(-1, channels)[..., None] == jnp.arange(256.0)  # [HW, C, 256]
 
   def counted() -> jax.Array:

@@ -97,7 +97,7 @@ def _looked_up(image: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def _summed(image: jax.Array, y: jax.Array, x: jax.Array, weight: Callable[[jax.Array], jax.Array]) -> jax.Array:
-  """Returns sums over all pixels for each of the points.
+  """Returns a weighted sum of all pixels for each point, [H, W, C].
 
   Args:
     image: [H, W, C].

@@ -71,7 +71,12 @@ def test_the_files_that_the_page_names_are_there():
 TORCH = {'cores2', 'divide_mix', 'elr', 'elr_plus', 'gce', 'pes', 'pes_semi', 'sop', 'sop_plus', 'ssr_plus'}
 
 
-USB = {'schedule.name': 'quarter_cosine', 'schedule.final': math.cos(7 * math.pi / 16), 'data.trusted_by': 'true'}
+USB = {
+  'model.name': 'wrn28_2',
+  'schedule.name': 'quarter_cosine',
+  'schedule.final': math.cos(7 * math.pi / 16),
+  'data.trusted_by': 'true',
+}
 # What the official code does, and is a field here.
 SETTINGS = {
   'co_teaching': {'strategy.co_teaching.official': True},
@@ -87,6 +92,9 @@ SETTINGS = {
   'pes_semi': {'strategy.pes_semi.frozen': True},
   'promix': {'strategy.promix.fmix': True},
 }
+# On CIFAR-100: USB's config/classic_cv/…/…_cifar100_10000_0.yaml, revision 1ef4cbe.
+HUNDRED = {name: {'optim.decay': 1e-3} for name, own in SETTINGS.items() if own.get('model.name') == 'wrn28_2'}
+HUNDRED['mixmatch'] = HUNDRED['mixmatch'] | {'strategy.mixmatch.lambda_u': 150.0}
 SWITCHES = ('official', 'together', 'frozen', 'fmix')
 
 
@@ -95,6 +103,8 @@ SWITCHES = ('official', 'together', 'frozen', 'fmix')
 def test_a_full_recipe_has_the_official_settings_and_a_short_one_no_switch_on(name, form):
   c, short = flat(get(name, form)), flat(get(name, f'{form}-short'))
   wanted = {'ema_ramp': 0.0, 'data.trusted_by': 'given'} | SETTINGS.get(name, {})
+  if form.startswith('c100'):
+    wanted |= HUNDRED.get(name, {})
   assert {field: c[field] for field in wanted} == wanted
   assert c.get(f'model.{c["model.name"]}.initial', 'he') == ('torch' if name in TORCH else 'he')
   switches = [f'strategy.{name}.{switch}' for switch in SWITCHES if f'strategy.{name}.{switch}' in c]

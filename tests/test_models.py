@@ -20,6 +20,8 @@ from noisyjax.system.errors import UserError
 SMALL = {
   'resnet18': ({'width': 1 / 16}, 16),
   'preact_resnet18': ({'width': 1 / 16}, 16),
+  'wrn28_2': ({'width': 1 / 4}, 8),
+  'wrn28_10': ({'width': 1 / 4}, 8),
   'model_1': ({}, 8),
   'model_2': ({}, 8),
   'cnn9': ({}, 28),
@@ -115,8 +117,11 @@ def forward(model, variables, images, train=False, key=2):
     ('resnet18', {}, 11_173_962),  # kuangliu/pytorch-cifar
     ('resnet34', {}, 21_282_122),
     ('preact_resnet18', {}, 11_171_274),
+    ('wrn28_10', {}, 36_479_194),
+    ('wrn28_2', {}, 1_467_610 - 2 * (32 + 64)),  # without the two normalizations that USB computes and does not use
     ('resnet18', {'stem': 'imagenet', 'classes': 1000}, 11_689_512),  # torchvision
     ('resnet34', {'stem': 'imagenet', 'classes': 1000}, 21_797_672),
+    ('resnet50', {'classes': 1000}, 25_557_032),
     ('cnn9', {}, 4_434_570),
     ('model_1', {}, 142_618),  # Keras: trainable
     ('model_2', {}, 3_722_122),
@@ -131,7 +136,9 @@ def test_seed_models_count_statistics_as_keras_count_params_does(name, expected)
   assert count(shapes_of(build(name))) == expected
 
 
-@pytest.mark.parametrize('name, features', [('resnet18', 512), ('resnet34', 512), ('preact_resnet18', 512)])
+@pytest.mark.parametrize(
+  'name, features', [('resnet18', 512), ('resnet34', 512), ('preact_resnet18', 512), ('wrn28_10', 64)]
+)
 @pytest.mark.parametrize('width', [1.0, 0.25])
 def test_width_multiplies_features(name, features, width):
   model = build(name, classes=7, width=width)
@@ -365,6 +372,34 @@ def test_block_is_its_formula(block, stride):
     y = conv(nn.relu(norm(conv(a, 'conv1', stride), 'norm2')), 'conv2')
     expected = y + (conv(a, 'shortcut_conv', stride) if stride > 1 else x)
   assert_allclose(module.apply(variables, x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  'name, slope, keep, epsilon, raw', [('wrn28_10', 0, 0.9, 1e-5, ()), ('wrn28_2', 0.1, 0.999, 1e-3, (2, 3))]
+)
+def test_a_wide_network_is_its_formula(name, slope, keep, epsilon, raw):
+  """USB: semilearn/nets/wrn/wrn.py, revision 1ef4cbe; WRN-28-10: xjtushujun/meta-weight-net, wideresnet.py, 3f1800f."""
+  model, images = build(name, width=1 / 4), wave_images(2, 8)
+  variables = jax.tree_util.tree_map_with_path(wave_weights, shapes_of(model, 8))
+  p, s = variables['params'], variables['batch_stats']
+  act = lambda y: np.maximum(y, slope * y)
+  x = convolve(images, p['stem_conv']['kernel'], 1, 1)
+  for stage, number in ((a, b) for a in (1, 2, 3) for b in (1, 2, 3, 4)):
+    own, stats = p[f'stage{stage}_block{number}'], s[f'stage{stage}_block{number}']
+    stride, first = 2 if stage > 1 and number == 1 else 1, number == 1
+    y = x if first and stage in raw else act(normalize(x, own['norm1'], stats['norm1']))
+    x = convolve(y, own['shortcut_conv']['kernel'], stride, 0) if first else x
+    y = convolve(y, own['conv1']['kernel'], stride, 1)
+    x += convolve(act(normalize(y, own['norm2'], stats['norm2'])), own['conv2']['kernel'], 1, 1)
+  last, moving = p['last_norm'], s['last_norm']
+  x = act((x - moving['mean']) / np.sqrt(moving['var'] + epsilon) * last['scale'] + last['bias']).mean((1, 2))
+  (logits, _), _ = forward(model, variables, images)
+  expected = x @ p['head']['kernel'] + p['head']['bias']
+  assert_allclose(logits, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+  _, moved = forward(model, variables, images, train=True)
+  norm = lambda tree: tree['stage1_block1']['norm1']['mean']
+  seen = convolve(images, p['stem_conv']['kernel'], 1, 1).mean((0, 1, 2))
+  assert_allclose(norm(moved['batch_stats']), keep * norm(s) + (1 - keep) * seen, rtol=1e-4, atol=1e-6)
 
 
 def test_resnet_convolutions_start_he_normal_over_fan_out():

@@ -172,9 +172,9 @@ def semi_supervised(c, form: str) -> None:
   """Sets the training of semi-supervised methods in USB, with only 4,000 true labels; see `fixmatch.py`."""
   trusted(c, form, 4000, by='true')
   c.strategy[c.strategy.name].source = 'verified'
-  c.model.name, c.batch_size = 'resnet18', 64
+  c.model.name, c.batch_size = 'wrn28_2', 64
   c.epochs, c.steps_per_epoch = 1024, 1024
-  sgd(c, 0.03, nesterov=True)
+  sgd(c, 0.03, decay=1e-3 if hundred(form) else 5e-4, nesterov=True)
   c.optim.kernels_only = True
   c.schedule.name, c.schedule.final = 'quarter_cosine', math.cos(7 * math.pi / 16)  # cos(7πk/16K)
   c.augment.weak = ('reflect_crop', 'flip')

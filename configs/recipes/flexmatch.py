@@ -3,8 +3,8 @@
   python launch.py train --config=configs/recipes/flexmatch.py:worse --workdir=runs/flexmatch-worse
 
 4,000 trusted rows are labeled, all others unlabeled. The method uses no given labels: noise affects only validation.
-Official (microsoft/Semi-supervised-learning, USB): WRN-28-2 (departure: ResNet-18), SGD 0.03 with Nesterov momentum,
-weight decay 5e-4 on kernels only, batches of 64 labeled and 448 unlabeled rows, 1,024 epochs of 1,024 steps, learning
+Official (microsoft/Semi-supervised-learning, USB): WRN-28-2, SGD 0.03 with Nesterov momentum, weight decay 5e-4
+(CIFAR-100: 1e-3) on kernels only, batches of 64 labeled and 448 unlabeled rows, 1,024 epochs of 1,024 steps, learning
 rate cos(7πk/16K), averaged weights 0.999. Both views crop reflected images; the strong view is that of USB: three
 random operations of RandAugment, always applied, and a hole of up to half the side. All views pass together,
 except in short forms, which have the same number of passes as 20 epochs of cross-entropy.

@@ -6,6 +6,8 @@ input of their block, and no normalization follows them. Departure from the pape
 last block. For initialization, padding and batch normalization see `noisyjax.models.resnet`.
 """
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 
@@ -13,15 +15,23 @@ from noisyjax.models.resnet import Block, block_plan, layers, pool_and_classify,
 
 
 class PreActBlock(Block):
-  """A block norm-relu-conv-norm-relu-conv with a shortcut."""
+  """A block norm-relu-conv-norm-relu-conv with a shortcut.
+
+  Attributes:
+    act: the activation, in place of ReLU.
+    raw: whether the first convolution and the shortcut take the input as it is.
+  """
+
+  act: Callable[[jax.Array], jax.Array] = nn.relu
+  raw: bool = False
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    y = nn.relu(self.norm(name='norm1')(x))
+    y = x if self.raw else self.act(self.norm(name='norm1')(x))
     if self.strides != (1, 1) or x.shape[-1] != self.features:
       x = self.conv(self.features, 1, self.strides, name='shortcut_conv')(y)
     y = self.conv(self.features, 3, self.strides, name='conv1')(y)
-    y = nn.relu(self.norm(name='norm2')(y))
+    y = self.act(self.norm(name='norm2')(y))
     return x + self.conv(self.features, 3, name='conv2')(y)
 
 

@@ -186,15 +186,18 @@ def block_plan(blocks: tuple[int, ...], widths: list[int]) -> list[tuple[str, in
   ]
 
 
-def pool_and_classify(x: jax.Array, classes: int) -> tuple[jax.Array, jax.Array]:
+def pool_and_classify(
+  x: jax.Array, classes: int, init: Callable[..., jax.Array] = torch_init
+) -> tuple[jax.Array, jax.Array]:
   """Applies global average pooling and the float32 layer 'head'; call it in the compact scope of a network.
 
   Args:
     x: activations [B, H, W, F].
     classes: number of classes.
+    init: initialization of the head.
 
   Returns:
     Logits [B, classes] and features [B, F], both float32.
   """
   features = x.astype(jnp.float32).mean(axis=(1, 2))  # [B, F]
-  return nn.Dense(classes, kernel_init=torch_init, name='head')(features), features
+  return nn.Dense(classes, kernel_init=init, name='head')(features), features

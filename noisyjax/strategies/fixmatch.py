@@ -11,8 +11,9 @@ With `together`, labeled, weak and strong views pass through the network as one 
 costs 3 · 15 B passes per step and makes q depend on the batch. Without it, q uses running statistics, at (7 + 3 · 8) B
 passes.
 
-Departure: each row is either labeled or unlabeled; in the official code, the unlabeled images include the labeled ones.
-Without unlabeled rows, this is supervised training.
+Departures: each row is either labeled or unlabeled; in the official code, the unlabeled images include the labeled
+ones. Averaged weights are evaluated with averaged running statistics (there, with the current ones), and the decay of
+the average rises over the first 9,000 steps. Without unlabeled rows, this is supervised training.
 """
 
 import dataclasses

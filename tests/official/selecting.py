@@ -103,7 +103,7 @@ class Progressive(Mixing, Layers):
     share = float(jax.random.uniform(share_key))
     frequencies = np.sqrt(np.fft.fftfreq(8)[:, None] ** 2 + np.fft.fftfreq(8)[:5] ** 2)
     noise = np.asarray(jax.random.normal(noise_key, (2, 8, 5)), np.float64)
-    picture = np.fft.irfftn((noise[0] + 1j * noise[1]) / np.maximum(frequencies, 1 / 8) ** 3, (8, 8))
+    picture = np.fft.irfftn((noise[0] + 1j * noise[1]) / np.maximum(frequencies, 1 / 8) ** 3, (8, 8), (0, 1))
     count = (np.ceil if bool(jax.random.bernoulli(round_key)) else np.floor)(share * 64)
     mask = np.zeros(64)
     mask[picture.ravel().argsort()[::-1][: int(count)]] = 1

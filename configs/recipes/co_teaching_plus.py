@@ -26,5 +26,5 @@ def get_config(form: str = 'worse'):
   c.strategy.name = 'co_teaching_plus'
   c.strategy.co_teaching_plus.forget = common.rate(form)
   c.strategy.co_teaching_plus.ramp, c.strategy.co_teaching_plus.warmup = 10.0, 5.0 if common.hundred(form) else 20.0
-  common.adam_then_linear(c, form)
+  common.adam_then_linear(c, 80)
   return common.finish(c, form, 'ramp', 'warmup')

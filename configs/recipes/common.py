@@ -132,6 +132,11 @@ def network(c, name: str) -> None:
   c.model[name].initial = 'torch'
 
 
+def rotated(c) -> None:
+  """Sets the views of HanxunH's code for CIFAR-100."""
+  c.augment.weak, c.augment.rotation = ('crop', 'flip', 'rotate'), 20.0
+
+
 def sgd(c, lr: float, decay: float = 5e-4, momentum: float = 0.9, nesterov: bool = False) -> None:
   """Sets PyTorch's SGD, whose weight decay applies to all parameters."""
   c.optim.name, c.optim.kernels_only = 'sgd', False
@@ -150,11 +155,26 @@ def baseline(c) -> None:
   steps(c, 60)
 
 
-def adam_then_linear(c, form: str) -> None:
-  """Sets the training of co-teaching: Adam, no augmentation; from epoch 80 of 200 a linear decay to 0 and b1 = 0.1.
+def loss_correction(c, form: str) -> None:
+  """Sets the training of forward and backward correction: cross-entropy, then as long with the corrected loss."""
+  many = hundred(form)
+  c.model.name, c.epochs = 'resnet34', 300 if many else 240
+  sgd(c, 0.1, decay=2e-3 if many else 2e-4)
+  c.optim.kernels_only = True
+  steps(c, *((80, 120) if many else (40, 80)))
+  if many:
+    c.strategy[c.strategy.name].percentile = 100.0
 
-  On CIFAR-100, the decay begins at epoch 100. The strategy has `official` on: the loss of co-teaching and co-teaching+
-  is then divided twice, which is far too small for another optimizer than Adam.
+
+def adam_then_linear(c, first: int) -> None:
+  """Sets the training of co-teaching: Adam, no augmentation, 200 epochs.
+
+  The strategy has `official` on: the loss of co-teaching and co-teaching+ is then divided twice, which is far too small
+  for another optimizer than Adam.
+
+  Args:
+    c: config of the recipe.
+    first: epoch from which the learning rate falls linearly to 0 and b1 is 0.1.
   """
   c.model.name, c.epochs, c.batch_size = 'cnn9', 200, 128
   c.optim.name, c.optim.lr, c.optim.decay = 'adam', 1e-3, 0.0
@@ -164,7 +184,6 @@ def adam_then_linear(c, form: str) -> None:
   c.strategy[name].official = True
   done = {f'strategy.{name}.{field}': 0.0 for field in ('ramp', 'warmup') if field in c.strategy[name]}
   linear = {'schedule.name': 'one_cycle', 'schedule.peak': 0.0, 'optim.b1': 0.1}
-  first = 100 if hundred(form) else 80
   c.phases = ((name, first, {'schedule.name': 'constant'}), (name, c.epochs - first, linear | done))
 
 

@@ -32,5 +32,5 @@ def get_config(form: str = 'worse'):
   c.strategy.jocor.ramp = 10.0
   high = common.noise(form) in ('sym80', 'sym90')
   c.strategy.jocor.agree = 0.85 if common.hundred(form) else 0.65 if high else 0.9
-  common.adam_then_linear(c, form)
+  common.adam_then_linear(c, 100 if common.hundred(form) else 80)
   return common.finish(c, form, 'ramp')

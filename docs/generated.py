@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from configs.recipes import common
@@ -91,10 +92,19 @@ def recipes() -> str:
 
 
 def _published(modules: dict) -> str:
-  """Returns a row for each recipe and a column for each noise; letters stand for the sources below the table."""
-  noises = list(dict.fromkeys(noise for m in modules.values() for noise in m.PUBLISHED))
-  noises.sort(key=common.NOISE.index)
+  """Returns a table of CIFAR-10 and one of CIFAR-100; letters stand for the sources below them.
+
+  Each has a row for each recipe and a column for each noise.
+  """
   sources: dict[str, str] = {}
+  tables = [_quoted(modules, common.NOISE, sources), _quoted(modules, [f'c100-{n}' for n in common.NOISE_100], sources)]
+  notes = [f'* {letter}: {escaped(source)}' for source, letter in sources.items()]
+  return '\n\n'.join([*tables, '\n'.join(notes)])
+
+
+def _quoted(modules: dict, forms: Sequence[str], sources: dict[str, str]) -> str:
+  """Returns a table of the recipes and forms of which something was published; adds to source → letter."""
+  noises = [form for form in forms if any(form in module.PUBLISHED for module in modules.values())]
   rows = []
   for name, module in modules.items():
     cells = []
@@ -102,10 +112,10 @@ def _published(modules: dict) -> str:
       number, _, source = module.PUBLISHED.get(noise, '–').removesuffix(')').partition(' (')
       letter = sources.setdefault(source, chr(ord('a') + len(sources))) if source else ''
       cells.append(f'{number} {letter}'.strip())
-    rows.append(f'| `{name}` | {" | ".join(cells)} |')
+    if set(cells) != {'–'}:
+      rows.append(f'| `{name}` | {" | ".join(cells)} |')
   head = [f'| recipe | {" | ".join(noises)} |', '|---' * (len(noises) + 1) + '|']
-  notes = [f'* {letter}: {escaped(source)}' for source, letter in sources.items()]
-  return '\n'.join([*head, *rows]) + '\n\n' + '\n'.join(notes)
+  return '\n'.join([*head, *rows])
 
 
 def _doc(strategy: Strategy) -> str:

@@ -169,11 +169,18 @@ PROTOCOL = re.compile(r'(best|last)\b.*; [\d,a-z ]+ training rows, .+ epochs, .*
 @pytest.mark.parametrize('name', RECIPES)
 def test_published_numbers_are_of_forms_and_say_their_protocol(name):
   published = recipe(name).PUBLISHED
-  assert set(published) <= set(common.NOISE)
+  assert set(published) <= {*common.NOISE, *(f'c100-{noise}' for noise in common.NOISE_100)}
   for text in published.values():
     number, _, protocol = text.removesuffix(')').partition(' (')
     assert number[0].isdigit() and text.endswith(')') and PROTOCOL.fullmatch(protocol), text
   assert f'configs/recipes/{name}.py:worse' in recipe(name).__doc__
+
+
+@pytest.mark.parametrize(
+  'name', ['naive', 'co_teaching_plus', 'forward', 'divide_mix', 'elr_plus', 'ssr_plus', 'promix']
+)
+def test_90_percent_noise_and_cifar100_are_quoted_where_the_source_has_them(name):
+  assert {'sym90', 'c100-sym20', 'c100-sym50', 'c100-sym80', 'c100-sym90'} <= set(recipe(name).PUBLISHED)
 
 
 @pytest.mark.parametrize('name', RECIPES)

@@ -238,8 +238,8 @@ def finish_semi_supervised(c, form: str, steps: int):
 
 
 def published(protocol: str, **numbers: str) -> dict[str, str]:
-  """Returns the published results by noise type, each with its protocol, as `protocol` returns it."""
-  return {noise: f'{number} ({protocol})' for noise, number in numbers.items()}
+  """Returns the published results by noise type (`c100_sym50` is of c100-sym50), each with its `protocol`."""
+  return {noise.replace('_', '-'): f'{number} ({protocol})' for noise, number in numbers.items()}
 
 
 def protocol(source: str, reading: str, epochs: str, network: str, rows: str = '50,000') -> str:
@@ -265,14 +265,19 @@ def rerun(epochs: str, network: str = 'ResNet-34') -> str:
   return protocol(source, 'best / last test epoch', epochs, f'{network} with CIFAR stem')
 
 
-def table(epochs: str = 'not said how many', rows: str = '50,000', network: str = 'PreAct-ResNet-18') -> str:
-  """Returns the protocol of the table that DivideMix's paper began."""
-  source = "the table of DivideMix's paper as ProMix carries it on"
+def table(
+  epochs: str = 'not said how many', rows: str = '50,000', network: str = 'PreAct-ResNet-18', by: str = 'ProMix'
+) -> str:
+  """Returns the protocol of the table that DivideMix's paper began, read in the README of `by` (ProMix or SSR)."""
+  source = f"the table of DivideMix's paper as {by} carries it on"
   return protocol(source, 'best test epoch', epochs, f'{network} with CIFAR stem', rows)
 
 
 NOT_SAID = 'best or last not said'
 CIFAR_N = protocol('the CIFAR-10N paper, Wei et al. 2022', 'best test epoch', '100', 'ResNet-34, stem not said')
+CIFAR_100N = protocol(
+  'the CIFAR-10N paper as ProMix quotes it', 'best test epoch', 'not said how many', 'network and stem not said'
+)
 POSTER = protocol(
   'the Meta-Weight-Net poster, 2019', NOT_SAID, '40', 'WRN-28-10 with CIFAR stem', '1,000 trusted and 49,000 other'
 )

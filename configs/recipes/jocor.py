@@ -22,6 +22,9 @@ PUBLISHED: dict[str, str] = common.published(
   sym50='79.4',
   sym80='27.8',
   asym40='76.4',
+  c100_sym20='53.0',
+  c100_sym50='43.5',
+  c100_sym80='15.5',
 ) | common.published(common.CIFAR_N, aggre='91.44', random1='90.30', worse='83.37')
 
 

@@ -21,12 +21,18 @@ PUBLISHED: dict[str, str] = common.published(
   sym20='97.69 / 97.59',
   sym50='97.40 / 97.30',
   sym80='95.49 / 95.05',
+  sym90='93.36 / 91.13',
   asym40='96.59 / 96.51',
+  c100_sym20='82.64 / 82.39',
+  c100_sym50='80.06 / 79.72',
+  c100_sym80='69.37 / 68.95',
+  c100_sym90='42.93 / 42.74',
 ) | common.published(
   common.protocol('Justherozen/ProMix, README', 'best test epoch', '600', 'ResNet-18 with CIFAR stem'),
   aggre='97.65',
   random1='97.39',
   worse='96.34',
+  c100_noisy='73.79',
 )
 
 

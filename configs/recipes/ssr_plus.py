@@ -20,7 +20,12 @@ PUBLISHED: dict[str, str] = common.published(
   sym20='96.7',
   sym50='96.1',
   sym80='95.6',
+  sym90='95.2',
   asym40='95.5',
+  c100_sym20='79.7',
+  c100_sym50='77.2',
+  c100_sym80='71.9',
+  c100_sym90='66.6',
 )
 
 

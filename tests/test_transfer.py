@@ -14,7 +14,7 @@ from noisyjax.loop import first_version, transfer
 from noisyjax.system.errors import UserError
 from noisyjax.tables import rows, store, verify
 from noisyjax.tables.decisions import Decision
-from small_tables import ANNA, made, says
+from small_tables import ANNA, BOB, made, says
 
 
 @pytest.fixture
@@ -145,8 +145,8 @@ def changed(table, tmp_path, change):
     (lambda f: f.drop(columns='weight'), 'has no column weight'),
     (lambda f: f.assign(id='x' + f['id']), '12 ids are not in this table: .* of another table'),
     (lambda f: pandas.concat([f, f[:1]]), 'an id has several rows'),
-    (lambda f: f.assign(label='emu'), "label: value: unknown value 'emu'"),
-    (lambda f: f.assign(weight='much'), 'weight: .*expected a number'),
+    (lambda f: f.assign(label=['cat'] + ['emu'] * 11), r"o\.csv: 1\.png: label: value: unknown value 'emu'"),
+    (lambda f: f.assign(weight='much'), r'0\.png: weight: .*expected a number'),
     (lambda f: f.assign(weight=0), 'its weight is not a finite number above 0'),
     (lambda f: f.assign(status='unlabeled'), 'has a label and is not labeled'),
     (lambda f: f.assign(given_label='cat'), 'its given labels are not those of this table'),
@@ -158,6 +158,40 @@ def test_what_does_not_fit_is_refused(tmp_path, change, message):
   with pytest.raises(UserError, match=message):
     changed(table, tmp_path, change)()
   assert table.version.name == store.Table(tmp_path / 't').version.name
+
+
+@pytest.mark.parametrize('to', ['csv', 'parquet', 'hf'])
+def test_a_row_that_changed_since_it_was_written_is_not_changed_back(table, tmp_path, to):
+  out = tmp_path / FORMATS[to]
+  transfer.export(table.version, to, out, root(table))
+  first = table.rows.version.tolist().index('')
+  table.decide(BOB, [says(table, first, 'drop')])
+  dropped = table.commit('of another', BOB)
+  with pytest.raises(UserError, match=f'1 rows that would change have changed since .*{table.rows.name[first]}'):
+    transfer.bring(table, to, str(out), 'back', ANNA)
+  assert table.version.name == dropped.name
+  if to == 'csv':  # rows that nobody else changed are taken
+    lines = [line for line in csv.reader(out.open()) if line[0] != table.rows.id[first]]
+    own = next(line for line in lines if 'unlabeled' in line)
+    own[lines[0].index('status')], own[lines[0].index('label')] = 'labeled', 'cat'
+    out.write_text('\n'.join(','.join(f'"{cell}"'.replace('"quoted"', '""quoted""') for cell in row) for row in lines))
+    assert transfer.bring(table, to, str(out), 'mine', ANNA).manifest['edits'] == 1
+
+
+@pytest.mark.parametrize('name', ['../../up', 'HERE/up', 'a/b', '.', '..', 'undefined', 'metadata.csv'])
+def test_a_class_that_names_no_folder_of_its_own_is_written_nowhere(tmp_path, name):
+  name = name.replace('HERE', str(tmp_path))
+  Image.new('RGB', (4, 4)).save(tmp_path / 'a.png')
+  table = store.create(
+    tmp_path / 't', rows.first(['0'], ['a.png'], np.array([1]), ['cat', name]), ['cat', name], ANNA, {}
+  )
+  before = sorted(tmp_path.rglob('*'))
+  with pytest.raises(UserError, match='cannot have a folder of its own; expected --to=hf'):
+    transfer.export(table.version, 'imagefolder', tmp_path / 'x' / 'y', str(tmp_path))
+  assert sorted(tmp_path.rglob('*')) == before
+  transfer.export(table.version, 'hf', tmp_path / 'hf', str(tmp_path))
+  with pytest.raises(UserError, match='nothing to commit'):
+    transfer.bring(table, 'hf', str(tmp_path / 'hf'), 'back', ANNA)
 
 
 def test_images_that_are_no_files_or_gone_are_named(table, tmp_path):

@@ -40,7 +40,7 @@ def export(version: Version, to: str, out: Path, root: str) -> str:
     What was written, in a sentence.
 
   Raises:
-    UserError: an unknown format, a folder that is not empty, images that are gone.
+    UserError: an unknown format, a folder that is not empty, images that are gone, a class that names no folder.
   """
   check_choice('--to', to, FORMATS)
   if out.is_dir() and any(out.iterdir()):
@@ -70,6 +70,7 @@ def _parquet(version: Version, out: Path, root: str) -> str:
 
 def _imagefolder(version: Version, out: Path, root: str) -> str:
   """Writes SPLIT/CLASS/FILE and SPLIT/metadata.csv of the rows that are used; unlabeled ones are in `undefined`."""
+  _check_folders(version.classes)
   count = 0
   for split, places, columns in _used(version):
     folders = [label or NO_CLASS for label in columns['label']]
@@ -83,6 +84,16 @@ def _imagefolder(version: Version, out: Path, root: str) -> str:
     _write_csv(out / split / 'metadata.csv', {'file_name': names, **told})
     count += len(places)
   return f'{out}: {count:,} images{_left_out(version, count)}'
+
+
+def _check_folders(classes: Sequence[str]) -> None:
+  """Raises UserError for a class without a folder of its own: its name leads elsewhere, or is that of another entry."""
+  for name in classes:
+    if PurePosixPath(name).parts != (name,) or name in ('..', NO_CLASS, 'metadata.csv') or '\0' in name:
+      raise UserError(
+        f'--to=imagefolder: the class {name!r} cannot have a folder of its own; expected --to=hf, whose labels are in '
+        'a column.'
+      )
 
 
 def _hf(version: Version, out: Path, root: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from noisyjax.system.errors import UserError, check_choice, listed
 from noisyjax.tables.edits import changed
 from noisyjax.tables.rows import COLUMNS, SPLITS, STATE, STATUSES, TEST, Rows, check
-from noisyjax.tables.versions import Version
+from noisyjax.tables.versions import SHORT, Version
 
 LABELS = ('label', 'verified', 'given_label')
 NO_LABEL = ''
@@ -50,12 +50,13 @@ def imported(version: Version, found: Mapping[str, Sequence[Any]], where: str) -
   Args:
     version: the version that they are to follow.
     found: columns `id`, `split`, `status`, `label`, `verified` and `weight`, as `columns` returns them; others are not
-      read, except `given_label`, which must not differ. Rows that are not among them stay as they are.
+      read, except `given_label`, which must not differ, and `version`, which tells whether a row has changed since.
+      Rows that are not among them stay as they are.
     where: what messages call the file.
 
   Raises:
     UserError: a column is missing; an id is unknown or named twice; a value is not one that the column may hold; a row
-      breaks the invariant; a test row would change.
+      breaks the invariant; a test row would change; a row that would change has changed since.
   """
   if missing := [name for name in ('id', *STATE) if name not in found]:
     raise UserError(f'{where}: has no column {listed(missing)}; expected the columns that `table export` writes.')
@@ -69,12 +70,13 @@ def imported(version: Version, found: Mapping[str, Sequence[Any]], where: str) -
   new = {}
   for name in (*STATE, *(['given_label'] if 'given_label' in found else [])):
     column = getattr(version.rows, name).copy()
-    try:
-      column[places] = [read.get(name, float)(value) for value in found[name]]
-    except (ValueError, TypeError) as error:
-      raise UserError(f'{where}: {name}: {error}; expected a number.') from None
-    except UserError as error:
-      raise UserError(f'{where}: {name}: {error}') from None
+    for place, value in zip(places.tolist(), found[name]):
+      try:
+        column[place] = read.get(name, float)(value)
+      except (ValueError, TypeError) as error:
+        raise UserError(f'{where}: {version.rows.name[place]}: {name}: {error}; expected a number.') from None
+      except UserError as error:
+        raise UserError(f'{where}: {version.rows.name[place]}: {name}: {error}') from None
     new[name] = column
   if not np.array_equal(new.pop('given_label', version.rows.given_label), version.rows.given_label):
     raise UserError(f'{where}: its given labels are not those of this table; they are never changed.')
@@ -84,7 +86,25 @@ def imported(version: Version, found: Mapping[str, Sequence[Any]], where: str) -
   tests = (version.rows.split[moved] == TEST) | (rows.split[moved] == TEST)
   if tests.any():
     raise UserError(f'{where}: would change {int(tests.sum())} test rows; test rows are never edited.')
+  _check_newest(version, places, found, moved, where)
   return rows
+
+
+def _check_newest(
+  version: Version, places: np.ndarray, found: Mapping[str, Sequence[Any]], moved: np.ndarray, where: str
+) -> None:
+  """Raises UserError if rows that would change have changed since the columns were written: that would be undone."""
+  if 'version' not in found:
+    return
+  since = version.rows.version.copy()
+  since[places] = ['' if value is None or value != value else str(value) for value in found['version']]
+  old = moved[since[moved] != version.rows.version[moved]]
+  if len(old):
+    raise UserError(
+      f'{where}: {len(old)} rows that would change have changed since it was written: '
+      f'{listed(version.rows.name[old].tolist())}. Expected a file of the version {version.name[:SHORT]}: export it '
+      'and change it again. `table revert` goes back to an older version.'
+    )
 
 
 def _coder(words: Sequence[str], none: bool = False) -> Any:

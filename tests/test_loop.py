@@ -292,6 +292,8 @@ def test_a_loop_ends_where_no_rule_proposes_or_rounds_do_not_help(npz, tmp_path)
   wrong = (((str(tmp_path / 'wrong.py'), {}),),)
   ended = loop(config(npz, rules=wrong, controls=(), final=0, patience=1), tmp_path / 'worse')
   assert len(ended.done) == 2 and ended.why == '1 rounds in a row did not help (loop.patience)' and not ended.finals
+  ended = loop(config(npz, controls=(), final=0, passes=1), tmp_path / 'spent')
+  assert len(ended.done) == 1 and ended.why == '1 passes are used up (loop.passes)'
   again = config(npz, rules=wrong, controls=(), final=0, patience=0)
   assert loop(again, tmp_path / 'worse').why == 'its decisions make the version of round 1 again'
 
@@ -353,6 +355,18 @@ def test_a_person_may_commit_or_reject_all(npz, tmp_path):
   assert loop(c, tmp_path / 'commits').done[1]['version'] == made.name
   ended = loop(c, tmp_path / 'rejects', reject=True)
   assert len(ended.done) == 1 and ended.why == 'every proposal was rejected'
+
+
+def test_decisions_that_wait_are_not_rejected_with_the_proposals(npz, tmp_path):
+  c = config(npz, decide='person', rounds=1, controls=(), final=0)
+  with pytest.raises(round_.Waits):
+    loop(c, tmp_path)
+  table = store.Table(tmp_path / 'table')
+  bare = str(table.rows.id[np.flatnonzero(table.rows.status == UNLABELED)[0]])
+  table.decide('person:anna', [Decision(bare, 'label', 'ant')])
+  with pytest.raises(UserError, match='--reject: decisions about 1 rows wait'):
+    loop(c, tmp_path, reject=True)
+  assert loop(c, tmp_path).done[1]['changes'] == [{'action': 'promote', 'from': '-', 'to': 'ant', 'rows': 1}]
 
 
 def test_images_that_join_the_table_of_a_loop_are_refused_before_it_trains(npz, tmp_path):

@@ -73,7 +73,7 @@ def later(ground: Ground, number: int, done: Sequence[Record], reject: bool = Fa
 
   Raises:
     Waits: a person has to decide first.
-    UserError: images joined the table.
+    UserError: images joined the table, or decisions wait although `reject` is set.
   """
   folder, parent = place(ground, number), done[-1] if ground.settings.forward else best(done)
   branch = done[-1]['branch'] if parent is done[-1] else f'round-{number}'
@@ -96,6 +96,7 @@ def later(ground: Ground, number: int, done: Sequence[Record], reject: bool = Fa
     if not sum(int(mine.sum()) for mine in asked.heard):
       return _ended(folder, number, _nothing(asked))
     if reject:
+      _check_undecided(table)
       decide.by_nobody(table, asked, number)
       return _ended(folder, number, 'every proposal was rejected', final=True)
     _decide(ground, table, asked, number, done)
@@ -134,6 +135,15 @@ def _decide(ground: Ground, table: store.Table, asked: decide.Asked, number: int
     )
     decide.by_annotator(table, told, number)
   decide.by_rules(table, asked, number)
+
+
+def _check_undecided(table: store.Table) -> None:
+  """Raises UserError if decisions wait that change rows: to reject all proposals would leave them uncommitted."""
+  if waiting := len(table.pending().edits(table.rows, table.classes)):
+    raise UserError(
+      f'--reject: decisions about {waiting} rows wait in {table.folder}; expected none. Leave --reject out: the loop '
+      f'goes on with them. Or take them back: {command("table undo", *table.flags)}'
+    )
 
 
 def _wait(ground: Ground, table: store.Table, asked: decide.Asked, number: int) -> None:

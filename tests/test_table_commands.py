@@ -12,7 +12,7 @@ from noisyjax.cli.parse import parse
 from noisyjax.config.defaults import get_config
 from noisyjax.config.override import override
 from noisyjax.data import prepare
-from noisyjax.system import formats
+from noisyjax.system import formats, storage
 from noisyjax.system.errors import UserError
 from noisyjax.tables import refs, rows, store
 
@@ -233,6 +233,9 @@ def test_proposals_are_what_find_flagged_and_a_table_still_says(photos):
   command('table', 'commit', where, '--message=found', '--author=anna')
   table = store.Table(photos / 't')
   assert (table.rows.by[of(table, '00.png')], table.rows.verified[of(table, '00.png')]) == ('rule:find', -1)
+  (entry,) = table.version.manifest['rules']
+  assert (entry['author'], entry['params']) == ('rule:find', {'action': 'label', 'min_score': 0.0, 'n': 0})
+  assert entry['evidence']['sha256'] == storage.sha256(photos / 'issues.csv')
   command(*asked, '--action=unlabel', '--min_score=0.99')
   assert len((photos / 'w' / 'proposals.csv').read_text().splitlines()) == 1
   (photos / 'issues.csv').write_text(ISSUES.replace('.png', '.gif'))

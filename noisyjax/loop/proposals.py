@@ -56,7 +56,8 @@ def of_issues(
   place_of = {name: place for place, name in enumerate(rows.name.tolist())}
   places, labels, scores = [], [], []
   unknown, rejected = [], rejections.read(table.folder)
-  found = _issues(issues)
+  file = _issues_file(issues)
+  found = own_csv.read(file, _COLUMNS, 'find')
   for number, row in enumerate(found, 1):
     if row['file'] not in place_of:
       unknown.append(row['file'])
@@ -85,14 +86,19 @@ def of_issues(
     (rows.name[place], f'{shown(rows, place, classes)} > {label or "no label"}', score)
     for place, label, score in zip(places, labels, scores)
   ]
-  write_proposed(table, places, columns, captions, folder, root, columns['author'], {})
+  entry = {
+    'rule': 'find',
+    'params': {'action': action, 'min_score': least, 'n': most},
+    'made_on': table.version.name,
+    'evidence': {'file': file.name, 'sha256': storage.sha256(file)},
+  }
+  write_proposed(table, places, columns, captions, folder, root, columns['author'], {'rule:find': entry})
   return count
 
 
-def _issues(path: str) -> list[dict[str, str]]:
+def _issues_file(path: str) -> Path:
   place = reading.path_of(path, '--issues')
-  file = reading.file_of(place / 'issues.csv' if place.is_dir() else place, '--issues')
-  return own_csv.read(file, _COLUMNS, 'find')
+  return reading.file_of(place / 'issues.csv' if place.is_dir() else place, '--issues')
 
 
 def _score(text: str, where: str) -> float:

@@ -109,9 +109,10 @@ def test_curated_rows_validate(tmp_path):
   assert after.validation[1][after.val_rows == new].tolist() == [3]
 
 
-def test_what_a_dropped_row_was_called_before_reaches_nothing(tmp_path):
+@pytest.mark.parametrize('last', ['drop', 'hold', 'unlabel'])
+def test_what_a_row_was_called_before_it_lost_its_label_reaches_nothing(tmp_path, last):
   found = []
-  for name, actions in (('a', ['drop']), ('b', ['label', 'drop'])):
+  for name, actions in (('a', [last]), ('b', ['label', last])):
     table = first_version.of_config(config(), tmp_path / name, ANNA)
     ids = table.rows.id[np.flatnonzero(table.rows.split == rows.TRAIN)[:50]].tolist()
     for action in actions:

@@ -65,6 +65,18 @@ def test_dropped_and_held_rows_and_labels_of_unlabeled_rows_reach_no_parameter(m
   assert step.train_step._cache_size() == traced
 
 
+def test_a_row_that_was_demoted_has_no_gradient_where_no_stream_takes_unlabeled_rows():
+  found = columns()
+  images, given, verified = (found[name].copy() for name in ('images', 'given', 'verified'))
+  images[UNLABELED] = images[UNLABELED][:, ::-1, ::-1]  # as bright as before
+  given[UNLABELED] = verified[UNLABELED] = 0
+  other = rows({'images': images, 'given': given, 'verified': verified})
+  phases = Plan.of(config('naive')).engine_phases(other)
+  fit = lambda data: train.fit(phases, data, None, jax.random.key(1), in_memory.Silent())[0]
+  first, second = fit(rows(found)), fit(other)
+  assert tiny.same((first.params, first.stats, first.opt), (second.params, second.stats, second.opt))
+
+
 def test_they_reach_no_classic_estimator():
   fit = lambda found: in_memory.fit(runs.recipe(model__name='histogram'), rows(found)).weights
   assert tiny.same(fit(columns()), fit(poisoned()))

@@ -200,6 +200,12 @@ def test_a_killed_packing_goes_on_where_its_journal_ends(photos, tmp_path, monke
     dataset.load(config_of('packed', tmp_path / 'pack'))
   with pytest.raises(UserError, match='unfinished pack of other images or settings'):
     pack.pack(config, tmp_path / 'pack', size=20)
+  journal = (tmp_path / 'pack' / packed.JOURNAL).read_text()
+  for damaged in ('{}\n', '[1]\n', journal.replace('"shape"', '"form"')):
+    (tmp_path / 'pack' / packed.JOURNAL).write_text(damaged)
+    with pytest.raises(UserError, match=r'journal\.jsonl: cannot be read as the journal of a pack'):
+      pack.pack(config, tmp_path / 'pack', size=16)
+  (tmp_path / 'pack' / packed.JOURNAL).write_text(journal)
   # What a kill may leave: pixels that the journal does not know, and half a line of it.
   for name, rest in ((packed.PIXELS, b'x' * 99), (packed.JOURNAL, b'{"rows": [')):
     with (tmp_path / 'pack' / name).open('ab') as file:
@@ -225,6 +231,8 @@ def test_a_finished_pack_is_kept_and_one_of_other_settings_refused(photos, tmp_p
     pack.pack(config, tmp_path / 'pack', size=20)
   with pytest.raises(UserError, match='is a pack already'):
     pack.pack(config_of('packed', tmp_path / 'pack'), tmp_path / 'other')
+  with pytest.raises(UserError, match=r'--out: .* is the folder of the data; expected another one'):
+    pack.pack(config, f'{photos}/')
 
 
 def test_a_pack_of_images_of_several_sizes_names_the_first_other_one(photos, tmp_path):
@@ -358,6 +366,13 @@ def test_webdataset_shards(photos, tmp_path):
   tar(tmp_path / 'latin.tar', **{'0.jpg': a.read_bytes(), '0.cls': b'caf\xe9'})
   with pytest.raises(UserError, match=r'latin\.tar: 0: cannot be read as UTF-8'):
     dataset.load(config_of('webdataset', tmp_path / 'latin.tar'))
+  labels = {'caf\udce9.cls': b'0', '0.cls': b'1'}
+  tar(tmp_path / 'name.tar', **{'caf\udce9.jpg': a.read_bytes(), '0.jpg': b.read_bytes()} | labels)
+  with pytest.raises(UserError, match=r"name\.tar: the name of 'caf\\udce9' is not UTF-8"):
+    dataset.load(config_of('webdataset', tmp_path / 'name.tar'))
+  tar(tmp_path / 'list.tar', **{'0.jpg': a.read_bytes(), '0.json': b'[1, 2]'})
+  with pytest.raises(UserError, match=r'list\.tar: 0: its JSON is a list; expected an object with a label'):
+    dataset.load(config_of('webdataset', tmp_path / 'list.tar'))
   (tmp_path / 'w' / 'bad.tar').write_bytes(gzip.compress((tmp_path / 'w' / 'val' / '0.tar').read_bytes()))
   with pytest.raises(UserError, match=r'bad\.tar: cannot be read as an uncompressed tar'):
     dataset.load(config)

@@ -199,10 +199,7 @@ def _listing(
       f'{root}: contains no images ({"; ".join(skipped) or "no files"}). Image files end in {", ".join(SUFFIXES)}.'
     )
   for name in names:
-    try:
-      name.encode()
-    except UnicodeEncodeError:  # tables and pages could not hold the name
-      raise UserError(f'{root}: the name of {name!a} is not UTF-8. Rename the file.') from None
+    check_name(name, root)
   stamp = hashlib.sha256('\n'.join(f'{name}\t{files[name]}' for name in names).encode()).hexdigest()
   shown = tuple(sorted(folder for folder in folders if _kind(folder) != 'hidden'))
 
@@ -214,6 +211,14 @@ def _listing(
 
   left_out = (f'{root.name}: skipped {text}.' for text in skipped)
   return ImageFiles(root, names, shown, (*notes, *left_out), stamp, read)
+
+
+def check_name(name: str, where: str | Path) -> None:
+  """Raises UserError if a name holds bytes that are not UTF-8: tables and pages could not hold it."""
+  try:
+    name.encode()
+  except UnicodeEncodeError:
+    raise UserError(f'{where}: the name of {name!a} is not UTF-8. Rename the file.') from None
 
 
 def _skipped(hidden: list[str], other: list[str], heic: list[str]) -> list[str]:

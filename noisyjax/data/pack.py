@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from noisyjax.data import dataset, decode, jpeg, packed
 from noisyjax.data.decode import One
-from noisyjax.system import formats, lock, progress, storage, threads
+from noisyjax.system import formats, lock, progress, reading, storage, threads
 from noisyjax.system.errors import UserError, check_choice
 from noisyjax.system.log import log
 
@@ -73,6 +73,8 @@ def pack(config: ConfigDict, out: str | Path, size: int = 0, form: str = 'raw', 
     config.fit = 'crop'
   made_of = {field: config[field] for field in SHAPING}
   folder = Path(out)
+  if config.path and reading.path_of(config.path).resolve() == folder.resolve():
+    raise UserError(f'--out: {out} is the folder of the data; expected another one, so that both can be read.')
   key = formats.digest(json.loads(storage.json_text({'made_of': made_of, 'form': form, 'decoder': decode.decoder()})))
   with lock.held(folder):
     if (folder / packed.FACTS).exists() and not rerun:
@@ -199,21 +201,23 @@ class Writer:
     storage.remove(self._folder / packed.FACTS)  # first: without it, the pack is unfinished
     self._log = storage.JsonLines(self._journal)  # removes the incomplete last line that a kill may have left
     lines = storage.read_lines(self._journal) if self._journal.exists() else []
-    if lines and lines[0]['listing'] != listing and not self._rerun:
+    with reading.reading(self._journal, 'the journal of a pack', 'Remove the folder, and pack the data again.'):
+      known = lines[0]['listing'] if lines else None
+      for line in lines[1:] if known == listing else ():
+        written.add(line)
+        self._each = tuple(line['shape'])
+      end = sum(written.length)
+    if known not in (None, listing) and not self._rerun:
       raise UserError(
         f'{self._folder}: holds an unfinished pack of other images or settings. Use another folder, or --rerun.'
       )
-    if not lines or lines[0]['listing'] != listing:
+    if known != listing:
       storage.remove(self._journal)
       storage.remove(self._pixels)
       self._pixels.touch()
       self._log.append({'listing': listing})
       return written
-    for line in lines[1:]:
-      written.add(line)
-      self._each = tuple(line['shape'])
     self._pixels.touch()
-    end = sum(written.length)
     if self._pixels.stat().st_size < end:
       raise UserError(f'{self._pixels}: is shorter than its journal says; remove the folder, and pack the data again.')
     os.truncate(self._pixels, end)

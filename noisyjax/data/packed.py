@@ -138,7 +138,7 @@ def facts(folder: Path) -> dict[str, Any]:
   if there != found['bytes']:
     raise UserError(
       f'{folder / PIXELS}: has {there:,} bytes; expected {found["bytes"]:,}. Copy the pack again, or pack the data '
-      'again.'
+      'again with --rerun.'
     )
   return found
 
@@ -152,8 +152,8 @@ def images(folder: Path, found: dict[str, Any]) -> PackedImages:
   for name, written in found['labels'].items():
     if storage.sha256(folder / name) != written:
       raise UserError(
-        f'{folder / name}: is not the file that was packed. Copy the pack again, or pack the data again; other labels '
-        'belong in a label table (data.table).'
+        f'{folder / name}: is not the file that was packed. Copy the pack again, or pack the data again with --rerun; '
+        'other labels belong in a label table (data.table).'
       )
   place = columns(folder, ('offset', 'length'))
   height, width, channels = found['shape']

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax.data import column_names, dataset, part_names, records
+from noisyjax.data import column_names, dataset, files, part_names, records
 from noisyjax.data.column import label_text
 from noisyjax.data.table import class_labels
 from noisyjax.system import reading
@@ -47,6 +47,7 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   found, groups, places, stamps, notes, classes = [], [], [], [], {}, ()
   for file in paths:
     name, stat = file.relative_to(path).as_posix() if file != path else file.name, file.stat()
+    files.check_name(name, path)
     stamps.append(f'{name} {stat.st_size} {stat.st_mtime_ns}')
     with reading.reading(file, 'Arrow or Parquet'):
       schema, parts, read = (_arrow if file.suffix == '.arrow' else _parquet)(file)

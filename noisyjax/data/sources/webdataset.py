@@ -34,17 +34,19 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
     The data set, and the true labels, int32 [N]; -1 = unknown.
 
   Raises:
-    UserError: there are no shards or images, or a shard is damaged or compressed.
+    UserError: there are no shards or images, a shard is damaged or compressed, or a name is not UTF-8.
   """
   path = reading.path_of(config.path, 'data.path')
   shards = sorted(path.rglob('*.tar')) if reading.kind(path) == 'folder' else [reading.file_of(path, 'data.path')]
   found, places, stamps = [], [], []
   for shard in shards:
     name = shard.relative_to(path).as_posix() if shard != path else shard.name
+    files.check_name(name, path)
     stat = shard.stat()
     stamps.append(f'{name} {stat.st_size} {stat.st_mtime_ns}')
     for key, sample in _samples(shard).items():
       if 'image' in sample:
+        files.check_name(key, shard)
         found.append(
           records.Record(f'{name}/{key}', _label(sample, config, f'{shard}: {key}'), part_names.part_in(name))
         )
@@ -92,6 +94,8 @@ def _label(sample: dict[str, Any], config: ConfigDict, where: str) -> str | None
   if text is None and '.json' in sample:
     with reading.reading(where, 'JSON', ''):
       entries = json.loads(sample['.json'])
+      if not isinstance(entries, dict):
+        raise UserError(f'{where}: its JSON is a {type(entries).__name__}; expected an object with a label.')
       names = [config.label_column] if config.label_column else column_names.preferred(entries, column_names.GIVEN)
       text = next((label_text(entries[name], where, name) for name in names if entries.get(name) is not None), None)
   return text or None

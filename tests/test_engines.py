@@ -253,9 +253,18 @@ def test_an_engine_is_read_from_its_file(tmp_path):
     engine.load('processes:nodes=3')
   with pytest.raises(UserError, match=r'key=value'):
     engine.load('processes:3')
-  with pytest.raises(UserError, match=r'found 2 places and group=-1'):
+  with pytest.raises(UserError, match=r"processes\.py: group='-1': expected at least 0\."):
     engine.load('processes:at_once=2,group=-1')
+  with pytest.raises(UserError, match=r"processes\.py: at_once='two': expected a whole number such as 0\."):
+    engine.load('processes:at_once=two')
   (tmp_path / 'mine.py').write_text('def get_engine():\n  return 3\n')
+  (tmp_path / 'told.py').write_text(
+    'from noisyjax.system.errors import UserError\n\n\n'
+    "def get_engine(account='', hours=1.0, requeue=True, nodes=1, other=None):\n"
+    '  raise UserError(repr((account, hours, requeue, nodes, other)))\n'
+  )
+  with pytest.raises(UserError, match=re.escape("('0123', 2.0, False, 3, '4')")):  # an account of digits is a name
+    engine.load(f'{tmp_path / "told.py"}:account=0123,hours=2,requeue=False,nodes=3,other=4')
   with pytest.raises(UserError, match=r'returns a int; expected an engine'):
     engine.load(str(tmp_path / 'mine.py'))
   with pytest.raises(UserError, match=r'no file .*Similar names: processes'):

@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from noisyjax.config import recipe_files
+from noisyjax.config import fields, recipe_files
 from noisyjax.config.check import complete
 from noisyjax.config.plugin_fields import adopt
 from noisyjax.system import plugins
@@ -41,17 +41,19 @@ def load(text: str) -> ConfigDict:
   return config
 
 
-def run(file: Path, function: str, *arguments: Any, **named: Any) -> Any:
+def run(file: Path, function: str, *arguments: Any, **named: str) -> Any:
   """Executes a Python file, calls a function that it defines, and returns the result; an iterator as a list.
 
   Args:
     file: path of the file.
     function: name of the function.
     *arguments: arguments of the function.
-    **named: arguments of the function, by name.
+    **named: texts of arguments of the function, by name. Each becomes a value of the type of the argument's default; if
+      that is neither a number nor true or false, it stays a text. Numbers are 0 or more.
 
   Raises:
-    UserError: the file or the function raises an exception, there is no such function, or it has no such argument.
+    UserError: the file or the function raises an exception, there is no such function, it has no such argument, or a
+      text does not fit.
   """
   loader = importlib.machinery.SourceFileLoader(file.stem, str(file))
   spec = importlib.util.spec_from_loader(file.stem, loader)
@@ -68,8 +70,19 @@ def run(file: Path, function: str, *arguments: Any, **named: Any) -> Any:
     except TypeError as error:
       expected = 'no text after a colon' if arguments else f'a text after a colon, as in {file.name}:TEXT'
       raise UserError(f'{file}: {function}{inspect.signature(called)}: {error}; expected {expected}.') from None
-    found = called(*arguments, **named)
+    found = called(*arguments, **{name: _fitting(file, name, known[name].default, named[name]) for name in named})
     return list(found) if isinstance(found, Iterator) else found
+
+
+def _fitting(file: Path, name: str, default: Any, text: str) -> Any:
+  """Returns the value of an argument from its text; raises UserError if that does not fit."""
+  try:
+    value = fields.converted(name, default, text)
+    if isinstance(value, int | float) and value not in fields.Range():
+      raise ValueError(fields.Range())
+  except ValueError as error:
+    raise UserError(f'{file}: {name}={fields.shown(text)}: expected {error}.') from None
+  return value
 
 
 def take_fields(arguments: list[str]) -> tuple[list[str], dict[str, str]]:

@@ -1,8 +1,5 @@
 """Reads an engine from its file: --engine=configs/engines/processes.py:at_once=4,cores=2."""
 
-import ast
-from typing import Any
-
 import jax
 
 from noisyjax.config import recipe, recipe_files
@@ -18,11 +15,12 @@ def load(text: str, replicas: int = 1) -> Engine:
   With an engine that starts others, this process uses the CPU alone: the accelerators are for the processes that train.
 
   Args:
-    text: path of the file, and values of the arguments of its get_engine() after a colon.
+    text: path of the file, and values of the arguments of its get_engine() after a colon, see `recipe.run`.
     replicas: maximum number of runs that train side by side in this process.
 
   Raises:
-    UserError: there is no such file, it has no such argument, executing it fails, or `replicas` is above 1 beside it.
+    UserError: there is no such file, it has no such argument, a value does not fit, executing it fails, or `replicas`
+      is above 1 beside it.
   """
   if not text:
     return Here() if replicas == 1 else SideBySide(replicas)
@@ -44,11 +42,8 @@ def load(text: str, replicas: int = 1) -> Engine:
   return engine
 
 
-def _value(part: str) -> tuple[str, Any]:
+def _value(part: str) -> tuple[str, str]:
   name, equals, value = part.partition('=')
   if not equals or not name.isidentifier():
     raise UserError(f'--engine: found {part!r} after the colon; expected key=value,key=value,….')
-  try:
-    return name, ast.literal_eval(value)
-  except (ValueError, SyntaxError):
-    return name, value
+  return name, value

@@ -133,6 +133,8 @@ def test_cancel_ends_what_is_at_work_and_nothing_else(sweep, monkeypatch):
     finally:
       process.kill()
   assert cancel.cancel(sweep) == f'{sweep}: nothing runs.'
+  with pytest.raises(UserError, match='swep: is no folder; expected that of a run'):
+    cancel.cancel(sweep.with_name('swep'))
   at_work(sweep / 'seed=4', host='node7', jobs={'slurm': '31'})
   asked = []
 

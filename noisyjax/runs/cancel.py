@@ -45,8 +45,9 @@ def cancel(folder: Path) -> str:
   """Ends what runs in a folder, and returns what was ended.
 
   Raises:
-    UserError: a process is on another machine, or does not end.
+    UserError: there is no such folder, a process is on another machine, or does not end.
   """
+  status.check_folder(folder)
   ended = []
   for path in status.below(folder, presence.NAME):  # from the top: first who would start others
     if there := presence.of(path.parent):

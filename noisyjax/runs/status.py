@@ -37,12 +37,17 @@ def rows(folder: Path) -> list[Row]:
   Raises:
     UserError: there is no run.
   """
-  if reading.kind(folder) != 'folder':
-    raise UserError(f'{folder}: is no folder; expected that of a run, a sweep, a cross-validation or a loop.')
+  check_folder(folder)
   found = [_row(path, folder) for path in runs(folder)]
   if not found:
     raise UserError(f'{folder}: holds no run; expected the folder of a run, a sweep, a cross-validation or a loop.')
   return found
+
+
+def check_folder(folder: Path) -> None:
+  """Raises UserError if there is no such folder."""
+  if reading.kind(folder) != 'folder':
+    raise UserError(f'{folder}: is no folder; expected that of a run, a sweep, a cross-validation or a loop.')
 
 
 def text(folder: Path) -> str:

@@ -15,6 +15,7 @@ from noisyjax.cli.command import Command, folders
 from noisyjax.cli.parse import Call, named, parse
 from noisyjax.engine import step
 from noisyjax.experiments import grid, kfold, sweep
+from noisyjax.runs.engines.fan_out import FanOut
 from noisyjax.system import commands, log, parquet
 from noisyjax.system.errors import UserError
 
@@ -384,6 +385,9 @@ def test_folds_validate_each_training_row_once_and_report_their_mean(data, tmp_p
   last = [100 * r['validation']['last'] for r in results]
   assert f'{np.mean(last):.2f} ± {np.std(last, ddof=1):.2f}' in table and (tmp_path / 'table.md').read_text() == table
   assert kfold.kfold(runs.recipe(data, data__train='0:128'), 4, str(tmp_path))[0] == results  # not run twice
+  pool = runs.InThisProcess()
+  elsewhere, _ = kfold.kfold(runs.recipe(data, data__train='0:128'), 4, str(tmp_path / 'engine'), engine=FanOut(pool))
+  assert [r['validation'] for r in elsewhere] == [r['validation'] for r in results] and len(pool.done) == 4
   with pytest.raises(UserError, match='fold=0: holds a fold of another division of the data'):
     kfold.kfold(runs.recipe(data, data__train='0:128'), 3, str(tmp_path))
   with pytest.raises(UserError, match='folds: found 1, expected 2 or more'):

@@ -1,18 +1,16 @@
 """find with an engine: folds in other processes, the same table, and what is finished after a death is adopted."""
 
-from concurrent.futures import Future
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
+import runs
 from configs import base
 from noisyjax.analysis import file_issues
 from noisyjax.config.override import override
 from noisyjax.data import pack, packed, training_files
 from noisyjax.data.training import TrainData
-from noisyjax.runs import fold, in_memory, status, work
+from noisyjax.runs import fold, in_memory, status
 from noisyjax.runs.engines import engine, fan_out
 from noisyjax.runs.engines.fan_out import FanOut
 from noisyjax.system import interrupt
@@ -51,29 +49,6 @@ def here(images, tmp_path_factory):
   return found(images, tmp_path_factory.mktemp('here'), None)
 
 
-class InThisProcess:
-  """A pool that executes commands at once; after `most` of them, it is as if the whole program was asked to end."""
-
-  width = 3
-
-  def __init__(self, most=99):
-    self.most, self.done = most, []
-
-  def open(self, folder):
-    pass
-
-  close = check = lambda self: None
-
-  def submit(self, command, log):
-    if len(self.done) == self.most:
-      raise interrupt.Stopped('stopped', 15)
-    folder, future = Path(command[-1].removeprefix('--workdir=')), Future()
-    self.done.append(folder.name)
-    work.work([folder])
-    future.set_result(0)
-    return future
-
-
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
   monkeypatch.setattr(fan_out, 'POLL', 0.01)
@@ -86,17 +61,17 @@ def test_the_table_of_processes_is_that_of_one_process(images, here, tmp_path):
 
 def test_the_same_call_adopts_finished_folds(images, here, tmp_path):
   with pytest.raises(interrupt.Stopped):
-    found(images, tmp_path, FanOut(InThisProcess(2)))
+    found(images, tmp_path, FanOut(runs.InThisProcess(2)))
   assert [row.state for row in status.rows(tmp_path)] == ['finished', 'finished', 'waiting']
-  rest = InThisProcess()
+  rest = runs.InThisProcess()
   assert found(images, tmp_path, FanOut(rest)) == here
   assert rest.done == ['fold=2'] and not (tmp_path / 'folds').exists()
 
 
 def test_folds_of_another_config_are_not_adopted(images, tmp_path):
   with pytest.raises(interrupt.Stopped):
-    found(images, tmp_path, FanOut(InThisProcess(2)))
-  rest = InThisProcess()
+    found(images, tmp_path, FanOut(runs.InThisProcess(2)))
+  rest = runs.InThisProcess()
   found(images, tmp_path, FanOut(rest), seed=1)
   assert rest.done == ['fold=0', 'fold=1', 'fold=2']
 
@@ -112,8 +87,8 @@ def test_a_fold_that_fails_ends_no_other_and_is_tried_again(images, here, tmp_pa
   monkeypatch.setattr(fold, 'held_out', fails)
   failing = True
   with pytest.raises(UserError, match=r'1 of 3 folds failed\. The first: no luck'):
-    found(images, tmp_path, FanOut(InThisProcess()))
-  failing, rest = False, InThisProcess()
+    found(images, tmp_path, FanOut(runs.InThisProcess()))
+  failing, rest = False, runs.InThisProcess()
   assert found(images, tmp_path, FanOut(rest)) == here and len(rest.done) == 1
 
 

@@ -30,6 +30,7 @@ from noisyjax.reports.tables import Table
 from noisyjax.rules import evidence as evidences
 from noisyjax.runs import dry_run, predict
 from noisyjax.runs.engines import engine
+from noisyjax.runs.engines.fan_out import FanOut
 from noisyjax.system import formats, lock, parquet, progress, storage
 from noisyjax.system.errors import UserError
 from noisyjax.tables import journal, refs, rows, store, verify, versions
@@ -596,6 +597,13 @@ def test_evidence_reads_back(whole):
   rows = versions.read(folder / 'table', ended.done[1]['version']).rows
   found = evidences.read(folder / 'round=1' / 'evidence.parquet', rows)
   assert found.digest() == ended.done[1]['evidence'] and found.version == ended.done[1]['version']
+
+
+def test_a_loop_whose_runs_an_engine_executes_is_the_same(whole, npz, tmp_path):
+  pool = runs.InThisProcess()
+  loop(config(npz), tmp_path / 'w', engine=FanOut(pool))
+  assert_same(outputs(whole[0]), outputs(tmp_path / 'w'))
+  assert len(pool.done) == len([*(tmp_path / 'w').glob('*/*/result.json')])
 
 
 def test_more_rounds_may_be_asked_of_a_loop_that_ended(npz, tmp_path):

@@ -46,7 +46,11 @@ def test_the_script_of_a_job_is_as_it_was():
   assert made.pool.width == 12 and not made.pool._provider.resources
 
 
-def test_the_spec_of_a_pod_is_as_it_was_and_valid():
+@pytest.mark.parametrize('name', ['1' * 32, 'f' * 32])
+def test_the_spec_of_a_pod_is_as_it_was_and_valid(name, monkeypatch):
+  """Also if the random name of the job looks like a number, which YAML puts in quotes."""
+  kube = pytest.importorskip('parsl.providers.kubernetes.kube')
+  monkeypatch.setattr(kube.uuid, 'uuid4', lambda: SimpleNamespace(hex=name))
   pytest.importorskip('kubernetes')
   validate = pytest.importorskip('kubernetes_validate')
   import yaml

@@ -1,5 +1,6 @@
 """The requests that ask a scheduler for workers, as text for a dry run: a job of Slurm, a pod of Kubernetes."""
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,8 @@ def pod(provider: Any, start: str) -> str:
   own, provider.kube_client = provider.kube_client, Client()
   try:
     job = provider.submit(start, 1, 'noisyjax')
-    spec = ApiClient().sanitize_for_serialization(provider.kube_client.body)
-    return yaml.safe_dump({'apiVersion': 'v1', 'kind': 'Pod'} | spec, sort_keys=False).replace(job, 'BLOCK')
+    spec = json.dumps(ApiClient().sanitize_for_serialization(provider.kube_client.body)).replace(job, 'BLOCK')
+    return yaml.safe_dump({'apiVersion': 'v1', 'kind': 'Pod'} | json.loads(spec), sort_keys=False)
   finally:
     provider.kube_client = own
     provider.resources.clear()

@@ -37,7 +37,7 @@ import tiny
 from noisyjax.engine import between_epochs
 from noisyjax.engine.state import Targets
 from noisyjax.strategies import promix, ssr_plus
-from noisyjax.strategies.shared import semi
+from noisyjax.strategies.shared import mixtures, semi
 from tiny import BATCH, CLASSES, ROWS
 
 SSR = ssr_plus.Strategy.build(relabel=0.55, neighbours=7, consistency=0.5, hidden=6, projected=4, decay=0.0)
@@ -342,6 +342,28 @@ def test_partners_permute_the_chosen_rows_among_themselves():
       assert sorted(partner[m, rows]) == list(rows)
       seen.add(tuple(partner[m, rows]))
   assert len(seen) == 10
+
+
+def test_fmix_pastes_the_same_region_into_all_rows_of_a_network_and_mixes_two_classes():
+  rng = np.random.default_rng(5)
+  images = np.broadcast_to(np.arange(12.0)[:, None, None, None], (12, 8, 6, 1))  # a pixel says whose it is
+  probs, chosen = jnp.asarray(rng.dirichlet(np.ones(3), (2, 12))), jnp.asarray(rng.random((2, 12)) < 0.7)
+  shares = []
+  for seed in range(4):
+    made, blended = map(np.asarray, mixtures.fmix(jax.random.key(seed), images, probs, chosen))
+    for m, label in enumerate(np.asarray(probs).argmax(-1)):
+      rows = np.flatnonzero(chosen[m])
+      kept = made[m, rows, ..., 0] == rows[:, None, None]  # [n, 8, 6]
+      mates = [sorted({*made[m, row].ravel().astype(int)} - {row}) for row in rows]
+      assert all(len(mate) <= 1 and {*mate} <= {*rows} for mate in mates)
+      masks = {own.tobytes(): own.mean() for own, mate in zip(kept, mates) if mate}
+      assert len(masks) == 1
+      for row, mate in zip(rows, mates):
+        if mate and label[row] != label[mate[0]]:
+          share, rest = blended[m, row, label[[row, mate[0]]]]
+          assert abs(share - next(iter(masks.values()))) <= 1 / 48 and share + rest == pytest.approx(1)
+          shares.append(share)
+  assert len(shares) > 20 and len({round(float(share), 6) for share in shares}) == 8
 
 
 @pytest.mark.parametrize('epochs, first', [(1, 0), (2, 1), (3, 1), (10, 5), (200, 10), (600, 10)])

@@ -194,7 +194,7 @@ def test_a_number_quoted_in_a_docstring_has_a_protocol(name):
       assert re.search(word, paragraph), (name, word)
 
 
-# What the rerun's "benchmark" logs report of CIFAR-10N: clean, aggre, random1, worse. Another stem, other rows, another epoch.
+# What the rerun's "benchmark" logs report of CIFAR-10N (clean, aggre, random1, worse): another stem, rows and epoch.
 BENCHMARK_LOGS = {
   '85.50',
   '83.50',

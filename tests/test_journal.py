@@ -257,6 +257,17 @@ def test_kills_during_commits_lose_no_decision_and_break_no_version(tmp_path, ki
   assert list(verify.verify(tmp_path / 't'))
 
 
+def test_a_decision_reads_and_writes_no_rows(tmp_path, monkeypatch):
+  table = made(tmp_path, 1000)
+  for name in ('read', 'write'):
+    monkeypatch.setattr(versions, name, lambda *_: pytest.fail('a decision costs as much as a version'))
+  before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*') if path.is_file()}
+  for place in range(1, 40):
+    table.decide(ANNA, [says(table, place, 'drop')])
+  assert {path for path in before if path.stat().st_mtime_ns != before[path]} == set()
+  assert max(map(len, (tmp_path / 'journal.jsonl').read_bytes().splitlines())) < 1000
+
+
 def test_a_decision_that_was_acknowledged_is_on_the_disk(tmp_path, monkeypatch):
   table, synced = made(tmp_path), []
   monkeypatch.setattr(os, 'fsync', lambda file: synced.append(str(Path(f'/proc/self/fd/{file}').readlink())))

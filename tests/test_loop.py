@@ -559,6 +559,17 @@ def test_the_report_is_one_page_and_marks_what_the_audit_says(whole, npz):
   assert ended.audit['labels'][f'{best["round"]}']['promoted'] is not None
 
 
+def test_the_report_sets_the_table_of_another_loop_beside_its_own(whole, npz, tmp_path):
+  folder, ended = whole
+  (tmp_path / 'table.md').write_text('| runs | test |\n|---|---|\n| as it was | 90.5 |\n\ntold <60> labels\n')
+  write_page(grounded(npz, folder), *ended, str(tmp_path))
+  page = (folder / 'report.html').read_text()
+  for part in ('Beside it: ', '<td>as it was</td>', '>90.5</td>', 'told &lt;60&gt; labels', 'control=longer'):
+    assert part in page, part
+  with pytest.raises(UserError, match=r'--beside: .* has no table\.md; expected the folder of a loop that ended'):
+    loop(config(npz), folder, beside=str(tmp_path / 'none'))
+
+
 def test_independent_loops_share_a_table(npz, tmp_path):
   made = several(config(npz, rounds=1, controls=(), scored='ends'), str(tmp_path), 2)
   assert [row[0] for row in made.rows] == ['version 0', 'chosen version']

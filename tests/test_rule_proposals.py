@@ -107,6 +107,17 @@ def test_every_proposal_may_be_rejected(table):
     command('table', 'commit', f'--table={table.folder}', '--message=m')
 
 
+def test_what_would_make_an_estimate_is_said_where_it_would(table, capsys):
+  for rule, arguments, helps in (
+    ('promote', (), True),  # no label is verified
+    ('drop_high_loss:threshold=0.5', ('--frozen=given',), False),  # of labels that count as right, none is wrong
+    ('low_confidence', ('--frozen=given',), False),
+  ):
+    propose(table, *arguments, rule=rule)
+    said = capsys.readouterr().out
+    assert 'precision: not estimated' in said and ('to estimate it: use an analysis' in said) == helps, rule
+
+
 def test_a_rule_that_asks_leaves_the_action_open(table):
   found = propose(table, rule='low_confidence:total=3')
   assert [(row['file'], row['action'], row['label'], row['author']) for row in found] == [

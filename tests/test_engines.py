@@ -12,8 +12,8 @@ import runs
 from noisyjax.config.check import plan_of
 from noisyjax.experiments import grid, sweep
 from noisyjax.experiments.outcome import concluded
-from noisyjax.runs import identity, launch, order, standing, work
-from noisyjax.runs.engines import devices, engine, fan_out, pool, processes, task
+from noisyjax.runs import dry_run, identity, launch, order, standing, work
+from noisyjax.runs.engines import devices, engine, estimate, fan_out, pool, processes, task
 from noisyjax.runs.engines.fan_out import FanOut
 from noisyjax.runs.engines.pool import Lost
 from noisyjax.runs.job import Job
@@ -269,6 +269,18 @@ def test_an_engine_is_read_from_its_file(tmp_path):
     engine.load(str(tmp_path / 'mine.py'))
   with pytest.raises(UserError, match=r'no file .*Similar names: processes'):
     engine.load('proceses')
+
+
+def test_a_dry_run_says_how_long_and_writes_nothing(tmp_path, monkeypatch):
+  asked = []
+  hours = lambda config, timed: asked.append(timed) or dry_run.Estimated('', 3600.0 * config.batch_size, 0.0)
+  monkeypatch.setattr(dry_run, 'estimated', hours)
+  points = [{'optim.lr': 0.1, 'batch_size': 1}, {'optim.lr': 0.2, 'batch_size': 1}, {'batch_size': 2}]
+  text = estimate.text(FanOut(Scripted({}, 2)), jobs(tmp_path, *points), timed=True)
+  assert asked == [True, True]  # once for all that take as long
+  assert text.count(' work --workdir=') == 2 and 'runs: 3, of 2 kinds that compile apart' in text
+  assert '(4.00 hours)' in text and 'divided by the places: 2:00:00' in text
+  assert text.endswith('Nothing was written.') and not list(tmp_path.iterdir())
 
 
 def test_each_process_sees_one_device(tmp_path, monkeypatch):

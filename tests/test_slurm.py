@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import slurm_cluster
+from test_processes import differences
 
 import runs
 from noisyjax.experiments import grid, sweep
@@ -140,6 +141,20 @@ def test_a_requeued_job_changes_no_result(tmp_path, cluster):
   launch.launch(made('here'))
   for one, other in zip(own, made('here')):
     runs.assert_same(runs.outputs(one.workdir), runs.outputs(other.workdir))
+
+
+def test_srun_starts_one_run_in_two_processes(tmp_path, cluster):
+  data = runs.npz(tmp_path / 'data.npz')
+  recipe = runs.recipe_file(tmp_path / 'recipe.py', runs.recipe(data))
+  train = [sys.executable, '-c', HEAD, 'train', f'--config={recipe}', f'--workdir={tmp_path / "two"}']
+  done = subprocess.run(
+    ['srun', '--ntasks=2', '--kill-on-bad-exit=1', *train], cwd=runs.ROOT, capture_output=True, text=True, check=False
+  )
+  assert done.returncode == 0, done.stderr[-3000:]
+  assert '2 processes, 2 devices.' in done.stderr
+  runs.fit(runs.recipe(data), tmp_path / 'one')
+  gaps = differences(tmp_path / 'one', tmp_path / 'two')
+  assert {name: gap for name, gap in gaps.items() if gap > 1e-5} == {}
 
 
 DRIVER = """

@@ -75,8 +75,9 @@ def compared(tmp_path, names):
 
 
 def test_two_processes_train_as_one_does(tmp_path):
-  """With an average of the networks and early stopping."""
-  assert compared(tmp_path, ['naive']) == {'naive': {}}
+  """A loss, a selection and variables of each row; with an average of the networks and early stopping."""
+  names = ['naive', 'co_teaching', 'sop']
+  assert compared(tmp_path, names) == {name: {} for name in names}
 
 
 @pytest.mark.slow
@@ -133,6 +134,21 @@ def test_a_signal_to_one_process_stops_all_and_one_process_goes_on(tmp_path):
     run.run(runs.recipe(data, **LONG), tmp_path / folder, page=False)
   gaps = differences(tmp_path / 'alone', tmp_path / 'run')
   assert {name: gap for name, gap in gaps.items() if gap > 1e-4} == {}  # 90 steps: rounding grows
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_where_one_was_killed(tmp_path):
+  data, settings = runs.npz(tmp_path / 'data.npz'), LONG | {'epochs': 10}
+  children = several.start([(tmp_path / 'run', settings)], count=1)
+  after_an_epoch(tmp_path / 'run', children)
+  children[0].kill()
+  children[0].communicate()
+  assert not (tmp_path / 'run' / 'result.json').exists()
+  for code, output in finished(several.start([(tmp_path / 'run', settings)])):
+    assert code == 0, output[-3000:]
+  run.run(runs.recipe(data, **settings), tmp_path / 'alone', page=False)
+  gaps = differences(tmp_path / 'alone', tmp_path / 'run')
+  assert {name: gap for name, gap in gaps.items() if gap > 1e-5} == {}
 
 
 ENDING = """

@@ -10,7 +10,7 @@ The form `noisy` has 1,438 labels, 40 % of them wrong, and 144 checked ones, whi
 labels and which are the frozen ones. Rules relabel what the networks contradict, then take back what confident learning
 flags, and promote what the next networks are sure of. Expected, one loop: 60.6 % of the labels are right in version 0
 and 95.0 % in the chosen version (484 repaired, 10 spoiled); test rows 89.1 and 96.4 %. Of its controls with the passes
-of the whole loop, cross-entropy gets 73.5 % and DivideMix 97.5 %.
+of the whole loop, cross-entropy gets 73.5 % and DivideMix, with 1.3 times as many, 97.5 %.
 """
 
 from configs.loop import common

@@ -83,7 +83,7 @@ def test_authors_who_disagree_are_named_until_it_is_resolved(tmp_path):
   assert len(table.pending()) == 3 and len(refs.branches(tmp_path)) == 1
   with pytest.raises(UserError, match='decided differently'):
     table.commit('m', ANNA, prefer='person:carl')
-  table.commit('m', ANNA, prefer=BOB)
+  assert table.commit('m', ANNA, prefer=BOB).manifest['prefer'] == BOB
   assert table.rows.label[1] == 2 and table.rows.by[1] == BOB
 
 

@@ -176,6 +176,7 @@ def test_a_merge_takes_what_one_side_changed_and_names_what_both_did(tmp_path):
     table.merge('bob', 'both', ANNA)
   before = table.version
   merged = table.merge('bob', 'both', ANNA, prefer='theirs')
+  assert (merged.manifest['merged'], merged.manifest['prefer']) == ('bob', 'theirs')
   assert merged.manifest['parents'] == [before.name, bobs.version.name] and len(merged.rows) == 13
   assert merged.rows.status[[1, 3, 5]].tolist() == [rows.DROPPED, rows.HELD, rows.DROPPED]
   assert (CLASSES[merged.rows.label[2]], merged.rows.by[2], merged.rows.reason[2]) == ('cat', BOB, 'it purrs')

@@ -173,7 +173,8 @@ def _made(
     }
     found, near, mapped = _geometry(space, columns, probs.argmax(1), len(prepared.classes), settings)
     columns, arrays['neighbours'] = columns | found, near.index
-    pairs['embedding'] = duplicates.embedding_pairs(*near)
+    if pretrained:  # what a network learned from these labels also draws different images of a class together
+      pairs['embedding'] = duplicates.embedding_pairs(*near)
   else:
     mapped = None
   copies = duplicates.grouped(len(probs), pairs)

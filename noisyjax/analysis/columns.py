@@ -95,7 +95,7 @@ COLUMNS = {
     '`knn_distance` over its median in the class (given, of training rows, or else predicted); 1 = usual',
     _NO_EMBEDDING,
   ),
-  # Near duplicates: equal pixels, nearly equal dHash, or nearly equal embedding.
+  # Near duplicates: equal pixels, nearly equal dHash, or nearly equal features of a network trained on other data.
   'duplicate_group': Column('int32', 'number of the group: its first row in this table', 'rows without a duplicate'),
   'duplicate_kind': Column(
     'str', 'closest kind of duplicate that the row has: "exact", "hash", "embedding"', 'rows without a duplicate'

@@ -6,7 +6,8 @@ exact       the same decoded pixels.
 hash        64-bit difference hashes (dHash) of gray 9 x 8 copies that differ in few bits: the same picture at another
             size, compression or brightness.
 embedding   neighbours much closer than the k-th neighbour of either: another cut or shot of the same thing. The measure
-            is local, since classes differ in density and a trained network draws each class together as a whole.
+            is local, since classes differ in density. It wants features from other data: a network that learned the
+            labels of these rows draws different images of a class together.
 """
 
 import itertools

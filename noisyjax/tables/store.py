@@ -161,7 +161,7 @@ class Table:
       found = self.pending()
       return Change(found.edits(self.rows, self.classes, prefer), found.rules())
 
-    return self._commit(change, message, author, facts)
+    return self._commit(change, message, author, facts | _preferred(prefer))
 
   def replace(self, rows: Rows, action: str, message: str, author: str, **facts: Any) -> Version:
     """Makes a version with the states of other rows, such as an older version's; raises the errors of `commit`."""
@@ -195,7 +195,7 @@ class Table:
       edits, added = merge.merged(read(base), self.rows, read(theirs), prefer)
       return Change(edits, added=added, other=theirs)
 
-    return self._commit(change, message, author, {'merged': branch})
+    return self._commit(change, message, author, {'merged': branch} | _preferred(prefer))
 
   def _check_settled(self) -> None:
     found = self.pending()
@@ -279,3 +279,8 @@ class Table:
 
 def _now() -> str:
   return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
+
+
+def _preferred(whose: str) -> dict[str, str]:
+  """Returns the entry of a manifest for what `--prefer` said, if anything."""
+  return {'prefer': whose} if whose else {}

@@ -2,10 +2,10 @@
 
   python benchmarks/streaming.py --out=benchmarks/results --scratch=/tmp/streaming
 
-  memory      peak resident memory of whole runs (`run.run`: 20 steps, then the scores and tables of all rows and the
-              report) on 1,000 rows and on many, each in a process of its own: 1,000,000 rows of 64 pixels, and 50,000
-              of 224. The network is tiny, so that what is kept per row shows. Random pixels, written in the form of a
-              pack without encoding them one by one.
+  memory      peak resident memory of whole runs (`run.run`: 20 steps an epoch, the scores and tables of all rows and
+              the report) on 1,000 rows and on many, each in a process of its own: 1,000,000 rows of 64 pixels, 50,000
+              of 224, and 1,000,000 of 32 by methods that keep more of each row. The network is tiny, so that what is
+              kept per row shows. Random pixels, written in the form of a pack without encoding them one by one.
   throughput  the trainer's own loop on images in memory, on a raw pack and on a JPEG pack, in turn: blocks of a few
               steps, medians, so that a machine that others use slows all three alike. The small CNN at 64 pixels, and
               ResNet-18 at 224.
@@ -34,10 +34,16 @@ from noisyjax.system import formats, storage
 OUT = flags.DEFINE_string('out', 'benchmarks/results', 'Folder of the record.')
 SCRATCH = flags.DEFINE_string('scratch', '/tmp/streaming', 'Folder of generated packs; removed at the end.')
 PARTS = flags.DEFINE_list('parts', ['memory', 'throughput'], 'What to measure.')
-SIZES = flags.DEFINE_list('sizes', ['1000x64', '1000000x64', '1000x224', '50000x224'], 'Rows x side, of memory.')
+METHODS = 'naive', 'pseudo_label', 'elr', 'sop', 'divide_mix'
+SIZES = flags.DEFINE_list(
+  'sizes',
+  ['1000x64', '1000000x64', '1000x224', '50000x224', *(f'{n}x32:{m}' for m in METHODS for n in (1000, 1_000_000))],
+  'Rows x side, of memory, and the method (naive, one epoch, if it is left out; else four epochs).',
+)
 BLOCKS = flags.DEFINE_integer('blocks', 7, 'Blocks of steps of each kind, of throughput.')
 RERUN = flags.DEFINE_bool('rerun', False, 'Measures again what is in the record.')
 CHILD = flags.DEFINE_string('child', '', 'Internal: the pack that this process trains on.')
+METHOD = flags.DEFINE_string('method', '', 'Internal: the method of this process.')
 CLASSES = 10
 NETWORKS = {  # name: (model, its fields, side, batch, rows in the pack, steps a block)
   'small_cnn': ('small_cnn', {}, 64, 32, 2000, 4),
@@ -115,7 +121,8 @@ def child(folder: Path) -> None:
     'data.val': 'source',
     'data.test': '',
     'model.name': str(folder / 'tiny.py'),
-    'epochs': 1,
+    'strategy.name': METHOD.value or 'naive',
+    'epochs': 4 if METHOD.value else 1,  # four, so that methods refresh their targets after the warm-up
     'steps_per_epoch': 20,
     'eval_batch_size': 2_000_000 // found['shape'][0] ** 2,  # 488 images of 64 pixels
   }
@@ -126,13 +133,15 @@ def child(folder: Path) -> None:
   print(int(status['VmHWM'].split()[0]) / 1024, time.monotonic() - began)
 
 
-def memory(size: str) -> dict:
+def memory(name: str) -> dict:
+  size, _, method = name.partition(':')
   rows, side = map(int, size.split('x'))
   folder = Path(SCRATCH.value) / size
   shutil.rmtree(folder, ignore_errors=True)
   try:
     generated(folder, rows, side)
-    done = subprocess.run([sys.executable, __file__, f'--child={folder}'], capture_output=True, text=True, check=False)
+    command = [sys.executable, __file__, f'--child={folder}', f'--method={method}']
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
       raise SystemExit(f'--child={folder} failed:\n{done.stderr[-3000:]}')
   finally:

@@ -77,4 +77,5 @@ def fit(plan: Plan, folder: Path, prepared: Prepared, audit: Audit, replicas: in
   if pretrained := result.pretrained_weights(plan):
     extra['pretrained'] = [dataclasses.asdict(weights) for weights in pretrained]
   table, selected = samples.dynamics_table(state, phase.rows), 'best' if best else 'last'
+  del state  # what it keeps of each row is in the table
   return result.summarized(plan, folder, prepared, audit, predict, seconds, selected, extra, table, chosen_from(phases))

@@ -113,6 +113,8 @@ def steps(
 def _trained(plan: Plan, folder: Path, prepared: Prepared, audit: Audit, environment: dict, page: bool) -> Steps[dict]:
   """Executes a run that is not finished, from the beginning or from its last checkpoint, and returns its result."""
   memory.release()
+  if not prepared.train.images.resident:
+    memory.return_large()
   for note in prepared.notes:
     log.info('data: %s', note)
   if told := knowledge(plan, prepared):

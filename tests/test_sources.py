@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import re
+import sys
 import zipfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
+import tiny_tfds
 from noisyjax.data import dataset, decode, files
 from noisyjax.system.errors import UserError
 
@@ -618,34 +620,13 @@ def test_npz_that_is_none(tmp_path):
 
 def prepare(folder: Path) -> Path:
   """Writes what TFDS' own CIFAR-10 would: its name, version, features and order, with 20 + 6 pictures."""
-  tfds = pytest.importorskip('tensorflow_datasets')
 
-  with tfds.core.registered.skip_registration():  # TFDS' own class is the one that reads it
+  def examples(part, first, count):
+    for i in range(count):
+      yield {'id': f'{part}_{i:05d}', 'image': png(first + i, 32, 32), 'label': i % 10}
 
-    class Cifar10(tfds.core.GeneratorBasedBuilder):
-      VERSION = tfds.core.Version('3.0.2')
-
-      def _info(self):
-        features = dict(
-          id=tfds.features.Text(),
-          image=tfds.features.Image(shape=(32, 32, 3)),
-          label=tfds.features.ClassLabel(names=[f'class{c}' for c in range(10)]),
-        )
-        return tfds.core.DatasetInfo(
-          builder=self, features=tfds.features.FeaturesDict(features), supervised_keys=('image', 'label')
-        )
-
-      def _split_generators(self, dl_manager):
-        del dl_manager
-        return {'train': self._generate_examples('train', 20), 'test': self._generate_examples('test', 6)}
-
-      def _generate_examples(self, part, count):
-        for i in range(count):
-          seed = i if part == 'train' else 100 + i
-          yield i, {'id': f'{part}_{i:05d}', 'image': png(seed, 32, 32), 'label': i % 10}
-
-  Cifar10(data_dir=folder, file_format='array_record').download_and_prepare()
-  return folder
+  parts = {'train': lambda: examples('train', 0, 20), 'test': lambda: examples('test', 100, 6)}
+  return tiny_tfds.prepare(folder, 'cifar10', '3.0.2', (32, 32, 3), [f'class{c}' for c in range(10)], parts)
 
 
 @pytest.fixture(scope='module')
@@ -673,25 +654,7 @@ def test_tfds_by_name_in_its_own_order(prepared):
 
 
 def test_tfds_tfrecord_without_tensorflow(prepared, tmp_path):
-  """Most prepared data sets on disk are TFRecords, which TFDS itself reads with TensorFlow only."""
-  import struct
-  import sys
-
-  from array_record.python.array_record_data_source import ArrayRecordDataSource
-
-  source = prepared / 'cifar10' / '3.0.2'
-  target = tmp_path / 'cifar10' / '3.0.2'
-  target.mkdir(parents=True)
-  for file in source.iterdir():
-    if 'array_record' not in file.name:
-      (target / file.name).write_text(file.read_text().replace('array_record', 'tfrecord'))
-      continue
-    records = ArrayRecordDataSource(str(file))
-    framed = (
-      struct.pack('<Q4x', len(record)) + record + b'\0' * 4 for record in map(records.__getitem__, range(len(records)))
-    )
-    (target / file.name.replace('array_record', 'tfrecord')).write_bytes(b''.join(framed))
-  check_cifar(*load(source='tfds', name='cifar10', path=tmp_path))
+  check_cifar(*load(source='tfds', name='cifar10', path=tiny_tfds.as_tfrecord(prepared, tmp_path)))
   assert 'tensorflow' not in sys.modules
 
 

@@ -278,7 +278,8 @@ def load(config: ConfigDict) -> tuple[Dataset, np.ndarray]:
   dataset = dataclasses.replace(dataset, images=images)
   notes = validate(dataset, truth) + class_notes(dataset.given, dataset.classes, config.unlabeled)
   doubt = plausible.doubt(dataset.given, dataset.verified, dataset.classes, 'the verified ones')
-  dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *notes, *([doubt] if doubt else [])))
+  notes = [*dataset.notes, *notes, *([doubt] if doubt else [])]
+  dataset = dataclasses.replace(dataset, notes=tuple(dict.fromkeys(notes)))  # a pack has those of its source
   for note in dataset.notes:
     log.warning('%s', note)
   log.info('%d classes, in this order: %s.', len(dataset.classes), listed(dataset.classes))

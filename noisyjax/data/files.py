@@ -35,6 +35,7 @@ SUFFIXES = (
   '.jp2',
 )
 HEIC = ('.heic', '.heif')
+RECORDS = {'.tar': 'webdataset', '.arrow': 'huggingface', '.parquet': 'huggingface'}  # suffix → source that reads them
 # Folders that operating systems and network storage make: metadata, thumbnails, deleted files.
 SYSTEM = ('__MACOSX', '@eaDir', '#recycle', '$RECYCLE.BIN')
 
@@ -195,8 +196,14 @@ def _listing(
   heic = sorted(set(kinds['heic']) - set(names))
   skipped = _skipped(kinds['hidden'], kinds['other'], heic)
   if not names:
+    sources = sorted({RECORDS[suffix] for n in kinds['other'] if (suffix := PurePosixPath(n).suffix) in RECORDS})
+    inside = (
+      f' If images are inside these files, data.source={" or ".join(sources)} reads them; `find` and `predict` read '
+      'the pack that `pack` makes of them.'
+    )
     raise UserError(
       f'{root}: contains no images ({"; ".join(skipped) or "no files"}). Image files end in {", ".join(SUFFIXES)}.'
+      + (inside if sources else '')
     )
   for name in names:
     check_name(name, root)

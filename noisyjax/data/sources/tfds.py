@@ -5,8 +5,9 @@ image data sets needs a network connection, and TensorFlow to encode the images.
 files are read through the random access of TFDS, and TFRecord files, for which TFDS itself needs TensorFlow, through
 their framing (length as uint64, checksum, record, checksum).
 
-Rows are the train split in the order of TFDS, then the test split, which `Dataset.test` marks. The name of a row is its
-TFDS id, if it has one (`train_16399` is row 16399 of the python version of CIFAR).
+Rows are the train split in the order of TFDS, then the validation and the test split, as far as there are any, which
+`Dataset.val` and `Dataset.test` mark. The name of a row is its TFDS id, if it has one (`train_16399` is row 16399 of
+the python version of CIFAR).
 """
 
 import functools
@@ -24,6 +25,8 @@ from noisyjax.data import cache, dataset, decode, packed
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
+
+PARTS = ('train', 'validation', 'test')  # splits that are read, in the order of the rows
 
 
 def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
@@ -44,7 +47,7 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   if not builder.is_prepared():
     _prepare(builder, config.name)
   image_key, label_key = _keys(tfds, builder)
-  parts = [part for part in ('train', 'test') if part in builder.info.splits]
+  parts = [part for part in PARTS if part in builder.info.splits]
   if 'train' not in parts:
     raise UserError(f'TFDS {config.name}: has the splits {", ".join(builder.info.splits)}; expected a split train.')
   channels = builder.info.features[image_key].shape[-1]
@@ -52,14 +55,15 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
   stamp = _stamp(builder, parts)
   read = functools.partial(_read, builder, parts, image_key, label_key, config.size, config.fit, channels, stamp)
   identity = ('tfds', str(builder.data_path), config.size, config.fit, channels)
-  arrays = cache.cached(identity, stamp, read, config.cache)
+  arrays = cache.cached(identity, stamp, read, config.cache, valid=lambda arrays: 'part' in arrays)
   left_out = decode.check_bad(arrays['bad'].tolist(), config.skip_bad, f'TFDS {config.name}')
   made = dataset.make(
     arrays['images'],
     arrays['labels'],
     tuple(config.classes) or tuple(builder.info.features[label_key].names),
     names=arrays['names'].astype(str).tolist(),
-    test=arrays['test'],
+    test=arrays['part'] == 'test',
+    val=arrays['part'] == 'validation',
     digests=arrays['digests'].astype('U64'),
     notes=[*arrays['notes'].tolist(), *left_out],
   )
@@ -112,7 +116,7 @@ def _read(
   builder: Any, parts: list[str], image_key: str, label_key: str, size: int, fit: str, channels: int, stamp: str
 ) -> dict[str, np.ndarray]:
   """Decodes the splits `parts` and returns the arrays that the cache keeps."""
-  places, labels, names, test = [], [], [], []
+  places, labels, names, parts_of = [], [], [], []
   for part in parts:
     count, read = _examples(builder, part, image_key)
     for row in range(count):  # images are read again when they are decoded, so that a pack needs no memory for them
@@ -120,7 +124,7 @@ def _read(
       places.append((read, row))
       labels.append(example[label_key])
       names.append(example['id'].decode() if isinstance(example.get('id'), bytes) else f'{part}_{row:05d}')
-      test.append(part == 'test')
+      parts_of.append(part)
 
   def image(i: int) -> bytes:
     read, row = places[i]
@@ -132,7 +136,7 @@ def _read(
     'digests': decoded.digests.astype('S64'),
     'labels': np.array(labels, np.int32)[decoded.good],
     'names': np.array(names)[decoded.good],
-    'test': np.array(test)[decoded.good],
+    'part': np.array(parts_of)[decoded.good],
     'bad': np.array(decoded.bad, dtype='U'),
     'notes': np.array(decoded.notes, dtype='U'),
   }

@@ -228,6 +228,38 @@ def test_the_environment_says_whether_there_are_others(monkeypatch, environment,
   assert processes.announced() == expected
 
 
+def step(local: int, tasks: str, node: int = 0, seen: str = '', on_node: int = 0) -> dict[str, str]:
+  """Returns what `srun` sets, as a Slurm with simulated GPUs did."""
+  gpus = {'CUDA_VISIBLE_DEVICES': seen, 'SLURM_GPUS_ON_NODE': str(on_node)} if seen else {}
+  return {'SLURM_LOCALID': str(local), 'SLURM_NODEID': str(node), 'SLURM_STEP_TASKS_PER_NODE': tasks, **gpus}
+
+
+def mpi(local: int, size: int, **more: str) -> dict[str, str]:
+  return {'OMPI_COMM_WORLD_LOCAL_RANK': str(local), 'OMPI_COMM_WORLD_LOCAL_SIZE': str(size), **more}
+
+
+@pytest.mark.parametrize(
+  'environment, expected',
+  [
+    ({'CUDA_VISIBLE_DEVICES': '0,1'}, None),  # processes that were started by hand
+    (step(1, '2'), [1]),  # without GPUs
+    (step(1, '2', seen='1', on_node=2), [0]),  # --ntasks=2 --gpus-per-task=1
+    (step(1, '2', seen='2,3', on_node=4), [0, 1]),  # --ntasks=2 --gpus-per-task=2
+    (step(1, '2', seen='0,1', on_node=2), [1]),  # --ntasks=2 --gres=gpu:2
+    (step(1, '2', seen='0,1,2,3', on_node=4), [2, 3]),  # --ntasks=2 --gres=gpu:4
+    (step(0, '2(x2),1', node=2, seen='0,1,2,3', on_node=4), [0, 1, 2, 3]),  # alone on its node
+    (step(1, '2(x2),1', node=1, seen='0,1,2,3', on_node=4), [2, 3]),
+    (mpi(3, 8), [3]),
+    (mpi(0, 1), None),
+    (mpi(3, 8, CUDA_VISIBLE_DEVICES='3'), [0]),
+    (mpi(1, 2, CUDA_VISIBLE_DEVICES='0,1,2,3'), [2, 3]),
+    (step(1, '2', seen='1', on_node=2) | {'JAX_LOCAL_DEVICE_IDS': '0'}, None),
+  ],
+)
+def test_each_process_of_a_node_takes_its_own_gpus(environment, expected):
+  assert processes.own_gpus(environment) == expected
+
+
 @pytest.mark.parametrize(
   'error, code, text',
   [

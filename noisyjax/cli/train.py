@@ -15,7 +15,7 @@ def declare(values: FlagValues) -> None:
   define_workdir(values, 'Folder of the run.')
   define_rerun(values)
   define_dry_run(values)
-  text = 'HOST:PORT of process 0, in a run of several processes. srun, mpirun, Kubernetes and TPU slices tell it.'
+  text = 'HOST:PORT of process 0, in a run of several processes. srun, Kubernetes and TPU slices tell it.'
   flags.DEFINE_string('coordinator', '', text, flag_values=values)
   text = 'Number of processes of the run; 0: as the environment says; 1: this one, whatever the environment says.'
   flags.DEFINE_integer('processes', 0, text, lower_bound=0, flag_values=values)

@@ -14,12 +14,13 @@ import importlib.util
 import itertools
 import logging
 import os
+import re
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -62,6 +63,35 @@ def announced() -> bool:
   return importlib.util.find_spec('libtpu') is not None and any(Path('/dev').glob('accel[0-9]*'))
 
 
+def own_gpus(env: Mapping[str, str]) -> list[int] | None:
+  """Returns the numbers of this process's GPUs among those that it sees; None: JAX takes what it takes by itself.
+
+  That would be wrong for several processes on a node: of `srun`, JAX gives each the GPU that has the number of the
+  process, which is missing where `--gpus-per-task` shows each process its own GPUs alone; of Open MPI 5, all GPUs to
+  each. And it would give one GPU to a process that is alone on its node.
+
+  Args:
+    env: the environment of the process.
+  """
+  if 'JAX_LOCAL_DEVICE_IDS' in env:  # JAX reads it
+    return None
+  if 'OMPI_COMM_WORLD_LOCAL_RANK' in env:
+    place, peers = int(env['OMPI_COMM_WORLD_LOCAL_RANK']), int(env['OMPI_COMM_WORLD_LOCAL_SIZE'])
+  elif {'SLURM_LOCALID', 'SLURM_NODEID', 'SLURM_STEP_TASKS_PER_NODE'} <= env.keys():
+    counts = re.findall(r'(\d+)(?:\(x(\d+)\))?', env['SLURM_STEP_TASKS_PER_NODE'])  # 4(x2),3: 4, 4 and 3 processes
+    nodes = [int(count) for count, times in counts for _ in range(int(times or 1))]
+    place, peers = int(env['SLURM_LOCALID']), nodes[int(env['SLURM_NODEID'])]
+  else:
+    return None
+  seen = len(env.get('CUDA_VISIBLE_DEVICES', '').split(',')) if env.get('CUDA_VISIBLE_DEVICES') else 0
+  if not seen:
+    return [place] if peers > 1 else None
+  if peers == 1 or seen == 1 or seen < int(env.get('SLURM_GPUS_ON_NODE', seen)):
+    return list(range(seen))  # no other process sees them
+  share = max(1, seen // peers)
+  return list(range(place * share, (place + 1) * share))
+
+
 def join(coordinator: str = '', count: int = 0, index: int = -1, silence: float = SILENCE) -> None:
   """Joins the other processes of the job, if there are any; must be called before JAX is used.
 
@@ -91,13 +121,13 @@ def join(coordinator: str = '', count: int = 0, index: int = -1, silence: float 
   jax.config.update('jax_enable_preemption_service', False)  # its handler of SIGTERM would replace that of `interrupt`
   _abort_with(GO_ON)
   try:
-    jax.distributed.initialize(coordinator or None, count or None, None if index < 0 else index)
+    jax.distributed.initialize(coordinator or None, count or None, None if index < 0 else index, own_gpus(os.environ))
   except (ValueError, RuntimeError) as error:
     reason = ' '.join(str(error).split())[:200]
     raise UserError(
-      f'Cannot join the other processes of this run: {reason} Expected a job of srun, mpirun, an indexed Job of '
-      'Kubernetes or a TPU slice; --coordinator=HOST:PORT --processes=N --process=I in each process; or --processes=1 '
-      'for a run of this process alone.'
+      f'Cannot join the other processes of this run: {reason} Expected a job of srun, an indexed Job of Kubernetes '
+      'or a TPU slice; mpirun with --coordinator=HOST:PORT; --coordinator=HOST:PORT --processes=N --process=I in each '
+      'process; or --processes=1 for a run of this process alone.'
     ) from error
   from jax._src import distributed  # the client of the coordination service has no public name
 

@@ -89,7 +89,7 @@ def get_config() -> ConfigDict:
   c.augment.cutout = 0.5  # side of the hole of cutout, maximum side for random_cutout: pixels or a fraction, as pad
 
   c.data = ConfigDict()
-  c.data.source = 'digits'  # npz, images, folders, tfds, packed, features, or a data set: digits, cifar, idx, …
+  c.data.source = 'digits'  # images, folders, npz, tfds, huggingface, webdataset, packed, features, digits, cifar, …
   c.data.path = ''  # file or folder of the data
   c.data.name = ''  # name of a TFDS data set, or which part of webvision or cnwl
   c.data.labels = 'noisy_labels.csv'  # given labels: a file in path, or another path

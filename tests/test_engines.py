@@ -257,6 +257,10 @@ def test_an_engine_is_read_from_its_file(tmp_path):
     engine.load('processes:at_once=2,group=-1')
   with pytest.raises(UserError, match=r"processes\.py: at_once='two': expected a whole number such as 0\."):
     engine.load('processes:at_once=two')
+  with pytest.raises(UserError, match=r"processes\.py: cores='9{11}': expected at most 2147483647\."):
+    engine.load(f'processes:cores={"9" * 11}')
+  with pytest.raises(UserError, match="has no argument 'function'"):
+    engine.load('processes:function=3')
   (tmp_path / 'mine.py').write_text('def get_engine():\n  return 3\n')
   (tmp_path / 'told.py').write_text(
     'from noisyjax.system.errors import UserError\n\n\n'

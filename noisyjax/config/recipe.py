@@ -41,15 +41,15 @@ def load(text: str) -> ConfigDict:
   return config
 
 
-def run(file: Path, function: str, *arguments: Any, **named: str) -> Any:
+def run(file: Path, function: str, /, *arguments: Any, **named: str) -> Any:
   """Executes a Python file, calls a function that it defines, and returns the result; an iterator as a list.
 
   Args:
     file: path of the file.
     function: name of the function.
     *arguments: arguments of the function.
-    **named: texts of arguments of the function, by name. Each becomes a value of the type of the argument's default; if
-      that is neither a number nor true or false, it stays a text. Numbers are 0 or more.
+    **named: texts of arguments of the function, by name. Each becomes a value of the type of the argument's default;
+      without a default, or if that is None, it stays a text. Numbers are 0 or more.
 
   Raises:
     UserError: the file or the function raises an exception, there is no such function, it has no such argument, or a
@@ -79,7 +79,7 @@ def _fitting(file: Path, name: str, default: Any, text: str) -> Any:
   try:
     value = fields.converted(name, default, text)
     if isinstance(value, int | float) and value not in fields.Range():
-      raise ValueError(fields.Range())
+      raise ValueError(f'at most {fields.LARGE}' if value > 0 else fields.Range())
   except ValueError as error:
     raise UserError(f'{file}: {name}={fields.shown(text)}: expected {error}.') from None
   return value

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from noisyjax.data import label_file, match
+from noisyjax.data.column import column_of
 from noisyjax.system import storage
 from noisyjax.system.errors import UserError
 
@@ -481,6 +482,15 @@ def test_bytes_that_are_not_utf8_are_refused_and_not_merged(tmp_path):
   np.save(tmp_path / 'a.npy', np.array([b'caf\xe9', b'caf\xe8']))
   with pytest.raises(UserError, match='which is not UTF-8; expected text'):
     label_file.read_column(tmp_path / 'a.npy')
+
+
+@pytest.mark.parametrize('record, holds', [({'label': '\ud83d'}, 'record 1'), ({'\ud83d': 1, 'b': 0}, 'the name of')])
+def test_half_a_character_is_no_label(tmp_path, record, holds):
+  (tmp_path / 'a.jsonl').write_text(''.join(json.dumps({'image': name} | record) + '\n' for name in NAMES))
+  with pytest.raises(UserError, match=rf"a\.jsonl: {holds}.* holds '\\ud83d', which is not UTF-8; expected text"):
+    label_file.read_column(tmp_path / 'a.jsonl')
+  with pytest.raises(UserError, match=r"labels: row 1 \(from 0\) holds '\\ud83d'"):
+    column_of(['a', '\ud83d'], 'labels')
 
 
 def test_no_code_in_a_pickle_is_run(tmp_path):

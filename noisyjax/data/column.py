@@ -88,7 +88,7 @@ def column_of(values: Any, where: str) -> Column:
     raise UserError(f'{where}: found {shortened(repr(values))}; expected a list or array with one label per image.')
   names = None
   if hasattr(values, 'columns') and hasattr(values, 'to_numpy'):  # a data frame of pandas or polars
-    names = [plain(str(name)) for name in values.columns]
+    names = [label_text(str(name), where, 'the name of a column') or '' for name in values.columns]
   array = _array(values, where)
   if array.dtype.kind in 'cmMV':
     raise UserError(f'{where}: has type {array.dtype}; expected integers or names.')
@@ -144,10 +144,11 @@ def label_text(value: Any, where: str, place: str) -> str | None:
     value = value.value if isinstance(value.value, str) else value.name
   if value is None or type(value).__name__ in ('NAType', 'NaTType') or (isinstance(value, float) and math.isnan(value)):
     return None
-  if isinstance(value, bytes):
+  if isinstance(value, bytes | str):
     try:
-      value = value.decode()
-    except UnicodeDecodeError:
+      value = value.decode() if isinstance(value, bytes) else value
+      value.encode()  # JSON may hold a half of a character, which no table or page can
+    except UnicodeError:
       raise UserError(f'{where}: {place} holds {shortened(repr(value))}, which is not UTF-8; expected text.') from None
   if isinstance(value, bool | int) and value.bit_length() <= 64:
     return f'{value:d}'

@@ -281,7 +281,7 @@ def _bit(cell: Any) -> str | None:
 def _one_hot(where: str, names: list[str], rows: list[list[Any]], places: list[str]) -> Column:
   """Returns the labels in one-hot columns, which are named as the classes."""
   bits = np.array([[float(_bit(cell) or 'nan') for cell in row] for row in rows]).reshape(len(rows), len(names))
-  return one_hot(bits, where, places, [plain(name) for name in names])
+  return one_hot(bits, where, places, [label_text(name, where, 'the name of a column') or '' for name in names])
 
 
 def _image(where: str, value: Any, place: str) -> str:

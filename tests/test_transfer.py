@@ -160,7 +160,7 @@ def test_what_does_not_fit_is_refused(tmp_path, change, message):
   assert table.version.name == store.Table(tmp_path / 't').version.name
 
 
-@pytest.mark.parametrize('to', ['csv', 'parquet', 'hf'])
+@pytest.mark.parametrize('to', FORMATS)
 def test_a_row_that_changed_since_it_was_written_is_not_changed_back(table, tmp_path, to):
   out = tmp_path / FORMATS[to]
   transfer.export(table.version, to, out, root(table))
@@ -176,6 +176,20 @@ def test_a_row_that_changed_since_it_was_written_is_not_changed_back(table, tmp_
     own[lines[0].index('status')], own[lines[0].index('label')] = 'labeled', 'cat'
     out.write_text('\n'.join(','.join(f'"{cell}"'.replace('"quoted"', '""quoted""') for cell in row) for row in lines))
     assert transfer.bring(table, to, str(out), 'mine', ANNA).manifest['edits'] == 1
+
+
+@pytest.mark.parametrize('action', ['drop', 'hold', 'unlabel'])
+def test_an_issue_of_cleanlab_brings_no_row_back_that_a_person_took_out(tmp_path, action):
+  table = made(tmp_path / 't')
+  transfer.export(table.version, 'cleanlab', tmp_path / 'o.csv', '')
+  frame = pandas.read_csv(tmp_path / 'o.csv')
+  frame['is_label_issue'], frame['predicted_label'] = True, (frame['given_label'] + 1) % 3
+  frame[frame['id'].isin(table.rows.id[[1, 2]])].to_csv(tmp_path / 'o.csv', index=False)
+  table.decide(BOB, [says(table, 1, action)])
+  table.commit('out', BOB)
+  version = transfer.bring(table, 'cleanlab', str(tmp_path / 'o.csv'), 'issues', ANNA)
+  assert version.manifest['edits'] == 1
+  assert version.rows.by[[1, 2]].tolist() == [BOB, transfer.CLEANLAB] and version.rows.label[1] == -1
 
 
 @pytest.mark.parametrize('name', ['../../up', 'HERE/up', 'a/b', '.', '..', 'undefined', 'metadata.csv'])

@@ -16,13 +16,14 @@ from noisyjax.system.errors import UserError, check_choice
 from noisyjax.tables import outside, rows as rows_
 from noisyjax.tables.decisions import Decision
 from noisyjax.tables.outside import NO_LABEL
-from noisyjax.tables.rows import SPLITS, TRAIN, UNLABELED
+from noisyjax.tables.rows import LABELED, SPLITS, TRAIN, UNLABELED
 from noisyjax.tables.store import Table
 from noisyjax.tables.versions import SHORT, Version
 
 NO_CLASS = 'undefined'  # the folder of unlabeled images, as `data.unlabeled` is by default
 # No column of metadata.csv may be empty: the type that `datasets` infers must be one in all splits.
-_METADATA = ('id', 'split', 'status', 'label', 'verified', 'weight', 'given_label', 'by')
+_METADATA = ('id', 'split', 'status', 'label', 'verified', 'weight', 'given_label', 'by', 'version')
+_BLANK = (*outside.LABELS, 'version')  # columns of it that say `undefined` for nothing
 HF_SPLITS = dict(zip(SPLITS, ('train', 'validation', 'test')))
 CLEANLAB = 'rule:cleanlab'  # who edits what comes back from cleanlab
 
@@ -80,7 +81,7 @@ def _imagefolder(version: Version, out: Path, root: str) -> str:
       storage.make_folder(place.parent)
       storage.write_bytes(place, data)
     told = {name: columns[name] for name in _METADATA}
-    told |= {name: [label or NO_CLASS for label in columns[name]] for name in outside.LABELS}
+    told |= {name: [value or NO_CLASS for value in columns[name]] for name in _BLANK}
     _write_csv(out / split / 'metadata.csv', {'file_name': names, **told})
     count += len(places)
   return f'{out}: {count:,} images{_left_out(version, count)}'
@@ -218,9 +219,9 @@ def _read_csv(path: Path) -> dict[str, list[Any]]:
 
 
 def _read_metadata(path: Path) -> dict[str, list[Any]]:
-  """Reads a metadata.csv, in which `undefined` is no label."""
+  """Reads a metadata.csv, in which `undefined` is no label, or the first version."""
   found = _read_csv(path)
-  blank = {n: [NO_LABEL if v == NO_CLASS else v for v in found[n]] for n in outside.LABELS if n in found}
+  blank = {n: ['' if v == NO_CLASS else v for v in found[n]] for n in _BLANK if n in found}
   return found | blank
 
 
@@ -239,7 +240,7 @@ def _read_parquet(path: Path, classes: Sequence[str]) -> dict[str, list[Any]]:
 
 
 def _bring_cleanlab(table: Table, found: Mapping[str, Sequence[str]], message: str, author: str) -> Version:
-  """Gives issues their predicted label, by rule:cleanlab, where nobody checked the row and it trains."""
+  """Gives issues their predicted label, by rule:cleanlab, where the row trains by a label that nobody checked."""
   if missing := {'id', 'is_label_issue', 'predicted_label'} - set(found):
     raise UserError(f"--from: has no column {sorted(missing)[0]!r}; expected cleanlab's columns, and the id of rows.")
   rows, names, decisions = table.rows, [*table.classes, NO_LABEL], []
@@ -249,7 +250,7 @@ def _bring_cleanlab(table: Table, found: Mapping[str, Sequence[str]], message: s
     if place < 0:
       raise UserError(f'--from: the id {id!r} is not in this table. It is of another table.')
     label = _predicted(predicted, table.classes)
-    free = rows.split[place] == TRAIN and rows.verified[place] < 0
+    free = rows.split[place] == TRAIN and rows.status[place] == LABELED and rows.verified[place] < 0
     if issue.strip().lower() in ('true', '1') and label != names[rows.label[place]] and free:
       action = 'label' if label else 'unlabel'
       decisions.append(Decision(id, action, label, reason='label issue by cleanlab', evidence=score))

@@ -112,6 +112,7 @@ def test_what_would_make_an_estimate_is_said_where_it_would(table, capsys):
     ('promote', (), True),  # no label is verified
     ('drop_high_loss:threshold=0.5', ('--frozen=given',), False),  # of labels that count as right, none is wrong
     ('low_confidence', ('--frozen=given',), False),
+    ('low_confidence', (), False),  # no label says whether a question is right
   ):
     propose(table, *arguments, rule=rule)
     said = capsys.readouterr().out

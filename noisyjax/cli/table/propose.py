@@ -75,7 +75,8 @@ def _of_rule(values: FlagValues, table: store.Table, folder: Path) -> int:
   truth = rule_proposals.frozen(table.rows, values.frozen == 'given')
   outcome = rule_proposals.propose(table, asked, found, truth, folder, values.images)
   say(*apply.told(outcome))
-  if outcome.entry['estimate'] is None and not ((truth >= 0) & found.known).any():
+  judged = asked.met(table.rows, truth[:0]) is not None  # whether labels can say that the rule is right
+  if judged and not ((truth >= 0) & found.known).any():
     say(
       'to estimate it: use an analysis made with --folds=5, which also predicts rows that the run trained on, or '
       '--frozen=given, which also counts labels that people gave'

@@ -4,19 +4,24 @@
   PYTHONPATH=.libtpu python benchmarks/aot.py
 
 Writes results/aot.json after each program, and aot.md. A program that the record holds is not compiled again, so that a
-second call goes on where the first ended; --again compiles those of --only again. A program takes one to three minutes
-of a processor. Nothing runs. The seconds of a step are an estimate from compiled code: the largest of operations /
-peak, bytes of memory traffic / bandwidth, and bytes sent / bandwidth of one link (a ring over it in one direction). The
-bodies of loops count once: that of the loop over the steps of a call as it should, others (sorting, rejection) too few
-times. What a call does once counts as if each step did it, such as a copy of the images to another layout.
+second call goes on where the first ended; --again compiles those of --only again. A program takes one to eight minutes
+of a processor. Each is compiled in a process of its own, because compilers have crashed. Nothing runs. The seconds of a
+step are an estimate from compiled code: the largest of operations / peak, bytes of memory traffic / bandwidth, and
+bytes sent / bandwidth of one link (a ring over it in one direction). The bodies of loops count once: that of the loop
+over the steps of a call as it should, others (sorting, rejection) too few times. What a call does once counts as if
+each step did it, such as a copy of the images to another layout.
 
 The images of 32 pixels lie on each chip (50,000 rows), those of 224 come from packed files, step by step. Networks
 compute in bfloat16, with the defaults of all other fields; a batch is that of the whole run, however many the chips.
 """
 
 import dataclasses
+import json
 import math
 import os
+import signal
+import subprocess
+import sys
 import textwrap
 import time
 from importlib import metadata
@@ -51,6 +56,7 @@ RECORD = flags.DEFINE_string('record', str(RESULTS / 'aot.json'), 'A JSON record
 ONLY = flags.DEFINE_string('only', '', 'Words of the programs to compile, such as "step sop v5e:2x4"; all by default.')
 AGAIN = flags.DEFINE_boolean('again', False, 'Compiles programs that the record holds, too.')
 MINUTES = flags.DEFINE_float('minutes', math.inf, 'Begins no further program after this time.')
+CHILD = flags.DEFINE_string('child', '', 'Internal: the program that this process compiles.')
 
 ROWS, CLASSES, CALL = 50_000, 10, 16  # rows of the data set, its classes, and steps of a call
 TASKS = 'step', 'score', 'predict'
@@ -81,6 +87,7 @@ link, and what it is bound by; the last column is the part of the peak at that t
 there, operations are those of convolutions and matrix products, and traffic and time are not known. What a call of 16
 steps does once counts as if each step did it: on TPUs, 0.77 GB of traffic that copy the images of 32 pixels to another
 layout. Batches and chunks have {batch} rows over all chips, at 224 pixels {batch_224}."""
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 BATCH = {32: 512, 224: 256}  # rows of a batch or chunk, by the side of the images
 STUDIED = ('naive', 'divide_mix', 'fixmatch', 'sop')
 ALONE, EIGHT, TRILLIUM, HOSTS = TOPOLOGIES = 'v5e:1x1', 'v5e:2x4', 'v6e:2x4', 'v5e:8x8'
@@ -286,7 +293,7 @@ def table(record: dict) -> str:
   missing = [one.name for one in wanted if one not in have]
   parts = [
     '# Programs compiled for TPUs and a GPU',
-    EXPLAINED.format(have=len(have), all=len(wanted), batch=BATCH[32], batch_224=BATCH[224], **record),
+    EXPLAINED.format(have=len(done), all=len(wanted), batch=BATCH[32], batch_224=BATCH[224], **record),
     *(f'## {task.capitalize()}\n\n{markdown(COLUMNS, cells)}' for task, cells in rows.items() if cells),
     *(['## Not compiled'] if failed else []),
     *(f'* {one.name}: {record["programs"][one.name]["error"]}' for one in failed),
@@ -322,8 +329,33 @@ def _cells(one: Program, found: dict) -> list[str]:
   ]
 
 
+def child(name: str) -> None:
+  """Compiles a program in this process and prints what `described` returns, or {"error": …} or {"skipped": …}."""
+  one = next(one for one in programs() if one.name == name)
+  try:
+    found = described(one)
+  except jax.errors.JaxRuntimeError as error:  # such as too little memory
+    found = {'error': str(error).splitlines()[0][:200]}
+  except NotImplementedError as error:  # that of CUDA is a package of its own
+    found = {'skipped': str(error)}
+  print(json.dumps(found))
+
+
+def compiled_apart(one: Program) -> dict:
+  """Returns what a process of its own prints about a program; {"error": …} if that crashed."""
+  done = subprocess.run([sys.executable, __file__, f'--child={one.name}'], capture_output=True, text=True, check=False)
+  if -done.returncode in CRASHES:
+    return {'error': f'the compiler crashed ({signal.Signals(-done.returncode).name})'}
+  if done.returncode:
+    raise SystemExit(f'{one.name} failed:\n{done.stderr[-3000:]}')
+  return json.loads(done.stdout.splitlines()[-1])
+
+
 def main() -> None:
   jax.config.update('jax_enable_compilation_cache', False)  # it would keep programs that nothing here can run
+  if CHILD.value:
+    child(CHILD.value)
+    return
   path, started = Path(RECORD.value), time.monotonic()
   record = storage.read_json(path) if path.exists() else {'programs': {}}
   about = program.record()
@@ -335,17 +367,13 @@ def main() -> None:
     if time.monotonic() - started > 60 * MINUTES.value:
       break
     print(one.name, flush=True)
-    try:
-      found = described(one)
-    except jax.errors.JaxRuntimeError as error:  # such as too little memory
-      found = {'error': str(error).splitlines()[0][:200]}
-    except NotImplementedError as error:  # that of CUDA is a package of its own
-      print(f'skipped: {error}; expected benchmarks/aot_requirements.txt', flush=True)
+    found = compiled_apart(one)
+    if 'skipped' in found:
+      print(f'skipped: {found["skipped"]}; expected benchmarks/aot_requirements.txt', flush=True)
       continue
     record['programs'][one.name] = found | {'revision': about['revision']}
     storage.write_json(path, record)
     storage.write_text(path.with_suffix('.md'), table(storage.read_json(path)))
-    jax.clear_caches()
 
 
 if __name__ == '__main__':

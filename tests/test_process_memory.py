@@ -8,6 +8,7 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='glibc')
 
 PROGRAM = """
+import mmap
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from noisyjax.system import memory
 
-resident = lambda: int(Path('/proc/self/statm').read_text().split()[1]) * 4096 / 2**20
+resident = lambda: int(Path('/proc/self/statm').read_text().split()[1]) * mmap.PAGESIZE / 2**20
 if sys.argv[1] == 'return':
   memory.return_large()
 large = np.ones(30 * 2**20, np.uint8)  # from now on glibc keeps arrays up to this size

@@ -208,6 +208,20 @@ def test_a_class_that_names_no_folder_of_its_own_is_written_nowhere(tmp_path, na
     transfer.bring(table, 'hf', str(tmp_path / 'hf'), 'back', ANNA)
 
 
+def test_names_that_are_equal_without_folders_name_different_files(tmp_path):
+  names = ['x/a.png', 'y/a.png', 'x__a.png']
+  for i, name in enumerate(names):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    Image.new('RGB', (4, 4), (i, 0, 0)).save(tmp_path / name)
+  first = rows.first(['0', '1', '2'], names, np.zeros(3, np.int32), ['cat'])
+  table = store.create(tmp_path / 't', first, ['cat'], ANNA, {})
+  transfer.export(table.version, 'imagefolder', tmp_path / 'o', str(tmp_path))
+  written = sorted((tmp_path / 'o').rglob('*.png'))
+  assert sorted(path.read_bytes() for path in written) == sorted((tmp_path / name).read_bytes() for name in names)
+  with pytest.raises(UserError, match='nothing to commit'):
+    transfer.bring(table, 'imagefolder', str(tmp_path / 'o'), 'back', ANNA)
+
+
 def test_images_that_are_no_files_or_gone_are_named(table, tmp_path):
   with pytest.raises(UserError, match='--images: missing'):
     transfer.export(made(tmp_path / 'b').version, 'hf', tmp_path / 'x', '')

@@ -153,10 +153,23 @@ def _contents(root: str, names: Sequence[str], to: Sequence[str]) -> Iterator[tu
 
 
 def _flat(names: Sequence[str]) -> list[str]:
-  """Returns names without folders, which classes replace; the folders come before a name that occurs twice."""
+  """Returns distinct names without folders, which classes replace.
+
+  The folders come before a name that occurs twice, and `_` before a name that another image has already.
+  """
   last = [PurePosixPath(name).name for name in names]
   count = Counter(last)
-  return [short if count[short] == 1 else name.replace('/', '__') for short, name in zip(last, names)]
+  taken = {short for short in last if count[short] == 1}
+  out = []
+  for short, name in zip(last, names):
+    new = short
+    if count[short] > 1:
+      new = name.replace('/', '__')
+      while new in taken:
+        new = f'_{new}'
+      taken.add(new)
+    out.append(new)
+  return out
 
 
 def _card(version: Version) -> str:

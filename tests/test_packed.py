@@ -17,6 +17,7 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 import runs
+import tiny_tfds
 from noisyjax.analysis import analyze, file_issues, issues
 from noisyjax.config.defaults import get_config
 from noisyjax.data import dataset, decode, jpeg, origin, pack, packed, prepare, row_ids
@@ -376,6 +377,16 @@ def test_webdataset_shards(photos, tmp_path):
   (tmp_path / 'w' / 'bad.tar').write_bytes(gzip.compress((tmp_path / 'w' / 'val' / '0.tar').read_bytes()))
   with pytest.raises(UserError, match=r'bad\.tar: cannot be read as an uncompressed tar'):
     dataset.load(config)
+
+
+def test_records_without_a_size_are_fitted_to_their_median_as_files_are(photos, tmp_path):
+  plain = dataset.load(config_of('folders', photos, fit='crop'))[0].images
+  content = {f'{i:02d}': path.read_bytes() for i, path in enumerate(sorted(photos.rglob('*.jpg')))}
+  tar(tmp_path / '0.tar', **{f'{i}.jpg': data for i, data in content.items()}, **{'00.cls': b'0', '01.cls': b'1'})
+  assert_array_equal(dataset.load(config_of('webdataset', tmp_path / '0.tar', fit='crop'))[0].images, plain)
+  examples = lambda: ({'id': i, 'image': data, 'label': int(i) % 2} for i, data in content.items())
+  tiny_tfds.prepare(tmp_path, 'photos', '1.0.0', (None, None, 3), ['ant', 'bee'], {'train': examples})
+  assert dataset.load(config_of('tfds', tmp_path, name='photos', fit='crop'))[0].images.shape == plain.shape
 
 
 def test_few_of_many_shards_are_open_at_once(photos, tmp_path, monkeypatch):

@@ -68,7 +68,7 @@ def load(
     missing = [f'{row.image}: missing' for row in rows if row.image not in there]
     rows = [row for row in rows if row.image in there]
     taken = found.take([row.image for row in rows])
-    size = config.size or origin.usual_side(taken, config.fit)
+    size = config.size or origin.usual_side(taken.read, taken.names, config.fit)
     decoded = taken.decoded(size, config.fit, config.channels, config.cache)
     left_out = decode.check_bad([*missing, *decoded.bad], config.skip_bad, str(root))
   rows = [rows[i] for i in decoded.good]

@@ -31,7 +31,7 @@ def images_of(images: Any, size: int = 0, channels: int = 3, where: str = 'image
     images = _image_column(images)
   if isinstance(images, str | Path):
     with files.open_images(images) as found:
-      decoded = found.decoded(size or origin.usual_side(found, 'crop'), 'crop', channels)
+      decoded = found.decoded(size or origin.usual_side(found.read, found.names, 'crop'), 'crop', channels)
       decode.check_bad(decoded.bad, False, str(images), 'a list of the paths of the others')
       other = match.other_order(found.names)
       order = f'{images}: the images are taken in the order of their names as text; {other}.'

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,21 +78,30 @@ def _look(item: Any) -> tuple[str, tuple[int, int], bool]:
 
 def of_files(found: files.ImageFiles, names: Sequence[str]) -> Origin | None:
   """Returns the origin of files in a folder or archive, from the headers of at most PEEK of them."""
+  return _of_encoded(found.read, names)
+
+
+def _of_encoded(read: Callable[[Any], bytes], names: Sequence[Any]) -> Origin | None:
   contents = []
   for name in some(names):
     with contextlib.suppress(Exception):
-      contents.append(found.read(name)[:HEAD])
+      contents.append(read(name)[:HEAD])
   return of(contents)
 
 
-def usual_side(found: files.ImageFiles, fit: str) -> int:
-  """Returns the side that files are fitted to if `data.size` is 0: their median short side, at most LARGEST.
+def usual_side(read: Callable[[Any], bytes], names: Sequence[Any], fit: str) -> int:
+  """Returns the side that images are fitted to if `data.size` is 0: their median short side, at most LARGEST.
 
   With fit `exact` it is 0: all images must have one size.
+
+  Args:
+    read: returns the encoded image of a name.
+    names: names of the images, of any type.
+    fit: `data.fit`.
   """
   if fit == 'exact':
     return 0
-  seen = of_files(found, found.names)
+  seen = _of_encoded(read, names)
   side = min(LARGEST, seen.sides[1]) if seen else LARGEST
   log.info('data.size: images are fitted to %dx%d (fit %s).', side, side, fit)
   return side

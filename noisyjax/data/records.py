@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax.data import dataset, decode, labels
+from noisyjax.data import dataset, decode, labels, origin
 from noisyjax.data.column import Column
 from noisyjax.data.label_notes import position_note
 
@@ -55,7 +55,8 @@ def load(
   column = Column(where, [record.label for record in records], names)
   classes = labels.class_names([column], config.unlabeled, tuple(config.classes) or classes)
   given = labels.indices(column, classes, config.unlabeled)
-  decoded = decode.decode_all(names, read, config.size, config.fit, config.channels, stamp)
+  size = config.size or origin.usual_side(read, range(len(records)), config.fit)
+  decoded = decode.decode_all(names, read, size, config.fit, config.channels, stamp)
   left_out = decode.check_bad(decoded.bad, config.skip_bad, where)
   part = np.array([record.part for record in records])[decoded.good]
   made = dataset.make(

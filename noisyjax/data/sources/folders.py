@@ -61,7 +61,7 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
     placed = place(found)
     wanted = labels.class_names([], config.unlabeled, config.classes)
     _check_wanted(root, placed.classes, wanted, config.unlabeled)
-    size = config.size or origin.usual_side(found, config.fit)
+    size = config.size or origin.usual_side(found.read, found.names, config.fit)
     decoded = found.take(placed.names).decoded(size, config.fit, config.channels, config.cache)
     left_out = decode.check_bad(decoded.bad, config.skip_bad, str(root))
   folders = [placed.classes[i] for i in decoded.good]

@@ -55,7 +55,7 @@ def load(config: ConfigDict) -> tuple[dataset.Dataset, np.ndarray]:
     columns = {field: match.aligned(c, names, root, part=field == 'verified') for field, c in read.items()}
     classes, labels = _labels(columns, config)
     unlisted, notes = left_out(columns.get('labels'), config)
-    size = config.size or origin.usual_side(found, config.fit)
+    size = config.size or origin.usual_side(found.read, found.names, config.fit)
     decoded = found.decoded(size, config.fit, config.channels, config.cache)
     bad = decode.check_bad([*missing, *decoded.bad], config.skip_bad, str(root))
   position = {name: i for i, name in enumerate(names)}

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from noisyjax.data import cache, dataset, decode, packed
+from noisyjax.data import cache, dataset, decode, origin, packed
 from noisyjax.system import reading
 from noisyjax.system.errors import UserError
 from noisyjax.system.log import log
@@ -130,6 +130,7 @@ def _read(
     read, row = places[i]
     return read(row)[image_key]
 
+  size = size or origin.usual_side(image, range(len(places)), fit)
   decoded = decode.decode_all(names, image, size, fit, channels, stamp)
   return {
     'images': decoded.images,

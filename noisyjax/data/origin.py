@@ -81,15 +81,16 @@ def of_files(found: files.ImageFiles, names: Sequence[str]) -> Origin | None:
   return _of_encoded(found.read, names)
 
 
-def _of_encoded(read: Callable[[Any], bytes], names: Sequence[Any]) -> Origin | None:
+def _of_encoded(read: Callable[[Any], decode.Encoded], names: Sequence[Any]) -> Origin | None:
   contents = []
   for name in some(names):
     with contextlib.suppress(Exception):
-      contents.append(read(name)[:HEAD])
+      content = read(name)
+      contents.append(content[:HEAD] if isinstance(content, bytes) else content)
   return of(contents)
 
 
-def usual_side(read: Callable[[Any], bytes], names: Sequence[Any], fit: str) -> int:
+def usual_side(read: Callable[[Any], decode.Encoded], names: Sequence[Any], fit: str) -> int:
   """Returns the side that images are fitted to if `data.size` is 0: their median short side, at most LARGEST.
 
   With fit `exact` it is 0: all images must have one size.

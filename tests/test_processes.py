@@ -250,7 +250,8 @@ def mpi(local: int, size: int, **more: str) -> dict[str, str]:
     (step(0, '2(x2),1', node=2, seen='0,1,2,3', on_node=4), [0, 1, 2, 3]),  # alone on its node
     (step(1, '2(x2),1', node=1, seen='0,1,2,3', on_node=4), [2, 3]),
     (mpi(3, 8), [3]),
-    (mpi(0, 1), None),
+    (mpi(0, 1), []),  # alone on its node
+    (step(0, '1(x2)', node=1), []),
     (mpi(3, 8, CUDA_VISIBLE_DEVICES='3'), [0]),
     (mpi(1, 2, CUDA_VISIBLE_DEVICES='0,1,2,3'), [2, 3]),
     (step(1, '2', seen='1', on_node=2) | {'JAX_LOCAL_DEVICE_IDS': '0'}, None),

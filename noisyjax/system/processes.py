@@ -64,11 +64,11 @@ def announced() -> bool:
 
 
 def own_gpus(env: Mapping[str, str]) -> list[int] | None:
-  """Returns the numbers of this process's GPUs among those that it sees; None: JAX takes what it takes by itself.
+  """Returns the numbers of this process's GPUs among those that it sees; []: all of them; None: JAX chooses by itself.
 
-  That would be wrong for several processes on a node: of `srun`, JAX gives each the GPU that has the number of the
-  process, which is missing where `--gpus-per-task` shows each process its own GPUs alone; of Open MPI 5, all GPUs to
-  each. And it would give one GPU to a process that is alone on its node.
+  Its choice would be wrong for several processes on a node: of `srun`, JAX gives each the GPU that has the number of
+  the process, which is missing where `--gpus-per-task` shows each process its own GPUs alone; of Open MPI 5, all GPUs
+  to each. And it would give one GPU to a process that is alone on its node.
 
   Args:
     env: the environment of the process.
@@ -85,7 +85,7 @@ def own_gpus(env: Mapping[str, str]) -> list[int] | None:
     return None
   seen = len(env.get('CUDA_VISIBLE_DEVICES', '').split(',')) if env.get('CUDA_VISIBLE_DEVICES') else 0
   if not seen:
-    return [place] if peers > 1 else None
+    return [place] if peers > 1 else []
   if peers == 1 or seen == 1 or seen < int(env.get('SLURM_GPUS_ON_NODE', seen)):
     return list(range(seen))  # no other process sees them
   share = max(1, seen // peers)

@@ -23,8 +23,8 @@ def release() -> None:
 def return_large() -> None:
   """From now on, arrays of 512 KB and more go back to the operating system as soon as they are freed.
 
-  Those that a run keeps of each of a million rows have 1 MB and more, come and go with each epoch and leave gaps: 400
-  to 800 MB after four epochs. Each such array then costs new pages.
+  Those that a run keeps of each of a million rows have 1 MB and more, come and go with each epoch and leave gaps: 300
+  to 600 MB after four epochs. Each such array then costs new pages.
   """
   _glibc('mallopt', -3, 2**19)  # M_MMAP_THRESHOLD
 

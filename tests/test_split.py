@@ -206,8 +206,8 @@ def test_unlabeled_rows_train_but_do_not_validate():
     (dict(train='0:10', val='0:10'), r"data\.train: '0:10' leaves no rows"),
     (dict(val='0:10', test='0:10'), r"data\.val: '0:10' leaves no rows"),
     (dict(val='0.001'), r"data\.val: '0\.001' leaves no rows"),
-    (dict(val='0:10', val_labels='verified'), r"data\.val_labels: 'verified', but 10 of the 10.*row 0"),
-    (dict(val='0.1', val_labels='verified'), r"data\.val_labels: 'verified', but none"),
+    (dict(val='0:10', val_labels='verified'), r"'verified', but 10 of the 10.*row 0\); expected given\."),
+    (dict(val='0.1', val_labels='verified'), r"data\.val_labels: 'verified', but none.*; expected given\."),
     (dict(val='0:10', val_labels='true'), r"data\.val_labels: unknown value 'true'"),
     (dict(test='0:10', test_labels='trusted'), r"data\.test_labels: unknown value 'trusted'.*Did you mean 'true'"),
     (dict(test='0:10', test_labels='verified'), r"data\.test_labels: 'verified'"),
@@ -223,7 +223,7 @@ def test_mistakes_are_named(fields, message):
 def test_unknown_truth_cannot_test():
   dataset, truth = data()
   truth = np.where(np.arange(N) < 5, -1, truth)
-  with pytest.raises(UserError, match=r"data\.test_labels: 'true', but 5 of the 20"):
+  with pytest.raises(UserError, match=r"data\.test_labels: 'true', but 5 of the 20 .*; expected given\."):
     split(dataset, truth, config(test='0:20'))
   assert split(dataset, truth, config(test='0:20', test_labels='given')).test[-1] == 19
 

@@ -6,6 +6,7 @@ always indexed by these numbers, so that an image cannot be separated from its l
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -77,10 +78,12 @@ def split(dataset: Dataset, truth: np.ndarray, config: Any, source: np.ndarray |
   def fraction(field: str, share: float, pool: np.ndarray, placed: np.ndarray) -> np.ndarray:
     pool = pool[~np.isin(images[pool], images[placed])]
     if field != 'train' and (blank := pool[scores[config[f'{field}_labels']][pool] < 0]).size:
-      kind, count = config[f'{field}_labels'], len(pool)
+      kind, count, known = config[f'{field}_labels'], len(pool), _known(field, scores, pool, np.any)
       pool = pool[~np.isin(images[pool], images[blank])]  # excludes images of which any copy lacks the label
       if not len(pool):
-        raise UserError(f'data.{field}_labels: {kind!r}, but none of {count} rows has a {kind} label.')
+        raise UserError(
+          f'data.{field}_labels: {kind!r}, but none of {count} rows has a {kind} label; expected {known}.'
+        )
       notes.append(f'data.{field}: {share:g} is of the {len(pool)} of {count} rows that have a {kind} label.')
     kinds = dataset.with_labels(given=source) if field == 'test' and source is not None else dataset
     return draw(pool, share, strata(kinds, pool), images, rng(config.seed, field))
@@ -249,8 +252,14 @@ def _check_scored(field: str, rows: np.ndarray, scores: dict[str, np.ndarray], c
   if len(bad):
     raise UserError(
       f'data.{field}_labels: {kind!r}, but {len(bad)} of the {len(rows)} rows of data.{field} have no {kind} label '
-      f'(the first is row {bad[0]}).'
+      f'(the first is row {bad[0]}); expected {_known(field, scores, rows, np.all)}.'
     )
+
+
+def _known(field: str, scores: dict[str, np.ndarray], rows: np.ndarray, enough: Callable[[np.ndarray], Any]) -> str:
+  """Returns the kinds of labels that `enough` of the rows have, for a message."""
+  kinds = [kind for kind in scores if field == 'test' or kind != 'true']
+  return ' or '.join(kind for kind in kinds if enough(scores[kind][rows] >= 0)) or 'other rows'
 
 
 def check_classes(dataset: Dataset, train: np.ndarray, config: Any, notes: list[str]) -> None:

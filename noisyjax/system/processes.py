@@ -83,7 +83,7 @@ def own_gpus(env: Mapping[str, str]) -> list[int] | None:
     place, peers = int(env['SLURM_LOCALID']), nodes[int(env['SLURM_NODEID'])]
   else:
     return None
-  seen = len(env.get('CUDA_VISIBLE_DEVICES', '').split(',')) if env.get('CUDA_VISIBLE_DEVICES') else 0
+  seen = len([name for name in env.get('CUDA_VISIBLE_DEVICES', '').split(',') if name])
   if not seen:
     return [place] if peers > 1 else []
   if peers == 1 or seen == 1 or seen < int(env.get('SLURM_GPUS_ON_NODE', seen)):
